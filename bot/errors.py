@@ -1,0 +1,64 @@
+"""The errors of this package, told apart by what the reader can do about them.
+
+A failed *scan* is not here: a dead host or a bad certificate is a result.
+"""
+
+from __future__ import annotations
+
+
+class BotError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class UsageError(BotError):
+    """The words that were typed can't be used: the asker can mend them."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class APIRefused(BotError):
+    """The SSLmonitor API answered, and said no.
+
+    `code` is the API's own number (or the HTTP status where it gave none), `req_id` what its
+    support asks for (empty where it gave none).
+    """
+
+    def __init__(
+        self, code: int, message: str, req_id: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+        self.req_id = req_id
+        self.retry_after = retry_after
+
+
+class NotFound(APIRefused):
+    """There is no such monitor (code 404)."""
+
+
+class BadKey(APIRefused):
+    """The API does not accept the key (code 401 or 403): the operator can mend it."""
+
+
+class APIUnreachable(BotError):
+    """The SSLmonitor API gave no usable answer: it may work a little later.
+
+    `maybe_done` is true when a call that changes something may have reached the server.
+    """
+
+    def __init__(self, message: str, *, maybe_done: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.maybe_done = maybe_done
+
+
+class ConfigError(BotError):
+    """The settings can't be used; `faults` lists every one of them, a sentence each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults

@@ -1,0 +1,1 @@
+"""A local stand-in for Slack, with a web page: to try the bot, and to test it against something real."""
