@@ -1,0 +1,278 @@
+"""The nouns of the SSLmonitor API, and how they are read from its JSON.
+
+Wire names (`ssl_expire_date_end`) stay in this module, in `client` and in `embedded`. The API's
+dates carry no zone (`2026-01-01 00:00`); `offset` is what its clock shows minus UTC, measured by
+`client.SSLMonitor.measure_clock`. Every field may be missing or null: the page's examples were
+typed by hand, so nothing but `id` and `host` is relied on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bot.target import HTTPS_PORT, Target
+
+_DATE_FORMATS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A distinguished name: common name, organisation, country (RFC 5280, section 4.1.2.4)."""
+
+    cn: str = ""
+    o: str = ""
+    c: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The leaf certificate of a host, as the last scan saw it."""
+
+    subject: Name
+    issuer: Name
+    alt_names: tuple[str, ...]
+    not_before: datetime | None
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPInfo:
+    """What the host answered to `GET /`; None or empty where it gave nothing."""
+
+    ip: str = ""
+    ip_rev: str = ""
+    ip_geo: str = ""
+    code: int | None = None
+    size: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+    description: str = ""
+    keywords: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One watched target with all facts of its last scan (monitor/get, add and scan)."""
+
+    id: int
+    target: Target
+    scanned_at: datetime | None
+    certificate: Certificate | None
+    http: HTTPInfo
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSummary:
+    """A row of monitor/list: the verdict and what a list or digest needs."""
+
+    id: int
+    target: Target
+    valid: bool | None
+    message: str
+    color: str
+    expire_days: int | None
+    not_before: datetime | None
+    not_after: datetime | None
+    host_match: bool | None
+    issuer: str
+    http_code: int | None
+    scanned_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose key it is, and how many monitors it may hold."""
+
+    id: int | None
+    email: str
+    limit: int | None
+    used: int | None
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy to scan through. The password is sent once and never kept or shown."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The server's clock as it shows it (no zone), and the number of the key."""
+
+    date_time: datetime | None
+    apikey_id: int | None
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days until `not_after`, rounded down: 0 on the last day, negative after it."""
+    return math.floor((not_after - now) / timedelta(days=1))
+
+
+def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
+    """A date of the wire as an aware UTC datetime; None where it can't be read."""
+    if not text:
+        return None
+    for date_format in _DATE_FORMATS:
+        try:
+            # The offset, not the text, says what zone the server writes in.
+            return datetime.strptime(text.rstrip("Z"), date_format).replace(tzinfo=UTC) - offset
+        except ValueError:
+            continue
+    return None
+
+
+class WireSummary(msgspec.Struct, omit_defaults=True):
+    """A row of monitor/list, as documented."""
+
+    id: int
+    host: str
+    port: int | None = None
+    ssl_valid: bool | None = None
+    ssl_message: str | None = None
+    ssl_color: str | None = None
+    ssl_expire_days: int | None = None
+    ssl_expire_date_start: str | None = None
+    ssl_expire_date_end: str | None = None
+    ssl_host_match: bool | None = None
+    ssl_issuer: str | None = None
+    http_code: int | None = None
+    scan_date: str | None = None
+
+
+class WireSSL(msgspec.Struct):
+    """The `ssl` part of monitor/get."""
+
+    date_start: str | None = None
+    date_end: str | None = None
+    expire_days: int | None = None
+    issuer_cn: str | None = None
+    issuer_c: str | None = None
+    issuer_o: str | None = None
+    subject_cn: str | None = None
+    subject_c: str | None = None
+    subject_o: str | None = None
+    alt_names: list[str] | None = None
+
+
+class WireHeader(msgspec.Struct):
+    """A header of the host's answer: name and value."""
+
+    n: str | None = None
+    v: str | None = None
+
+
+class WireHTTP(msgspec.Struct):
+    """The `http` part of monitor/get."""
+
+    ip: str | None = None
+    ip_rev: str | None = None
+    ip_geo: str | None = None
+    code: int | None = None
+    size: int | None = None
+    headers: list[WireHeader] | None = None
+    html_title: str | None = None
+    meta_description: str | None = None
+    meta_keywords: str | None = None
+
+
+class WireMonitor(msgspec.Struct):
+    """The `monitor` of monitor/get, add and scan."""
+
+    id: int
+    host: str
+    port: int | None = None
+    scan_date: str | None = None
+    ssl: WireSSL | None = None
+    http: WireHTTP | None = None
+
+
+def _forgiving(value: Any, kind: Any) -> Any:
+    """`value` as `kind`; a field that does not fit becomes its default, the rest is kept."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        if not isinstance(value, Mapping):
+            raise
+    kept: dict[str, Any] = {}
+    for info in msgspec.structs.fields(kind):
+        if info.name in value:
+            nested = next((t for t in (WireSSL, WireHTTP) if info.type == t | None), info.type)
+            try:
+                kept[info.name] = _forgiving(value[info.name], nested)
+            except msgspec.ValidationError:
+                if info.required:
+                    raise
+    return kind(**kept)
+
+
+def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
+    """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
+    wire: WireSummary = _forgiving(raw, WireSummary)
+    return MonitorSummary(
+        id=wire.id,
+        target=Target(wire.host, wire.port or HTTPS_PORT),
+        valid=wire.ssl_valid,
+        message=wire.ssl_message or "",
+        color=wire.ssl_color or "",
+        expire_days=wire.ssl_expire_days,
+        not_before=read_date(wire.ssl_expire_date_start, offset),
+        not_after=read_date(wire.ssl_expire_date_end, offset),
+        host_match=wire.ssl_host_match,
+        issuer=wire.ssl_issuer or "",
+        http_code=wire.http_code,
+        scanned_at=read_date(wire.scan_date, offset),
+    )
+
+
+def read_monitor(raw: Any, offset: timedelta) -> Monitor:
+    """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
+    wire: WireMonitor = _forgiving(raw, WireMonitor)
+    return Monitor(
+        id=wire.id,
+        target=Target(wire.host, wire.port or HTTPS_PORT),
+        scanned_at=read_date(wire.scan_date, offset),
+        certificate=_certificate(wire.ssl, offset),
+        http=_http(wire.http or WireHTTP()),
+    )
+
+
+def _certificate(ssl: WireSSL | None, offset: timedelta) -> Certificate | None:
+    if ssl is None or not (ssl.date_end or ssl.issuer_cn or ssl.issuer_o or ssl.alt_names):
+        return None
+    return Certificate(
+        subject=Name(ssl.subject_cn or "", ssl.subject_o or "", ssl.subject_c or ""),
+        issuer=Name(ssl.issuer_cn or "", ssl.issuer_o or "", ssl.issuer_c or ""),
+        alt_names=tuple(ssl.alt_names or ()),
+        not_before=read_date(ssl.date_start, offset),
+        not_after=read_date(ssl.date_end, offset),
+    )
+
+
+def _http(http: WireHTTP) -> HTTPInfo:
+    return HTTPInfo(
+        ip=http.ip or "",
+        ip_rev=http.ip_rev or "",
+        ip_geo=http.ip_geo or "",
+        code=http.code,
+        size=http.size,
+        headers=tuple((h.n or "", h.v or "") for h in http.headers or ()),
+        title=http.html_title or "",
+        description=http.meta_description or "",
+        keywords=http.meta_keywords or "",
+    )
+
+
+def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSummary]:
+    """The rows for exactly this host and port: the API's own filter may be wider than asked."""
+    return [row for row in rows if row.target == target]
