@@ -9,16 +9,16 @@ typed by hand, so nothing but `id` and `host` is relied on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from bot.target import HTTPS_PORT, Target
-
-_DATE_FORMATS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
+from bot.target import HTTPS_PORT, Target, normal_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The server's clock as it shows it (no zone), and the number of the key."""
+    """The server's clock as it shows it (labelled UTC, whatever its zone), and the key's number."""
 
     date_time: datetime | None
     apikey_id: int | None
@@ -120,16 +120,15 @@ def days_left(not_after: datetime, now: datetime) -> int:
 
 
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
-    """A date of the wire as an aware UTC datetime; None where it can't be read."""
-    if not text:
+    """A date of the wire as an aware UTC datetime; None where it can't be read.
+
+    A date that names its own zone is taken at its word, and needs no offset.
+    """
+    try:
+        date = datetime.fromisoformat((text or "").strip())
+        return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 has no day before it
         return None
-    for date_format in _DATE_FORMATS:
-        try:
-            # The offset, not the text, says what zone the server writes in.
-            return datetime.strptime(text.rstrip("Z"), date_format).replace(tzinfo=UTC) - offset
-        except ValueError:
-            continue
-    return None
 
 
 class WireSummary(msgspec.Struct, omit_defaults=True):
@@ -197,31 +196,106 @@ class WireMonitor(msgspec.Struct):
     http: WireHTTP | None = None
 
 
+class WireAccount(msgspec.Struct):
+    """The answer of account."""
+
+    id: int | None = None
+    email: str | None = None
+    monitor_limit: int | None = None
+    monitor_used: int | None = None
+    monitor_available: int | None = None
+
+
+class WirePing(msgspec.Struct):
+    """The answer of ping."""
+
+    date_time: str | None = None
+    apikey_id: int | None = None
+
+
+_Wire = TypeVar("_Wire")
+
+
+def _read(raw: Any, kind: type[_Wire]) -> _Wire:
+    """`raw`, decoded already or not yet, as `kind`; ill-typed fields become their defaults."""
+    if isinstance(raw, msgspec.Raw):
+        try:
+            return msgspec.json.decode(raw, type=kind, strict=False)
+        except ValueError:
+            raw = msgspec.json.decode(bytes(raw).decode("utf-8", "replace"))
+    result: _Wire = _forgiving(raw, kind)
+    return result
+
+
 def _forgiving(value: Any, kind: Any) -> Any:
-    """`value` as `kind`; a field that does not fit becomes its default, the rest is kept."""
+    """`value` as `kind`; what does not fit is left out, the rest is kept."""
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
-        if not isinstance(value, Mapping):
-            raise
+        plain = next((k for k in get_args(kind) if k is not NoneType), kind)
+        if isinstance(value, Mapping) and isinstance(plain, type):
+            return _forgiving_fields(value, plain)
+        if isinstance(value, Sequence) and get_origin(plain) is list:
+            return _forgiving_items(value, get_args(plain)[0])
+        raise
+
+
+def _forgiving_fields(value: Mapping[str, Any], kind: type) -> Any:
+    if not issubclass(kind, msgspec.Struct):
+        raise msgspec.ValidationError(f"Expected {kind.__name__}, got an object")
     kept: dict[str, Any] = {}
     for info in msgspec.structs.fields(kind):
-        if info.name in value:
-            nested = next((t for t in (WireSSL, WireHTTP) if info.type == t | None), info.type)
-            try:
-                kept[info.name] = _forgiving(value[info.name], nested)
-            except msgspec.ValidationError:
-                if info.required:
-                    raise
+        if info.required:
+            kept[info.name] = msgspec.convert(value.get(info.name), info.type, strict=False)
+        elif info.name in value:
+            with suppress(msgspec.ValidationError):
+                kept[info.name] = _forgiving(value[info.name], info.type)
     return kind(**kept)
+
+
+def _forgiving_items(values: Sequence[Any], kind: Any) -> list[Any]:
+    kept = []
+    for value in values:
+        with suppress(msgspec.ValidationError):
+            kept.append(_forgiving(value, kind))
+    return kept
+
+
+def _target(host: str, port: int | None) -> Target:
+    """The place of a monitor; a host that is none of ours to judge stays as the server wrote it."""
+    if not host.strip():
+        raise ValueError("`host` is empty")
+    try:
+        host = normal_host(host)
+    except ValueError:
+        host = host.strip()
+    return Target(host, port if port and 1 <= port <= 65535 else HTTPS_PORT)
+
+
+def read_ping(raw: Any) -> Ping:
+    """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
+    wire = _read(raw, WirePing)
+    return Ping(date_time=read_date(wire.date_time), apikey_id=wire.apikey_id)
+
+
+def read_account(raw: Any) -> Account:
+    """The answer of account. Raises ValueError where it is no object."""
+    wire = _read(raw, WireAccount)
+    return Account(
+        id=wire.id,
+        email=wire.email or "",
+        limit=wire.monitor_limit,
+        used=wire.monitor_used,
+        available=wire.monitor_available,
+    )
 
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
-    wire: WireSummary = _forgiving(raw, WireSummary)
+    wire = _read(raw, WireSummary)
     return MonitorSummary(
         id=wire.id,
-        target=Target(wire.host, wire.port or HTTPS_PORT),
+        target=_target(wire.host, wire.port),
         valid=wire.ssl_valid,
         message=wire.ssl_message or "",
         color=wire.ssl_color or "",
@@ -237,10 +311,10 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
 
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:
     """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
-    wire: WireMonitor = _forgiving(raw, WireMonitor)
+    wire = _read(raw, WireMonitor)
     return Monitor(
         id=wire.id,
-        target=Target(wire.host, wire.port or HTTPS_PORT),
+        target=_target(wire.host, wire.port),
         scanned_at=read_date(wire.scan_date, offset),
         certificate=_certificate(wire.ssl, offset),
         http=_http(wire.http or WireHTTP()),

@@ -1,0 +1,97 @@
+"""The rules by which an answer of the SSLmonitor API is judged, apart from any network.
+
+The body's envelope decides first: `success`, or `code`, `message` and `req_id`. The HTTP status
+decides only where the body says nothing: the API's page names no status at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from bot.errors import APIRefused, APIUnreachable, BadKey, NotFound
+
+Fields = dict[str, msgspec.Raw]
+"""A reply's outermost object, its values not decoded yet."""
+
+
+class Misdirected(APIUnreachable):
+    """Something answered that is not the API: asking again won't help, and nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server sent, unjudged."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
+    """The fields of a good reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
+
+    Texts in `hide` are blotted out of the server's message, should it repeat them.
+    """
+    try:
+        fields = msgspec.json.decode(reply.body.removeprefix(b"\xef\xbb\xbf"), type=Fields)
+    except (ValueError, RecursionError):
+        raise _unusable(reply) from None
+    success = value(fields, "success")
+    if success in (True, "1", "true", "True"):
+        return fields
+    if success is not None or "code" in fields or ("message" in fields and reply.status >= 400):
+        raise _refusal(fields, reply, hide)
+    if 200 <= reply.status < 300:
+        return fields
+    raise _unusable(reply)
+
+
+def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
+    code = value(fields, "code")
+    code = int(code) if str(code).isdecimal() else reply.status
+    message = str(value(fields, "message") or "The request was refused.")
+    for secret in filter(None, hide):
+        message = message.replace(secret, "…")
+    req_id = str(value(fields, "req_id") or "")
+    kind = {401: BadKey, 404: NotFound}.get(code, APIRefused)
+    return kind(code, message, req_id, retry_after=reply.retry_after)
+
+
+def _unusable(reply: Reply) -> APIRefused | APIUnreachable:
+    """What to make of a reply whose body is not the API's."""
+    status = reply.status
+    if status == 401:
+        return BadKey(status, "The key was not accepted.")
+    if status == 429:
+        return APIRefused(status, "Too many requests.", retry_after=reply.retry_after)
+    if 300 <= status < 500:
+        return Misdirected(
+            f"Not the SSLmonitor API answered (HTTP status {status}). Its address may be wrong."
+        )
+    return APIUnreachable(f"The SSLmonitor API's answer can't be read (HTTP status {status}).")
+
+
+def value(fields: Fields, name: str) -> Any:
+    """A field's value; None where it is missing or can't be read."""
+    try:
+        return msgspec.json.decode(fields[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def seconds(retry_after: str | None, now: datetime) -> float | None:
+    """How long a Retry-After asks to wait (RFC 9110, section 10.2.3): seconds or a date."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
