@@ -9,12 +9,11 @@ and every error.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
@@ -35,8 +34,8 @@ from bot.models import (
     read_ping,
     read_summary,
 )
-from bot.reply import Fields, Misdirected, Reply, judge, seconds, value
-from bot.target import Target
+from bot.envelope import Fields, Misdirected, Reply, judge, seconds, value
+from bot.target import Target, address_fault
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +74,10 @@ class SSLMonitor:
         wait: float = 0.5,
         allow_http: bool = False,
     ) -> None:
-        check_address(url, allow_http=allow_http)
-        check_key(key)
+        if fault := address_fault(url, allow_http=allow_http):
+            raise ConfigError([fault])
+        if not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigError(["The API key is empty, or holds a character that no key has."])
         self.offset = timedelta()
         self._url = url.rstrip("/")
         self._key = key
@@ -218,7 +219,10 @@ class SSLMonitor:
         encoded = urlencode(params, quote_via=quote)
         in_body = method == "POST"
         query = f"?{encoded}" if encoded and not in_body else ""
-        headers = {"Authorization": f"Bearer {self._key}", "User-Agent": f"bot/{__version__}"}
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "User-Agent": f"sslmonitor-bot/{__version__}",
+        }
         try:
             async with (
                 asyncio.timeout(deadline),
@@ -240,6 +244,7 @@ class SSLMonitor:
             # Not chained: aiohttp's texts may quote the query.
             raise APIUnreachable(_what_happened(error, deadline)) from None
         log.debug("%s %s: %d", method, path, reply.status)
+        await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
         return judge(reply, hide=[self._key, params.get("proxy_password", "")])
 
     def _worth_another_try(self, error: Exception) -> bool | float:
@@ -262,9 +267,12 @@ class SSLMonitor:
 
     async def _read_rows(self, fields: Fields) -> Summaries:
         """The rows of monitor/list, a handful at a time; one that can't be read is left out."""
+        count = value(fields, "count")
         try:
             rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
         except (KeyError, ValueError):
+            if count == 0:
+                return []
             raise APIUnreachable("The SSLmonitor API answered without a list.") from None
         read: Summaries = []
         for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -276,37 +284,9 @@ class SSLMonitor:
                     continue  # counted below
         if len(read) < len(rows):
             log.warning("%d of %d monitors can't be read", len(rows) - len(read), len(rows))
-        count = value(fields, "count")
         if isinstance(count, int) and count != len(rows):
             log.warning("The API counts %d monitors and lists %d", count, len(rows))
         return read
-
-
-def check_address(url: str, *, allow_http: bool = False) -> None:
-    """Raise ConfigError unless a key may be sent to `url`."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        usable = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(["The API's address is not a plain http or https address."])
-    if parts.scheme == "http" and not allow_http and not _is_this_machine(host):
-        raise ConfigError([f"The key would go to {host} unencrypted. Use https."])
-
-
-def check_key(key: str) -> None:
-    """Raise ConfigError unless `key` fits into a header (RFC 6750, section 2.1)."""
-    if not (key and key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigError(["The API key is empty or holds characters that no key has."])
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _given(params: Mapping[str, object]) -> dict[str, str]:
@@ -338,7 +318,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_BODY:
-            raise aiohttp.ClientPayloadError("too long")
+            raise APIUnreachable("The SSLmonitor API's answer is too long to be read.")
     return bytes(body)
 
 
@@ -353,7 +333,7 @@ def _what_happened(error: Exception, deadline: float) -> str:
             return "The SSLmonitor API's own certificate was not accepted."
         case aiohttp.ClientConnectorError():
             return "The SSLmonitor API could not be reached."
-        case aiohttp.ClientPayloadError():
-            return "The SSLmonitor API broke off its answer."
+        case aiohttp.ClientResponseError():
+            return "Something answered in place of the SSLmonitor API that is not HTTP."
         case _:
-            return f"The SSLmonitor API gave no usable answer ({type(error).__name__})."
+            return "The connection to the SSLmonitor API broke off before its answer was complete."

@@ -9,15 +9,14 @@ typed by hand, so nothing but `id` and `host` is relied on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any
 
 import msgspec
 
+from bot.lenient import read_leniently
 from bot.target import HTTPS_PORT, Target, normal_host
 
 
@@ -213,54 +212,6 @@ class WirePing(msgspec.Struct):
     apikey_id: int | None = None
 
 
-_Wire = TypeVar("_Wire")
-
-
-def _read(raw: Any, kind: type[_Wire]) -> _Wire:
-    """`raw`, decoded already or not yet, as `kind`; ill-typed fields become their defaults."""
-    if isinstance(raw, msgspec.Raw):
-        try:
-            return msgspec.json.decode(raw, type=kind, strict=False)
-        except ValueError:
-            raw = msgspec.json.decode(bytes(raw).decode("utf-8", "replace"))
-    result: _Wire = _forgiving(raw, kind)
-    return result
-
-
-def _forgiving(value: Any, kind: Any) -> Any:
-    """`value` as `kind`; what does not fit is left out, the rest is kept."""
-    try:
-        return msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
-        plain = next((k for k in get_args(kind) if k is not NoneType), kind)
-        if isinstance(value, Mapping) and isinstance(plain, type):
-            return _forgiving_fields(value, plain)
-        if isinstance(value, Sequence) and get_origin(plain) is list:
-            return _forgiving_items(value, get_args(plain)[0])
-        raise
-
-
-def _forgiving_fields(value: Mapping[str, Any], kind: type) -> Any:
-    if not issubclass(kind, msgspec.Struct):
-        raise msgspec.ValidationError(f"Expected {kind.__name__}, got an object")
-    kept: dict[str, Any] = {}
-    for info in msgspec.structs.fields(kind):
-        if info.required:
-            kept[info.name] = msgspec.convert(value.get(info.name), info.type, strict=False)
-        elif info.name in value:
-            with suppress(msgspec.ValidationError):
-                kept[info.name] = _forgiving(value[info.name], info.type)
-    return kind(**kept)
-
-
-def _forgiving_items(values: Sequence[Any], kind: Any) -> list[Any]:
-    kept = []
-    for value in values:
-        with suppress(msgspec.ValidationError):
-            kept.append(_forgiving(value, kind))
-    return kept
-
-
 def _target(host: str, port: int | None) -> Target:
     """The place of a monitor; a host that is none of ours to judge stays as the server wrote it."""
     if not host.strip():
@@ -274,13 +225,13 @@ def _target(host: str, port: int | None) -> Target:
 
 def read_ping(raw: Any) -> Ping:
     """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
-    wire = _read(raw, WirePing)
+    wire = read_leniently(raw, WirePing)
     return Ping(date_time=read_date(wire.date_time), apikey_id=wire.apikey_id)
 
 
 def read_account(raw: Any) -> Account:
     """The answer of account. Raises ValueError where it is no object."""
-    wire = _read(raw, WireAccount)
+    wire = read_leniently(raw, WireAccount)
     return Account(
         id=wire.id,
         email=wire.email or "",
@@ -292,7 +243,7 @@ def read_account(raw: Any) -> Account:
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
-    wire = _read(raw, WireSummary)
+    wire = read_leniently(raw, WireSummary)
     return MonitorSummary(
         id=wire.id,
         target=_target(wire.host, wire.port),
@@ -311,7 +262,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
 
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:
     """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
-    wire = _read(raw, WireMonitor)
+    wire = read_leniently(raw, WireMonitor)
     return Monitor(
         id=wire.id,
         target=_target(wire.host, wire.port),

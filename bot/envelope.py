@@ -19,6 +19,8 @@ from bot.errors import APIRefused, APIUnreachable, BadKey, NotFound
 Fields = dict[str, msgspec.Raw]
 """A reply's outermost object, its values not decoded yet."""
 
+LONGEST_MESSAGE = 500  # characters of a refusal that anyone will read
+
 
 class Misdirected(APIUnreachable):
     """Something answered that is not the API: asking again won't help, and nothing was done."""
@@ -42,10 +44,10 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
         fields = msgspec.json.decode(reply.body.removeprefix(b"\xef\xbb\xbf"), type=Fields)
     except (ValueError, RecursionError):
         raise _unusable(reply) from None
-    success = value(fields, "success")
-    if success in (True, "1", "true", "True"):
+    success, code = value(fields, "success"), value(fields, "code")
+    if success and str(success).lower() not in {"0", "false"}:
         return fields
-    if success is not None or "code" in fields or ("message" in fields and reply.status >= 400):
+    if success is not None or code is not None or ("message" in fields and reply.status >= 400):
         raise _refusal(fields, reply, hide)
     if 200 <= reply.status < 300:
         return fields
@@ -55,7 +57,7 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
 def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
     code = value(fields, "code")
     code = int(code) if str(code).isdecimal() else reply.status
-    message = str(value(fields, "message") or "The request was refused.")
+    message = str(value(fields, "message") or "The request was refused.")[:LONGEST_MESSAGE]
     for secret in filter(None, hide):
         message = message.replace(secret, "…")
     req_id = str(value(fields, "req_id") or "")
