@@ -1,0 +1,107 @@
+/** Messages as articles, and the lists that hold them (a channel, a thread). */
+
+import { renderBlocks } from "./blocks.js";
+import { avatar, el, icon, openMenu, reconcile } from "./dom.js";
+import { collect } from "./elements.js";
+import { ago, formatDate, mrkdwn } from "./text.js";
+
+const GROUP_SECONDS = 300;
+
+/** Whether a message belongs under another one. */
+export const isReply = (message) => Boolean(message.thread_ts) && message.thread_ts !== message.ts;
+/** A key of its own for every message of a channel. */
+export const keyOf = (message) => `${message.ephemeral ? "only-you-" : ""}${message.ts}`;
+
+const when = (message) => new Date(Number(message.ts) * 1000);
+
+/**
+ * One message.
+ * @param {object} message
+ * @param {{people, ctx: (message, values) => object, replies: object[], compact: boolean, inThread: boolean, shortcuts: object[],
+ *          openThread: (ts) => void, shortcut: (id, message) => void}} view
+ * @param {HTMLElement} [old] the rendering that this one replaces: what was typed there is kept
+ */
+export function article(message, view, old) {
+  const user = view.people.users.get(message.user) ?? { id: message.user ?? "", name: message.username, is_bot: message.is_bot };
+  const name = user.real_name || user.name || message.username || message.user;
+  const time = when(message);
+  const stamp = el("time", { class: "stamp", datetime: time.toISOString(), title: formatDate(time, "{date_long} {time_secs}") }, formatDate(time, "{time}"));
+  const badge = user.is_bot ? "App" : user.outsider ? "Outside" : user.guest ? "Guest" : "";
+  const body = message.blocks?.length ? renderBlocks(message.blocks, view.ctx(message, old ? collect(old) : {})) : el("div", { class: "text" }, mrkdwn(message.text, view.people));
+  return el("article", {
+    class: ["message", message.ephemeral && "ephemeral", view.compact && "compact", user.is_bot && "from-app"].filter(Boolean).join(" "),
+    "data-ts": message.ts, "data-channel": message.channel, "aria-label": `${name}, ${formatDate(time, "{time}")}`, tabindex: "-1",
+  },
+  message.ephemeral && el("div", { class: "only-you" }, icon("eye"), "Only visible to you"),
+  el("div", { class: "gutter" }, view.compact ? stamp.cloneNode(true) : avatar(user)),
+  el("div", { class: "content" },
+    view.compact ? null : el("div", { class: "byline" }, el("span", { class: "author" }, name), badge && el("span", { class: "badge" }, badge), stamp),
+    el("div", { class: "blocks" }, body, message.edited && el("span", { class: "muted small edited" }, "(edited)")),
+    !view.inThread && view.replies.length ? replyBar(message, view) : null),
+  message.ephemeral ? null : tools(message, view));
+}
+
+function replyBar(message, view) {
+  const count = view.replies.length;
+  const last = view.replies.at(-1);
+  const faces = [...new Set(view.replies.map((reply) => reply.user))].slice(0, 3).map((id) => avatar(view.people.users.get(id)));
+  return el("button", { type: "button", class: "replies", onclick: () => view.openThread(message.ts) },
+    el("span", { class: "faces" }, faces), el("strong", {}, `${count} ${count === 1 ? "reply" : "replies"}`), el("span", { class: "muted small" }, ago(when(last))));
+}
+
+function tools(message, view) {
+  const reply = !view.inThread && { label: "Reply in thread", choose: () => view.openThread(message.ts) };
+  const items = [reply, ...view.shortcuts.map((one) => ({ label: one.name, value: one.callback_id, choose: () => view.shortcut(one.callback_id, message) }))].filter(Boolean);
+  if (!items.length) return null;
+  const more = el("button", { type: "button", class: "plain message-menu", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": "Message actions",
+    onclick: () => openMenu(more, items) }, icon("more"));
+  return el("div", { class: "tools" }, reply && el("button", { type: "button", class: "plain reply", "aria-label": "Reply in thread", title: "Reply in thread",
+    onclick: reply.choose }, icon("reply")), more);
+}
+
+const dayOf = (message) => formatDate(when(message), "{date_num}");
+
+function dayLine(message) {
+  return el("div", { class: "day", role: "separator" }, el("time", { datetime: when(message).toISOString(), "data-format": "{day_divider_pretty}" }, formatDate(when(message), "{day_divider_pretty}")));
+}
+
+const follows = (message, before) => before && before.user === message.user && !message.is_bot && !message.ephemeral && !before.ephemeral && !message.blocks?.length
+  && Number(message.ts) - Number(before.ts) < GROUP_SECONDS;
+
+/** A list that follows its messages in place. `draw(messages, repliesOf, view)` may be called at any time. */
+export function messageList(parent) {
+  const cache = new Map();
+  const holder = el("div", { class: "list" });
+  parent.append(holder);
+  const versions = new WeakMap();
+  let stamp = 0;
+  const versionOf = (message) => {
+    if (!versions.has(message)) versions.set(message, (stamp += 1));
+    return versions.get(message);
+  };
+
+  function draw(messages, repliesOf, view, salt = "") {
+    const wanted = [];
+    let before = null;
+    for (const message of messages) {
+      const day = dayOf(message);
+      if (!view.inThread && (!before || dayOf(before) !== day)) wanted.push({ key: `day-${day}`, version: day, build: () => dayLine(message) });
+      const replies = repliesOf(message);
+      const compact = Boolean(follows(message, before)) && dayOf(before) === day && !(before && repliesOf(before).length);
+      const version = [salt, versionOf(message), compact, replies.length, replies.at(-1)?.ts].join();
+      wanted.push({ key: keyOf(message), version, build: (old) => article(message, { ...view, replies, compact }, old) });
+      before = message;
+    }
+    reconcile(holder, cache, wanted);
+  }
+
+  function clear() {
+    cache.clear();
+    holder.replaceChildren();
+  }
+
+  return { draw, clear, holder };
+}
+
+/** Whether a scrolled box shows its end (give or take a line). */
+export const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 48;

@@ -1,0 +1,429 @@
+/** The playground's page: what is known, what is on show, and what happens on events and clicks. */
+
+import { renderBlocks } from "./blocks.js";
+import { composer, suggestions, usageOf } from "./composer.js";
+import { askConfirm, modalStack } from "./dialogs.js";
+import { avatar, el, icon, swap } from "./dom.js";
+import { collect } from "./elements.js";
+import { inspector } from "./inspector.js";
+import { atEnd, isReply, keyOf, messageList } from "./messages.js";
+import { ask, follow } from "./net.js";
+import { refreshTimes } from "./text.js";
+
+const FIRST_USER = "U0ANN";
+const FIRST_CHANNEL = "C0CERTS";
+const $ = (id) => document.getElementById(id);
+
+/** All that the page knows; filled by `boot`, kept up to date by `onEvent`. */
+const state = {
+  people: { me: null, users: new Map(), channels: new Map() }, messages: new Map(), home: null, modals: [], completions: [], shortcuts: [], app: {}, team: {},
+  cursor: 0, channel: "", thread: "", tab: "messages", unread: new Map(), homeAsked: false,
+};
+const memory = new Map();
+const inflight = new Map();
+const drafts = new Map();
+let stop = () => {};
+let epoch = 0;
+
+/* Starting and staying connected ------------------------------------------------------------------------------------- */
+
+const route = () => new URLSearchParams(location.hash.slice(1));
+
+/** Go to another place; every place is an address, so the Back button works. */
+function go(changes) {
+  const next = route();
+  for (const [name, value] of Object.entries(changes)) value ? next.set(name, value) : next.delete(name);
+  location.hash = next.toString();
+}
+
+async function boot(delay = 500) {
+  const mine = (epoch += 1);
+  stop();
+  try {
+    const user = route().get("user") || FIRST_USER;
+    const known = await ask(`bootstrap?user=${encodeURIComponent(user)}`);
+    if (mine !== epoch) return;
+    load(known);
+    $("lost").hidden = true;
+    stop = follow(state.people.me.id, state.cursor, onEvent, () => lost(delay));
+  } catch (error) {
+    if (mine !== epoch) return;
+    if (!state.people.me) notice(error.message, "error", "boot");
+    lost(delay);
+  }
+}
+
+function lost(delay) {
+  $("lost").hidden = false;
+  const mine = epoch;
+  setTimeout(() => { if (mine === epoch) boot(Math.min(delay * 2, 8000)); }, delay);
+}
+
+const byKey = (messages) => new Map(messages.map((message) => [keyOf(message), message]));
+
+function load(known) {
+  if (state.people.me?.id !== known.me.id) {
+    channelList.clear();
+    threadList.clear();
+    memory.clear();
+    state.unread.clear();
+    $("home").replaceChildren();
+  }
+  Object.assign(state, {
+    people: { me: known.me, users: new Map(known.users.map((one) => [one.id, one])), channels: new Map(known.channels.map((one) => [one.id, one])) },
+    messages: new Map(Object.entries(known.messages ?? {}).map(([channel, messages]) => [channel, byKey(messages)])),
+    home: known.home ?? null, modals: known.modals ?? [], completions: known.completions ?? [], shortcuts: known.shortcuts ?? [],
+    app: known.app ?? {}, team: known.team ?? {}, cursor: known.cursor ?? 0, channel: "", homeAsked: false,
+  });
+  document.title = `${state.team.name || "Playground"} · Playground`;
+  drawUsers();
+  arrive();
+  modals.show(state.modals);
+  document.body.dataset.ready = state.people.me.id;
+}
+
+/* Events ------------------------------------------------------------------------------------------------------------- */
+
+const messagesOf = (channel) => {
+  if (!state.messages.has(channel)) state.messages.set(channel, new Map());
+  return state.messages.get(channel);
+};
+
+const EVENTS = {
+  message({ message }) {
+    const known = messagesOf(message.channel);
+    const fresh = !known.has(keyOf(message));
+    known.set(keyOf(message), message);
+    if (fresh) arrived(message);
+    if (message.channel === state.channel) drawMessages();
+  },
+  message_removed({ channel, ts }) {
+    const known = messagesOf(channel);
+    for (const [key, message] of known) if (message.ts === ts) known.delete(key);
+    if (channel === state.channel) drawMessages();
+  },
+  home({ view }) {
+    state.home = view;
+    state.homeAsked = true;
+    drawHome();
+  },
+  modals({ views }) {
+    state.modals = views;
+    modals.show(views);
+  },
+  notice({ channel, text }) {
+    const place = channel && channel !== state.channel ? state.people.channels.get(channel) : null;
+    notice(place ? `${placeName(place)}: ${text}` : text);
+  },
+  channel({ channel }) {
+    state.people.channels.set(channel.id, { ...state.people.channels.get(channel.id), ...channel });
+    drawPlaces();
+    if (channel.id === state.channel) drawTop();
+  },
+  reload() {
+    boot();
+  },
+};
+
+function onEvent(event) {
+  if (event.cursor) state.cursor = event.cursor;
+  EVENTS[event.kind]?.(event);
+  traffic.refresh();
+}
+
+/** A message that was not there before: announce it, or count it where nobody is looking. */
+function arrived(message) {
+  const mine = message.user === state.people.me.id;
+  const here = message.channel === state.channel && (state.tab === "messages" || !isAppPlace()) && !document.hidden;
+  const who = state.people.users.get(message.user);
+  if (!mine) $("announce").replaceChildren(el("p", {}, `${who?.real_name || message.username || "Someone"}: ${(message.text ?? "").slice(0, 300)}`));
+  if (here || mine) return;
+  state.unread.set(message.channel, (state.unread.get(message.channel) ?? 0) + 1);
+  drawPlaces();
+}
+
+/* Doing things ------------------------------------------------------------------------------------------------------- */
+
+/** Send something to the server; a refusal becomes a notice. @returns the answer, or null */
+async function send(path, body) {
+  try {
+    return await ask(path, { user: state.people.me.id, ...body });
+  } catch (error) {
+    notice(error.message, "error");
+    return null;
+  } finally {
+    traffic.refresh();
+  }
+}
+
+const keyFor = (surface, blockId, actionId, option) => [surface, blockId, actionId, option ?? ""].join("\u0000");
+
+/** What a surface offers to its blocks (told in elements.js). `where` names it to the server. */
+function surface(id, where, root, values) {
+  return {
+    people: state.people, values, channel: state.channel,
+    memory: { get: (key) => memory.get(`${id} ${key}`), set: (key, value) => memory.set(`${id} ${key}`, value) },
+    busyKey: (blockId, actionId, option) => (inflight.has(keyFor(id, blockId, actionId, option)) ? keyFor(id, blockId, actionId, option) : ""),
+    async press(node, detail, confirm) {
+      const key = keyFor(id, detail.block_id, detail.action_id, node.matches("button:not(.overflow)") ? detail.value : "");
+      if (inflight.has(key)) return false;
+      inflight.set(key, true);
+      if (confirm && !(await askConfirm(confirm, state.people))) return inflight.delete(key) && false;
+      mark(node, key);
+      const holder = root(node);
+      const values = holder ? collect(holder) : {};
+      await send("press", { ...where, ...detail, values });
+      inflight.delete(key);
+      for (const busy of document.querySelectorAll("[data-busy]")) if (busy.dataset.busy === key) unmark(busy);
+      return true;
+    },
+  };
+}
+
+function mark(node, key) {
+  node.setAttribute("aria-busy", "true");
+  node.dataset.busy = key;
+}
+
+function unmark(node) {
+  node.removeAttribute("aria-busy");
+  delete node.dataset.busy;
+}
+
+const messageSurface = (message, values) =>
+  surface(`${message.channel} ${keyOf(message)}`, { channel: message.channel, ts: message.ts }, (node) => node.closest("article"), values);
+const homeSurface = (view, values) => surface("home", { view_id: view.id }, () => $("home"), values);
+const modalSurface = (view, values) => surface(view.id, { view_id: view.id }, (node) => node.closest("dialog"), values);
+
+const modals = modalStack({
+  ctx: modalSurface,
+  close: (view) => {
+    state.modals = state.modals.filter((one) => one.id !== view.id);
+    modals.show(state.modals);
+    send("close", { view_id: view.id });
+  },
+  submit: async (view, values) => (await send("submit", { view_id: view.id, values }))?.errors ?? {},
+});
+
+/** `@name` as Slack's client sends it: `<@U…>`. Commands go as they were typed. */
+function withMentions(text) {
+  if (text.startsWith("/")) return text;
+  const byName = new Map([...state.people.users.values()].map((user) => [user.name.toLowerCase(), user.id]));
+  return text.replace(/(^|[\s(])@([\w.-]*\w)/g, (all, lead, name) => (byName.has(name.toLowerCase()) ? `${lead}<@${byName.get(name.toLowerCase())}>` : all));
+}
+
+async function say(text, threadTs) {
+  const answer = await send("say", { channel: state.channel, text: withMentions(text), ...(threadTs ? { thread_ts: threadTs } : {}) });
+  return answer !== null;
+}
+
+/** A line above the message field: from Slack itself, or about the playground. */
+function notice(text, kind = "note", id = "") {
+  if (id) $("notices").querySelector(`[data-id="${id}"]`)?.remove();
+  const line = el("div", { class: `notice ${kind}`, "data-id": id || null }, icon(kind === "error" ? "warning" : "info"), el("span", {}, text),
+    el("button", { type: "button", class: "plain", "aria-label": "Dismiss", onclick: () => line.remove() }, icon("close")));
+  $("notices").append(line);
+  while ($("notices").children.length > 3) $("notices").firstElementChild.remove();
+  setTimeout(() => line.remove(), kind === "error" ? 30000 : 15000);
+}
+
+/* Drawing ------------------------------------------------------------------------------------------------------------ */
+
+const channelList = messageList($("messages"));
+const threadList = messageList($("thread-messages"));
+
+const isAppPlace = () => state.people.channels.get(state.channel)?.user === state.app.bot_user && Boolean(state.app.bot_user);
+const placeName = (place) => (place.is_im ? state.people.users.get(place.user)?.real_name || state.people.users.get(place.user)?.name || place.name : `#${place.name}`);
+
+function drawUsers() {
+  const people = [...state.people.users.values()].filter((user) => !user.is_bot);
+  $("user").replaceChildren(...people.map((user) => el("option", { value: user.id }, `${user.real_name || user.name}${user.outsider ? " (outside)" : user.guest ? " (guest)" : ""}`)));
+  $("user").value = state.people.me.id;
+  $("team").replaceChildren(el("strong", {}, state.team.name || "Playground"), el("span", {}, state.people.me.real_name || state.people.me.name));
+}
+
+function drawPlaces() {
+  const places = [...state.people.channels.values()];
+  const link = (place) => {
+    const unread = state.unread.get(place.id) ?? 0;
+    const mark = place.is_im ? avatar(state.people.users.get(place.user) ?? { id: place.user ?? "", name: place.name }) : place.is_private ? icon("lock") : el("span", { class: "hash", "aria-hidden": "true" }, "#");
+    return el("a", {
+      class: ["place", unread && "unread", place.is_member === false && "outside"].filter(Boolean).join(" "), href: `#${placeHash(place.id)}`, "data-channel": place.id,
+      "aria-current": place.id === state.channel ? "page" : null,
+    }, mark, el("span", { class: "place-name" }, place.is_im ? placeName(place) : place.name), unread > 0 && el("span", { class: "count", "aria-label": `${unread} new` }, String(unread)));
+  };
+  const group = (title, members) => members.length > 0 && el("section", {}, el("h2", {}, title), members.map(link));
+  $("places").replaceChildren(...[group("Channels", places.filter((place) => !place.is_im)), group("Direct messages", places.filter((place) => place.is_im))].filter(Boolean));
+}
+
+function placeHash(id) {
+  const next = new URLSearchParams({ user: state.people.me.id, channel: id });
+  return next.toString();
+}
+
+function drawTop() {
+  const place = state.people.channels.get(state.channel);
+  $("title").replaceChildren(place?.is_private && !place.is_im ? icon("lock") : "", el("span", {}, place ? placeName(place) : ""));
+  $("composer").placeholder = place ? `Message ${placeName(place)}` : "Message";
+  $("tabs").hidden = !isAppPlace();
+  const home = isAppPlace() && state.tab === "home";
+  $("tab-home").setAttribute("aria-selected", String(home));
+  $("tab-messages").setAttribute("aria-selected", String(!home));
+  $("home").hidden = !home;
+  $("messages").hidden = home;
+  $("foot").classList.toggle("on-home", home);
+}
+
+/** Go where the address says, and draw everything there. */
+function arrive() {
+  const wanted = route();
+  const channels = state.people.channels;
+  const channel = [wanted.get("channel"), FIRST_CHANNEL, [...channels.keys()][0]].find((id) => channels.has(id)) ?? "";
+  const moved = channel !== state.channel;
+  if (moved) {
+    drafts.set(state.channel, $("composer").value);
+    state.channel = channel;
+    channelList.clear();
+    main.put(drafts.get(channel) ?? "");
+  }
+  state.tab = wanted.get("tab") === "home" ? "home" : "messages";
+  openThread(wanted.get("thread") ?? "");
+  state.unread.delete(channel);
+  sidebar(false);
+  drawPlaces();
+  drawTop();
+  drawMessages(moved);
+  if (isAppPlace() && state.tab === "home") askHome();
+  if (moved && !state.thread && matchMedia("(hover: hover) and (min-width: 721px)").matches && !document.querySelector("dialog[open]")) $("composer").focus();
+}
+
+const byTime = (a, b) => Number(a.ts) - Number(b.ts);
+
+function drawMessages(toEnd = false) {
+  const all = [...messagesOf(state.channel).values()].sort(byTime);
+  const replies = new Map();
+  for (const message of all.filter(isReply)) replies.set(message.thread_ts, [...(replies.get(message.thread_ts) ?? []), message]);
+  const view = { people: state.people, ctx: messageSurface, shortcuts: state.shortcuts, inThread: false, openThread: (ts) => go({ thread: ts }),
+    shortcut: (id, message) => send("shortcut", { callback_id: id, channel: message.channel, ts: message.ts }) };
+  const salt = state.shortcuts.length;
+  const tops = all.filter((message) => !isReply(message));
+  keepEnd($("messages"), toEnd, $("latest"), () => {
+    channelList.draw(tops, (message) => replies.get(message.ts) ?? [], view, salt);
+    drawHint(tops.length === 0);
+  });
+  if (state.thread) {
+    const parent = all.filter((message) => message.ts === state.thread && !isReply(message));
+    keepEnd($("thread-messages"), false, null, () => threadList.draw([...parent, ...(replies.get(state.thread) ?? [])], () => [], { ...view, inThread: true }, salt));
+  }
+}
+
+/** Draw; stay at the end if the end was on show, else offer the way to what is new. */
+function keepEnd(box, toEnd, offer, draw) {
+  const stay = toEnd || atEnd(box);
+  const before = box.scrollHeight;
+  draw();
+  if (stay) box.scrollTop = box.scrollHeight;
+  else if (offer && box.scrollHeight > before) offer.hidden = false;
+}
+
+function drawHint(empty) {
+  const old = document.getElementById("hint");
+  if (!empty) return old?.remove();
+  if (old) return undefined;
+  const first = state.completions.find(({ insert }) => insert.trim().endsWith(" help"))?.insert.trim() ?? "/ssl help";
+  return $("messages").append(el("p", { id: "hint" }, "Nothing here yet. Type ",
+    el("button", { type: "button", class: "code-button", onclick: () => { main.put(first); $("composer").focus(); } }, first), " to see what the bot can do."));
+}
+
+function openThread(ts) {
+  const before = state.thread;
+  state.thread = ts;
+  $("thread").hidden = !ts;
+  $("app").classList.toggle("with-thread", Boolean(ts));
+  if (ts === before) return;
+  threadList.clear();
+  drafts.set(`thread ${before}`, $("thread-composer").value);
+  reply.put(drafts.get(`thread ${ts}`) ?? "");
+  const place = state.people.channels.get(state.channel);
+  $("thread-place").textContent = place ? placeName(place) : "";
+  if (ts) setTimeout(() => { (matchMedia("(hover: hover)").matches ? $("thread-composer") : $("close-thread")).focus(); $("thread-messages").scrollTop = $("thread-messages").scrollHeight; });
+  else if (before) document.querySelector(`article[data-ts="${CSS.escape(before)}"] .replies, article[data-ts="${CSS.escape(before)}"]`)?.focus();
+}
+
+async function askHome() {
+  drawHome();
+  await send("home", {});
+  state.homeAsked = true;
+  drawHome();
+}
+
+function drawHome() {
+  const box = $("home");
+  if (!state.home) {
+    box.replaceChildren(el("p", { class: "muted empty" }, state.homeAsked ? "The app has not published a Home tab." : "Opening Home…"));
+    return;
+  }
+  const fresh = el("div", { class: "blocks home-blocks", tabindex: "-1" }, renderBlocks(state.home.blocks, homeSurface(state.home, collect(box))));
+  const old = box.querySelector(".home-blocks");
+  if (old) swap(old, fresh);
+  else box.replaceChildren(fresh);
+}
+
+function sidebar(open) {
+  const narrow = matchMedia("(max-width: 720px)").matches;
+  $("app").classList.toggle("with-sidebar", open);
+  $("sidebar").inert = narrow && !open;
+  $("open-sidebar").setAttribute("aria-expanded", String(open));
+  if (open) $("sidebar").querySelector("[aria-current], a")?.focus();
+}
+
+/* Wiring ------------------------------------------------------------------------------------------------------------- */
+
+const suggest = (text) => suggestions(text, state.completions, [...state.people.users.values()]);
+const main = composer({ form: $("compose"), field: $("composer"), list: $("completions"), usage: $("usage"), suggest,
+  hint: (text) => usageOf(text, state.completions), send: (text) => say(text, "") });
+const reply = composer({ form: $("thread-compose"), field: $("thread-composer"), list: $("thread-completions"),
+  suggest: (text) => (text.startsWith("/") ? [] : suggest(text)), send: (text) => say(text, state.thread) });
+const traffic = inspector({ panel: $("inspector"), list: $("traffic"), opener: $("open-inspector"), closer: $("close-inspector"),
+  onError: (error) => notice(error.message, "error", "traffic") });
+
+for (const [id, name] of [["open-sidebar", "menu"], ["open-inspector", "inspect"], ["close-thread", "close"], ["close-inspector", "close"], ["send", "send"], ["thread-send", "send"]]) $(id).append(icon(name));
+$("latest").prepend(icon("down"));
+
+$("user").addEventListener("change", () => go({ user: $("user").value, thread: "" }));
+$("open-sidebar").addEventListener("click", () => sidebar(!$("app").classList.contains("with-sidebar")));
+$("scrim").addEventListener("click", () => sidebar(false));
+$("close-thread").addEventListener("click", () => go({ thread: "" }));
+$("tab-home").addEventListener("click", () => (state.tab === "home" ? askHome() : go({ tab: "home", thread: "" })));
+$("tab-messages").addEventListener("click", () => go({ tab: "" }));
+$("tabs").addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+  const other = state.tab === "home" ? $("tab-messages") : $("tab-home");
+  other.click();
+  other.focus();
+});
+$("latest").addEventListener("click", () => { $("messages").scrollTop = $("messages").scrollHeight; });
+$("messages").addEventListener("scroll", () => { if (atEnd($("messages"))) $("latest").hidden = true; });
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("composer").focus();
+});
+document.addEventListener("click", (event) => {
+  const place = event.target.closest?.("[data-channel-link]");
+  if (!place) return;
+  event.preventDefault();
+  if (state.people.channels.has(place.dataset.channelLink)) go({ channel: place.dataset.channelLink, thread: "", tab: "" });
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], .menu")) return;
+  if ($("app").classList.contains("with-sidebar")) sidebar(false);
+  else if (state.thread && ($("thread").contains(document.activeElement) || matchMedia("(max-width: 1000px)").matches)) go({ thread: "" });
+});
+addEventListener("hashchange", () => {
+  const user = route().get("user") || FIRST_USER;
+  if (user !== state.people.me?.id) boot();
+  else arrive();
+});
+addEventListener("resize", () => sidebar(false));
+setInterval(refreshTimes, 30000);
+boot();
