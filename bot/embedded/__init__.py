@@ -1,1 +1,8 @@
 """The SSLmonitor REST API, served here: the same seven endpoints, scanning for real."""
+
+from __future__ import annotations
+
+from bot.embedded.guard import parse_allow
+from bot.embedded.server import EmbeddedAPI, EmbeddedSettings
+
+__all__ = ["EmbeddedAPI", "EmbeddedSettings", "parse_allow"]

@@ -1,0 +1,85 @@
+"""What a leaf certificate says, and which hosts it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from bot.embedded.guard import is_address
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The facts of a server's own certificate; a name that it lacks is empty."""
+
+    subject_cn: str
+    subject_o: str
+    subject_c: str
+    issuer_cn: str
+    issuer_o: str
+    issuer_c: str
+    alt_names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+
+    @classmethod
+    def read(cls, certificate: x509.Certificate) -> Self:
+        """Take the facts out of a certificate; what can't be decoded in it is empty."""
+        return cls(
+            *_names(certificate, subject=True),
+            *_names(certificate, subject=False),
+            alt_names=_alt_names(certificate),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+        )
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it: the organisation, else the common name."""
+        return self.issuer_o or self.issuer_cn
+
+    def covers(self, host: str) -> bool:
+        """Say whether the certificate is for `host` (normalised), as browsers see it.
+
+        Subject alternative names alone count (RFC 9525, section 2): never the common name. `*` is
+        a whole first label, stands for exactly one, and has two labels after it.
+        """
+        return any(_covers(name.lower(), host) for name in self.alt_names)
+
+
+def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
+    try:
+        name = certificate.subject if subject else certificate.issuer
+    except ValueError:  # text that is not what its type says
+        return "", "", ""
+    oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME)
+    found = [name.get_attributes_for_oid(oid) for oid in oids]
+    cn, o, c = (_text(attributes[0].value) if attributes else "" for attributes in found)
+    return cn, o, c
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _alt_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return ()
+    return tuple(
+        str(name.value)
+        for name in extension.value
+        if isinstance(name, x509.DNSName | x509.IPAddress)
+    )
+
+
+def _covers(pattern: str, host: str) -> bool:
+    if pattern == host:
+        return True
+    first, _, rest = pattern.partition(".")
+    return first == "*" and "." in rest and not is_address(host) and host.partition(".")[2] == rest

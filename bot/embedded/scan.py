@@ -1,0 +1,143 @@
+"""One scan: from a target to what is known about it, within one deadline.
+
+Whatever happens to a host (dead, silent, hostile) is a result, never an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.embedded import tls, web
+from bot.embedded.certificate import Leaf
+from bot.embedded.guard import Address, Forbidden, Guard, Unresolved
+from bot.embedded.verdict import Verdict, sentence
+from bot.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one scan found. Without a certificate `leaf` and `host_match` are None.
+
+    `ip` is the address that was dialled, empty when none was.
+    """
+
+    at: datetime
+    verdict: Verdict
+    message: str
+    leaf: Leaf | None = None
+    host_match: bool | None = None
+    ip: str = ""
+    page: web.Page = field(default_factory=web.Page)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is known so far, so that the deadline can strike at any moment."""
+
+    verdict: Verdict = Verdict.TIMED_OUT
+    message: str = ""
+    leaf: Leaf | None = None
+    host_match: bool | None = None
+    ip: str = ""
+    reply: web.Reply = field(default_factory=web.Reply)
+
+    def judge(self, target: Target, stream: tls.Stream, now: datetime) -> None:
+        """Take over what the handshake showed, if it came to a certificate."""
+        chain = stream.chain()
+        if not chain:
+            return
+        self.leaf = Leaf.read(chain[0])
+        self.host_match = self.leaf.covers(target.host)
+        self.verdict, self.message = tls.judge(target.host, self.leaf, stream.faults, now)
+
+    def finish(self, at: datetime) -> Scan:
+        message = self.message or sentence(self.verdict)
+        page = self.reply.page()
+        return Scan(at, self.verdict, message, self.leaf, self.host_match, self.ip, page)
+
+
+class Scanner:
+    """Scans targets; `deadline` is in seconds, over the whole of a scan."""
+
+    def __init__(self, guard: Guard, trust: tls.Trust, deadline: float = 10.0) -> None:
+        self.guard = guard
+        self._trust = trust
+        self._deadline = deadline
+
+    async def scan(self, target: Target, now: datetime) -> Scan:
+        """Resolve, connect, shake hands, judge, and get the page."""
+        now = now.replace(microsecond=0)
+        self._trust.set_time(now)
+        draft = _Draft()
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._fill(draft, target, now)
+        except TimeoutError:
+            pass  # the draft says "timed out" from the start, or what was found by then
+        except Forbidden:
+            draft.verdict = Verdict.FORBIDDEN
+        except Unresolved:
+            draft.verdict = Verdict.UNRESOLVED
+        except ConnectionRefusedError:
+            draft.verdict = Verdict.REFUSED
+        except OSError:
+            draft.verdict = Verdict.UNREACHABLE
+        return draft.finish(now)
+
+    async def _fill(self, draft: _Draft, target: Target, now: datetime) -> None:
+        addresses = await self.guard.resolve(target)
+        stream = await self._connect(draft, addresses, target)
+        try:
+            await stream.handshake()
+        except tls.HandshakeFailed as failure:
+            draft.judge(target, stream, now)
+            if stream.wants_certificate and failure.by_server and draft.leaf is not None:
+                return  # the server did all that a visitor without a certificate can see
+            draft.verdict, draft.message = (
+                failure.verdict,
+                sentence(failure.verdict, failure.detail),
+            )
+            if draft.leaf is not None or failure.verdict is not Verdict.HANDSHAKE_FAILED:
+                return
+        else:
+            draft.judge(target, stream, now)
+            await _get_page(draft, stream, target)
+            return
+        finally:
+            stream.close()
+        await self._try_old_protocols(draft, ipaddress.ip_address(draft.ip), target, now)
+
+    async def _connect(self, draft: _Draft, addresses: list[Address], target: Target) -> tls.Stream:
+        """Connect to the first address that takes the call."""
+        for address in addresses:
+            draft.ip = str(address)
+            try:
+                return await tls.Stream.connect(address, target, self._trust.modern)
+            except OSError as error:
+                refusal = error
+        raise refusal
+
+    async def _try_old_protocols(
+        self, draft: _Draft, address: Address, target: Target, now: datetime
+    ) -> None:
+        """Read the facts with what browsers no longer speak; else the first failure stands."""
+        stream = await tls.Stream.connect(address, target, self._trust.legacy)
+        try:
+            await stream.handshake()
+            draft.judge(target, stream, now)
+            draft.verdict = Verdict.OLD_PROTOCOL
+            draft.message = sentence(draft.verdict, stream.protocol)
+            await _get_page(draft, stream, target)
+        except tls.HandshakeFailed:
+            return
+        finally:
+            stream.close()
+
+
+async def _get_page(draft: _Draft, stream: tls.Stream, target: Target) -> None:
+    with suppress(OSError):  # the certificate is judged even when HTTP fails
+        await web.fetch(stream, target, draft.reply)

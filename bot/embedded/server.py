@@ -1,0 +1,91 @@
+"""The embedded API as a whole: its settings, its server, its sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from bot.database import Database
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.monitors import Monitors
+from bot.embedded.routes import Routes
+from bot.embedded.scan import Scanner
+from bot.embedded.sweep import Rescans, Sweep
+from bot.embedded.tls import Trust
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """What an embedded API is told. Raises ValueError with a sentence for a bad `scan_allow`.
+
+    `key` is the bearer key, `scan_allow` as SCAN_ALLOW is written, `ca_file` holds CAs to trust
+    beside the system's, `scan_deadline` is in seconds over a whole scan, `hosts` a static table of
+    names and addresses asked before DNS (and guarded all the same).
+    """
+
+    key: str = field(repr=False)
+    scan_allow: str = ""
+    ca_file: Path | None = None
+    scan_interval: timedelta = timedelta(hours=12)
+    scan_deadline: float = 10.0
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    monitor_limit: int = 100_000
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ValueError("The key of the embedded API is empty.")
+        parse_allow(self.scan_allow)
+
+
+class EmbeddedAPI:
+    """The seven endpoints and the sweep, over a database whose schema is up to date.
+
+    Raises ValueError with a sentence when the CA file can't be used.
+    """
+
+    def __init__(
+        self, settings: EmbeddedSettings, database: Database, *, clock: Callable[[], datetime]
+    ) -> None:
+        guard = Guard(parse_allow(settings.scan_allow), settings.hosts)
+        scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
+        monitors = Monitors(database, settings.scan_interval)
+        self._rescans = Rescans(scanner, monitors, clock)
+        self.sweep = Sweep(self._rescans, monitors, clock)
+        self._routes = Routes(
+            scanner,
+            monitors,
+            self._rescans,
+            key=settings.key,
+            limit=settings.monitor_limit,
+            clock=clock,
+        )
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Serve at `url` and start the sweep. Raises OSError when the port is taken."""
+        # No access log: it would hold query strings.
+        runner = web.AppRunner(self._routes.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError:
+            await self.close()
+            raise
+        bound = runner.addresses[0]
+        name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"http://{name}:{bound[1]}/api/v1"
+        self.sweep.start()
+
+    async def close(self) -> None:
+        """Stop the sweep and the server; scans under way are broken off."""
+        await self.sweep.close()
+        await self._rescans.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

@@ -1,0 +1,89 @@
+"""Rescans: on demand, and of every monitor once in each interval."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from bot.embedded.monitors import Monitors
+from bot.embedded.scan import Scanner
+from bot.target import Target
+
+_LOG = logging.getLogger(__name__)
+_AT_ONCE = 8  # scans of the sweep that run at the same time
+_LOOK = 30.0  # seconds between two looks for monitors that are due
+
+
+class Rescans:
+    """Scans monitors that exist and stores what was found; at most one scan of each at a time."""
+
+    def __init__(self, scanner: Scanner, monitors: Monitors, clock: Callable[[], datetime]) -> None:
+        self._scanner = scanner
+        self._monitors = monitors
+        self._clock = clock
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def scan(self, id_: int, target: Target) -> None:
+        """Scan and store; joins a scan of the same monitor that is under way."""
+        task = self._running.get(id_)
+        if task is None:
+            task = asyncio.create_task(self._scan(id_, target))
+            self._running[id_] = task
+            task.add_done_callback(lambda _: self._running.pop(id_))
+        await asyncio.shield(task)  # the one who asks may go away, the others still want it
+
+    async def _scan(self, id_: int, target: Target) -> None:
+        await self._monitors.save(id_, target, await self._scanner.scan(target, self._clock()))
+
+    async def close(self) -> None:
+        """Break off what is running."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Sweep:
+    """Keeps every monitor's scan fresh, a few at a time."""
+
+    def __init__(self, rescans: Rescans, monitors: Monitors, clock: Callable[[], datetime]) -> None:
+        self._rescans = rescans
+        self._monitors = monitors
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in a task of its own."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; scans under way belong to `Rescans`."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                busy = await self.once()
+            except Exception:  # noqa: BLE001 -- a database that is away for a while ends no sweep
+                _LOG.exception("The sweep could not go on; it tries again soon.")
+                busy = False
+            if not busy:
+                await asyncio.sleep(_LOOK)
+
+    async def once(self) -> bool:
+        """Scan the monitors that are most overdue; false when none was due."""
+        due = await self._monitors.due(self._clock(), _AT_ONCE)
+        results = await asyncio.gather(
+            *(self._rescans.scan(id_, target) for id_, target in due), return_exceptions=True
+        )
+        for (id_, target), result in zip(due, results, strict=True):
+            if isinstance(result, Exception):
+                _LOG.error("Monitor %d (%s) could not be rescanned.", id_, target, exc_info=result)
+                await self._monitors.postpone(id_, target, self._clock())
+        return bool(due)

@@ -1,0 +1,316 @@
+"""One TLS handshake with one server, read whatever the verdict.
+
+pyOpenSSL over memory BIOs: its verify callback records every fault with its depth and lets the
+handshake finish, so that one connection gives the certificate, all faults, and the page behind
+them. Nothing secret is ever sent over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import certifi
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from bot.embedded.certificate import Leaf
+from bot.embedded.guard import Address, is_address
+from bot.embedded.verdict import Verdict, expired, printable, sentence
+from bot.target import Target
+
+_SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Gentoo
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+_CHUNK = 65536
+_CODES = SSL.X509VerificationCodes
+_TRUST = {
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT,
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+    _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+}
+_BY_CODE = {
+    _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: Verdict.SELF_SIGNED,
+    _CODES.ERR_INVALID_PURPOSE: Verdict.PURPOSE,
+    66: Verdict.WEAK_KEY,  # X509_V_ERR_EE_KEY_TOO_SMALL
+    67: Verdict.WEAK_KEY,  # X509_V_ERR_CA_KEY_TOO_SMALL
+    68: Verdict.WEAK_SIGNATURE,  # X509_V_ERR_CA_MD_TOO_WEAK
+}
+_CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
+_ALERT = re.compile(r"^(?:tls|ssl)\S* (?:alert )?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
+
+    code: int
+    depth: int
+    certificate: crypto.X509
+
+
+class HandshakeFailed(Exception):
+    """The handshake did not end well; `detail` is for the sentence of the verdict.
+
+    `by_server` is false when the fault was found on our side, in what the server sent.
+    """
+
+    def __init__(self, verdict: Verdict, detail: str = "", *, by_server: bool = True) -> None:
+        super().__init__(verdict, detail)
+        self.verdict = verdict
+        self.detail = detail
+        self.by_server = by_server
+
+
+class Trust:
+    """What this server trusts, loaded once: the system's roots (else certifi's), and `ca_file`.
+
+    Raises ValueError with a sentence when `ca_file` can't be used.
+    """
+
+    def __init__(self, ca_file: Path | None = None) -> None:
+        self.modern = _context(SSL.TLS1_2_VERSION, ca_file)
+        self.legacy = _context(SSL.TLS1_VERSION, ca_file)
+        self.legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        self._stores = [self.modern.get_cert_store(), self.legacy.get_cert_store()]
+
+    def set_time(self, now: datetime) -> None:
+        """Judge the dates of chains as of `now`, not by the machine's clock."""
+        for store in self._stores:
+            if store is not None:
+                store.set_time(now)
+
+
+def _context(oldest: int, ca_file: Path | None) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(oldest)
+    # Servers without RFC 5746, and those that end without close_notify, are common and no fault.
+    context.set_options(SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_IGNORE_UNEXPECTED_EOF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_verify(SSL.VERIFY_PEER, _record)
+    context.load_verify_locations(_roots())
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(str(ca_file))
+        except SSL.Error:
+            raise ValueError(f"The CA file {ca_file} holds no certificates to read.") from None
+    return context
+
+
+def _roots() -> str:
+    candidates = (ssl.get_default_verify_paths().cafile, *_SYSTEM_ROOTS)
+    return next((p for p in candidates if p and Path(p).is_file()), certifi.where())
+
+
+def _record(
+    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
+) -> bool:
+    if not ok:
+        connection.get_app_data().append(Fault(code, depth, certificate))
+    return True
+
+
+@dataclass(slots=True)
+class Stream:
+    """A TLS connection over a non-blocking socket: handshake, read, write, close."""
+
+    sock: socket.socket
+    tls: SSL.Connection
+    faults: list[Fault] = field(default_factory=list)
+    _first: bytes = b""
+    _asked_for_certificate: bool = False
+
+    @classmethod
+    async def connect(cls, address: Address, target: Target, context: SSL.Context) -> Self:
+        """Connect to a checked address. Raises OSError. Call `handshake` next."""
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(sock, (str(address), target.port))
+        except BaseException:
+            sock.close()
+            raise
+        stream = cls(sock, SSL.Connection(context))
+        stream.tls.set_app_data(stream.faults)
+        if not is_address(target.host):  # an address has no server name (RFC 6066, section 3)
+            stream.tls.set_tlsext_host_name(target.host.encode("ascii"))
+        stream.tls.set_connect_state()
+        return stream
+
+    async def handshake(self) -> None:
+        """Shake hands. Raises HandshakeFailed."""
+        try:
+            while not await self._step():
+                if not await self._fill():
+                    raise HandshakeFailed(Verdict.CLOSED)
+        except ConnectionResetError:
+            raise HandshakeFailed(Verdict.RESET) from None
+        except OSError:
+            raise HandshakeFailed(Verdict.CLOSED) from None
+
+    async def _step(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except SSL.WantReadError:
+            await self._flush()
+            return False
+        except SSL.Error as error:
+            with suppress(OSError):
+                await self._flush()  # the alert
+            raise self._failure(error) from None
+        await self._flush()
+        return True
+
+    def _failure(self, error: SSL.Error) -> HandshakeFailed:
+        # A TLS record starts with its type (20 to 24) and the version's major number, 3.
+        if self._first and not (20 <= self._first[0] <= 24 and self._first[1:2] in (b"", b"\x03")):
+            return HandshakeFailed(Verdict.NOT_TLS)
+        if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
+            return HandshakeFailed(Verdict.CLOSED)
+        reason = str(error.args[0][0][2])
+        alert = " alert " in reason
+        said = f"the server says “{_ALERT.sub('', reason)}”" if alert else _ALERT.sub("", reason)
+        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert)
+
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether the server asked for a client's certificate (seen before TLS 1.3 only)."""
+        return self._asked_for_certificate
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that was agreed on, as OpenSSL writes it: `TLSv1.1`."""
+        return self.tls.get_protocol_version_name()
+
+    async def _fill(self) -> bool:
+        """Wait for bytes and pass them on; false at the end."""
+        data = await asyncio.get_running_loop().sock_recv(self.sock, _CHUNK)
+        if len(self._first) < 2:
+            self._first += data[:2]
+        if data:
+            self.tls.bio_write(data)
+        return bool(data)
+
+    async def _flush(self) -> None:
+        while True:
+            try:
+                data = self.tls.bio_read(_CHUNK)
+            except SSL.WantReadError:
+                return
+            # Our own flight, still in the clear, starts with an (empty) certificate only when
+            # the server asked for one.
+            if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
+                self._asked_for_certificate = True
+            await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def write(self, data: bytes) -> None:
+        """Send. Raises OSError."""
+        try:
+            self.tls.sendall(data)
+        except SSL.Error:
+            raise ConnectionAbortedError from None
+        await self._flush()
+
+    async def read(self) -> bytes:
+        """The next bytes, or none at the end. Raises OSError."""
+        while True:
+            try:
+                return self.tls.recv(_CHUNK)
+            except SSL.WantReadError:
+                await self._flush()
+                if not await self._fill():
+                    return b""
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error:
+                raise ConnectionAbortedError from None
+
+    def close(self) -> None:
+        """Say goodbye where that needs no waiting, and close the socket."""
+        with suppress(SSL.Error, OSError):
+            self.tls.shutdown()
+            self.sock.send(self.tls.bio_read(_CHUNK))
+        self.sock.close()
+
+    def chain(self) -> list[x509.Certificate]:
+        """The certificates as the server sent them, leaf first; empty when none was read."""
+        try:
+            return self.tls.get_peer_cert_chain(as_cryptography=True) or []
+        except ValueError:  # one that OpenSSL reads and `cryptography` does not
+            return []
+
+
+def judge(host: str, leaf: Leaf, faults: list[Fault], now: datetime) -> tuple[Verdict, str]:
+    """The verdict on a certificate and its chain, and the sentence that goes with it.
+
+    Of several faults the one that decides is named: first the leaf's dates, then the chain, last
+    the host name.
+    """
+    if leaf.not_after < now:
+        return Verdict.EXPIRED, expired(leaf.not_after)
+    if leaf.not_before > now:
+        return _said(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
+    found = [_judge_fault(fault) for fault in faults]
+    if found:
+        return min(found, key=lambda one: _ORDER.index(one[0]))
+    if not leaf.covers(host):
+        return _said(Verdict.HOST_MISMATCH, _some(leaf.alt_names))
+    return _said(Verdict.VALID)
+
+
+_ORDER = (
+    Verdict.EXPIRED,
+    Verdict.NOT_YET_VALID,
+    Verdict.SELF_SIGNED,
+    Verdict.INCOMPLETE_CHAIN,
+    Verdict.PURPOSE,
+    Verdict.WEAK_KEY,
+    Verdict.WEAK_SIGNATURE,
+    Verdict.UNTRUSTED,
+)
+
+
+def _judge_fault(fault: Fault) -> tuple[Verdict, str]:
+    whose = fault.certificate.to_cryptography()
+    name = f"“{printable(_common_name(whose), 100)}”"
+    if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
+        ended = f"{whose.not_valid_after_utc:%Y-%m-%d}"
+        return Verdict.EXPIRED, f"A certificate of the chain, {name}, expired on {ended}."
+    if fault.code == _CODES.ERR_CERT_NOT_YET_VALID:
+        return Verdict.NOT_YET_VALID, f"A certificate of the chain, {name}, is not yet valid."
+    if fault.code in _TRUST and fault.depth == 0:  # nothing came that issued the leaf
+        return _said(Verdict.INCOMPLETE_CHAIN)
+    if fault.code in _TRUST or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        return _said(Verdict.UNTRUSTED, f"this server does not know the issuer at its end, {name}")
+    verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
+    broken = f"its chain breaks a rule at {name}"
+    return _said(verdict, broken if verdict is Verdict.UNTRUSTED else name)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    leaf = Leaf.read(certificate)
+    return leaf.subject_cn or leaf.subject_o or "(no name)"
+
+
+def _said(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
+    return verdict, sentence(verdict, detail)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    if not names:
+        return "no host: it lists none"
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,106 @@
+"""What a scan can find, as one word each; the sentence and the colour that go with it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+_DAY = timedelta(days=1)
+GREEN_DAYS = 30  # more whole days left than this, and a valid certificate is green
+
+
+class Verdict(StrEnum):
+    """The outcome of a scan; the value is what the database stores."""
+
+    VALID = "valid"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    SELF_SIGNED = "self_signed"
+    UNTRUSTED = "untrusted"
+    INCOMPLETE_CHAIN = "incomplete_chain"
+    PURPOSE = "purpose"
+    WEAK_KEY = "weak_key"
+    WEAK_SIGNATURE = "weak_signature"
+    HOST_MISMATCH = "host_mismatch"
+    OLD_PROTOCOL = "old_protocol"
+    HANDSHAKE_FAILED = "handshake_failed"
+    NOT_TLS = "not_tls"
+    TIMED_OUT = "timed_out"
+    RESET = "reset"
+    CLOSED = "closed"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    UNRESOLVED = "unresolved"
+    FORBIDDEN = "forbidden"
+
+
+#: The sentence of each verdict; `{}` takes the detail that only the scan knows.
+_SENTENCES = {
+    Verdict.VALID: "Valid",  # the API page's own word, alone
+    Verdict.EXPIRED: "The certificate expired on {}.",
+    Verdict.NOT_YET_VALID: "The certificate is not yet valid: it starts on {}.",
+    Verdict.SELF_SIGNED: "The certificate is self-signed.",
+    Verdict.UNTRUSTED: "The certificate is untrusted: {}.",
+    Verdict.INCOMPLETE_CHAIN: (
+        "The server sends an incomplete chain: the intermediate certificate is missing."
+    ),
+    Verdict.PURPOSE: "The certificate was issued for another purpose than a TLS server.",
+    Verdict.WEAK_KEY: "The certificate of {} has a weak key.",
+    Verdict.WEAK_SIGNATURE: "The certificate of {} has a weak signature.",
+    Verdict.HOST_MISMATCH: "Host name mismatch: the certificate is for {}.",
+    Verdict.OLD_PROTOCOL: "The server speaks only an outdated protocol: {}.",
+    Verdict.HANDSHAKE_FAILED: "The TLS handshake failed: {}.",
+    Verdict.NOT_TLS: "The server answers, but what it speaks is not TLS.",
+    Verdict.TIMED_OUT: "The server did not answer in time: the scan timed out.",
+    Verdict.RESET: "The connection was reset before the handshake ended.",
+    Verdict.CLOSED: "The connection was closed before the handshake ended.",
+    Verdict.REFUSED: "The connection was refused: nothing listens there.",
+    Verdict.UNREACHABLE: "The server could not be reached.",
+    Verdict.UNRESOLVED: "The host name could not be resolved.",
+    Verdict.FORBIDDEN: "The address is refused by this server's rules.",
+}
+
+#: No handshake, so nothing to judge: shown in grey.
+_NO_HANDSHAKE = frozenset(
+    {
+        Verdict.HANDSHAKE_FAILED,
+        Verdict.NOT_TLS,
+        Verdict.TIMED_OUT,
+        Verdict.RESET,
+        Verdict.CLOSED,
+        Verdict.REFUSED,
+        Verdict.UNREACHABLE,
+        Verdict.UNRESOLVED,
+        Verdict.FORBIDDEN,
+    }
+)
+
+
+def sentence(verdict: Verdict, detail: str = "") -> str:
+    """The `ssl_message` of a verdict: exactly "Valid", or a whole sentence."""
+    return _SENTENCES[verdict].format(printable(detail))
+
+
+def expired(not_after: datetime) -> str:
+    """The `ssl_message` of a certificate that ended at `not_after` (UTC)."""
+    return sentence(Verdict.EXPIRED, f"{not_after:%Y-%m-%d}")
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days until `not_after`, rounded down: 0 on the last day, negative after."""
+    return (not_after - now) // _DAY
+
+
+def color(verdict: Verdict, days: int | None) -> str:
+    """Green: valid, more than 30 days. Orange: valid. Red: invalid. Grey: no handshake."""
+    if verdict in _NO_HANDSHAKE:
+        return "grey"
+    if verdict is not Verdict.VALID:
+        return "red"
+    return "green" if days is not None and days > GREEN_DAYS else "orange"
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Third-party text on one line: control and format characters as U+FFFD, cut to `limit`."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,0 +1,260 @@
+"""`GET /` over a TLS connection that is already there: a small, tolerant, bounded reader.
+
+HTTP/1.1 by RFC 9112, taken from servers that are broken or hostile: every part has a cap, nothing
+raises for what a server sends, and what has arrived is kept when the scan's deadline strikes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bot.target import Target
+
+BODY_CAP = 2_000_000
+HEAD_CAP = 128 * 1024
+_PAGE_CAP = 256 * 1024  # title and meta tags stand at the beginning
+_TEXT_CAP = 1000
+_MOST_METAS = 200
+_AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
+
+_STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_TITLE = re.compile(r"<title(?:\s[^>]{0,500})?>", re.IGNORECASE)
+_TITLE_END = re.compile(r"</title", re.IGNORECASE)
+_META = re.compile(r"<meta\s", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"""\s*/?\s*([a-z-]{1,40})\s*=\s*(?:"([^"]{0,4000})"|'([^']{0,4000})'|([^\s"'>]{1,4000}))""",
+    re.IGNORECASE,
+)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNORECASE)
+# Python's names of the encodings that browsers know (WHATWG Encoding); others can be costly.
+_WEB_CODEC = re.compile(
+    r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(1250|1251|1252|1253|1254|1255|1256|1257|1258|866|874|949)"
+    r"|koi8-[ru]|gb(k|2312|18030)|big5(hkscs)?|euc_(jp|kr)|shift_jis|iso2022_jp|mac-(roman|cyrillic)|ascii"
+)
+
+
+class ByteStream(Protocol):
+    """What is needed of a connection; both raise OSError when it is gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Send."""
+
+    async def read(self) -> bytes:
+        """The next bytes, or none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a server answered; `code` is None when it gave no HTTP answer.
+
+    `size` counts the bytes of the body that were read, after chunks and before decompression.
+    """
+
+    code: int | None = None
+    size: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+    description: str = ""
+    keywords: str = ""
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer as it comes in: `feed` it until it is `done`; `page` at any moment."""
+
+    code: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    done: bool = False
+    _buffer: bytearray = field(default_factory=bytearray)
+    _in_body: bool = False
+    _chunked: bool = False
+    _left: int | None = None  # bytes to come: of the body, or of the chunk (0: a size line)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes in."""
+        self._buffer += data
+        while not self._in_body and not self.done and self._read_head():
+            pass
+        if self._in_body and not self.done:
+            self._read_body()
+
+    def _read_head(self) -> bool:
+        end = _HEAD_END.search(self._buffer, 0, HEAD_CAP)
+        if end is None:
+            self.done = len(self._buffer) > HEAD_CAP or not _may_be_http(self._buffer)
+            return False
+        lines = re.split(rb"\r?\n", bytes(self._buffer[: end.start()]))
+        del self._buffer[: end.end()]
+        status = _STATUS.match(lines[0])
+        if status is None:
+            self.done = True
+            return False
+        code = int(status[1])
+        if 100 <= code < 200 and code != 101:  # an interim answer (RFC 9110, section 15.2)
+            return True
+        self.code = code
+        self.headers = [_header(line) for line in lines[1:] if b":" in line]
+        self._begin_body(code)
+        return True
+
+    def _begin_body(self, code: int) -> None:
+        self._in_body = True
+        if code in (101, 204, 304):
+            self.done = True
+        elif "chunked" in self.header("transfer-encoding").lower():
+            self._chunked, self._left = True, 0
+        else:
+            length = self.header("content-length")
+            known = length.isascii() and length.isdecimal() and len(length) <= 15
+            self._left = int(length) if known else None
+
+    def _read_body(self) -> None:
+        if self._chunked:
+            self._read_chunks()
+        else:
+            self._take(self._left)
+            self.done = self.done or self._left == 0
+        if len(self.body) >= BODY_CAP:
+            del self.body[BODY_CAP:]
+            self.done = True
+
+    def _take(self, most: int | None) -> None:
+        data = self._buffer[:most] if most is not None else self._buffer[:]
+        self.body += data
+        del self._buffer[: len(data)]
+        if self._left is not None:
+            self._left -= len(data)
+
+    def _read_chunks(self) -> None:
+        while not self.done and len(self.body) < BODY_CAP:
+            if self._left:
+                if not self._buffer:
+                    return
+                self._take(self._left)
+                continue
+            # The line end after the last chunk's data belongs to no line of its own.
+            line, newline, rest = self._buffer.lstrip(b"\r\n").partition(b"\n")
+            if not newline:
+                self.done = len(self._buffer) > 1024
+                return
+            self._buffer = rest
+            digits = bytes(line.split(b";")[0]).strip()
+            if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", digits) or int(digits, 16) == 0:
+                self.done = True
+                return
+            self._left = int(digits, 16)
+
+    def header(self, name: str) -> str:
+        """The first header of that name (lower case), or nothing."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    def page(self) -> Page:
+        """What is known so far."""
+        if self.code is None:
+            return Page()
+        text = _decode(self._plain(), self.header("content-type"))
+        metas = _metas(text)
+        return Page(
+            self.code,
+            len(self.body),
+            tuple(self.headers),
+            _title(text),
+            metas.get("description", ""),
+            metas.get("keywords", ""),
+        )
+
+    def _plain(self) -> bytes:
+        """The beginning of the body, decompressed where the server insists on compressing."""
+        coding = self.header("content-encoding").lower().strip()
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            return bytes(self.body[:_PAGE_CAP])
+        for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip or zlib, then bare deflate
+            try:
+                return zlib.decompressobj(bits).decompress(bytes(self.body), _PAGE_CAP)
+            except zlib.error:
+                continue
+        return b""
+
+
+def _may_be_http(start: bytearray) -> bool:
+    return b"HTTP/".startswith(start[:5])
+
+
+def _header(line: bytes) -> tuple[str, str]:
+    name, _, value = line.partition(b":")
+    return name.decode("latin-1").strip(), value.decode("latin-1").strip()
+
+
+async def fetch(stream: ByteStream, target: Target, reply: Reply) -> None:
+    """Ask for `/` and feed the answer to `reply`. Raises OSError when the connection is gone.
+
+    Redirects are not followed: another host is another target.
+    """
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    where = host if target.port == 443 else f"{host}:{target.port}"
+    await stream.write(
+        f"GET / HTTP/1.1\r\nHost: {where}\r\nUser-Agent: {_AGENT}\r\nAccept: text/html, */*\r\n"
+        "Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode("ascii")
+    )
+    while not reply.done and (data := await stream.read()):
+        reply.feed(data)
+
+
+def _decode(body: bytes, content_type: str) -> str:
+    """The page's text: by byte order mark, else the header's charset, a meta tag's, or UTF-8."""
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if body.startswith(mark):
+            return body[len(mark) :].decode(name, "replace")
+    declared = _CHARSET.search(content_type) or _CHARSET.search(body[:2048].decode("latin-1"))
+    return body.decode(_codec(declared[1]) if declared else "utf-8", "replace")
+
+
+def _codec(label: str) -> str:
+    try:
+        name = codecs.lookup(label).name
+    except LookupError:
+        return "utf-8"
+    if name in ("ascii", "iso8859-1"):
+        return "cp1252"  # as browsers read these labels (WHATWG Encoding, section 4.2)
+    return name if _WEB_CODEC.fullmatch(name) else "utf-8"
+
+
+def _title(text: str) -> str:
+    start = _TITLE.search(text)
+    if start is None:
+        return ""
+    end = _TITLE_END.search(text, start.end())
+    return _clean(text[start.end() : end.start() if end else start.end() + _TEXT_CAP])
+
+
+def _metas(text: str) -> dict[str, str]:
+    """The `content` of each named meta tag; the first of a name counts."""
+    found: dict[str, str] = {}
+    at = 0
+    for _ in range(_MOST_METAS):
+        tag = _META.search(text, at)
+        if tag is None:
+            break
+        at = tag.end()
+        attributes: dict[str, str] = {}
+        while attribute := _ATTRIBUTE.match(text, at):
+            name, *values = attribute.groups()
+            attributes.setdefault(name.lower(), next((v for v in values if v is not None), ""))
+            at = attribute.end()
+        found.setdefault(attributes.get("name", "").lower(), _clean(attributes.get("content", "")))
+    return found
+
+
+def _clean(text: str) -> str:
+    return " ".join(html.unescape(text).split())[:_TEXT_CAP]

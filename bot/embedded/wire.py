@@ -1,0 +1,142 @@
+"""The JSON of the seven endpoints, field by field as the API page shows them.
+
+Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is not known is null: every `ssl` fact
+without a certificate, every `http` fact without an answer. What is known to be absent (a
+certificate without a common name, a page without a title) is an empty string or list. `ip_rev` and
+`ip_geo` are always empty.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from bot.embedded.scan import Scan
+from bot.embedded.verdict import Verdict, color, days_left, expired
+
+JSON = dict[str, Any]
+
+_NO_SSL: JSON = {
+    "date_start": None,
+    "date_end": None,
+    "expire_days": None,
+    "issuer_cn": None,
+    "issuer_c": None,
+    "issuer_o": None,
+    "subject_cn": None,
+    "subject_c": None,
+    "subject_o": None,
+    "alt_names": [],
+}
+_NO_HTTP: JSON = {
+    "ip": None,
+    "ip_rev": "",
+    "ip_geo": "",
+    "code": None,
+    "size": None,
+    "headers": [],
+    "html_title": None,
+    "meta_description": None,
+    "meta_keywords": None,
+}
+
+
+def date(moment: datetime | None) -> str | None:
+    """A date as the API writes it."""
+    if moment is None:
+        return None
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def facts(scan: Scan) -> bytes:
+    """The `ssl` and `http` parts of monitor/get, as they are stored (without `expire_days`)."""
+    return msgspec.json.encode({"ssl": _ssl(scan), "http": _http(scan)})
+
+
+def _ssl(scan: Scan) -> JSON:
+    leaf = scan.leaf
+    if leaf is None:
+        return _NO_SSL
+    return {
+        "date_start": date(leaf.not_before),
+        "date_end": date(leaf.not_after),
+        "expire_days": None,  # computed when it is read
+        "issuer_cn": leaf.issuer_cn,
+        "issuer_c": leaf.issuer_c,
+        "issuer_o": leaf.issuer_o,
+        "subject_cn": leaf.subject_cn,
+        "subject_c": leaf.subject_c,
+        "subject_o": leaf.subject_o,
+        "alt_names": leaf.alt_names,
+    }
+
+
+def _http(scan: Scan) -> JSON:
+    page = scan.page
+    ip = {"ip": scan.ip or None}
+    if page.code is None:
+        return _NO_HTTP | ip
+    return (
+        _NO_HTTP
+        | ip
+        | {
+            "code": page.code,
+            "size": page.size,
+            "headers": [{"n": name, "v": value} for name, value in page.headers],
+            "html_title": page.title,
+            "meta_description": page.description,
+            "meta_keywords": page.keywords,
+        }
+    )
+
+
+def monitor(row: RowMapping, now: datetime) -> JSON:
+    """The `monitor` of monitor/get, add and scan."""
+    stored = msgspec.json.decode(row["facts"]) if row["facts"] else _no_facts()
+    if row["not_after"] is not None:
+        stored["ssl"]["expire_days"] = days_left(row["not_after"], now)
+    return {
+        "id": row["id"],
+        "host": row["host"],
+        "port": row["port"],
+        "scan_date": date(row["scanned_at"]),
+        **stored,
+    }
+
+
+def _no_facts() -> JSON:
+    return {"ssl": dict(_NO_SSL), "http": dict(_NO_HTTP)}
+
+
+def summary(row: RowMapping, now: datetime) -> JSON:
+    """One row of monitor/list; a stored verdict whose end date has passed reads as expired."""
+    not_after: datetime | None = row["not_after"]
+    days = None if not_after is None else days_left(not_after, now)
+    verdict, message = _now(row, now)
+    return {
+        "id": row["id"],
+        "host": row["host"],
+        "port": row["port"],
+        "ssl_valid": verdict is Verdict.VALID,
+        "ssl_message": message,
+        "ssl_color": "grey" if verdict is None else color(verdict, days),
+        "ssl_expire_days": days,
+        "ssl_expire_date_start": date(row["not_before"]),
+        "ssl_expire_date_end": date(not_after),
+        "ssl_host_match": row["host_match"],
+        "ssl_issuer": row["issuer"],
+        "http_code": row["http_code"],
+        "scan_date": date(row["scanned_at"]),
+    }
+
+
+def _now(row: RowMapping, now: datetime) -> tuple[Verdict | None, str]:
+    if row["verdict"] is None:
+        return None, "Not scanned yet."
+    verdict = Verdict(row["verdict"])
+    if verdict is Verdict.VALID and row["not_after"] < now:
+        return Verdict.EXPIRED, expired(row["not_after"])
+    return verdict, row["message"]
