@@ -1,0 +1,71 @@
+"""The web server: Web API, response URLs, uploads, Socket Mode, and the page with its events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bot.playground.page_api import PageAPI, guard
+from bot.playground.response_urls import ResponseUrls
+from bot.playground.web_api import WebAPI
+
+if TYPE_CHECKING:
+    from bot.playground.playground import Playground
+
+
+class Server:
+    """Listens on one port for the app and for people."""
+
+    def __init__(self, playground: Playground) -> None:
+        self.url = ""
+        self._playground = playground
+        self._page = PageAPI(playground)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; `url` is known afterwards."""
+        runner = web.AppRunner(
+            self._app(), handler_cancellation=True, shutdown_timeout=1.0, access_log=None
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        self._runner = runner
+        bound = runner.addresses[0]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"http://{shown}:{bound[1]}/"
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._page.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _app(self) -> web.Application:
+        there = self._playground
+        api = WebAPI(there.app, there.workspace, there.tickets)
+        answers = ResponseUrls(there.workspace, there.tickets)
+        app = web.Application(middlewares=[guard], client_max_size=20 * 1024 * 1024)
+        app.add_routes(
+            [
+                web.get("/api/{method}", api.handle),
+                web.post("/api/{method}", api.handle),
+                web.post("/response/{word}", answers.handle),
+                web.post("/upload/{file_id}", self._upload),
+                web.get("/link/", there.delivery.handle_socket),
+                *self._page.routes(),
+            ]
+        )
+        return app
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        """Take a file's bytes, as many as were announced."""
+        file = self._playground.workspace.files.get(request.match_info["file_id"])
+        body = await request.read()
+        if file is None or file["content"] is not None:
+            return web.Response(status=404, text="not found")
+        if len(body) != file["size"]:
+            return web.Response(status=400, text="the length is not what was announced")
+        file["content"] = body
+        return web.Response(text=f"OK - {len(body)}")

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
+
+
+@dataclass
+class Clock:
+    """A clock that stands until a test moves it."""
+
+    now: datetime = field(default_factory=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+SCOPES = frozenset(
+    {
+        "app_mentions:read",
+        "channels:history",
+        "channels:read",
+        "chat:write",
+        "commands",
+        "files:write",
+        "groups:history",
+        "groups:read",
+        "im:history",
+        "im:read",
+        "im:write",
+        "usergroups:read",
+        "users:read",
+    }
+)
+APP = App(
+    app_id="A0SSL",
+    name="SSLBot",
+    bot_token="xoxb-test-bot",
+    app_token="xapp-test-app",
+    signing_secret="signing-secret-of-tests",
+    scopes=SCOPES,
+    commands=(
+        SlashCommand("/ssl", "Certificates", "[help]", (Completion("help", "help", "Show help"),)),
+    ),
+    shortcuts=(Shortcut("scan_hosts", "Scan hosts"), Shortcut("overview", "Overview", "global")),
+    bot_events=frozenset({"app_mention", "message.im", "app_home_opened", "member_joined_channel"}),
+)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def app() -> App:
+    return APP
+
+
+@pytest.fixture
+async def playground(app: App, clock: Clock) -> AsyncIterator[Playground]:
+    there = Playground(app, clock=clock, ack_limit=2.0)
+    await there.start()
+    yield there
+    await there.close()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def client(playground: Playground, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """The real SDK, told nothing but where Slack is; it does not retry."""
+    return AsyncWebClient(
+        playground.app.bot_token, base_url=playground.api_url, session=session, retry_handlers=[]
+    )

@@ -1,0 +1,374 @@
+"""The real Bolt is the judge here: a small app, once over signed HTTP, once over websockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond, AsyncSay
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.playground import Playground, PlaygroundError
+from bot.playground.places import ANN, CERTS, OLGA, OTHER_TEAM_ID, PARTNERS, TEAM_ID
+
+Json = dict[str, Any]
+BUTTON = {
+    "type": "actions",
+    "elements": [
+        {
+            "type": "button",
+            "action_id": "rescan",
+            "text": {"type": "plain_text", "text": "Rescan"},
+            "value": "888",
+        }
+    ],
+}
+FORM = {
+    "type": "modal",
+    "callback_id": "form",
+    "title": {"type": "plain_text", "text": "Add"},
+    "submit": {"type": "plain_text", "text": "Add"},
+    "blocks": [
+        {
+            "type": "input",
+            "block_id": "host",
+            "label": {"type": "plain_text", "text": "Host"},
+            "element": {"type": "plain_text_input", "action_id": "typed"},
+        }
+    ],
+}
+
+
+def untyped(thing: Any) -> Any:
+    """Bolt's handler has methods without annotations."""
+    return thing
+
+
+def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[Json]) -> AsyncApp:
+    """A bot that answers in every way: words, buttons, a form, App Home, mentions."""
+    client = AsyncWebClient(playground.app.bot_token, base_url=playground.api_url, session=session)
+    app = AsyncApp(
+        client=client,
+        signing_secret=playground.app.signing_secret,
+        process_before_response=True,
+    )
+
+    @app.command("/ssl")
+    async def command(ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
+        seen.append(body)
+        if body["text"] == "add":
+            await client.views_open(trigger_id=body["trigger_id"], view=FORM)
+            await ack()
+        elif body["text"] == "loud":
+            await ack(text="for all", response_type="in_channel")
+        elif body["text"] == "buttons":
+            await ack(text="press", blocks=[BUTTON])
+        else:
+            await ack(f"you said {body['text']}")
+
+    add_listeners(app, seen)
+    return app
+
+
+def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
+    """Everything but the command."""
+
+    @app.action("rescan")
+    async def rescan(ack: AsyncAck, body: Json, respond: AsyncRespond) -> None:
+        seen.append(body)
+        await ack()
+        if "response_url" in body:  # there is none in App Home
+            await respond(text="scanned", replace_original=True)
+
+    @app.view("form")
+    async def form(ack: AsyncAck, body: Json, view: Json) -> None:
+        seen.append(body)
+        host = view["state"]["values"]["host"]["typed"]["value"]
+        if "." in host:
+            await ack()
+        else:
+            await ack(response_action="errors", errors={"host": "A host has a dot."})
+
+    @app.event("app_mention")
+    async def mention(body: Json, say: AsyncSay) -> None:
+        seen.append(body)
+        await say(text="here", thread_ts=body["event"]["ts"])
+
+    @app.event("app_home_opened")
+    async def home(event: Json, client: AsyncWebClient) -> None:
+        await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": [BUTTON]})
+
+    @app.shortcut("scan_hosts")
+    async def shortcut(ack: AsyncAck, body: Json) -> None:
+        seen.append(body)
+        await ack()
+
+
+@pytest.fixture
+def seen() -> list[Json]:
+    """What the bot was sent."""
+    return []
+
+
+@pytest.fixture(params=["http", "socket"])
+async def bot(
+    request: pytest.FixtureRequest,
+    playground: Playground,
+    session: aiohttp.ClientSession,
+    seen: list[Json],
+) -> AsyncIterator[AsyncApp]:
+    app = bolt_app(playground, session, seen)
+    if request.param == "http":
+        runner = web.AppRunner(app.web_app("/slack/events"))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        playground.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        yield app
+        await runner.cleanup()
+    else:
+        handler = untyped(AsyncSocketModeHandler(app, playground.app.app_token))
+        await handler.connect_async()
+        yield app
+        await handler.close_async()
+
+
+async def test_a_command_is_answered_to_its_asker_alone(
+    playground: Playground, bot: AsyncApp, seen: list[Json]
+) -> None:
+    await playground.say(ANN, CERTS, "/ssl status example.com")
+    [answer] = playground.workspace.messages(CERTS, ANN)
+    assert (answer.text, answer.ephemeral_for) == ("you said status example.com", ANN)
+    assert playground.workspace.messages(CERTS) == []
+    assert "thread_ts" not in seen[0]
+    assert (seen[0]["channel_name"], seen[0]["user_name"]) == ("certificates", "ann")
+
+
+async def test_an_answer_for_the_channel_shows_the_typed_line_too(
+    playground: Playground, bot: AsyncApp
+) -> None:
+    await playground.say(ANN, CERTS, "/ssl loud")
+    assert [m.text for m in playground.workspace.messages(CERTS)] == ["/ssl loud", "for all"]
+
+
+async def test_a_button_on_an_ephemeral_answer_changes_it(
+    playground: Playground, bot: AsyncApp, seen: list[Json]
+) -> None:
+    await playground.say(ANN, CERTS, "/ssl buttons")
+    await playground.press(ANN, channel=CERTS, action_id="rescan")
+    [answer] = playground.workspace.messages(CERTS, ANN)
+    assert (answer.text, answer.blocks, answer.ephemeral_for) == ("scanned", [], ANN)
+    assert seen[-1]["container"]["is_ephemeral"] is True
+    assert "message" not in seen[-1]
+
+
+async def test_an_outsider_can_press_and_is_told_apart(
+    playground: Playground, bot: AsyncApp, client: AsyncWebClient, seen: list[Json]
+) -> None:
+    await client.chat_postMessage(channel=PARTNERS, text="press", blocks=[BUTTON])
+    await playground.press(OLGA, channel=PARTNERS, action_id="rescan")
+    assert seen[-1]["user"]["team_id"] == OTHER_TEAM_ID
+    assert seen[-1]["team"]["id"] == TEAM_ID
+    assert seen[-1]["actions"][0]["value"] == "888"
+    assert seen[-1]["message"]["text"] == "press"
+    assert [m.text for m in playground.workspace.messages(PARTNERS)] == ["scanned"]
+
+
+async def test_a_form_is_opened_refused_mended_and_accepted(
+    playground: Playground, bot: AsyncApp
+) -> None:
+    await playground.say(ANN, CERTS, "/ssl add")
+    modal = playground.workspace.modal(ANN)
+    assert modal is not None
+    assert await playground.submit(ANN, modal.id, {}) == {
+        "host": "Please complete this required field."
+    }
+    assert await playground.submit(ANN, modal.id, {"host": "nodot"}) == {
+        "host": "A host has a dot."
+    }
+    assert playground.workspace.modal(ANN) is modal
+    assert await playground.submit(ANN, modal.id, {"host": {"typed": "example.com"}}) == {}
+    assert playground.workspace.modal(ANN) is None
+
+
+async def test_a_mention_is_heard_and_answered_in_its_thread(
+    playground: Playground, bot: AsyncApp, seen: list[Json]
+) -> None:
+    await playground.say(ANN, CERTS, "@SSLBot status example.com")
+    await playground.wait_for(lambda w: len(w.messages(CERTS)) == 2)
+    asked, answer = playground.workspace.messages(CERTS)
+    assert asked.text == "<@U0BOT> status <http://example.com|example.com>"
+    assert answer.thread_ts == asked.ts
+    assert seen[0]["event"]["type"] == "app_mention"
+
+
+async def test_home_is_published_when_it_is_opened(playground: Playground, bot: AsyncApp) -> None:
+    await playground.open_home(ANN)
+    home = await playground.wait_for(lambda w: w.home(ANN))
+    await playground.press(ANN, view_id=home.id, action_id="rescan")
+    assert playground.workspace.home(ANN) is home
+
+
+async def test_a_message_shortcut_carries_the_message(
+    playground: Playground, bot: AsyncApp, seen: list[Json]
+) -> None:
+    await playground.say(ANN, CERTS, "look at example.com")
+    [message] = playground.workspace.messages(CERTS)
+    await playground.shortcut(ANN, "scan_hosts", CERTS, message.ts)
+    assert seen[0]["message"]["text"] == message.text
+    assert playground.workspace.notices == []
+
+
+@pytest.fixture
+async def http_stub(playground: Playground) -> AsyncIterator[Callable[[web.Response | None], None]]:
+    """A bot that answers what it is told to, or (None) not before the test has ended."""
+    answer: list[web.Response | None] = [None]
+    ended = asyncio.Event()
+
+    async def handle(_request: web.Request) -> web.Response:
+        if answer[0] is None:
+            await ended.wait()
+            return web.Response()
+        return web.Response(status=answer[0].status, text=answer[0].text)
+
+    app = web.Application()
+    app.add_routes([web.post("/", handle)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    playground.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+
+    def tell(response: web.Response | None) -> None:
+        answer[0] = response
+
+    yield tell
+    ended.set()
+    await runner.cleanup()
+
+
+def last_notice(playground: Playground) -> str:
+    return playground.workspace.notices[-1].text
+
+
+async def test_a_command_nobody_acknowledges_times_out(
+    playground: Playground, http_stub: Callable[[web.Response | None], None]
+) -> None:
+    playground.delivery.ack_limit = 0.05
+    http_stub(None)
+    await playground.say(ANN, CERTS, "/ssl list")
+    assert last_notice(playground) == "/ssl failed with the error operation_timeout"
+
+
+async def test_an_error_page_is_no_acknowledgement(
+    playground: Playground, http_stub: Callable[[web.Response | None], None]
+) -> None:
+    http_stub(web.Response(status=500))
+    await playground.say(ANN, CERTS, "/ssl list")
+    assert last_notice(playground) == "/ssl failed with the error dispatch_failed"
+
+
+async def test_without_a_running_app_the_user_is_told(playground: Playground) -> None:
+    await playground.say(ANN, CERTS, "/ssl list")
+    assert last_notice(playground) == "/ssl failed: the app is not running"
+
+
+async def test_a_failed_event_is_sent_once_more(
+    playground: Playground, http_stub: Callable[[web.Response | None], None]
+) -> None:
+    http_stub(web.Response(status=500))
+    await playground.say(ANN, "D0ANN", "hello")
+    events = [entry for entry in playground.workspace.traffic if entry["direction"] == "out"]
+    assert len(events) == 2
+    assert events[0]["sent"]["event_id"] == events[1]["sent"]["event_id"]
+
+
+async def raw_socket(
+    playground: Playground, session: aiohttp.ClientSession
+) -> aiohttp.ClientWebSocketResponse:
+    client = AsyncWebClient(base_url=playground.api_url, session=session)
+    opened = await client.apps_connections_open(app_token=playground.app.app_token)
+    ws = await session.ws_connect(opened["url"])
+    hello = await ws.receive_json()
+    assert hello["type"] == "hello"
+    return ws
+
+
+async def test_a_ticket_opens_one_socket(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    client = AsyncWebClient(base_url=playground.api_url, session=session)
+    opened = await client.apps_connections_open(app_token=playground.app.app_token)
+    ws = await session.ws_connect(opened["url"])
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await session.ws_connect(opened["url"])
+    await ws.close()
+
+
+async def test_a_payload_goes_to_one_socket_and_the_other_gets_the_next(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    sockets = [await raw_socket(playground, session) for _ in range(2)]
+    for ws in sockets:
+        asked = asyncio.create_task(playground.say(ANN, CERTS, "/ssl list"))
+        envelope = await ws.receive_json()
+        assert (envelope["type"], envelope["accepts_response_payload"]) == ("slash_commands", True)
+        payload = {"text": "by socket"}
+        await ws.send_json({"envelope_id": envelope["envelope_id"], "payload": payload})
+        await asked
+        await ws.close()
+        await playground.wait_for(lambda w: len(playground.delivery.sockets) <= 1)
+    assert [m.text for m in playground.workspace.messages(CERTS, ANN)] == ["by socket"] * 2
+
+
+async def test_a_socket_that_hangs_up_leaves_its_command_unanswered(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    ws = await raw_socket(playground, session)
+    asked = asyncio.create_task(playground.say(ANN, CERTS, "/ssl list"))
+    await ws.receive_json()
+    await ws.close()
+    await asked
+    assert last_notice(playground) == "/ssl failed with the error operation_timeout"
+
+
+async def test_a_socket_is_told_to_come_back_and_bolt_does(
+    playground: Playground, session: aiohttp.ClientSession, seen: list[Json]
+) -> None:
+    app = bolt_app(playground, session, seen)
+    handler = untyped(AsyncSocketModeHandler(app, playground.app.app_token))
+    await handler.connect_async()
+    await playground.wait_for(lambda _: playground.delivery.sockets)
+    first = playground.delivery.sockets[0]
+    await playground.delivery.disconnect("refresh_requested")
+    await playground.wait_for(
+        lambda _: playground.delivery.sockets and playground.delivery.sockets[0] is not first
+    )
+    await playground.say(ANN, CERTS, "/ssl again")
+    assert [m.text for m in playground.workspace.messages(CERTS, ANN)] == ["you said again"]
+    await handler.close_async()
+
+
+async def test_an_eleventh_socket_is_turned_away(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    sockets = [await raw_socket(playground, session) for _ in range(10)]
+    client = AsyncWebClient(base_url=playground.api_url, session=session)
+    opened = await client.apps_connections_open(app_token=playground.app.app_token)
+    ws = await session.ws_connect(opened["url"])
+    assert (await ws.receive_json())["reason"] == "too_many_websockets"
+    for each in [*sockets, ws]:
+        await each.close()
+
+
+async def test_a_form_whose_app_is_gone_says_so(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    trigger = playground.tickets.trigger(ANN)
+    view = (await client.views_open(trigger_id=trigger, view=FORM))["view"]
+    with pytest.raises(PlaygroundError, match="not running"):
+        await playground.submit(ANN, view["id"], {"host": "example.com"})
+    assert playground.workspace.modal(ANN) is not None

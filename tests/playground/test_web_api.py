@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.playground import App, Playground
+from bot.playground.places import (
+    ANN,
+    BEN,
+    BOT_USER,
+    CERTS,
+    GENERAL,
+    OLGA,
+    OTHER_TEAM_ID,
+    PARTNERS,
+    SECRET,
+    TEAM_ID,
+)
+from tests.playground.conftest import Clock
+
+SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
+
+
+def error_of(caught: pytest.ExceptionInfo[SlackApiError]) -> str:
+    return str(caught.value.response["error"])
+
+
+async def test_auth_test_tells_who_the_bot_is_and_its_scopes(
+    client: AsyncWebClient, app: App
+) -> None:
+    answer = await client.auth_test()
+    assert (answer["team_id"], answer["user_id"], answer["bot_id"]) == (TEAM_ID, BOT_USER, "B0BOT")
+    assert set(answer.headers["x-oauth-scopes"].split(",")) == app.scopes
+
+
+async def test_an_unknown_method_is_named_so(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.api_call("chat.invent")
+    assert error_of(caught) == "unknown_method"
+
+
+@pytest.mark.parametrize(
+    ("token", "error"),
+    [("xoxb-other", "invalid_auth"), ("xapp-test-app", "not_allowed_token_type")],
+)
+async def test_a_wrong_token_is_refused(client: AsyncWebClient, token: str, error: str) -> None:
+    client.token = token
+    with pytest.raises(SlackApiError) as caught:
+        await client.auth_test()
+    assert error_of(caught) == error
+
+
+async def test_no_token_is_not_authed_and_a_token_in_the_form_will_do(
+    playground: Playground, session: aiohttp.ClientSession, app: App
+) -> None:
+    url = f"{playground.api_url}auth.test"
+    async with session.get(url) as response:
+        assert await response.json() == {"ok": False, "error": "not_authed"}
+    async with session.post(url, data={"token": app.bot_token}) as response:
+        assert (await response.json())["ok"] is True
+
+
+async def test_a_post_with_json_and_a_post_with_a_form_say_the_same(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    await client.api_call("chat.postMessage", json={"channel": CERTS, "blocks": [SECTION]})
+    form = {"channel": CERTS, "blocks": json.dumps([SECTION])}
+    await client.api_call("chat.postMessage", data=form)
+    first, second = playground.workspace.messages(CERTS)
+    assert first.blocks[0]["text"] == second.blocks[0]["text"] == SECTION["text"]
+
+
+async def test_a_message_is_posted_updated_and_deleted(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    posted = await client.chat_postMessage(channel=CERTS, text="one", blocks=[SECTION])
+    assert posted["message"]["blocks"][0]["block_id"]
+    blocks_alone = {"channel": CERTS, "ts": posted["ts"], "blocks": [SECTION, SECTION]}
+    await client.api_call("chat.update", json=blocks_alone)
+    [message] = playground.workspace.messages(CERTS)
+    assert (message.text, len(message.blocks)) == ("one", 2)
+    await client.chat_update(channel=CERTS, ts=posted["ts"], text="two")
+    [message] = playground.workspace.messages(CERTS)
+    assert (message.text, message.blocks, message.edited) == ("two", [], False)
+    await client.chat_delete(channel=CERTS, ts=posted["ts"])
+    assert playground.workspace.messages(CERTS) == []
+
+
+async def test_a_message_to_a_user_id_lands_in_the_direct_messages(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    posted = await client.chat_postMessage(channel=BEN, text="psst")
+    assert posted["channel"] == "D0BEN"
+    assert [m.text for m in playground.workspace.messages("D0BEN", BEN)] == ["psst"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "error"),
+    [
+        (GENERAL, "not_in_channel"),
+        (SECRET, "channel_not_found"),
+        ("C0NOWHERE", "channel_not_found"),
+    ],
+)
+async def test_places_the_bot_is_not_in_are_closed(
+    client: AsyncWebClient, channel: str, error: str
+) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=channel, text="hello")
+    assert error_of(caught) == error
+
+
+@pytest.fixture
+def public_app(app: App) -> App:
+    return replace(app, scopes=app.scopes | {"chat:write.public"})
+
+
+async def test_chat_write_public_opens_public_channels_only(
+    public_app: App, clock: Clock, session: aiohttp.ClientSession
+) -> None:
+    there = Playground(public_app, clock=clock)
+    await there.start()
+    client = AsyncWebClient(public_app.bot_token, base_url=there.api_url, session=session)
+    await client.chat_postMessage(channel=GENERAL, text="hello")
+    with pytest.raises(SlackApiError, match="channel_not_found"):
+        await client.chat_postMessage(channel=SECRET, text="hello")
+    await there.close()
+
+
+async def test_a_missing_scope_is_named(clock: Clock, session: aiohttp.ClientSession) -> None:
+    bare = App("A1", "Bare", "xoxb-1", "xapp-1", "s", frozenset({"commands"}))
+    there = Playground(bare, clock=clock)
+    await there.start()
+    client = AsyncWebClient("xoxb-1", base_url=there.api_url, session=session)
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="hello")
+    assert caught.value.response["error"] == "missing_scope"
+    assert caught.value.response["needed"] == "chat:write"
+    assert caught.value.response["provided"] == "commands"
+    await there.close()
+
+
+async def test_nothing_to_say_is_no_text(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.api_call("chat.postMessage", json={"channel": CERTS})
+    assert error_of(caught) == "no_text"
+
+
+async def test_unknown_blocks_are_refused_with_a_pointer(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x", blocks=[{"type": "hologram"}])
+    assert error_of(caught) == "invalid_blocks"
+    [words] = caught.value.response["response_metadata"]["messages"]
+    assert words.startswith("[ERROR] unsupported type: hologram")
+
+
+async def test_text_over_4040_characters_comes_out_in_pieces(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    await client.chat_postMessage(channel=CERTS, text="a" * 4040)
+    assert len(playground.workspace.messages(CERTS)) == 1
+    await client.chat_postMessage(channel=CERTS, text="b" * 4041)
+    assert [len(m.text) for m in playground.workspace.messages(CERTS)] == [4040, 4000, 41]
+
+
+async def test_text_over_40000_characters_is_cut_with_a_warning(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    answer = await client.chat_postMessage(channel=CERTS, text="a" * 40_001)
+    assert answer["response_metadata"]["warnings"] == ["message_truncated"]
+    assert sum(len(m.text) for m in playground.workspace.messages(CERTS)) == 40_000
+
+
+async def test_an_update_takes_4000_characters_and_no_more(client: AsyncWebClient) -> None:
+    ts = (await client.chat_postMessage(channel=CERTS, text="a"))["ts"]
+    await client.chat_update(channel=CERTS, ts=ts, text="a" * 4000)
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_update(channel=CERTS, ts=ts, text="a" * 4001)
+    assert error_of(caught) == "msg_too_long"
+
+
+async def test_what_others_wrote_can_not_be_touched(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    await playground.say(ANN, CERTS, "mine")
+    ts = playground.workspace.messages(CERTS)[0].ts
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_update(channel=CERTS, ts=ts, text="yours")
+    assert error_of(caught) == "cant_update_message"
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_delete(channel=CERTS, ts=ts)
+    assert error_of(caught) == "cant_delete_message"
+
+
+async def test_an_ephemeral_message_is_for_one_and_out_of_reach(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    answer = await client.chat_postEphemeral(channel=CERTS, user=ANN, text="for you")
+    assert [m.text for m in playground.workspace.messages(CERTS, ANN)] == ["for you"]
+    assert playground.workspace.messages(CERTS, BEN) == []
+    for change in (client.chat_update, client.chat_delete):
+        with pytest.raises(SlackApiError) as caught:
+            await change(channel=CERTS, ts=answer["message_ts"], text="x")
+        assert error_of(caught) == "message_not_found"
+    assert (await client.conversations_history(channel=CERTS))["messages"] == []
+
+
+async def test_an_ephemeral_message_needs_somebody_in_the_channel(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postEphemeral(channel=CERTS, user=OLGA, text="for you")
+    assert error_of(caught) == "user_not_in_channel"
+
+
+async def test_history_is_newest_first_with_metadata_when_asked(
+    client: AsyncWebClient, clock: Clock
+) -> None:
+    metadata = {"event_type": "digest", "event_payload": {"key": "k"}}
+    first = (await client.chat_postMessage(channel=CERTS, text="1", metadata=metadata))["ts"]
+    clock.move(minutes=1)
+    await client.chat_postMessage(channel=CERTS, text="reply", thread_ts=first)
+    second = (await client.chat_postMessage(channel=CERTS, text="2"))["ts"]
+    plain = await client.conversations_history(channel=CERTS)
+    assert [m["text"] for m in plain["messages"]] == ["2", "1"]
+    assert "metadata" not in plain["messages"][1]
+    since = await client.conversations_history(
+        channel=CERTS, oldest=first, inclusive=True, include_all_metadata=True
+    )
+    assert since["messages"][1]["metadata"] == metadata
+    after = await client.conversations_history(channel=CERTS, oldest=first)
+    assert [m["ts"] for m in after["messages"]] == [second]
+    page = await client.conversations_history(channel=CERTS, limit=1)
+    assert page["has_more"] is True
+    rest = await client.conversations_history(
+        channel=CERTS, limit=1, cursor=page["response_metadata"]["next_cursor"]
+    )
+    assert [m["text"] for m in rest["messages"]] == ["1"]
+    thread = await client.conversations_replies(channel=CERTS, ts=first)
+    assert [m["text"] for m in thread["messages"]] == ["1", "reply"]
+
+
+async def test_a_reply_needs_a_thread_that_is_there(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x", thread_ts="1.000001")
+    assert error_of(caught) == "thread_not_found"
+
+
+async def test_metadata_needs_its_two_parts(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x", metadata={"event_type": "x"})
+    assert error_of(caught) == "invalid_metadata_schema"
+
+
+async def test_a_permalink_is_for_messages_that_are_there(client: AsyncWebClient) -> None:
+    ts = (await client.chat_postMessage(channel=CERTS, text="1"))["ts"]
+    link = await client.chat_getPermalink(channel=CERTS, message_ts=ts)
+    assert link["permalink"].endswith(f"/archives/{CERTS}/p{ts.replace('.', '')}")
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_getPermalink(channel=CERTS, message_ts="1.0")
+    assert error_of(caught) == "message_not_found"
+
+
+async def test_people_and_places_are_told_as_the_bot_may_know_them(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    olga = (await client.users_info(user=OLGA))["user"]
+    assert (olga["team_id"], olga["is_stranger"]) == (OTHER_TEAM_ID, False)
+    assert (await client.users_info(user="U0GUS"))["user"]["is_restricted"] is True
+    assert (await client.users_info(user=ANN))["user"]["is_admin"] is True
+    shared = (await client.conversations_info(channel=PARTNERS))["channel"]
+    assert shared["is_ext_shared"] is True
+    members = (await client.conversations_members(channel=PARTNERS))["members"]
+    assert {OLGA, BOT_USER} <= set(members)
+    listed = await client.conversations_list(types="public_channel,private_channel")
+    assert {c["id"] for c in listed["channels"]} == {CERTS, GENERAL, PARTNERS}
+    assert len((await client.users_list())["members"]) == 5
+    assert (await client.conversations_open(users=[ANN]))["channel"]["id"] == "D0ANN"
+    playground.workspace.usergroups["S1"] = {"id": "S1", "handle": "ops", "users": [ANN]}
+    assert (await client.usergroups_list())["usergroups"] == [{"id": "S1", "handle": "ops"}]
+    assert (await client.usergroups_users_list(usergroup="S1"))["users"] == [ANN]
+    with pytest.raises(SlackApiError) as caught:
+        await client.usergroups_users_list(usergroup="S2")
+    assert error_of(caught) == "no_such_subteam"
+
+
+async def test_a_file_is_uploaded_and_shared_once(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    done = await client.files_upload_v2(
+        channel=CERTS, filename="list.csv", content="a,b\n", initial_comment="the list"
+    )
+    [message] = playground.workspace.messages(CERTS)
+    assert (message.text, message.files[0]["name"]) == ("the list", "list.csv")
+    file_id = done["files"][0]["id"]
+    assert playground.workspace.files[file_id]["content"] == b"a,b\n"
+    with pytest.raises(SlackApiError) as caught:
+        await client.files_completeUploadExternal(files=[{"id": file_id, "title": "x"}])
+    assert error_of(caught) == "file_not_found"
+
+
+async def test_a_rate_limited_method_says_when_to_come_back(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    playground.workspace.rate_limit("chat.postMessage", retry_after=7)
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x")
+    assert caught.value.response.status_code == 429
+    assert caught.value.response.headers["Retry-After"] == "7"
+    await client.auth_test()
+    await client.chat_postMessage(channel=CERTS, text="x")
+
+
+async def test_the_sdk_waits_and_comes_back(playground: Playground, client: AsyncWebClient) -> None:
+    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
+    playground.workspace.rate_limit("chat.postMessage", retry_after=0, times=2)
+    await client.chat_postMessage(channel=CERTS, text="at last")
+    assert [m.text for m in playground.workspace.messages(CERTS)] == ["at last"]
+
+
+async def test_a_method_fails_once_when_a_test_says_so(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    playground.workspace.fail("chat.postMessage", "is_archived")
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x")
+    assert error_of(caught) == "is_archived"
+    await client.chat_postMessage(channel=CERTS, text="x")
+    assert len(playground.workspace.messages(CERTS)) == 1
+
+
+async def test_a_dropped_connection_has_posted_all_the_same(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    playground.workspace.drop("chat.postMessage")
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_postMessage(channel=CERTS, text="did it work")
+    assert len(playground.workspace.messages(CERTS)) == 1
+
+
+async def test_a_held_answer_comes_when_the_test_lets_go(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    fault = playground.workspace.hold("chat.postMessage")
+    call = asyncio.create_task(client.chat_postMessage(channel=CERTS, text="x"))
+    await fault.reached.wait()
+    assert len(playground.workspace.messages(CERTS)) == 1
+    assert not call.done()
+    assert fault.gate is not None
+    fault.gate.set()
+    assert (await call)["ok"] is True
+
+
+async def test_the_traffic_shows_calls_without_secrets(
+    playground: Playground, client: AsyncWebClient, app: App
+) -> None:
+    await client.chat_postMessage(channel=CERTS, text=f"my token is {app.bot_token}")
+    entry = playground.workspace.traffic[-1]
+    assert (entry["direction"], entry["name"]) == ("in", "chat.postMessage")
+    assert app.bot_token not in str(list(playground.workspace.traffic))
