@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bot import __version__
+from bot.envelope import Fields, Misdirected, Reply, judge, seconds, value
 from bot.errors import APIRefused, APIUnreachable, ConfigError
 from bot.models import (
     Account,
@@ -34,7 +35,6 @@ from bot.models import (
     read_ping,
     read_summary,
 )
-from bot.envelope import Fields, Misdirected, Reply, judge, seconds, value
 from bot.target import Target, address_fault
 
 log = logging.getLogger(__name__)
@@ -245,7 +245,8 @@ class SSLMonitor:
             raise APIUnreachable(_what_happened(error, deadline)) from None
         log.debug("%s %s: %d", method, path, reply.status)
         await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
-        return judge(reply, hide=[self._key, params.get("proxy_password", "")])
+        password = params.get("proxy_password", "")
+        return judge(reply, hide=[self._key, password, quote(password, safe="")])
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be repeated, and after how many seconds if the server said so."""
