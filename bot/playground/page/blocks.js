@@ -51,14 +51,14 @@ function card(block, blockId, ctx) {
 
 function carousel(block, blockId, ctx) {
   const cards = block.elements ?? block.cards ?? [];
-  return el("div", { class: "carousel", tabindex: "0", role: "region", "aria-label": "Cards" }, cards.map((one, at) => card(one, one.block_id ?? `${blockId}-${at}`, ctx)));
+  return el("div", { class: "carousel", tabindex: "0", role: "region", "aria-label": "Cards" }, cards.map((one) => card(one, one.block_id ?? blockId, ctx)));
 }
 
 function container(block, blockId, ctx) {
   const title = el("span", { class: "container-title" },
     el("span", {}, block.rich_text_title ? richText(block.rich_text_title, ctx.people) : textObject(block.title, ctx.people)),
     block.subtitle && el("span", { class: "muted small" }, textObject(block.subtitle, ctx.people)));
-  const body = el("div", { class: "container-body" }, renderBlocks(block.child_blocks, ctx, `${blockId}-`));
+  const body = el("div", { class: "container-body" }, renderBlocks(block.child_blocks, ctx, blockId));
   const mark = block.icon && picture(block.icon, "context-image");
   if (!block.is_collapsible) {
     return el("section", { class: `container${block.has_header_divider ? " divided" : ""}` }, el("div", { class: "container-head" }, mark, title), body);
@@ -78,11 +78,11 @@ const BLOCKS = {
   plain_text: (block) => el("div", { class: "text" }, plain(block.text)),
 };
 
-/** All blocks of a surface, in order. A type that we do not know is a grey box naming it. */
-export function renderBlocks(blocks, ctx, prefix = "") {
+/** All blocks of a surface, in order; `within` is the id of the block around them. A type that we do not know is a grey box naming it. */
+export function renderBlocks(blocks, ctx, within = "") {
   return (blocks ?? []).map((block, at) => {
     const build = BLOCKS[block?.type];
-    const blockId = block?.block_id ?? `${prefix}${at}`;
+    const blockId = block?.block_id ?? (within || String(at));
     const node = build ? build(block, blockId, ctx) : el("div", { class: "unknown" }, `Not shown here: a block of type ${block?.type ?? "none"}`);
     node.classList.add("block");
     node.dataset.block = block?.type ?? "";

@@ -106,7 +106,7 @@ const fieldValue = (node) => (node.type === "datetime-local" && node.value ? Str
 /** The choices of a select as groups of {value, label}; people and conversations come from the workspace. */
 function choices(element, people) {
   const option = (one) => ({ value: one.value ?? "", label: labelOf(one) });
-  const channel = (one) => ({ value: one.id, label: one.is_im ? `@${people.users.get(one.user)?.real_name ?? one.name}` : `#${one.name}` });
+  const channel = (one) => ({ value: one.id, label: one.is_im ? "Direct messages with the app" : `#${one.name}` });
   if (element.type.includes("users_select")) {
     return [{ options: [...people.users.values()].map((user) => ({ value: user.id, label: user.real_name || user.name })) }];
   }
@@ -125,9 +125,10 @@ function select(element, blockId, ctx) {
     return label ? el("optgroup", { label }, items) : items;
   });
   const hint = element.placeholder?.text ?? "Choose…";
+  const start = startOf(element, ctx);
   const node = el("select", { class: "field", ...ids(element, blockId), autofocus: element.focus_on_load,
-    "aria-label": element.accessibility_label ?? (ctx.inInput ? null : hint) }, el("option", { value: "" }, hint), rows);
-  node.value = kept(ctx, element, blockId, startOf(element, ctx));
+    "aria-label": element.accessibility_label ?? (ctx.inInput ? null : hint) }, el("option", { value: "", hidden: start, disabled: start }, hint), rows);
+  node.value = kept(ctx, element, blockId, start);
   if (node.selectedIndex < 0) node.value = "";
   let before = node.value;
   node.addEventListener("change", () => {
@@ -154,7 +155,7 @@ function ticks(element, blockId, ctx) {
   const rows = options.map((option) => {
     const input = el("input", { type: single ? "radio" : "checkbox", name, value: option.value, ...ids(element, blockId) });
     input.checked = single ? start === option.value : [].concat(start ?? []).includes(option.value);
-    return el("label", { class: "tick" }, input, el("span", {}, option.label, option.detail?.length ? el("span", { class: "muted small tick-detail" }, option.detail) : null));
+    return el("label", { class: "choice" }, input, el("span", {}, option.label, option.detail?.length ? el("span", { class: "muted small choice-detail" }, option.detail) : null));
   });
   const node = el("div", { class: `ticks${options.length > 8 ? " long" : ""}`, role: single ? "radiogroup" : "group",
     "data-group": single ? "one" : "many", "data-group-block": blockId, "data-group-action": element.action_id ?? "" }, rows);
@@ -216,13 +217,15 @@ export function inputBlock(block, blockId, ctx) {
     el("div", { class: "field-error", id: `${id}-error`, "data-block-id": blockId, hidden: true }));
 }
 
-/** All that the user has entered on a surface: {block_id: {action_id: string | string[]}}. */
+/** All that the user has entered on a surface: {block_id: {action_id: string | string[]}}; a choice not made is left out. */
 export function collect(root) {
   const values = {};
-  const put = (block, action, value) => { (values[block] ??= {})[action] = value; };
-  for (const node of root.querySelectorAll("[data-group]")) put(node.dataset.groupBlock, node.dataset.groupAction, groupValue(node));
+  const put = (block, action, value, optional) => {
+    if (value !== "" || !optional) (values[block] ??= {})[action] = value;
+  };
+  for (const node of root.querySelectorAll("[data-group]")) put(node.dataset.groupBlock, node.dataset.groupAction, groupValue(node), true);
   for (const node of root.querySelectorAll("input[data-action-id], select[data-action-id], textarea[data-action-id]")) {
-    if (node.type !== "checkbox" && node.type !== "radio") put(node.dataset.blockId, node.dataset.actionId, fieldValue(node));
+    if (node.type !== "checkbox" && node.type !== "radio") put(node.dataset.blockId, node.dataset.actionId, fieldValue(node), node.localName === "select");
   }
   return values;
 }

@@ -11,10 +11,12 @@ function clock(at) {
   return Number.isNaN(date.getTime()) ? String(at ?? "") : new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(date);
 }
 
+const nameOf = (entry) => entry.what ?? entry.name ?? "";
+
 function row(entry) {
   return el("details", { class: "exchange" },
-    el("summary", {}, el("span", { class: "muted small" }, clock(entry.at)), el("span", { class: "badge" }, entry.direction ?? ""), el("span", { class: "what" }, entry.what ?? "")),
-    part("Request", entry.request), part("Response", entry.response));
+    el("summary", {}, el("span", { class: "muted small" }, clock(entry.at)), el("span", { class: "badge" }, entry.direction ?? ""), el("span", { class: "what" }, nameOf(entry))),
+    part("Sent", entry.request ?? entry.sent), part("Answered", entry.response ?? entry.answer));
 }
 
 /** Wire up the drawer. `refresh` is cheap when it is closed. */
@@ -31,7 +33,7 @@ export function inspector({ panel, list, opener, closer, onError }) {
       const open = new Set([...list.querySelectorAll("details[open]")].map((node) => node.dataset.key));
       list.replaceChildren(...[...traffic].reverse().map((entry) => {
         const node = row(entry);
-        node.dataset.key = `${entry.at} ${entry.what}`;
+        node.dataset.key = `${entry.at} ${nameOf(entry)}`;
         node.open = open.has(node.dataset.key);
         return node;
       }));

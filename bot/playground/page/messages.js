@@ -36,9 +36,15 @@ export function article(message, view, old) {
   el("div", { class: "gutter" }, view.compact ? stamp.cloneNode(true) : avatar(user)),
   el("div", { class: "content" },
     view.compact ? null : el("div", { class: "byline" }, el("span", { class: "author" }, name), badge && el("span", { class: "badge" }, badge), stamp),
-    el("div", { class: "blocks" }, body, message.edited && el("span", { class: "muted small edited" }, "(edited)")),
+    el("div", { class: "blocks" }, body, files(message), message.edited && el("span", { class: "muted small edited" }, "(edited)")),
     !view.inThread && view.replies.length ? replyBar(message, view) : null),
   message.ephemeral ? null : tools(message, view));
+}
+
+function files(message) {
+  if (!message.files?.length) return null;
+  return el("div", { class: "files" }, message.files.map((file) =>
+    el("span", { class: "file" }, icon("file"), el("strong", {}, file.title || file.name || file.id), file.size && el("span", { class: "muted small" }, `${file.size.toLocaleString()} bytes`))));
 }
 
 function replyBar(message, view) {

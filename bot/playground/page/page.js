@@ -2,12 +2,13 @@
 
 import { renderBlocks } from "./blocks.js";
 import { composer, suggestions, usageOf } from "./composer.js";
-import { askConfirm, modalStack } from "./dialogs.js";
+import { modalStack } from "./dialogs.js";
 import { avatar, el, icon, swap } from "./dom.js";
 import { collect } from "./elements.js";
 import { inspector } from "./inspector.js";
 import { atEnd, isReply, keyOf, messageList } from "./messages.js";
 import { ask, follow } from "./net.js";
+import { presses } from "./press.js";
 import { refreshTimes } from "./text.js";
 
 const FIRST_USER = "U0ANN";
@@ -19,8 +20,6 @@ const state = {
   people: { me: null, users: new Map(), channels: new Map() }, messages: new Map(), home: null, modals: [], completions: [], shortcuts: [], app: {}, team: {},
   cursor: 0, channel: "", thread: "", tab: "messages", unread: new Map(), homeAsked: false,
 };
-const memory = new Map();
-const inflight = new Map();
 const drafts = new Map();
 let stop = () => {};
 let epoch = 0;
@@ -65,7 +64,7 @@ function load(known) {
   if (state.people.me?.id !== known.me.id) {
     channelList.clear();
     threadList.clear();
-    memory.clear();
+    forget();
     state.unread.clear();
     $("home").replaceChildren();
   }
@@ -156,40 +155,7 @@ async function send(path, body) {
   }
 }
 
-const keyFor = (surface, blockId, actionId, option) => [surface, blockId, actionId, option ?? ""].join("\u0000");
-
-/** What a surface offers to its blocks (told in elements.js). `where` names it to the server. */
-function surface(id, where, root, values) {
-  return {
-    people: state.people, values, channel: state.channel,
-    memory: { get: (key) => memory.get(`${id} ${key}`), set: (key, value) => memory.set(`${id} ${key}`, value) },
-    busyKey: (blockId, actionId, option) => (inflight.has(keyFor(id, blockId, actionId, option)) ? keyFor(id, blockId, actionId, option) : ""),
-    async press(node, detail, confirm) {
-      const key = keyFor(id, detail.block_id, detail.action_id, node.matches("button:not(.overflow)") ? detail.value : "");
-      if (inflight.has(key)) return false;
-      inflight.set(key, true);
-      if (confirm && !(await askConfirm(confirm, state.people))) return inflight.delete(key) && false;
-      mark(node, key);
-      const holder = root(node);
-      const values = holder ? collect(holder) : {};
-      await send("press", { ...where, ...detail, values });
-      inflight.delete(key);
-      for (const busy of document.querySelectorAll("[data-busy]")) if (busy.dataset.busy === key) unmark(busy);
-      return true;
-    },
-  };
-}
-
-function mark(node, key) {
-  node.setAttribute("aria-busy", "true");
-  node.dataset.busy = key;
-}
-
-function unmark(node) {
-  node.removeAttribute("aria-busy");
-  delete node.dataset.busy;
-}
-
+const { surface, forget } = presses({ people: () => state.people, channel: () => state.channel, send });
 const messageSurface = (message, values) =>
   surface(`${message.channel} ${keyOf(message)}`, { channel: message.channel, ts: message.ts }, (node) => node.closest("article"), values);
 const homeSurface = (view, values) => surface("home", { view_id: view.id }, () => $("home"), values);
@@ -205,15 +171,8 @@ const modals = modalStack({
   submit: async (view, values) => (await send("submit", { view_id: view.id, values }))?.errors ?? {},
 });
 
-/** `@name` as Slack's client sends it: `<@U…>`. Commands go as they were typed. */
-function withMentions(text) {
-  if (text.startsWith("/")) return text;
-  const byName = new Map([...state.people.users.values()].map((user) => [user.name.toLowerCase(), user.id]));
-  return text.replace(/(^|[\s(])@([\w.-]*\w)/g, (all, lead, name) => (byName.has(name.toLowerCase()) ? `${lead}<@${byName.get(name.toLowerCase())}>` : all));
-}
-
 async function say(text, threadTs) {
-  const answer = await send("say", { channel: state.channel, text: withMentions(text), ...(threadTs ? { thread_ts: threadTs } : {}) });
+  const answer = await send("say", { channel: state.channel, text, ...(threadTs ? { thread_ts: threadTs } : {}) });
   return answer !== null;
 }
 
@@ -232,8 +191,13 @@ function notice(text, kind = "note", id = "") {
 const channelList = messageList($("messages"));
 const threadList = messageList($("thread-messages"));
 
-const isAppPlace = () => state.people.channels.get(state.channel)?.user === state.app.bot_user && Boolean(state.app.bot_user);
-const placeName = (place) => (place.is_im ? state.people.users.get(place.user)?.real_name || state.people.users.get(place.user)?.name || place.name : `#${place.name}`);
+/** Who is at the other end of a direct message: its `user`, or the app where that is the reader. */
+const partner = (place) => state.people.users.get(place.user === state.people.me.id ? state.app.bot_user : place.user);
+const isAppPlace = () => {
+  const place = state.people.channels.get(state.channel);
+  return Boolean(place?.is_im) && partner(place)?.id === state.app.bot_user;
+};
+const placeName = (place) => (place.is_im ? partner(place)?.real_name || partner(place)?.name || place.name : `#${place.name}`);
 
 function drawUsers() {
   const people = [...state.people.users.values()].filter((user) => !user.is_bot);
@@ -246,9 +210,10 @@ function drawPlaces() {
   const places = [...state.people.channels.values()];
   const link = (place) => {
     const unread = state.unread.get(place.id) ?? 0;
-    const mark = place.is_im ? avatar(state.people.users.get(place.user) ?? { id: place.user ?? "", name: place.name }) : place.is_private ? icon("lock") : el("span", { class: "hash", "aria-hidden": "true" }, "#");
+    const mark = place.is_im ? avatar(partner(place) ?? { id: place.user ?? "", name: place.name }) : place.is_private ? icon("lock") : el("span", { class: "hash", "aria-hidden": "true" }, "#");
     return el("a", {
       class: ["place", unread && "unread", place.is_member === false && "outside"].filter(Boolean).join(" "), href: `#${placeHash(place.id)}`, "data-channel": place.id,
+      title: place.is_member === false ? `${state.app.name} is not in this channel` : null,
       "aria-current": place.id === state.channel ? "page" : null,
     }, mark, el("span", { class: "place-name" }, place.is_im ? placeName(place) : place.name), unread > 0 && el("span", { class: "count", "aria-label": `${unread} new` }, String(unread)));
   };
@@ -387,7 +352,7 @@ const reply = composer({ form: $("thread-compose"), field: $("thread-composer"),
 const traffic = inspector({ panel: $("inspector"), list: $("traffic"), opener: $("open-inspector"), closer: $("close-inspector"),
   onError: (error) => notice(error.message, "error", "traffic") });
 
-for (const [id, name] of [["open-sidebar", "menu"], ["open-inspector", "inspect"], ["close-thread", "close"], ["close-inspector", "close"], ["send", "send"], ["thread-send", "send"]]) $(id).append(icon(name));
+for (const [id, name] of [["open-sidebar", "menu"], ["open-inspector", "inspect"], ["close-thread", "close"], ["close-thread", "back"], ["close-inspector", "close"], ["send", "send"], ["thread-send", "send"]]) $(id).append(icon(name));
 $("latest").prepend(icon("down"));
 
 $("user").addEventListener("change", () => go({ user: $("user").value, thread: "" }));
