@@ -62,3 +62,16 @@ class ConfigError(BotError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class SlackRefused(BotError):
+    """Slack answered, and said no; `reason` is its own word, such as `not_in_channel`."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"Slack refused: {reason}")
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class SlackUnreachable(BotError):
+    """Slack gave no usable answer: what was sent may have arrived all the same."""

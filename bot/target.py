@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 import idna
+import msgspec
 
 HTTPS_PORT = 443
 # What a pasted address means by itself. Slack turns a typed `example.com` into `http://example.com`.
@@ -71,6 +71,15 @@ def _port(text: str) -> int:
     return int(text)
 
 
+class Port(int):
+    """A TCP port, from 1 to 65535."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a port. Raises ValueError with a sentence for the user."""
+        return cls(_port(text))
+
+
 def split_target(text: str) -> tuple[str, int | None]:
     """A host and the port that the text names, in every form that `Target.parse` reads.
 
@@ -111,8 +120,7 @@ def _split_url(text: str) -> tuple[str, int | None]:
     return normal_host(url.hostname or ""), port or (usual if usual != HTTPS_PORT else None)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, order=True, gc=False):
     """A place to connect to: a normalised host and a port."""
 
     host: str

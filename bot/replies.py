@@ -1,0 +1,224 @@
+"""The cards that are about the bot itself: help, faults, the account, the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    button,
+    code,
+    context,
+    counted,
+    fields,
+    header,
+    plain,
+    safe,
+    section,
+)
+from bot.errors import (
+    APIRefused,
+    APIUnreachable,
+    BadKey,
+    BotError,
+    NotFound,
+    UsageError,
+)
+from bot.models import Account, Ping
+from bot.target import Target
+
+
+def reply(symbol: str, word: str, sentence: str, *more: Block) -> Message:
+    """A short card of our own words: `word` and `sentence` are finished mrkdwn."""
+    return Message(
+        text=plain(f"{word.capitalize()}. {sentence}".replace("`", ""), 300),
+        blocks=(section(f"{symbol} *{word}*\n{sentence}"), *more),
+    )
+
+
+def help_card(usages: Sequence[tuple[str, str]], title: str = "What /ssl can do") -> Message:
+    """Every command with its usage and one line of help."""
+    lines = [f"`/ssl {usage}`\n{text}" for usage, text in usages]
+    return Message(
+        "Commands: " + ", ".join(usage.split()[0] for usage, _ in usages),
+        (
+            header(title),
+            section("\n".join(lines)),
+            context("A host may be written as `host`, `host:port` or a web address."),
+        ),
+    )
+
+
+def wrong_words(error: UsageError, usage: str) -> Message:
+    """The words can't be used: what is wrong, and how it is written."""
+    example = context(f"Write it as: `/ssl {usage}`") if usage else context("Try `/ssl help`.")
+    return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), example)
+
+
+def unknown_command(word: str, nearest: str, runs: bool) -> Message:
+    """No such command; the nearest one is named, and may be run if it changes nothing."""
+    more: list[Block] = []
+    sentence = f"There is no command {code(word, 40)}."
+    if nearest:
+        sentence += f" Did you mean `{nearest}`?"
+    if nearest and runs:
+        label = f"Run {nearest}"
+        more.append(actions(button(label, nearest, "", about=f"Run /ssl {nearest}")))
+    return reply("🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists them all."))
+
+
+def failure(error: BotError, *, host: str = "") -> Message:
+    """What happened, and what to do next. `host` is the one that was asked for, where known."""
+    about = f" Asked for {code(host)}." if host else ""
+    match error:
+        case NotFound():
+            return _refused(
+                "NOT FOUND",
+                f"SSLmonitor knows no such monitor.{about} It may have been deleted. "
+                "`/ssl list` shows what is watched.",
+                error,
+            )
+        case BadKey():
+            return _refused(
+                "KEY REFUSED",
+                "SSLmonitor does not accept the bot's API key. Whoever runs this bot must set "
+                "`SSLMONITOR_API_KEY` anew. `python -m bot check` tests it.",
+                error,
+            )
+        case APIRefused(code=429):
+            wait = f" {error.retry_after:.0f} s" if error.retry_after else " a minute"
+            return _refused("TOO MANY REQUESTS", f"Wait{wait}, then ask again.{about}", error)
+        case APIRefused():
+            said = safe(error.message, 300).rstrip(".") or "it gave no reason"
+            return _refused("REFUSED", f"SSLmonitor said no: {said}.{about}", error)
+        case APIUnreachable():
+            return reply("⚠️", "SSLMONITOR DOES NOT ANSWER", _unreachable(error, about))
+        case _:
+            return reply("⚠️", "THAT DID NOT WORK", safe(str(error), 300) + about)
+
+
+def scan_failed(error: BotError, target: Target, monitor_id: int) -> Message:
+    """A scan that was announced in the channel, and could not be done; one press tries again."""
+    card = failure(error, host=target.short)
+    again = button(
+        "Rescan", "scan", f"{monitor_id} {target}", about=f"Rescan {target.short}", style="primary"
+    )
+    return replace(card, blocks=(*card.blocks, actions(again)), public=True)
+
+
+def _unreachable(error: APIUnreachable, about: str) -> str:
+    said = safe(error.message, 250).rstrip(".")
+    if error.maybe_done:
+        advice = "It may still have been done: look with `/ssl list` before you ask again."
+    else:
+        advice = "Ask again in a minute. If it stays so, see `/ssl ping`."
+    return f"{said}.{about} {advice}"
+
+
+def _refused(word: str, sentence: str, error: APIRefused) -> Message:
+    reference = f" · reference {code(error.req_id, 80)} for its support" if error.req_id else ""
+    return reply("⛔", word, sentence, context(f"SSLmonitor code {error.code}{reference}"))
+
+
+def quota_used_up(account: Account, error: APIRefused) -> Message:
+    """No more monitors fit the account."""
+    held = f"{account.used} of {account.limit}" if account.limit is not None else "all"
+    return _refused(
+        "QUOTA USED UP",
+        f"The account watches {held} monitors, and has no room for another. "
+        "Delete one with `/ssl delete HOST`, or raise the account's limit.",
+        error,
+    )
+
+
+def outsider() -> Message:
+    """Said to people of another team, at every door."""
+    return reply(
+        "⛔",
+        "NOT FOR GUESTS FROM OUTSIDE",
+        "This bot answers only people of the workspace that installed it. Ask one of them.",
+    )
+
+
+def restarting() -> Message:
+    """Said to whoever still waits when the bot ends."""
+    return reply("🔄", "RESTARTING", "Restarting. Ask again.")
+
+
+def broken(reference: str) -> Message:
+    """A fault of ours; the reference is in the log."""
+    return reply(
+        "⚠️",
+        "SOMETHING WENT WRONG HERE",
+        "The bot failed, and nothing more is known to you or it. Ask again. If it fails again, "
+        "tell whoever runs it.",
+        context(f"Reference in its log: {code(reference, 40)}"),
+    )
+
+
+def slack_busy() -> Message:
+    """Slack limits how often the bot may speak."""
+    return reply(
+        "⚠️",
+        "SLACK IS BUSY",
+        "Slack limits the bot at the moment, so the answer may be late or in another place. "
+        "Ask again in a minute.",
+    )
+
+
+def account_card(account: Account) -> Message:
+    """Whose account it is, and how many monitors fit."""
+    used = "unknown" if account.used is None else f"{account.used:,}"
+    limit = "unknown" if account.limit is None else f"{account.limit:,}"
+    free = "unknown" if account.available is None else f"{account.available:,}"
+    pairs = [
+        ("Account", safe(account.email, 100) or f"#{account.id}"),
+        ("Monitors", f"{used} of {limit} used"),
+        ("Free", free),
+    ]
+    return Message(f"{used} of {limit} monitors used, {free} free.", (fields(pairs),))
+
+
+def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
+    """The API answers: how fast, with which key, and what its clock says."""
+    milliseconds = int(took / timedelta(milliseconds=1))
+    hours = offset / timedelta(hours=1)
+    clock = "UTC" if not offset else f"UTC{hours:+g} h"
+    shown = f"{ping.date_time:%Y-%m-%d %H:%M} ({clock})" if ping.date_time else "not given"
+    pairs = [
+        ("Answer", f"in {milliseconds:,} ms"),
+        ("Its clock", shown),
+        ("Key", f"#{ping.apikey_id}" if ping.apikey_id is not None else "not given"),
+    ]
+    text = f"SSLmonitor answers in {milliseconds:,} ms."
+    return Message(text, (section(f"✅ *OK*\n{text}"), fields(pairs)))
+
+
+def working(what: str) -> Message:
+    """Shown in a modal until the answer is there; `what` is plain text of ours."""
+    return Message(what, (section(f"⏳ {what}"),))
+
+
+def added_line(who: str, hosts: Sequence[str]) -> str:
+    """The channel's line about new monitors."""
+    return f"{safe(who, 80)} added {_hosts(hosts)}."
+
+
+def deleted_line(who: str, host: str) -> str:
+    """The channel's line about a deleted monitor."""
+    return f"{safe(who, 80)} deleted the monitor for {code(host, 120)}."
+
+
+def asked_by(who: str) -> str:
+    """Who a public card is for, without a ping."""
+    return f"asked by {safe(who, 80)}"
+
+
+def _hosts(hosts: Sequence[str]) -> str:
+    if len(hosts) <= 3:
+        return ", ".join(code(host, 120) for host in hosts)
+    return f"{counted(len(hosts), 'host')}: {code(hosts[0], 120)} and others"

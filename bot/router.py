@@ -1,0 +1,202 @@
+"""Commands and their three doors: typed words, a button, a form.
+
+A command is an async function of a `Call` and typed arguments; its signature is its grammar, and
+the first line of its docstring its help. The router knows neither Slack nor HTTP.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from bot import replies
+from bot.blocks import Form, Message
+from bot.client import SSLMonitor
+from bot.errors import BotError, UsageError
+from bot.words import split
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a command may use: the API, the clock, who asks, and a way to show progress.
+
+    `show` puts a message where the answer will be, at once; the answer then takes its place.
+    """
+
+    api: SSLMonitor
+    now: Callable[[], datetime]
+    who: Callable[[], Awaitable[str]]
+    show: Callable[[Message], Awaitable[None]]
+    due_days: int
+
+
+Run = Callable[..., Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a command. `many` takes all words that are left; `secret` is form-only."""
+
+    name: str
+    read: Callable[[str], Any]
+    usage: str
+    many: bool
+    optional: bool
+    form_only: bool
+
+    def convert(self, text: str) -> Any:
+        """The text as the parameter's type. Raises UsageError that names the parameter."""
+        try:
+            return self.read(text)
+        except ValueError as fault:
+            raise UsageError(str(fault), self.name) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand of `/ssl`. One that is not `typed` is run by buttons only."""
+
+    name: str
+    run: Run
+    parameters: tuple[Parameter, ...]
+    help: str
+    typed: bool
+    changes: bool
+    form: Form | None
+    check: Callable[..., None] | None
+
+    @property
+    def usage(self) -> str:
+        """`status HOST[:PORT]|ID|PATTERN`, made of the signature."""
+        return " ".join([self.name, *(p.usage for p in self.parameters if not p.form_only)])
+
+    def form_for(self, words: Sequence[str]) -> Form | None:
+        """The form that asks for what these words leave out, if there is one."""
+        return None if words else self.form
+
+    def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+        """The words as arguments. Raises UsageError."""
+        left, bound = list(words), []
+        for parameter in self.parameters:
+            if parameter.form_only:
+                continue
+            if parameter.many:
+                bound += [parameter.convert(word) for word in left]
+                left = []
+            elif left:
+                bound.append(parameter.convert(left.pop(0)))
+            elif not parameter.optional:
+                raise UsageError(f"{parameter.usage} is missing.", parameter.name)
+        if left:
+            raise UsageError(f"There is one word too many: “{left[0]}”.")
+        return bound, {}
+
+    def bind_fields(self, fields: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
+        """A form's fields as arguments. Raises UsageError whose `param` is the field at fault."""
+        bound: list[Any] = []
+        named: dict[str, Any] = {}
+        for parameter in self.parameters:
+            text = fields.get(parameter.name, "").strip()
+            if parameter.many:
+                words = split(text.replace(",", " "))
+                if not words:
+                    raise UsageError("This is needed.", parameter.name)
+                bound += [parameter.convert(word) for word in words]
+            elif parameter.form_only:
+                if text:
+                    named[parameter.name] = parameter.convert(text)
+            else:
+                bound.append(parameter.convert(text))
+        if self.check:
+            self.check(*bound, **named)
+        return bound, named
+
+
+class Router:
+    """All commands by name: registers them, finds them, runs them."""
+
+    def __init__(self) -> None:
+        self.commands: dict[str, Command] = {}
+
+    def command(
+        self,
+        name: str,
+        *,
+        typed: bool = True,
+        changes: bool = False,
+        form: Form | None = None,
+        check: Callable[..., None] | None = None,
+    ) -> Callable[[Run], Run]:
+        """Register a function as a command. `check` judges a form's fields together, purely."""
+
+        def register(run: Run) -> Run:
+            first_line = (inspect.getdoc(run) or "").partition("\n")[0]
+            self.commands[name] = Command(
+                name, run, _parameters(run), first_line, typed, changes, form, check
+            )
+            return run
+
+        return register
+
+    def find(self, word: str, *, typed: bool = True) -> Command | None:
+        """The command of this name, or of the one name that begins so."""
+        names = [name for name, command in self.commands.items() if command.typed or not typed]
+        if word in names:
+            return self.commands[word]
+        starting = [name for name in names if typed and word and name.startswith(word)]
+        return self.commands[starting[0]] if len(starting) == 1 else None
+
+    def typed(self) -> list[Command]:
+        """The commands that people can type, in the order of the help."""
+        return [command for command in self.commands.values() if command.typed]
+
+    def nearest(self, word: str) -> Command | None:
+        """The typed command that this word may have meant."""
+        names = [command.name for command in self.typed()]
+        close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+        return self.commands[close[0]] if close else None
+
+    async def dispatch(
+        self, call: Call, command: Command, bind: Callable[[], tuple[list[Any], dict[str, Any]]]
+    ) -> Message:
+        """Bind and run a command; every fault that we foresee becomes a card."""
+        try:
+            arguments, named = bind()
+            return await command.run(call, *arguments, **named)
+        except UsageError as fault:
+            return replies.wrong_words(fault, command.usage if command.typed else "")
+        except BotError as fault:
+            return replies.failure(fault)
+
+    def unknown(self, word: str) -> Message:
+        """The answer to a word that is no command."""
+        near = self.nearest(word)
+        runs = near is not None and not near.changes and all(p.optional for p in near.parameters)
+        return replies.unknown_command(word, near.name if near else "", runs)
+
+
+def _parameters(run: Run) -> tuple[Parameter, ...]:
+    hints = get_type_hints(run, include_extras=True)
+    signature = list(inspect.signature(run).parameters.values())[1:]
+    return tuple(_parameter(each, hints[each.name]) for each in signature)
+
+
+def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
+    """A parameter from the signature; `Annotated[Type, "USAGE"]` says how it is shown."""
+    many = each.kind is inspect.Parameter.VAR_POSITIONAL
+    optional = many or each.default is not inspect.Parameter.empty
+    usage = f"[{each.name.upper()}]" if optional else each.name.upper()
+    if get_origin(hint) is Annotated:
+        hint, usage = get_args(hint)
+    return Parameter(
+        name=each.name,
+        read=getattr(hint, "parse", hint),
+        usage=usage,
+        many=many,
+        optional=optional,
+        form_only=each.kind is inspect.Parameter.KEYWORD_ONLY,
+    )

@@ -1,0 +1,297 @@
+"""The door to Slack: the Web API methods and response URLs that the bot uses, with typed errors.
+
+Everything that the bot says leaves here. A message that Slack refuses for its blocks is sent again
+as plain text, so that an answer is never lost to a block.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.blocks import MAX_FALLBACK, Block, Form, Message, plain, plain_text, section
+from bot.errors import SlackRefused, SlackUnreachable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Slack's words for "the bot can't speak here" (docs.slack.dev/reference/methods/chat.postMessage).
+MAY_NOT_POST = frozenset(
+    {
+        "not_in_channel",
+        "channel_not_found",
+        "is_archived",
+        "restricted_action",
+        "restricted_action_read_only_channel",
+        "restricted_action_thread_only_channel",
+        "restricted_action_non_threadable_channel",
+        "messages_tab_disabled",
+        "team_access_not_granted",
+        "missing_scope",
+        "no_permission",
+        "ekm_access_denied",
+    }
+)
+#: An edit that can't be made: the message is to be posted anew.
+MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
+BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+NAMES_KEPT = 2000
+HISTORY_PAGE = 200
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is, from auth.test: its own workspace decides whom it answers."""
+
+    team_id: str
+    user_id: str
+    bot_id: str
+    scopes: frozenset[str]
+
+
+def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """The SDK's client on a shared session.
+
+    Only rate limits are retried: the SDK's usual handler sends a message twice when a connection
+    drops after Slack took it.
+    """
+    return AsyncWebClient(
+        token,
+        base_url=api_url,
+        session=session,
+        retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)],
+    )
+
+
+def _fallback(message: Message) -> str:
+    """The lock-screen line: plain text in our hands, mrkdwn in Slack's."""
+    return plain(message.text, MAX_FALLBACK).translate(_ENTITIES)
+
+
+def _as_text(message: Message) -> Message:
+    return Message(message.text, (section(_fallback(message)),), metadata=message.metadata)
+
+
+def view_of(message: Message, title: str = "SSLmonitor") -> Block:
+    """A modal that shows a message."""
+    return {
+        "type": "modal",
+        "title": plain_text(title),
+        "close": plain_text("Close"),
+        "blocks": list(message.blocks),
+    }
+
+
+def view_of_form(form: Form, metadata: str) -> Block:
+    """A modal that asks for a command's arguments."""
+    return {
+        "type": "modal",
+        "callback_id": f"ssl:{form.command}",
+        "title": plain_text(form.title),
+        "submit": plain_text(form.submit),
+        "close": plain_text("Cancel"),
+        "private_metadata": metadata,
+        "blocks": list(form.blocks),
+    }
+
+
+class SlackWeb:
+    """What the bot asks of Slack. Every method raises SlackRefused or SlackUnreachable."""
+
+    def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
+        self.client = client
+        self._session = session
+        self._names: OrderedDict[str, str] = OrderedDict()
+        self.identity = Identity("", "", "", frozenset())
+
+    async def identify(self) -> Identity:
+        """Ask Slack whose token this is, and remember it."""
+        answer = await _asked(self.client.auth_test)
+        headers: Mapping[str, Any] = {k.lower(): v for k, v in answer.headers.items()}
+        scopes = str(headers.get("x-oauth-scopes", ""))
+        self.identity = Identity(
+            team_id=str(answer.get("team_id", "")),
+            user_id=str(answer.get("user_id", "")),
+            bot_id=str(answer.get("bot_id", "")),
+            scopes=frozenset(scope.strip() for scope in scopes.split(",") if scope.strip()),
+        )
+        return self.identity
+
+    async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
+        """Post a message; gives its ts."""
+
+        async def send(sent: Message) -> str:
+            answer = await _asked(
+                self.client.chat_postMessage,
+                channel=channel,
+                text=_fallback(sent),
+                blocks=list(sent.blocks),
+                thread_ts=thread_ts,
+                metadata=sent.metadata,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+            return str(answer["ts"])
+
+        return await _with_fallback(send, message)
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        """Edit a message of ours."""
+
+        async def send(sent: Message) -> None:
+            await _asked(
+                self.client.chat_update,
+                channel=channel,
+                ts=ts,
+                text=_fallback(sent),
+                blocks=list(sent.blocks),
+            )
+
+        await _with_fallback(send, message)
+
+    async def respond(self, url: str, message: Message, *, replace: bool = False) -> None:
+        """Answer by a response URL: in the place of the message it belongs to, or privately."""
+
+        async def send(sent: Message) -> None:
+            await self._respond(
+                url,
+                {
+                    "response_type": "ephemeral",
+                    "replace_original": replace,
+                    "text": _fallback(sent),
+                    "blocks": list(sent.blocks),
+                    "unfurl_links": False,
+                    "unfurl_media": False,
+                },
+            )
+
+        await _with_fallback(send, message)
+
+    async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
+        # The URL is a bearer capability: it never gets into a log line or an error.
+        try:
+            async with self._session.post(url, json=body, allow_redirects=False) as answer:
+                text = (await answer.text())[:500]
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError):
+            raise SlackUnreachable("Slack's response URL did not answer.") from None
+        if status == 429:
+            raise SlackRefused("ratelimited")
+        if status >= 400 or text not in {"ok", ""}:
+            raise SlackRefused(_reason(text) or f"http_{status}")
+
+    async def open_view(self, trigger_id: str, view: Block) -> str:
+        """Open a modal; gives its id."""
+        answer = await _asked(self.client.views_open, trigger_id=trigger_id, view=view)
+        return str(answer["view"]["id"])
+
+    async def update_view(self, view_id: str, view: Block) -> None:
+        """Change an open modal."""
+        await _asked(self.client.views_update, view_id=view_id, view=view)
+
+    async def publish_home(self, user: str, blocks: Sequence[Block]) -> None:
+        """Show a user's Home tab."""
+        view = {"type": "home", "blocks": list(blocks)}
+        await _asked(self.client.views_publish, user_id=user, view=view)
+
+    async def name_of(self, user: str, otherwise: str) -> str:
+        """The name a user goes by; `otherwise` where the scope users:read is missing."""
+        if user not in self._names:
+            try:
+                answer = await _asked(self.client.users_info, user=user)
+            except (SlackRefused, SlackUnreachable) as fault:
+                log.debug("No name for a user: %s", fault)
+                return otherwise or "Somebody"
+            found = answer.get("user") or {}
+            profile = found.get("profile") or {}
+            name = profile.get("display_name") or profile.get("real_name") or found.get("real_name")
+            self._names[user] = str(name or found.get("name") or otherwise or "Somebody")
+            if len(self._names) > NAMES_KEPT:
+                self._names.popitem(last=False)
+        return self._names[user]
+
+    async def find_posted(
+        self, channel: str, message: Message, since: datetime, thread_ts: str | None
+    ) -> str | None:
+        """The ts of this message, known by its metadata, if the channel has it already.
+
+        Without the scope to read the channel's history the answer is None, and the log says so.
+        """
+        read = self.client.conversations_replies if thread_ts else self.client.conversations_history
+        arguments: dict[str, Any] = {
+            "channel": channel,
+            "oldest": f"{since.timestamp():.6f}",
+            "include_all_metadata": True,
+            "limit": HISTORY_PAGE,
+        }
+        if thread_ts:
+            arguments["ts"] = thread_ts
+        try:
+            answer = await _asked(read, **arguments)
+        except SlackRefused as fault:
+            log.warning("The channel's history can't be read, so a post may repeat: %s", fault)
+            return None
+        for found in answer.get("messages") or []:
+            ours = found.get("bot_id") == self.identity.bot_id
+            if ours and _same_metadata(found.get("metadata"), message.metadata):
+                return str(found["ts"])
+        return None
+
+    async def channel(self, channel: str) -> Mapping[str, Any]:
+        """What conversations.info says of a channel."""
+        answer = await _asked(self.client.conversations_info, channel=channel)
+        return dict(answer["channel"])
+
+
+async def _asked(
+    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+) -> AsyncSlackResponse:
+    """Call a Web API method; its errors become ours, without tokens or bodies."""
+    try:
+        return await method(**arguments)
+    except SlackApiError as fault:
+        response = fault.response
+        reason = response.get("error") if hasattr(response, "get") else None
+        retry_after = getattr(response, "headers", {}).get("Retry-After")
+        raise SlackRefused(
+            str(reason or "unknown"), retry_after=float(retry_after) if retry_after else None
+        ) from None
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as fault:
+        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+
+
+async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
+    try:
+        return await send(message)
+    except SlackRefused as fault:
+        if fault.reason not in BAD_BLOCKS:
+            raise
+        log.error("Slack refused the blocks of “%s”; it is sent as text", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
+        return await send(_as_text(message))
+
+
+def _reason(text: str) -> str:
+    """Slack's word in a response URL's reply, which is a bare word or JSON."""
+    if found := re.search(r'"error"\s*:\s*"([a-z_]+)"', text):
+        return found[1]
+    return text if re.fullmatch(r"[a-z_]{3,60}", text) else ""
+
+
+def _same_metadata(found: Any, wanted: Mapping[str, Any] | None) -> bool:
+    if not isinstance(found, Mapping) or wanted is None:
+        return False
+    keys = ("event_type", "event_payload")
+    return all(found.get(key) == wanted.get(key) for key in keys)
