@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -282,6 +283,13 @@ def test_rows_of_other_ports_and_hosts_are_left_out() -> None:
     ]
 
     assert [row.id for row in by_target(rows, Target("a.b", 8443))] == [1]
+
+
+def test_the_garbage_collector_has_no_work_with_rows() -> None:
+    row = read_summary(raw(ROW), NO_OFFSET)
+
+    assert not gc.is_tracked(row)
+    assert not gc.is_tracked(row.target)
 
 
 def test_a_proxy_never_shows_its_password() -> None:
