@@ -1,0 +1,220 @@
+"""The demo's sample TLS hosts: six small web servers on loopback, each with a lesson to show.
+
+A fresh machine may be offline, so the demo brings hosts of its own. Their names lead nowhere in
+DNS: `table` says where they are, and `allow` what a scanner must be let reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LOOPBACK = "127.0.0.1"
+_DAY = timedelta(days=1)
+# What asyncio calls with each new connection.
+_Welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What one host is like: which name its certificate is for, and when that ends."""
+
+    title: str
+    certified_as: str  # empty: the host speaks no TLS, nor anything else
+    left: timedelta
+    self_signed: bool = False
+
+
+_SAMPLES = {
+    "shop.demo.test": _Sample("Demo Shop", "shop.demo.test", 67 * _DAY),
+    "api.demo.test": _Sample("Demo API", "api.demo.test", 12 * _DAY + _DAY / 4),
+    "intranet.demo.test": _Sample("Demo Intranet", "intranet.demo.test", -_DAY / 6),
+    "mail.demo.test": _Sample("Demo Webmail", "www.demo.test", 45 * _DAY),
+    "printer.demo.test": _Sample("Printer, 2nd floor", "printer.demo.test", 300 * _DAY, True),
+    "backup.demo.test": _Sample("", "", timedelta()),
+}
+
+
+@dataclass(frozen=True)
+class _Signer:
+    """A certificate with its key: what a further certificate is issued by."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+
+class SampleHosts:
+    """Six hosts on loopback: valid, due in 12 days, expired, wrong name, self-signed, silent.
+
+    Certificates are made as of `now`, root, intermediate and leaf, all with P-256 keys, and kept in
+    `directory`. `ca_file` (the root), `table` (name to address), `targets` ("host:port") and
+    `allow` (the entries of SCAN_ALLOW that reach exactly these) are there after `start`.
+    """
+
+    def __init__(self, now: datetime, directory: Path) -> None:
+        self._now = now
+        self._directory = directory
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._servers: dict[str, asyncio.Server] = {}
+        self._talks: set[asyncio.Task[None]] = set()
+        self.ca_file = directory / "demo-root.pem"
+        self.table = dict.fromkeys(_SAMPLES, _LOOPBACK)
+        self._root = self._issue("Demo Root CA", None, now + 3650 * _DAY, authority=True)
+        self._issuer = self._issue(
+            "Demo Issuing CA 1", self._root, now + 1800 * _DAY, authority=True
+        )
+
+    async def start(self) -> None:
+        """Make the certificates and listen, each host on a free port of its own."""
+        self.ca_file.write_bytes(self._root.pem)
+        for name, sample in _SAMPLES.items():
+            if sample.certified_as:
+                self._contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                self._certify(name, sample)
+            self._servers[name] = await asyncio.start_server(
+                self._welcome(name), _LOOPBACK, 0, ssl=self._contexts.get(name)
+            )
+
+    async def close(self) -> None:
+        """Stop listening, and end every conversation."""
+        for server in self._servers.values():
+            server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+        for server in self._servers.values():
+            await server.wait_closed()
+
+    @property
+    def targets(self) -> list[str]:
+        """The hosts as `name:port`, in the order of the class's first line."""
+        return [f"{name}:{self._port(name)}" for name in self._servers]
+
+    @property
+    def allow(self) -> str:
+        """The SCAN_ALLOW that lets these six be scanned, and nothing beside them."""
+        return ",".join(f"{_LOOPBACK}/32:{self._port(name)}" for name in self._servers)
+
+    def swap(self, name: str, days: int = 90) -> None:
+        """Give a host a fresh certificate, valid for so many days, while it runs.
+
+        Raises KeyError for the silent host, and for a name that is none of them.
+        """
+        if name not in self._contexts:
+            raise KeyError(name)
+        self._certify(name, _Sample(_SAMPLES[name].title, name, days * _DAY))
+
+    def _port(self, name: str) -> int:
+        return int(self._servers[name].sockets[0].getsockname()[1])
+
+    def _certify(self, name: str, sample: _Sample) -> None:
+        signer = None if sample.self_signed else self._issuer
+        leaf = self._issue(sample.certified_as, signer, self._now + sample.left)
+        file = self._directory / f"{name}.pem"
+        file.write_bytes(leaf.key_pem + leaf.pem + (b"" if signer is None else signer.pem))
+        file.chmod(0o600)
+        self._contexts[name].load_cert_chain(file)
+
+    def _issue(
+        self, name: str, signer: _Signer | None, end: datetime, *, authority: bool = False
+    ) -> _Signer:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _subject(name)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject if signer is None else signer.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(min(self._now, end) - 90 * _DAY)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        builder = _for_authority(builder) if authority else _for_server(builder, name)
+        by = key if signer is None else signer.key
+        return _Signer(builder.sign(by, hashes.SHA256()), key)
+
+    def _welcome(self, name: str) -> _Welcome:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                self._talks.add(task)
+                task.add_done_callback(self._talks.discard)
+            try:
+                await (_answer(name, reader, writer) if name in self._contexts else reader.read())
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                return  # the visitor left, or asked for nothing that ends
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+        return talk
+
+
+async def _answer(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    title = _SAMPLES[name].title
+    body = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="description" content="A sample host of the demo: {name}">'
+        f"</head><body><h1>{title}</h1></body></html>"
+    ).encode()
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    await writer.drain()
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Demo Trust Services"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+
+
+def _for_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return builder.add_extension(usage, critical=True)
+
+
+def _for_server(builder: x509.CertificateBuilder, name: str) -> x509.CertificateBuilder:
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return builder.add_extension(names, critical=False).add_extension(purpose, critical=False)

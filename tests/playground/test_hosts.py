@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+
+from bot.playground.hosts import SampleHosts
+
+
+@pytest_asyncio.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[SampleHosts]:
+    hosts = SampleHosts(datetime.now(UTC), tmp_path)
+    await hosts.start()
+    yield hosts
+    await hosts.close()
+
+
+def split(target: str) -> tuple[str, int]:
+    name, _, port = target.partition(":")
+    return name, int(port)
+
+
+async def verify(hosts: SampleHosts, target: str) -> str:
+    """The way a strict client sees a host: "ok", or OpenSSL's words for what is wrong."""
+    name, port = split(target)
+    context = ssl.create_default_context(cafile=str(hosts.ca_file))
+    try:
+        _, writer = await asyncio.open_connection(
+            hosts.table[name], port, ssl=context, server_hostname=name
+        )
+    except ssl.SSLCertVerificationError as fault:
+        return str(fault.verify_message)
+    writer.close()
+    await writer.wait_closed()
+    return "ok"
+
+
+async def test_each_host_shows_the_fault_it_is_there_for(hosts: SampleHosts) -> None:
+    valid, due, expired, wrong, self_signed, _ = hosts.targets
+    assert await verify(hosts, valid) == "ok"
+    assert await verify(hosts, due) == "ok"
+    assert "expired" in await verify(hosts, expired)
+    assert "mismatch" in (await verify(hosts, wrong)).lower()
+    assert "self-signed" in await verify(hosts, self_signed)
+
+
+async def test_the_second_host_is_due_in_twelve_days_and_sends_its_issuer(
+    hosts: SampleHosts, tmp_path: Path
+) -> None:
+    pem = (tmp_path / f"{split(hosts.targets[1])[0]}.pem").read_bytes()
+    leaf, issuer = x509.load_pem_x509_certificates(pem[pem.index(b"-----BEGIN CERT") :])
+    assert (leaf.not_valid_after_utc - datetime.now(UTC)).days == 12
+    leaf.verify_directly_issued_by(issuer)
+
+
+async def test_a_host_serves_a_page_with_a_title(hosts: SampleHosts) -> None:
+    name, port = split(hosts.targets[0])
+    context = ssl.create_default_context(cafile=str(hosts.ca_file))
+    reader, writer = await asyncio.open_connection(
+        hosts.table[name], port, ssl=context, server_hostname=name
+    )
+    writer.write(f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"<title>Demo Shop</title>" in answer
+
+
+async def test_the_silent_host_accepts_and_says_nothing(hosts: SampleHosts) -> None:
+    name, port = split(hosts.targets[-1])
+    reader, writer = await asyncio.open_connection(hosts.table[name], port)
+    writer.write(b"hello")
+    await writer.drain()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.05)
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_swapped_certificate_is_served_to_the_next_visitor(hosts: SampleHosts) -> None:
+    for target in hosts.targets[:-1]:
+        hosts.swap(split(target)[0])
+        assert await verify(hosts, target) == "ok"
+
+
+async def test_the_silent_host_and_strangers_have_no_certificate_to_swap(
+    hosts: SampleHosts,
+) -> None:
+    for name in (split(hosts.targets[-1])[0], "elsewhere.demo.test"):
+        with pytest.raises(KeyError):
+            hosts.swap(name)
+
+
+async def test_what_to_allow_names_exactly_the_ports_of_the_hosts(hosts: SampleHosts) -> None:
+    ports = [split(target)[1] for target in hosts.targets]
+    assert hosts.allow == ",".join(f"127.0.0.1/32:{port}" for port in ports)
+    assert len(set(ports)) == 6
+    assert [split(target)[0] for target in hosts.targets] == list(hosts.table)
+
+
+async def test_closing_ends_conversations_that_would_never_end(tmp_path: Path) -> None:
+    hosts = SampleHosts(datetime.now(UTC) - timedelta(minutes=1), tmp_path)
+    await hosts.start()
+    name, port = split(hosts.targets[-1])
+    reader, writer = await asyncio.open_connection(hosts.table[name], port)
+    # The host has taken the call once it has answered another one after it.
+    assert await verify(hosts, hosts.targets[0]) == "ok"
+    await hosts.close()
+    assert await asyncio.wait_for(reader.read(), 2) == b""
+    writer.close()
+    await writer.wait_closed()
