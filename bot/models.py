@@ -234,13 +234,8 @@ def read_ping(raw: Any) -> Ping:
 def read_account(raw: Any) -> Account:
     """The answer of account. Raises ValueError where it is no object."""
     wire = read_leniently(raw, WireAccount)
-    return Account(
-        id=wire.id,
-        email=wire.email or "",
-        limit=wire.monitor_limit,
-        used=wire.monitor_used,
-        available=wire.monitor_available,
-    )
+    counts = (wire.monitor_limit, wire.monitor_used, wire.monitor_available)
+    return Account(wire.id, wire.email or "", *counts)
 
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:

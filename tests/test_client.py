@@ -69,12 +69,12 @@ class Wire:
     def __init__(self, answers: Sequence[bytes | tuple[bytes] | list[bytes] | None]) -> None:
         self.answers = list(answers)
         self.arrivals: list[str] = []
-        self.connections = 0
+        self.writers: list[asyncio.StreamWriter] = []
         self.url = ""
         self._over = asyncio.Event()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.writers.append(writer)
         try:
             while await self._answer(reader, writer):
                 pass
@@ -103,6 +103,8 @@ class Wire:
             yield self
         finally:
             self._over.set()
+            for writer in self.writers:
+                writer.close()
             server.close()
             await server.wait_closed()
 
@@ -653,11 +655,11 @@ async def test_a_change_never_goes_over_a_connection_that_was_used_before(
         api = door(session, wire.url, write_method=method)
         await api.ping()
         await api.ping()
-        assert wire.connections == 1
+        assert len(wire.writers) == 1
 
         await call(api)
         await call(api)
-        assert wire.connections == 3
+        assert len(wire.writers) == 3
     assert len(wire.arrivals) == 4
 
 
