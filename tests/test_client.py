@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
@@ -96,9 +98,10 @@ class Wire:
         return isinstance(answer, bytes)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Wire]:
-        server = await asyncio.start_server(self.talk, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
+    async def serving(self, context: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+        server = await asyncio.start_server(self.talk, "127.0.0.1", 0, ssl=context)
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
         try:
             yield self
         finally:
@@ -688,6 +691,20 @@ async def test_where_nobody_listens_nothing_was_done(
     with pytest.raises(APIUnreachable, match="could not be reached") as error:
         await call(door(session, wire.url))
 
+    assert not error.value.maybe_done
+
+
+@each_call
+async def test_an_api_with_an_untrusted_certificate_gets_no_key(
+    call: Call, session: aiohttp.ClientSession
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with Wire([]).serving(context) as wire:
+        with pytest.raises(APIUnreachable, match="own certificate") as error:
+            await call(door(session, wire.url))
+
+    assert wire.arrivals == []
     assert not error.value.maybe_done
 
 
