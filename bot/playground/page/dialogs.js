@@ -24,6 +24,15 @@ export function askConfirm(confirm, people) {
   });
 }
 
+/** Close a dialog for good. The focus that goes back is given anew: else Chromium may leave a text field deaf to typing. */
+function shut(dialog) {
+  dialog.close();
+  dialog.remove();
+  const back = document.activeElement;
+  back?.blur();
+  back?.focus({ preventScroll: true });
+}
+
 /**
  * The stack of modals of the user.
  * @param {{ctx: (view, values) => object, submit: (view, values) => Promise<object>, close: (view) => void}} does
@@ -37,9 +46,8 @@ export function modalStack(does) {
     const wanted = new Set(views.map((view) => view.id));
     for (const [id, entry] of open) {
       if (wanted.has(id)) continue;
-      entry.dialog.close();
-      entry.dialog.remove();
       open.delete(id);
+      shut(entry.dialog);
     }
     for (const view of views) {
       const entry = open.get(view.id);

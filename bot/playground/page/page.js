@@ -94,7 +94,7 @@ const EVENTS = {
     const fresh = !known.has(keyOf(message));
     known.set(keyOf(message), message);
     if (fresh) arrived(message);
-    if (message.channel === state.channel) drawMessages();
+    if (message.channel === state.channel) drawMessages(fresh && message.user === state.people.me.id && !isReply(message));
   },
   message_removed({ channel, ts }) {
     const known = messagesOf(channel);
@@ -259,7 +259,7 @@ function arrive() {
   drawTop();
   drawMessages(moved);
   if (isAppPlace() && state.tab === "home") askHome();
-  if (moved && !state.thread && matchMedia("(hover: hover) and (min-width: 721px)").matches && !document.querySelector("dialog[open]")) $("composer").focus();
+  if (moved && !state.thread && matchMedia("(min-width: 721px) and (not (pointer: coarse))").matches && !document.querySelector("dialog[open]")) $("composer").focus();
 }
 
 const byTime = (a, b) => Number(a.ts) - Number(b.ts);
@@ -311,7 +311,7 @@ function openThread(ts) {
   reply.put(drafts.get(`thread ${ts}`) ?? "");
   const place = state.people.channels.get(state.channel);
   $("thread-place").textContent = place ? placeName(place) : "";
-  if (ts) setTimeout(() => { (matchMedia("(hover: hover)").matches ? $("thread-composer") : $("close-thread")).focus(); $("thread-messages").scrollTop = $("thread-messages").scrollHeight; });
+  if (ts) setTimeout(() => { (matchMedia("(min-width: 721px) and (not (pointer: coarse))").matches ? $("thread-composer") : $("close-thread")).focus(); $("thread-messages").scrollTop = $("thread-messages").scrollHeight; });
   else if (before) document.querySelector(`article[data-ts="${CSS.escape(before)}"] .replies, article[data-ts="${CSS.escape(before)}"]`)?.focus();
 }
 

@@ -236,7 +236,10 @@ function angle(inner, people) {
   const label = rest.length ? decode(rest.join("|")) : "";
   if (target.startsWith("@")) return mention("user", target.slice(1), label, people);
   if (target.startsWith("#")) return mention("channel", target.slice(1), label, people);
-  if (!target.startsWith("!")) return link(target, ...(label ? plain(label) : [decode(target.replace(/^mailto:/, ""))]));
+  if (!target.startsWith("!")) {
+    if (!label && !safeUrl(target)) return el("span", {}, `<${decode(target)}>`);
+    return link(target, ...(label ? plain(label) : [decode(target.replace(/^mailto:/, ""))]));
+  }
   const [name, ...args] = target.slice(1).split("^");
   if (name === "date") return dateNode(args[0], decode(args[1] ?? "{date}"), label, args[2]);
   if (name === "subteam") return mention("group", args[0], label, people);
