@@ -68,12 +68,14 @@ def entry(element: Json, given: Any = None) -> Json:
         given = given[held]
     if given is None:
         given = element.get(initial)
-    elif held.startswith("selected_option"):
+    elif held.startswith("selected_option") and given != "":
         wanted = given if isinstance(given, list) else [given]
         picked = [_option(element, item) for item in wanted]
         given = picked if kind in _MANY else picked[0]
-    if kind in _MANY and given is None:
+    if kind in _MANY and not given:
         given = []
+    if kind == "datetimepicker" and given:
+        given = int(given)
     return {"type": kind, held: given if given != "" else None}
 
 
