@@ -80,7 +80,7 @@ def _sentence(row: MonitorSummary, now: datetime) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if row.not_after is None:
-        return _said(row) or "The certificate could not be read."
+        return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
         return f"Expired {ago(row.not_after, now)}: {date(row.not_after)}. Visitors see an error."
     ends = f"Ends {date(row.not_after)}, {days_text(days_left(row.not_after, now))}."

@@ -222,8 +222,15 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def read_settings(environ: Mapping[str, str], *, program: str = "run") -> Settings:
+def read_settings(
+    environ: Mapping[str, str],
+    *,
+    program: str = "run",
+    scan_rules: Callable[[str], object] = str,
+) -> Settings:
     """The settings of one program: `run`, `check`, `digest` or `embedded`.
+
+    `scan_rules` judges SCAN_ALLOW (the scanner's own parser; ValueError for what it can't read).
 
     Raises ConfigError with every fault, each a sentence that names the variable and says what to
     do. Values of secrets are never repeated in it.
@@ -234,6 +241,8 @@ def read_settings(environ: Mapping[str, str], *, program: str = "run") -> Settin
         text = environ.get(variable, "").strip() or default or ""
         try:
             values[name] = _READERS[name](text)
+            if name == "scan_allow":
+                scan_rules(text)
         except ValueError as fault:
             faults.append(f"{variable} can't be used: {fault}.")
             values[name] = _READERS[name](default or "")

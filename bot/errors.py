@@ -41,7 +41,7 @@ class NotFound(APIRefused):
 
 
 class BadKey(APIRefused):
-    """The API does not accept the key (code 401 or 403): the operator can mend it."""
+    """The API does not accept the key (code 401): the operator can mend it."""
 
 
 class APIUnreachable(BotError):

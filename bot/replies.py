@@ -185,7 +185,7 @@ def account_card(account: Account) -> Message:
 
 def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
     """The API answers: how fast, with which key, and what its clock says."""
-    milliseconds = int(took / timedelta(milliseconds=1))
+    milliseconds = max(1, int(took / timedelta(milliseconds=1)))
     hours = offset / timedelta(hours=1)
     clock = "UTC" if not offset else f"UTC{hours:+g} h"
     shown = f"{ping.date_time:%Y-%m-%d %H:%M} ({clock})" if ping.date_time else "not given"

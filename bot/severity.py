@@ -69,5 +69,5 @@ def is_stale(row: MonitorSummary, now: datetime) -> bool:
 
 def worst_first(row: MonitorSummary, now: datetime) -> tuple[int, float, str, int]:
     """A sort key: broken before due before fine; within each, the nearest end date first."""
-    end = row.not_after.timestamp() if row.not_after else float("-inf")
+    end = row.not_after.timestamp() if row.not_after else float("inf")
     return (state_of(row, now).rank, end, row.target.host, row.target.port)

@@ -1,0 +1,118 @@
+"""The command line: `python -m bot run | demo | digest | check | embedded`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from bot import __version__
+from bot.config import Settings, read_settings
+from bot.errors import BotError, ConfigError
+
+DEMO_PORT = 8020
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bot", description="SSLmonitor in Slack.")
+    parser.add_argument("--version", action="version", version=__version__)
+    programs = parser.add_subparsers(dest="program", metavar="PROGRAM")
+    programs.add_parser("run", help="run the bot, with the settings of the environment")
+    demo = programs.add_parser("demo", help="try everything in a browser, without Slack")
+    demo.add_argument("--port", type=int, help=f"the page's port (default: {DEMO_PORT}, or free)")
+    digest = programs.add_parser("digest", help="post today's digest now, and exit")
+    digest.add_argument("--again", action="store_true", help="post even if the day's is posted")
+    programs.add_parser("check", help="tell what is configured, and whether it works")
+    embedded = programs.add_parser("embedded", help="serve the embedded SSLmonitor API alone")
+    embedded.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    embedded.add_argument("--port", type=int, default=8021, help="the port to listen on")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one program; gives the exit code: 1 for a failure, 2 for settings that can't be used."""
+    parser = arguments()
+    given = parser.parse_args(argv)
+    if given.program is None:
+        parser.print_help()
+        return 0
+    try:
+        return asyncio.run(_program(given))
+    except ConfigError as fault:
+        print("These settings must be mended first:", file=sys.stderr)
+        for line in fault.faults:
+            print(f"- {line}", file=sys.stderr)
+        return EXIT_MISCONFIGURED
+    except (BotError, OSError) as fault:
+        print(f"It could not start: {fault}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _program(given: argparse.Namespace) -> int:
+    # Each program imports what it needs: the demo's page must not wait for the other programs.
+    if given.program == "demo":
+        return await _demo(given.port)
+    settings = _settings(given.program)
+    from bot import app  # noqa: PLC0415
+
+    app.set_up_logging(settings.log_level)
+    match given.program:
+        case "run":
+            await app.run(settings)
+        case "embedded":
+            await app.serve_embedded(settings, given.host, given.port)
+        case "digest":
+            posted = await app.post_digest(settings, again=given.again)
+            print(
+                "Posted." if posted else "Today's digest is posted already. (--again repeats it.)"
+            )
+        case "check":
+            from bot.check import check  # noqa: PLC0415
+
+            return EXIT_FAILED if await check(settings, print) else 0
+    return 0
+
+
+def _settings(program: str) -> Settings:
+    from bot.embedded import parse_allow  # noqa: PLC0415
+
+    return read_settings(os.environ, program=program, scan_rules=parse_allow)
+
+
+async def _demo(port: int | None) -> int:
+    from bot.app import ended_by_signals, forever, set_up_logging  # noqa: PLC0415
+    from bot.demo import first_digest, running_demo  # noqa: PLC0415
+
+    set_up_logging(logging.WARNING)
+    async with ended_by_signals(), running_demo(port=_free_port(port)) as demo:
+        print(f"Open {demo.playground.url} and type /ssl help (Ctrl-C ends the demo)", flush=True)
+        await first_digest(demo)
+        await forever()
+    return 0
+
+
+def _free_port(wanted: int | None) -> int:
+    """The wanted port; without a wish the usual one, or any if that is taken."""
+    import socket  # noqa: PLC0415
+
+    if wanted is not None:
+        return wanted
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DEMO_PORT))
+        except OSError:
+            return 0
+    return DEMO_PORT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

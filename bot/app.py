@@ -1,0 +1,290 @@
+"""The composition root: builds the programs, starts them, and ends them in good order.
+
+Only here (and in `demo`) do the bot and the embedded API meet, and only by a URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from slack_bolt.async_app import AsyncApp
+
+from bot.client import SSLMonitor
+from bot.commands import router
+from bot.config import Secret, Settings
+from bot.database import Database, upgrade
+from bot.digest import Digest, Plan
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.errors import BotError
+from bot.slack import SlackBot
+from bot.slack_web import SlackWeb, make_client
+from bot.state import State
+from bot.transport import HTTPServer, Sockets
+
+log = logging.getLogger(__name__)
+
+#: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
+DRAIN_SECONDS = 1.0
+SLACK_SECONDS = 15.0
+
+
+def clock() -> datetime:
+    """The one wall clock; everything else gets it, or a time, as an argument."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Bot:
+    """A running bot: its parts that others ask for."""
+
+    port: int
+    api: SSLMonitor
+    digest: Digest | None
+    slack: SlackBot
+    sockets: Sockets | None
+
+
+def set_up_logging(level: int) -> None:
+    """Log to standard error; libraries that log whole payloads are kept to warnings."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for name in ("slack_bolt", "slack_sdk", "apscheduler", "aiosqlite", "alembic", "asyncio"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
+    """The embedded API's settings. Raises ValueError where SCAN_ALLOW can't be used."""
+    return EmbeddedSettings(
+        key=key,
+        scan_allow=settings.scan_allow,
+        ca_file=settings.scan_ca_file,
+        scan_interval=settings.scan_interval,
+    )
+
+
+@asynccontextmanager
+async def own_api(
+    settings: Settings,
+    database: Database,
+    *,
+    hosts: Mapping[str, str] | None = None,
+    scan_seconds: float = 10.0,
+) -> AsyncIterator[Settings]:
+    """The settings with an API: where none is named, the embedded one is started on loopback.
+
+    `hosts` is a static table of names for its scanner, `scan_seconds` the deadline of a scan.
+    """
+    if settings.api_url:
+        yield settings
+        return
+    key = secrets.token_urlsafe(32)
+    told = replace(scan_settings(settings, key), hosts=hosts or {}, scan_deadline=scan_seconds)
+    embedded = EmbeddedAPI(told, database, clock=clock)
+    await embedded.start()
+    try:
+        log.info("No SSLmonitor API is set, so this process scans by itself.")
+        yield replace(settings, api_url=embedded.url, api_key=Secret(key), api_write_method="POST")
+    finally:
+        await embedded.close()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database with its schema up to date."""
+    await upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def make_api(settings: Settings, session: aiohttp.ClientSession) -> SSLMonitor:
+    """The client of the API that the settings name."""
+    if settings.api_allow_http and settings.api_url.startswith("http:"):
+        log.warning("SSLMONITOR_API_ALLOW_HTTP is set: the API key travels unencrypted.")
+    return SSLMonitor(
+        settings.api_url,
+        settings.api_key.reveal(),
+        session,
+        clock=clock,
+        write_method=settings.api_write_method,
+        allow_http=settings.api_allow_http,
+    )
+
+
+def make_session() -> aiohttp.ClientSession:
+    """The one session for Slack and the API; the SDK leaves its timeout to it."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS))
+
+
+def make_digest(
+    settings: Settings,
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    now: Callable[[], datetime],
+) -> Digest | None:
+    """The digest, where a channel is set for it."""
+    if not settings.digest_channel:
+        return None
+    plan = Plan(
+        channel=settings.digest_channel,
+        at=settings.digest_time,
+        timezone=settings.digest_timezone,
+        due_days=settings.digest_expire_days,
+    )
+    return Digest(plan, api, State(database), web, clock=now)
+
+
+@asynccontextmanager
+async def running_bot(
+    settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
+) -> AsyncIterator[Bot]:
+    """The bot, ready: Slack can reach it, and the digest's clock ticks. Raises BotError, OSError.
+
+    At the end it stops taking requests first, then lets the work end, then closes what that used.
+    """
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(make_session())
+        api = make_api(settings, session)
+        client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
+        web = SlackWeb(client, session)
+        await web.identify()
+        app = AsyncApp(
+            client=client,
+            signing_secret=settings.slack_signing_secret.reveal() or None,
+            process_before_response=True,
+        )
+        slack = SlackBot(app, web, router, api, clock=now, due_days=settings.digest_expire_days)
+        await slack.warm_up()
+        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
+        digest = make_digest(settings, api, database, web, now)
+        if digest is None:
+            log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
+        else:
+            await digest.start()
+        _start_clock(stack, api, digest)
+        sockets = None
+        if settings.slack_mode == "socket":
+            sockets = Sockets(app, settings.slack_app_token.reveal())
+        server = HTTPServer(
+            lambda: _health(settings, sockets, digest), app if sockets is None else None
+        )
+        port = await server.start(settings.host, settings.port)
+        stack.push_async_callback(server.close)
+        if sockets is not None:
+            stack.push_async_callback(sockets.close)
+            await sockets.start()
+        yield Bot(port, api, digest, slack, sockets)
+
+
+def _start_clock(stack: AsyncExitStack, api: SSLMonitor, digest: Digest | None) -> None:
+    """Start the scheduler: only a clock, for the database decides what is due."""
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+    if digest is not None:
+        scheduler.add_job(digest.tick, "interval", minutes=1, next_run_time=clock(), **often)
+    scheduler.add_job(
+        _measure_clock, "interval", hours=1, args=[api], next_run_time=clock(), **often
+    )
+    scheduler.start()
+    stack.callback(scheduler.shutdown, wait=False)
+
+
+async def _measure_clock(api: SSLMonitor) -> None:
+    try:
+        await api.measure_clock()
+    except BotError as fault:
+        log.warning("The API's clock could not be read: %s", fault)
+
+
+def _health(settings: Settings, sockets: Sockets | None, digest: Digest | None) -> dict[str, Any]:
+    return {
+        "ok": sockets is None or sockets.connected > 0,
+        "mode": settings.slack_mode,
+        "sockets": sockets.connected if sockets else None,
+        "digest": (digest.last_error or "ok") if digest else "off",
+    }
+
+
+async def run(settings: Settings) -> None:
+    """Run the bot until SIGTERM or Ctrl-C. Raises BotError or OSError where it can't start."""
+    async with (
+        ended_by_signals(),
+        open_database(settings) as database,
+        own_api(settings, database) as complete,
+        running_bot(complete, database) as bot,
+    ):
+        log.info("The bot is ready (%s mode, port %d).", settings.slack_mode, bot.port)
+        await forever()
+
+
+async def post_digest(settings: Settings, *, again: bool) -> bool:
+    """Post today's digest and claim the day; False where that was done. Raises BotError."""
+    async with (
+        open_database(settings) as database,
+        own_api(settings, database) as complete,
+        make_session() as session,
+    ):
+        api = make_api(complete, session)
+        client = make_client(complete.slack_bot_token.reveal(), complete.slack_api_url, session)
+        web = SlackWeb(client, session)
+        await web.identify()
+        await _measure_clock(api)
+        digest = make_digest(complete, api, database, web, clock)
+        return digest is not None and await digest.post_now(again=again)
+
+
+async def serve_embedded(settings: Settings, host: str, port: int) -> None:
+    """Serve the embedded API alone, until SIGTERM or Ctrl-C. Raises OSError, ValueError."""
+    async with ended_by_signals(), open_database(settings) as database:
+        key = settings.embedded_api_key.reveal()
+        embedded = EmbeddedAPI(scan_settings(settings, key), database, clock=clock)
+        await embedded.start(host, port)
+        try:
+            log.info("The embedded SSLmonitor API answers at %s.", embedded.url)
+            await forever()
+        finally:
+            await embedded.close()
+
+
+@asynccontextmanager
+async def ended_by_signals() -> AsyncIterator[None]:
+    """Let SIGTERM and Ctrl-C end what is inside, once, wherever it is; it may clean up in peace."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    ended = asyncio.Event()
+
+    def end() -> None:
+        if not ended.is_set() and task is not None:
+            ended.set()
+            task.cancel()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for each in signals:
+        loop.add_signal_handler(each, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not ended.is_set():
+            raise
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+async def forever() -> None:
+    """Wait until something ends this task."""
+    await asyncio.Event().wait()

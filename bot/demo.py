@@ -1,0 +1,129 @@
+"""The demo: the bot, the embedded API and the playground in one process, joined by URLs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot.app import Bot, clock, make_api, make_session, open_database, own_api, running_bot
+from bot.commands import router
+from bot.config import Settings, read_settings
+from bot.playground import App, Completion, Playground, SlashCommand
+from bot.playground.hosts import SampleHosts
+from bot.target import Target
+from bot.transport import EVENTS_PATH
+
+CHANNEL = "C0CERTS"
+#: The silent sample host would hold up the first digest for a scan's usual ten seconds.
+SCAN_SECONDS = 3.0
+#: What the manifest asks for; the README says why.
+SCOPES = frozenset(
+    {
+        "commands",
+        "chat:write",
+        "chat:write.public",
+        "users:read",
+        "channels:read",
+        "groups:read",
+        "channels:history",
+        "groups:history",
+    }
+)
+
+
+@dataclass(slots=True)
+class Demo:
+    """A running demo."""
+
+    playground: Playground
+    hosts: SampleHosts
+    settings: Settings
+    bot: Bot
+
+
+def playground_app() -> App:
+    """The bot as the playground knows it; its commands come from the router."""
+    completions = tuple(
+        Completion(f"/ssl {command.name} ", f"/ssl {command.usage}", command.help)
+        for command in router.typed()
+    )
+    command = SlashCommand(
+        "/ssl", "Watch TLS certificates", "help | status HOST | add HOST", completions
+    )
+    return App(
+        app_id="A0SSLDEMO",
+        name="SSLmonitor",
+        bot_token=f"xoxb-{secrets.token_hex(16)}",
+        app_token=f"xapp-{secrets.token_hex(16)}",
+        signing_secret=secrets.token_hex(16),
+        scopes=SCOPES,
+        commands=(command,),
+        bot_events=frozenset({"app_home_opened"}),
+    )
+
+
+def demo_settings(
+    playground: Playground, hosts: SampleHosts, directory: Path, *, mode: str = "http"
+) -> Settings:
+    """The settings that join the three programs, read as any others are."""
+    app = playground.app
+    return read_settings(
+        {
+            "SLACK_BOT_TOKEN": app.bot_token,
+            "SLACK_APP_TOKEN": app.app_token,
+            "SLACK_SIGNING_SECRET": app.signing_secret,
+            "SLACK_MODE": mode,
+            "SLACK_API_URL": playground.api_url,
+            "DIGEST_CHANNEL": CHANNEL,
+            "DATABASE_URL": f"sqlite:///{directory / 'demo.sqlite3'}",
+            "SCAN_ALLOW": hosts.allow,
+            "SCAN_CA_FILE": str(hosts.ca_file),
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+        }
+    )
+
+
+@asynccontextmanager
+async def running_demo(
+    *, port: int = 0, mode: str = "http", now: Callable[[], datetime] = clock
+) -> AsyncIterator[Demo]:
+    """The three programs, the sample hosts and a fresh database, all gone at the end.
+
+    Raises OSError where the port is taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="sslmonitor-demo-") as name:
+        directory = Path(name)
+        playground, hosts = Playground(playground_app(), clock=now), SampleHosts(now(), directory)
+        await playground.start("127.0.0.1", port)
+        await hosts.start()
+        try:
+            settings = demo_settings(playground, hosts, directory, mode=mode)
+            async with (
+                open_database(settings) as database,
+                own_api(
+                    settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS
+                ) as complete,
+                running_bot(complete, database, now=now) as bot,
+            ):
+                playground.events_url = f"http://127.0.0.1:{bot.port}{EVENTS_PATH}"
+                yield Demo(playground, hosts, complete, bot)
+        finally:
+            await hosts.close()
+            await playground.close()
+
+
+async def first_digest(demo: Demo) -> None:
+    """Watch the sample hosts, then post the first digest, as a morning would."""
+    async with make_session() as session:
+        api = make_api(demo.settings, session)
+        targets = [Target.parse(target) for target in demo.hosts.targets]
+        await asyncio.gather(*(api.add(target) for target in targets))
+    if demo.bot.digest is not None:
+        await demo.bot.digest.post_now(again=True)
