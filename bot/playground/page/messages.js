@@ -109,5 +109,28 @@ export function messageList(parent) {
   return { draw, clear, holder };
 }
 
-/** Whether a scrolled box shows its end (give or take a line). */
-export const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 48;
+const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 48;
+
+/** Draw; stay at the end if the end was on show, else offer the way to what is new. */
+export function keepEnd(box, toEnd, offer, draw) {
+  if (toEnd && offer) offer.hidden = true;
+  const stay = toEnd || box.dataset.atEnd !== "no";
+  const before = box.scrollHeight;
+  draw();
+  if (stay) {
+    box.dataset.atEnd = "yes";
+    box.scrollTop = box.scrollHeight;
+  } else if (offer && box.scrollHeight > before) offer.hidden = false;
+}
+
+/** Keep a list at its end when it, or what is in it, changes its size. */
+export function stick(box, list, offer) {
+  const settle = () => { if (box.dataset.atEnd !== "no") box.scrollTop = box.scrollHeight; };
+  const sizes = new ResizeObserver(settle);
+  sizes.observe(box);
+  sizes.observe(list);
+  box.addEventListener("scroll", () => {
+    box.dataset.atEnd = atEnd(box) ? "yes" : "no";
+    if (offer && atEnd(box)) offer.hidden = true;
+  });
+}

@@ -6,7 +6,7 @@ import { modalStack } from "./dialogs.js";
 import { avatar, el, icon, swap } from "./dom.js";
 import { collect } from "./elements.js";
 import { inspector } from "./inspector.js";
-import { atEnd, isReply, keyOf, messageList } from "./messages.js";
+import { isReply, keepEnd, keyOf, messageList, stick } from "./messages.js";
 import { ask, follow } from "./net.js";
 import { presses } from "./press.js";
 import { refreshTimes } from "./text.js";
@@ -58,6 +58,8 @@ function lost(delay) {
   setTimeout(() => { if (mine === epoch) boot(Math.min(delay * 2, 8000)); }, delay);
 }
 
+/** A completion with its command: `insert` may be given with or without. */
+const whole = (one) => ({ ...one, insert: one.insert.startsWith("/") ? one.insert : `${one.command} ${one.insert}` });
 const byKey = (messages) => new Map(messages.map((message) => [keyOf(message), message]));
 
 function load(known) {
@@ -71,7 +73,7 @@ function load(known) {
   Object.assign(state, {
     people: { me: known.me, users: new Map(known.users.map((one) => [one.id, one])), channels: new Map(known.channels.map((one) => [one.id, one])) },
     messages: new Map(Object.entries(known.messages ?? {}).map(([channel, messages]) => [channel, byKey(messages)])),
-    home: known.home ?? null, modals: known.modals ?? [], completions: known.completions ?? [], shortcuts: known.shortcuts ?? [],
+    home: known.home ?? null, modals: known.modals ?? [], completions: (known.completions ?? []).map(whole), shortcuts: known.shortcuts ?? [],
     app: known.app ?? {}, team: known.team ?? {}, cursor: known.cursor ?? 0, channel: "", homeAsked: false,
   });
   document.title = `${state.team.name || "Playground"} · Playground`;
@@ -282,15 +284,6 @@ function drawMessages(toEnd = false) {
   }
 }
 
-/** Draw; stay at the end if the end was on show, else offer the way to what is new. */
-function keepEnd(box, toEnd, offer, draw) {
-  const stay = toEnd || atEnd(box);
-  const before = box.scrollHeight;
-  draw();
-  if (stay) box.scrollTop = box.scrollHeight;
-  else if (offer && box.scrollHeight > before) offer.hidden = false;
-}
-
 function drawHint(empty) {
   const old = document.getElementById("hint");
   if (!empty) return old?.remove();
@@ -368,7 +361,8 @@ $("tabs").addEventListener("keydown", (event) => {
   other.focus();
 });
 $("latest").addEventListener("click", () => { $("messages").scrollTop = $("messages").scrollHeight; });
-$("messages").addEventListener("scroll", () => { if (atEnd($("messages"))) $("latest").hidden = true; });
+stick($("messages"), channelList.holder, $("latest"));
+stick($("thread-messages"), threadList.holder, null);
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("composer").focus();
