@@ -17,6 +17,10 @@ from bot.embedded.guard import Address, Forbidden, Guard, Unresolved
 from bot.embedded.verdict import Verdict, sentence
 from bot.target import Target
 
+# Servers of old end a talk in a newer protocol by an alert, or without a word.
+_MAYBE_OLD = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RESET})
+_OLD = ("SSLv3", "TLSv1", "TLSv1.1")
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -101,7 +105,7 @@ class Scanner:
                 failure.verdict,
                 sentence(failure.verdict, failure.detail),
             )
-            if draft.leaf is not None or failure.verdict is not Verdict.HANDSHAKE_FAILED:
+            if draft.leaf is not None or failure.verdict not in _MAYBE_OLD:
                 return
         else:
             draft.judge(target, stream, now)
@@ -125,12 +129,18 @@ class Scanner:
         self, draft: _Draft, address: Address, target: Target, now: datetime
     ) -> None:
         """Read the facts with what browsers no longer speak; else the first failure stands."""
-        stream = await tls.Stream.connect(address, target, self._trust.legacy)
+        try:
+            stream = await tls.Stream.connect(address, target, self._trust.legacy)
+        except OSError:
+            return
         try:
             await stream.handshake()
+            failed_for_age = draft.verdict is Verdict.HANDSHAKE_FAILED
             draft.judge(target, stream, now)
-            draft.verdict = Verdict.OLD_PROTOCOL
-            draft.message = sentence(draft.verdict, stream.protocol)
+            if failed_for_age or stream.protocol in _OLD:
+                agreed = f"{stream.protocol} with {stream.cipher}"
+                draft.verdict = Verdict.OLD_PROTOCOL
+                draft.message = sentence(draft.verdict, agreed)
             await _get_page(draft, stream, target)
         except tls.HandshakeFailed:
             return

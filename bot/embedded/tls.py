@@ -47,7 +47,8 @@ _BY_CODE = {
     68: Verdict.WEAK_SIGNATURE,  # X509_V_ERR_CA_MD_TOO_WEAK
 }
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
-_ALERT = re.compile(r"^(?:tls|ssl)\S* (?:alert )?")
+# How OpenSSL names an alert that the other side sent; its own findings have no such beginning.
+_ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ class Stream:
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
             return HandshakeFailed(Verdict.CLOSED)
         reason = str(error.args[0][0][2])
-        alert = " alert " in reason
-        said = f"the server says “{_ALERT.sub('', reason)}”" if alert else _ALERT.sub("", reason)
-        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert)
+        alert = _ALERT.match(reason)
+        said = f"the server says “{reason[alert.end() :]}”" if alert else reason
+        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
 
     @property
     def wants_certificate(self) -> bool:
@@ -194,6 +195,11 @@ class Stream:
     def protocol(self) -> str:
         """The protocol that was agreed on, as OpenSSL writes it: `TLSv1.1`."""
         return self.tls.get_protocol_version_name()
+
+    @property
+    def cipher(self) -> str:
+        """The cipher suite that was agreed on, by its OpenSSL name."""
+        return self.tls.get_cipher_name() or "no cipher"
 
     async def _fill(self) -> bool:
         """Wait for bytes and pass them on; false at the end."""

@@ -1,0 +1,290 @@
+"""Servers to scan, each right or wrong in one way: real sockets, real certificates, loopback.
+
+Certificates are made once a session, as of a fixed moment (`NOW`), which scans are told too: so
+that "expires in 30 days" stays true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import struct
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+FIXTURES = Path(__file__).parent / "fixtures"
+HTML = (
+    b'<!doctype html><html><head><meta charset="utf-8"><title>Fleet</title>'
+    b'<meta name="description" content="a test host"><meta name="keywords" content="tls, test">'
+    b"</head></html>"
+)
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(HTML),
+    HTML,
+)
+
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+#: Serves one host while it is entered; gives the port.
+Serving = AbstractAsyncContextManager[int]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA: its certificate and key."""
+
+    certificate: x509.Certificate
+    key: Key
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """How a server's certificate differs from a good one."""
+
+    names: tuple[str, ...] = ("fleet.test",)
+    left: timedelta = 90 * DAY + HOUR
+    since: timedelta = 90 * DAY
+    cn: str | None = "fleet.test"
+    by: str = "intermediate"  # an authority of the fleet, or "itself"
+    key: str = "ec"
+    purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def new_key(kind: str) -> Key:
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind.startswith("rsa"):
+        return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def name(cn: str | None, o: str | None = None, c: str | None = None) -> x509.Name:
+    parts = [
+        (NameOID.COUNTRY_NAME, c),
+        (NameOID.ORGANIZATION_NAME, o),
+        (NameOID.COMMON_NAME, cn),
+    ]
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value])
+
+
+def issue(
+    subject: x509.Name,
+    key: Key,
+    issuer: Authority | None,
+    since: datetime,
+    until: datetime,
+    *extensions: x509.ExtensionType,
+) -> x509.Certificate:
+    """Sign a certificate; `issuer` None is the key itself."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(since)
+        .not_valid_after(until)
+    )
+    for extension in extensions:
+        critical = isinstance(extension, x509.BasicConstraints)
+        builder = builder.add_extension(extension, critical=critical)
+    by = issuer.key if issuer else key
+    return builder.sign(by, None if isinstance(by, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+@dataclass
+class Fleet:
+    """The certificates of a session (in `directory`), and ways to serve them."""
+
+    directory: Path
+    authorities: dict[str, Authority] = field(default_factory=dict)
+    _made: dict[tuple[Leaf, bool], Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        root = self._authority("Fleet Root", None, 3650 * DAY)
+        self.authorities = {
+            "root": root,
+            "intermediate": self._authority("Fleet Issuing CA", root, 1800 * DAY),
+            "ended": self._authority("Fleet Old Issuing CA", root, -10 * DAY),
+            "stranger": self._authority("Stranger Root", None, 3650 * DAY),
+        }
+        stranger = self.authorities["stranger"]
+        self.authorities["strange"] = self._authority("Strange CA", stranger, 1800 * DAY)
+        self.other = trustme.CA(organization_name="Other CA")
+        self.ca_file = self.directory / "trusted.pem"
+        self.ca_file.write_bytes(pem(root.certificate) + (FIXTURES / "sha1-root.pem").read_bytes())
+
+    def _authority(self, cn: str, issuer: Authority | None, left: timedelta) -> Authority:
+        key = new_key("ec")
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        since = NOW - 3650 * DAY
+        subject = name(cn, "Fleet Trust", "DE")
+        return Authority(issue(subject, key, issuer, since, NOW + left, constraints), key)
+
+    def file(self, leaf: Leaf, *, send_chain: bool = True) -> Path:
+        """A PEM file with the leaf's key, the leaf, and (unless told not to) its issuer."""
+        if (leaf, send_chain) not in self._made:
+            issuer = self.authorities.get(leaf.by)
+            key = new_key(leaf.key)
+            sans = x509.SubjectAlternativeName([general_name(n) for n in leaf.names])
+            certificate = issue(
+                name(leaf.cn, "Fleet Ltd" if leaf.cn else None),
+                key,
+                issuer,
+                NOW - leaf.since,
+                NOW + leaf.left,
+                x509.BasicConstraints(ca=False, path_length=None),
+                x509.ExtendedKeyUsage([leaf.purpose]),
+                *([sans] if leaf.names else []),
+            )
+            path = self.directory / f"leaf{len(self._made)}.pem"
+            private = key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            chain = pem(issuer.certificate) if issuer and send_chain else b""
+            path.write_bytes(private + pem(certificate) + chain)
+            self._made[leaf, send_chain] = path
+        return self._made[leaf, send_chain]
+
+    def context(self, path: Path) -> ssl.SSLContext:
+        """A server's context that accepts old keys and digests, and sends what the file holds."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.load_cert_chain(path)
+        return context
+
+    def tls(self, leaf: Leaf | None = None, *, send_chain: bool = True, **more: Any) -> Serving:
+        """A web server with such a certificate; `more` goes to `serve`."""
+        path = self.file(leaf or Leaf(), send_chain=send_chain)
+        return serve(web_server(), context=self.context(path), **more)
+
+
+def web_server(answer: bytes = PAGE) -> Talk:
+    """A talk that reads one request, sends `answer`, and closes."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    return talk
+
+
+async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Take everything, say nothing."""
+    await reader.read()
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Begin a TLS record and go on a byte at a time, for as long as the visitor stays."""
+    writer.write(b"\x16\x03\x03\x40\x00")
+    await reader.read(1)
+    gone = asyncio.ensure_future(reader.read())
+    while not (await asyncio.wait([gone], timeout=0.01))[0]:
+        writer.write(b"\x02")
+
+
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hear the greeting, and tear the connection down."""
+    await reader.read(65536)
+    linger = struct.pack("ii", 1, 0)  # close() sends RST
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hear the greeting, and hang up."""
+    await reader.read(65536)
+
+
+def say(text: bytes) -> Talk:
+    """A talk that hears the greeting and answers in the clear."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(text)
+
+    return talk
+
+
+@asynccontextmanager
+async def serve(
+    talk: Talk, *, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    """Listen on a free port, hold `talk` with each visitor, and leave nothing behind."""
+    talks: set[asyncio.Task[None]] = set()
+
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await talk(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            talks.discard(task)
+
+    server = await asyncio.start_server(visit, address, 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(talks):
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def refuse() -> AsyncIterator[int]:
+    """A port where nothing listens: it stays bound, so that nobody else gets it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def speak_only(context: ssl.SSLContext, oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> None:
+    """Limit a server's protocols, also to those that Python warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = oldest
+        context.maximum_version = newest
+
+
+def ask_for_certificate(context: ssl.SSLContext, ca_file: Path) -> None:
+    """Make a server insist on a client's certificate."""
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(ca_file)

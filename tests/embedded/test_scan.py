@@ -1,0 +1,326 @@
+"""Section 2 of the project's facts on TLS, row by row: what a scan must report of each host."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.scan import Scan, Scanner
+from bot.embedded.tls import Trust
+from bot.embedded.verdict import Verdict, days_left
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, FIXTURES, HOUR, NOW, Fleet, Leaf, Serving
+
+IDN = "xn--bcher-kva.fleet.test"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: how the host is served, and what the scan must say."""
+
+    serve: Callable[[Fleet], Serving]
+    verdict: Verdict
+    word: str
+    match: bool | None = True
+    days: int | None = 90
+    code: int | None = 200
+    host: str = "fleet.test"
+    address: str = "127.0.0.1"
+
+
+def good(leaf: Leaf | None = None, **fields: object) -> Case:
+    return Case(lambda f: f.tls(leaf), Verdict.VALID, "Valid", **fields)  # type: ignore[arg-type]
+
+
+def bad(leaf: Leaf, verdict: Verdict, word: str, **fields: object) -> Case:
+    return Case(lambda f: f.tls(leaf), verdict, word, **fields)  # type: ignore[arg-type]
+
+
+def dead(serve: Callable[[], Serving], verdict: Verdict, word: str) -> Case:
+    return Case(lambda _: serve(), verdict, word, match=None, days=None, code=None)
+
+
+def left(time: timedelta) -> Leaf:
+    return Leaf(left=time)
+
+
+def only(oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> Callable[[Fleet], Serving]:
+    def serve(fleet: Fleet) -> Serving:
+        context = fleet.context(fleet.file(Leaf()))
+        fleets.speak_only(context, oldest, newest)
+        return fleets.serve(fleets.web_server(), context=context)
+
+    return serve
+
+
+def mutual(newest: ssl.TLSVersion) -> Callable[[Fleet], Serving]:
+    def serve(fleet: Fleet) -> Serving:
+        context = fleet.context(fleet.file(Leaf()))
+        context.maximum_version = newest
+        fleets.ask_for_certificate(context, fleet.ca_file)
+        return fleets.serve(fleets.web_server(), context=context)
+
+    return serve
+
+
+def sha1(fleet: Fleet) -> Serving:
+    context = fleet.context(FIXTURES / "sha1-leaf.pem")
+    return fleets.serve(fleets.web_server(), context=context)
+
+
+def with_root(fleet: Fleet) -> Serving:
+    path = fleet.directory / "with-root.pem"
+    root = fleets.pem(fleet.authorities["root"].certificate)
+    path.write_bytes(fleet.file(Leaf()).read_bytes() + root)
+    return fleets.serve(fleets.web_server(), context=fleet.context(path))
+
+
+V = ssl.TLSVersion
+CASES = {
+    "valid": good(),
+    "rsa-2048": good(Leaf(key="rsa2048")),
+    "ed25519": good(Leaf(key="ed25519")),
+    "no-subject": good(Leaf(cn=None)),
+    "ip-san": good(Leaf(names=("127.0.0.1",)), host="127.0.0.1"),
+    "ipv6": Case(
+        lambda f: f.tls(Leaf(names=("::1",)), address="::1"),
+        Verdict.VALID,
+        "Valid",
+        host="::1",
+        address="::1",
+    ),
+    "idn": good(Leaf(names=(IDN,)), host=IDN),
+    "wildcard": good(Leaf(names=("*.fleet.test",)), host="a.fleet.test"),
+    "chain-with-root": Case(with_root, Verdict.VALID, "Valid"),
+    "tls12-only": Case(only(V.TLSv1_2, V.TLSv1_2), Verdict.VALID, "Valid"),
+    "tls13-only": Case(only(V.TLSv1_3, V.TLSv1_3), Verdict.VALID, "Valid"),
+    "expires-29d": good(left(29 * DAY + HOUR), days=29),
+    "expires-30d": good(left(30 * DAY), days=30),
+    "expires-31d": good(left(31 * DAY), days=31),
+    "expires-3h": good(left(3 * HOUR), days=0),
+    "wrong-host": bad(Leaf(names=("other.test",)), Verdict.HOST_MISMATCH, "host name", match=False),
+    "wildcard-two-levels": bad(
+        Leaf(names=("*.fleet.test",)),
+        Verdict.HOST_MISMATCH,
+        "host name",
+        match=False,
+        host="a.b.fleet.test",
+    ),
+    "ip-not-in-san": bad(
+        Leaf(names=("fleet.test",), cn="127.0.0.1"),
+        Verdict.HOST_MISMATCH,
+        "host name",
+        match=False,
+        host="127.0.0.1",
+    ),
+    "cn-only": bad(Leaf(names=()), Verdict.HOST_MISMATCH, "host name", match=False),
+    "expired": bad(left(-4 * HOUR), Verdict.EXPIRED, "expired on 2027-01-15", days=-1),
+    "expired-long-ago": bad(
+        Leaf(left=-400 * DAY, since=800 * DAY), Verdict.EXPIRED, "expired", days=-400
+    ),
+    "expired-and-wrong-host": bad(
+        Leaf(names=("other.test",), left=-DAY), Verdict.EXPIRED, "expired", match=False, days=-1
+    ),
+    "not-yet-valid": bad(Leaf(since=-2 * DAY), Verdict.NOT_YET_VALID, "not yet valid"),
+    "self-signed": bad(Leaf(by="itself"), Verdict.SELF_SIGNED, "self-signed"),
+    "untrusted-root": bad(Leaf(by="strange"), Verdict.UNTRUSTED, "untrusted"),
+    "untrusted-root-sent": bad(Leaf(by="stranger"), Verdict.UNTRUSTED, "untrusted"),
+    "incomplete-chain": Case(
+        lambda f: f.tls(send_chain=False), Verdict.INCOMPLETE_CHAIN, "incomplete chain"
+    ),
+    "expired-intermediate": bad(Leaf(by="ended"), Verdict.EXPIRED, "expired on 2027-01-05"),
+    "sha1-leaf": Case(
+        sha1, Verdict.WEAK_SIGNATURE, "weak signature", days=36447, host="sha1.fleet.test"
+    ),
+    "rsa-1024": bad(Leaf(key="rsa1024"), Verdict.WEAK_KEY, "weak key"),
+    "wrong-eku": bad(Leaf(purpose=ExtendedKeyUsageOID.CLIENT_AUTH), Verdict.PURPOSE, "purpose"),
+    "tls10-only": Case(only(V.TLSv1, V.TLSv1), Verdict.OLD_PROTOCOL, "protocol: TLSv1 "),
+    "tls11-only": Case(only(V.TLSv1, V.TLSv1_1), Verdict.OLD_PROTOCOL, "protocol: TLSv1.1 "),
+    "mtls-tls13": Case(mutual(V.TLSv1_3), Verdict.VALID, "Valid", code=None),
+    "mtls-tls12": Case(mutual(V.TLSv1_2), Verdict.VALID, "Valid", code=None),
+    "plain-http": dead(
+        lambda: fleets.serve(fleets.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+        Verdict.NOT_TLS,
+        "not TLS",
+    ),
+    "plain-banner": dead(
+        lambda: fleets.serve(fleets.say(b"220 mail.fleet.test ESMTP\r\n")),
+        Verdict.NOT_TLS,
+        "not TLS",
+    ),
+    "hang-handshake": dead(lambda: fleets.serve(fleets.hang), Verdict.TIMED_OUT, "timed out"),
+    "drip-handshake": dead(lambda: fleets.serve(fleets.drip), Verdict.TIMED_OUT, "timed out"),
+    "reset-handshake": dead(lambda: fleets.serve(fleets.reset), Verdict.RESET, "reset"),
+    "close-handshake": dead(lambda: fleets.serve(fleets.close), Verdict.CLOSED, "closed"),
+    "refused": dead(fleets.refuse, Verdict.REFUSED, "refused"),
+}
+
+
+async def scan(
+    trust: Trust, host: str, port: int, *, address: str = "127.0.0.1", deadline: float = 5.0
+) -> Scan:
+    guard = Guard(parse_allow("127.0.0.1,::1"), {host: address})
+    return await Scanner(guard, trust, deadline).scan(Target(host, port), NOW)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+async def test_a_host_is_judged_and_read(fleet: Fleet, trust: Trust, case: Case) -> None:
+    deadline = 0.2 if case.verdict is Verdict.TIMED_OUT else 5.0
+    async with case.serve(fleet) as port:
+        found = await scan(trust, case.host, port, address=case.address, deadline=deadline)
+    assert (found.verdict, found.host_match, found.page.code) == (
+        case.verdict,
+        case.match,
+        case.code,
+    )
+    assert case.word.lower() in found.message.lower()
+    assert (found.message == "Valid") is (found.verdict is Verdict.VALID)
+    days = None if found.leaf is None else days_left(found.leaf.not_after, NOW)
+    assert days == case.days
+    assert found.ip == case.address
+
+
+async def test_the_facts_of_a_good_host_are_all_there(fleet: Fleet, trust: Trust) -> None:
+    async with fleet.tls(Leaf(names=("fleet.test", "10.1.2.3"))) as port:
+        found = await scan(trust, "fleet.test", port)
+    leaf, page = found.leaf, found.page
+    assert leaf is not None
+    assert (leaf.subject_cn, leaf.subject_o, leaf.subject_c) == ("fleet.test", "Fleet Ltd", "")
+    assert (leaf.issuer_cn, leaf.issuer_o, leaf.issuer_c) == (
+        "Fleet Issuing CA",
+        "Fleet Trust",
+        "DE",
+    )
+    assert leaf.alt_names == ("fleet.test", "10.1.2.3")
+    assert (leaf.not_before, leaf.not_after) == (NOW - 90 * DAY, NOW + 90 * DAY + HOUR)
+    assert (page.code, page.size, page.title) == (200, len(fleets.HTML), "Fleet")
+    assert (page.description, page.keywords) == ("a test host", "tls, test")
+    assert page.headers[0] == ("Content-Type", "text/html")
+
+
+async def test_a_handshake_that_ends_in_an_alert_for_want_of_a_client_certificate_is_valid(
+    fleet: Fleet, trust: Trust
+) -> None:
+    # asyncio drops the alert of a failed handshake; a blocking server in a thread sends it.
+    context = fleet.context(fleet.file(Leaf()))
+    context.maximum_version = V.TLSv1_2
+    fleets.ask_for_certificate(context, fleet.ca_file)
+
+    def answer_one(listener: socket.socket) -> str:
+        visitor, _ = listener.accept()
+        with visitor, pytest.raises(ssl.SSLError) as fault:
+            context.wrap_socket(visitor, server_side=True)
+        return str(fault.value.reason)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answered = asyncio.create_task(asyncio.to_thread(answer_one, listener))
+        found = await scan(trust, "fleet.test", listener.getsockname()[1])
+        assert await answered == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    assert (found.verdict, found.message, found.host_match) == (Verdict.VALID, "Valid", True)
+
+
+async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trust) -> None:
+    alert = b"\x15\x03\x03\x00\x02\x02\x70"  # fatal, unrecognized_name
+    async with fleets.serve(fleets.say(alert)) as port:
+        found = await scan(trust, "fleet.test", port)
+    assert found.verdict is Verdict.HANDSHAKE_FAILED
+    assert found.message == "The TLS handshake failed: the server says “unrecognized name”."
+
+
+async def test_a_name_that_does_not_resolve_is_a_result(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail)
+    found = await Scanner(Guard(), trust).scan(Target("gone.fleet.test", 443), NOW)
+    assert (found.verdict, found.ip, found.host_match) == (Verdict.UNRESOLVED, "", None)
+    assert "could not be resolved" in found.message
+
+
+async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Trust) -> None:
+    visits = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(reader)
+
+    async with fleets.serve(note) as port:
+        guard = Guard((), {"inside.test": "127.0.0.1"})
+        found = await Scanner(guard, trust).scan(Target("inside.test", port), NOW)
+    assert found.verdict is Verdict.FORBIDDEN
+    assert found.message == "The address is refused by this server's rules."
+    assert (found.ip, visits) == ("", [])
+
+
+async def test_the_next_address_is_tried_when_one_takes_no_calls(
+    fleet: Fleet, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def two(*_: object, **__: object) -> list[object]:
+        kinds = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+        return [(kind, socket.SOCK_STREAM, 6, "", address) for kind, address in kinds]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+    async with fleet.tls() as port:
+        guard = Guard(parse_allow("127.0.0.1,::1"))
+        found = await Scanner(guard, trust).scan(Target("fleet.test", port), NOW)
+    assert (found.verdict, found.ip) == (Verdict.VALID, "127.0.0.1")
+
+
+async def test_the_certificate_is_kept_when_the_page_never_comes(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf()))
+    async with fleets.serve(fleets.hang, context=context) as port:
+        found = await scan(trust, "fleet.test", port, deadline=0.5)
+    assert (found.verdict, found.page.code) == (Verdict.VALID, None)
+
+
+async def test_the_head_is_kept_when_the_body_never_ends(fleet: Fleet, trust: Trust) -> None:
+    async def stop_half_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 999\r\n\r\n<title>Half"
+        )
+        await writer.drain()
+        await reader.read()
+
+    context = fleet.context(fleet.file(Leaf()))
+    async with fleets.serve(stop_half_way, context=context) as port:
+        found = await scan(trust, "fleet.test", port, deadline=0.5)
+    assert (found.page.code, found.page.size, found.page.title) == (302, 11, "Half")
+    assert ("Location", "/x") in found.page.headers
+
+
+async def test_a_second_authority_is_trusted_when_a_file_names_it(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "other.pem"
+    fleet.other.cert_pem.write_to_path(ca_file)
+    leaf = fleet.other.issue_cert("fleet.test", not_after=NOW + 60 * DAY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    async with fleets.serve(fleets.web_server(), context=context) as port:
+        stranger = await scan(trust, "fleet.test", port)
+        friend = await scan(Trust(ca_file), "fleet.test", port)
+    assert (stranger.verdict, friend.verdict) == (Verdict.INCOMPLETE_CHAIN, Verdict.VALID)
+
+
+def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    for content in (None, b"no certificate"):
+        path = tmp_path / "ca.pem"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"ca\.pem holds no certificates"):
+            Trust(path)
