@@ -27,14 +27,14 @@ class Call:
     def text(self, name: str, error: str = "invalid_arguments") -> str:
         """Return a required argument."""
         value = self.args.get(name)
-        if value in {None, ""}:
+        if value is None or value == "":
             raise SlackError(error)
         return str(value)
 
     def optional(self, name: str) -> str | None:
         """Return an argument, or None where it is missing or empty."""
         value = self.args.get(name)
-        return None if value in {None, ""} else str(value)
+        return None if value is None or value == "" else str(value)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Return a yes or no, which forms write in several ways."""

@@ -65,7 +65,9 @@ class Delivery:
 
     async def start(self) -> None:
         """Open what HTTP delivery needs."""
-        self._session = aiohttp.ClientSession()
+        # A kept connection may be closed by the app just as a payload goes out on it.
+        connector = aiohttp.TCPConnector(force_close=True)
+        self._session = aiohttp.ClientSession(connector=connector)
 
     async def close(self) -> None:
         """Hang up every websocket."""
@@ -93,7 +95,7 @@ class Delivery:
         """Serve one Socket Mode websocket, for a ticket that was not used before."""
         if not self.tickets.redeem_socket(request.query.get("ticket", "")):
             return web.Response(status=403, text="the ticket is unknown or used")
-        ws = web.WebSocketResponse()
+        ws = web.WebSocketResponse(timeout=1.0)
         await ws.prepare(request)
         if len(self.sockets) >= MAX_SOCKETS:
             await ws.send_json({"type": "disconnect", "reason": "too_many_websockets"})

@@ -122,7 +122,7 @@ class Channel:
         return shown | {"name": self.name, "is_member": BOT_USER in self.members}
 
 
-@dataclass
+@dataclass(eq=False)
 class Message:
     """One message; `ephemeral_for` names the only one who sees it."""
 
@@ -148,7 +148,7 @@ class Message:
         return self.ephemeral_for in {None, user}
 
 
-@dataclass
+@dataclass(eq=False)
 class View:
     """A modal, or somebody's App Home; `content` is what the app sent."""
 

@@ -58,9 +58,13 @@ class Playground:
         self.delivery.events_url = url
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; port 0 picks a free one."""
+        """Listen; port 0 picks a free one. Raises OSError where the port is taken."""
         await self.delivery.start()
-        await self._server.start(host, port)
+        try:
+            await self._server.start(host, port)
+        except OSError:
+            await self.close()
+            raise
         self.payloads.url = self.url
 
     async def close(self) -> None:

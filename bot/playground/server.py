@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -26,15 +27,12 @@ class Server:
     async def start(self, host: str, port: int) -> None:
         """Listen; `url` is known afterwards."""
         runner = web.AppRunner(
-            self._app(), handler_cancellation=True, shutdown_timeout=1.0, access_log=None
+            self._app(), handler_cancellation=True, shutdown_timeout=0.2, access_log=None
         )
-        await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        await site.start()
         self._runner = runner
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        self.url = f"http://{shown}:{bound[1]}/"
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        self.url = _url(*runner.addresses[0][:2])
 
     async def close(self) -> None:
         """Stop listening."""
@@ -69,3 +67,11 @@ class Server:
             return web.Response(status=400, text="the length is not what was announced")
         file["content"] = body
         return web.Response(text=f"OK - {len(body)}")
+
+
+def _url(host: str, port: int) -> str:
+    """Return the address to use on this machine, for a wildcard address too."""
+    address = ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

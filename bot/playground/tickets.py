@@ -6,10 +6,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 TRIGGER_LIFE = timedelta(seconds=3)
 RESPONSE_URL_LIFE = timedelta(minutes=30)
 RESPONSE_URL_USES = 5
+MOST_TICKETS = 10_000
+
+T = TypeVar("T")
 
 
 class SlackError(Exception):
@@ -51,7 +55,7 @@ class Tickets:
     def trigger(self, user: str) -> str:
         """Return a new trigger id: good once, for three seconds."""
         word = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
-        self._triggers[word] = _Trigger(user, self.clock())
+        _remember(self._triggers, word, _Trigger(user, self.clock()))
         return word
 
     def redeem_trigger(self, word: str) -> str:
@@ -73,7 +77,7 @@ class Tickets:
     def response_url(self, user: str, channel: str, message_ts: str | None = None) -> str:
         """Return the secret word of a new response URL."""
         word = secrets.token_hex(16)
-        self.response_urls[word] = ResponseUrl(user, channel, self.clock(), message_ts)
+        _remember(self.response_urls, word, ResponseUrl(user, channel, self.clock(), message_ts))
         return word
 
     def open_response_url(self, word: str) -> ResponseUrl:
@@ -100,3 +104,10 @@ class Tickets:
             return False
         self._sockets.remove(word)
         return True
+
+
+def _remember(held: dict[str, T], word: str, ticket: T) -> None:
+    """Keep a ticket; of very many the oldest is forgotten."""
+    held[word] = ticket
+    if len(held) > MOST_TICKETS:
+        del held[next(iter(held))]

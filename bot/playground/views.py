@@ -84,7 +84,7 @@ def checked(workspace: Workspace, content: object, surface: str, of: View | None
     posting.refuse_faulty(surface, content)
     external = content.get("external_id")
     held = workspace.view_by_external_id(external) if external else None
-    if held not in {None, of}:
+    if held is not None and held is not of:
         raise SlackError("duplicate_external_id")
     return content
 

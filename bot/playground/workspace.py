@@ -14,7 +14,6 @@ from typing import Any
 from bot.playground.app import App
 from bot.playground.faults import Faults
 from bot.playground.places import (
-    BOT_USER,
     Channel,
     Json,
     Message,
@@ -299,10 +298,6 @@ class Workspace(Faults):
             "files": message.files,
         }
         return shown | {key: value for key, value in extra.items() if value}
-
-    def is_bot_in(self, channel: str) -> bool:
-        """Whether the bot is a member."""
-        return BOT_USER in self.channels[channel].members
 
     def _views(self) -> list[View]:
         return [*itertools.chain(*self._modals.values()), *self._homes.values()]

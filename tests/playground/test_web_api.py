@@ -317,8 +317,8 @@ async def test_a_rate_limited_method_says_when_to_come_back(
 
 
 async def test_the_sdk_waits_and_comes_back(playground: Playground, client: AsyncWebClient) -> None:
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=2))
-    playground.workspace.rate_limit("chat.postMessage", retry_after=0, times=2)
+    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=1))
+    playground.workspace.rate_limit("chat.postMessage", retry_after=0)
     await client.chat_postMessage(channel=CERTS, text="at last")
     assert [m.text for m in playground.workspace.messages(CERTS)] == ["at last"]
 

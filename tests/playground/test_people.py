@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.playground import Playground, PlaygroundError
+from bot.playground.payloads import typed_message
+from bot.playground.places import ANN, BEN, CERTS, GENERAL, OLGA, PARTNERS, SECRET
+
+Json = dict[str, Any]
+
+
+class SocketBot:
+    """A bot on one websocket that acknowledges everything and keeps it."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self.ws = ws
+        self.seen: list[Json] = []
+
+    async def run(self) -> None:
+        async for message in self.ws:
+            envelope = message.json()
+            if "envelope_id" in envelope:
+                self.seen.append(envelope["payload"])
+                await self.ws.send_json({"envelope_id": envelope["envelope_id"]})
+
+
+@pytest.fixture
+async def bot(playground: Playground, session: aiohttp.ClientSession) -> AsyncIterator[SocketBot]:
+    client = AsyncWebClient(base_url=playground.api_url, session=session)
+    opened = await client.apps_connections_open(app_token=playground.app.app_token)
+    there = SocketBot(await session.ws_connect(opened["url"]))
+    running = asyncio.create_task(there.run())
+    yield there
+    await there.ws.close()
+    await running
+
+
+def last_notice(playground: Playground) -> str:
+    return playground.workspace.notices[-1].text
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("scan example.com now", "scan <http://example.com|example.com> now"),
+        ("host example.com:8443.", "host <http://example.com:8443|example.com:8443>."),
+        ("see https://example.com/a?b=1.", "see <https://example.com/a?b=1>."),
+        ("@SSLBot help", "<@U0BOT> help"),
+        ("<@U0BOT> help", "<@U0BOT> help"),
+        ("mail ann@example.com", "mail ann@example.com"),
+        ("a < b && c", "a &lt; b &amp;&amp; c"),
+        ("version 1.2.3", "version 1.2.3"),
+    ],
+)
+def test_typed_text_is_kept_as_slack_keeps_it(
+    playground: Playground, typed: str, kept: str
+) -> None:
+    assert typed_message(typed, playground.workspace) == kept
+
+
+async def test_a_command_in_a_thread_never_reaches_the_bot(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, CERTS, "hello")
+    ts = playground.workspace.messages(CERTS)[0].ts
+    await playground.say(ANN, CERTS, "/ssl list", thread_ts=ts)
+    assert last_notice(playground) == "/ssl is not supported in threads. Sorry!"
+    assert bot.seen == []
+
+
+async def test_a_command_of_no_app_is_not_valid(playground: Playground, bot: SocketBot) -> None:
+    await playground.say(ANN, CERTS, "/tls list")
+    assert last_notice(playground) == "/tls is not a valid command."
+    assert bot.seen == []
+
+
+async def test_an_outsider_has_no_commands_and_no_shortcuts(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, PARTNERS, "hello")
+    ts = playground.workspace.messages(PARTNERS)[0].ts
+    await playground.say(OLGA, PARTNERS, "/ssl list")
+    await playground.shortcut(OLGA, "scan_hosts", PARTNERS, ts)
+    assert [notice.user for notice in playground.workspace.notices] == [OLGA, OLGA]
+    assert all("another team" in notice.text for notice in playground.workspace.notices)
+    assert bot.seen == []
+
+
+async def test_an_outsider_s_mention_tells_their_team(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(OLGA, PARTNERS, "@SSLBot help")
+    [payload] = bot.seen
+    assert payload["is_ext_shared_channel"] is True
+    assert (payload["event"]["type"], payload["event"]["user_team"]) == ("app_mention", "T0OTHER")
+
+
+async def test_a_direct_message_is_an_event_and_a_channel_message_is_not(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, CERTS, "just talking")
+    await playground.say(ANN, "D0ANN", "help me")
+    [payload] = bot.seen
+    event = payload["event"]
+    assert (event["type"], event["channel_type"], event["text"]) == ("message", "im", "help me")
+
+
+async def test_a_reply_carries_the_thread_of_its_first_message(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, CERTS, "hello")
+    first = playground.workspace.messages(CERTS)[0].ts
+    await playground.say(BEN, CERTS, "reply", thread_ts=first)
+    reply = playground.workspace.messages(CERTS)[1].ts
+    await playground.say(ANN, CERTS, "@SSLBot help", thread_ts=reply)
+    assert bot.seen[0]["event"]["thread_ts"] == first
+
+
+async def test_a_mention_where_the_bot_is_not_ends_in_a_notice_and_an_invitation_helps(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, GENERAL, "@SSLBot help")
+    assert last_notice(playground) == "You mentioned SSLBot, but they're not in this channel."
+    await playground.say(ANN, GENERAL, "/invite @SSLBot")
+    await playground.say(ANN, GENERAL, "@SSLBot help")
+    kinds = [payload["event"]["type"] for payload in bot.seen]
+    assert kinds == ["member_joined_channel", "app_mention"]
+
+
+async def test_commands_work_where_the_bot_is_not_and_do_not_name_private_channels(
+    playground: Playground, bot: SocketBot
+) -> None:
+    await playground.say(ANN, SECRET, "/ssl list")
+    await playground.say(ANN, "D0ANN", "/ssl list")
+    assert [payload["channel_name"] for payload in bot.seen] == ["privategroup", "directmessage"]
+
+
+async def test_nobody_speaks_where_they_are_not(playground: Playground) -> None:
+    with pytest.raises(PlaygroundError, match="Ben is not in D0ANN"):
+        await playground.say(BEN, "D0ANN", "hello")
+    with pytest.raises(PlaygroundError, match="no user"):
+        await playground.say("U0NOBODY", CERTS, "hello")
+
+
+async def test_a_global_shortcut_has_no_channel(playground: Playground, bot: SocketBot) -> None:
+    await playground.shortcut(ANN, "overview")
+    [payload] = bot.seen
+    assert (payload["type"], payload["callback_id"]) == ("shortcut", "overview")
+    assert "channel" not in payload
+    assert payload["trigger_id"]
+
+
+async def test_a_shortcut_without_an_app_ends_in_a_notice(playground: Playground) -> None:
+    await playground.shortcut(ANN, "overview")
+    assert last_notice(playground) == "Overview failed: the app is not running"
+
+
+async def test_waiting_ends_with_the_change_that_was_waited_for(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    waiting = asyncio.create_task(playground.wait_for(lambda w: w.messages(CERTS)))
+    await client.chat_postMessage(channel=CERTS, text="now")
+    [message] = await waiting
+    assert message.text == "now"
+
+
+async def test_a_taken_port_is_an_error_that_leaves_nothing_open(playground: Playground) -> None:
+    port = int(playground.url.rstrip("/").rpartition(":")[2])
+    other = Playground(playground.app, clock=playground.workspace.clock)
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start(port=port)
+
+
+async def test_waiting_in_vain_tells_the_last_traffic(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    await client.auth_test()
+    with pytest.raises(TimeoutError, match=r"auth\.test"):
+        await playground.wait_for(lambda w: w.home(ANN), within=0.01)
