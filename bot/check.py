@@ -1,0 +1,186 @@
+"""`python -m bot check`: what is configured and whether it works, a line for each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.app import clock, make_api, make_session, open_database, own_api
+from bot.config import Settings
+from bot.errors import BotError, SlackRefused
+from bot.slack_web import SlackWeb, make_client
+
+#: Each scope of the manifest: whether the bot can't do without it, and what it is for.
+SCOPES: dict[str, tuple[bool, str]] = {
+    "commands": (True, "take the slash command"),
+    "chat:write": (True, "post cards and the digest"),
+    "chat:write.public": (False, "post in public channels that the bot was not invited to"),
+    "users:read": (False, "say who asked, by their display name"),
+    "channels:read": (False, "let this check see whether the bot is in the digest's channel"),
+    "groups:read": (False, "the same for a private channel"),
+    "channels:history": (False, "look whether a digest was posted before it is posted again"),
+    "groups:history": (False, "the same in a private channel"),
+}
+#: Slack refuses signatures that are five minutes old; half of that asks for attention.
+CLOCK_TOLERANCE = timedelta(seconds=150)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `works` is None for what is not set, or only worth knowing."""
+
+    works: bool | None
+    what: str
+    text: str
+
+    def __str__(self) -> str:
+        mark = {True: "ok  ", False: "FAIL", None: "note"}[self.works]
+        return f"{mark} {self.what}: {self.text}"
+
+
+async def check(settings: Settings, say: Callable[[str], object]) -> int:
+    """Report on everything, by `say`; gives the number of faults."""
+    faults = 0
+    async for finding in _findings(settings):
+        say(str(finding))
+        faults += finding.works is False
+    say("Everything that is set works." if not faults else f"Faults: {faults}.")
+    return faults
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(make_session())
+        async for finding in _slack(settings, session):
+            yield finding
+        try:
+            database = await stack.enter_async_context(open_database(settings))
+        except (SQLAlchemyError, OSError) as fault:
+            text = f"it can't be used ({type(fault).__name__}). Check DATABASE_URL."
+            yield Finding(False, "Database", text)
+            return
+        kind = database.engine.dialect.name
+        yield Finding(True, "Database", f"{kind}, with its tables up to date.")
+        if kind == "sqlite":
+            text = "an SQLite file. On a disk that does not last, use PostgreSQL."
+            yield Finding(None, "Database", text)
+        own = not settings.api_url
+        complete = await stack.enter_async_context(own_api(settings, database))
+        async for finding in _api(complete, session, own=own):
+            yield finding
+
+
+async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
+    client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
+    web = SlackWeb(client, session)
+    try:
+        answer = await client.auth_test()
+        identity = await web.identify()
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the report goes on
+        yield Finding(False, "Slack", f"SLACK_BOT_TOKEN does not work: {_slack_word(fault)}.")
+        return
+    yield Finding(True, "Slack", f"signed in to {answer['team']} as {answer['user']}.")
+    for finding in _scopes(identity.scopes):
+        yield finding
+    date = {key.lower(): value for key, value in answer.headers.items()}.get("date")
+    if date:
+        yield _clock("Slack", parsedate_to_datetime(date))
+    yield await _transport(settings, web)
+    yield await _channel(settings, web)
+
+
+def _slack_word(fault: Exception) -> str:
+    response = getattr(fault, "response", None)
+    word = response.get("error") if response is not None else None
+    return str(word or "Slack does not answer")
+
+
+def _scopes(granted: frozenset[str]) -> list[Finding]:
+    if not granted:
+        return [Finding(None, "Scopes", "Slack did not say which the token has.")]
+    findings = [
+        Finding(
+            not needed and None,
+            "Scopes",
+            f"{scope} is missing, which lets the bot {reason}. "
+            "Add it in the app's settings, and install the app again.",
+        )
+        for scope, (needed, reason) in SCOPES.items()
+        if scope not in granted
+    ]
+    return findings or [Finding(True, "Scopes", f"all {len(SCOPES)} are granted.")]
+
+
+async def _transport(settings: Settings, web: SlackWeb) -> Finding:
+    if settings.slack_mode == "http":
+        text = f"HTTP mode: Slack must reach /slack/events on port {settings.port}."
+        return Finding(None, "Requests", text)
+    try:
+        token = settings.slack_app_token.reveal()
+        await web.client.apps_connections_open(app_token=token)
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the report goes on
+        return Finding(False, "Requests", f"SLACK_APP_TOKEN does not work: {_slack_word(fault)}.")
+    return Finding(True, "Requests", "Socket Mode, and SLACK_APP_TOKEN works.")
+
+
+async def _channel(settings: Settings, web: SlackWeb) -> Finding:
+    name = settings.digest_channel
+    if not name:
+        return Finding(None, "Digest", "DIGEST_CHANNEL is not set, so there is no daily digest.")
+    try:
+        channel = await web.channel(name)
+    except SlackRefused as fault:
+        if fault.reason == "missing_scope":
+            text = f"the token may not look at {name} (scopes channels:read, groups:read)."
+            return Finding(None, "Digest", text)
+        return Finding(False, "Digest", f"{name} can't be seen: {fault.reason}. Invite the bot.")
+    except BotError as fault:
+        return Finding(False, "Digest", str(fault))
+    return _judged(settings, channel)
+
+
+def _judged(settings: Settings, channel: Mapping[str, Any]) -> Finding:
+    label = f"#{channel.get('name', settings.digest_channel)}"
+    at = f"{settings.digest_time:%H:%M} {settings.digest_timezone.key}"
+    if channel.get("is_archived"):
+        return Finding(False, "Digest", f"{label} is archived.")
+    if not channel.get("is_member") and channel.get("is_private"):
+        return Finding(False, "Digest", f"the bot is not in {label}. Invite it there.")
+    if channel.get("is_ext_shared"):
+        return Finding(None, "Digest", f"{label} is shared with others, who will see host names.")
+    return Finding(True, "Digest", f"every day at {at} in {label}.")
+
+
+async def _api(
+    settings: Settings, session: aiohttp.ClientSession, *, own: bool
+) -> AsyncIterator[Finding]:
+    api = make_api(settings, session)
+    which = "the embedded API of this process" if own else settings.api_url
+    try:
+        answer = await api.ping()
+        account = await api.account()
+        offset = await api.measure_clock()
+    except BotError as fault:
+        yield Finding(False, "SSLmonitor", f"{which} does not work: {fault}")
+        return
+    yield Finding(True, "SSLmonitor", f"{which} answers, and takes key #{answer.apikey_id}.")
+    if account.available is not None:
+        text = f"{account.used} of {account.limit} monitors are used, {account.available} are free."
+        yield Finding(account.available > 0 or None, "Account", text)
+    if answer.date_time is not None:
+        yield _clock("SSLmonitor", answer.date_time - offset)
+
+
+def _clock(whose: str, at: datetime) -> Finding:
+    apart = abs(clock() - at.astimezone(UTC))
+    if apart > CLOCK_TOLERANCE:
+        text = f"this machine and {whose} are {int(apart.total_seconds())} s apart. Set its clock."
+        return Finding(False, "Clock", text)
+    return Finding(True, "Clock", f"this machine and {whose} agree.")
