@@ -85,6 +85,8 @@ class Call:
     def posting_channel(self, name: str = "channel") -> Channel:
         """Return where to post: by id, by name, or somebody's direct messages by user id."""
         word = self.text(name, "channel_not_found")
+        if word == BOT_USER:
+            raise SlackError("cannot_dm_bot")
         if word in self.workspace.users:
             return self.workspace.im(word)
         named = (c for c in self.workspace.channels.values() if c.name == word.lstrip("#"))

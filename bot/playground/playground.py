@@ -75,8 +75,8 @@ class Playground:
     async def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> None:
         """Type into a channel: a slash command, or a message that the app may hear of."""
         person, place = self._person_in(user, channel)
-        if text.startswith("/invite"):
-            await self._invite(place)
+        if text.split(" ", maxsplit=1)[0] == "/invite":
+            await self._invite(person, place, text)
         elif text.startswith("/"):
             await self._command(person, place, text, thread_ts)
         else:
@@ -131,7 +131,8 @@ class Playground:
     async def close_view(self, user: str, view_id: str, *, every: bool = False) -> None:
         """Close the modal on top (or `every` one); the app hears of it if it asked to."""
         person, view = self._person(user), self._view_of(user, view_id)
-        if every or view.content.get("clear_on_close"):
+        cleared = every or bool(view.content.get("clear_on_close"))
+        if cleared:
             closed = self.workspace.modals(user)
             self.workspace.clear_modals(user)
         else:
@@ -139,7 +140,7 @@ class Playground:
             self.workspace.close_view(view)
         for each in closed:
             if each.content.get("notify_on_close"):
-                payload = self.payloads.closed(person, each, cleared=len(closed) > 1)
+                payload = self.payloads.closed(person, each, cleared=cleared)
                 await self.delivery.send("interactive", payload)
 
     async def open_home(self, user: str) -> None:
@@ -251,8 +252,12 @@ class Playground:
                 event = self.payloads.message_event(name.partition(".")[0], user, message)
                 await self.delivery.send("events_api", event)
 
-    async def _invite(self, channel: Channel) -> None:
-        """Take the bot into a channel."""
+    async def _invite(self, user: User, channel: Channel, line: str) -> None:
+        """Take the bot into a channel; it is the only one who can be invited here."""
+        if f"<@{BOT_USER}>" not in typed_message(line, self.workspace):
+            text = f"Only @{self.app.name} can be invited here."
+            self.workspace.notice(user.id, channel.id, text)
+            return
         channel.members.add(BOT_USER)
         self.workspace.add_channel(channel)
         if "member_joined_channel" in self.app.bot_events:

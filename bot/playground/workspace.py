@@ -205,6 +205,8 @@ class Workspace(Faults):
     def update_view(self, view: View, content: Json) -> None:
         """Show something else in an open view; what was typed stays where ids stay."""
         view.content, view.hash = self._settled(content), self._hash()
+        still = {block["block_id"] for block in view.blocks}
+        view.values = {name: held for name, held in view.values.items() if name in still}
         if view is self._homes.get(view.user):
             self.publish("home", {"view": view.for_page()}, user=view.user)
         else:

@@ -12,151 +12,51 @@ from bot.playground.limits import HOME, LIMITS, MESSAGE, MODAL, Limit, faults
 from bot.playground.places import ANN, CERTS
 from bot.playground.tickets import SlackError, Tickets
 from bot.playground.web_api import METHODS
+from tests.playground.blocks import (
+    CHECKBOXES,
+    DIVIDER,
+    EMAIL,
+    FEEDBACK,
+    FILE,
+    NUMBER,
+    OVERFLOW,
+    RICH,
+    TASK,
+    TEXT_INPUT,
+    URL,
+    actions,
+    bar,
+    button,
+    buttons,
+    card,
+    carousel,
+    cell,
+    chart,
+    confirm,
+    container,
+    data_table,
+    field,
+    home,
+    image,
+    indent,
+    message,
+    metadata,
+    modal,
+    mrkdwn,
+    names,
+    option,
+    options,
+    pie,
+    plain,
+    section,
+    select,
+    table,
+    tag,
+    without,
+)
 from tests.playground.conftest import Clock
 
 Json = dict[str, Any]
-DIVIDER: Json = {"type": "divider"}
-
-
-def plain(size: int = 1) -> Json:
-    return {"type": "plain_text", "text": "x" * size}
-
-
-def mrkdwn(size: int = 1) -> Json:
-    return {"type": "mrkdwn", "text": "x" * size}
-
-
-def section(**rest: Any) -> Json:
-    return {"type": "section", "text": mrkdwn(), **rest}
-
-
-def actions(*elements: Json) -> Json:
-    return {"type": "actions", "elements": list(elements)}
-
-
-def button(**rest: Any) -> Json:
-    return {"type": "button", "text": plain(), **rest}
-
-
-def buttons(count: int) -> list[Json]:
-    return [button(action_id=f"a{n}") for n in range(count)]
-
-
-def option(text: int = 1, value: int = 1) -> Json:
-    return {"text": plain(text), "value": "v" * value}
-
-
-def options(count: int) -> list[Json]:
-    return [{"text": plain(), "value": f"v{n}"} for n in range(count)]
-
-
-def select(**rest: Any) -> Json:
-    return {"type": "static_select", "action_id": "s", **rest}
-
-
-def image(**rest: Any) -> Json:
-    return {"type": "image", "image_url": "https://x", "alt_text": "x", **rest}
-
-
-def field(element: Json | None = None, **rest: Any) -> Json:
-    element = element or {"type": "plain_text_input", "action_id": "i"}
-    return {"type": "input", "label": plain(), "element": element, **rest}
-
-
-def cell(size: int = 1) -> Json:
-    return {"type": "raw_text", "text": "x" * size}
-
-
-def table(rows: int = 1, columns: int = 1, size: int = 1, **rest: Any) -> Json:
-    return {"type": "table", "rows": [[cell(size)] * columns for _ in range(rows)], **rest}
-
-
-def data_table(rows: int = 2, columns: int = 1, size: int = 1, **rest: Any) -> Json:
-    return table(rows, columns, size, **{"type": "data_table", "caption": "c", **rest})
-
-
-def pie(*segments: tuple[int, float]) -> Json:
-    held = [{"label": "l" * size, "value": value} for size, value in segments]
-    return {"type": "pie", "segments": held}
-
-
-def bar(names: list[str], labels: list[str], **axes: Any) -> Json:
-    data = [{"label": label, "value": -1} for label in labels]
-    return {
-        "type": "bar",
-        "series": [{"name": name, "data": data} for name in names],
-        "axis_config": {"categories": labels, **axes},
-    }
-
-
-def chart(kind: Json | None = None, title: int = 1) -> Json:
-    drawn = kind or pie((1, 1))
-    return {"type": "data_visualization", "title": "t" * title, "chart": drawn}
-
-
-def card(**rest: Any) -> Json:
-    return {"type": "card", "title": mrkdwn(), **rest}
-
-
-def carousel(count: int) -> Json:
-    return {"type": "carousel", "elements": [card() for _ in range(count)]}
-
-
-def container(*children: Json, **rest: Any) -> Json:
-    return {"type": "container", "title": plain(), "child_blocks": list(children), **rest}
-
-
-def confirm(**rest: Any) -> Json:
-    parts = {"title": plain(), "text": plain(), "confirm": plain(), "deny": plain()}
-    return actions(button(confirm={**parts, **rest}))
-
-
-def modal(*blocks: Json, **rest: Any) -> Json:
-    held = list(blocks or (DIVIDER,))
-    return {"type": "modal", "title": plain(), "submit": plain(), "blocks": held, **rest}
-
-
-def home(*blocks: Json) -> Json:
-    return {"type": "home", "blocks": list(blocks)}
-
-
-def without(thing: Json, key: str) -> Json:
-    return {name: value for name, value in thing.items() if name != key}
-
-
-def message(*blocks: Json, **rest: Any) -> Json:
-    return {"text": "x", "blocks": list(blocks), **rest}
-
-
-def names(count: int) -> list[str]:
-    return [f"n{number}" for number in range(count)]
-
-
-def indent(depth: int) -> Json:
-    held = {"type": "rich_text_list", "style": "bullet", "indent": depth, "elements": []}
-    return {"type": "rich_text", "elements": [held]}
-
-
-def tag(colour: str) -> Json:
-    pill = {"type": "tag", "text": "x", "color": colour}
-    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [pill]}]}
-
-
-def metadata(**rest: Any) -> Json:
-    return message(metadata={"event_type": "e", **rest})
-
-
-RICH = {"type": "rich_text", "elements": []}
-NUMBER = {"type": "number_input", "is_decimal_allowed": False, "action_id": "n"}
-EMAIL = {"type": "email_text_input", "action_id": "e"}
-URL = {"type": "url_text_input", "action_id": "u"}
-FILE = {"type": "file_input", "action_id": "f"}
-TEXT_INPUT = {"type": "plain_text_input", "action_id": "i"}
-CHECKBOXES = {"type": "checkboxes", "action_id": "c"}
-OVERFLOW = {"type": "overflow", "action_id": "o"}
-FEEDBACK = {"type": "icon_button", "icon": "trash", "text": plain()}
-TASK = {"type": "task_card", "task_id": "t", "title": "t"}
-
 CASES: dict[str, tuple[Json, Json]] = {
     "message: blocks": (message(*[DIVIDER] * 50), message(*[DIVIDER] * 51)),
     "message: attachments": (

@@ -10,7 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.playground import Playground
 from bot.playground.places import ANN, BEN, CERTS, GENERAL
 from bot.playground.workspace import REPLAY
-from tests.playground.test_limits import actions, button, field, modal
+from tests.playground.blocks import actions, button, field, modal
 
 Json = dict[str, Any]
 

@@ -133,6 +133,11 @@ async def test_a_mention_where_the_bot_is_not_ends_in_a_notice_and_an_invitation
     assert kinds == ["member_joined_channel", "app_mention"]
 
 
+async def test_only_the_app_can_be_invited(playground: Playground) -> None:
+    await playground.say(ANN, GENERAL, "/invite @Gus")
+    assert last_notice(playground) == "Only @SSLBot can be invited here."
+
+
 async def test_commands_work_where_the_bot_is_not_and_do_not_name_private_channels(
     playground: Playground, bot: SocketBot
 ) -> None:

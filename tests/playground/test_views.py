@@ -10,8 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground, PlaygroundError
 from bot.playground.places import ANN, BEN, CERTS
-from tests.playground.conftest import Clock
-from tests.playground.test_limits import (
+from tests.playground.blocks import (
     actions,
     button,
     field,
@@ -22,6 +21,7 @@ from tests.playground.test_limits import (
     section,
     select,
 )
+from tests.playground.conftest import Clock
 
 Json = dict[str, Any]
 
@@ -296,6 +296,12 @@ async def test_closing_is_told_to_apps_that_ask_for_it(
     shown = await opened(playground, client, modal())
     await playground.close_view(ANN, shown["id"])
     assert len(bot.seen) == 1
+    await opened(playground, client, modal(notify_on_close=True))
+    trigger = playground.tickets.trigger(ANN)
+    top = (await client.views_push(trigger_id=trigger, view=modal(clear_on_close=True)))["view"]
+    await playground.close_view(ANN, top["id"])
+    assert playground.workspace.modals(ANN) == []
+    assert bot.seen[1]["is_cleared"] is True
 
 
 async def test_what_was_typed_survives_a_press_and_an_update(

@@ -251,6 +251,59 @@ async def test_a_reply_needs_a_thread_that_is_there(client: AsyncWebClient) -> N
     assert error_of(caught) == "thread_not_found"
 
 
+async def test_an_ephemeral_message_starts_no_thread(client: AsyncWebClient) -> None:
+    ts = (await client.chat_postEphemeral(channel=CERTS, user=ANN, text="x"))["message_ts"]
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x", thread_ts=ts)
+    assert error_of(caught) == "cannot_reply_to_message"
+
+
+async def test_an_archived_channel_is_closed(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    playground.workspace.channels[CERTS].is_archived = True
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=CERTS, text="x")
+    assert error_of(caught) == "is_archived"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"blocks": "no json"}, "invalid_blocks_format"),
+        ({"blocks": {"type": "divider"}}, "invalid_blocks_format"),
+        ({"attachments": ["x"]}, "invalid_attachments"),
+        ({"markdown_text": "x", "text": "x"}, "markdown_text_conflict"),
+        ({"text": {"a": 1}}, "invalid_arguments"),
+    ],
+)
+async def test_arguments_of_the_wrong_kind_are_refused(
+    client: AsyncWebClient, arguments: dict[str, object], error: str
+) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.api_call("chat.postMessage", json={"channel": CERTS, **arguments})
+    assert error_of(caught) == error
+
+
+async def test_bots_do_not_write_to_themselves(client: AsyncWebClient) -> None:
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=BOT_USER, text="x")
+    assert error_of(caught) == "cannot_dm_bot"
+
+
+async def test_history_needs_the_scope_of_its_kind_of_channel(
+    app: App, clock: Clock, session: aiohttp.ClientSession
+) -> None:
+    there = Playground(replace(app, scopes=app.scopes - {"im:history"}), clock=clock)
+    await there.start()
+    client = AsyncWebClient(app.bot_token, base_url=there.api_url, session=session)
+    await client.conversations_history(channel=CERTS)
+    with pytest.raises(SlackApiError) as caught:
+        await client.conversations_history(channel="D0ANN")
+    assert caught.value.response["needed"] == "im:history"
+    await there.close()
+
+
 async def test_metadata_needs_its_two_parts(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=CERTS, text="x", metadata={"event_type": "x"})
