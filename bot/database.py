@@ -7,6 +7,7 @@ seconds since 1970 (UTC), so that both engines compare and subtract them alike.
 from __future__ import annotations
 
 import asyncio
+import importlib
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -164,14 +165,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 async def upgrade(url: str) -> None:
-    """Bring the schema up to date; processes that start together wait for each other.
-
-    It runs in a thread, with a loop of its own: importing and planning migrations takes a while.
-    """
-    await asyncio.to_thread(lambda: asyncio.run(_upgrade(url)))
-
-
-async def _upgrade(url: str) -> None:
+    """Bring the schema up to date; processes that start together wait for each other."""
+    # Alembic takes a tenth of a second to import, and only starting programs need it.
+    await asyncio.to_thread(importlib.import_module, "alembic.command")
     database = Database(url)
     try:
         async with database.write() as connection:
@@ -183,9 +179,8 @@ async def _upgrade(url: str) -> None:
 
 
 def _run_migrations(connection: Connection) -> None:
-    # Imported here: it costs a tenth of a second that only starting programs need.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - see `upgrade`
+    from alembic.config import Config  # noqa: PLC0415 - see `upgrade`
 
     config = Config()
     config.set_main_option("script_location", "bot:migrations")

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.app import Bot, clock, make_api, make_session, open_database, own_api, running_bot
+from bot.check import SCOPES
 from bot.commands import router
 from bot.config import Settings, read_settings
 from bot.playground import App, Completion, Playground, SlashCommand
@@ -22,19 +23,6 @@ from bot.transport import EVENTS_PATH
 CHANNEL = "C0CERTS"
 #: The silent sample host would hold up the first digest for a scan's usual ten seconds.
 SCAN_SECONDS = 3.0
-#: What the manifest asks for; the README says why.
-SCOPES = frozenset(
-    {
-        "commands",
-        "chat:write",
-        "chat:write.public",
-        "users:read",
-        "channels:read",
-        "groups:read",
-        "channels:history",
-        "groups:history",
-    }
-)
 
 
 @dataclass(slots=True)
@@ -62,7 +50,7 @@ def playground_app() -> App:
         bot_token=f"xoxb-{secrets.token_hex(16)}",
         app_token=f"xapp-{secrets.token_hex(16)}",
         signing_secret=secrets.token_hex(16),
-        scopes=SCOPES,
+        scopes=frozenset(SCOPES),
         commands=(command,),
         bot_events=frozenset({"app_home_opened"}),
     )
@@ -108,7 +96,7 @@ async def running_demo(
             async with (
                 open_database(settings) as database,
                 own_api(
-                    settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS
+                    settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS, now=now
                 ) as complete,
                 running_bot(complete, database, now=now) as bot,
             ):

@@ -1,0 +1,79 @@
+"""`python -m bot check`, against the playground and the embedded API."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from bot.check import check
+from bot.config import Secret
+from bot.demo import Demo, running_demo
+
+
+@pytest.fixture
+async def demo() -> AsyncIterator[Demo]:
+    async with running_demo() as running:
+        yield running
+
+
+async def lines(demo: Demo, **changes: object) -> tuple[int, str]:
+    said: list[str] = []
+    faults = await check(replace(demo.settings, **changes), said.append)  # type: ignore[arg-type]
+    return faults, "\n".join(said)
+
+
+async def test_a_set_up_that_works_has_no_fault(demo: Demo) -> None:
+    faults, said = await lines(demo, slack_mode="socket")
+    assert faults == 0
+    assert "FAIL" not in said
+    for what in ("Slack", "Scopes", "Requests", "Digest", "Database", "SSLmonitor", "Clock"):
+        assert f"ok   {what}" in said
+
+
+async def test_a_wrong_bot_token_is_named(demo: Demo) -> None:
+    faults, said = await lines(demo, slack_bot_token=Secret("xoxb-wrong"))
+    assert faults == 1
+    assert "FAIL Slack: SLACK_BOT_TOKEN does not work: invalid_auth." in said
+
+
+async def test_a_wrong_app_token_is_named(demo: Demo) -> None:
+    faults, said = await lines(demo, slack_mode="socket", slack_app_token=Secret("xapp-wrong"))
+    assert faults == 1
+    assert "FAIL Requests: SLACK_APP_TOKEN does not work" in said
+
+
+async def test_a_private_channel_without_the_bot_is_named(demo: Demo) -> None:
+    faults, said = await lines(demo, digest_channel="G0SECRET")
+    assert faults == 1
+    assert "Invite" in said
+
+
+async def test_a_channel_shared_with_others_is_worth_a_note(demo: Demo) -> None:
+    faults, said = await lines(demo, digest_channel="C0PARTNERS")
+    assert faults == 0
+    assert "note Digest: #partners is shared with others" in said
+
+
+async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
+    faults, said = await lines(demo, digest_channel="")
+    assert faults == 0
+    assert "note Digest: DIGEST_CHANNEL is not set" in said
+
+
+async def test_a_wrong_api_key_is_named_and_not_repeated(demo: Demo) -> None:
+    faults, said = await lines(demo, api_key=Secret("wrong-key-0815"))
+    assert faults == 1
+    assert "FAIL SSLmonitor" in said
+    assert "wrong-key-0815" not in said
+
+
+async def test_an_api_that_does_not_answer_is_named(demo: Demo) -> None:
+    faults, said = await lines(demo, api_url="http://127.0.0.1:1/api/v1")
+    assert faults == 1
+    assert "FAIL SSLmonitor: http://127.0.0.1:1/api/v1 does not work" in said
+
+
+async def test_a_database_that_cannot_be_opened_is_named(demo: Demo) -> None:
+    faults, said = await lines(demo, database_url="sqlite:////nowhere/at/all.sqlite3")
+    assert faults == 1
+    assert "FAIL Database" in said
