@@ -42,10 +42,17 @@ _INSIDE: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-# Special by RFC 6890, and called global by some versions of `ipaddress`.
+# Special by RFC 6890 or RFC 3879, and called global by some versions of `ipaddress`.
 _SPECIAL: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
-    for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "64:ff9b:1::/48")
+    for text in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2002::/16",
+        "64:ff9b:1::/48",
+        "fec0::/10",
+    )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 

@@ -17,6 +17,7 @@ from bot.target import Target
 
 BODY_CAP = 2_000_000
 HEAD_CAP = 128 * 1024
+_TOTAL_CAP = 2 * BODY_CAP  # with the head, and with what chunks add
 _PAGE_CAP = 256 * 1024  # title and meta tags stand at the beginning
 _TEXT_CAP = 1000
 _MOST_METAS = 200
@@ -24,6 +25,9 @@ _AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+# The line end before it belongs to the data of the chunk before.
+_CHUNK_LINE = re.compile(rb"(?:\r?\n)?[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,1000})?\r?\n")
+_CHUNK_LINE_CAP = 1100
 _TITLE = re.compile(r"<title(?:\s[^>]{0,500})?>", re.IGNORECASE)
 _TITLE_END = re.compile(r"</title", re.IGNORECASE)
 _META = re.compile(r"<meta\s", re.IGNORECASE)
@@ -76,20 +80,25 @@ class Reply:
     _in_body: bool = False
     _chunked: bool = False
     _left: int | None = None  # bytes to come: of the body, or of the chunk (0: a size line)
+    _seen: int = 0  # how much of the head was searched for its end
+    _total: int = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes in."""
         self._buffer += data
+        self._total += len(data)
         while not self._in_body and not self.done and self._read_head():
             pass
         if self._in_body and not self.done:
             self._read_body()
 
     def _read_head(self) -> bool:
-        end = _HEAD_END.search(self._buffer, 0, HEAD_CAP)
+        end = _HEAD_END.search(self._buffer, self._seen)
         if end is None:
+            self._seen = max(0, len(self._buffer) - 3)  # an end may be cut in the middle
             self.done = len(self._buffer) > HEAD_CAP or not _may_be_http(self._buffer)
             return False
+        self._seen = 0
         lines = re.split(rb"\r?\n", bytes(self._buffer[: end.start()]))
         del self._buffer[: end.end()]
         status = _STATUS.match(lines[0])
@@ -124,32 +133,34 @@ class Reply:
         if len(self.body) >= BODY_CAP:
             del self.body[BODY_CAP:]
             self.done = True
+        if self._total > _TOTAL_CAP:
+            self.done = True
 
     def _take(self, most: int | None) -> None:
-        data = self._buffer[:most] if most is not None else self._buffer[:]
+        data = self._buffer[:most] if most is not None else self._buffer
         self.body += data
-        del self._buffer[: len(data)]
         if self._left is not None:
             self._left -= len(data)
+        self._buffer = self._buffer[len(data) :]
 
     def _read_chunks(self) -> None:
-        while not self.done and len(self.body) < BODY_CAP:
+        at, data = 0, self._buffer
+        while not self.done and at < len(data) and len(self.body) < BODY_CAP:
             if self._left:
-                if not self._buffer:
-                    return
-                self._take(self._left)
+                piece = data[at : at + self._left]
+                self.body += piece
+                self._left -= len(piece)
+                at += len(piece)
                 continue
-            # The line end after the last chunk's data belongs to no line of its own.
-            line, newline, rest = self._buffer.lstrip(b"\r\n").partition(b"\n")
-            if not newline:
-                self.done = len(self._buffer) > 1024
-                return
-            self._buffer = rest
-            digits = bytes(line.split(b";")[0]).strip()
-            if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", digits) or int(digits, 16) == 0:
-                self.done = True
-                return
-            self._left = int(digits, 16)
+            line = _CHUNK_LINE.match(data, at)
+            if line is None:
+                rest = data[at:].removeprefix(b"\r").removeprefix(b"\n")
+                self.done = len(rest) > _CHUNK_LINE_CAP or b"\n" in rest
+                break
+            at = line.end()
+            self._left = int(line[1], 16)
+            self.done = self._left == 0
+        self._buffer = data[at:]
 
     def header(self, name: str) -> str:
         """The first header of that name (lower case), or nothing."""

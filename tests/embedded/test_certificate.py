@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from bot.embedded.certificate import Leaf
+from bot.embedded.verdict import Verdict, color, days_left, printable, sentence
+
+from .fleet import DAY, HOUR, NOW
+
+
+def leaf(*names: str, issuer_o: str = "O") -> Leaf:
+    return Leaf("cn.test", "", "", "CN", issuer_o, "", names, NOW, NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "covered"),
+    [
+        ("example.com", "example.com", True),
+        ("EXAMPLE.com", "example.com", True),
+        ("example.com", "www.example.com", False),
+        ("*.example.com", "www.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "a.b.example.com", False),
+        ("*.EXAMPLE.com", "www.example.com", True),
+        ("*.com", "example.com", False),
+        ("*", "localhost", False),
+        ("w*.example.com", "www.example.com", False),
+        ("www.*.com", "www.example.com", False),
+        ("*.0.0.1", "10.0.0.1", False),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("::1", "::1", True),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
+    ],
+)
+def test_a_name_covers_hosts_as_browsers_see_it(name: str, host: str, covered: bool) -> None:
+    assert leaf("other.test", name).covers(host) is covered
+
+
+def test_the_common_name_covers_nothing() -> None:
+    assert not leaf().covers("cn.test")
+
+
+def test_the_issuer_is_the_organisation_or_else_the_common_name() -> None:
+    assert (leaf().issuer, leaf(issuer_o="").issuer) == ("O", "CN")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "days", "shown"),
+    [
+        (Verdict.VALID, 31, "green"),
+        (Verdict.VALID, 30, "orange"),
+        (Verdict.VALID, 0, "orange"),
+        (Verdict.EXPIRED, -1, "red"),
+        (Verdict.HOST_MISMATCH, 90, "red"),
+        (Verdict.OLD_PROTOCOL, 90, "red"),
+        (Verdict.TIMED_OUT, None, "grey"),
+        (Verdict.FORBIDDEN, None, "grey"),
+        (Verdict.NOT_TLS, None, "grey"),
+    ],
+)
+def test_the_color_says_how_things_stand(verdict: Verdict, days: int | None, shown: str) -> None:
+    assert color(verdict, days) == shown
+
+
+def test_days_are_whole_and_rounded_down() -> None:
+    assert days_left(NOW + 30 * DAY - HOUR, NOW) == 29
+    assert days_left(NOW + HOUR, NOW) == 0
+    assert days_left(NOW - HOUR, NOW) == -1
+
+
+def test_every_verdict_has_a_sentence_and_only_valid_is_a_word() -> None:
+    said = {verdict: sentence(verdict, "x") for verdict in Verdict}
+    assert said.pop(Verdict.VALID) == "Valid"
+    assert all(text.endswith(".") and " " in text for text in said.values())
+
+
+def test_hostile_text_in_a_sentence_is_one_printable_line_of_bounded_length() -> None:
+    assert printable("a\0b\u202ec\nd") == "a\ufffdb\ufffdc\ufffdd"
+    assert len(printable("x" * 1000)) == 200

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+import pytest
+
+from bot.embedded.guard import METADATA, Forbidden, Guard, Unresolved, parse_allow
+from bot.target import Target
+
+ALLOWED = [
+    "8.8.8.8",
+    "2606:4700::1111",
+    "10.1.2.3",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "100.64.0.1",
+    "100.127.255.254",
+    "fd12:3456::1",
+    "::ffff:10.1.2.3",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",  # NAT64 of 8.8.8.8
+    "2002:808:808::1",  # 6to4 of 8.8.8.8
+]
+REFUSED = [
+    "127.0.0.1",
+    "127.255.0.1",
+    "0.0.0.0",
+    "0.1.2.3",
+    "169.254.1.1",
+    "192.0.2.1",
+    "192.0.0.8",
+    "192.88.99.1",
+    "198.18.0.1",
+    "203.0.113.5",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+    "2001:db8::1",
+    "2001::1",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:101",
+    "64:ff9b:1::808:808",
+    "2002:7f00:1::",
+    "2002:a9fe:101::1",
+]
+WRAPPED_METADATA = [
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::",
+    "::ffff:100.100.100.200",
+    "64:ff9b::a83f:8110",  # 168.63.129.16
+]
+
+
+def permits(address: str, allow: str = "", *, host: str = "host.test", port: int = 443) -> bool:
+    return Guard(parse_allow(allow)).permits(host, ipaddress.ip_address(address), port)
+
+
+@pytest.mark.parametrize("address", ALLOWED)
+def test_global_and_inside_addresses_are_permitted_by_default(address: str) -> None:
+    assert permits(address)
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_all_other_addresses_need_an_entry(address: str) -> None:
+    assert not permits(address)
+    assert permits(address, "0.0.0.0/0,::/0")
+
+
+@pytest.mark.parametrize("address", [*map(str, METADATA), *WRAPPED_METADATA])
+def test_metadata_services_are_refused_whatever_is_allowed(address: str) -> None:
+    assert not permits(address)
+    assert not permits(address, f"0.0.0.0/0,::/0,{address},host.test")
+
+
+@pytest.mark.parametrize(
+    ("allow", "address", "host", "port", "permitted"),
+    [
+        ("127.0.0.1", "127.0.0.1", "x.test", 443, True),
+        ("127.0.0.1", "127.0.0.2", "x.test", 443, False),
+        ("127.0.0.0/8:8443", "127.9.9.9", "x.test", 8443, True),
+        ("127.0.0.0/8:8443", "127.9.9.9", "x.test", 443, False),
+        ("127.0.0.1", "::ffff:127.0.0.1", "x.test", 443, True),
+        ("[::1]:443", "::1", "x.test", 443, True),
+        ("[::1]:443", "::1", "x.test", 444, False),
+        ("[fe80::/10]:443", "fe80::5", "x.test", 443, True),
+        ("::1", "::1", "x.test", 9, True),
+        ("::1/128", "::1", "x.test", 9, True),
+        ("x.test", "127.0.0.1", "x.test", 443, True),
+        ("X.Test.", "127.0.0.1", "x.test", 443, True),
+        ("x.test", "127.0.0.1", "y.test", 443, False),
+        ("x.test:8443", "127.0.0.1", "x.test", 443, False),
+        (" 10.0.0.1 , x.test:443 ,", "127.0.0.1", "x.test", 443, True),
+    ],
+)
+def test_an_entry_permits_its_network_or_name_on_its_port(
+    allow: str, address: str, host: str, port: int, permitted: bool
+) -> None:
+    assert permits(address, allow, host=host, port=port) is permitted
+
+
+@pytest.mark.parametrize(
+    "allow",
+    [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "x.test:0",
+        "x.test:70000",
+        "x.test:",
+        "[::1",
+        "[::1]443",
+        "1.2.3",
+        "a b",
+        "x.test:https",
+        "*.test",
+        "::1::",
+        "10.0.0.0/8:x",
+    ],
+)
+def test_an_entry_that_can_not_be_read_is_named(allow: str) -> None:
+    with pytest.raises(ValueError, match=r"\w+ .*\."):
+        parse_allow(f"127.0.0.1,{allow}")
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Make every name resolve to these; gives the names that were asked for, as they come."""
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    return asked
+
+
+async def test_a_name_is_resolved_once_to_all_its_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = answers(monkeypatch, "10.0.0.1", "10.0.0.1", "fd00::1")
+    found = await Guard().resolve(Target("host.test", 443))
+    assert [str(address) for address in found] == ["10.0.0.1", "fd00::1"]
+    assert asked == ["host.test"]
+
+
+async def test_one_forbidden_address_among_many_forbids_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers(monkeypatch, "8.8.8.8", "127.0.0.1")
+    with pytest.raises(Forbidden):
+        await Guard().resolve(Target("host.test", 443))
+
+
+async def test_a_link_local_answer_with_a_scope_is_forbidden_not_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers(monkeypatch, "fe80::1%lo")
+    with pytest.raises(Forbidden):
+        await Guard().resolve(Target("host.test", 443))
+
+
+async def test_the_static_table_is_asked_first_and_guarded_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = answers(monkeypatch, "8.8.8.8")
+    table = {"demo.test": "127.0.0.1"}
+    with pytest.raises(Forbidden):
+        await Guard((), table).resolve(Target("demo.test", 443))
+    found = await Guard(parse_allow("127.0.0.1"), table).resolve(Target("demo.test", 443))
+    assert (str(found[0]), asked) == ("127.0.0.1", [])
+
+
+async def test_a_literal_address_is_checked_without_asking_anyone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = answers(monkeypatch, "8.8.8.8")
+    with pytest.raises(Forbidden):
+        await Guard().resolve(Target("127.0.0.1", 443))
+    assert not Guard().permits_literal(Target("::1", 443))
+    assert Guard().permits_literal(Target("10.0.0.1", 443))
+    assert Guard().permits_literal(Target("localhost", 443))  # a name: judged by its address
+    assert asked == []
+
+
+async def test_a_name_that_dns_can_not_carry_is_unresolved() -> None:
+    with pytest.raises(Unresolved):
+        await Guard().resolve(Target("a..b", 443))
