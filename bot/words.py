@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,14 +32,22 @@ _TYPED = str.maketrans(
         "≠": "!=",
     }
 )
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0e\ufe0f\ufeff]"
+)
 # Slack wraps an address that it recognised: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
-_LINK = re.compile(r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>")
+_LINK = re.compile(
+    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
+)
 # People write `example.com 8443` where `example.com:8443` is meant.
 _HOST_SPACE_PORT = re.compile(r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)")
+_PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
 _NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,6})(?:-(?P<last>\d{1,6}))?$")
+_SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
 _PORT_LIST = re.compile(r"^\d{1,5}(,\d{1,5})+$")
+
+MAX_PORT = 65535
 
 
 def clean(text: str) -> str:
@@ -75,7 +83,7 @@ class Selector:
         if number.isascii() and number.isdecimal():
             if len(number) > 15:
                 raise ValueError(f"“{number}” is too long for a monitor's number.")
-            known = Target.parse(target) if space else None
+            known = _target(target) if space else None
             return cls(int(number), known.host if known else "", known.port if known else None)
         if "*" in text:
             return cls(host=_pattern(text))
@@ -112,11 +120,22 @@ def argument(row: MonitorSummary) -> str:
     return full if len(full) <= 120 else str(row.id)
 
 
+def _target(text: str) -> Target | None:
+    """The target in a button's argument; a host that only its server can read is left to the id."""
+    try:
+        return Target.parse(text)
+    except ValueError:
+        return None
+
+
 def _pattern(text: str) -> str:
     text = text.lower().strip("./,;")
-    if not re.match(r"^[^\s:/@%?\[\]]+$", text) or set(text) <= {"*", "."}:
+    if not _PATTERN.match(text) or set(text) <= {"*", "."}:
         raise ValueError(f"“{text}” is not a pattern. Write it as *.example.com.")
-    return text
+    labels = text.split(".")
+    return ".".join(
+        label if label.isascii() or "*" in label else normal_host(label) for label in labels
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +156,23 @@ class Filter:
         Raises ValueError with a sentence for the user.
         """
         word = text.lower()
-        if word in {"broken", "invalid"}:
-            return cls("valid", False)
-        if word == "due":
-            return cls("expires", "<30")
-        found = _FILTER.match(word)
-        if not found:
+        found = _FILTER.match(_SHORTHANDS.get(word, word))
+        if not found or "://" in word:
             return cls("host", _host(word))
         key, sign, value = found["key"], found["sign"], found["value"]
         sign = {"==": "", "=": "", ":": ""}.get(sign, sign)
-        if key in {"expires", "days"}:
-            return cls("expires", _days(sign + value))
-        readers: dict[str, Callable[[], Any]] = {
-            "host": lambda: _host(value),
-            "valid": lambda: _truth(value) is not (sign == "!="),
-            "port": lambda: _ports(sign.replace("!=", "!") + value),
-        }
-        if key not in readers:
-            raise ValueError(f"“{key}” is not a filter. There are host, port, valid and expires.")
-        return cls(key, readers[key]())
+        match key:
+            case "expires" | "days":
+                return cls("expires", _days(sign + value))
+            case "port":
+                return cls("port", _ports(sign.replace("!=", "!") + value))
+            case "valid" if sign in {"", "!="}:
+                return cls("valid", _truth(value) is not (sign == "!="))
+            case "host" if not sign:
+                return cls("host", _host(value))
+            case "valid" | "host":
+                raise ValueError(f"“{key}” can't be compared with “{sign}”. Use “=”.")
+        raise ValueError(f"“{key}” is not a filter. There are host, port, valid and expires.")
 
 
 def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
@@ -169,7 +186,12 @@ def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
 
 
 def _host(text: str) -> str:
-    return _pattern(text) if "*" in text else normal_host(text)
+    if "*" in text:
+        return _pattern(text)
+    host, port = split_target(text)
+    if port:
+        raise ValueError(f"The port is a filter of its own. Write host={host} port={port}.")
+    return host
 
 
 def _truth(text: str) -> bool:
@@ -180,16 +202,34 @@ def _truth(text: str) -> bool:
 
 def _ports(text: str) -> str:
     """A port condition in the forms that the API's page shows."""
+    fault = ValueError(f"“{text}” is not a port filter. Write 443, !443, 100-200 or >=100.")
     if _PORT_LIST.match(text):
-        return text
+        ports = [int(port) for port in text.split(",")]
+        if not all(_is_port(port) for port in ports):
+            raise fault
+        return ",".join(map(str, ports))
     found = _NUMBERS.match(text)
     if not found or (found["sign"] and found["last"]):
-        raise ValueError(f"“{text}” is not a port filter. Write 443, !443, 100-200 or >=100.")
-    first, last, sign = int(found["first"]), found["last"], found["sign"] or ""
-    if last:
-        return f"{first}-{last}"
-    forms = {">": f">={first + 1}", "<": f"1-{first - 1}", "<=": f"1-{first}", "=": str(first)}
-    return forms.get(sign, f"{sign}{first}")
+        raise fault
+    first, sign = int(found["first"]), found["sign"] or ""
+    if found["last"]:
+        least, most = first, int(found["last"])
+    else:
+        least, most = {
+            ">": (first + 1, MAX_PORT),
+            ">=": (first, MAX_PORT),
+            "<": (1, first - 1),
+            "<=": (1, first),
+        }.get(sign, (first, first))
+    if not (_is_port(least) and _is_port(most) and least <= most):
+        raise fault
+    if found["last"] or sign in {"<", "<="}:
+        return f"{least}-{most}"
+    return f">={least}" if sign in {">", ">="} else f"{sign.strip('=')}{first}"
+
+
+def _is_port(number: int) -> bool:
+    return 1 <= number <= MAX_PORT
 
 
 def _days(text: str) -> str:
@@ -199,6 +239,8 @@ def _days(text: str) -> str:
         raise ValueError(f"“{text}” is not a number of days. Write expires<30 or expires=30-60.")
     first, last, sign = int(found["first"]), found["last"], found["sign"] or "="
     if last:
-        return f"{first}-{last}"
+        if first > int(last):
+            raise ValueError(f"“{text}” ends before it begins. Write expires={last}-{first}.")
+        return f"{first}-{int(last)}"
     forms = {"<=": f"<{first + 1}", ">=": f">{first - 1}" if first else "0-999999"}
     return forms.get(sign, f"{sign}{first}")
