@@ -6,16 +6,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from bot.playground.app import PlaygroundError
+from bot.playground.people import People
 from bot.playground.places import BOT_USER, TEAM_ID, TEAM_NAME, Json
-
-if TYPE_CHECKING:
-    from bot.playground.playground import Playground
 
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -39,8 +36,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 class PageAPI:
     """Serves the page, and does what people do on it."""
 
-    def __init__(self, playground: Playground) -> None:
-        self._there = playground
+    def __init__(self, people: People) -> None:
+        self._there = people
         self._closing = False
 
     def close(self) -> None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from bot.playground.page_api import PageAPI, guard
+from bot.playground.people import People
 from bot.playground.response_urls import ResponseUrls
 from bot.playground.web_api import WebAPI
-
-if TYPE_CHECKING:
-    from bot.playground.playground import Playground
 
 
 class Server:
     """Listens on one port for the app and for people."""
 
-    def __init__(self, playground: Playground) -> None:
+    def __init__(self, people: People) -> None:
         self.url = ""
-        self._playground = playground
-        self._page = PageAPI(playground)
+        self._people = people
+        self._page = PageAPI(people)
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -41,7 +38,7 @@ class Server:
             await self._runner.cleanup()
 
     def _app(self) -> web.Application:
-        there = self._playground
+        there = self._people
         api = WebAPI(there.app, there.workspace, there.tickets)
         answers = ResponseUrls(there.workspace, there.tickets)
         app = web.Application(middlewares=[guard], client_max_size=20 * 1024 * 1024)
@@ -59,7 +56,7 @@ class Server:
 
     async def _upload(self, request: web.Request) -> web.Response:
         """Take a file's bytes, as many as were announced."""
-        file = self._playground.workspace.files.get(request.match_info["file_id"])
+        file = self._people.workspace.files.get(request.match_info["file_id"])
         body = await request.read()
         if file is None or file["content"] is not None:
             return web.Response(status=404, text="not found")
