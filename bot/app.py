@@ -81,6 +81,7 @@ async def own_api(
     *,
     hosts: Mapping[str, str] | None = None,
     scan_seconds: float = 10.0,
+    now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Settings]:
     """The settings with an API: where none is named, the embedded one is started on loopback.
 
@@ -91,7 +92,7 @@ async def own_api(
         return
     key = secrets.token_urlsafe(32)
     told = replace(scan_settings(settings, key), hosts=hosts or {}, scan_deadline=scan_seconds)
-    embedded = EmbeddedAPI(told, database, clock=clock)
+    embedded = EmbeddedAPI(told, database, clock=now)
     await embedded.start()
     try:
         log.info("No SSLmonitor API is set, so this process scans by itself.")
@@ -111,7 +112,9 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-def make_api(settings: Settings, session: aiohttp.ClientSession) -> SSLMonitor:
+def make_api(
+    settings: Settings, session: aiohttp.ClientSession, now: Callable[[], datetime] = clock
+) -> SSLMonitor:
     """The client of the API that the settings name."""
     if settings.api_allow_http and settings.api_url.startswith("http:"):
         log.warning("SSLMONITOR_API_ALLOW_HTTP is set: the API key travels unencrypted.")
@@ -119,7 +122,7 @@ def make_api(settings: Settings, session: aiohttp.ClientSession) -> SSLMonitor:
         settings.api_url,
         settings.api_key.reveal(),
         session,
-        clock=clock,
+        clock=now,
         write_method=settings.api_write_method,
         allow_http=settings.api_allow_http,
     )
@@ -159,7 +162,7 @@ async def running_bot(
     """
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(make_session())
-        api = make_api(settings, session)
+        api = make_api(settings, session, now)
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
