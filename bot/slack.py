@@ -177,7 +177,8 @@ class SlackBot:
         if not self._is_new(body):
             return
         asker, channel = asker_of(body), str(body["channel_id"])
-        surface = Typed(self._web, response_url=str(body["response_url"]), channel=channel)
+        url = str(body["response_url"])
+        surface = Typed(self._web, self._lists, response_url=url, channel=channel)
         words = split(str(body.get("text") or "")) or ["help"]
         verb, words = words[0].lower(), words[1:]
         command = self._router.find(verb)
@@ -219,19 +220,24 @@ class SlackBot:
         if container.get("type") == "view":
             view_id = str(body["view"]["id"])
             return Modal(self._web, view_id=view_id, channel="", user=asker_of(body).user)
-        url, message = str(body.get("response_url", "")), body.get("message") or {}
-        if not str(body["actions"][0]["action_id"]).endswith(":below"):
-            return Here(self._web, response_url=url, channel=channel)
+        url, action = str(body.get("response_url", "")), body["actions"][0]
+        if not str(action["action_id"]).endswith(":below"):
+            return Here(self._web, self._lists, response_url=url, channel=channel)
+        ts, message = str(container.get("message_ts", "")), body.get("message") or {}
+        if container.get("is_ephemeral"):
+            shown = self._lists.private(str(action.get("block_id", "")))
+        else:
+            text, blocks = str(message.get("text", "")), message.get("blocks") or []
+            shown = self._lists.public(channel, ts, text, blocks)
         return Below(
             self._web,
             self._lists,
             response_url=url,
             channel=channel,
-            ts=str(container.get("message_ts", "")),
+            ts=ts,
             thread_ts=message.get("thread_ts"),
             ephemeral=bool(container.get("is_ephemeral")),
-            text=str(message.get("text", "")),
-            blocks=message.get("blocks") or [],
+            shown=shown,
         )
 
     async def _refuse_button(self, body: Body) -> None:

@@ -10,9 +10,12 @@ changes only through the response URL of a button on it (docs.slack.dev, handlin
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bot.blocks import Block, Message, section
@@ -81,11 +84,85 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
         log.info("A change was not announced in %s: %s", channel, fault)
 
 
+@dataclass(slots=True)
+class Shown:
+    """A list or digest as it stands now, with the lock for its next edit."""
+
+    text: str
+    blocks: list[Block]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _buttons_beside: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._buttons_beside = any("accessory" in block for block in self.blocks)
+
+    def row(self, row: Block | None) -> Block | None:
+        """The block that stands where this row belongs."""
+        place = _place(row or {})
+        return next((block for block in self.blocks if place and _place(block) == place), None)
+
+    def renew(self, row: Block) -> None:
+        """Put the row where it belongs, with a button beside it only if the others have one."""
+        old = self.row(row)
+        kept = {k: v for k, v in row.items() if k != "accessory" or self._buttons_beside}
+        self.blocks = [
+            {**kept, "block_id": block["block_id"]} if block is old else block
+            for block in self.blocks
+        ]
+
+
+class Lists:
+    """Lists and digests whose rows can be brought up to date, one edit at a time each.
+
+    Two people press Rescan on two rows: the second edit must not bring back the first one's old
+    row, which the second press still carries. A press on a private list carries no message at all,
+    so the bot keeps what it sent, and finds it by a name in its block ids.
+    """
+
+    def __init__(self) -> None:
+        self._shown: OrderedDict[str, Shown] = OrderedDict()
+
+    def remember(self, message: Message) -> Message:
+        """A message to be shown privately; one with rows gets a name in its block ids."""
+        if not any(_place(block).startswith("row:") for block in message.blocks):
+            return message
+        name = uuid.uuid4().hex[:16]
+        blocks = [
+            {**block, "block_id": f"{_place(block) or f'part:{number}'}@{name}"}
+            for number, block in enumerate(message.blocks)
+        ]
+        self._keep(name, Shown(message.text, blocks))
+        return dataclasses.replace(message, blocks=tuple(blocks))
+
+    def private(self, block_id: str) -> Shown | None:
+        """The private list with this block, unless it is forgotten."""
+        name = block_id.partition("@")[2]
+        return self._keep(name, self._shown[name]) if name in self._shown else None
+
+    def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> Shown:
+        """The list or digest in a channel; what a press brings along counts the first time."""
+        name = f"{channel} {ts}"
+        return self._keep(name, self._shown.get(name) or Shown(text, list(blocks)))
+
+    def _keep(self, name: str, shown: Shown) -> Shown:
+        self._shown[name] = shown
+        self._shown.move_to_end(name)
+        if len(self._shown) > LISTS_KEPT:
+            self._shown.popitem(last=False)
+        return shown
+
+
+def _place(block: Block) -> str:
+    """Which block of its message this is, whatever the message's name: `row:888`."""
+    return str(block.get("block_id", "")).partition("@")[0]
+
+
 class Typed:
     """A slash command: private by its response URL; public by a message that is edited later."""
 
-    def __init__(self, web: SlackWeb, *, response_url: str, channel: str) -> None:
+    def __init__(self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str) -> None:
         self._web = web
+        self._lists = lists
         self._url = response_url
         self._channel = channel
         self._public = Posted(web, channel)
@@ -102,20 +179,21 @@ class Typed:
     async def _show(self, message: Message) -> None:
         shared = message.public or self._public.exists
         if not (shared and await self._public.show(message)):
-            await self._web.respond(self._url, message)
+            await self._web.respond(self._url, self._lists.remember(message))
 
 
 class Here:
     """A button on a card of one monitor: the card itself becomes the answer."""
 
-    def __init__(self, web: SlackWeb, *, response_url: str, channel: str) -> None:
+    def __init__(self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str) -> None:
         self._web = web
+        self._lists = lists
         self._url = response_url
         self._channel = channel
 
     async def progress(self, message: Message) -> None:
         """Replace the card."""
-        await self._web.respond(self._url, message, replace=True)
+        await self._web.respond(self._url, self._lists.remember(message), replace=True)
 
     async def answer(self, message: Message) -> None:
         """Replace the card."""
@@ -123,33 +201,11 @@ class Here:
         await announce(self._web, self._channel, message)
 
 
-class Lists:
-    """Lists and digests whose rows are being brought up to date, one edit at a time each.
-
-    Two people press Rescan on two rows: the second edit must not bring back the first one's old
-    row, which the second press still carries.
-    """
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], tuple[asyncio.Lock, list[Block]]] = OrderedDict()
-
-    def of(
-        self, channel: str, ts: str, blocks: Sequence[Block]
-    ) -> tuple[asyncio.Lock, list[Block]]:
-        """The lock of a message and its blocks as they stand now."""
-        key = (channel, ts)
-        entry = self._known.setdefault(key, (asyncio.Lock(), list(blocks)))
-        self._known.move_to_end(key)
-        if len(self._known) > LISTS_KEPT:
-            self._known.popitem(last=False)
-        return entry
-
-
 class Below:
     """A button on a list or digest: the message stays, the card comes in its thread or privately.
 
     The monitor's row in the message is brought up to date; in a private list, which has no thread,
-    it also says that the scan runs.
+    it also says that the scan runs. `shown` is None where the message is not known any more.
     """
 
     def __init__(
@@ -162,8 +218,7 @@ class Below:
         ts: str,
         thread_ts: str | None,
         ephemeral: bool,
-        text: str,
-        blocks: Sequence[Block],
+        shown: Shown | None,
     ) -> None:
         self._web = web
         self._lists = lists
@@ -171,41 +226,38 @@ class Below:
         self._channel = channel
         self._ts = ts
         self._ephemeral = ephemeral
-        self._text = text
-        self._blocks = blocks
+        self._shown = shown
         self._thread = Posted(web, "" if ephemeral else channel, thread_ts or ts)
         self._busy: Block | None = None
 
     async def progress(self, message: Message) -> None:
         """Say it in the thread, or in the row of a private list."""
-        if self._ephemeral and message.row and self._row(message.row):
-            self._busy = self._row(message.row)
+        old = self._shown.row(message.row) if self._shown else None
+        if self._ephemeral and old and message.row:
+            self._busy = old
             await self._refresh(message.row)
         elif not (message.public and await self._thread.show(message)):
-            await self._web.respond(self._url, message)
+            await self._web.respond(self._url, self._lists.remember(message))
 
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""
         shared = message.public or self._thread.exists
         if not (shared and await self._thread.show(message)):
-            await self._web.respond(self._url, message)
+            await self._web.respond(self._url, self._lists.remember(message))
         if row := message.row or self._busy:
             await self._refresh(row)
         await announce(self._web, self._channel, message)
 
-    def _row(self, row: Block) -> Block | None:
-        return next((b for b in self._blocks if b.get("block_id") == row["block_id"]), None)
-
     async def _refresh(self, row: Block) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
-        old = self._row(row)
-        if old is None:
+        shown = self._shown
+        if shown is None:
             return
-        fresh = row if "accessory" in old else {k: v for k, v in row.items() if k != "accessory"}
-        lock, blocks = self._lists.of(self._channel, self._ts, self._blocks)
-        async with lock:
-            blocks[:] = [fresh if b.get("block_id") == row["block_id"] else b for b in blocks]
-            message = Message(self._text, tuple(blocks))
+        async with shown.lock:
+            if shown.row(row) is None:
+                return
+            shown.renew(row)
+            message = Message(shown.text, tuple(shown.blocks))
             try:
                 if self._ephemeral:
                     await self._web.respond(self._url, message, replace=True)
