@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
 import pytest
+import pytest_asyncio
+import stamina
 from aioresponses import aioresponses
+
+from tests import world as world_module
+from tests.world import CERTS, World, new_world
 
 
 class _Response(aiohttp.ClientResponse):
@@ -24,3 +31,44 @@ def responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
     with aioresponses() as mocked:
         yield mocked
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema, made once and copied by each world."""
+    return asyncio.run(world_module.empty_database(tmp_path_factory.mktemp("empty")))
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """The API's client repeats its reads at once."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+@pytest_asyncio.fixture(params=["http", "socket"])
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """The whole world, once with signed HTTP requests and once by Socket Mode."""
+    async with new_world(tmp_path, empty_database, mode=request.param) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def http_world(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """The whole world by HTTP, for what no transport can change."""
+    async with new_world(tmp_path, empty_database) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(params=["http", "socket"])
+async def digest_world(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """The whole world, with a digest at 09:00 UTC for the channel; it is half past seven."""
+    mode = request.param
+    async with new_world(tmp_path, empty_database, mode=mode, DIGEST_CHANNEL=CERTS) as running:
+        yield running

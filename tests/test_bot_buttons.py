@@ -1,0 +1,208 @@
+"""Buttons on cards, lists and digests."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.playground.places import ANN, BEN, CERTS, Message
+from tests.world import World, labels, words
+
+
+async def public_card(world: World, host: str) -> Message:
+    await world.say(f"/ssl scan {host}")
+    return await world.card("Rescan", f"`{host}`", by=BEN)
+
+
+async def private_card(world: World, host: str) -> Message:
+    await world.say(f"/ssl status {host}")
+    return await world.card("Rescan", f"`{host}`")
+
+
+async def posted_digest(world: World) -> Message:
+    """Today's digest in the channel."""
+    assert world.bot.digest is not None
+    assert await world.bot.digest.post_now()
+    return await world.card("Certificates on 23 November 2026", by=BEN)
+
+
+def row_of(message: Message, number: int) -> str:
+    places = {str(block["block_id"]).partition("@")[0]: block for block in message.blocks}
+    return str(places[f"row:{number}"]["text"]["text"])
+
+
+@pytest.mark.parametrize("make", [public_card, private_card])
+async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World) -> None:
+    number = world.api.watch("api.demo.test", days=5.5)
+    assert callable(make)
+    card = await make(world, "api.demo.test")
+    before = len(world.seen())
+    held = world.api.hold("monitor/scan")
+
+    await world.press("Rescan", on=card)
+    busy = await world.card("Scanning…")
+    assert (busy.ts, labels(busy)) == (card.ts, [])
+    world.api.renew(number, 90.5)
+    assert held.gate is not None
+    held.gate.set()
+
+    became = await world.card("OK", "in 90 days", "asked by Ann")
+    assert (became.ts, became.ephemeral_for) == (card.ts, card.ephemeral_for)
+    await world.settled()
+    assert len(world.seen()) == before
+
+
+async def test_rescan_on_a_public_card_names_who_pressed(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=5.5)
+    card = await public_card(http_world, "api.demo.test")
+
+    await http_world.press("Rescan", on=card, by=BEN)
+
+    became = await http_world.card("asked by Ben", by=BEN)
+    assert became.ts == card.ts
+
+
+async def test_rescan_on_a_list_answers_below_and_renews_that_row_alone(world: World) -> None:
+    first = world.api.watch("a.demo.test", days=5.5)
+    second = world.api.watch("b.demo.test", days=6.5)
+    await world.say("/ssl list")
+    shown = await world.card("2 monitors")
+    other = row_of(shown, second)
+    held = world.api.hold("monitor/scan")
+
+    await world.press("Rescan", on=shown, row="a.demo.test")
+    await world.until(lambda: "Scanning…" in row_of(shown, first))
+    assert row_of(shown, second) == other
+    world.api.renew(first, 90.5)
+    assert held.gate is not None
+    held.gate.set()
+
+    card = await world.card("OK", "`a.demo.test`", "in 90 days", "asked by Ann")
+    await world.until(lambda: "in 90 days" in row_of(shown, first))
+    assert row_of(shown, second) == other
+    assert card.ts != shown.ts
+    assert labels(shown).count("Rescan") == 2
+    await world.settled()
+    assert world.seen(by=BEN) == []
+
+
+async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_alone(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    first = world.api.watch("a.demo.test", days=5.5)
+    second = world.api.watch("b.demo.test", days=6.5)
+    shown = await posted_digest(world)
+    other = row_of(shown, second)
+    held = world.api.hold("monitor/scan")
+
+    await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
+    busy = await world.card("Scanning…", "asked by Ben", by=BEN)
+    assert busy.thread_ts == shown.ts
+    world.api.renew(first, 90.5)
+    assert held.gate is not None
+    held.gate.set()
+
+    card = await world.card("OK", "`a.demo.test`", "asked by Ben", by=BEN)
+    assert (card.ts, card.thread_ts, card.ephemeral_for) == (busy.ts, shown.ts, None)
+    await world.until(lambda: "in 90 days" in row_of(shown, first))
+    assert row_of(shown, second) == other
+    assert "Certificates on 23 November 2026" in words(shown)
+    assert labels(shown) == ["Rescan", "Rescan"]
+
+
+async def test_two_rescans_at_once_on_one_digest_lose_neither_row(digest_world: World) -> None:
+    world = digest_world
+    first = world.api.watch("a.demo.test", days=5.5)
+    second = world.api.watch("b.demo.test", days=6.5)
+    shown = await posted_digest(world)
+    holds = [world.api.hold("monitor/scan"), world.api.hold("monitor/scan")]
+    await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
+    await holds[0].reached.wait()
+    await world.press("Rescan", on=shown, row="b.demo.test", by=ANN)
+    await holds[1].reached.wait()
+    world.api.renew(first, 90.5)
+    world.api.renew(second, 80.5)
+
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+    await world.settled()
+
+    assert "in 90 days" in row_of(shown, first)
+    assert "in 80 days" in row_of(shown, second)
+
+
+async def test_details_come_below_and_leave_the_card(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.names = ["api.demo.test", "www.demo.test"]
+    world.api.http = {"ip": "192.0.2.7", "code": 200, "size": 1234, "html_title": "Hello"}
+    card = await private_card(world, "api.demo.test")
+
+    await world.press("Details", on=card)
+
+    shown = await world.card("Names on it (2)", "`www.demo.test`", "`192.0.2.7`", "Hello")
+    assert shown.ts != card.ts
+    assert shown.ephemeral_for == ANN
+
+
+async def test_details_on_a_public_card_are_for_the_one_who_asks(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    card = await public_card(http_world, "api.demo.test")
+
+    await http_world.press("Details", on=card, by=BEN)
+
+    shown = await http_world.card("Names on it", by=BEN)
+    assert shown.ephemeral_for == BEN
+
+
+@pytest.mark.parametrize("line", ["/ssl status a.demo.test", "/ssl scan a.demo.test", "/ssl list"])
+async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) -> None:
+    number = world.api.watch("a.demo.test")
+    await world.say(line)
+    shown = await world.card("Rescan", "`a.demo.test`")
+
+    await world.press("Delete this monitor", on=shown, row="a.demo.test")
+
+    asked = await world.card("Delete the monitor for `a.demo.test`")
+    assert (asked.ephemeral_for, asked.ts != shown.ts) == (ANN, True)
+    await world.press("Delete", on=asked)
+    await world.card("Ann deleted the monitor for `a.demo.test`.", by=BEN)
+    assert number not in world.api.rows
+
+
+async def test_a_long_list_has_a_row_with_rescan_for_the_worst_and_a_line_for_the_rest(
+    http_world: World,
+) -> None:
+    for days in range(1, 31):
+        http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+
+    await http_world.say("/ssl list")
+
+    card = await http_world.card("30 monitors")
+    assert labels(card) == ["Rescan"] * 20
+    assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
+
+
+async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:
+    number = world.api.watch("a.demo.test")
+    card = await private_card(world, "a.demo.test")
+    del world.api.rows[number]
+
+    await world.press("Rescan", on=card)
+
+    became = await world.card("NOT FOUND", "/ssl list")
+    assert became.ts == card.ts
+
+
+async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
+    http_world: World,
+) -> None:
+    http_world.api.watch("a.demo.test", days=5.5)
+    await http_world.say("/ssl digest")
+    shown = await http_world.card("Certificates now")
+
+    await http_world.press("Rescan", on=shown)
+    await http_world.card("asked by Ann")
+    await http_world.settled()
+
+    assert http_world.slack.messages(CERTS) == []

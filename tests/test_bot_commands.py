@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.commands import router
+from bot.playground.places import ANN
+from tests.world import World, labels, new_world, words
+
+
+async def test_help_names_every_command_with_its_usage(world: World) -> None:
+    for line in ("/ssl", "/ssl help"):
+        await world.say(line)
+        await world.settled()
+        card = world.seen()[-1]
+
+        assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
+        assert "/ssl status HOST[:PORT]|ID|PATTERN" in words(card)
+    assert [m.ephemeral_for for m in world.seen()] == [ANN, ANN]
+    assert world.api.work == []
+
+
+async def test_help_for_one_command_leaves_the_others_out(http_world: World) -> None:
+    await http_world.say("/ssl help add")
+
+    card = await http_world.card("/ssl add TARGET…")
+    assert "/ssl list" not in words(card)
+
+
+async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
+    number = world.api.watch("api.demo.test", days=12.5)
+
+    await world.say("/ssl status api.demo.test")
+
+    card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
+    assert card.text.startswith("api.demo.test DUE, ends in 12 days (5 Dec 2026")
+    assert card.ephemeral_for == ANN
+    assert labels(card) == ["Rescan", "Details", "Delete this monitor"]
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        "api.demo.test:8443",
+        "https://api.demo.test:8443/path",
+        "API.demo.test. 8443",
+        "102",
+        "#102",
+    ],
+)
+async def test_status_understands_every_way_to_name_a_monitor(
+    which: str, http_world: World
+) -> None:
+    http_world.api.watch("api.demo.test")
+    assert http_world.api.watch("api.demo.test", port=8443) == 102
+
+    await http_world.say(f"/ssl status {which}")
+
+    card = await http_world.card("OK", "`api.demo.test:8443`", "#102")
+    assert "#101" not in words(card)
+
+
+async def test_status_of_a_pattern_lists_what_it_meets_worst_first(http_world: World) -> None:
+    http_world.api.watch("a.demo.test")
+    http_world.api.watch("b.demo.test", days=-1, valid=False)
+    http_world.api.watch("other.test", days=-1, valid=False)
+
+    await http_world.say("/ssl status *.demo.test")
+
+    card = await http_world.card("2 monitors", "1 broken, 1 fine")
+    text = words(card)
+    assert text.index("`b.demo.test`") < text.index("`a.demo.test`")
+    assert "other.test" not in text
+
+
+async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(http_world: World) -> None:
+    await http_world.say("/ssl status *.demo.test")
+
+    assert labels(await http_world.card("No monitor matches `*.demo.test`")) == []
+
+
+async def test_an_unknown_host_can_be_watched_by_one_press(world: World) -> None:
+    await world.say("/ssl status new.demo.test:8443")
+    card = await world.card("NOT WATCHED", "`new.demo.test:8443`")
+    assert world.api.asked("monitor/add") == []
+
+    await world.press("Watch it", on=card)
+
+    became = await world.card("OK", "`new.demo.test:8443`", "added")
+    assert became.ts == card.ts
+    assert world.api.asked("monitor/add") == [{"host": "new.demo.test", "port": "8443"}]
+    await world.card("Ann added `new.demo.test:8443`.")
+
+
+async def test_adding_one_host_answers_with_its_card(world: World) -> None:
+    await world.say("/ssl add https://shop.demo.test/cart")
+
+    card = await world.card("OK", "`shop.demo.test`", "added")
+    assert card.ephemeral_for == ANN
+    assert world.api.asked("monitor/add") == [{"host": "shop.demo.test", "port": "443"}]
+
+
+async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
+    world.api.watch("old.demo.test")
+    await world.say("/ssl add a.demo.test, b.demo.test:8443 old.demo.test a.demo.test")
+
+    card = await world.card("Added 2 of 3 hosts.", "`old.demo.test` was watched already")
+    assert card.ephemeral_for == ANN
+    assert len(world.api.asked("monitor/add")) == 2
+    line = await world.card("Ann added `a.demo.test`, `b.demo.test:8443`.")
+    assert line.ephemeral_for is None
+
+
+async def test_adding_what_is_watched_already_changes_nothing(http_world: World) -> None:
+    http_world.api.watch("old.demo.test")
+
+    await http_world.say("/ssl add old.demo.test")
+    await http_world.card("`old.demo.test`", "already watched")
+    await http_world.settled()
+
+    assert http_world.api.asked("monitor/add") == []
+    assert all(message.ephemeral_for for message in http_world.seen())
+
+
+async def test_one_bad_host_among_many_adds_none(http_world: World) -> None:
+    await http_world.say("/ssl add a.demo.test b..demo")
+
+    await http_world.card("THAT DID NOT WORK", "/ssl add TARGET…")
+    await http_world.settled()
+    assert http_world.api.work == []
+
+
+async def test_a_host_that_the_api_refuses_does_not_stop_the_others(http_world: World) -> None:
+    http_world.api.refuse("monitor/add", 422, "no such name")
+
+    await http_world.say("/ssl add a.demo.test b.demo.test")
+
+    card = await http_world.card("Added 1 of 2 hosts.", "`a.demo.test` was not added")
+    assert "no such name" in words(card)
+
+
+@pytest.mark.parametrize(
+    ("filters", "sent"),
+    [
+        ("", {}),
+        ("expires<30", {"ssl_expire_days": "<30"}),
+        ("due", {"ssl_expire_days": "<30"}),
+        ("valid=false", {"ssl_valid": "false"}),
+        ("broken", {"ssl_valid": "false"}),
+        ("host=*.demo.test port=8443", {"host": "*.demo.test", "port": "8443"}),
+        ("*.demo.test", {"host": "*.demo.test"}),
+    ],
+)
+async def test_list_asks_with_the_filters(
+    filters: str, sent: dict[str, str], http_world: World
+) -> None:
+    http_world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
+
+    await http_world.say(f"/ssl list {filters}")
+
+    card = await http_world.card("1 monitor", "EXPIRED", "`api.demo.test:8443`")
+    assert card.ephemeral_for == ANN
+    assert http_world.api.asked("monitor/list") == [sent]
+
+
+async def test_list_says_what_is_wrong_with_a_filter(http_world: World) -> None:
+    await http_world.say("/ssl list colour=red")
+
+    await http_world.card("“colour” is not a filter", "host, port, valid and expires")
+
+
+async def test_an_empty_list_tells_no_monitors_from_no_match(http_world: World) -> None:
+    await http_world.say("/ssl list")
+    await http_world.card("No host is watched yet")
+
+    await http_world.say("/ssl list expires<30")
+    await http_world.card("No monitor matches `expires&lt;30`")
+
+
+async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
+    number = world.api.watch("old.demo.test", port=8443)
+    await world.say("/ssl delete old.demo.test")
+    card = await world.card("Delete the monitor for `old.demo.test:8443`")
+    assert card.ephemeral_for == ANN
+    assert labels(card) == ["Delete", "Keep it"]
+    danger = card.blocks[1]["elements"][0]
+    assert danger["style"] == "danger"
+    assert "old.demo.test:8443" in danger["confirm"]["text"]["text"]
+    assert number in world.api.rows
+
+    await world.press("Delete", on=card)
+
+    became = await world.card("is no longer watched")
+    assert became.ts == card.ts
+    assert number not in world.api.rows
+    line = await world.card("Ann deleted the monitor for `old.demo.test:8443`.")
+    assert line.ephemeral_for is None
+
+
+async def test_a_deleted_monitor_can_be_watched_again(http_world: World) -> None:
+    http_world.api.watch("old.demo.test", port=8443)
+    await http_world.say("/ssl delete old.demo.test")
+    await http_world.press("Delete", on=await http_world.card("Delete the monitor"))
+
+    await http_world.press("Watch it", on=await http_world.card("no longer watched"))
+
+    await http_world.card("OK", "`old.demo.test:8443`", "added")
+
+
+async def test_keeping_a_monitor_deletes_nothing(http_world: World) -> None:
+    number = http_world.api.watch("old.demo.test")
+    await http_world.say(f"/ssl delete {number}")
+    card = await http_world.card("Delete the monitor")
+
+    await http_world.press("Keep it", on=card)
+
+    became = await http_world.card("OK", "`old.demo.test`")
+    assert became.ts == card.ts
+    assert number in http_world.api.rows
+
+
+async def test_the_delete_that_is_confirmed_can_not_be_typed(http_world: World) -> None:
+    number = http_world.api.watch("old.demo.test")
+
+    await http_world.say(f"/ssl delete_now {number}")
+
+    await http_world.card("UNKNOWN COMMAND")
+    await http_world.settled()
+    assert number in http_world.api.rows
+
+
+async def test_account_shows_the_quota(world: World) -> None:
+    world.api.watch("a.demo.test")
+    await world.say("/ssl account")
+
+    await world.card("1 of 1,000 used", "999", "ops@example.com")
+
+
+async def test_ping_shows_that_the_api_answers(world: World) -> None:
+    await world.say("/ssl ping")
+
+    await world.card("SSLmonitor answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
+
+
+async def test_digest_is_for_its_asker_alone(world: World) -> None:
+    world.api.watch("api.demo.test", days=12.5)
+    world.api.watch("fine.demo.test")
+
+    await world.say("/ssl digest")
+
+    card = await world.card("Certificates now", "1 due within 30 days", "1 other not due")
+    assert card.ephemeral_for == ANN
+    assert labels(card) == ["Rescan"]
+
+
+async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> None:
+    await world.say("/ssl acount")
+    card = await world.card("UNKNOWN COMMAND", "Did you mean `account`?")
+
+    await world.press("Run account", on=card)
+
+    became = await world.card("of 1,000 used")
+    assert became.ts == card.ts
+
+
+async def test_a_word_like_no_command_points_to_help(http_world: World) -> None:
+    await http_world.say("/ssl xyzzy")
+
+    card = await http_world.card("UNKNOWN COMMAND", "/ssl help")
+    assert labels(card) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint", "usage"),
+    [
+        ("/ssl status", "is missing", "/ssl status HOST[:PORT]|ID|PATTERN"),
+        ("/ssl scan", "is missing", "/ssl scan ID|HOST[:PORT]"),
+        ("/ssl status a.test b.test", "one word too many", "/ssl status"),
+        ("/ssl status a.test:99999", "port", "/ssl status"),
+        ("/ssl status exa mple", "", "/ssl status"),
+        ("/ssl delete", "is missing", "/ssl delete ID|HOST[:PORT]"),
+    ],
+)
+async def test_bad_words_are_answered_with_the_right_way_to_write_them(
+    line: str, complaint: str, usage: str, http_world: World
+) -> None:
+    await http_world.say(line)
+
+    card = await http_world.card("THAT DID NOT WORK", usage, complaint)
+    assert card.ephemeral_for == ANN
+    assert http_world.api.work == []
+
+
+async def test_what_a_phone_types_is_understood(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+
+    await http_world.say("/ssl Status “api.demo.test”")
+
+    await http_world.card("OK", "`api.demo.test`")
+
+
+async def test_the_bot_watches_real_hosts_by_its_embedded_api(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, mode="socket", scans=True) as world:
+        assert world.hosts is not None
+        expired = next(t for t in world.hosts.targets if t.startswith("intranet"))
+        await world.say(f"/ssl add {expired}")
+        card = await world.card("EXPIRED", f"`{expired}`", "Demo Trust Services", "HTTP 200")
+        world.hosts.swap("intranet.demo.test", days=90)
+
+        await world.press("Rescan", on=card)
+
+        became = await world.card("OK", f"`{expired}`", "in 89 days")
+        assert became.ts == card.ts

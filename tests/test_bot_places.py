@@ -1,0 +1,97 @@
+"""Who sees what: private answers, public scans, and places where the bot may not speak."""
+
+from __future__ import annotations
+
+from bot.playground.places import ANN, BEN, CERTS, GENERAL, SECRET
+from tests.world import World, labels, words
+
+DM = "D0ANN"
+
+
+async def test_a_scan_is_public_and_says_that_it_runs(world: World) -> None:
+    number = world.api.watch("api.demo.test", days=5.5)
+    held = world.api.hold("monitor/scan")
+    await world.say("/ssl scan api.demo.test")
+    busy = await world.card("Scanning…", "`api.demo.test`", "asked by Ann", by=BEN)
+    assert labels(busy) == []
+    world.api.renew(number, 90.5)
+    assert held.gate is not None
+
+    held.gate.set()
+
+    card = await world.card("OK", "in 90 days", "asked by Ann", by=BEN)
+    assert (card.ts, card.ephemeral_for) == (busy.ts, None)
+    assert len(world.seen()) == 1
+
+
+async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(world: World) -> None:
+    await world.say("/ssl add api.demo.test")
+    await world.card("OK", "added")
+
+    line = await world.card("Ann added `api.demo.test`.", by=BEN)
+
+    await world.settled()
+    assert world.seen(by=BEN) == [line]
+    assert "<@" not in words(line)
+    assert "<!" not in words(line)
+
+
+async def test_where_the_bot_is_no_member_a_scan_is_answered_privately(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl scan api.demo.test", to=SECRET)
+
+    card = await world.card("OK", "asked by Ann", to=SECRET)
+    await world.settled()
+
+    assert card.ephemeral_for == ANN
+    assert world.seen(by=BEN, to=SECRET) == []
+
+
+async def test_where_the_bot_is_no_member_a_change_is_not_announced(world: World) -> None:
+    await world.say("/ssl add api.demo.test", to=SECRET)
+
+    await world.card("OK", "added", to=SECRET)
+    await world.settled()
+
+    assert world.seen(by=BEN, to=SECRET) == []
+    assert "WENT WRONG" not in "".join(words(m) for m in world.seen(to=SECRET))
+
+
+async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl scan api.demo.test", to=GENERAL)
+
+    card = await world.card("OK", "asked by Ann", to=GENERAL, by=BEN)
+    assert card.ephemeral_for is None
+
+
+async def test_in_a_direct_message_all_is_answered_there(world: World) -> None:
+    world.api.watch("api.demo.test")
+
+    await world.say("/ssl scan api.demo.test", to=DM)
+    await world.card("OK", "`api.demo.test`", "asked by Ann", to=DM)
+    await world.say("/ssl add new.demo.test", to=DM)
+    await world.card("OK", "`new.demo.test`", "added", to=DM)
+    await world.settled()
+
+    assert world.seen(by=BEN, to=CERTS) == []
+    assert not any("Ann added" in words(m) for m in world.seen(to=DM))
+
+
+async def test_a_scan_that_can_not_tell_which_host_asks_privately(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    http_world.api.watch("api.demo.test", port=8443)
+
+    await http_world.say("/ssl scan api.demo.test")
+    await http_world.card("Monitors for api.demo.test", "2 monitors")
+    await http_world.settled()
+
+    assert http_world.seen(by=BEN) == []
+    assert http_world.api.asked("monitor/scan") == []
+
+
+async def test_a_scan_of_an_unknown_host_offers_privately_to_watch_it(http_world: World) -> None:
+    await http_world.say("/ssl scan new.demo.test")
+
+    card = await http_world.card("NOT WATCHED", "`new.demo.test`")
+    assert card.ephemeral_for == ANN

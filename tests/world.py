@@ -1,0 +1,274 @@
+"""The whole world of a test: the playground, the bot, and an API, joined by URLs alone.
+
+Tests read as conversations: `await world.say("/ssl status api.demo.test")`, then
+`card = await world.card("DUE")`, then `await world.press("Rescan", on=card)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bot import app
+from bot.app import Bot, own_api, running_bot
+from bot.config import Settings, read_settings
+from bot.database import Database
+from bot.demo import playground_app
+from bot.playground import Playground
+from bot.playground.hosts import SampleHosts
+from bot.playground.places import ANN, BEN, BOT_USER, CERTS, Json, Message, View
+from bot.playground.workspace import Workspace
+from bot.transport import EVENTS_PATH
+from tests.stub_api import KEY, StubAPI
+
+__all__ = ["ANN", "BEN", "CERTS", "Clock", "World", "labels", "new_world", "words"]
+
+T = TypeVar("T")
+MORNING = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
+
+
+class Clock:
+    """A wall clock that stands still until a test moves it."""
+
+    def __init__(self, now: datetime = MORNING) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **by: float) -> None:
+        """Let time pass: `minutes=5`."""
+        self.now += timedelta(**by)
+
+
+def words(shown: Message | View) -> str:
+    """Everything that can be read in a message or view, buttons and fallback text included."""
+    text = shown.text if isinstance(shown, Message) else str(shown.content.get("title", ""))
+    return "\n".join([text, *_texts(shown.blocks)])
+
+
+def _texts(thing: Any) -> Iterator[str]:
+    if isinstance(thing, list):
+        for item in thing:
+            yield from _texts(item)
+    elif isinstance(thing, dict):
+        for key, value in thing.items():
+            if key == "text" and isinstance(value, str):
+                yield value
+            else:
+                yield from _texts(value)
+
+
+def labels(shown: Message | View) -> list[str]:
+    """The labels of the buttons and menu lines that can be pressed, in their order."""
+    return [label for label, *_ in _presses(shown.blocks)]
+
+
+def _presses(blocks: list[Json]) -> Iterator[tuple[str, Json, Json, str | None]]:
+    """Each label that can be pressed, with its block, its element and its menu's option."""
+    for block in blocks:
+        for element in [*block.get("elements", []), block.get("accessory", {})]:
+            if element.get("type") == "button":
+                yield element["text"]["text"], block, element, None
+            for option in element.get("options", []):
+                yield option["text"]["text"], block, element, option["value"]
+
+
+@dataclass
+class World:
+    """A running world, and what people do in it (Ann in #certificates unless told)."""
+
+    playground: Playground
+    clock: Callable[[], datetime]
+    settings: Settings
+    database: Database
+    mode: str
+    stub: StubAPI | None = None
+    hosts: SampleHosts | None = None
+    bots: list[Bot] = field(default_factory=list)
+
+    @property
+    def bot(self) -> Bot:
+        """The bot; with several, the one that started last."""
+        return self.bots[-1]
+
+    @property
+    def api(self) -> StubAPI:
+        """The stub API."""
+        assert self.stub is not None
+        return self.stub
+
+    @property
+    def slack(self) -> Workspace:
+        """What everybody in the workspace sees."""
+        return self.playground.workspace
+
+    @asynccontextmanager
+    async def running_bot(self, settings: Settings | None = None) -> AsyncIterator[Bot]:
+        """One more bot on the same database, the requests of HTTP mode being its own from now."""
+        chosen = settings or self.settings
+        async with running_bot(chosen, self.database, now=self.clock) as bot:
+            self.bots.append(bot)
+            if chosen.slack_mode == "http":
+                self.playground.events_url = f"http://127.0.0.1:{bot.port}{EVENTS_PATH}"
+            try:
+                yield bot
+            finally:
+                self.bots.remove(bot)
+
+    async def say(self, text: str, *, by: str = ANN, to: str = CERTS) -> None:
+        """Type into a channel; it returns when the bot has acknowledged it."""
+        await self.playground.say(by, to, text)
+
+    def seen(self, *, by: str = ANN, to: str = CERTS) -> list[Message]:
+        """What the bot said in a channel, oldest first, as somebody sees it."""
+        return [m for m in self.slack.messages(to, by) if m.user == BOT_USER]
+
+    async def card(
+        self, *parts: str, by: str = ANN, to: str = CERTS, within: float = 5.0
+    ) -> Message:
+        """Wait for a message of the bot's that says all of this; the newest one."""
+
+        def look(_: Workspace) -> Message | None:
+            found = [m for m in self.seen(by=by, to=to) if all(p in words(m) for p in parts)]
+            return found[-1] if found else None
+
+        return await self.playground.wait_for(look, within)
+
+    async def until(self, condition: Callable[[], T | None], within: float = 5.0) -> T:
+        """Wait until this is true of the workspace."""
+        return await self.playground.wait_for(lambda _: condition(), within)
+
+    async def modal(self, *parts: str, by: str = ANN) -> View:
+        """Wait until the modal on top says all of this."""
+
+        def look(slack: Workspace) -> View | None:
+            view = slack.modal(by)
+            return view if view and all(part in words(view) for part in parts) else None
+
+        return await self.playground.wait_for(look)
+
+    async def home(self, *parts: str, by: str = ANN) -> View:
+        """Wait until the Home tab says all of this."""
+
+        def look(slack: Workspace) -> View | None:
+            view = slack.home(by)
+            return view if view and all(part in words(view) for part in parts) else None
+
+        return await self.playground.wait_for(look)
+
+    async def press(self, label: str, *, on: Message | View, row: str = "", by: str = ANN) -> None:
+        """Press a button, or choose a line of a menu; `row` names the host of the one meant."""
+        fits = [
+            (block, element, option)
+            for found, block, element, option in _presses(on.blocks)
+            if found == label and row in (option or element.get("value", ""))
+        ]
+        assert len(fits) == 1, f"{len(fits)} of “{label}” {row}; there are {labels(on)}"
+        block, element, option = fits[0]
+        where = (
+            {"view_id": on.id}
+            if isinstance(on, View)
+            else {"channel": on.channel, "message_ts": on.ts}
+        )
+        await self.playground.press(
+            by,
+            action_id=element["action_id"],
+            block_id=block["block_id"],
+            option=option,
+            value=element.get("value"),
+            **where,
+        )
+
+    async def submit(self, form: View, by: str = ANN, **fields: str) -> dict[str, str]:
+        """Fill in a form and send it; gives the faults of its fields."""
+        return await self.playground.submit(by, form.id, dict(fields))
+
+    async def settled(self) -> None:
+        """Wait until no bot has anything left to do."""
+        while running := {task for bot in self.bots for task in bot.slack.tasks._running}:
+            await asyncio.wait(running)
+
+
+async def empty_database(directory: Path) -> Path:
+    """A database file with the schema, to be copied by each test."""
+    file = directory / "empty.sqlite3"
+    if not file.exists():
+        async with app.open_database(_settings_of({"DATABASE_URL": f"sqlite:///{file}"})):
+            pass
+    return file
+
+
+def _settings_of(environ: dict[str, str]) -> Settings:
+    tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"}
+    return read_settings(tokens | environ)
+
+
+def environment(playground: Playground, mode: str, file: Path) -> dict[str, str]:
+    """The settings of a bot for this playground, as `python -m bot` reads them."""
+    return {
+        "SLACK_BOT_TOKEN": playground.app.bot_token,
+        "SLACK_APP_TOKEN": playground.app.app_token,
+        "SLACK_SIGNING_SECRET": playground.app.signing_secret,
+        "SLACK_MODE": mode,
+        "SLACK_API_URL": playground.api_url,
+        "DATABASE_URL": f"sqlite:///{file}",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+    }
+
+
+@asynccontextmanager
+async def new_world(
+    directory: Path,
+    empty: Path,
+    *,
+    mode: str = "http",
+    scans: bool = False,
+    bots: int = 1,
+    **environ: str,
+) -> AsyncIterator[World]:
+    """A world with the stub API; with `scans`, the embedded API and the sample hosts instead.
+
+    Its clock stands still at MORNING, or is the machine's where it scans. `environ` is set beside
+    what joins the programs.
+    """
+    clock: Callable[[], datetime] = app.clock if scans else Clock()
+    file = directory / "bot.sqlite3"
+    shutil.copy(empty, file)
+    async with AsyncExitStack() as stack:
+        playground = Playground(playground_app(), clock=clock)
+        await playground.start()
+        stack.push_async_callback(playground.close)
+        told = environment(playground, mode, file)
+        stub = hosts = None
+        if scans:
+            hosts = SampleHosts(clock(), directory)
+            await hosts.start()
+            stack.push_async_callback(hosts.close)
+            told |= {"SCAN_ALLOW": hosts.allow, "SCAN_CA_FILE": str(hosts.ca_file)}
+        else:
+            stub = StubAPI(clock)
+            await stub.start()
+            stack.push_async_callback(stub.close)
+            told |= {"SSLMONITOR_API_URL": stub.url, "SSLMONITOR_API_KEY": KEY}
+        database = Database(f"sqlite:///{file}")
+        stack.push_async_callback(database.close)
+        settings = await stack.enter_async_context(
+            own_api(
+                read_settings(told | environ),
+                database,
+                hosts=hosts.table if hosts else None,
+                now=clock,
+            )
+        )
+        world = World(playground, clock, settings, database, mode, stub, hosts)
+        for _ in range(bots):
+            await stack.enter_async_context(world.running_bot())
+        yield world
