@@ -53,12 +53,12 @@ class EmbeddedAPI:
         guard = Guard(parse_allow(settings.scan_allow), settings.hosts)
         scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
         monitors = Monitors(database, settings.scan_interval)
-        self._rescans = Rescans(scanner, monitors, clock)
-        self.sweep = Sweep(self._rescans, monitors, clock)
+        self.rescans = Rescans(scanner, monitors, clock)
+        self.sweep = Sweep(self.rescans, monitors, clock)
         self._routes = Routes(
             scanner,
             monitors,
-            self._rescans,
+            self.rescans,
             key=settings.key,
             limit=settings.monitor_limit,
             clock=clock,
@@ -85,7 +85,7 @@ class EmbeddedAPI:
     async def close(self) -> None:
         """Stop the sweep and the server; scans under way are broken off."""
         await self.sweep.close()
-        await self._rescans.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self.rescans.close()

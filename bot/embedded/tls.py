@@ -156,7 +156,7 @@ class Stream:
         try:
             while not await self._step():
                 if not await self._fill():
-                    raise HandshakeFailed(Verdict.CLOSED)
+                    raise HandshakeFailed(Verdict.CLOSED if self._may_be_tls else Verdict.NOT_TLS)
         except ConnectionResetError:
             raise HandshakeFailed(Verdict.RESET) from None
         except OSError:
@@ -176,8 +176,7 @@ class Stream:
         return True
 
     def _failure(self, error: SSL.Error) -> HandshakeFailed:
-        # A TLS record starts with its type (20 to 24) and the version's major number, 3.
-        if self._first and not (20 <= self._first[0] <= 24 and self._first[1:2] in (b"", b"\x03")):
+        if not self._may_be_tls:
             return HandshakeFailed(Verdict.NOT_TLS)
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
             return HandshakeFailed(Verdict.CLOSED)
@@ -185,6 +184,12 @@ class Stream:
         alert = _ALERT.match(reason)
         said = f"the server says “{reason[alert.end() :]}”" if alert else reason
         return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
+
+    @property
+    def _may_be_tls(self) -> bool:
+        # A record starts with its type (20 to 24) and the version's major number, 3.
+        first, second = self._first[:1], self._first[1:2]
+        return not first or (20 <= first[0] <= 24 and second in (b"", b"\x03"))
 
     @property
     def wants_certificate(self) -> bool:

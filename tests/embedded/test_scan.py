@@ -160,6 +160,7 @@ CASES = {
         Verdict.NOT_TLS,
         "not TLS",
     ),
+    "a-letter": dead(lambda: fleets.serve(fleets.say(b"?")), Verdict.NOT_TLS, "not TLS"),
     "hang-handshake": dead(lambda: fleets.serve(fleets.hang), Verdict.TIMED_OUT, "timed out"),
     "drip-handshake": dead(lambda: fleets.serve(fleets.drip), Verdict.TIMED_OUT, "timed out"),
     "reset-handshake": dead(lambda: fleets.serve(fleets.reset), Verdict.RESET, "reset"),

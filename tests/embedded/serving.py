@@ -1,0 +1,80 @@
+"""The embedded API on a real port, with a clock that the test moves, and a way to call it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+
+from bot.database import Database
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+
+from .fleet import NOW, Fleet
+
+KEY = "the-key"
+#: Names of the fleet that lead to loopback; `elsewhere.test` leads where no scan may go.
+HOSTS = {
+    "fleet.test": "127.0.0.1",
+    "a.fleet.test": "127.0.0.1",
+    "b.fleet.test": "127.0.0.1",
+    "elsewhere.test": "127.0.0.2",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the status, the content type, the JSON."""
+
+    status: int
+    type: str
+    body: dict[str, Any]
+
+
+@dataclass
+class Served:
+    """A running embedded API; move `now`, and call it."""
+
+    session: aiohttp.ClientSession
+    now: datetime = NOW
+    api: EmbeddedAPI = field(init=False)
+
+    async def call(self, endpoint: str, method: str = "GET", **params: str) -> Answer:
+        """Call an endpoint with a query, or with a form when `method` is POST."""
+        sent = {"data": params} if method == "POST" else {"params": params}
+        return await self.ask(method, f"{self.api.url}/{endpoint}", **sent)
+
+    async def ask(self, method: str, url: str, **more: Any) -> Answer:
+        """Any request with the key; `more` goes to aiohttp."""
+        headers = {"Authorization": f"Bearer {KEY}"} | more.pop("headers", {})
+        async with self.session.request(method, url, headers=headers, **more) as response:
+            body = json.loads(await response.read())
+            return Answer(response.status, response.content_type, body)
+
+
+@asynccontextmanager
+async def serving(
+    fleet: Fleet, database: Database, *, deadline: float = 5.0, limit: int = 1000
+) -> AsyncIterator[Served]:
+    """Serve the embedded API over a database, letting it scan the fleet."""
+    settings = EmbeddedSettings(
+        KEY,
+        scan_allow="127.0.0.1,::1",
+        ca_file=fleet.ca_file,
+        scan_interval=timedelta(hours=12),
+        scan_deadline=deadline,
+        hosts=HOSTS,
+        monitor_limit=limit,
+    )
+    async with aiohttp.ClientSession() as session:
+        served = Served(session)
+        served.api = EmbeddedAPI(settings, database, clock=lambda: served.now)
+        await served.api.start()
+        try:
+            yield served
+        finally:
+            await served.api.close()

@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import insert, text
+
+from bot.database import Database, monitors
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, HOUR, NOW, Fleet, Leaf
+from .serving import KEY, Answer, Served, serving
+from .test_wire import ERROR, WIRE, faults
+
+NOBODY = "elsewhere.test"  # leads where no scan may go: nothing is dialled
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
+    async with serving(fleet, database) as served:
+        yield served
+
+
+def refused(answer: Answer, code: int) -> str:
+    """Check the error envelope and give its message."""
+    assert (answer.status, answer.type) == (code, "application/json")
+    assert faults(answer.body, ERROR) == []
+    assert answer.body["code"] == code
+    assert uuid.UUID(answer.body["req_id"]).version == 4
+    return str(answer.body["message"])
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer kéy", KEY]
+)
+@pytest.mark.parametrize("endpoint", WIRE)
+async def test_a_bad_or_missing_key_is_refused_everywhere(
+    served: Served, endpoint: str, sent: str
+) -> None:
+    url = f"{served.api.url}/{endpoint}"
+    answer = await served.ask("GET", url, headers={"Authorization": sent})
+    assert "key" in refused(answer, 401)
+
+
+async def test_the_word_bearer_may_be_written_in_any_case(served: Served) -> None:
+    headers = {"Authorization": f"bearer {KEY}"}
+    assert (await served.ask("GET", f"{served.api.url}/ping", headers=headers)).status == 200
+
+
+async def test_unknown_paths_and_other_methods_get_the_envelope_too(served: Served) -> None:
+    refused(await served.call("monitor/nope"), 404)
+    refused(await served.ask("GET", served.api.url.removesuffix("/api/v1") + "/"), 404)
+    for method in ("PUT", "DELETE", "PATCH"):
+        refused(await served.call("ping", method), 405)
+
+
+@pytest.mark.parametrize("endpoint", ["monitor/get", "monitor/scan", "monitor/delete"])
+@pytest.mark.parametrize(
+    ("id_", "code"),
+    [
+        ("1", 404),
+        ("0", 404),
+        ("2147483648", 404),
+        ("9" * 40, 404),
+        ("", 400),
+        ("x", 400),
+        ("-1", 400),
+        ("1.0", 400),
+        ("١", 400),
+    ],
+)
+async def test_a_number_without_a_monitor_is_404_and_no_number_is_400(
+    served: Served, endpoint: str, id_: str, code: int
+) -> None:
+    message = refused(await served.call(endpoint, id=id_), code)
+    assert message == "monitor not found" or "id" in message
+    refused(await served.call(endpoint), 400)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"host": "fleet.test"},
+        {"port": "443"},
+        {"host": "fleet.test", "port": "0"},
+        {"host": "fleet.test", "port": "65536"},
+        {"host": "fleet.test", "port": "443x"},
+        {"host": "*.fleet.test", "port": "443"},
+        {"host": "fleet.test:443", "port": "443"},
+        {"host": "a b", "port": "443"},
+        {"host": "0x7f000001", "port": "443"},
+        {"host": "127.1", "port": "443"},
+        {"host": "2130706433", "port": "443"},
+        {"host": "x" * 300, "port": "443"},
+        {"url": "ftp://fleet.test"},
+        {"url": "https://good.test:443@fleet.test/"},
+        {"url": "https://"},
+        {"url": "https://fleet.test", "host": "fleet.test", "port": "443"},
+    ],
+)
+async def test_what_names_no_target_is_400(served: Served, params: dict[str, str]) -> None:
+    refused(await served.call("monitor/add", **params), 400)
+    refused(await served.call("monitor/add", "POST", **params), 400)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.2", "169.254.169.254", "::ffff:127.0.0.2", "[fe80::1]", "0.0.0.0", "224.0.0.1"],
+)
+async def test_a_literal_address_that_no_rule_permits_is_400(served: Served, host: str) -> None:
+    message = refused(await served.call("monitor/add", host=host, port="443"), 400)
+    assert message == "The address is refused by this server's rules."
+
+
+async def test_a_name_that_leads_to_such_an_address_is_watched_and_says_so(served: Served) -> None:
+    await served.call("monitor/add", host=NOBODY, port="443")
+    row = (await served.call("monitor/list")).body["list"][0]
+    assert "refused by this server's rules" in row["ssl_message"]
+    assert (row["ssl_valid"], row["ssl_color"], row["ssl_host_match"]) == (False, "grey", None)
+
+
+@pytest.mark.parametrize(
+    ("params", "host", "port"),
+    [
+        ({"url": f"https://{NOBODY}"}, NOBODY, 443),
+        ({"url": f"https://{NOBODY.upper()}.:8443/path?q"}, NOBODY, 8443),
+        ({"host": f"{NOBODY.title()}.", "port": " 636 "}, NOBODY, 636),
+    ],
+)
+async def test_a_target_is_stored_in_its_normal_form(
+    served: Served, params: dict[str, str], host: str, port: int
+) -> None:
+    monitor = (await served.call("monitor/add", **params)).body["monitor"]
+    assert (monitor["host"], monitor["port"]) == (host, port)
+
+
+async def test_a_target_is_watched_once(served: Served) -> None:
+    await served.call("monitor/add", host=NOBODY, port="443")
+    again = await served.call("monitor/add", url=f"https://{NOBODY.upper()}./")
+    assert refused(again, 400) == f"{NOBODY}:443 is already watched as monitor 1."
+    await served.call("monitor/add", host=NOBODY, port="8443")
+    assert (await served.call("account")).body["monitor_used"] == 2
+
+
+async def test_of_two_who_add_a_target_at_once_one_is_told_the_other_was_first(
+    served: Served,
+) -> None:
+    calls = (served.call("monitor/add", host=NOBODY, port="443") for _ in range(5))
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status for answer in answers) == [200, 400, 400, 400, 400]
+    for answer in answers:
+        if answer.status == 400:
+            assert "already watched as monitor 1" in refused(answer, 400)
+
+
+async def test_a_deleted_monitor_is_gone_and_its_number_is_not_used_again(served: Served) -> None:
+    await served.call("monitor/add", host=NOBODY, port="443")
+    assert (await served.call("monitor/delete", id="1")).body == {"success": 1, "message": "Ok"}
+    refused(await served.call("monitor/delete", id="1"), 404)
+    refused(await served.call("monitor/get", id="1"), 404)
+    added = await served.call("monitor/add", host=NOBODY, port="443")
+    assert added.body["monitor"]["id"] == 2
+
+
+@pytest.mark.parametrize("name", ["proxy_host", "proxy_port", "proxy_username", "proxy_password"])
+async def test_proxies_are_not_supported_yet(served: Served, name: str) -> None:
+    params = {"host": NOBODY, "port": "443", name: "1"}
+    assert refused(await served.call("monitor/add", **params), 400) == (
+        "proxies are not supported yet"
+    )
+    empty = await served.call("monitor/add", host=NOBODY, port="443", proxy_host="")
+    assert empty.status == 200  # a form's field left empty asks for nothing
+
+
+async def test_the_monitor_limit_is_kept_and_shown(fleet: Fleet, database: Database) -> None:
+    async with serving(fleet, database, limit=1) as served:
+        await served.call("monitor/add", host=NOBODY, port="443")
+        over = await served.call("monitor/add", host=NOBODY, port="444")
+        assert refused(over, 403) == "The monitor limit of 1 is reached."
+        account = (await served.call("account")).body
+    assert (account["monitor_limit"], account["monitor_used"], account["monitor_available"]) == (
+        1,
+        1,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    "params", [{"port": "x"}, {"ssl_valid": "maybe"}, {"ssl_expire_days": "soon"}, {"host": "\0"}]
+)
+async def test_a_filter_that_can_not_be_read_is_400(served: Served, params: dict[str, str]) -> None:
+    refused(await served.call("monitor/list", **params), 400)
+
+
+async def test_a_certificate_that_ended_since_its_scan_reads_as_expired(
+    fleet: Fleet, served: Served
+) -> None:
+    async with fleet.tls(Leaf(left=2 * DAY)) as port:
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+        before = (await served.call("monitor/list", ssl_valid="true")).body["list"][0]
+        served.now += 2 * DAY + HOUR
+        after = (await served.call("monitor/list", ssl_valid="false")).body["list"][0]
+    assert (before["ssl_message"], before["ssl_color"]) == ("Valid", "orange")
+    assert before["ssl_expire_days"] == 2
+    assert (after["ssl_message"], after["ssl_color"]) == (
+        "The certificate expired on 2027-01-17.",
+        "red",
+    )
+    assert (after["ssl_valid"], after["ssl_expire_days"]) == (False, -1)
+    assert after["scan_date"] == before["scan_date"]
+    assert (await served.call("monitor/list", ssl_valid="true")).body["count"] == 0
+
+
+async def test_a_scan_finds_what_has_changed(fleet: Fleet, served: Served) -> None:
+    context = fleet.context(fleet.file(Leaf(left=-HOUR)))
+    async with fleets.serve(fleets.web_server(), context=context) as port:
+        added = await served.call("monitor/add", host="fleet.test", port=str(port))
+        context.load_cert_chain(fleet.file(Leaf()))
+        served.now += HOUR
+        scanned = await served.call("monitor/scan", "POST", id="1")
+    assert added.body["monitor"]["ssl"]["expire_days"] == -1
+    assert scanned.body["monitor"]["ssl"]["expire_days"] == 90
+    assert scanned.body["monitor"]["scan_date"] == "2027-01-15 13:00"
+    assert (await served.call("monitor/list")).body["list"][0]["ssl_message"] == "Valid"
+
+
+async def test_two_scans_of_one_monitor_at_once_become_one(fleet: Fleet, served: Served) -> None:
+    visits: list[asyncio.StreamReader] = []
+    came, go = asyncio.Event(), asyncio.Event()
+    answer = fleets.web_server()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(reader)
+        came.set()
+        await go.wait()
+        await answer(reader, writer)
+
+    async with fleets.serve(hold, context=fleet.context(fleet.file(Leaf()))) as port:
+        target = Target("fleet.test", port)
+        scans = [asyncio.create_task(served.api.rescans.scan(1, target)) for _ in range(3)]
+        await came.wait()
+        scans[0].cancel()  # one who asked goes away: the others still get their answer
+        go.set()
+        await asyncio.gather(*scans[1:])
+        await served.api.rescans.scan(1, target)
+    assert len(visits) == 2  # one for the three, and one for the next
+
+
+async def test_a_monitor_that_is_deleted_during_its_scan_is_404(
+    fleet: Fleet, served: Served
+) -> None:
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await go.wait()
+
+    async with fleets.serve(hold) as port:
+        go.set()
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+        came.clear()
+        go.clear()
+        scan = asyncio.create_task(served.call("monitor/scan", id="1"))
+        await came.wait()
+        await served.call("monitor/delete", id="1")
+        go.set()
+        refused(await scan, 404)
+
+
+async def test_a_long_list_is_whole_and_in_order(served: Served, database: Database) -> None:
+    rows = [
+        {
+            "host": f"h{number}.test",
+            "port": 443,
+            "created_at": NOW,
+            "next_scan_at": NOW + DAY,
+            "scanned_at": NOW,
+            "verdict": "valid",
+            "message": "Valid",
+            "not_after": NOW + number * DAY,
+        }
+        for number in range(2500)
+    ]
+    async with database.write() as connection:
+        await connection.execute(insert(monitors), rows)
+    body = (await served.call("monitor/list")).body
+    assert body["count"] == len(body["list"]) == 2500
+    assert [row["id"] for row in body["list"]] == list(range(1, 2501))
+    exactly = (await served.call("monitor/list", ssl_expire_days="500-2499")).body
+    assert exactly["count"] == len(exactly["list"]) == 2000
+    none = await served.call("monitor/list", host="nobody.test")
+    assert none.body == {"success": 1, "message": "Ok", "count": 0, "list": []}
+
+
+async def test_a_monitor_that_was_never_scanned_is_listed_as_such(
+    served: Served, database: Database
+) -> None:
+    async with database.write() as connection:
+        row = {"host": "new.test", "port": 443, "created_at": NOW, "next_scan_at": NOW + DAY}
+        await connection.execute(insert(monitors), [row])
+    listed = (await served.call("monitor/list", ssl_valid="false")).body["list"][0]
+    assert (listed["ssl_message"], listed["ssl_color"]) == ("Not scanned yet.", "grey")
+    got = (await served.call("monitor/get", id="1")).body["monitor"]
+    assert (got["scan_date"], got["ssl"]["date_end"], got["http"]["code"]) == (None, None, None)
+
+
+async def test_the_first_of_a_repeated_parameter_counts_and_a_form_before_the_query(
+    served: Served,
+) -> None:
+    twice = await served.ask("GET", f"{served.api.url}/monitor/get?id=7&id=x")
+    refused(twice, 404)
+    both = await served.ask("POST", f"{served.api.url}/monitor/get?id=7", data={"id": "x"})
+    refused(both, 400)
+
+
+async def test_a_fault_of_the_server_is_a_500_whose_number_is_in_the_log(
+    served: Served, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("DROP TABLE monitors"))
+    answer = await served.call("monitor/get", id="1")
+    refused(answer, 500)
+    assert answer.body["req_id"] in caplog.text
+
+
+async def test_nothing_that_is_logged_holds_a_query_or_the_key(
+    fleet: Fleet, served: Served, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "hunter2"
+    for method in ("GET", "POST"):
+        params = {"host": NOBODY, "port": "443", "proxy_password": secret}
+        await served.call("monitor/add", method, **params)
+        await served.call("monitor/list", method, host=secret)
+        await served.call(secret, method, id=secret)
+    async with database.write() as connection:
+        await connection.execute(text("DROP TABLE monitors"))
+    await served.call("monitor/add", host=NOBODY, port="443", other=secret)
+    ours = [record for record in caplog.records if record.name.startswith(("bot", "aiohttp"))]
+    assert ours  # the fault was logged
+    assert not any(secret in record.getMessage() or KEY in record.getMessage() for record in ours)
+
+
+def test_the_key_does_not_show_in_what_settings_print() -> None:
+    assert KEY not in repr(EmbeddedSettings(KEY))
+
+
+def test_settings_that_can_not_be_used_are_refused() -> None:
+    for key, allow in (("", ""), (KEY, "10.0.0.1/8")):
+        with pytest.raises(ValueError, match=r"\."):
+            EmbeddedSettings(key, scan_allow=allow)
+
+
+async def test_it_can_be_served_over_ipv6(fleet: Fleet, database: Database) -> None:
+    settings = EmbeddedSettings(KEY, ca_file=fleet.ca_file)
+    api = EmbeddedAPI(settings, database, clock=lambda: NOW)
+    await api.start("::1")
+    await api.close()
+    assert api.url.startswith("http://[::1]:")

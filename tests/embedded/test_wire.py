@@ -1,0 +1,225 @@
+"""The literal JSON of each endpoint, typed out from the API's page: `WIRE`.
+
+`WIRE` is the one place where the page's keys and types are written down as data; the tests of the
+client read it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bot.database import Database
+
+from .fleet import HOUR, HTML, Fleet
+from .serving import Served, serving
+
+Shape = dict[str, Any]
+
+#: A shape is a type, "date" (YYYY-MM-DD HH:MM), a list of one shape, or an object of shapes.
+DATE = "date"
+
+SSL: Shape = {
+    "date_start": DATE,
+    "date_end": DATE,
+    "expire_days": int,
+    "issuer_cn": str,
+    "issuer_c": str,
+    "issuer_o": str,
+    "subject_cn": str,
+    "subject_c": str,
+    "subject_o": str,
+    "alt_names": [str],
+}
+HTTP: Shape = {
+    "ip": str,
+    "ip_rev": str,
+    "ip_geo": str,
+    "code": int,
+    "size": int,
+    "headers": [{"n": str, "v": str}],
+    "html_title": str,
+    "meta_description": str,
+    "meta_keywords": str,
+}
+MONITOR: Shape = {
+    "id": int,
+    "host": str,
+    "port": int,
+    "scan_date": DATE,
+    "ssl": SSL,
+    "http": HTTP,
+}
+ROW: Shape = {
+    "id": int,
+    "host": str,
+    "port": int,
+    "ssl_valid": bool,
+    "ssl_message": str,
+    "ssl_color": str,
+    "ssl_expire_days": int,
+    "ssl_expire_date_start": DATE,
+    "ssl_expire_date_end": DATE,
+    "ssl_host_match": bool,
+    "ssl_issuer": str,
+    "http_code": int,
+    "scan_date": DATE,
+}
+OK: Shape = {"success": int, "message": str}
+ERROR: Shape = {"code": int, "message": str, "req_id": str}
+WIRE: dict[str, Shape] = {
+    "ping": {**OK, "date_time": DATE, "apikey_id": int},
+    "account": {
+        **OK,
+        "id": int,
+        "email": str,
+        "monitor_limit": int,
+        "monitor_used": int,
+        "monitor_available": int,
+    },
+    "monitor/list": {**OK, "count": int, "list": [ROW]},
+    "monitor/get": {**OK, "monitor": MONITOR},
+    "monitor/add": {**OK, "monitor": MONITOR},
+    "monitor/scan": {**OK, "monitor": MONITOR},
+    "monitor/delete": OK,
+}
+#: Where a host that can't be read leaves null; all other fields are always there.
+NULLABLE = {
+    *SSL,
+    *HTTP,
+    "ssl_expire_days",
+    "ssl_expire_date_start",
+    "ssl_expire_date_end",
+    "ssl_host_match",
+    "ssl_issuer",
+    "http_code",
+} - {"alt_names", "headers", "ip_rev", "ip_geo"}
+
+
+def faults(value: object, shape: Any, path: str = "", *, nulls: bool = False) -> list[str]:
+    """Where a value is not of its shape; with `nulls`, `NULLABLE` fields may be null."""
+    if value is None and nulls and path.rpartition(".")[2] in NULLABLE:
+        return []
+    if isinstance(shape, dict):
+        if not isinstance(value, dict) or list(value) != list(shape):
+            return [f"{path}: {value!r} has not the keys {list(shape)}"]
+        each = ((f"{path}.{key}", value[key], part) for key, part in shape.items())
+        return [fault for at, v, part in each for fault in faults(v, part, at, nulls=nulls)]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return [f"{path}: {value!r} is not a list"]
+        return [fault for v in value for fault in faults(v, shape[0], f"{path}[]", nulls=nulls)]
+    if shape == DATE:
+        good = isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", value)
+        return [] if good else [f"{path}: {value!r} is not a date"]
+    return [] if type(value) is shape else [f"{path}: {value!r} is not {shape.__name__}"]
+
+
+CALLS = {
+    "ping": {},
+    "account": {},
+    "monitor/list": {},
+    "monitor/get": {"id": "1"},
+    "monitor/scan": {"id": "1"},
+    "monitor/delete": {"id": "1"},
+}
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
+    async with serving(fleet, database) as served:
+        yield served
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_each_endpoint_answers_with_the_keys_and_types_of_the_page(
+    fleet: Fleet, served: Served, method: str
+) -> None:
+    async with fleet.tls() as port:
+        added = await served.call("monitor/add", method, host="fleet.test", port=str(port))
+        assert faults(added.body, WIRE["monitor/add"]) == []
+        for endpoint, params in CALLS.items():
+            answer = await served.call(endpoint, method, **params)
+            assert (answer.status, answer.type) == (200, "application/json")
+            assert faults(answer.body, WIRE[endpoint]) == []
+
+
+async def test_the_facts_stand_where_the_page_shows_them(fleet: Fleet, served: Served) -> None:
+    async with fleet.tls() as port:
+        monitor = (await served.call("monitor/add", host="fleet.test", port=str(port))).body
+    row = (await served.call("monitor/list")).body
+    assert row == {
+        "success": 1,
+        "message": "Ok",
+        "count": 1,
+        "list": [
+            {
+                "id": 1,
+                "host": "fleet.test",
+                "port": port,
+                "ssl_valid": True,
+                "ssl_message": "Valid",
+                "ssl_color": "green",
+                "ssl_expire_days": 90,
+                "ssl_expire_date_start": "2026-10-17 12:00",
+                "ssl_expire_date_end": "2027-04-15 13:00",
+                "ssl_host_match": True,
+                "ssl_issuer": "Fleet Trust",
+                "http_code": 200,
+                "scan_date": "2027-01-15 12:00",
+            }
+        ],
+    }
+    assert monitor["monitor"] == {
+        "id": 1,
+        "host": "fleet.test",
+        "port": port,
+        "scan_date": "2027-01-15 12:00",
+        "ssl": {
+            "date_start": "2026-10-17 12:00",
+            "date_end": "2027-04-15 13:00",
+            "expire_days": 90,
+            "issuer_cn": "Fleet Issuing CA",
+            "issuer_c": "DE",
+            "issuer_o": "Fleet Trust",
+            "subject_cn": "fleet.test",
+            "subject_c": "",
+            "subject_o": "Fleet Ltd",
+            "alt_names": ["fleet.test"],
+        },
+        "http": {
+            "ip": "127.0.0.1",
+            "ip_rev": "",
+            "ip_geo": "",
+            "code": 200,
+            "size": len(HTML),
+            "headers": [
+                {"n": "Content-Type", "v": "text/html"},
+                {"n": "Content-Length", "v": str(len(HTML))},
+            ],
+            "html_title": "Fleet",
+            "meta_description": "a test host",
+            "meta_keywords": "tls, test",
+        },
+    }
+
+
+async def test_a_host_that_can_not_be_read_keeps_the_shape_with_nulls(
+    fleet: Fleet, served: Served
+) -> None:
+    added = await served.call("monitor/add", host="elsewhere.test", port="443")
+    listed = await served.call("monitor/list")
+    assert faults(added.body, WIRE["monitor/add"], nulls=True) == []
+    assert faults(listed.body, WIRE["monitor/list"], nulls=True) == []
+    row = listed.body["list"][0]
+    assert (row["ssl_valid"], row["ssl_color"], row["ssl_expire_days"]) == (False, "grey", None)
+    assert added.body["monitor"]["ssl"]["expire_days"] is None
+
+
+async def test_dates_are_cut_to_the_minute_never_rounded(fleet: Fleet, served: Served) -> None:
+    served.now += HOUR - HOUR / 3600
+    assert (await served.call("ping")).body["date_time"] == "2027-01-15 12:59"
