@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -70,7 +70,7 @@ class Settings:
     digest_time: time
     digest_timezone: ZoneInfo
     digest_expire_days: int
-    database_url: str
+    database_url: str = field(repr=False)  # it may hold a password
     host: str
     port: int
     embedded_api_key: Secret
@@ -113,17 +113,22 @@ _TOKEN = re.compile(r"^[\x21-\x7e]+$")
 def _secret(prefix: str) -> Callable[[str], Secret]:
     def read(text: str) -> Secret:
         if text and not (text.startswith(prefix) and _TOKEN.match(text)):
-            what = f"starts with {prefix}" if prefix else "has no spaces"
-            raise ValueError(f"it is not a value that {what}")
+            start = f"it must start with {prefix} and " if prefix else "it must "
+            raise ValueError(f"{start}hold no spaces or special letters")
         return Secret(text)
 
     return read
 
 
 def _web_address(text: str) -> str:
-    url = urlsplit(text)
-    if text and (url.scheme not in {"http", "https"} or not url.hostname or url.query):
-        raise ValueError("it must be a web address such as https://host/path")
+    fault = ValueError("it must be a web address such as https://host/path")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:  # its own words repeat the address, which may hold a password
+        raise fault from None
+    if text and (url.scheme not in {"http", "https"} or not url.hostname or url.query or port == 0):
+        raise fault
     return text
 
 
@@ -221,6 +226,17 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "log_level": _log_level,
 }
 
+#: In the place of what is set and can't be used, so that it is not called missing as well.
+_STAND_INS: dict[str, Any] = {
+    "slack_bot_token": Secret("?"),
+    "slack_app_token": Secret("?"),
+    "slack_signing_secret": Secret("?"),
+    "api_url": HOSTED_API,
+    "api_key": Secret("?"),
+    "digest_channel": "?",
+    "embedded_api_key": Secret("?"),
+}
+
 
 def read_settings(
     environ: Mapping[str, str],
@@ -245,24 +261,27 @@ def read_settings(
                 scan_rules(text)
         except ValueError as fault:
             faults.append(f"{variable} can't be used: {fault}.")
-            values[name] = _READERS[name](default or "")
+            values[name] = _STAND_INS.get(name) or _READERS[name](default or "")
     if program == "embedded":
-        if not values["embedded_api_key"]:
-            faults.append(
-                "EMBEDDED_API_KEY is missing: choose a long random text; clients send it as their "
-                "API key."
-            )
+        faults += _embedded_faults(values)
     else:
-        faults += _slack_faults(values, program)
-        faults += _api_faults(values)
+        faults += _slack_faults(values, program) + _api_faults(values)
     values["slack_mode"] = values["slack_mode"] or _usual_mode(values)
     if faults:
         raise ConfigError(faults)
-    return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+    return Settings(**{each.name: values[each.name] for each in fields(Settings)})
 
 
 def _usual_mode(values: dict[str, Any]) -> Mode:
     return "socket" if values["slack_app_token"] or not values["slack_signing_secret"] else "http"
+
+
+def _embedded_faults(values: dict[str, Any]) -> list[str]:
+    if values["embedded_api_key"]:
+        return []
+    return [
+        "EMBEDDED_API_KEY is missing: choose a long random text, which clients send as their key."
+    ]
 
 
 def _slack_faults(values: dict[str, Any], program: str) -> list[str]:
