@@ -108,7 +108,8 @@ function placeMenu(menu, trigger) {
   const box = trigger.getBoundingClientRect();
   const size = menu.getBoundingClientRect();
   const below = box.bottom + 4 + size.height < innerHeight;
-  menu.style.left = `${Math.max(8, Math.min(box.right - size.width, innerWidth - size.width - 8))}px`;
+  const left = box.left + size.width < innerWidth - 8 ? box.left : box.right - size.width;
+  menu.style.left = `${Math.max(8, left)}px`;
   menu.style.top = `${below ? box.bottom + 4 : Math.max(8, box.top - size.height - 4)}px`;
 }
 

@@ -68,13 +68,15 @@ function load(known) {
     threadList.clear();
     forget();
     state.unread.clear();
+    drafts.clear();
+    state.channel = "";
     $("home").replaceChildren();
   }
   Object.assign(state, {
     people: { me: known.me, users: new Map(known.users.map((one) => [one.id, one])), channels: new Map(known.channels.map((one) => [one.id, one])) },
     messages: new Map(Object.entries(known.messages ?? {}).map(([channel, messages]) => [channel, byKey(messages)])),
     home: known.home ?? null, modals: known.modals ?? [], completions: (known.completions ?? []).map(whole), shortcuts: known.shortcuts ?? [],
-    app: known.app ?? {}, team: known.team ?? {}, cursor: known.cursor ?? 0, channel: "", homeAsked: false,
+    app: known.app ?? {}, team: known.team ?? {}, cursor: known.cursor ?? 0, homeAsked: false,
   });
   document.title = `${state.team.name || "Playground"} · Playground`;
   drawUsers();
