@@ -39,9 +39,17 @@ REQUIRED = "Please complete this required field."
 
 
 def elements(blocks: Iterable[Json]) -> Iterator[tuple[Json, Json]]:
-    """Yield every interactive element with the block it is in, however deep."""
+    """Yield every interactive element with the block it is in, however deep.
+
+    A container's children count as blocks; one without an id of its own goes by the container's.
+    """
     for block in blocks:
-        yield from ((block, found) for found in _inside(block))
+        children = block.get("child_blocks")
+        if isinstance(children, list):
+            outer = {"block_id": block.get("block_id")}
+            yield from elements(outer | child for child in children)
+        else:
+            yield from ((block, found) for found in _inside(block))
 
 
 def _inside(thing: Any) -> Iterator[Json]:

@@ -15,6 +15,11 @@ from bot.playground.people import People
 from bot.playground.places import BOT_USER, TEAM_ID, TEAM_NAME, Json
 
 PAGE = Path(__file__).parent / "page"
+#: The page holds third-party text: it may load nothing but its own files, and no frame may hold it.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' https: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -220,5 +225,9 @@ def _page_file(name: str) -> web.StreamResponse:
     path = PAGE / name
     if not path.is_file():
         return web.Response(status=404, text=f"there is no {name}")
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+    }
     return web.FileResponse(path, headers=headers)

@@ -8,6 +8,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground
+from bot.playground.inputs import elements
 from bot.playground.places import ANN, BEN, CERTS, GENERAL
 from bot.playground.workspace import REPLAY
 from tests.playground.blocks import actions, button, field, modal
@@ -201,3 +202,20 @@ async def test_only_the_page_s_own_files_are_served(page: Page, path: str) -> No
 async def test_the_page_is_there(page: Page) -> None:
     async with page.session.get(page.url) as response:
         assert (response.status, response.content_type) == (200, "text/html")
+
+
+async def test_the_page_may_load_nothing_but_its_own_files(page: Page) -> None:
+    async with page.session.get(page.url) as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_a_button_in_a_container_goes_by_its_own_block_id_or_the_container_s() -> None:
+    children = [
+        actions(button(action_id="ssl:a")) | {"block_id": "inner"},
+        actions(button(action_id="ssl:b")),
+    ]
+    container = {"type": "container", "block_id": "outer", "child_blocks": children}
+    held = [(block["block_id"], element["action_id"]) for block, element in elements([container])]
+    assert held == [("inner", "ssl:a"), ("outer", "ssl:b")]
