@@ -84,8 +84,9 @@ class EmbeddedAPI:
 
     async def close(self) -> None:
         """Stop the sweep and the server; scans under way are broken off."""
+        self.sweep.stop()
+        await self.rescans.close()
         await self.sweep.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        await self.rescans.close()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan import Scanner
 from bot.target import Target
@@ -25,9 +27,16 @@ class Rescans:
         self._monitors = monitors
         self._clock = clock
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._saving: set[int] = set()
+        self._closed = False
 
     async def scan(self, id_: int, target: Target) -> None:
-        """Scan and store; joins a scan of the same monitor that is under way."""
+        """Scan and store; joins a scan of the same monitor that is under way.
+
+        Does nothing after `close`.
+        """
+        if self._closed:
+            return
         task = self._running.get(id_)
         if task is None:
             task = asyncio.create_task(self._scan(id_, target))
@@ -36,14 +45,23 @@ class Rescans:
         await asyncio.shield(task)  # the one who asks may go away, the others still want it
 
     async def _scan(self, id_: int, target: Target) -> None:
-        await self._monitors.save(id_, target, await self._scanner.scan(target, self._clock()))
+        found = await self._scanner.scan(target, self._clock())
+        self._saving.add(id_)
+        try:
+            await self._monitors.save(id_, target, found)
+        finally:
+            self._saving.discard(id_)
 
     async def close(self) -> None:
-        """Break off what is running."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Break off scans that are under way; what is being stored is stored."""
+        self._closed = True
+        running = dict(self._running)
+        for id_, task in running.items():
+            if (
+                id_ not in self._saving
+            ):  # a database call that is cut off leaves its connection open
+                task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
 
 
 class Sweep:
@@ -54,27 +72,32 @@ class Sweep:
         self._monitors = monitors
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         """Begin, in a task of its own."""
         self._task = asyncio.create_task(self._run())
 
+    def stop(self) -> None:
+        """Begin nothing new; the scans under way belong to `Rescans`."""
+        self._stopping.set()
+
     async def close(self) -> None:
-        """Stop; scans under way belong to `Rescans`."""
+        """Stop, and wait until the last round has ended."""
+        self.stop()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 busy = await self.once()
-            except Exception:  # noqa: BLE001 -- a database that is away for a while ends no sweep
+            except (SQLAlchemyError, OSError):  # a database that is away for a while ends no sweep
                 _LOG.exception("The sweep could not go on; it tries again soon.")
                 busy = False
             if not busy:
-                await asyncio.sleep(_LOOK)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _LOOK)
 
     async def once(self) -> bool:
         """Scan the monitors that are most overdue; false when none was due."""
