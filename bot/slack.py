@@ -247,11 +247,18 @@ class SlackBot:
 
     async def _work(self, surface: Surface, asker: Asker, command: Command, bind: Bind) -> None:
         """Run a command and show its answer; whatever happens, the asker is told."""
+
+        async def show(message: Message) -> None:
+            try:
+                await surface.progress(message)
+            except (SlackRefused, SlackUnreachable) as fault:
+                log.warning("That work goes on could not be shown: %s", fault)
+
         call = Call(
             api=self._api,
             now=self._clock,
             who=functools.partial(self._web.name_of, asker.user, asker.name),
-            show=surface.progress,
+            show=show,
             due_days=self._due_days,
         )
 
@@ -292,7 +299,8 @@ class SlackBot:
         await _kept_safe(run)
 
     async def _home(self, asker: Asker) -> None:
-        if self._may_ask(asker):
+        # The event tells where Home was opened, not whose it is, so Slack is asked.
+        if self._may_ask(asker) and await self._web.team_of(asker.user) == self._team:
             await self._publish_home(asker.user)
 
     async def _publish_home(self, user: str) -> None:

@@ -47,7 +47,7 @@ MAY_NOT_POST = frozenset(
 #: An edit that can't be made: the message is to be posted anew.
 MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
-NAMES_KEPT = 2000
+PEOPLE_KEPT = 2000
 HISTORY_PAGE = 200
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -60,6 +60,14 @@ class Identity:
     user_id: str
     bot_id: str
     scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user as Slack knows them: the name they go by, and the workspace they belong to."""
+
+    name: str
+    team_id: str
 
 
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
@@ -114,7 +122,7 @@ class SlackWeb:
     def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
         self.client = client
         self._session = session
-        self._names: OrderedDict[str, str] = OrderedDict()
+        self._people: OrderedDict[str, Person] = OrderedDict()
         self.identity = Identity("", "", "", frozenset())
 
     async def identify(self) -> Identity:
@@ -208,20 +216,31 @@ class SlackWeb:
         await _asked(self.client.views_publish, user_id=user, view=view)
 
     async def name_of(self, user: str, otherwise: str) -> str:
-        """The name a user goes by; `otherwise` where the scope users:read is missing."""
-        if user not in self._names:
+        """The name a user goes by; `otherwise` where Slack does not tell."""
+        person = await self._person(user)
+        return (person.name if person else "") or otherwise or "Somebody"
+
+    async def team_of(self, user: str) -> str:
+        """The workspace that a user belongs to; empty where Slack does not tell."""
+        person = await self._person(user)
+        return person.team_id if person else ""
+
+    async def _person(self, user: str) -> Person | None:
+        """Who a user is; None where the scope users:read is missing, or Slack does not answer."""
+        if user not in self._people:
             try:
                 answer = await _asked(self.client.users_info, user=user)
             except (SlackRefused, SlackUnreachable) as fault:
-                log.debug("No name for a user: %s", fault)
-                return otherwise or "Somebody"
+                log.warning("Slack does not tell who a user is: %s", fault)
+                return None
             found = answer.get("user") or {}
             profile = found.get("profile") or {}
-            name = profile.get("display_name") or profile.get("real_name") or found.get("real_name")
-            self._names[user] = str(name or found.get("name") or otherwise or "Somebody")
-            if len(self._names) > NAMES_KEPT:
-                self._names.popitem(last=False)
-        return self._names[user]
+            names = (profile.get("display_name"), profile.get("real_name"))
+            name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
+            self._people[user] = Person(str(name), str(found.get("team_id") or ""))
+            if len(self._people) > PEOPLE_KEPT:
+                self._people.popitem(last=False)
+        return self._people[user]
 
     async def find_posted(
         self, channel: str, message: Message, since: datetime, thread_ts: str | None
