@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -40,8 +41,10 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_waiting() -> Iterator[None]:
-    """The API's client repeats its reads at once."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The API's client repeats its reads at once, and Slack's adds nothing to what Slack asks."""
+    no_jitter = SimpleNamespace(random=lambda: 0.0)
+    monkeypatch.setattr("slack_sdk.http_retry.builtin_async_handlers.random", no_jitter)
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 
@@ -71,4 +74,13 @@ async def digest_world(
     """The whole world, with a digest at 09:00 UTC for the channel; it is half past seven."""
     mode = request.param
     async with new_world(tmp_path, empty_database, mode=mode, DIGEST_CHANNEL=CERTS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def socket_world(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """The whole world by Socket Mode."""
+    async with new_world(tmp_path, empty_database, mode="socket") as running:
         yield running

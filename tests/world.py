@@ -172,11 +172,11 @@ class World:
         ]
         assert len(fits) == 1, f"{len(fits)} of “{label}” {row}; there are {labels(on)}"
         block, element, option = fits[0]
-        where = (
-            {"view_id": on.id}
-            if isinstance(on, View)
-            else {"channel": on.channel, "message_ts": on.ts}
-        )
+        where: dict[str, Any]
+        if isinstance(on, View):
+            where = {"view_id": on.id}
+        else:
+            where = {"channel": on.channel, "message_ts": on.ts}
         await self.playground.press(
             by,
             action_id=element["action_id"],

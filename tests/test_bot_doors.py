@@ -1,0 +1,295 @@
+"""Who may come in, and what nobody can do from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from slack_sdk.signature import Clock as SlackClock
+from slack_sdk.signature import SignatureVerifier
+
+from bot.playground.delivery import Outcome
+from bot.playground.payloads import http_body, signed_headers
+from bot.playground.places import ANN, BEN, CERTS, OLGA, PARTNERS, Json
+from tests.world import World, labels, words
+
+HOSTILE = "<!channel> <@U0BEN> <https://evil.test|Your bank> *b* _i_ ~s~ `c`\u202e\u0007\n> quote"
+
+
+def command(world: World, text: str, user: str = ANN, channel: str = CERTS) -> Json:
+    slack = world.slack
+    return world.playground.payloads.command(
+        slack.users[user], slack.channels[channel], "/ssl", text
+    )
+
+
+# People of another workspace
+
+
+async def test_an_outsiders_command_is_refused(world: World) -> None:
+    payload = command(world, "list", OLGA, PARTNERS) | {"team_id": "T0OTHER"}
+
+    await world.playground.delivery.send("slash_commands", payload)
+
+    card = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    assert card.ephemeral_for == OLGA
+    assert world.api.work == []
+
+
+async def test_an_outsiders_press_is_refused_and_leaves_the_message(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl scan api.demo.test", to=PARTNERS)
+    card = await world.card("OK", "asked by Ann", to=PARTNERS)
+    await world.settled()
+    before = words(card)
+    world.api.calls.clear()
+
+    await world.press("Rescan", on=card, by=OLGA)
+
+    told = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    await world.settled()
+    assert (told.ephemeral_for, words(card), world.api.work) == (OLGA, before, [])
+
+
+async def test_an_outsiders_form_is_refused(world: World) -> None:
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    hers = world.slack.push_modal(OLGA, form.content)
+
+    await world.submit(hers, by=OLGA, targets="a.demo.test")
+
+    await world.modal("NOT FOR GUESTS FROM OUTSIDE", by=OLGA)
+    await world.settled()
+    assert world.api.work == []
+
+
+async def test_an_outsiders_home_stays_empty(world: World) -> None:
+    world.api.watch("api.demo.test")
+
+    await world.playground.open_home(OLGA)
+    await world.playground.open_home(ANN)
+    await world.home("1 monitor")
+    await world.settled()
+
+    assert world.slack.home(OLGA) is None
+    assert world.api.work == ["monitor/list"]
+
+
+# Requests that are not Slack's
+
+
+def unsigned(_: str, __: bytes) -> dict[str, str]:
+    return {}
+
+
+def signed_by_another(_: str, body: bytes) -> dict[str, str]:
+    return signed_headers("another secret", body)
+
+
+def signed_long_ago(secret: str, body: bytes) -> dict[str, str]:
+    then = str(int(SlackClock().now()) - 600)
+    signature = SignatureVerifier(secret).generate_signature(timestamp=then, body=body)
+    return {"X-Slack-Request-Timestamp": then, "X-Slack-Signature": signature or ""}
+
+
+def signed_for_another_body(secret: str, _: bytes) -> dict[str, str]:
+    return signed_headers(secret, b"text=list")
+
+
+@pytest.mark.parametrize(
+    "sign", [unsigned, signed_by_another, signed_long_ago, signed_for_another_body]
+)
+@pytest.mark.parametrize("kind", ["slash_commands", "interactive", "events_api"])
+async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
+    kind: str, sign: Any, http_world: World
+) -> None:
+    world = http_world
+    body, content_type = http_body(kind, command(world, "list"))
+    headers = sign(world.playground.app.signing_secret, body) | {"Content-Type": content_type}
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(str(world.playground.events_url), data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 401
+
+    await world.settled()
+    assert (world.api.work, world.seen()) == ([], [])
+
+
+async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World) -> None:
+    world = socket_world
+    url = f"http://127.0.0.1:{world.bot.port}/slack/events"
+    body, content_type = http_body("slash_commands", command(world, "list"))
+    headers = signed_headers(world.playground.app.signing_secret, body)
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body, headers=headers | {"Content-Type": content_type}) as answer,
+    ):
+        assert answer.status == 404
+
+    await world.settled()
+    assert world.api.work == []
+
+
+async def test_a_request_that_comes_twice_runs_once(world: World) -> None:
+    payload = command(world, "add api.demo.test")
+
+    first = await world.playground.delivery.send("slash_commands", payload)
+    again = await world.playground.delivery.send("slash_commands", payload)
+
+    await world.card("Ann added `api.demo.test`.", by=BEN)
+    await world.settled()
+    assert (first.outcome, again.outcome) == (Outcome.ACKED, Outcome.ACKED)
+    assert len(world.api.asked("monitor/add")) == 1
+
+
+async def test_a_press_that_comes_twice_runs_once(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl status api.demo.test")
+    card = await world.card("OK")
+    button = card.blocks[2]["elements"][0]
+    action = {**button, "block_id": card.blocks[2]["block_id"], "action_ts": "1.1"}
+    payload = world.playground.payloads.message_press(world.slack.users[ANN], card, [action], {})
+
+    for _ in range(2):
+        await world.playground.delivery.send("interactive", payload)
+
+    await world.card("OK", "asked by Ann")
+    await world.settled()
+    assert len(world.api.asked("monitor/scan")) == 1
+
+
+# The ack
+
+
+@pytest.mark.parametrize("line", ["list", "scan 101", "add a.demo.test", "digest"])
+async def test_the_ack_does_not_wait_for_the_api(line: str, world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    held = world.api.hold("monitor/scan" if "scan" in line else "monitor/list")
+
+    ack = await world.playground.delivery.send("slash_commands", command(world, line))
+
+    assert ack.outcome is Outcome.ACKED
+    await held.reached.wait()
+    assert held.gate is not None
+    assert not held.gate.is_set()
+    held.gate.set()
+    await world.card("Rescan")
+
+
+async def test_many_commands_wait_side_by_side(world: World) -> None:
+    world.api.watch("api.demo.test")
+    holds = [world.api.hold("monitor/list") for _ in range(20)]
+
+    await asyncio.gather(*(world.say("/ssl list") for _ in holds))
+    await asyncio.gather(*(held.reached.wait() for held in holds))
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+
+    await world.until(lambda: len(world.seen()) == len(holds))
+
+
+# What a hostile server sends
+
+
+def marked_up(shown: Any) -> Iterator[str]:
+    """All text that Slack reads as mrkdwn: text objects of that type, and the fallback text."""
+    for block in shown.blocks:
+        yield from _mrkdwn(block)
+    if hasattr(shown, "text"):
+        yield shown.text
+
+
+def _mrkdwn(thing: Any) -> Iterator[str]:
+    if isinstance(thing, list):
+        for item in thing:
+            yield from _mrkdwn(item)
+    elif isinstance(thing, dict):
+        if thing.get("type") == "mrkdwn":
+            yield thing["text"]
+        for value in thing.values():
+            yield from _mrkdwn(value)
+
+
+def assert_harmless(shown: Any) -> None:
+    for text in marked_up(shown):
+        assert re.findall(r"<(?!!date\^)[^>]*", text) == []
+        assert "\u202e" not in text
+        assert "\n> quote" not in text
+        assert "\n&gt; quote" not in text
+
+
+def watch_hostile(world: World) -> None:
+    said: Json = {"ssl_issuer": HOSTILE, "ssl_message": HOSTILE, "ssl_color": HOSTILE}
+    world.api.watch("evil.demo.test", days=5.5, valid=False, **said)
+    world.api.watch(HOSTILE, days=6.5)
+    world.api.names = [HOSTILE, "*.demo.test"]
+    world.api.http = {
+        "ip": HOSTILE,
+        "ip_rev": HOSTILE,
+        "ip_geo": HOSTILE,
+        "code": 200,
+        "html_title": HOSTILE,
+        "meta_description": HOSTILE,
+        "headers": [{"n": "Server", "v": HOSTILE}, {"n": HOSTILE, "v": HOSTILE}],
+    }
+
+
+async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_world: World) -> None:
+    world = digest_world
+    watch_hostile(world)
+    assert world.bot.digest is not None
+    await world.bot.digest.post_now()
+    verbs = ("status", "scan", "delete")
+    lines = [f"{verb} {number}" for verb in verbs for number in (101, 102)]
+    for line in (*lines, "list", "digest", "list *evil*", f"status {HOSTILE}", HOSTILE):
+        await world.say(f"/ssl {line}")
+    await world.settled()
+    shown = await world.card("Rescan", "Details", "`evil.demo.test`")
+    await world.press("Details", on=shown, row="evil.demo.test")
+    await world.card("Names on it")
+    deleting = await world.card("Delete the monitor for", "#102")
+    await world.press("Delete", on=deleting)
+    await world.card("deleted the monitor")
+    await world.settled()
+
+    messages = world.seen()
+    assert len(messages) >= 13
+    assert any("Your bank" in words(message) for message in messages)
+    for message in messages:
+        assert_harmless(message)
+
+
+async def test_hostile_text_can_neither_ping_nor_link_on_home(http_world: World) -> None:
+    watch_hostile(http_world)
+
+    await http_world.playground.open_home(ANN)
+
+    home = await http_world.home("2 monitors", "Your bank")
+    assert labels(home) == ["Rescan", "Rescan"]
+    assert_harmless(home)
+
+
+async def test_a_hostile_name_pings_nobody(http_world: World) -> None:
+    http_world.slack.users[ANN].name = "<!channel> *Ann*"
+
+    await http_world.say("/ssl add api.demo.test")
+
+    line = await http_world.card("added `api.demo.test`.", by=BEN)
+    assert_harmless(line)
+
+
+async def test_an_errors_hostile_words_can_neither_ping_nor_link(http_world: World) -> None:
+    http_world.api.refuse("monitor/list", 400, HOSTILE)
+
+    await http_world.say("/ssl list")
+
+    card = await http_world.card("REFUSED", "Your bank")
+    assert_harmless(card)

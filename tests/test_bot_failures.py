@@ -1,0 +1,210 @@
+"""What can fail becomes a card that says what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bot.playground.places import ANN, BEN
+from tests.world import World, labels, words
+
+
+async def test_an_api_that_is_not_there_is_told(world: World) -> None:
+    await world.settled()
+    await world.api.close()
+
+    await world.say("/ssl status api.demo.test")
+
+    await world.card("could not be reached", "/ssl ping")
+
+
+async def test_a_connection_that_breaks_during_an_add_may_have_done_it(http_world: World) -> None:
+    http_world.api.drop("monitor/add")
+
+    await http_world.say("/ssl add api.demo.test")
+
+    await http_world.card("It may still have been done", "/ssl list")
+    assert len(http_world.api.asked("monitor/add")) == 1
+
+
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_refused_key_names_the_setting(status: int, http_world: World) -> None:
+    http_world.api.refuse("monitor/list", 401, "who are you", status=status)
+
+    await http_world.say("/ssl list")
+
+    await http_world.card("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
+
+
+async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> None:
+    world.api.watch("a.demo.test")
+    world.api.limit = 1
+
+    await world.say("/ssl add b.demo.test")
+
+    card = await world.card("QUOTA USED UP", "1 monitor", "/ssl delete HOST", "req-full")
+    assert card.ephemeral_for == ANN
+
+
+async def test_an_id_that_is_unknown_is_not_found(world: World) -> None:
+    await world.say("/ssl status 999")
+
+    await world.card("NOT FOUND", "/ssl list", "req-404")
+
+
+async def test_too_many_requests_says_how_long_to_wait(world: World) -> None:
+    world.api.answer("monitor/list", 429, {"Retry-After": "100"})
+
+    await world.say("/ssl list")
+
+    await world.card("TOO MANY REQUESTS", "Wait 100 s")
+
+
+async def test_an_error_with_status_200_shows_its_words_and_its_reference(world: World) -> None:
+    world.api.refuse("account", 500, "the *database* is <!here> away", times=3)
+
+    await world.say("/ssl account")
+
+    card = await world.card("REFUSED", "code 500", "`req-0815`")
+    assert "<!here>" not in words(card)
+
+
+async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(
+    world: World,
+) -> None:
+    world.api.watch("api.demo.test")
+    world.api.refuse("monitor/scan", 500, "no worker is free")
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("no worker is free", "`api.demo.test`", by=BEN)
+    assert labels(card) == ["Rescan"]
+
+    await world.press("Rescan", on=card, by=BEN)
+
+    became = await world.card("OK", "asked by Ben", by=BEN)
+    assert became.ts == card.ts
+
+
+async def test_slacks_short_limit_is_waited_for(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.rate_limit("chat.postMessage", retry_after=0)
+
+    await world.say("/ssl scan api.demo.test")
+
+    await world.card("OK", "asked by Ann", by=BEN)
+
+
+async def test_slacks_lasting_limit_is_told(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.rate_limit("chat.postMessage", retry_after=0, times=6)
+
+    await world.say("/ssl scan api.demo.test")
+
+    card = await world.card("SLACK IS BUSY")
+    assert card.ephemeral_for == ANN
+    assert len(world.api.asked("monitor/scan")) == 1
+
+
+async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.fail("chat.postMessage", "internal_error")
+
+    await world.say("/ssl scan api.demo.test")
+
+    card = await world.card("OK", "asked by Ann", by=BEN)
+    assert card.ephemeral_for is None
+
+
+async def test_a_limited_response_url_is_told_as_soon_as_it_works(http_world: World) -> None:
+    http_world.slack.rate_limit("response_url", retry_after=1)
+
+    await http_world.say("/ssl ping")
+
+    await http_world.card("SLACK IS BUSY")
+
+
+@pytest.mark.parametrize(
+    ("line", "method"), [("/ssl scan 101", "chat.update"), ("/ssl status 101", "response_url")]
+)
+@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long"])
+async def test_blocks_that_slack_refuses_are_sent_as_text(
+    line: str, method: str, error: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    world.slack.fail(method, error)
+
+    await world.say(line)
+
+    card = await world.card("api.demo.test DUE, ends in 5 days")
+    assert labels(card) == []
+    assert [block["type"] for block in card.blocks] == ["section"]
+    assert "Slack refused the blocks" in caplog.text
+
+
+@pytest.mark.parametrize("error", ["message_not_found", "edit_window_closed"])
+async def test_a_message_that_can_not_be_edited_is_posted_anew(error: str, world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.fail("chat.update", error)
+
+    await world.say("/ssl scan api.demo.test")
+
+    card = await world.card("OK", "asked by Ann", by=BEN)
+    busy = await world.card("Scanning…", by=BEN)
+    assert busy.ts < card.ts
+
+
+async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("bot.cards.monitors", fail)
+    world.api.watch("api.demo.test")
+
+    await world.say("/ssl list")
+
+    card = await world.card("SOMETHING WENT WRONG HERE", "Ask again.")
+    reference = re.search(r"`([0-9a-f]{12})`", words(card))
+    assert reference is not None
+    assert reference[1] in caplog.text
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert "ZeroDivisionError" not in words(card)
+
+
+async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("bot.cards.monitor", fail)
+    world.api.watch("api.demo.test")
+
+    await world.say("/ssl scan api.demo.test")
+
+    await world.card("SOMETHING WENT WRONG HERE", by=BEN)
+    assert not any("Scanning…" in words(message) for message in world.seen())
+
+
+async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
+    http_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    http_world.slack.fail("response_url", "expired_url", times=2)
+    await http_world.say("/ssl ping")
+    await http_world.settled()
+    assert "A message did not reach Slack" in caplog.text
+    assert "/response/" not in caplog.text
+
+    await http_world.say("/ssl ping")
+
+    await http_world.card("SSLmonitor answers")
+
+
+async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    http_world.slack.fail("users.info", "missing_scope")
+
+    await http_world.say("/ssl scan api.demo.test")
+
+    await http_world.card("OK", "asked by ann", by=BEN)

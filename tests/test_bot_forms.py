@@ -1,0 +1,208 @@
+"""The form behind `/ssl add`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from bot import app
+from bot.playground.places import ANN, BEN
+from tests.world import World, new_world, words
+
+PASSWORD = "s3same/öffne&dich"
+
+
+def everything_seen(world: World) -> str:
+    """All that anybody sees in any channel, modal or Home."""
+    slack = world.slack
+    messages = [m for c in slack.channels for u in slack.users for m in slack.messages(c, u)]
+    views = [v for u in slack.users for v in [*slack.modals(u), slack.home(u)] if v]
+    return "\n".join([*map(words, messages), *map(words, views)])
+
+
+def stored_in(directory: Path) -> bytes:
+    """The bytes of the bot's database, its write-ahead log included."""
+    return b"".join(file.read_bytes() for file in directory.glob("bot.sqlite3*"))
+
+
+async def test_add_without_words_opens_the_form(world: World) -> None:
+    await world.say("/ssl add")
+
+    form = await world.modal("Watch hosts", "Hosts", "Proxy password")
+    assert world.api.work == []
+    assert [b["block_id"] for b in form.blocks if not b["optional"]] == ["targets"]
+
+
+async def test_the_form_watches_hosts_and_shows_the_result(world: World) -> None:
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    held = world.api.hold("monitor/add")
+
+    faults = await world.submit(form, targets="a.demo.test\nhttps://b.demo.test:8443, c.demo.test")
+
+    assert faults == {}
+    busy = await world.modal("Adding…", "3 hosts")
+    assert held.gate is not None
+    held.gate.set()
+    shown = await world.modal("Added 3 of 3 hosts.", "`b.demo.test:8443`")
+    assert busy.id == shown.id == form.id
+    await world.card("Ann added `a.demo.test`, `b.demo.test:8443`, `c.demo.test`.", by=BEN)
+    assert len(world.api.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"targets": "a..demo"}, "targets", "a..demo"),
+        ({"targets": "a.demo.test:99999"}, "targets", "99999"),
+        ({"targets": " , "}, "targets", "needed"),
+        ({"targets": "a.demo.test", "proxy_port": "x", "proxy_host": "p.test"}, "proxy_port", "x"),
+        ({"targets": "a.demo.test", "proxy_host": "p.test"}, "proxy_port", "missing"),
+        ({"targets": "a.demo.test", "proxy_port": "3128"}, "proxy_host", "missing"),
+        (
+            {
+                "targets": "a.demo.test",
+                "proxy_host": "p.test",
+                "proxy_port": "3128",
+                "proxy_password": PASSWORD,
+            },
+            "proxy_username",
+            "no user name",
+        ),
+    ],
+)
+async def test_a_fault_comes_back_to_its_field_and_can_be_mended(
+    fields: dict[str, str], field: str, says: str, world: World
+) -> None:
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+
+    faults = await world.submit(form, **fields)
+
+    assert list(faults) == [field]
+    assert says in faults[field]
+    assert world.api.work == []
+    assert world.slack.modal(ANN) is form
+    empty = dict.fromkeys(("proxy_host", "proxy_port", "proxy_username", "proxy_password"), "")
+    assert await world.submit(form, **{**empty, "targets": "a.demo.test"}) == {}
+    await world.modal("OK", "`a.demo.test`", "added")
+
+
+async def test_more_than_fifty_hosts_are_refused_at_their_field(http_world: World) -> None:
+    await http_world.say("/ssl add")
+    hosts = " ".join(f"h{number}.demo.test" for number in range(51))
+
+    faults = await http_world.submit(await http_world.modal("Watch hosts"), targets=hosts)
+
+    assert list(faults) == ["targets"]
+    assert "50" in faults["targets"]
+
+
+async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
+    world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    app.set_up_logging(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+
+    await world.submit(
+        form,
+        targets="a.demo.test",
+        proxy_host="proxy.test",
+        proxy_port="3128",
+        proxy_username="me",
+        proxy_password=PASSWORD,
+    )
+
+    await world.modal("OK", "`a.demo.test`", "added")
+    await world.settled()
+    sent = world.api.asked("monitor/add")[0]
+    assert sent["proxy_password"] == PASSWORD
+    assert (sent["proxy_host"], sent["proxy_username"]) == ("proxy.test", "me")
+    by_the_bot = [entry for entry in world.slack.traffic if entry["direction"] == "in"]
+    stored = stored_in(tmp_path)
+    assert len(by_the_bot) > 1
+    assert b"SQLite format" in stored
+    for secret in (PASSWORD, "s3same"):
+        assert secret not in everything_seen(world)
+        assert secret not in json.dumps(by_the_bot, ensure_ascii=False)
+        assert secret not in caplog.text
+        assert secret.encode() not in stored
+
+
+async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -> None:
+    http_world.api.refuse("monitor/add", 400, f"the proxy refused {PASSWORD}")
+    await http_world.say("/ssl add")
+
+    await http_world.submit(
+        await http_world.modal("Watch hosts"),
+        targets="a.demo.test",
+        proxy_host="proxy.test",
+        proxy_port="3128",
+        proxy_username="me",
+        proxy_password=PASSWORD,
+    )
+
+    await http_world.modal("REFUSED", "the proxy refused …")
+    assert "s3same" not in everything_seen(http_world)
+
+
+async def test_the_embedded_api_says_that_proxies_are_not_supported_yet(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, scans=True) as world:
+        assert world.hosts is not None
+        await world.say("/ssl add")
+
+        await world.submit(
+            await world.modal("Watch hosts"),
+            targets=world.hosts.targets[0],
+            proxy_host="proxy.test",
+            proxy_port="3128",
+        )
+
+        await world.modal("REFUSED", "proxies are not supported yet", "code 400")
+
+
+async def test_a_form_that_was_closed_meanwhile_answers_as_a_direct_message(world: World) -> None:
+    held = world.api.hold("monitor/add")
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    await world.submit(form, targets="a.demo.test")
+    await world.modal("Adding…")
+    await held.reached.wait()
+
+    await world.playground.close_view(ANN, form.id)
+    assert held.gate is not None
+    held.gate.set()
+
+    await world.card("OK", "`a.demo.test`", "added", to="D0ANN")
+    await world.card("Ann added `a.demo.test`.", by=BEN)
+
+
+async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_speak(
+    http_world: World,
+) -> None:
+    await http_world.say("/ssl add", to="G0SECRET")
+
+    await http_world.submit(await http_world.modal("Watch hosts"), targets="a.demo.test")
+
+    await http_world.modal("OK", "added")
+    await http_world.settled()
+    assert http_world.seen(to="G0SECRET") == []
+    await http_world.modal("OK", "added")
+
+
+async def test_buttons_on_the_result_go_on_in_the_modal(http_world: World) -> None:
+    await http_world.say("/ssl add")
+    await http_world.submit(await http_world.modal("Watch hosts"), targets="a.demo.test")
+    shown = await http_world.modal("OK", "added", "Rescan")
+
+    await http_world.press("Rescan", on=shown)
+
+    await http_world.modal("OK", "asked by Ann")
+    assert http_world.api.asked("monitor/scan") == [{"id": "101"}]
