@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -25,10 +25,13 @@ MAX_OPTION_VALUE = 150
 #: Where the answer to a button goes: in its message's place, or below it.
 Place = Literal["here", "below"]
 
-# Format characters: zero-width, joiners, and what turns the reading direction (Unicode TR 36).
 _SPACES = re.compile(r"\s+")
+# `:word:` is an emoji in mrkdwn, and a green tick would be a verdict.
+_EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# A place to cut finished mrkdwn at; what stands before it may still be half of some markup.
+_BREAK = re.compile(r"\s")
 
 
 def plain(text: str, limit: int) -> str:
@@ -40,7 +43,20 @@ def plain(text: str, limit: int) -> str:
 
 def safe(text: str, limit: int = 150) -> str:
     """Third-party text for mrkdwn: nothing in it is markup. Clipped first, so no entity is cut."""
-    return plain(text, limit).translate(_MRKDWN).translate(_ENTITIES)
+    return _EMOJI.sub("∶", plain(text, limit).translate(_MRKDWN)).translate(_ENTITIES)
+
+
+def escaped(text: str) -> str:
+    """Our own words for mrkdwn, with the three characters escaped that Slack keeps for itself."""
+    return text.translate(_ENTITIES)
+
+
+def bare(text: str) -> str:
+    """Finished mrkdwn as plain text, for a lock screen: no code marks, no entities."""
+    text = text.replace("`", "")
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(entity, character)
+    return text
 
 
 def code(text: str, limit: int = 260) -> str:
@@ -70,11 +86,14 @@ def plain_text(text: str) -> Block:
 
 
 def clip(text: str, limit: int = MAX_TEXT) -> str:
-    """Cut finished mrkdwn at the end of a line, so that no markup is cut in half."""
+    """Cut finished mrkdwn between two words, so that neither entity nor markup is cut in half."""
     if len(text) <= limit:
         return text
-    kept = text[: limit - 2]
-    return (kept.rpartition("\n")[0] or kept.rpartition(" ")[0]) + "\n…"
+    for place in reversed([found.start() for found in _BREAK.finditer(text, 0, limit - 1)]):
+        kept = text[:place]
+        if kept.count("`") % 2 == 0 and kept.count("<") == kept.count(">"):
+            return f"{kept} …"
+    return "…"
 
 
 def section(text: str, *, accessory: Block | None = None, block_id: str = "") -> Block:
@@ -104,11 +123,6 @@ def header(text: str) -> Block:
 def context(text: str) -> Block:
     """Small print below a section."""
     return {"type": "context", "elements": [mrkdwn(clip(text))]}
-
-
-def divider() -> Block:
-    """A thin line."""
-    return {"type": "divider"}
 
 
 def button(
@@ -189,7 +203,7 @@ def ago(then: datetime, now: datetime) -> str:
         return f"{minutes} min ago"
     if minutes < 48 * 60:
         return f"{minutes // 60} h ago"
-    return f"{minutes // (24 * 60)} days ago"
+    return f"{minutes // (24 * 60):,} days ago"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -222,13 +236,6 @@ class Form:
     title: str
     submit: str
     blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The app's Home tab of one user."""
-
-    blocks: tuple[Block, ...] = field(default_factory=tuple)
 
 
 def packed(

@@ -7,9 +7,10 @@ the days left, who issued it, how old the scan is. Then at most two buttons and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.blocks import (
+    MAX_BLOCKS,
     Block,
     Form,
     Message,
@@ -33,11 +34,12 @@ from bot.blocks import (
 )
 from bot.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name, days_left
 from bot.severity import (
-    DUE,
+    DUE_DAYS,
     EXPIRED,
     NEVER_SCANNED,
     NOT_YET_VALID,
     OK,
+    STALE_AFTER,
     Rank,
     State,
     is_stale,
@@ -58,9 +60,9 @@ def days_text(days: int) -> str:
     return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
 
 
-def headline(row: MonitorSummary, now: datetime) -> str:
+def headline(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> str:
     """The lock-screen line of one monitor, in plain text: `api.example.com EXPIRED 4 h ago`."""
-    host, state = plain(row.target.short, 100), state_of(row, now)
+    host, state = plain(row.target.short, 100), state_of(row, now, due_days)
     if row.not_after is None or state.rank is Rank.UNKNOWN:
         return f"{host} {state.word}"
     if state is EXPIRED:
@@ -75,14 +77,13 @@ def _said(row: MonitorSummary) -> str:
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
 
-def _sentence(row: MonitorSummary, now: datetime) -> str:
-    state = state_of(row, now)
+def _sentence(row: MonitorSummary, state: State, now: datetime) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
-        return f"Expired {ago(row.not_after, now)}: {date(row.not_after)}. Visitors see an error."
+        return f"Expired {date(row.not_after)}, {ago(row.not_after, now)}. Visitors see an error."
     ends = f"Ends {date(row.not_after)}, {days_text(days_left(row.not_after, now))}."
     if state is NOT_YET_VALID and row.not_before is not None:
         return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. {ends}"
@@ -104,34 +105,39 @@ def _small_print(row: MonitorSummary, now: datetime) -> str:
 
 
 def monitor(
-    row: MonitorSummary, now: datetime, *, note: str = "", public: bool = False, announce: str = ""
+    row: MonitorSummary,
+    now: datetime,
+    *,
+    note: str = "",
+    public: bool = False,
+    announce: str = "",
+    due_days: int = DUE_DAYS,
 ) -> Message:
     """The card of one monitor. `note` is finished mrkdwn of ours for the small print."""
-    host, number = row.target.short, argument(row)
+    host, state = row.target.short, state_of(row, now, due_days)
     small = _small_print(row, now) + (f" · {note}" if note else "")
     return Message(
-        text=headline(row, now),
+        text=headline(row, now, due_days),
         blocks=(
-            section(f"{_title(state_of(row, now), row.target)}\n{_sentence(row, now)}"),
+            section(f"{_title(state, row.target)}\n{_sentence(row, state, now)}"),
             context(small),
             actions(
-                button("Rescan", "scan", number, about=f"Rescan {host}", style="primary"),
-                button("Details", "details", number, "below", about=f"Details of {host}"),
-                menu([("Delete this monitor", "delete", number)], "below"),
+                button("Rescan", "scan", argument(row), about=f"Rescan {host}", style="primary"),
+                button("Details", "details", argument(row), "below", about=f"Details of {host}"),
+                menu([("Delete this monitor", "delete", argument(row))], "below"),
             ),
         ),
         public=public,
         announce=announce,
-        row=list_row(row, now),
+        row=list_row(row, now, due_days),
     )
 
 
-def list_row(row: MonitorSummary, now: datetime) -> Block:
+def list_row(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> Block:
     """A monitor's row in a list or digest, with its Rescan button; found again by its block id."""
-    host = row.target.short
-    title = _title(state_of(row, now), row.target)
+    host, state = row.target.short, state_of(row, now, due_days)
     return section(
-        f"{title}\n{_sentence(row, now)}\n{_small_print(row, now)}",
+        f"{_title(state, row.target)}\n{_sentence(row, state, now)}\n{_small_print(row, now)}",
         accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
         block_id=row_id(row.id),
     )
@@ -142,17 +148,18 @@ def row_id(monitor_id: int) -> str:
     return f"row:{monitor_id}"
 
 
-def text_row(row: MonitorSummary, now: datetime) -> str:
+def text_row(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> str:
     """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
-    state = state_of(row, now)
-    if row.not_after is None:
-        end = safe(row.message, 60) or "no certificate"
-    elif state is EXPIRED:
-        end = f"{date(row.not_after, '{date_short}')} ({ago(row.not_after, now)})"
-    else:
+    state = state_of(row, now, due_days)
+    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
+    if state is EXPIRED and row.not_after is not None:
+        parts.append(f"{date(row.not_after, '{date_short}')}, {ago(row.not_after, now)}")
+    elif row.not_after is not None:
         left = days_text(days_left(row.not_after, now))
-        end = f"{date(row.not_after, '{date_short}')} ({left})"
-    return f"{state.symbol} {state.word} {code(str(row.target), 120)} {end} · #{row.id}"
+        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
+    elif said := safe(row.message, 60):
+        parts.append(said)
+    return " · ".join([*parts, f"#{row.id}"])
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, due_days: int) -> str:
@@ -169,12 +176,18 @@ def tally(rows: Iterable[MonitorSummary], now: datetime, due_days: int) -> str:
     )
 
 
+def old_scans(number: int) -> str:
+    """`3 monitors had no scan in the last 36 hours`: nobody knows how they are today."""
+    hours = int(STALE_AFTER / timedelta(hours=1))
+    return f"{counted(number, 'monitor')} had no scan in the last {hours} hours"
+
+
 def monitors(
     rows: Sequence[MonitorSummary], now: datetime, *, title: str = "Monitors", about: str = ""
 ) -> Message:
     """A list of monitors, worst first: cards with buttons, then rows, then lines of text."""
     ranked = sorted(rows, key=lambda row: worst_first(row, now))
-    summary = f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, 30)}."
+    summary = f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, DUE_DAYS)}."
     blocks: list[Block] = [header(title), context(f"{about} {summary}".strip())]
     buttons = len(ranked) <= LIST_CARDS
     for row in ranked[:LIST_ROWS]:
@@ -185,10 +198,15 @@ def monitors(
     lines = [text_row(row, now) for row in ranked[LIST_ROWS:LIST_LINES]]
     blocks += packed(lines, section)
     if len(ranked) > LIST_LINES:
-        hidden = len(ranked) - LIST_LINES
-        blocks.append(context(f"{hidden:,} more are not shown. Narrow it: `/ssl list expires<30`."))
+        blocks.append(context(not_shown(len(ranked) - LIST_LINES, DUE_DAYS)))
     first = f" {headline(ranked[0], now)}." if ranked else ""
     return Message(f"{summary}{first}", tuple(blocks))
+
+
+def not_shown(number: int, due_days: int) -> str:
+    """The small print of a list that is too long, in mrkdwn."""
+    narrow = code(f"/ssl list expires<{due_days}")
+    return f"Not shown: {counted(number, 'more monitor')}. {narrow} makes the list shorter."
 
 
 def _row_buttons(row: MonitorSummary) -> Block:
@@ -262,17 +280,19 @@ def summed_up(
     total = len(done) + len(problems)
     text = f"Added {len(done)} of {counted(total, 'host')}."
     return Message(
-        text, (section(text), *packed([*lines, *problems], section)[:40]), announce=announce
+        text,
+        (section(text), *packed([*lines, *problems], section)[: MAX_BLOCKS - 1]),
+        announce=announce,
     )
 
 
 def confirm_delete(row: MonitorSummary, now: datetime) -> Message:
     """Ask once more, privately; the button has Slack's own confirm dialog too."""
-    host = row.target.short
+    host, sentence = row.target.short, _sentence(row, state_of(row, now), now)
     return Message(
         f"Delete the monitor for {plain(host, 100)}?",
         (
-            section(f"Delete the monitor for {code(host)} (#{row.id})?\n{_sentence(row, now)}"),
+            section(f"Delete the monitor for {code(host)} (#{row.id})?\n{sentence}"),
             actions(
                 button(
                     "Delete",
@@ -343,7 +363,7 @@ def _http_blocks(http: HTTPInfo) -> list[Block]:
         place = " · ".join(safe(part, 80) for part in (http.ip_rev, http.ip_geo) if part)
         pairs.append(("Address", f"{code(http.ip)}{f' {place}' if place else ''}"))
     if http.code is not None:
-        size = f", {http.size:,} bytes" if http.size is not None else ""
+        size = f", {counted(http.size, 'byte')}" if http.size is not None else ""
         pairs.append(("Page", f"HTTP {http.code}{size}"))
     if http.title:
         pairs.append(("Title", safe(http.title, 150)))
@@ -384,11 +404,11 @@ def home(rows: Sequence[MonitorSummary], now: datetime) -> tuple[Block, ...]:
     if not ranked:
         return (header("Certificates"), *nothing_watched().blocks)
     worst = [row for row in ranked if state_of(row, now) != OK][:LIST_ROWS]
-    due = sum(state_of(row, now) is DUE for row in ranked)
-    calm = "Everything is fine." if not worst else f"Showing the worst {len(worst)}."
+    old = sum(is_stale(row, now) for row in ranked)
+    aged = f" {old_scans(old)}." if old else ""
     return (
         header("Certificates"),
-        section(f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, 30)}."),
+        section(f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, DUE_DAYS)}.{aged}"),
         *(list_row(row, now) for row in worst),
-        context(f"{calm} {counted(due, 'certificate')} due. As of {date(now)}."),
+        context(f"As of {date(now)}. `/ssl list` shows all."),
     )

@@ -6,8 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from bot.blocks import Block, Message, code, context, counted, header, packed, plain, section
-from bot.cards import LIST_LINES, LIST_ROWS, headline, list_row, tally, text_row
+from bot.blocks import Block, Message, code, context, counted, header, packed, section
+from bot.cards import (
+    LIST_LINES,
+    LIST_ROWS,
+    headline,
+    list_row,
+    not_shown,
+    old_scans,
+    tally,
+    text_row,
+)
 from bot.models import MonitorSummary
 from bot.severity import is_stale, worst_first
 
@@ -35,9 +44,10 @@ def gathered(
     due_days: int,
 ) -> Gathered:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first."""
-    rows = {row.id: row for row in (*due, *invalid)}
+    merged = {row.id: row for row in (*due, *invalid)}
+    rows = sorted(merged.values(), key=lambda row: worst_first(row, now, due_days))
     return Gathered(
-        rows=tuple(sorted(rows.values(), key=lambda row: worst_first(row, now))),
+        rows=tuple(rows),
         total=len(everything),
         stale=tuple(row for row in everything if is_stale(row, now)),
         due_days=due_days,
@@ -47,13 +57,14 @@ def gathered(
 def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> tuple[Message, ...]:
     """The digest of a day: its first message, then the replies for its thread."""
     rest = found.rows[LIST_ROWS:]
-    small = ["Late: it was due earlier today, and could not be posted then."] if late else []
+    small = ["This digest is late: it could not be posted at its usual hour."] if late else []
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
-    lines = [text_row(row, now) for row in rest]
+    lines = [text_row(row, now, found.due_days) for row in rest]
     if len(found.stale) > STALE_NAMED:
-        lines += [f"⚪ NO SCAN for 36 h {code(str(row.target), 120)}" for row in found.stale]
+        small.append("Monitors with old scans are in the thread.")
+        lines += [f"⚪ OLD DATA · {code(str(row.target), 120)} · #{row.id}" for row in found.stale]
     title = f"Certificates on {day:%-d %B %Y}"
     messages = [_first(found, now, title, small), *_thread(lines)]
     return tuple(
@@ -66,10 +77,9 @@ def preview(found: Gathered, now: datetime) -> Message:
     rest = found.rows[LIST_ROWS:]
     small = [_rule(found)]
     if len(rest) > LIST_LINES:
-        hidden = len(rest) - LIST_LINES
-        small.append(f"{hidden:,} more are not shown: `/ssl list expires<{found.due_days}`.")
+        small.append(not_shown(len(rest) - LIST_LINES, found.due_days))
     message = _first(found, now, "Certificates now", small)
-    lines = packed((text_row(row, now) for row in rest[:LIST_LINES]), section)
+    lines = packed((text_row(row, now, found.due_days) for row in rest[:LIST_LINES]), section)
     return Message(message.text, (*message.blocks[:-1], *lines, message.blocks[-1]))
 
 
@@ -79,11 +89,11 @@ def _first(found: Gathered, now: datetime, title: str, small: Sequence[str]) -> 
     blocks: list[Block] = [
         header(title),
         section(summary),
-        *(list_row(row, now) for row in head),
+        *(list_row(row, now, found.due_days) for row in head),
     ]
     if found.stale:
         blocks.append(section(_stale_text(found.stale)))
-    first = f" {headline(head[0], now)}." if head else ""
+    first = f" {headline(head[0], now, found.due_days)}." if head else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
 
 
@@ -99,19 +109,15 @@ def _summary(found: Gathered, now: datetime) -> str:
     if not found.total:
         return "No host is watched yet. Start with /ssl add example.com."
     if found.stale:
-        return f"Nothing is known to be wrong, but {_old_scans(len(found.stale))}."
+        return f"Nothing is known to be wrong, but {old_scans(len(found.stale))}."
     monitors = counted(found.total, "monitor")
     return f"✅ All clear: {monitors}, none is due within {found.due_days} days."
 
 
-def _old_scans(number: int) -> str:
-    return f"{counted(number, 'scan')} {'is' if number == 1 else 'are'} older than 36 h"
-
-
 def _stale_text(stale: Sequence[MonitorSummary]) -> str:
     names = ", ".join(code(row.target.short, 80) for row in stale[:STALE_NAMED])
-    more = f" and {len(stale) - STALE_NAMED:,} more (in the thread)"
-    return f"⚪ *OLD DATA* · {_old_scans(len(stale))}: {names}{more * (len(stale) > STALE_NAMED)}."
+    more = f" and {len(stale) - STALE_NAMED:,} more" if len(stale) > STALE_NAMED else ""
+    return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {names}{more}."
 
 
 def _thread(lines: Sequence[str]) -> list[Message]:
@@ -127,5 +133,5 @@ def _thread(lines: Sequence[str]) -> list[Message]:
 
 
 def _metadata(day: date, part: int) -> dict[str, object]:
-    payload = {"day": plain(day.isoformat(), 10), "part": part}
+    payload = {"day": day.isoformat(), "part": part}
     return {"event_type": METADATA_EVENT, "event_payload": payload}

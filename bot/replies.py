@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -10,10 +11,12 @@ from bot.blocks import (
     Block,
     Message,
     actions,
+    bare,
     button,
     code,
     context,
     counted,
+    escaped,
     fields,
     header,
     plain,
@@ -34,15 +37,16 @@ from bot.target import Target
 
 def reply(symbol: str, word: str, sentence: str, *more: Block) -> Message:
     """A short card of our own words: `word` and `sentence` are finished mrkdwn."""
+    title = word.capitalize().replace("Sslmonitor", "SSLmonitor")
     return Message(
-        text=plain(f"{word.capitalize()}. {sentence}".replace("`", ""), 300),
+        text=plain(bare(f"{title}. {sentence}"), 300),
         blocks=(section(f"{symbol} *{word}*\n{sentence}"), *more),
     )
 
 
 def help_card(usages: Sequence[tuple[str, str]], title: str = "What /ssl can do") -> Message:
     """Every command with its usage and one line of help."""
-    lines = [f"`/ssl {usage}`\n{text}" for usage, text in usages]
+    lines = [f"{code(f'/ssl {usage}')}\n{escaped(text)}" for usage, text in usages]
     return Message(
         "Commands: " + ", ".join(usage.split()[0] for usage, _ in usages),
         (
@@ -55,8 +59,10 @@ def help_card(usages: Sequence[tuple[str, str]], title: str = "What /ssl can do"
 
 def wrong_words(error: UsageError, usage: str) -> Message:
     """The words can't be used: what is wrong, and how it is written."""
-    example = context(f"Write it as: `/ssl {usage}`") if usage else context("Try `/ssl help`.")
-    return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), example)
+    written = (
+        f"Write it as {code(f'/ssl {usage}')}." if usage else "`/ssl help` lists all commands."
+    )
+    return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), context(written))
 
 
 def unknown_command(word: str, nearest: str, runs: bool) -> Message:
@@ -90,8 +96,8 @@ def failure(error: BotError, *, host: str = "") -> Message:
                 error,
             )
         case APIRefused(code=429):
-            wait = f" {error.retry_after:.0f} s" if error.retry_after else " a minute"
-            return _refused("TOO MANY REQUESTS", f"Wait{wait}, then ask again.{about}", error)
+            wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
+            return _refused("TOO MANY REQUESTS", f"Wait {wait}, then ask again.{about}", error)
         case APIRefused():
             said = safe(error.message, 300).rstrip(".") or "it gave no reason"
             return _refused("REFUSED", f"SSLmonitor said no: {said}.{about}", error)
@@ -126,10 +132,11 @@ def _refused(word: str, sentence: str, error: APIRefused) -> Message:
 
 def quota_used_up(account: Account, error: APIRefused) -> Message:
     """No more monitors fit the account."""
-    held = f"{account.used} of {account.limit}" if account.limit is not None else "all"
+    counts = (account.used, account.limit)
+    held = "" if None in counts else f" It watches {account.used} of {account.limit} monitors."
     return _refused(
         "QUOTA USED UP",
-        f"The account watches {held} monitors, and has no room for another. "
+        f"The account has no room for another monitor.{held} "
         "Delete one with `/ssl delete HOST`, or raise the account's limit.",
         error,
     )
@@ -146,7 +153,7 @@ def outsider() -> Message:
 
 def restarting() -> Message:
     """Said to whoever still waits when the bot ends."""
-    return reply("🔄", "RESTARTING", "Restarting. Ask again.")
+    return reply("🔄", "RESTARTING", "The bot was stopped before it could answer. Ask again.")
 
 
 def broken(reference: str) -> Message:
@@ -154,8 +161,8 @@ def broken(reference: str) -> Message:
     return reply(
         "⚠️",
         "SOMETHING WENT WRONG HERE",
-        "The bot failed, and nothing more is known to you or it. Ask again. If it fails again, "
-        "tell whoever runs it.",
+        "That is a fault of the bot, not yours. Ask again. If it fails again, tell whoever runs "
+        "the bot.",
         context(f"Reference in its log: {code(reference, 40)}"),
     )
 
@@ -165,22 +172,20 @@ def slack_busy() -> Message:
     return reply(
         "⚠️",
         "SLACK IS BUSY",
-        "Slack limits the bot at the moment, so the answer may be late or in another place. "
+        "Slack lets the bot say no more for the moment, so the answer is late or lost. "
         "Ask again in a minute.",
     )
 
 
 def account_card(account: Account) -> Message:
     """Whose account it is, and how many monitors fit."""
+    number = "unknown" if account.id is None else f"#{account.id}"
     used = "unknown" if account.used is None else f"{account.used:,}"
-    limit = "unknown" if account.limit is None else f"{account.limit:,}"
+    if account.limit is not None:
+        used += f" of {account.limit:,} used"
     free = "unknown" if account.available is None else f"{account.available:,}"
-    pairs = [
-        ("Account", safe(account.email, 100) or f"#{account.id}"),
-        ("Monitors", f"{used} of {limit} used"),
-        ("Free", free),
-    ]
-    return Message(f"{used} of {limit} monitors used, {free} free.", (fields(pairs),))
+    pairs = [("Account", safe(account.email, 100) or number), ("Monitors", used), ("Free", free)]
+    return Message(f"Monitors: {used}. Free: {free}.", (fields(pairs),))
 
 
 def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:

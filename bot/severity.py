@@ -67,7 +67,9 @@ def is_stale(row: MonitorSummary, now: datetime) -> bool:
     return row.scanned_at is None or now - row.scanned_at > STALE_AFTER
 
 
-def worst_first(row: MonitorSummary, now: datetime) -> tuple[int, float, str, int]:
+def worst_first(
+    row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS
+) -> tuple[int, float, str, int]:
     """A sort key: broken before due before fine; within each, the nearest end date first."""
     end = row.not_after.timestamp() if row.not_after else float("inf")
-    return (state_of(row, now).rank, end, row.target.host, row.target.port)
+    return (state_of(row, now, due_days).rank, end, row.target.host, row.target.port)
