@@ -140,9 +140,10 @@ def button(
         "type": "button",
         "action_id": f"ssl:{command}:{place}",
         "text": plain_text(label),
-        "value": argument[:MAX_VALUE],
         "accessibility_label": plain(about, 75),
     }
+    if argument:
+        made["value"] = argument[:MAX_VALUE]
     if style:
         made["style"] = style
     if confirm:

@@ -1,0 +1,300 @@
+"""Every card there is, made from given rows and texts: for the snapshots and for hostile input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from bot import cards, digest_cards, replies
+from bot.blocks import Block, Message, code, safe, section
+from bot.errors import (
+    APIRefused,
+    APIUnreachable,
+    BadKey,
+    BotError,
+    NotFound,
+    SlackRefused,
+    UsageError,
+)
+from bot.models import Account, Certificate, HTTPInfo, Monitor, MonitorSummary, Name, Ping
+from bot.slack_web import view_of, view_of_form
+from bot.target import Target
+
+Json = dict[str, Any]
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What third parties send, field by field."""
+
+    host: str = "api.example.com"
+    message: str = "Valid"
+    issuer: str = "Let's Encrypt R11"
+    name: str = "api.example.com"
+    title: str = "Welcome"
+    header: str = "nginx"
+    address: str = "192.0.2.10"
+    req_id: str = "req-76a72264"
+    fault: str = "host not allowed"
+    email: str = "ops@example.com"
+    user: str = "Ann"
+    typed: str = "stauts"
+
+
+PLAIN = Texts()
+
+
+def row(texts: Texts = PLAIN, **changes: Any) -> MonitorSummary:
+    """A fine monitor, but for the changes."""
+    known: dict[str, Any] = {
+        "id": 888,
+        "target": Target(texts.host),
+        "valid": True,
+        "message": texts.message,
+        "color": "green",
+        "expire_days": 80,
+        "not_before": NOW - 10 * DAY,
+        "not_after": NOW + 80 * DAY + HOUR,
+        "host_match": True,
+        "issuer": texts.issuer,
+        "http_code": 200,
+        "scanned_at": NOW - 2 * HOUR,
+    }
+    return MonitorSummary(**(known | changes))
+
+
+def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
+    """One monitor in each state, and some at their borders."""
+    said = texts.message
+    return {
+        "ok": row(texts),
+        "due in 12 days": row(texts, id=2, not_after=NOW + 12 * DAY + HOUR),
+        "due in 1 day": row(texts, id=3, not_after=NOW + DAY),
+        "due within 24 hours": row(texts, id=4, not_after=NOW + HOUR),
+        "expired just now": row(texts, id=5, not_after=NOW, valid=True),
+        "expired 4 h ago": row(texts, id=6, not_after=NOW - 4 * HOUR, valid=False),
+        "expired years ago": row(texts, id=7, not_after=NOW - 4000 * DAY, valid=False),
+        "wrong name": row(texts, id=8, valid=False, host_match=False, message=said),
+        "not trusted": row(texts, id=9, valid=False, message=said),
+        "not yet valid": row(texts, id=10, valid=False, not_before=NOW + DAY, message=said),
+        "unreachable": row(
+            texts, id=11, valid=False, not_after=None, not_before=None, issuer="", http_code=None
+        ),
+        "never scanned": row(
+            texts, id=12, valid=None, scanned_at=None, not_after=None, issuer="", http_code=None
+        ),
+        "unknown": row(texts, id=13, valid=None),
+        "unknown without a date": row(texts, id=14, valid=None, not_after=None, message=""),
+        "old scan": row(texts, id=15, scanned_at=NOW - 3 * DAY),
+        "other port": row(texts, id=16, target=Target(texts.host, 8443)),
+    }
+
+
+def certificate(texts: Texts = PLAIN, names: int = 2) -> Certificate:
+    """A leaf with so many names on it."""
+    return Certificate(
+        subject=Name(texts.name, texts.issuer, texts.name),
+        issuer=Name(texts.issuer, texts.issuer, "US"),
+        alt_names=tuple(f"{texts.name}{n or ''}" for n in range(names)),
+        not_before=NOW - 10 * DAY,
+        not_after=NOW + 80 * DAY,
+    )
+
+
+def monitor(texts: Texts = PLAIN, names: int = 2) -> Monitor:
+    """All facts of a scan."""
+    return Monitor(
+        id=888,
+        target=Target(texts.host),
+        scanned_at=NOW - 2 * HOUR,
+        certificate=certificate(texts, names),
+        http=HTTPInfo(
+            ip=texts.address,
+            ip_rev=texts.name,
+            ip_geo=texts.header,
+            code=200,
+            size=1256,
+            headers=(("Server", texts.header),),
+            title=texts.title,
+        ),
+    )
+
+
+def faults(texts: Texts = PLAIN) -> dict[str, BotError]:
+    """Every kind of fault that has a card."""
+    return {
+        "not found": NotFound(404, texts.fault, texts.req_id),
+        "bad key": BadKey(401, texts.fault, texts.req_id),
+        "refused": APIRefused(422, texts.fault, texts.req_id),
+        "refused without a word": APIRefused(500, ""),
+        "too many": APIRefused(429, texts.fault, texts.req_id),
+        "too many, wait": APIRefused(429, texts.fault, retry_after=30.2),
+        "unreachable": APIUnreachable(f"SSLmonitor could not be reached: {texts.fault}."),
+        "maybe done": APIUnreachable(f"The connection broke: {texts.fault}", maybe_done=True),
+        "slack": SlackRefused(texts.fault),
+    }
+
+
+def many(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
+    """So many monitors, of every state in turn."""
+    kinds = list(rows(texts).values())
+    return [
+        MonitorSummary(n, *(getattr(kinds[n % len(kinds)], name) for name in FIELDS))
+        for n in range(1, number + 1)
+    ]
+
+
+FIELDS = [name for name in MonitorSummary.__struct_fields__ if name != "id"]
+
+
+def monitor_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """The cards about one monitor."""
+    held, target = rows(texts), Target(texts.host)
+    who = replies.asked_by(texts.user)
+    for name, each in held.items():
+        yield f"monitor: {name}", cards.monitor(each, NOW)
+        yield f"text row: {name}", _text(cards.text_row(each, NOW))
+    yield "monitor: note, public", cards.monitor(held["ok"], NOW, note=who, public=True)
+    yield (
+        "monitor: due in 60",
+        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, due_days=60),
+    )
+    yield "details", cards.details(monitor(texts), held["ok"], NOW)
+    yield "details: 1,000 names", cards.details(monitor(texts, 1000), held["ok"], NOW)
+    yield (
+        "details: nothing known",
+        cards.details(Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW),
+    )
+    yield "scanning", cards.scanning(target, 888, note=who, public=True)
+    yield "scanning: no note", cards.scanning(target, 888)
+    yield "not watched", cards.not_watched(target)
+    yield "confirm delete", cards.confirm_delete(held["ok"], NOW)
+    yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
+
+
+def list_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """Lists, and what is said of several hosts."""
+    held, target = rows(texts), Target(texts.host)
+    yield "list: one", cards.monitors([held["ok"]], NOW)
+    yield "list: several", cards.monitors(many(8, texts), NOW, title=f"Monitors for {texts.typed}")
+    yield "list: rows", cards.monitors(many(16, texts), NOW)
+    yield "list: one too many", cards.monitors(many(61, texts), NOW)
+    yield "list: hundreds", cards.monitors(many(300, texts), NOW)
+    yield "none found", cards.none_found(code(texts.typed))
+    yield "nothing watched", cards.nothing_watched()
+    yield "adding one", cards.adding([target])
+    yield "adding many", cards.adding([target, target])
+    line = replies.added_line(texts.user, [texts.host])
+    yield "summed up", cards.summed_up([held["ok"]], [_problem(texts)], NOW, line)
+    line = replies.added_line(texts.user, [texts.host] * 50)
+    yield "summed up: 50", cards.summed_up(many(25, texts), [_problem(texts)] * 25, NOW, line)
+    yield "summed up: none", cards.summed_up([], [_problem(texts)], NOW, "")
+
+
+def _problem(texts: Texts) -> str:
+    return f"⛔ {code(texts.host)} was not added: {safe(texts.fault)}."
+
+
+def _text(line: str) -> Message:
+    return Message("", (section(line),))
+
+
+def reply_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """The cards about the bot itself."""
+    usages = [("status HOST[:PORT]|ID", "Show a host: expires<30."), ("ping", "Ask it.")]
+    yield "help", replies.help_card(usages)
+    wrong = UsageError(f"“{texts.typed}” is not a host name.", "which")
+    yield "wrong words", replies.wrong_words(wrong, "status HOST[:PORT]|ID")
+    yield "wrong words of a button", replies.wrong_words(wrong, "")
+    yield "unknown command", replies.unknown_command(texts.typed, "status", False)
+    yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", True)
+    yield "unknown command like none", replies.unknown_command(texts.typed, "", False)
+    for name, fault in faults(texts).items():
+        yield f"failure: {name}", replies.failure(fault, host=texts.host)
+        yield f"scan failed: {name}", replies.scan_failed(fault, Target(texts.host), 888)
+    yield "failure: no host", replies.failure(faults(texts)["not found"])
+    full = APIRefused(403, texts.fault, texts.req_id)
+    yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0), full)
+    yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0), full)
+    yield "outsider", replies.outsider()
+    yield "restarting", replies.restarting()
+    yield "broken", replies.broken("0123456789ab")
+    yield "slack busy", replies.slack_busy()
+    yield "account", replies.account_card(Account(1, texts.email, 1000, 1, 999))
+    yield "account: not told", replies.account_card(Account(None, "", None, None, None))
+    yield "ping", replies.ping_card(Ping(NOW, 7), timedelta(milliseconds=1200), timedelta())
+    yield "ping: own zone", replies.ping_card(Ping(NOW, None), timedelta(), timedelta(hours=5.5))
+    yield "ping: bare", replies.ping_card(Ping(None, None), timedelta(), timedelta(hours=-3))
+    yield "working", replies.working("Working…")
+    for count in (1, 3, 4):
+        yield f"added {count}", _text(replies.added_line(texts.user, [texts.host] * count))
+    yield "deleted line", _text(replies.deleted_line(texts.user, texts.host))
+
+
+def gathered(
+    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], due_days: int = 30
+) -> digest_cards.Gathered:
+    """A digest about these rows."""
+    return digest_cards.gathered(shown, [], every, NOW, due_days)
+
+
+def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """Digests, message by message, and their private preview."""
+    held = rows(texts)
+    fine, old = held["ok"], held["old scan"]
+    bad = [each for each in held.values() if each not in (fine, old)]
+    cases = {
+        "none watched": gathered([], []),
+        "all clear, one": gathered([], [fine]),
+        "all clear": gathered([], [fine, held["other port"]]),
+        "one old scan": gathered([], [fine, old]),
+        "one due": gathered([held["due in 12 days"]], [held["due in 12 days"], fine]),
+        "every state": gathered(bad, list(held.values())),
+        "due in 60": gathered([row(texts, not_after=NOW + 50 * DAY)], [fine], 60),
+        "fifty": gathered(many(50, texts), many(60, texts)),
+        "hundreds": gathered(many(300, texts), many(500, texts)),
+        "many old scans": gathered([], many(100, texts)),
+    }
+    day = date(2026, 11, 23)
+    for name, found in cases.items():
+        for part, message in enumerate(digest_cards.digest(found, NOW, day=day)):
+            yield f"digest: {name}, part {part}", message
+        yield f"preview: {name}", digest_cards.preview(found, NOW)
+    [late, *_] = digest_cards.digest(cases["one due"], NOW, day=day, late=True)
+    yield "digest: late", late
+
+
+def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
+    """All cards by name."""
+    groups = (monitor_cards, list_cards, reply_cards, digest_cases)
+    return {name: message for group in groups for name, message in group(texts)}
+
+
+def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
+    """The Home tab of several accounts."""
+    held = rows(texts)
+    return {
+        "home: empty": cards.home([], NOW),
+        "home: fine": cards.home([held["ok"]], NOW),
+        "home: old scans": cards.home([held["ok"], held["old scan"]], NOW),
+        "home: one due": cards.home([held["ok"], held["due in 12 days"]], NOW),
+        "home: hundreds": cards.home(many(300, texts), NOW),
+    }
+
+
+def views(messages: Mapping[str, Message]) -> dict[str, Json]:
+    """What is shown in modals: forms, and answers to them."""
+    shown = {name: view_of(message) for name, message in messages.items()}
+    return {"form: add": view_of_form(cards.ADD_FORM, '{"channel": "C0CERTS"}')} | shown
+
+
+def hostile(text: str) -> Texts:
+    """This text wherever a third party may put one; a host is at most 253 characters."""
+    return replace(
+        Texts(*[text] * len(Texts.__slots__)),
+        host=text[:253].strip() or "x",
+    )

@@ -1,0 +1,313 @@
+"""Every card: as it reads, as Slack's own models judge it, and against whatever servers send."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block as SDKBlock
+from slack_sdk.models.blocks import BlockElement
+from syrupy.assertion import SnapshotAssertion
+
+from bot import cards, digest_cards, replies
+from bot.blocks import MAX_BLOCKS, Message
+from bot.errors import UsageError
+from bot.playground.limits import HOME, MESSAGE, MODAL, faults
+from bot.target import Target
+from tests.card_cases import (
+    NOW,
+    PLAIN,
+    Json,
+    Texts,
+    every_card,
+    gathered,
+    homes,
+    hostile,
+    many,
+    monitor,
+    row,
+    views,
+)
+
+CARDS = every_card()
+HOMES = homes()
+VIEWS = views({name: CARDS[name] for name in ("working", "outsider", "details", "list: one")})
+SHOWN = [name for name in CARDS if not re.search(r"hundreds|many old|1,000|: 50|fifty", name)]
+DATE = re.compile(r"<!date\^-?\d+\^[^<>|^]+\|[^<>|]+>")
+ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
+CODE = re.compile(r"`[^`\n]*`")
+
+
+def readable(message: Message) -> str:
+    """A card as one reads it: its lock-screen line, then its blocks."""
+    told: Json = {"text": message.text}
+    if message.public:
+        told["public"] = True
+    if message.announce:
+        told["announce"] = message.announce
+    if message.metadata:
+        told["metadata"] = message.metadata
+    return dumped(told | {"blocks": list(message.blocks)})
+
+
+def dumped(value: Any) -> str:
+    return yaml.safe_dump(_brief(value), allow_unicode=True, sort_keys=False, width=1000)
+
+
+def _brief(value: Any) -> Any:
+    """Without what every text object says of itself."""
+    if isinstance(value, dict):
+        if value.get("type") in {"mrkdwn", "plain_text"} and "text" in value:
+            assert value.get("verbatim") is True or value.get("emoji") is False
+            return value["text"]
+        return {key: _brief(each) for key, each in value.items()}
+    return [_brief(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def things(value: Any) -> Iterator[Json]:
+    """Every object in a card."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from things(each)
+
+
+def assert_reads_safely(message: Message) -> None:
+    """Nothing in it pings, links, hides or turns; no markup is open, no entity cut."""
+    marked = [message.announce] + [
+        each["text"] for each in things(message.blocks) if each.get("type") == "mrkdwn"
+    ]
+    for text in marked:
+        left = DATE.sub("", text)
+        assert "<" not in left, text
+        assert ">" not in left, text
+        assert not ENTITY.search(left), text
+        assert all(line.count("`") % 2 == 0 for line in text.split("\n")), text
+        assert not re.search(r":[a-z_]+:", CODE.sub("", left)), text
+    spoken = [message.text] + [
+        str(each[key])
+        for each in things(message.blocks)
+        for key in ("text", "accessibility_label")
+        if isinstance(each.get(key), str)
+    ]
+    for text in [*marked, *spoken]:
+        hidden = {c for c in text if unicodedata.category(c)[0] == "C"} - {"\n"}
+        assert not hidden, text
+
+
+def assert_slack_takes(message: Message) -> None:
+    payload = {"channel": "C1", "text": message.text or "-", "blocks": list(message.blocks)}
+    assert faults(MESSAGE, payload) == []
+    ids = [block["block_id"] for block in message.blocks if "block_id" in block]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_card_reads_as_agreed(name: str, snapshot: SnapshotAssertion) -> None:
+    assert readable(CARDS[name]) == snapshot
+
+
+@pytest.mark.parametrize("name", [name for name in HOMES if "hundreds" not in name])
+def test_home_reads_as_agreed(name: str, snapshot: SnapshotAssertion) -> None:
+    assert dumped(HOMES[name]) == snapshot
+
+
+def test_the_form_reads_as_agreed(snapshot: SnapshotAssertion) -> None:
+    assert dumped(VIEWS["form: add"]) == snapshot
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_slacks_own_models_and_the_playground_take_every_card(name: str) -> None:
+    assert_slack_takes(CARDS[name])
+    judge(CARDS[name].blocks)
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_slacks_own_models_and_the_playground_take_every_home(name: str) -> None:
+    assert faults(HOME, {"type": "home", "blocks": list(HOMES[name])}) == []
+    judge(HOMES[name])
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_slacks_own_models_and_the_playground_take_every_modal(name: str) -> None:
+    assert faults(MODAL, VIEWS[name]) == []
+    judge(VIEWS[name]["blocks"])
+
+
+def judge(blocks: Sequence[Json]) -> None:
+    """Put blocks to slack_sdk: it knows each of them, keeps all that they say, finds no fault."""
+    for block in blocks:
+        known = SDKBlock.parse(block)
+        assert known is not None, block
+        known.validate_json()
+        assert known.to_dict() == block
+        for each in things(block):
+            if each.get("type") in {"button", "overflow", "plain_text_input"}:
+                element = BlockElement.parse(each)
+                assert element is not None
+                element.validate_json()
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_has_at_most_two_buttons_in_a_row_and_one_menu(name: str) -> None:
+    for block in CARDS[name].blocks:
+        kinds = [each["type"] for each in block.get("elements", []) if block["type"] == "actions"]
+        assert kinds.count("button") <= 2
+        assert kinds.count("overflow") <= 1
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_labels_fit_a_phone(name: str) -> None:
+    labels = [
+        each["text"]["text"]
+        for each in things(CARDS[name].blocks)
+        if "action_id" in each and "text" in each
+    ]
+    assert all(len(label) <= 12 for label in labels), labels
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_sentences_are_calm_and_whole(name: str) -> None:
+    message = CARDS[name]
+    for each in [
+        message.text,
+        *(t["text"] for t in things(message.blocks) if t.get("type") == "mrkdwn"),
+    ]:
+        text = CODE.sub("host", each)
+        assert "!" not in DATE.sub("", text)
+        assert ".." not in text
+        assert "  " not in text
+        assert not re.search(r"\b1 (days|hosts|monitors|bytes|others)\b", text)
+        assert "None" not in text
+
+
+def test_verdict_host_date_days_issuer_and_age_come_in_this_order() -> None:
+    card = cards.monitor(row(not_after=NOW.replace(day=30)), NOW)
+    told = "\n".join(t["text"] for t in things(card.blocks) if t.get("type") == "mrkdwn")
+    parts = ["🟠", "DUE", "api.example.com", "30 Nov 2026", "in 7 days", "Let's Encrypt", "2 h ago"]
+    places = [told.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+HOSTILE = (
+    "",
+    " ",
+    "<!channel>",
+    "<!here|x> <@U0ANN> <#C0CERTS>",
+    "<http://evil.example|api.example.com>",
+    "http://evil.example @channel",
+    "*bold* _slanted_ ~struck~ `code` ```block```",
+    "> quoted\n• listed",
+    ":skull: :white_check_mark:",
+    "&lt;!channel&gt; &amp; & &#60;",
+    "\u202egnp.exe\u2066\u200f\u200b\ufeff",
+    "a\x00b\x1b[31mc\x7f\r\n\td",
+    "👩‍👩‍👧‍👦" * 40,
+    "x" * 10_000,
+    "&" * 10_000,
+    "<" * 10_000,
+    "`" * 10_000,
+    "a b" * 4_000,
+    "ünïcödé ﷽ " * 1_000,
+)
+nasty = (
+    st.sampled_from(HOSTILE)
+    | st.text(max_size=300)
+    | st.text(alphabet="<>&`*_~:!@|\n ab", max_size=400)
+)
+nasty_texts = st.builds(
+    Texts, **{field.name: nasty for field in dataclasses.fields(Texts) if field.name != "host"},
+    host=nasty.map(lambda text: text[:253].strip() or "x"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
+def test_no_card_is_broken_by_hostile_text_in_all_its_fields(text: str) -> None:
+    check_all(hostile(text))
+
+
+@given(nasty_texts)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(PLAIN)
+def test_no_card_is_broken_by_mixed_hostile_text(texts: Texts) -> None:
+    check_all(texts)
+
+
+def check_all(texts: Texts) -> None:
+    for message in every_card(texts).values():
+        assert_reads_safely(message)
+        assert_slack_takes(message)
+    for blocks in homes(texts).values():
+        assert_reads_safely(Message("-", blocks))
+        assert faults(HOME, {"type": "home", "blocks": list(blocks)}) == []
+
+
+def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
+    kinds = many(100_000)
+    message = cards.monitors(kinds, NOW)
+    assert message.text.startswith("100,000 monitors: ")
+    assert "Not shown: 99,940 more monitors." in readable(message)
+    assert_slack_takes(message)
+    assert len(cards.home(kinds, NOW)) < 100
+
+
+@pytest.mark.parametrize("texts", [PLAIN, hostile("&" * 300)], ids=["plain", "hostile"])
+def test_a_digest_of_five_hundred_loses_none(texts: Texts) -> None:
+    found = gathered(many(500, texts), many(600, texts))
+    messages = digest_cards.digest(found, NOW, day=NOW.date())
+    told = "\n".join(
+        t["text"] for m in messages for t in things(m.blocks) if t.get("type") == "mrkdwn"
+    )
+    assert {int(number) for number in re.findall(r"#(\d+)\b", told)} >= set(range(1, 501))
+    assert len({str(message.metadata) for message in messages}) == len(messages)
+    for message in messages:
+        assert_slack_takes(message)
+        assert (
+            sum(len(t["text"]) for t in things(message.blocks) if t.get("type") == "mrkdwn")
+            < 40_000
+        )
+
+
+def test_a_thousand_names_are_counted_and_thirty_are_shown() -> None:
+    told = readable(cards.details(monitor(names=1000), row(), NOW))
+    assert "Names on it (1,000)" in told
+    assert "`api.example.com29` and 970 more" in told
+    assert "api.example.com30`" not in told
+
+
+def test_thirty_names_of_eighty_letters_are_shown_whole() -> None:
+    long = dataclasses.replace(PLAIN, name="n" * 77)
+    told = readable(cards.details(monitor(long, names=30), row(), NOW))
+    assert told.count("n" * 77) >= 30
+    assert "…" not in told
+
+
+def test_fifty_added_hosts_have_a_line_each() -> None:
+    problems = [f"⛔ `h{n}.example` was not added: no." for n in range(25)]
+    message = cards.summed_up(many(25), problems, NOW, "")
+    told = readable(message)
+    assert message.text == "Added 25 of 50 hosts."
+    assert all(f"h{n}.example" in told for n in range(25))
+    assert all(f"#{n}" in told for n in range(1, 26))
+    assert len(message.blocks) <= MAX_BLOCKS
+
+
+def test_a_long_host_stays_whole_in_code() -> None:
+    host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
+    assert f"`{host}`" in readable(cards.monitor(row(target=Target(host)), NOW))
+    assert f"`{host}`" in readable(cards.not_watched(Target(host)))
+
+
+def test_a_lock_screen_line_is_plain_text() -> None:
+    fault = UsageError("“a&b<c” is not a host name.", "which")
+    text = replies.wrong_words(fault, "status HOST").text
+    assert text == "That did not work. “a&b<c” is not a host name."
+    assert "`" not in replies.unknown_command("stauts", "status", False).text
