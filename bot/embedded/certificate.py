@@ -28,7 +28,10 @@ class Leaf:
 
     @classmethod
     def read(cls, certificate: x509.Certificate) -> Self:
-        """Take the facts out of a certificate; what can't be decoded in it is empty."""
+        """Take the facts out of a certificate; names in it that can't be decoded are empty.
+
+        Raises ValueError when its dates can't be.
+        """
         return cls(
             *_names(certificate, subject=True),
             *_names(certificate, subject=False),
@@ -69,7 +72,12 @@ def _text(value: str | bytes) -> str:
 def _alt_names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        ValueError,
+    ):
         return ()
     return tuple(
         str(name.value)

@@ -15,7 +15,7 @@ from bot.embedded import wire
 from bot.embedded.scan import Scan
 from bot.target import Target
 
-_CHUNK = 1000  # rows read and written at once, so that the loop is free in between
+_CHUNK = 500  # rows read and written at once, so that the loop is free in between
 _SUMMARY = (
     monitors.c.id,
     monitors.c.host,
@@ -78,7 +78,7 @@ class Monitors:
     async def chunks(
         self, conditions: Sequence[ColumnElement[bool]]
     ) -> AsyncIterator[Sequence[RowMapping]]:
-        """The rows that meet all conditions, by id, a thousand at a time, as of one moment."""
+        """The rows that meet all conditions, by id, some hundreds at a time, as of one moment."""
         query = select(*_SUMMARY).where(*conditions).order_by(monitors.c.id).limit(_CHUNK)
         async with self._database.read() as connection:
             last = 0

@@ -1,6 +1,11 @@
 """One scan: from a target to what is known about it, within one deadline.
 
-Whatever happens to a host (dead, silent, hostile) is a result, never an exception.
+Whatever happens to a host (dead, silent, hostile) is a result, never an exception. Where more than
+one verdict would be right, these are given: a server that wants a client's certificate is judged by
+its own (valid, with the facts, without a page, in TLS 1.2 and 1.3 alike); a certificate that is
+expired and for another host is expired; RSA keys under 2048 bits are weak; a host that speaks only
+outdated protocols is read, page and all, and invalid; without a certificate the host match is
+unknown, not false.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ from bot.target import Target
 
 # Servers of old end a talk in a newer protocol by an alert, or without a word.
 _MAYBE_OLD = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RESET})
-_OLD = ("SSLv3", "TLSv1", "TLSv1.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,18 @@ class _Draft:
 
     def judge(self, target: Target, stream: tls.Stream, now: datetime) -> None:
         """Take over what the handshake showed, if it came to a certificate."""
-        chain = stream.chain()
-        if not chain:
+        try:
+            chain = stream.chain()
+            if not chain:
+                return
+            leaf = Leaf.read(chain[0])
+            self.verdict, self.message = tls.judge(target.host, leaf, stream.faults, now)
+        except ValueError:  # OpenSSL reads more than `cryptography` does
+            self.verdict = Verdict.HANDSHAKE_FAILED
+            self.message = sentence(self.verdict, "the certificate can't be read")
             return
-        self.leaf = Leaf.read(chain[0])
-        self.host_match = self.leaf.covers(target.host)
-        self.verdict, self.message = tls.judge(target.host, self.leaf, stream.faults, now)
+        self.leaf = leaf
+        self.host_match = leaf.covers(target.host)
 
     def finish(self, at: datetime) -> Scan:
         message = self.message or sentence(self.verdict)
@@ -137,7 +147,7 @@ class Scanner:
             await stream.handshake()
             failed_for_age = draft.verdict is Verdict.HANDSHAKE_FAILED
             draft.judge(target, stream, now)
-            if failed_for_age or stream.protocol in _OLD:
+            if failed_for_age or not self._trust.is_modern(stream):
                 agreed = f"{stream.protocol} with {stream.cipher}"
                 draft.verdict = Verdict.OLD_PROTOCOL
                 draft.message = sentence(draft.verdict, agreed)

@@ -91,6 +91,11 @@ class Trust:
             if store is not None:
                 store.set_time(now)
 
+    def is_modern(self, stream: Stream) -> bool:
+        """Say whether a connection could have been agreed on without `legacy`."""
+        offered = SSL.Connection(self.modern).get_cipher_list()
+        return stream.protocol in ("TLSv1.2", "TLSv1.3") and stream.cipher in offered
+
 
 def _context(oldest: int, ca_file: Path | None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -257,16 +262,17 @@ class Stream:
         self.sock.close()
 
     def chain(self) -> list[x509.Certificate]:
-        """The certificates as the server sent them, leaf first; empty when none was read."""
-        try:
-            return self.tls.get_peer_cert_chain(as_cryptography=True) or []
-        except ValueError:  # one that OpenSSL reads and `cryptography` does not
-            return []
+        """The certificates as the server sent them, leaf first; empty when none came.
+
+        Raises ValueError for one that OpenSSL reads and `cryptography` does not.
+        """
+        return self.tls.get_peer_cert_chain(as_cryptography=True) or []
 
 
 def judge(host: str, leaf: Leaf, faults: list[Fault], now: datetime) -> tuple[Verdict, str]:
     """The verdict on a certificate and its chain, and the sentence that goes with it.
 
+    Raises ValueError for a certificate of the chain that can't be decoded.
     Of several faults the one that decides is named: first the leaf's dates, then the chain, last
     the host name.
     """

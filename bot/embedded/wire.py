@@ -1,9 +1,9 @@
 """The JSON of the seven endpoints, field by field as the API page shows them.
 
 Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is not known is null: every `ssl` fact
-without a certificate, every `http` fact without an answer. What is known to be absent (a
-certificate without a common name, a page without a title) is an empty string or list. `ip_rev` and
-`ip_geo` are always empty.
+(`ssl_host_match` among them) without a certificate, every `http` fact without an answer. What is
+known to be absent (a certificate without a common name, a page without a title) is an empty string
+or list. `ip_rev` and `ip_geo` are always empty.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def date(moment: datetime | None) -> str | None:
     """A date as the API writes it."""
     if moment is None:
         return None
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return moment.astimezone(UTC).isoformat(" ", "minutes")[:16]
 
 
 def facts(scan: Scan) -> bytes:

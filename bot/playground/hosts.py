@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -78,7 +79,7 @@ class SampleHosts:
         self._directory = directory
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._servers: dict[str, asyncio.Server] = {}
-        self._talks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ca_file = directory / "demo-root.pem"
         self.table = dict.fromkeys(_SAMPLES, _LOOPBACK)
         self._root = self._issue("Demo Root CA", None, now + 3650 * _DAY, authority=True)
@@ -94,16 +95,16 @@ class SampleHosts:
                 self._contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 self._certify(name, sample)
             self._servers[name] = await asyncio.start_server(
-                self._welcome(name), _LOOPBACK, 0, ssl=self._contexts.get(name)
+                self._welcome(name), _LOOPBACK, 0, **self._tls(name)
             )
 
     async def close(self) -> None:
         """Stop listening, and end every conversation."""
         for server in self._servers.values():
             server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for writer in self._talks.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._talks)
         for server in self._servers.values():
             await server.wait_closed()
 
@@ -125,6 +126,12 @@ class SampleHosts:
         if name not in self._contexts:
             raise KeyError(name)
         self._certify(name, _Sample(_SAMPLES[name].title, name, days * _DAY))
+
+    def _tls(self, name: str) -> dict[str, Any]:
+        if name not in self._contexts:
+            return {}
+        # Short, because from Python 3.12 on closing waits for handshakes that are under way.
+        return {"ssl": self._contexts[name], "ssl_handshake_timeout": 2.0}
 
     def _port(self, name: str) -> int:
         return int(self._servers[name].sockets[0].getsockname()[1])
@@ -160,8 +167,8 @@ class SampleHosts:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             if task is not None:
-                self._talks.add(task)
-                task.add_done_callback(self._talks.discard)
+                self._talks[task] = writer
+                task.add_done_callback(self._talks.pop)
             try:
                 await (_answer(name, reader, writer) if name in self._contexts else reader.read())
             except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

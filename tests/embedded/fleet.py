@@ -242,12 +242,12 @@ async def serve(
     talk: Talk, *, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
 ) -> AsyncIterator[int]:
     """Listen on a free port, hold `talk` with each visitor, and leave nothing behind."""
-    talks: set[asyncio.Task[None]] = set()
+    talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        talks.add(task)
+        talks[task] = writer
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await talk(reader, writer)
@@ -255,16 +255,16 @@ async def serve(
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-            talks.discard(task)
+            del talks[task]
 
     server = await asyncio.start_server(visit, address, 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for task in list(talks):
-            task.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
+        for writer in talks.values():
+            writer.transport.abort()
+        await asyncio.gather(*talks)
         await server.wait_closed()
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from bot.embedded.certificate import Leaf
 from bot.embedded.verdict import Verdict, color, days_left, printable, sentence
 
-from .fleet import DAY, HOUR, NOW
+from .fleet import DAY, HOUR, NOW, issue, name, new_key
 
 
 def leaf(*names: str, issuer_o: str = "O") -> Leaf:
@@ -13,7 +15,7 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
 
 
 @pytest.mark.parametrize(
-    ("name", "host", "covered"),
+    ("pattern", "host", "covered"),
     [
         ("example.com", "example.com", True),
         ("EXAMPLE.com", "example.com", True),
@@ -32,12 +34,27 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
     ],
 )
-def test_a_name_covers_hosts_as_browsers_see_it(name: str, host: str, covered: bool) -> None:
-    assert leaf("other.test", name).covers(host) is covered
+def test_a_name_covers_hosts_as_browsers_see_it(pattern: str, host: str, covered: bool) -> None:
+    assert leaf("other.test", pattern).covers(host) is covered
 
 
 def test_the_common_name_covers_nothing() -> None:
     assert not leaf().covers("cn.test")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        b"garbage",
+        bytes.fromhex("3004a3020500"),  # an X.400 address, which `cryptography` does not know
+        bytes.fromhex("30038201ff"),  # a DNS name that is not ASCII
+    ],
+)
+def test_alternative_names_that_can_not_be_decoded_are_none(names: bytes) -> None:
+    key = new_key("ec")
+    raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names)
+    read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, raw))
+    assert (read.subject_cn, read.alt_names, read.covers("cn.test")) == ("cn.test", (), False)
 
 
 def test_the_issuer_is_the_organisation_or_else_the_common_name() -> None:

@@ -18,6 +18,7 @@ from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.scan import Scan, Scanner
 from bot.embedded.tls import Trust
 from bot.embedded.verdict import Verdict, days_left
+from bot.playground.hosts import SampleHosts
 from bot.target import Target
 
 from . import fleet as fleets
@@ -325,3 +326,50 @@ def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
             path.write_bytes(content)
         with pytest.raises(ValueError, match=r"ca\.pem holds no certificates"):
             Trust(path)
+
+
+async def test_a_server_that_offers_only_outdated_ciphers_is_read_all_the_same(
+    fleet: Fleet,
+) -> None:
+    trust = Trust(fleet.ca_file)
+    trust.modern.set_cipher_list(b"ECDHE+AESGCM")
+    context = fleet.context(fleet.file(Leaf(key="rsa2048")))
+    context.maximum_version = V.TLSv1_2
+    context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    async with fleets.serve(fleets.web_server(), context=context) as port:
+        found = await scan(trust, "fleet.test", port)
+    assert (found.verdict, found.host_match, found.page.code) == (Verdict.OLD_PROTOCOL, True, 200)
+    assert "TLSv1.2 with AES128-SHA" in found.message
+
+
+async def test_a_certificate_that_can_not_be_decoded_is_a_result(
+    fleet: Fleet, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> NoReturn:
+        raise ValueError("invalid ASN.1")
+
+    monkeypatch.setattr("bot.embedded.certificate.Leaf.read", fail)
+    async with fleet.tls() as port:
+        found = await scan(trust, "fleet.test", port)
+    assert (found.verdict, found.leaf, found.host_match) == (Verdict.HANDSHAKE_FAILED, None, None)
+    assert found.message == "The TLS handshake failed: the certificate can't be read."
+
+
+async def test_the_demos_sample_hosts_show_what_they_are_there_for(tmp_path: Path) -> None:
+    hosts = SampleHosts(NOW, tmp_path)
+    await hosts.start()
+    scanner = Scanner(Guard(parse_allow(hosts.allow), hosts.table), Trust(hosts.ca_file), 0.5)
+    found = [await scanner.scan(Target.parse(target), NOW) for target in hosts.targets]
+    await hosts.close()
+    assert [scan.verdict for scan in found] == [
+        Verdict.VALID,
+        Verdict.VALID,
+        Verdict.EXPIRED,
+        Verdict.HOST_MISMATCH,
+        Verdict.SELF_SIGNED,
+        Verdict.TIMED_OUT,
+    ]
+    due = found[1].leaf
+    assert due is not None
+    assert days_left(due.not_after, NOW) == 12
+    assert found[0].page.title == "Demo Shop"
