@@ -12,7 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import aiohttp
@@ -49,6 +49,8 @@ MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_updat
 BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 PEOPLE_KEPT = 2000
 HISTORY_PAGE = 200
+#: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
+CLOCK_MARGIN = timedelta(minutes=10)
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -252,7 +254,7 @@ class SlackWeb:
         read = self.client.conversations_replies if thread_ts else self.client.conversations_history
         arguments: dict[str, Any] = {
             "channel": channel,
-            "oldest": f"{since.timestamp():.6f}",
+            "oldest": f"{(since - CLOCK_MARGIN).timestamp():.6f}",
             "include_all_metadata": True,
             "limit": HISTORY_PAGE,
         }
