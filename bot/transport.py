@@ -64,9 +64,16 @@ class Sockets:
     The SDK retries a refused ticket for ever with the same address, so the watchdog forgets it.
     """
 
-    def __init__(self, app: AsyncApp, app_token: str, *, watch_seconds: float = WATCH_SECONDS):
+    def __init__(
+        self,
+        app: AsyncApp,
+        app_token: str,
+        *,
+        ping_seconds: float = PING_SECONDS,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
         self._handlers = [
-            AsyncSocketModeHandler(app, app_token, ping_interval=PING_SECONDS)
+            AsyncSocketModeHandler(app, app_token, ping_interval=ping_seconds)
             for _ in range(SOCKETS)
         ]
         self._watch_seconds = watch_seconds
