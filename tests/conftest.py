@@ -84,3 +84,12 @@ async def socket_world(
     """The whole world by Socket Mode."""
     async with new_world(tmp_path, empty_database, mode="socket") as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def http_digest_world(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """The whole world with a digest, by HTTP."""
+    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
+        yield running

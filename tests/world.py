@@ -87,7 +87,6 @@ class World:
     playground: Playground
     clock: Callable[[], datetime]
     settings: Settings
-    database: Database
     mode: str
     stub: StubAPI | None = None
     hosts: SampleHosts | None = None
@@ -110,17 +109,18 @@ class World:
         return self.playground.workspace
 
     @asynccontextmanager
-    async def running_bot(self, settings: Settings | None = None) -> AsyncIterator[Bot]:
-        """One more bot on the same database, the requests of HTTP mode being its own from now."""
-        chosen = settings or self.settings
-        async with running_bot(chosen, self.database, now=self.clock) as bot:
+    async def running_bot(self) -> AsyncIterator[Bot]:
+        """One more bot on the same database; by HTTP, requests are its own from now on."""
+        async with AsyncExitStack() as stack:
+            database = Database(self.settings.database_url)
+            stack.push_async_callback(database.close)
+            starting = running_bot(self.settings, database, now=self.clock)
+            bot = await stack.enter_async_context(starting)
             self.bots.append(bot)
-            if chosen.slack_mode == "http":
+            stack.callback(self.bots.remove, bot)
+            if self.mode == "http":
                 self.playground.events_url = f"http://127.0.0.1:{bot.port}{EVENTS_PATH}"
-            try:
-                yield bot
-            finally:
-                self.bots.remove(bot)
+            yield bot
 
     async def say(self, text: str, *, by: str = ANN, to: str = CERTS) -> None:
         """Type into a channel; it returns when the bot has acknowledged it."""
@@ -258,17 +258,13 @@ async def new_world(
             await stub.start()
             stack.push_async_callback(stub.close)
             told |= {"SSLMONITOR_API_URL": stub.url, "SSLMONITOR_API_KEY": KEY}
-        database = Database(f"sqlite:///{file}")
+        database = Database(told["DATABASE_URL"])
         stack.push_async_callback(database.close)
+        table = hosts.table if hosts else None
         settings = await stack.enter_async_context(
-            own_api(
-                read_settings(told | environ),
-                database,
-                hosts=hosts.table if hosts else None,
-                now=clock,
-            )
+            own_api(read_settings(told | environ), database, hosts=table, now=clock)
         )
-        world = World(playground, clock, settings, database, mode, stub, hosts)
+        world = World(playground, clock, settings, mode, stub, hosts)
         for _ in range(bots):
             await stack.enter_async_context(world.running_bot())
         yield world

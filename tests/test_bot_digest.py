@@ -1,0 +1,289 @@
+"""The daily digest, from the clock to the channel."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.__main__ import main
+from bot.app import Bot
+from bot.digest import Digest
+from bot.playground.places import BEN, CERTS, SECRET, Message
+from bot.state import State
+from tests.world import Clock, World, environment, labels, new_world, words
+
+TITLE = "Certificates on 23 November 2026"
+
+
+def digest_of(bot: Bot) -> Digest:
+    assert bot.digest is not None
+    return bot.digest
+
+
+def nine_o_clock(world: World) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(hours=1, minutes=31)
+
+
+def later(world: World, minutes: float) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(minutes=minutes)
+
+
+def posted(world: World) -> list[Message]:
+    return world.seen(by=BEN)
+
+
+async def health(bot: Bot) -> tuple[int, dict[str, Any]]:
+    url = f"http://127.0.0.1:{bot.port}/healthz"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_the_scheduled_digest_is_posted_once_over_restarts(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+        world.api.watch("api.demo.test", days=5.5)
+        world.api.watch("gone.demo.test", days=-2, valid=False)
+        world.api.watch("fine.demo.test")
+        async with world.running_bot() as bot:
+            await digest_of(bot).tick()
+        assert posted(world) == []
+        nine_o_clock(world)
+
+        async with world.running_bot():
+            card = await world.card(TITLE, "1 broken, 1 due", "1 other not due", by=BEN)
+        async with world.running_bot() as bot:
+            await digest_of(bot).tick()
+            later(world, 600)
+            await digest_of(bot).tick()
+
+        assert posted(world) == [card]
+        assert labels(card) == ["Rescan", "Rescan"]
+        assert words(card).index("`gone.demo.test`") < words(card).index("`api.demo.test`")
+        assert "fine.demo.test" not in words(card)
+        assert "late" not in words(card)
+
+
+async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
+    nine_o_clock(digest_world)
+    await digest_of(digest_world.bot).tick()
+    later(digest_world, 24 * 60)
+
+    await digest_of(digest_world.bot).tick()
+
+    assert [words(m).count("Certificates on") for m in posted(digest_world)] == [1, 1]
+    assert "Certificates on 24 November 2026" in words(posted(digest_world)[1])
+
+
+async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+        nine_o_clock(world)
+        async with world.running_bot() as bot:
+            await digest_of(bot).tick()
+            assert posted(world) == []
+            later(world, 24 * 60)
+
+            await digest_of(bot).tick()
+
+            assert len(posted(world)) == 1
+
+
+async def test_two_bots_at_once_post_one_digest(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=2, DIGEST_CHANNEL=CERTS) as world:
+        world.api.watch("api.demo.test", days=5.5)
+        nine_o_clock(world)
+
+        await asyncio.gather(*(digest_of(bot).tick() for bot in world.bots * 3))
+
+        assert len(posted(world)) == 1
+
+
+async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
+    digest_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = digest_world
+    world.api.watch("api.demo.test", days=5.5)
+    nine_o_clock(world)
+    await world.api.close()
+    await digest_of(world.bot).tick()
+    assert posted(world) == []
+    assert "could not be posted yet" in caplog.text
+    _, state = await health(world.bot)
+    assert "could not be reached" in state["digest"]
+
+    await world.api.start()
+    later(world, 20)
+    await digest_of(world.bot).tick()
+
+    (card,) = posted(world)
+    assert TITLE in words(card)
+    assert "late" in words(card)
+    assert (await health(world.bot))[1]["digest"] == "ok"
+
+
+async def test_one_of_the_three_questions_failing_is_no_digest(http_digest_world: World) -> None:
+    world = http_digest_world
+    nine_o_clock(world)
+    world.api.refuse("monitor/list", 400, "no")
+
+    await digest_of(world.bot).tick()
+    assert posted(world) == []
+    later(world, 1)
+    await digest_of(world.bot).tick()
+    assert posted(world) == []
+    later(world, 5)
+    await digest_of(world.bot).tick()
+
+    assert "All clear" not in "".join(map(words, posted(world)))
+    assert len(posted(world)) == 1
+
+
+async def test_five_hundred_monitors_are_all_in_the_digest(http_digest_world: World) -> None:
+    world = http_digest_world
+    for number in range(500):
+        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+
+    await digest_of(world.bot).tick()
+
+    first, *replies = posted(world)
+    assert labels(first) == ["Rescan"] * 20
+    assert all(reply.thread_ts == first.ts for reply in replies)
+    names = re.findall(r"`(h\d+)\.", "\n".join(map(words, [first, *replies])))
+    assert set(Counter(names)) == {f"h{number}" for number in range(500)}
+    assert "480 more monitors" in words(first)
+    rows = [name for reply in replies for name in re.findall(r"`(h\d+)\.", words(reply))]
+    assert len(rows) == 480
+
+
+async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    world.api.watch("api.demo.test", days=5.5)
+    nine_o_clock(world)
+    world.slack.drop("chat.postMessage")
+    await digest_of(world.bot).tick()
+    (card,) = posted(world)
+
+    for _ in range(3):
+        later(world, 6)
+        await digest_of(world.bot).tick()
+
+    assert posted(world) == [card]
+    assert digest_of(world.bot).last_error == ""
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
+    part: int, http_digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = http_digest_world
+    for number in range(450):
+        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    record = State.posted
+
+    async def die(self: State, *given: Any, sent: int, **named: Any) -> None:
+        if sent > part:
+            raise ConnectionResetError
+        await record(self, *given, sent=sent, **named)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(State, "posted", die)
+        with pytest.raises(ConnectionResetError):
+            await digest_of(world.bot).tick()
+    assert len(posted(world)) == part + 1
+
+    async with world.running_bot() as heir:
+        await digest_of(heir).tick()
+        assert len(posted(world)) == part + 1  # the claim may still be somebody's
+        later(world, 3)
+        await digest_of(heir).tick()
+        whole = [words(message) for message in posted(world)]
+        later(world, 30)
+        await digest_of(heir).tick()
+
+    assert [words(message) for message in posted(world)] == whole
+    assert len(set(whole)) == len(whole) > 3
+    rows = re.findall(r"`(h\d+)\.", "\n".join(whole))
+    assert set(rows) == {f"h{number}" for number in range(450)}
+
+
+async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(
+    http_digest_world: World,
+) -> None:
+    world = http_digest_world
+    nine_o_clock(world)
+    world.slack.fail("chat.postMessage", "is_archived")
+    await digest_of(world.bot).tick()
+    assert "is_archived" in digest_of(world.bot).last_error
+
+    later(world, 6)
+    await digest_of(world.bot).tick()
+
+    assert len(posted(world)) == 1
+
+
+async def test_a_digest_for_a_channel_without_the_bot_says_so_in_health(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=SECRET) as world:
+        nine_o_clock(world)
+
+        await digest_of(world.bot).tick()
+
+        status, state = await health(world.bot)
+        assert (status, state["digest"]) == (200, "Slack refused: channel_not_found")
+
+
+async def test_the_command_line_posts_once_and_again_where_told(
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+        world.api.watch("api.demo.test", days=5.5)
+        told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
+        api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": "k3y-for-tests"}
+        for name, value in (told | api | {"DIGEST_CHANNEL": CERTS}).items():
+            monkeypatch.setenv(name, value)
+
+        codes = [await asyncio.to_thread(main, ["digest"]) for _ in range(2)]
+        codes.append(await asyncio.to_thread(main, ["digest", "--again"]))
+
+        assert codes == [0, 0, 0]
+        lines = capsys.readouterr().out.splitlines()
+        assert (lines[0], "already" in lines[1], lines[2]) == ("Posted.", True, "Posted.")
+        assert len(posted(world)) == 2
+
+
+async def test_the_command_line_fails_where_the_api_gives_nothing(
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+        told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
+        api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": "another"}
+        for name, value in (told | api | {"DIGEST_CHANNEL": CERTS}).items():
+            monkeypatch.setenv(name, value)
+
+        assert await asyncio.to_thread(main, ["digest"]) == 1
+
+        assert "401" in capsys.readouterr().err
+        assert posted(world) == []
