@@ -40,6 +40,7 @@ from bot.severity import (
     NOT_YET_VALID,
     OK,
     STALE_AFTER,
+    UNKNOWN,
     Rank,
     State,
     is_stale,
@@ -77,6 +78,10 @@ def _said(row: MonitorSummary) -> str:
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
 
+def _ends(not_after: datetime, now: datetime) -> str:
+    return f"Ends {date(not_after)}, {days_text(days_left(not_after, now))}."
+
+
 def _sentence(row: MonitorSummary, state: State, now: datetime) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
@@ -84,7 +89,9 @@ def _sentence(row: MonitorSummary, state: State, now: datetime) -> str:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {ago(row.not_after, now)}. Visitors see an error."
-    ends = f"Ends {date(row.not_after)}, {days_text(days_left(row.not_after, now))}."
+    if state is UNKNOWN:
+        return f"The last scan gave no verdict. {_ends(row.not_after, now)}"
+    ends = _ends(row.not_after, now)
     if state is NOT_YET_VALID and row.not_before is not None:
         return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. {ends}"
     return f"{_said(row)}{ends}" if state.rank is Rank.BROKEN else ends

@@ -35,12 +35,13 @@ from bot.models import Account, Ping
 from bot.target import Target
 
 
-def reply(symbol: str, word: str, sentence: str, *more: Block) -> Message:
+def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
     """A short card of our own words: `word` and `sentence` are finished mrkdwn."""
     title = word.capitalize().replace("Sslmonitor", "SSLmonitor")
+    about = f" · {code(host)}" if host else ""
     return Message(
-        text=plain(bare(f"{title}. {sentence}"), 300),
-        blocks=(section(f"{symbol} *{word}*\n{sentence}"), *more),
+        text=plain(bare(f"{title}{about}. {sentence}"), 600),
+        blocks=(section(f"{symbol} *{word}*{about}\n{sentence}"), *more),
     )
 
 
@@ -79,14 +80,14 @@ def unknown_command(word: str, nearest: str, runs: bool) -> Message:
 
 def failure(error: BotError, *, host: str = "") -> Message:
     """What happened, and what to do next. `host` is the one that was asked for, where known."""
-    about = f" Asked for {code(host)}." if host else ""
     match error:
         case NotFound():
             return _refused(
                 "NOT FOUND",
-                f"SSLmonitor knows no such monitor.{about} It may have been deleted. "
+                "SSLmonitor knows no such monitor. It may have been deleted. "
                 "`/ssl list` shows what is watched.",
                 error,
+                host,
             )
         case BadKey():
             return _refused(
@@ -97,14 +98,15 @@ def failure(error: BotError, *, host: str = "") -> Message:
             )
         case APIRefused(code=429):
             wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
-            return _refused("TOO MANY REQUESTS", f"Wait {wait}, then ask again.{about}", error)
+            return _refused("TOO MANY REQUESTS", f"Wait {wait}, then ask again.", error, host)
         case APIRefused():
-            said = safe(error.message, 300).rstrip(".") or "it gave no reason"
-            return _refused("REFUSED", f"SSLmonitor said no: {said}.{about}", error)
+            said = safe(error.message, 300).rstrip(".")
+            answer = f"SSLmonitor said no: {said}." if said else "SSLmonitor gave no reason."
+            return _refused("REFUSED", answer, error, host)
         case APIUnreachable():
-            return reply("⚠️", "SSLMONITOR DOES NOT ANSWER", _unreachable(error, about))
+            return reply("⚠️", "SSLMONITOR DOES NOT ANSWER", _unreachable(error), host=host)
         case _:
-            return reply("⚠️", "THAT DID NOT WORK", safe(str(error), 300) + about)
+            return reply("⚠️", "THAT DID NOT WORK", _stated(str(error), 300), host=host)
 
 
 def scan_failed(error: BotError, target: Target, monitor_id: int) -> Message:
@@ -116,18 +118,23 @@ def scan_failed(error: BotError, target: Target, monitor_id: int) -> Message:
     return replace(card, blocks=(*card.blocks, actions(again)), public=True)
 
 
-def _unreachable(error: APIUnreachable, about: str) -> str:
-    said = safe(error.message, 250).rstrip(".")
+def _stated(text: str, limit: int) -> str:
+    """A fault's own words as a sentence."""
+    return f"{safe(text, limit).rstrip('.')}."
+
+
+def _unreachable(error: APIUnreachable) -> str:
     if error.maybe_done:
         advice = "It may still have been done: look with `/ssl list` before you ask again."
     else:
         advice = "Ask again in a minute. If it stays so, see `/ssl ping`."
-    return f"{said}.{about} {advice}"
+    return f"{_stated(error.message, 250)} {advice}"
 
 
-def _refused(word: str, sentence: str, error: APIRefused) -> Message:
+def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Message:
     reference = f" · reference {code(error.req_id, 80)} for its support" if error.req_id else ""
-    return reply("⛔", word, sentence, context(f"SSLmonitor code {error.code}{reference}"))
+    small = context(f"SSLmonitor code {error.code}{reference}")
+    return reply("⛔", word, sentence, small, host=host)
 
 
 def quota_used_up(account: Account, error: APIRefused) -> Message:

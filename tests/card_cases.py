@@ -32,7 +32,7 @@ class Texts:
     """What third parties send, field by field."""
 
     host: str = "api.example.com"
-    message: str = "Valid"
+    message: str = "The certificate names other hosts."
     issuer: str = "Let's Encrypt R11"
     name: str = "api.example.com"
     title: str = "Welcome"
