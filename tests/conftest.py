@@ -18,6 +18,8 @@ from aioresponses import aioresponses
 from tests import world as world_module
 from tests.world import CERTS, World, new_world
 
+pytest_plugins = ["tests.browser", "tests.no_skips"]
+
 
 class _Response(aiohttp.ClientResponse):
     """aioresponses 0.7.9 leaves out the `stream_writer` that aiohttp 3.14 asks for."""

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser import SIZES, Page
+
+pytestmark = pytest.mark.browser
+
+CARD = "#messages article.ephemeral"
+MODAL = "dialog.modal"
+#: A port of backup.demo.test for each size, so that no test meets what another one watches.
+FORM_PORTS = dict(zip(SIZES, (1001, 1002), strict=True))
+DELETE_PORTS = dict(zip(SIZES, (2001, 2002), strict=True))
+HOSTS = dict(zip(SIZES, ("intranet.demo.test", "mail.demo.test"), strict=True))
+
+
+def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page) -> None:
+    page.type("#composer", "/ssl st")
+    page.until_text("#completions [role=option]", "/ssl status")
+    page.look("completion")
+    page.find("#composer").send_keys(Keys.TAB)
+    page.until(lambda: page.find("#composer").get_attribute("value") == "/ssl status ", "it")
+    page.find("#composer").send_keys("shop.demo.test", Keys.ENTER)
+    text = page.until_text(CARD, "shop.demo.test", "OK", "Rescan")
+    assert "Only visible to you" in text
+    page.look("status")
+
+
+def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
+    page.say("/ssl status api.demo.test")
+    ts = page.message_with("api.demo.test", "Only visible to you", "Details")
+    page.record(ts)
+    card = f'#messages article[data-ts="{ts}"]'
+    page.click("button[data-action-id='ssl:scan:here']", card)
+    page.until_text(card, "asked by Ann", "Details")
+    before, *between, after = page.recorded()
+    assert any("Scanning…" in text for text in between), page.recorded()
+    assert "asked by" not in before
+    assert "api.demo.test" in after
+    page.look("rescanned")
+
+
+def test_a_rescan_in_the_digest_answers_in_its_thread_and_renews_its_row(page: Page) -> None:
+    host = HOSTS[page.size]
+    digest = f'#messages article[data-ts="{page.message_with("Certificates on")}"]'
+    rescan = f"button[aria-label^='Rescan {host}']"
+    row = f"{digest} .section:has({rescan})"
+    page.look("digest")
+    assert "OK" not in page.until_text(row, host)
+    page.running.renew(host)
+    page.click(rescan, digest)
+    page.until_text(row, host, "OK")
+    page.until_text(f"{digest} .replies", "repl")
+    page.click(".replies", digest)
+    page.until_text("#thread-messages article", host, "OK", "asked by Ann")
+    page.look("thread")
+
+
+def test_a_form_says_what_is_wrong_at_the_field_and_takes_the_correction(page: Page) -> None:
+    target = f"backup.demo.test:{FORM_PORTS[page.size]}"
+    page.say("/ssl add")
+    page.until_text(f"{MODAL} h2", "Watch hosts")
+    page.type(f"{MODAL} [data-block-id=targets]", "not_a_host!")
+    page.click("button.submit", MODAL)
+    wrong = page.until(
+        lambda: "".join(page.texts(f"{MODAL} .field-error[data-block-id=targets]")), "the error"
+    )
+    assert "not_a_host" in wrong
+    page.look("form-error")
+    page.type(f"{MODAL} [data-block-id=targets]", target)
+    page.click("button.submit", MODAL)
+    page.until_text(MODAL, target, "added")
+    page.look("form-done")
+    page.click(".modal-close", MODAL)
+    page.until(lambda: not page.texts(MODAL), "the modal closed")
+    page.until_text("#messages article:not(.ephemeral)", f"Ann added {target}")
+
+
+def test_home_shows_the_worst_and_rescans_in_a_modal(page: Page) -> None:
+    page.open(place="channel=D0ANN&tab=home")
+    page.until_text("#home", "Certificates", "backup.demo.test")
+    page.look("home")
+    page.click("button[aria-label^='Rescan printer.demo.test']", "#home")
+    page.until_text(MODAL, "printer.demo.test", "asked by Ann")
+    page.look("home-rescan")
+    page.click(".modal-cancel", MODAL)
+    page.until(lambda: not page.texts(MODAL), "the modal closed")
+
+
+def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) -> None:
+    target = f"backup.demo.test:{DELETE_PORTS[page.size]}"
+    page.say(f"/ssl add {target}")
+    page.message_with(target, "added", "Rescan")
+    page.say(f"/ssl delete {target}")
+    ts = page.message_with("Delete the monitor for", target)
+    card = f'#messages article[data-ts="{ts}"]'
+    delete = "button[data-action-id^='ssl:delete_now']"
+    page.click(delete, card)
+    page.until_text("dialog.confirm", f"{target} will no longer be watched")
+    page.look("confirm")
+    page.click(".confirm-no", "dialog.confirm")
+    page.until(lambda: not page.texts("dialog.confirm"), "the dialog closed")
+    page.click(delete, card)
+    page.click(".confirm-yes", "dialog.confirm")
+    page.until_text(card, f"{target} is no longer watched")
+    page.until_text("#messages article", f"Ann deleted the monitor for {target}")
+
+
+def test_another_user_does_not_see_what_is_private_to_ann(page: Page) -> None:
+    page.say("/ssl account")
+    page.until_text(CARD, "Only visible to you", "used")
+    page.act_as("U0BEN")
+    page.until_text("#messages article", "Certificates on")
+    assert page.texts(CARD) == []
+    page.look("as-ben")
+    page.act_as("U0ANN")
+    page.until_text(CARD, "used")
