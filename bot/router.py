@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,7 +40,7 @@ Run = Callable[..., Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a command. `many` takes all words that are left; `secret` is form-only."""
+    """One parameter of a command. `many` takes all words left; `form_only` can't be typed."""
 
     name: str
     read: Callable[[str], Any]
@@ -90,9 +91,10 @@ class Command:
             elif left:
                 bound.append(parameter.convert(left.pop(0)))
             elif not parameter.optional:
-                raise UsageError(f"{parameter.usage} is missing.", parameter.name)
+                needs = f"A word is missing: “{self.name}” needs {parameter.usage}."
+                raise UsageError(needs, parameter.name)
         if left:
-            raise UsageError(f"There is one word too many: “{left[0]}”.")
+            raise UsageError(f"“{left[0]}” is one word too many.")
         return bound, {}
 
     def bind_fields(self, fields: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
@@ -100,14 +102,14 @@ class Command:
         bound: list[Any] = []
         named: dict[str, Any] = {}
         for parameter in self.parameters:
-            text = fields.get(parameter.name, "").strip()
+            text = fields.get(parameter.name, "")
             if parameter.many:
                 words = split(text.replace(",", " "))
                 if not words:
-                    raise UsageError("This is needed.", parameter.name)
+                    raise UsageError("Fill this in.", parameter.name)
                 bound += [parameter.convert(word) for word in words]
             elif parameter.form_only:
-                if text:
+                if text.strip():
                     named[parameter.name] = parameter.convert(text)
             else:
                 bound.append(parameter.convert(text))
@@ -194,9 +196,15 @@ def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
         hint, usage = get_args(hint)
     return Parameter(
         name=each.name,
-        read=getattr(hint, "parse", hint),
+        read=_whole_number if hint is int else getattr(hint, "parse", hint),
         usage=usage,
         many=many,
         optional=optional,
         form_only=each.kind is inspect.Parameter.KEYWORD_ONLY,
     )
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError(f"“{text}” is not a whole number.")
+    return int(text)

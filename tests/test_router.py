@@ -1,0 +1,320 @@
+"""Commands: how words and fields become arguments, and what is said where they can't."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
+
+import pytest
+
+from bot import commands
+from bot.blocks import Form, Message
+from bot.client import SSLMonitor
+from bot.errors import APIUnreachable, UsageError
+from bot.models import Proxy
+from bot.router import Call, Command, Router
+from bot.target import Port, Target
+from bot.words import Filter, Selector
+
+FORM = Form("watch", "Watch", "Watch", ())
+
+
+def check(*targets: Target, proxy_host: str = "", proxy_port: Port | None = None) -> None:
+    if proxy_port and not proxy_host:
+        raise UsageError("The proxy's host is missing.", "proxy_host")
+    if len(targets) > 2:
+        raise UsageError("Too many.", "targets")
+
+
+@pytest.fixture
+def router() -> Router:
+    made = Router()
+
+    @made.command("status")
+    async def status(call: Call, which: Annotated[Selector, "HOST|ID"]) -> Message:
+        """Show one host.
+
+        Not this line.
+        """
+        return Message(str(which), ())
+
+    @made.command("scan")
+    async def scan(call: Call, which: Selector, times: int = 1) -> Message:
+        """Scan it."""
+        return Message(f"{which} {times}", ())
+
+    @made.command("stop", changes=True)
+    async def stop(call: Call) -> Message:
+        """Stop."""
+        raise APIUnreachable("Nobody is there.")
+
+    @made.command("watch", changes=True, form=FORM, check=check)
+    async def watch(
+        call: Call,
+        *targets: Annotated[Target, "TARGET…"],
+        proxy_host: str = "",
+        proxy_port: Port = Port(0),  # noqa: B008 - a constant, as in the bot's own command
+    ) -> Message:
+        """Watch them."""
+        return Message(f"{targets} {proxy_host}", ())
+
+    @made.command("ping")
+    async def ping(call: Call) -> Message:
+        """Ask it."""
+        return Message("pong", ())
+
+    @made.command("hidden", typed=False)
+    async def hidden(call: Call, which: Selector) -> Message:
+        """Run by buttons."""
+        return Message(str(which), ())
+
+    return made
+
+
+def call() -> Call:
+    async def who() -> str:
+        return "Ann"
+
+    async def show(message: Message) -> None:
+        raise AssertionError(message)
+
+    now = datetime(2026, 11, 23, 8, tzinfo=UTC)
+    return Call(cast("SSLMonitor", None), lambda: now, who, show, 30)
+
+
+def named(router: Router, name: str) -> Command:
+    found = router.find(name, typed=False)
+    assert found is not None
+    return found
+
+
+def words_of(message: Message) -> str:
+    return f"{message.text} {message.blocks}"
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("status", "status"),
+        ("sta", "status"),
+        ("sc", "scan"),
+        ("st", None),  # status or stop
+        ("s", None),
+        ("", None),
+        ("statusx", None),
+        ("hidden", None),
+        ("hid", None),
+    ],
+)
+def test_a_command_is_found_by_its_name_or_the_one_prefix(
+    router: Router, word: str, found: str | None
+) -> None:
+    command = router.find(word)
+    assert (command.name if command else None) == found
+
+
+def test_a_button_names_its_command_in_full(router: Router) -> None:
+    assert named(router, "hidden").name == "hidden"
+    assert router.find("hid", typed=False) is None
+    assert [command.name for command in router.typed()] == [
+        "status", "scan", "stop", "watch", "ping"
+    ]  # fmt: skip
+
+
+def test_usage_and_help_come_from_the_signature_and_docstring(router: Router) -> None:
+    assert [command.usage for command in router.typed()] == [
+        "status HOST|ID",
+        "scan WHICH [TIMES]",
+        "stop",
+        "watch TARGET…",
+        "ping",
+    ]
+    assert named(router, "status").help == "Show one host."
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "arguments"),
+    [
+        ("status", ["888"], [Selector(888)]),
+        ("scan", ["a.example.com", "3"], [Selector(None, "a.example.com"), 3]),
+        ("scan", ["888"], [Selector(888)]),
+        ("watch", ["a.example.com", "b.example.com:8443"],
+         [Target("a.example.com"), Target("b.example.com", 8443)]),
+        ("watch", [], []),
+        ("ping", [], []),
+    ],
+)  # fmt: skip
+def test_words_become_typed_arguments(
+    router: Router, name: str, words: list[str], arguments: list[Any]
+) -> None:
+    assert named(router, name).bind_words(words) == (arguments, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "param", "said"),
+    [
+        ("status", [], "which", "HOST|ID"),
+        ("status", ["a.b", "extra"], None, "“extra”"),
+        ("status", ["not a host"], "which", "not a host"),
+        ("scan", ["888", "often"], "times", "often"),
+        ("watch", ["a.b", "c.d:0"], "targets", "not a port"),
+        ("ping", ["now"], None, "“now”"),
+    ],
+)
+def test_words_that_can_not_be_used_are_named(
+    router: Router, name: str, words: list[str], param: str | None, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        named(router, name).bind_words(words)
+    assert caught.value.param == param
+    assert said in caught.value.message
+    assert caught.value.message.endswith(".")
+
+
+def test_a_form_opens_only_where_no_word_was_given(router: Router) -> None:
+    assert named(router, "watch").form_for([]) is FORM
+    assert named(router, "watch").form_for(["a.b"]) is None
+    assert named(router, "status").form_for([]) is None
+
+
+def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Router) -> None:
+    fields = {"targets": "a.example.com, b.example.com\nc.example.com:8443"}
+    command = commands.router.find("add")
+    assert command is not None
+    assert command.bind_fields(fields | {"proxy_host": " ", "proxy_password": ""}) == (
+        [Target("a.example.com"), Target("b.example.com"), Target("c.example.com", 8443)],
+        {},
+    )
+    proxy = {"proxy_host": "proxy.local", "proxy_port": "3128"}
+    login = {"proxy_username": "me", "proxy_password": " with spaces "}
+    _, given = command.bind_fields(fields | proxy | login)
+    assert given["proxy_port"] == 3128
+    assert Proxy(*given.values()).host == "proxy.local"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "targets"),
+        ({"targets": " , "}, "targets"),
+        ({"targets": "a.example.com b..c"}, "targets"),
+        ({"targets": "\n".join(f"h{n}.example.com" for n in range(51))}, "targets"),
+        ({"targets": "a.b", "proxy_host": "p.local"}, "proxy_port"),
+        ({"targets": "a.b", "proxy_host": "p.local", "proxy_port": "0"}, "proxy_port"),
+        ({"targets": "a.b", "proxy_host": "p.local", "proxy_port": "web"}, "proxy_port"),
+        ({"targets": "a.b", "proxy_port": "3128"}, "proxy_host"),
+        ({"targets": "a.b", "proxy_username": "me"}, "proxy_host"),
+        (
+            {"targets": "a.b", "proxy_host": "p", "proxy_port": "1", "proxy_password": "x"},
+            "proxy_username",
+        ),
+    ],
+)
+def test_each_fault_of_the_form_goes_to_a_field_that_the_form_has(
+    fields: dict[str, str], param: str
+) -> None:
+    command = commands.router.find("add")
+    assert command is not None
+    assert command.form is not None
+    with pytest.raises(UsageError) as caught:
+        command.bind_fields(fields)
+    assert caught.value.param == param
+    assert param in {block["block_id"] for block in command.form.blocks}
+    assert "x" not in caught.value.message.split()
+
+
+def test_a_password_is_taken_as_it_is() -> None:
+    command = commands.router.find("add")
+    assert command is not None
+    fields = {"targets": "a.b", "proxy_host": "p", "proxy_port": "1", "proxy_username": "me"}
+    _, given = command.bind_fields(fields | {"proxy_password": " “quoted” "})
+    assert given["proxy_password"] == " “quoted” "
+
+
+async def test_a_command_runs_with_its_arguments(router: Router) -> None:
+    command = named(router, "scan")
+    message = await router.dispatch(call(), command, lambda: command.bind_words(["888", "2"]))
+    assert message.text == "#888 2"
+
+
+async def test_words_that_can_not_be_used_become_a_card_with_the_usage(router: Router) -> None:
+    command = named(router, "status")
+    message = await router.dispatch(call(), command, lambda: command.bind_words([]))
+    assert "`/ssl status HOST|ID`" in words_of(message)
+
+
+async def test_a_buttons_fault_names_no_usage_that_can_not_be_typed(router: Router) -> None:
+    command = named(router, "hidden")
+    message = await router.dispatch(call(), command, lambda: command.bind_words(["*"]))
+    assert "/ssl hidden" not in words_of(message)
+    assert "/ssl help" in words_of(message)
+
+
+async def test_a_foreseen_fault_becomes_a_card(router: Router) -> None:
+    command = named(router, "stop")
+    message = await router.dispatch(call(), command, lambda: ([], {}))
+    assert "Nobody is there." in message.text
+
+
+async def test_a_fault_of_ours_is_not_swallowed(router: Router) -> None:
+    def bind() -> tuple[list[Any], dict[str, Any]]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await router.dispatch(call(), named(router, "ping"), bind)
+
+
+@pytest.mark.parametrize(
+    ("word", "near", "runs"),
+    [
+        ("pign", "ping", True),
+        ("stauts", "status", False),  # it needs a word
+        ("stpo", "stop", False),  # it changes something
+        ("xyzzy", None, False),
+        ("hiden", None, False),
+        ("<!channel>" * 50, None, False),
+    ],
+)
+def test_an_unknown_word_names_the_nearest_and_runs_it_where_that_is_harmless(
+    router: Router, word: str, near: str | None, runs: bool
+) -> None:
+    message = router.unknown(word)
+    told = words_of(message)
+    assert ("Did you mean" in told) is (near is not None)
+    assert near is None or f"`{near}`" in told
+    assert ("ssl:ping:here" in told) is runs
+    assert ("actions" in told) is runs
+
+
+def test_each_real_command_has_help_of_one_sentence_and_short_usage() -> None:
+    for command in commands.router.commands.values():
+        assert command.help.endswith((".", "com."))
+        assert command.help[0].isupper()
+        assert len(command.usage) <= 40
+
+
+def test_the_form_of_add_asks_for_its_parameters_in_order() -> None:
+    command = commands.router.find("add")
+    assert command is not None
+    assert command.form is not None
+    assert [block["block_id"] for block in command.form.blocks] == [
+        parameter.name for parameter in command.parameters
+    ]
+
+
+def test_secrets_can_not_be_typed() -> None:
+    for command in commands.router.typed():
+        secret = [p for p in command.parameters if "password" in p.name or "user" in p.name]
+        assert all(parameter.form_only for parameter in secret)
+
+
+def test_filters_are_read_by_the_list_command() -> None:
+    command = commands.router.find("list")
+    assert command is not None
+    bound, _ = command.bind_words(["expires<30", "port=443"])
+    assert bound == [Filter("expires", "<30"), Filter("port", "443")]
+
+
+def test_commands_that_change_things_say_so() -> None:
+    changing = {name for name, each in commands.router.commands.items() if each.changes}
+    assert changing == {"add", "delete", "delete_now"}
