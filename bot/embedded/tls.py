@@ -185,7 +185,8 @@ class Stream:
             return HandshakeFailed(Verdict.NOT_TLS)
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
             return HandshakeFailed(Verdict.CLOSED)
-        reason = str(error.args[0][0][2])
+        reasons = error.args[0] if error.args else []
+        reason = str(reasons[0][2]) if reasons else "it broke off"
         alert = _ALERT.match(reason)
         said = f"the server says “{reason[alert.end() :]}”" if alert else reason
         return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
@@ -311,7 +312,7 @@ def _judge_fault(fault: Fault) -> tuple[Verdict, str]:
     if fault.code in _TRUST and fault.depth == 0:  # nothing came that issued the leaf
         return _said(Verdict.INCOMPLETE_CHAIN)
     if fault.code in _TRUST or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        return _said(Verdict.UNTRUSTED, f"this server does not know the issuer at its end, {name}")
+        return _said(Verdict.UNTRUSTED, f"its chain ends at {name} and leads to no trusted root")
     verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
     broken = f"its chain breaks a rule at {name}"
     return _said(verdict, broken if verdict is Verdict.UNTRUSTED else name)
