@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,28 +79,75 @@ digests = Table(
     Column("finished_at", Instant),
 )
 
-#: The embedded API's monitors, each with its last scan. `facts` is JSON: the rest of monitor/get.
+#: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False),
+    Column("key_hash", String(64)),
+    Column("monitor_limit", Integer),
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Index("accounts_key_hash", "key_hash", unique=True),
+    sqlite_autoincrement=True,  # an id that was used never names another account
+)
+
+#: The embedded API's monitors, each with the short part of its last scan. Rows are kept small: the
+#: list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
 monitors = Table(
     "monitors",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("account_id", Integer, nullable=False, default=1),
     Column("host", String(253), nullable=False),
     Column("port", Integer, nullable=False),
+    Column("protocol", String(10), nullable=False, default=""),
+    Column("proxy_host", String(253)),
+    Column("proxy_port", Integer),
+    Column("proxy_username", Text),
+    Column("proxy_password", Text),
     Column("created_at", Instant, nullable=False),
     Column("next_scan_at", Instant, nullable=False),
+    Column("lease", String(32)),
+    Column("failures", Integer, nullable=False, default=0),
     Column("scanned_at", Instant),
     Column("verdict", String(40)),
     Column("message", Text),
+    Column("ip", String(45)),
     Column("host_match", Boolean),
     Column("not_before", Instant),
     Column("not_after", Instant),
     Column("issuer", Text),
     Column("http_code", Integer),
-    Column("facts", LargeBinary),
-    Index("monitors_host_port", "host", "port", unique=True),
+    Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_not_after", "not_after"),
     sqlite_autoincrement=True,  # an id that was deleted never names another monitor
+)
+
+#: The long part of each monitor's last scan, as JSON: the rest of monitor/get.
+monitor_facts = Table(
+    "monitor_facts",
+    metadata,
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("facts", LargeBinary, nullable=False),
+)
+
+#: What changed on a monitor, and when it was first seen: one row for each change, not each scan.
+monitor_history = Table(
+    "monitor_history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("monitor_id", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("verdict", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("host_match", Boolean),
+    Column("not_before", Instant),
+    Column("not_after", Instant),
+    Column("issuer", Text),
+    Index("monitor_history_monitor_id", "monitor_id", "id"),
 )
 
 
@@ -134,15 +182,22 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
-        self._reader = self.engine.execution_options(reads_only=True)
+        reads: dict[str, Any] = {"reads_only": True}
+        if self.engine.dialect.name == "postgresql":
+            reads["isolation_level"] = "REPEATABLE READ"  # as SQLite does: one moment for a reader
+        self._reader = self.engine.execution_options(**reads)
+        # SQLite's writers wait for each other by sleeping; in one process a queue is quicker.
+        self._turn = asyncio.Lock() if self.engine.dialect.name == "sqlite" else None
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection to read with; it never waits for a writer."""
+        """A connection to read with; it never waits for a writer, and sees one moment."""
         return self._reader.connect()
 
-    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, committed at the end; one writer at a time on SQLite."""
-        return self.engine.begin()
+        async with self._turn or nullcontext(), self.engine.begin() as connection:
+            yield connection
 
     async def close(self) -> None:
         """Give all connections back."""

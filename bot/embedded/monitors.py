@@ -1,21 +1,22 @@
-"""The table of monitors: each a target with its last scan."""
+"""The monitors as the endpoints see them: each a target with its last scan, each of one account."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from bot.database import Database, monitors
+from bot.database import Database, monitor_facts, monitor_history, monitors
 from bot.embedded import wire
 from bot.embedded.scan import Scan
+from bot.embedded.schedule import failed, next_scan
 from bot.target import Target
 
-_CHUNK = 500  # rows read and written at once, so that the loop is free in between
+_CHUNK = 500  # rows read at once, so that the loop is free in between
 _SUMMARY = (
     monitors.c.id,
     monitors.c.host,
@@ -29,6 +30,8 @@ _SUMMARY = (
     monitors.c.issuer,
     monitors.c.http_code,
 )
+#: What makes a piece of history: a scan that differs in none of these tells nothing new.
+TELLING = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
 
 class AlreadyWatched(Exception):
@@ -39,47 +42,80 @@ class AlreadyWatched(Exception):
         self.id = id_
 
 
-def next_scan(target: Target, now: datetime, interval: timedelta) -> datetime:
-    """When a target scanned `now` is due again: at its own, steady moment of each interval.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the sweep is: all monitors, those that are due, and since when the first of them."""
 
-    The moments of all targets are spread over the interval, restarts or not.
-    """
-    phase = zlib.crc32(str(target).encode()) / 2**32 * interval.total_seconds()
-    past = (now.timestamp() - phase) % interval.total_seconds()
-    return now + timedelta(seconds=interval.total_seconds() - past)
+    monitors: int
+    due: int
+    lag: timedelta
+
+
+def scanned(scan: Scan) -> dict[str, Any]:
+    """The columns of `monitors` that a scan fills."""
+    leaf = scan.leaf
+    return {
+        "scanned_at": scan.at.astimezone(UTC),
+        "verdict": scan.verdict.value,
+        "message": scan.message,
+        "ip": scan.ip or None,
+        "host_match": scan.host_match,
+        "not_before": leaf and leaf.not_before,
+        "not_after": leaf and leaf.not_after,
+        # PostgreSQL takes no NUL in text; the facts, which are bytes, keep it.
+        "issuer": leaf and leaf.issuer.replace("\0", "\ufffd"),
+        "http_code": scan.page.code,
+    }
+
+
+def telling(id_: int, at: datetime, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `monitor_history`."""
+    return {"monitor_id": id_, "at": at, **{name: row[name] for name in TELLING}}
 
 
 class Monitors:
-    """The store; every method is one transaction."""
+    """The store; every method is one transaction, and `account` is whose monitors it sees."""
 
     def __init__(self, database: Database, interval: timedelta) -> None:
         self._database = database
         self._interval = interval
 
-    async def count(self) -> int:
-        """How many monitors there are."""
+    async def count(self, account: int) -> int:
+        """How many monitors an account has."""
+        query = select(func.count()).where(monitors.c.account_id == account)
         async with self._database.read() as connection:
-            return await connection.scalar(select(func.count()).select_from(monitors)) or 0
+            return await connection.scalar(query) or 0
 
-    async def get(self, id_: int) -> RowMapping | None:
-        """A whole row, or None."""
+    async def get(self, account: int, id_: int) -> RowMapping | None:
+        """A whole row with its `facts`, or None."""
+        query = (
+            select(monitors, monitor_facts.c.facts)
+            .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
+            .where(monitors.c.id == id_, monitors.c.account_id == account)
+        )
         async with self._database.read() as connection:
-            found = await connection.execute(select(monitors).where(monitors.c.id == id_))
-            return found.mappings().one_or_none()
+            return (await connection.execute(query)).mappings().one_or_none()
 
-    async def find(self, target: Target) -> int | None:
+    async def find(self, account: int, target: Target) -> int | None:
         """The number of the monitor of a target, or None."""
         query = select(monitors.c.id).where(
-            monitors.c.host == target.host, monitors.c.port == target.port
+            monitors.c.account_id == account,
+            monitors.c.host == target.host,
+            monitors.c.port == target.port,
         )
         async with self._database.read() as connection:
             return await connection.scalar(query)
 
     async def chunks(
-        self, conditions: Sequence[ColumnElement[bool]]
+        self, account: int, conditions: Sequence[ColumnElement[bool]]
     ) -> AsyncIterator[Sequence[RowMapping]]:
         """The rows that meet all conditions, by id, some hundreds at a time, as of one moment."""
-        query = select(*_SUMMARY).where(*conditions).order_by(monitors.c.id).limit(_CHUNK)
+        query = (
+            select(*_SUMMARY)
+            .where(monitors.c.account_id == account, *conditions)
+            .order_by(monitors.c.id)
+            .limit(_CHUNK)
+        )
         async with self._database.read() as connection:
             last = 0
             while True:
@@ -91,66 +127,53 @@ class Monitors:
                 if len(rows) < _CHUNK:
                     return
 
-    async def add(self, target: Target, scan: Scan) -> int:
+    async def add(self, account: int, target: Target, scan: Scan) -> int:
         """Store a new monitor with its first scan; its number. Raises AlreadyWatched."""
-        row = self._scanned(target, scan)
+        row = scanned(scan)
+        failures = int(failed(scan.verdict))
+        values = {
+            "account_id": account,
+            "host": target.host,
+            "port": target.port,
+            "created_at": scan.at,
+            "failures": failures,
+            "next_scan_at": next_scan(
+                target, scan.at, self._interval, not_after=row["not_after"], failures=failures
+            ),
+            **row,
+        }
         try:
             async with self._database.write() as connection:
                 done = await connection.execute(
-                    insert(monitors)
-                    .values(host=target.host, port=target.port, created_at=scan.at, **row)
-                    .returning(monitors.c.id)
+                    insert(monitors).values(values).returning(monitors.c.id)
                 )
-                return int(done.scalar_one())
+                id_ = int(done.scalar_one())
+                facts = {"monitor_id": id_, "facts": wire.facts(scan)}
+                await connection.execute(insert(monitor_facts).values(facts))
+                first = telling(id_, scan.at, row)
+                await connection.execute(insert(monitor_history).values(first))
         except IntegrityError:
-            taken = await self.find(target)
+            taken = await self.find(account, target)
             if taken is None:  # deleted again in between
                 raise
             raise AlreadyWatched(taken) from None
+        return id_
 
-    async def save(self, id_: int, target: Target, scan: Scan) -> None:
-        """Keep the newest scan of a monitor; nothing happens when it was deleted meanwhile."""
-        row = self._scanned(target, scan)
+    async def delete(self, account: int, id_: int) -> bool:
+        """Forget a monitor and its history; false when there is none of that number."""
+        mine = (monitors.c.id == id_) & (monitors.c.account_id == account)
         async with self._database.write() as connection:
-            await connection.execute(update(monitors).where(monitors.c.id == id_).values(**row))
+            if (await connection.execute(delete(monitors).where(mine))).rowcount == 0:
+                return False
+            for table in (monitor_facts, monitor_history):
+                await connection.execute(delete(table).where(table.c.monitor_id == id_))
+        return True
 
-    async def postpone(self, id_: int, target: Target, now: datetime) -> None:
-        """Leave a monitor's scan for its next turn."""
-        turn = next_scan(target, now, self._interval)
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(monitors).where(monitors.c.id == id_).values(next_scan_at=turn)
-            )
-
-    async def delete(self, id_: int) -> bool:
-        """Forget a monitor; false when there is none of that number."""
-        async with self._database.write() as connection:
-            done = await connection.execute(delete(monitors).where(monitors.c.id == id_))
-            return done.rowcount > 0
-
-    async def due(self, now: datetime, most: int) -> list[tuple[int, Target]]:
-        """The monitors to scan, the longest overdue first."""
-        query = (
-            select(monitors.c.id, monitors.c.host, monitors.c.port)
-            .where(monitors.c.next_scan_at <= now)
-            .order_by(monitors.c.next_scan_at)
-            .limit(most)
-        )
+    async def progress(self, now: datetime) -> Progress:
+        """How far the sweep of all accounts is."""
+        overdue = monitors.c.next_scan_at <= now
+        query = select(func.count(), func.min(monitors.c.next_scan_at)).where(overdue)
         async with self._database.read() as connection:
-            return [(i, Target(host, port)) for i, host, port in await connection.execute(query)]
-
-    def _scanned(self, target: Target, scan: Scan) -> dict[str, Any]:
-        leaf = scan.leaf
-        return {
-            "next_scan_at": next_scan(target, scan.at, self._interval),
-            "scanned_at": scan.at.astimezone(UTC),
-            "verdict": scan.verdict.value,
-            "message": scan.message,
-            "host_match": scan.host_match,
-            "not_before": leaf and leaf.not_before,
-            "not_after": leaf and leaf.not_after,
-            # PostgreSQL takes no NUL in text; the facts, which are bytes, keep it.
-            "issuer": leaf and leaf.issuer.replace("\0", "\ufffd"),
-            "http_code": scan.page.code,
-            "facts": wire.facts(scan),
-        }
+            total = await connection.scalar(select(func.count()).select_from(monitors))
+            due, oldest = (await connection.execute(query)).one()
+        return Progress(total or 0, due, timedelta() if oldest is None else now - oldest)

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 
 from bot.embedded import wire
+from bot.embedded.metrics import CONTENT_TYPE, Metrics
 from bot.embedded.monitors import AlreadyWatched, Monitors
 from bot.embedded.query import Filters
 from bot.embedded.scan import Scanner
@@ -25,6 +26,7 @@ from bot.target import Target, normal_host
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
+_METRICS = "/metrics"
 _OK = {"success": 1, "message": "Ok"}
 _LARGEST_ID = 2**31 - 1
 _NOT_FOUND = "monitor not found"  # the API page's own words
@@ -113,6 +115,7 @@ class Routes:
         scanner: Scanner,
         monitors: Monitors,
         rescans: Rescans,
+        metrics: Metrics,
         *,
         key: str,
         limit: int,
@@ -123,6 +126,7 @@ class Routes:
         self._scanner = scanner
         self._monitors = monitors
         self._rescans = rescans
+        self._metrics = metrics
         self._clock = clock
 
     def application(self) -> web.Application:
@@ -140,12 +144,18 @@ class Routes:
         for path, handler in endpoints.items():
             application.router.add_get(f"{_PREFIX}/{path}", handler, allow_head=False)
             application.router.add_post(f"{_PREFIX}/{path}", handler)
+        application.router.add_get(_METRICS, self.metrics)
         return application
 
     @web.middleware
     async def _envelope(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await self._answer(request, handler)
+        self._metrics.requests.labels(response.status).inc()
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.match_info.http_exception is None:
+            if request.match_info.http_exception is None and request.path != _METRICS:
                 self._authorise(request)
             return await handler(request)
         except Refusal as refusal:
@@ -166,13 +176,21 @@ class Routes:
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
 
+    async def metrics(self, _request: web.Request) -> web.StreamResponse:
+        """Numbers for Prometheus, without a key: they name no host."""
+        text = self._metrics.text(await self._monitors.progress(self._now()))
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
     async def ping(self, _request: web.Request) -> web.StreamResponse:
-        """The server's time."""
-        return _json({**_OK, "date_time": wire.date(self._now()), "apikey_id": 1})
+        """The server's time, and beyond the API page how far the sweep is."""
+        now = self._now()
+        progress = await self._monitors.progress(now)
+        sweep = {"due": progress.due, "lag_seconds": int(progress.lag.total_seconds())}
+        return _json({**_OK, "date_time": wire.date(now), "apikey_id": 1, "sweep": sweep})
 
     async def account(self, _request: web.Request) -> web.StreamResponse:
         """How many monitors there are, and may be; a server of one's own has no e-mail address."""
-        used = await self._monitors.count()
+        used = await self._monitors.count(1)
         return _json(
             {
                 **_OK,
@@ -189,7 +207,7 @@ class Routes:
         filters = _read(Filters.parse, await _params(request))
         now = self._now()
         count, pieces = 0, []
-        async for rows in self._monitors.chunks(filters.conditions(now)):
+        async for rows in self._monitors.chunks(1, filters.conditions(now)):
             count += len(rows)
             pieces.append(msgspec.json.encode([wire.summary(row, now) for row in rows])[1:-1])
         head = msgspec.json.encode({**_OK, "count": count})[:-1] + b',"list":['
@@ -205,37 +223,37 @@ class Routes:
         if not self._scanner.guard.permits_literal(target):
             _refuse(400, "The address is refused by this server's rules.")
         await self._refuse_watched(target)
-        if await self._monitors.count() >= self._limit:
+        if await self._monitors.count(1) >= self._limit:
             _refuse(403, f"The monitor limit of {self._limit} is reached.")
         scan = await self._scanner.scan(target, self._clock())
         try:
-            id_ = await self._monitors.add(target, scan)
+            id_ = await self._monitors.add(1, target, scan)
         except AlreadyWatched as taken:  # by another request, during the scan
             _refuse(400, f"{target} is already watched as monitor {taken.id}.")
         return await self._monitor(id_)
 
     async def _refuse_watched(self, target: Target) -> None:
-        taken = await self._monitors.find(target)
+        taken = await self._monitors.find(1, target)
         if taken is not None:
             _refuse(400, f"{target} is already watched as monitor {taken}.")
 
     async def scan(self, request: web.Request) -> web.StreamResponse:
         """Scan a monitor now."""
         id_ = _id(await _params(request))
-        row = await self._monitors.get(id_)
+        row = await self._monitors.get(1, id_)
         if row is None:
             _refuse(404, _NOT_FOUND)
-        await self._rescans.scan(id_, Target(row["host"], row["port"]))
+        await self._rescans.scan(id_)
         return await self._monitor(id_)
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Forget a monitor."""
-        if not await self._monitors.delete(_id(await _params(request))):
+        if not await self._monitors.delete(1, _id(await _params(request))):
             _refuse(404, _NOT_FOUND)
         return _json(_OK)
 
     async def _monitor(self, id_: int) -> web.Response:
-        row = await self._monitors.get(id_)
+        row = await self._monitors.get(1, id_)
         if row is None:
             _refuse(404, _NOT_FOUND)
         return _json({**_OK, "monitor": wire.monitor(row, self._now())})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from aiohttp import web
 
 from bot.database import Database
 from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.leases import Leases
+from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
 from bot.embedded.routes import Routes
 from bot.embedded.scan import Scanner
@@ -53,12 +56,15 @@ class EmbeddedAPI:
         guard = Guard(parse_allow(settings.scan_allow), settings.hosts)
         scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
         monitors = Monitors(database, settings.scan_interval)
-        self.rescans = Rescans(scanner, monitors, clock)
-        self.sweep = Sweep(self.rescans, monitors, clock)
+        metrics = Metrics()
+        leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
+        self.rescans = Rescans(scanner, leases, metrics, clock)
+        self.sweep = Sweep(self.rescans, leases, clock)
         self._routes = Routes(
             scanner,
             monitors,
             self.rescans,
+            metrics,
             key=settings.key,
             limit=settings.monitor_limit,
             clock=clock,

@@ -4,109 +4,234 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.embedded.monitors import Monitors
-from bot.embedded.scan import Scanner
-from bot.target import Target
+from bot.embedded.leases import LEASE, Lease, Leases, Result
+from bot.embedded.limits import Turns
+from bot.embedded.metrics import Metrics
+from bot.embedded.scan import Scan, Scanner
+from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
-_AT_ONCE = 8  # scans of the sweep that run at the same time
-_LOOK = 30.0  # seconds between two looks for monitors that are due
+_AT_ONCE = 50  # scans of the sweep that run at the same time
+_HELD = 150  # leases that a worker holds at most; those beyond _AT_ONCE wait for their turn
+_PICK = 50  # leases that are taken at once
+_LOOK = 5.0  # seconds between two looks for monitors that are due
+_RENEW = LEASE.total_seconds() / 3
+_ASK_AGAIN = 0.2  # seconds between two looks at a scan that another process makes
+
+T = TypeVar("T")
+Work = Coroutine[Any, Any, None]
+Tasks = dict[int, asyncio.Task[None]]
 
 
 class Rescans:
     """Scans monitors that exist and stores what was found; at most one scan of each at a time."""
 
-    def __init__(self, scanner: Scanner, monitors: Monitors, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, scanner: Scanner, leases: Leases, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> None:
         self._scanner = scanner
-        self._monitors = monitors
+        self._leases = leases
+        self._metrics = metrics
         self._clock = clock
+        self._writer = Writer(leases.save)
+        self._turns = Turns()
+        self._asked: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._saving: set[int] = set()
+        self._idle: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.held: set[int] = set()
+        """The monitors that this process has leased."""
 
-    async def scan(self, id_: int, target: Target) -> None:
-        """Scan and store; joins a scan of the same monitor that is under way.
+    async def scan(self, id_: int) -> None:
+        """Scan and store, now; joins a scan of the same monitor that is under way, here or not.
 
-        Does nothing after `close`.
+        Does nothing after `close`, and for a monitor that is gone.
         """
+        await self._joined(self._asked, id_, lambda: self._on_demand(id_))
+
+    async def sweep(self, lease: Lease, slots: asyncio.Semaphore) -> None:
+        """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
+
+        Raises what the scan or the database raised.
+        """
+        await self._joined(self._running, lease.id, lambda: self._scan(lease, slots))
+
+    async def _joined(self, tasks: Tasks, id_: int, work: Callable[[], Work]) -> None:
         if self._closed:
             return
-        task = self._running.get(id_)
+        task = tasks.get(id_)
         if task is None:
-            task = asyncio.create_task(self._scan(id_, target))
-            self._running[id_] = task
-            task.add_done_callback(lambda _: self._running.pop(id_))
+            task = tasks[id_] = asyncio.create_task(work())
+            task.add_done_callback(lambda _: tasks.pop(id_))
         await asyncio.shield(task)  # the one who asks may go away, the others still want it
 
-    async def _scan(self, id_: int, target: Target) -> None:
-        found = await self._scanner.scan(target, self._clock())
-        self._saving.add(id_)
+    async def _on_demand(self, id_: int) -> None:
+        lease = await self._leases.take_one(id_, self._clock())
+        if lease is not None:
+            await self._joined(self._running, id_, lambda: self._scan(lease))
+            return
+        while await self._leases.is_held(id_, self._clock()):  # its result will be ours
+            if running := self._running.get(id_):
+                await asyncio.shield(running)
+                return
+            with self._breakable():
+                await asyncio.sleep(_ASK_AGAIN)
+
+    async def _scan(self, lease: Lease, slots: asyncio.Semaphore | None = None) -> None:
+        self.held.add(lease.id)
         try:
-            await self._monitors.save(id_, target, found)
+            with self._breakable():
+                async with self._turns.at(lease.address), slots or nullcontext():
+                    found = await self._timed(lease)
+            await self._writer.put(Result(lease, found, plainly=lease.id in self._asked))
+        except Exception:
+            self.held.discard(lease.id)
+            await self._leases.postpone(lease, self._clock())
+            raise
+        self.held.discard(lease.id)
+
+    async def _timed(self, lease: Lease) -> Scan:
+        with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
+            found = await self._scanner.scan(lease.target, self._clock())
+        self._metrics.scans.labels(found.verdict.value).inc()
+        return found
+
+    @contextmanager
+    def _breakable(self) -> Iterator[None]:
+        """Mark what `close` may break off: a database call that is cut off leaves it open."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in a task
+        self._idle.add(task)
+        try:
+            yield
         finally:
-            self._saving.discard(id_)
+            self._idle.discard(task)
+
+    def crowded(self) -> list[str]:
+        """The addresses that wait for their turn here."""
+        return self._turns.crowded()
 
     async def close(self) -> None:
         """Break off scans that are under way; what is being stored is stored."""
         self._closed = True
-        running = dict(self._running)
-        for id_, task in running.items():
-            if (
-                id_ not in self._saving
-            ):  # a database call that is cut off leaves its connection open
-                task.cancel()
-        await asyncio.gather(*running.values(), return_exceptions=True)
+        tasks = [*self._running.values(), *self._asked.values()]
+        for task in tuple(self._idle):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._writer.close()
+
+    async def give_back(self) -> None:
+        """Let go of all leases: another worker, or the next start, takes them at once."""
+        if self.held:
+            await self._leases.give_back(self.held, self._clock())
+            self.held.clear()
 
 
 class Sweep:
-    """Keeps every monitor's scan fresh, a few at a time."""
+    """Keeps every monitor's scan fresh, many at a time.
 
-    def __init__(self, rescans: Rescans, monitors: Monitors, clock: Callable[[], datetime]) -> None:
+    `look` are the seconds between two looks for what is due, `renew` those between two renewals.
+    """
+
+    def __init__(
+        self,
+        rescans: Rescans,
+        leases: Leases,
+        clock: Callable[[], datetime],
+        *,
+        look: float = _LOOK,
+        renew: float = _RENEW,
+    ) -> None:
         self._rescans = rescans
-        self._monitors = monitors
+        self._leases = leases
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._look = look
+        self._renew = renew
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._scans: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def start(self) -> None:
-        """Begin, in a task of its own."""
-        self._task = asyncio.create_task(self._run())
+        """Begin, in tasks of its own."""
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep())]
 
     def stop(self) -> None:
         """Begin nothing new; the scans under way belong to `Rescans`."""
         self._stopping.set()
+        self._changed.set()
 
     async def close(self) -> None:
-        """Stop, and wait until the last round has ended."""
+        """Stop, wait until all that was begun has ended, and let go of what was leased."""
         self.stop()
-        if self._task is not None:
-            await self._task
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                busy = await self.once()
-            except (SQLAlchemyError, OSError):  # a database that is away for a while ends no sweep
-                _LOG.exception("The sweep could not go on; it tries again soon.")
-                busy = False
-            if not busy:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), _LOOK)
+        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._scans, return_exceptions=True)
+        await self._or_log(self._rescans.give_back)
 
     async def once(self) -> bool:
         """Scan the monitors that are most overdue; false when none was due."""
-        due = await self._monitors.due(self._clock(), _AT_ONCE)
-        results = await asyncio.gather(
-            *(self._rescans.scan(id_, target) for id_, target in due), return_exceptions=True
-        )
-        for (id_, target), result in zip(due, results, strict=True):
-            if isinstance(result, Exception):
-                _LOG.error("Monitor %d (%s) could not be rescanned.", id_, target, exc_info=result)
-                await self._monitors.postpone(id_, target, self._clock())
-        return bool(due)
+        taken = await self._begin()
+        await asyncio.gather(*self._scans)
+        return taken > 0
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._changed.clear()
+            taken = await self._or_log(self._begin) if self._has_room() else None
+            if taken == _PICK:
+                continue  # there may be more
+            # Where scans are in the way of others, the next look is when one ends.
+            busy = self._scans and (not self._has_room() or self._rescans.crowded())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), None if busy else self._look)
+
+    def _has_room(self) -> bool:
+        return len(self._scans) <= _HELD - _PICK
+
+    async def _keep(self) -> None:
+        """Hold the leases for as long as their scans wait and run."""
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._renew)
+            await self._or_log(self.renew)
+
+    async def renew(self) -> None:
+        """Hold all leases of this process for longer."""
+        if self._rescans.held:
+            await self._leases.renew(self._rescans.held, self._clock())
+
+    async def _begin(self) -> int:
+        """Lease what is most overdue and start to scan it; how many."""
+        taken = await self._leases.take(self._clock(), _PICK, crowded=self._rescans.crowded())
+        self._rescans.held.update(lease.id for lease in taken)
+        for lease in taken:
+            task = asyncio.create_task(self._scan(lease))
+            self._scans.add(task)
+            task.add_done_callback(self._end)
+        return len(taken)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._scans.discard(task)
+        self._changed.set()
+
+    async def _scan(self, lease: Lease) -> None:
+        try:
+            await self._rescans.sweep(lease, self._slots)
+        except Exception:  # noqa: BLE001 - one monitor's fault ends no sweep
+            _LOG.exception("Monitor %d (%s) could not be rescanned.", lease.id, lease.target)
+
+    async def _or_log(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do something with the database; one that is away for a while ends no sweep."""
+        try:
+            return await work()
+        except (SQLAlchemyError, OSError):
+            _LOG.exception("The sweep could not go on; it tries again soon.")
+            return None

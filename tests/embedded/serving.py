@@ -41,12 +41,26 @@ class Served:
 
     session: aiohttp.ClientSession
     now: datetime = NOW
+    hosts: dict[str, str] = field(default_factory=lambda: dict(HOSTS))
     api: EmbeddedAPI = field(init=False)
 
     async def call(self, endpoint: str, method: str = "GET", **params: str) -> Answer:
         """Call an endpoint with a query, or with a form when `method` is POST."""
         sent = {"data": params} if method == "POST" else {"params": params}
         return await self.ask(method, f"{self.api.url}/{endpoint}", **sent)
+
+    async def text(self, path: str) -> str:
+        """The text at a path of the server, asked for without a key."""
+        async with self.session.get(self.api.url.removesuffix("/api/v1") + path) as response:
+            assert response.status == 200
+            return await response.text()
+
+    @asynccontextmanager
+    async def away(self, name: str) -> AsyncIterator[None]:
+        """Let a name lead where nothing listens."""
+        address, self.hosts[name] = self.hosts[name], "::1"
+        yield
+        self.hosts[name] = address
 
     async def ask(self, method: str, url: str, **more: Any) -> Answer:
         """Any request with the key; `more` goes to aiohttp."""
@@ -61,17 +75,17 @@ async def serving(
     fleet: Fleet, database: Database, *, deadline: float = 5.0, limit: int = 1000
 ) -> AsyncIterator[Served]:
     """Serve the embedded API over a database, letting it scan the fleet."""
-    settings = EmbeddedSettings(
-        KEY,
-        scan_allow="127.0.0.1,::1",
-        ca_file=fleet.ca_file,
-        scan_interval=timedelta(hours=12),
-        scan_deadline=deadline,
-        hosts=HOSTS,
-        monitor_limit=limit,
-    )
     async with aiohttp.ClientSession() as session:
         served = Served(session)
+        settings = EmbeddedSettings(
+            KEY,
+            scan_allow="127.0.0.1,::1",
+            ca_file=fleet.ca_file,
+            scan_interval=timedelta(hours=12),
+            scan_deadline=deadline,
+            hosts=served.hosts,
+            monitor_limit=limit,
+        )
         served.api = EmbeddedAPI(settings, database, clock=lambda: served.now)
         await served.api.start()
         try:

@@ -11,7 +11,6 @@ from sqlalchemy import insert, text
 
 from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.target import Target
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf
@@ -243,13 +242,17 @@ async def test_two_scans_of_one_monitor_at_once_become_one(fleet: Fleet, served:
         await answer(reader, writer)
 
     async with fleets.serve(hold, context=fleet.context(fleet.file(Leaf()))) as port:
-        target = Target("fleet.test", port)
-        scans = [asyncio.create_task(served.api.rescans.scan(1, target)) for _ in range(3)]
+        go.set()
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+        visits.clear()
+        came.clear()
+        go.clear()
+        scans = [asyncio.create_task(served.api.rescans.scan(1)) for _ in range(3)]
         await came.wait()
         scans[0].cancel()  # one who asked goes away: the others still get their answer
         go.set()
         await asyncio.gather(*scans[1:])
-        await served.api.rescans.scan(1, target)
+        await served.api.rescans.scan(1)
     assert len(visits) == 2  # one for the three, and one for the next
 
 

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from bot.database import Database, monitors
-from bot.embedded.monitors import next_scan
 from bot.embedded.scan import Scanner
 from bot.target import Target
 
@@ -20,6 +18,7 @@ from .fleet import DAY, HOUR, NOW, Fleet, Leaf
 from .serving import Served, serving
 
 INTERVAL = timedelta(hours=12)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest_asyncio.fixture
@@ -32,25 +31,6 @@ async def watch(database: Database, host: str, port: int, due: timedelta) -> Non
     row = {"host": host, "port": port, "created_at": NOW - DAY, "next_scan_at": NOW + due}
     async with database.write() as connection:
         await connection.execute(insert(monitors), [row])
-
-
-@given(st.text("abc.", min_size=1), st.integers(1, 65535), st.integers(0, 10**6))
-def test_each_target_has_its_own_steady_moment_in_each_interval(
-    host: str, port: int, seconds: int
-) -> None:
-    target, now = Target(host, port), NOW + timedelta(seconds=seconds)
-    turn = next_scan(target, now, INTERVAL)
-    assert now < turn <= now + INTERVAL + timedelta(seconds=1)
-    again = next_scan(target, turn, INTERVAL)
-    assert abs((again - turn).total_seconds() % INTERVAL.total_seconds()) < 1e-3 or (
-        again - turn
-    ) == pytest.approx(INTERVAL, abs=timedelta(milliseconds=1))
-
-
-def test_the_moments_of_many_targets_are_spread_over_the_interval() -> None:
-    turns = [next_scan(Target(f"h{n}.test"), NOW, INTERVAL) - NOW for n in range(1200)]
-    hours = [sum(1 for t in turns if HOUR * h <= t < HOUR * (h + 1)) for h in range(12)]
-    assert all(50 < hour < 150 for hour in hours)
 
 
 async def test_what_is_due_is_rescanned_when_the_server_starts(
@@ -87,7 +67,7 @@ async def test_only_what_is_due_is_rescanned_and_then_not_before_its_next_turn(
             select(monitors.c.next_scan_at).where(monitors.c.port == 443)
         )
     assert turn is not None
-    assert served.now < turn <= served.now + INTERVAL
+    assert served.now < turn <= served.now + 1.05 * INTERVAL
 
 
 async def test_more_monitors_than_slots_are_all_rescanned(
@@ -141,3 +121,114 @@ async def test_closing_breaks_off_a_scan_under_way_and_leaves_no_task(
         async with serving(fleet, database, deadline=60):
             await came.wait()
     assert asyncio.all_tasks() <= before
+
+
+async def row_of(served: Served) -> tuple[str, str]:
+    row = (await served.call("monitor/list")).body["list"][0]
+    return row["ssl_message"], row["scan_date"]
+
+
+async def sweep_after(served: Served, wait: timedelta) -> bool:
+    served.now += wait
+    return await served.api.sweep.once()
+
+
+async def test_a_monitor_that_was_up_is_down_only_after_three_tries(
+    fleet: Fleet, served: Served
+) -> None:
+    async with fleet.tls() as port:
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+    assert await sweep_after(served, 13 * HOUR)
+    assert await row_of(served) == ("Valid", "2027-01-15 12:00")
+    assert not await sweep_after(served, timedelta(seconds=59))
+    assert await sweep_after(served, timedelta(seconds=10))
+    assert await row_of(served) == ("Valid", "2027-01-15 12:00")
+    assert not await sweep_after(served, timedelta(seconds=119))
+    assert await sweep_after(served, timedelta(seconds=10))
+    assert "refused" in (await row_of(served))[0]
+
+
+async def test_a_blip_leaves_nothing_behind(
+    fleet: Fleet, served: Served, database: Database
+) -> None:
+    async with fleet.tls() as port:
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+        async with served.away("fleet.test"):
+            assert await sweep_after(served, 13 * HOUR)
+        assert await sweep_after(served, 2 * MINUTE)
+        assert await row_of(served) == ("Valid", "2027-01-16 01:02")
+    async with database.read() as connection:
+        assert await connection.scalar(select(monitors.c.failures)) == 0
+
+
+async def test_a_scan_that_was_asked_for_shows_at_once_that_a_host_is_down(
+    fleet: Fleet, served: Served
+) -> None:
+    async with fleet.tls() as port:
+        await served.call("monitor/add", host="fleet.test", port=str(port))
+    await served.call("monitor/scan", id="1")
+    assert "refused" in (await row_of(served))[0]
+
+
+async def test_few_connections_go_to_one_address_at_once(
+    fleet: Fleet, served: Served, database: Database
+) -> None:
+    now, most, go = 0, 0, asyncio.Event()
+    three = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        if now == 3:
+            three.set()
+        await go.wait()
+        now -= 1
+
+    async with AsyncExitStack() as stack:
+        for _ in range(8):
+            port = await stack.enter_async_context(fleets.serve(hold))
+            await watch(database, "fleet.test", port, -HOUR)
+        sweep = asyncio.create_task(served.api.sweep.once())
+        await three.wait()
+        metrics = await served.text("/metrics")
+        go.set()
+        await sweep
+    assert most == 3
+    assert "sslmonitor_sweep_running 3.0" in metrics
+    assert len([line for line in metrics.splitlines() if "sslmonitor_monitors 8.0" in line]) == 1
+
+
+async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
+    served: Served, database: Database
+) -> None:
+    await watch(database, "elsewhere.test", 1, HOUR)
+    await watch(database, "elsewhere.test", 2, 2 * HOUR)
+    served.now += 90 * MINUTE
+    assert (await served.call("ping")).body["sweep"] == {"due": 1, "lag_seconds": 1800}
+    metrics = await served.text("/metrics")
+    assert "sslmonitor_sweep_due 1.0" in metrics
+    assert "sslmonitor_sweep_lag_seconds 1800.0" in metrics
+    assert await served.api.sweep.once()
+    metrics = await served.text("/metrics")
+    assert "sslmonitor_sweep_lag_seconds 0.0" in metrics
+    assert 'sslmonitor_scans_total{verdict="forbidden"} 1.0' in metrics
+    assert 'sslmonitor_requests_total{status="200"}' in metrics
+    assert "elsewhere" not in metrics
+
+
+async def test_a_restart_goes_on_at_once_with_what_was_under_way(
+    fleet: Fleet, database: Database
+) -> None:
+    came = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+
+    async with fleets.serve(hold) as port:
+        await watch(database, "fleet.test", port, -HOUR)
+        async with serving(fleet, database, deadline=60):
+            await came.wait()
+        came.clear()
+        async with serving(fleet, database, deadline=60):
+            await came.wait()

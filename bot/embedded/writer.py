@@ -1,0 +1,66 @@
+"""Results on their way to the database: what comes while one transaction runs shares the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from bot.embedded.leases import Result
+
+_MOST = 200  # results in one transaction
+_Waiting = tuple[Result, asyncio.Future[None]]
+
+
+class Writer:
+    """Stores results in batches; a transaction costs 2 ms, whatever it holds."""
+
+    def __init__(self, save: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
+        self._save = save
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, result: Result) -> None:
+        """Store a result; returns when it is stored, and raises what storing it raised."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((result, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        await done
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            try:
+                await self._save([result for result, _ in batch])
+            except Exception as fault:  # noqa: BLE001 - it is raised where the results come from
+                await self._one_by_one(batch, fault)
+            else:
+                _settle(batch)
+
+    async def _one_by_one(self, batch: list[_Waiting], fault: Exception) -> None:
+        """Let one result that can't be stored spoil no other."""
+        if len(batch) == 1:
+            _settle(batch, fault)
+            return
+        for each in batch:
+            try:
+                await self._save([each[0]])
+            except Exception as own:  # noqa: BLE001 - the same
+                _settle([each], own)
+            else:
+                _settle([each])
+
+    async def close(self) -> None:
+        """Wait until all that was put is stored."""
+        if self._task is not None:
+            await self._task
+
+
+def _settle(batch: list[_Waiting], fault: Exception | None = None) -> None:
+    for _, done in batch:
+        if done.done():  # who put it has gone away
+            continue
+        if fault is None:
+            done.set_result(None)
+        else:
+            done.set_exception(fault)

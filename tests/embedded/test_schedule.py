@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.embedded.schedule import NEAR, next_scan
+from bot.target import Target
+
+from .fleet import DAY, HOUR, NOW
+
+INTERVAL = timedelta(hours=12)
+MINUTE = timedelta(minutes=1)
+TARGETS = st.builds(Target, st.text("abc.", min_size=1), st.integers(1, 65535))
+
+
+@given(TARGETS)
+def test_a_target_is_scanned_once_in_each_interval_a_little_jitter_aside(
+    target: Target,
+) -> None:
+    turn = next_scan(target, NOW, INTERVAL)
+    assert NOW < turn <= NOW + 1.05 * INTERVAL + timedelta(seconds=1)
+    for _ in range(5):
+        turn, last = next_scan(target, turn, INTERVAL), turn
+        assert 0.95 * INTERVAL - timedelta(seconds=1) <= turn - last
+        assert turn - last <= 1.05 * INTERVAL + timedelta(seconds=1)
+
+
+def test_the_moments_of_many_targets_are_spread_over_the_interval() -> None:
+    first = [next_scan(Target(f"h{n}.test"), NOW, INTERVAL) for n in range(1200)]
+    turns = [next_scan(Target(f"h{n}.test"), turn, INTERVAL) for n, turn in enumerate(first)]
+    hours = [0] * 12
+    for turn in turns:
+        hours[int((turn - NOW) / HOUR) % 12] += 1
+    assert all(60 < hour < 140 for hour in hours)
+
+
+def test_the_jitter_keeps_two_neighbours_from_always_meeting() -> None:
+    turn, gaps = NOW, set()
+    for _ in range(20):
+        turn, last = next_scan(Target("a.test"), turn, INTERVAL), turn
+        gaps.add(turn - last)
+    assert len(gaps) > 10
+
+
+@pytest.mark.parametrize("failures", range(1, 10))
+def test_a_failed_scan_is_tried_again_after_1_2_4_minutes_up_to_the_interval(failures: int) -> None:
+    waits = [
+        next_scan(Target(f"h{n}.test"), NOW, 9 * DAY, failures=failures) - NOW for n in range(20)
+    ]
+    least = MINUTE * 2 ** (failures - 1)
+    assert all(least <= wait <= 1.05 * least + timedelta(seconds=1) for wait in waits)
+
+
+@given(TARGETS, st.integers(1, 1000), st.timedeltas(-5 * DAY, 100 * DAY))
+def test_no_turn_is_later_than_the_usual_one(
+    target: Target, failures: int, left: timedelta
+) -> None:
+    usual = next_scan(target, NOW, INTERVAL)
+    assert NOW < next_scan(target, NOW, INTERVAL, failures=failures) <= usual
+    assert NOW < next_scan(target, NOW, INTERVAL, not_after=NOW + left) <= usual
+
+
+@given(TARGETS, st.timedeltas(timedelta(), 10 * DAY))
+def test_scans_are_hourly_in_the_last_three_days_and_no_sooner(
+    target: Target, left: timedelta
+) -> None:
+    end = NOW + left
+    turn = next_scan(target, NOW, INTERVAL, not_after=end)
+    if left <= NEAR:
+        assert turn <= NOW + 1.05 * HOUR + timedelta(seconds=1)
+    else:
+        assert turn == next_scan(target, NOW, INTERVAL) or turn >= end - NEAR
+        assert turn <= end - NEAR + 1.05 * HOUR + timedelta(seconds=1) or turn < end - NEAR
+
+
+def test_a_certificate_that_has_ended_is_scanned_as_usual() -> None:
+    target = Target("a.test")
+    usual = next_scan(target, NOW, INTERVAL)
+    assert next_scan(target, NOW, INTERVAL, not_after=NOW - HOUR) == usual
