@@ -25,6 +25,8 @@ class Leaf:
     alt_names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
+    addresses: frozenset[str] = frozenset()
+    """Those of the alternative names that are addresses, not names that look like one."""
 
     @classmethod
     def read(cls, certificate: x509.Certificate) -> Self:
@@ -32,12 +34,14 @@ class Leaf:
 
         Raises ValueError when its dates can't be.
         """
+        names = _alt_names(certificate)
         return cls(
             *_names(certificate, subject=True),
             *_names(certificate, subject=False),
-            alt_names=_alt_names(certificate),
+            alt_names=tuple(str(name.value) for name in names),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
+            addresses=frozenset(str(n.value) for n in names if isinstance(n, x509.IPAddress)),
         )
 
     @property
@@ -49,8 +53,11 @@ class Leaf:
         """Say whether the certificate is for `host` (normalised), as browsers see it.
 
         Subject alternative names alone count (RFC 9525, section 2): never the common name. `*` is
-        a whole first label, stands for exactly one, and has two labels after it.
+        a whole first label, stands for exactly one, and has two labels after it. An address is
+        covered by names of the type iPAddress only.
         """
+        if is_address(host):
+            return host in self.addresses
         return any(_covers(name.lower(), host) for name in self.alt_names)
 
 
@@ -69,7 +76,7 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
 
 
-def _alt_names(certificate: x509.Certificate) -> tuple[str, ...]:
+def _alt_names(certificate: x509.Certificate) -> list[x509.DNSName | x509.IPAddress]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (
@@ -78,16 +85,12 @@ def _alt_names(certificate: x509.Certificate) -> tuple[str, ...]:
         x509.UnsupportedGeneralNameType,
         ValueError,
     ):
-        return ()
-    return tuple(
-        str(name.value)
-        for name in extension.value
-        if isinstance(name, x509.DNSName | x509.IPAddress)
-    )
+        return []
+    return [n for n in extension.value if isinstance(n, x509.DNSName | x509.IPAddress)]
 
 
 def _covers(pattern: str, host: str) -> bool:
     if pattern == host:
         return True
     first, _, rest = pattern.partition(".")
-    return first == "*" and "." in rest and not is_address(host) and host.partition(".")[2] == rest
+    return first == "*" and "." in rest and host.partition(".")[2] == rest

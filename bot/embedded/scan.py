@@ -19,6 +19,7 @@ from datetime import datetime
 from bot.embedded import tls, web
 from bot.embedded.certificate import Leaf
 from bot.embedded.guard import Address, Forbidden, Guard, Unresolved
+from bot.embedded.judge import judge
 from bot.embedded.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -60,7 +61,7 @@ class _Draft:
             if not chain:
                 return
             leaf = Leaf.read(chain[0])
-            self.verdict, self.message = tls.judge(target.host, leaf, stream.faults, now)
+            self.verdict, self.message = judge(target.host, leaf, chain, stream.faults, now)
         except ValueError:  # OpenSSL reads more than `cryptography` does
             self.verdict = Verdict.HANDSHAKE_FAILED
             self.message = sentence(self.verdict, "the certificate can't be read")

@@ -21,9 +21,9 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from bot.embedded.certificate import Leaf
 from bot.embedded.guard import Address, is_address
-from bot.embedded.verdict import Verdict, expired, printable, sentence
+from bot.embedded.judge import Fault
+from bot.embedded.verdict import Verdict
 from bot.target import Target
 
 _SYSTEM_ROOTS = (
@@ -33,31 +33,9 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
 _CHUNK = 65536
-_CODES = SSL.X509VerificationCodes
-_TRUST = {
-    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT,
-    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-    _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
-}
-_BY_CODE = {
-    _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: Verdict.SELF_SIGNED,
-    _CODES.ERR_INVALID_PURPOSE: Verdict.PURPOSE,
-    66: Verdict.WEAK_KEY,  # X509_V_ERR_EE_KEY_TOO_SMALL
-    67: Verdict.WEAK_KEY,  # X509_V_ERR_CA_KEY_TOO_SMALL
-    68: Verdict.WEAK_SIGNATURE,  # X509_V_ERR_CA_MD_TOO_WEAK
-}
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # How OpenSSL names an alert that the other side sent; its own findings have no such beginning.
 _ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
-
-    code: int
-    depth: int
-    certificate: crypto.X509
 
 
 class HandshakeFailed(Exception):
@@ -268,67 +246,3 @@ class Stream:
         Raises ValueError for one that OpenSSL reads and `cryptography` does not.
         """
         return self.tls.get_peer_cert_chain(as_cryptography=True) or []
-
-
-def judge(host: str, leaf: Leaf, faults: list[Fault], now: datetime) -> tuple[Verdict, str]:
-    """The verdict on a certificate and its chain, and the sentence that goes with it.
-
-    Raises ValueError for a certificate of the chain that can't be decoded.
-    Of several faults the one that decides is named: first the leaf's dates, then the chain, last
-    the host name.
-    """
-    if leaf.not_after < now:
-        return Verdict.EXPIRED, expired(leaf.not_after)
-    if leaf.not_before > now:
-        return _said(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
-    found = [_judge_fault(fault) for fault in faults]
-    if found:
-        return min(found, key=lambda one: _ORDER.index(one[0]))
-    if not leaf.covers(host):
-        return _said(Verdict.HOST_MISMATCH, _some(leaf.alt_names))
-    return _said(Verdict.VALID)
-
-
-_ORDER = (
-    Verdict.EXPIRED,
-    Verdict.NOT_YET_VALID,
-    Verdict.SELF_SIGNED,
-    Verdict.INCOMPLETE_CHAIN,
-    Verdict.PURPOSE,
-    Verdict.WEAK_KEY,
-    Verdict.WEAK_SIGNATURE,
-    Verdict.UNTRUSTED,
-)
-
-
-def _judge_fault(fault: Fault) -> tuple[Verdict, str]:
-    whose = fault.certificate.to_cryptography()
-    name = f"“{printable(_common_name(whose), 100)}”"
-    if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
-        ended = f"{whose.not_valid_after_utc:%Y-%m-%d}"
-        return Verdict.EXPIRED, f"A certificate of the chain, {name}, expired on {ended}."
-    if fault.code == _CODES.ERR_CERT_NOT_YET_VALID:
-        return Verdict.NOT_YET_VALID, f"A certificate of the chain, {name}, is not yet valid."
-    if fault.code in _TRUST and fault.depth == 0:  # nothing came that issued the leaf
-        return _said(Verdict.INCOMPLETE_CHAIN)
-    if fault.code in _TRUST or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        return _said(Verdict.UNTRUSTED, f"its chain ends at {name} and leads to no trusted root")
-    verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
-    broken = f"its chain breaks a rule at {name}"
-    return _said(verdict, broken if verdict is Verdict.UNTRUSTED else name)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    leaf = Leaf.read(certificate)
-    return leaf.subject_cn or leaf.subject_o or "(no name)"
-
-
-def _said(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
-    return verdict, sentence(verdict, detail)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    if not names:
-        return "no host: it lists none"
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

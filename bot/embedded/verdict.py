@@ -34,30 +34,28 @@ class Verdict(StrEnum):
     FORBIDDEN = "forbidden"
 
 
-#: The sentence of each verdict; `{}` takes the detail that only the scan knows.
+#: The words of each verdict; `{}` takes the detail that only the scan knows.
 _SENTENCES = {
     Verdict.VALID: "Valid",  # the API page's own word, alone
-    Verdict.EXPIRED: "The certificate expired on {}.",
-    Verdict.NOT_YET_VALID: "The certificate is not yet valid: it starts on {}.",
-    Verdict.SELF_SIGNED: "The certificate is self-signed.",
-    Verdict.UNTRUSTED: "The certificate is untrusted: {}.",
-    Verdict.INCOMPLETE_CHAIN: (
-        "The server sends an incomplete chain: the intermediate certificate is missing."
-    ),
-    Verdict.PURPOSE: "The certificate was issued for another purpose than a TLS server.",
-    Verdict.WEAK_KEY: "The certificate of {} has a weak key.",
-    Verdict.WEAK_SIGNATURE: "The certificate of {} has a weak signature.",
-    Verdict.HOST_MISMATCH: "Host name mismatch: the certificate is for {}.",
-    Verdict.OLD_PROTOCOL: "The server speaks only an outdated protocol: {}.",
-    Verdict.HANDSHAKE_FAILED: "The TLS handshake failed: {}.",
-    Verdict.NOT_TLS: "The server answers, but what it speaks is not TLS.",
-    Verdict.TIMED_OUT: "The server did not answer in time: the scan timed out.",
-    Verdict.RESET: "The connection was reset before the handshake ended.",
-    Verdict.CLOSED: "The connection was closed before the handshake ended.",
-    Verdict.REFUSED: "The connection was refused: nothing listens there.",
-    Verdict.UNREACHABLE: "The server could not be reached.",
-    Verdict.UNRESOLVED: "The host name could not be resolved.",
-    Verdict.FORBIDDEN: "The address is refused by this server's rules.",
+    Verdict.EXPIRED: "Expired {}",
+    Verdict.NOT_YET_VALID: "Not yet valid: the certificate starts on {}",
+    Verdict.SELF_SIGNED: "Self-signed: no authority vouches for the certificate",
+    Verdict.UNTRUSTED: "Untrusted: {}",
+    Verdict.INCOMPLETE_CHAIN: "Incomplete chain: the server sends {}",
+    Verdict.PURPOSE: "Wrong purpose: the certificate is not for a TLS server",
+    Verdict.WEAK_KEY: "Weak key in the certificate of {}",
+    Verdict.WEAK_SIGNATURE: "Weak signature on the certificate of {}",
+    Verdict.HOST_MISMATCH: "Host name mismatch: the certificate is for {}",
+    Verdict.OLD_PROTOCOL: "Outdated protocol: the server speaks only {}",
+    Verdict.HANDSHAKE_FAILED: "The TLS handshake failed: {}",
+    Verdict.NOT_TLS: "The server answers, but what it speaks is not TLS",
+    Verdict.TIMED_OUT: "The server did not answer in time: the scan timed out",
+    Verdict.RESET: "The connection was reset before the handshake ended",
+    Verdict.CLOSED: "The connection was closed before the handshake ended",
+    Verdict.REFUSED: "The connection was refused: nothing listens there",
+    Verdict.UNREACHABLE: "The server could not be reached",
+    Verdict.UNRESOLVED: "The host name could not be resolved",
+    Verdict.FORBIDDEN: "The address is refused by this server's rules",
 }
 
 #: No handshake, so nothing to judge: shown in grey.
@@ -77,7 +75,7 @@ _NO_HANDSHAKE = frozenset(
 
 
 def sentence(verdict: Verdict, detail: str = "") -> str:
-    """The `ssl_message` of a verdict: exactly "Valid", or a whole sentence."""
+    """The `ssl_message` of a verdict: exactly "Valid", or what is wrong, without a full stop."""
     return _SENTENCES[verdict].format(printable(detail))
 
 

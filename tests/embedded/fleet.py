@@ -74,6 +74,10 @@ def pem(certificate: x509.Certificate) -> bytes:
 def new_key(kind: str) -> Key:
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
+    if kind == "rsa4096":  # these take seconds to make
+        made = serialization.load_pem_private_key((FIXTURES / "rsa4096.key").read_bytes(), None)
+        assert isinstance(made, rsa.RSAPrivateKey)
+        return made
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
     return ec.generate_private_key(ec.SECP256R1())
@@ -175,6 +179,13 @@ class Fleet:
             path.write_bytes(private + pem(certificate) + chain)
             self._made[leaf, send_chain] = path
         return self._made[leaf, send_chain]
+
+    def sending(self, leaf: Leaf, *authorities: str) -> Path:
+        """A PEM file with the leaf, and then the certificates of these, in this order."""
+        path = self.directory / f"{'-'.join(authorities)}-{len(self._made)}.pem"
+        chain = b"".join(pem(self.authorities[each].certificate) for each in authorities)
+        path.write_bytes(self.file(leaf, send_chain=False).read_bytes() + chain)
+        return path
 
     def context(self, path: Path) -> ssl.SSLContext:
         """A server's context that accepts old keys and digests, and sends what the file holds."""

@@ -5,13 +5,15 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from bot.embedded.certificate import Leaf
+from bot.embedded.guard import is_address
 from bot.embedded.verdict import Verdict, color, days_left, printable, sentence
 
-from .fleet import DAY, HOUR, NOW, issue, name, new_key
+from .fleet import DAY, HOUR, NOW, general_name, issue, name, new_key
 
 
 def leaf(*names: str, issuer_o: str = "O") -> Leaf:
-    return Leaf("cn.test", "", "", "CN", issuer_o, "", names, NOW, NOW + DAY)
+    addresses = frozenset(name for name in names if is_address(name))
+    return Leaf("cn.test", "", "", "CN", issuer_o, "", names, NOW, NOW + DAY, addresses)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,14 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
 )
 def test_a_name_covers_hosts_as_browsers_see_it(pattern: str, host: str, covered: bool) -> None:
     assert leaf("other.test", pattern).covers(host) is covered
+
+
+def test_a_name_that_looks_like_an_address_covers_none() -> None:
+    key = new_key("ec")
+    names = x509.SubjectAlternativeName([x509.DNSName("10.0.0.1"), general_name("10.0.0.2")])
+    read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, names))
+    assert read.alt_names == ("10.0.0.1", "10.0.0.2")
+    assert (read.covers("10.0.0.1"), read.covers("10.0.0.2")) == (False, True)
 
 
 def test_the_common_name_covers_nothing() -> None:
@@ -85,10 +95,10 @@ def test_days_are_whole_and_rounded_down() -> None:
     assert days_left(NOW - HOUR, NOW) == -1
 
 
-def test_every_verdict_has_a_sentence_and_only_valid_is_a_word() -> None:
+def test_every_verdict_has_its_words_and_only_valid_is_one_word() -> None:
     said = {verdict: sentence(verdict, "x") for verdict in Verdict}
     assert said.pop(Verdict.VALID) == "Valid"
-    assert all(text.endswith(".") and " " in text for text in said.values())
+    assert all(text[0].isupper() and " " in text and text[-1] != "." for text in said.values())
 
 
 def test_hostile_text_in_a_sentence_is_one_printable_line_of_bounded_length() -> None:

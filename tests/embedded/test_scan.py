@@ -81,17 +81,34 @@ def sha1(fleet: Fleet) -> Serving:
     return fleets.serve(fleets.web_server(), context=context)
 
 
-def with_root(fleet: Fleet) -> Serving:
-    path = fleet.directory / "with-root.pem"
-    root = fleets.pem(fleet.authorities["root"].certificate)
-    path.write_bytes(fleet.file(Leaf()).read_bytes() + root)
-    return fleets.serve(fleets.web_server(), context=fleet.context(path))
+def sending(*authorities: str) -> Callable[[Fleet], Serving]:
+    """Serve the good leaf with these certificates after it."""
+
+    def serve(fleet: Fleet) -> Serving:
+        context = fleet.context(fleet.sending(Leaf(), *authorities))
+        return fleets.serve(fleets.web_server(), context=context)
+
+    return serve
+
+
+def by_name(fleet: Fleet) -> Serving:
+    """Serve a stranger's certificate to all who do not ask for fleet.test by SNI."""
+    right = fleet.context(fleet.file(Leaf()))
+    context = fleet.context(fleet.file(Leaf(names=("other.test",))))
+
+    def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        if name == "fleet.test":
+            connection.context = right
+
+    context.sni_callback = choose
+    return fleets.serve(fleets.web_server(), context=context)
 
 
 V = ssl.TLSVersion
 CASES = {
     "valid": good(),
     "rsa-2048": good(Leaf(key="rsa2048")),
+    "rsa-4096": good(Leaf(key="rsa4096")),
     "ed25519": good(Leaf(key="ed25519")),
     "no-subject": good(Leaf(cn=None)),
     "ip-san": good(Leaf(names=("127.0.0.1",)), host="127.0.0.1"),
@@ -104,7 +121,9 @@ CASES = {
     ),
     "idn": good(Leaf(names=(IDN,)), host=IDN),
     "wildcard": good(Leaf(names=("*.fleet.test",)), host="a.fleet.test"),
-    "chain-with-root": Case(with_root, Verdict.VALID, "Valid"),
+    "sni": Case(by_name, Verdict.VALID, "Valid"),
+    "chain-with-root": Case(sending("intermediate", "root"), Verdict.VALID, "Valid"),
+    "chain-unordered": Case(sending("root", "ended", "intermediate"), Verdict.VALID, "Valid"),
     "tls12-only": Case(only(V.TLSv1_2, V.TLSv1_2), Verdict.VALID, "Valid"),
     "tls13-only": Case(only(V.TLSv1_3, V.TLSv1_3), Verdict.VALID, "Valid"),
     "expires-29d": good(left(29 * DAY + HOUR), days=29),
@@ -127,7 +146,7 @@ CASES = {
         host="127.0.0.1",
     ),
     "cn-only": bad(Leaf(names=()), Verdict.HOST_MISMATCH, "host name", match=False),
-    "expired": bad(left(-4 * HOUR), Verdict.EXPIRED, "expired on 2027-01-15", days=-1),
+    "expired": bad(left(-4 * HOUR), Verdict.EXPIRED, "Expired 2027-01-15", days=-1),
     "expired-long-ago": bad(
         Leaf(left=-400 * DAY, since=800 * DAY), Verdict.EXPIRED, "expired", days=-400
     ),
@@ -139,16 +158,29 @@ CASES = {
     "untrusted-root": bad(Leaf(by="strange"), Verdict.UNTRUSTED, "untrusted"),
     "untrusted-root-sent": bad(Leaf(by="stranger"), Verdict.UNTRUSTED, "untrusted"),
     "incomplete-chain": Case(
-        lambda f: f.tls(send_chain=False), Verdict.INCOMPLETE_CHAIN, "incomplete chain"
+        lambda f: f.tls(send_chain=False),
+        Verdict.INCOMPLETE_CHAIN,
+        "Incomplete chain: the server sends no intermediate certificate",
     ),
-    "expired-intermediate": bad(Leaf(by="ended"), Verdict.EXPIRED, "expired on 2027-01-05"),
+    "wrong-intermediate": Case(
+        sending("strange"),
+        Verdict.INCOMPLETE_CHAIN,
+        "Incomplete chain: the server sends no certificate of the issuer, “Fleet Issuing CA”",
+    ),
+    "expired-intermediate": bad(
+        Leaf(by="ended"), Verdict.EXPIRED, "Expired 2027-01-05: “Fleet Old Issuing CA”"
+    ),
     "sha1-leaf": Case(
         sha1, Verdict.WEAK_SIGNATURE, "weak signature", days=36447, host="sha1.fleet.test"
     ),
     "rsa-1024": bad(Leaf(key="rsa1024"), Verdict.WEAK_KEY, "weak key"),
     "wrong-eku": bad(Leaf(purpose=ExtendedKeyUsageOID.CLIENT_AUTH), Verdict.PURPOSE, "purpose"),
-    "tls10-only": Case(only(V.TLSv1, V.TLSv1), Verdict.OLD_PROTOCOL, "protocol: TLSv1 "),
-    "tls11-only": Case(only(V.TLSv1, V.TLSv1_1), Verdict.OLD_PROTOCOL, "protocol: TLSv1.1 "),
+    "tls10-only": Case(
+        only(V.TLSv1, V.TLSv1), Verdict.OLD_PROTOCOL, "protocol: the server speaks only TLSv1 "
+    ),
+    "tls11-only": Case(
+        only(V.TLSv1, V.TLSv1_1), Verdict.OLD_PROTOCOL, "protocol: the server speaks only TLSv1.1 "
+    ),
     "mtls-tls13": Case(mutual(V.TLSv1_3), Verdict.VALID, "Valid", code=None),
     "mtls-tls12": Case(mutual(V.TLSv1_2), Verdict.VALID, "Valid", code=None),
     "plain-http": dead(
@@ -238,7 +270,7 @@ async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trus
     async with fleets.serve(fleets.say(alert)) as port:
         found = await scan(trust, "fleet.test", port)
     assert found.verdict is Verdict.HANDSHAKE_FAILED
-    assert found.message == "The TLS handshake failed: the server says “unrecognized name”."
+    assert found.message == "The TLS handshake failed: the server says “unrecognized name”"
 
 
 async def test_a_name_that_does_not_resolve_is_a_result(
@@ -263,7 +295,7 @@ async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Tr
         guard = Guard((), {"inside.test": "127.0.0.1"})
         found = await Scanner(guard, trust).scan(Target("inside.test", port), NOW)
     assert found.verdict is Verdict.FORBIDDEN
-    assert found.message == "The address is refused by this server's rules."
+    assert found.message == "The address is refused by this server's rules"
     assert (found.ip, visits) == ("", [])
 
 
@@ -352,7 +384,7 @@ async def test_a_certificate_that_can_not_be_decoded_is_a_result(
     async with fleet.tls() as port:
         found = await scan(trust, "fleet.test", port)
     assert (found.verdict, found.leaf, found.host_match) == (Verdict.HANDSHAKE_FAILED, None, None)
-    assert found.message == "The TLS handshake failed: the certificate can't be read."
+    assert found.message == "The TLS handshake failed: the certificate can't be read"
 
 
 async def test_the_demos_sample_hosts_show_what_they_are_there_for(tmp_path: Path) -> None:
