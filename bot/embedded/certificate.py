@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from bot.embedded.guard import is_address
@@ -59,6 +60,30 @@ class Leaf:
         if is_address(host):
             return host in self.addresses
         return any(_covers(name.lower(), host) for name in self.alt_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One certificate of a chain as it was sent; `fingerprint` is SHA-256 in hexadecimal."""
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
+
+    @classmethod
+    def read(cls, certificate: x509.Certificate) -> Self:
+        """Take its facts: common names, or else organisations. Raises ValueError as Leaf does."""
+        subject_cn, subject_o, _ = _names(certificate, subject=True)
+        issuer_cn, issuer_o, _ = _names(certificate, subject=False)
+        return cls(
+            subject_cn or subject_o,
+            issuer_cn or issuer_o,
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+            certificate.fingerprint(hashes.SHA256()).hex(),
+        )
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:

@@ -10,17 +10,15 @@ an entry of SCAN_ALLOW matches. The metadata services of clouds never.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Self
 
+from bot.embedded.names import Address, LookUp, look_up
 from bot.target import Target, normal_host
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 #: Metadata services hand out credentials to whoever asks from inside; each cloud documents its own.
@@ -144,12 +142,13 @@ def _allowed_by_default(address: Address) -> bool:
 class Guard:
     """The rules of one server, and its way from a name to addresses.
 
-    `hosts` is a static table, name to address, asked before DNS; what it says is guarded all the
-    same.
+    `hosts` is a static table, name to address, asked before `look_up`; what either says is guarded
+    all the same.
     """
 
     allow: tuple[Entry, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
+    look_up: LookUp = look_up
 
     def permits(self, host: str, address: Address, port: int) -> bool:
         """Say whether a scan of `host` may connect to this address of it."""
@@ -179,13 +178,14 @@ class Guard:
         literal = _literal(self.hosts.get(target.host, target.host))
         if literal is not None:
             return [literal]
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            found = await self.look_up(target.host, target.port)
         except (OSError, UnicodeError):
             raise Unresolved from None
         # A scope ("fe80::1%eth0") is kept: such an address is never global.
-        addresses = [ipaddress.ip_address(sockaddr[0]) for *_, sockaddr in found]
+        addresses = [ipaddress.ip_address(text) for text in found]
+        if not addresses:
+            raise Unresolved
         return list(dict.fromkeys(addresses))
 
 

@@ -6,32 +6,39 @@ its own (valid, with the facts, without a page, in TLS 1.2 and 1.3 alike); a cer
 expired and for another host is expired; RSA keys under 2048 bits are weak; a host that speaks only
 outdated protocols is read, page and all, and invalid; without a certificate the host match is
 unknown, not false.
+
+All addresses of a name are scanned at once, the first eight. The worst verdict is the scan's, and
+names its address where others have a better one; the facts are those of the worst address that
+showed a certificate.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from bot.embedded import tls, web
-from bot.embedded.certificate import Leaf
-from bot.embedded.guard import Address, Forbidden, Guard, Unresolved
-from bot.embedded.judge import judge
+from bot.embedded.certificate import Leaf, Link
+from bot.embedded.connection import Connection
+from bot.embedded.endpoint import Examination, Finding, Way, worst
+from bot.embedded.guard import Forbidden, Guard, Unresolved
+from bot.embedded.names import Address, Reverse
 from bot.embedded.verdict import Verdict, sentence
 from bot.target import Target
 
-# Servers of old end a talk in a newer protocol by an alert, or without a word.
-_MAYBE_OLD = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RESET})
+_MOST_ADDRESSES = 8
+_NAMING = 1.0  # seconds that a scan waits at its end for the name of its address
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What one scan found. Without a certificate `leaf` and `host_match` are None.
 
-    `ip` is the address that was dialled, empty when none was.
+    `ip` is the address that the facts are of, empty when none was dialled; `chain` are the
+    certificates as they were sent, the leaf first.
     """
 
     at: datetime
@@ -41,124 +48,98 @@ class Scan:
     host_match: bool | None = None
     ip: str = ""
     page: web.Page = field(default_factory=web.Page)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What is known so far, so that the deadline can strike at any moment."""
-
-    verdict: Verdict = Verdict.TIMED_OUT
-    message: str = ""
-    leaf: Leaf | None = None
-    host_match: bool | None = None
-    ip: str = ""
-    reply: web.Reply = field(default_factory=web.Reply)
-
-    def judge(self, target: Target, stream: tls.Stream, now: datetime) -> None:
-        """Take over what the handshake showed, if it came to a certificate."""
-        try:
-            chain = stream.chain()
-            if not chain:
-                return
-            leaf = Leaf.read(chain[0])
-            self.verdict, self.message = judge(target.host, leaf, chain, stream.faults, now)
-        except ValueError:  # OpenSSL reads more than `cryptography` does
-            self.verdict = Verdict.HANDSHAKE_FAILED
-            self.message = sentence(self.verdict, "the certificate can't be read")
-            return
-        self.leaf = leaf
-        self.host_match = leaf.covers(target.host)
-
-    def finish(self, at: datetime) -> Scan:
-        message = self.message or sentence(self.verdict)
-        page = self.reply.page()
-        return Scan(at, self.verdict, message, self.leaf, self.host_match, self.ip, page)
+    chain: tuple[Link, ...] = ()
+    ip_rev: str = ""
+    ip_geo: str = ""
 
 
 class Scanner:
-    """Scans targets; `deadline` is in seconds, over the whole of a scan."""
+    """Scans targets; `deadline` is in seconds, over the whole of a scan.
 
-    def __init__(self, guard: Guard, trust: tls.Trust, deadline: float = 10.0) -> None:
+    `reverse` gives the name of an address and `place` where it is; without them both stay empty.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        trust: tls.Trust,
+        deadline: float = 10.0,
+        *,
+        reverse: Reverse | None = None,
+        place: Callable[[str], str] | None = None,
+    ) -> None:
         self.guard = guard
         self._trust = trust
         self._deadline = deadline
+        self._reverse = reverse
+        self._place = place
 
     async def scan(self, target: Target, now: datetime) -> Scan:
         """Resolve, connect, shake hands, judge, and get the page."""
         now = now.replace(microsecond=0)
         self._trust.set_time(now)
-        draft = _Draft()
+        findings: list[Finding] = []
+        naming: dict[str, asyncio.Task[str]] = {}
+        failure = Verdict.TIMED_OUT
         try:
             async with asyncio.timeout(self._deadline):
-                await self._fill(draft, target, now)
+                addresses = await self.guard.resolve(target)
+                ways = [
+                    Way(str(address), partial(Connection.open, address, target.port))
+                    for address in addresses[:_MOST_ADDRESSES]
+                ]
+                findings = [Finding(way.address) for way in ways]
+                naming = self._begin_naming(addresses[:_MOST_ADDRESSES])
+                await self._look(Examination(target, self._trust, now), ways, findings)
+                if naming:
+                    await asyncio.wait(naming.values(), timeout=_NAMING)
         except TimeoutError:
-            pass  # the draft says "timed out" from the start, or what was found by then
+            pass  # each finding says "timed out" from the start, or what was found by then
         except Forbidden:
-            draft.verdict = Verdict.FORBIDDEN
+            failure = Verdict.FORBIDDEN
         except Unresolved:
-            draft.verdict = Verdict.UNRESOLVED
-        except ConnectionRefusedError:
-            draft.verdict = Verdict.REFUSED
-        except OSError:
-            draft.verdict = Verdict.UNREACHABLE
-        return draft.finish(now)
-
-    async def _fill(self, draft: _Draft, target: Target, now: datetime) -> None:
-        addresses = await self.guard.resolve(target)
-        stream = await self._connect(draft, addresses, target)
-        try:
-            await stream.handshake()
-        except tls.HandshakeFailed as failure:
-            draft.judge(target, stream, now)
-            if stream.wants_certificate and failure.by_server and draft.leaf is not None:
-                return  # the server did all that a visitor without a certificate can see
-            draft.verdict, draft.message = (
-                failure.verdict,
-                sentence(failure.verdict, failure.detail),
-            )
-            if draft.leaf is not None or failure.verdict not in _MAYBE_OLD:
-                return
-        else:
-            draft.judge(target, stream, now)
-            await _get_page(draft, stream, target)
-            return
+            failure = Verdict.UNRESOLVED
         finally:
-            stream.close()
-        await self._try_old_protocols(draft, ipaddress.ip_address(draft.ip), target, now)
+            for task in naming.values():
+                task.cancel()
+        if not findings:
+            return Scan(now, failure, sentence(failure))
+        return self._sum_up(now, findings, naming)
 
-    async def _connect(self, draft: _Draft, addresses: list[Address], target: Target) -> tls.Stream:
-        """Connect to the first address that takes the call."""
-        for address in addresses:
-            draft.ip = str(address)
-            try:
-                return await tls.Stream.connect(address, target, self._trust.modern)
-            except OSError as error:
-                refusal = error
-        raise refusal
-
-    async def _try_old_protocols(
-        self, draft: _Draft, address: Address, target: Target, now: datetime
+    async def _look(
+        self, examination: Examination, ways: list[Way], findings: list[Finding]
     ) -> None:
-        """Read the facts with what browsers no longer speak; else the first failure stands."""
-        try:
-            stream = await tls.Stream.connect(address, target, self._trust.legacy)
-        except OSError:
-            return
-        try:
-            await stream.handshake()
-            failed_for_age = draft.verdict is Verdict.HANDSHAKE_FAILED
-            draft.judge(target, stream, now)
-            if failed_for_age or not self._trust.is_modern(stream):
-                agreed = f"{stream.protocol} with {stream.cipher}"
-                draft.verdict = Verdict.OLD_PROTOCOL
-                draft.message = sentence(draft.verdict, agreed)
-            await _get_page(draft, stream, target)
-        except tls.HandshakeFailed:
-            return
-        finally:
-            stream.close()
+        looks = [examination.look(w, f) for w, f in zip(ways, findings, strict=True)]
+        if len(looks) == 1:
+            await looks[0]
+        else:
+            await asyncio.gather(*looks)
 
+    def _begin_naming(self, addresses: list[Address]) -> dict[str, asyncio.Task[str]]:
+        """Ask for the names of addresses while these are scanned."""
+        if self._reverse is None:
+            return {}
+        asks = {str(address): self._reverse(address) for address in addresses}
+        return {address: asyncio.ensure_future(ask) for address, ask in asks.items()}
 
-async def _get_page(draft: _Draft, stream: tls.Stream, target: Target) -> None:
-    with suppress(OSError):  # the certificate is judged even when HTTP fails
-        await web.fetch(stream, target, draft.reply)
+    def _sum_up(
+        self, now: datetime, findings: list[Finding], naming: dict[str, asyncio.Task[str]]
+    ) -> Scan:
+        decisive = worst(findings)
+        shown = worst([f for f in findings if f.leaf] or [decisive])
+        message = decisive.message or sentence(decisive.verdict)
+        if any(f.message != decisive.message for f in findings if not f.no_way):
+            message = f"{message} (at {decisive.address})"
+        name = naming.get(shown.address)
+        return Scan(
+            now,
+            decisive.verdict,
+            message,
+            shown.leaf,
+            shown.host_match,
+            shown.address,
+            shown.reply.page(),
+            shown.chain,
+            name.result() if name and name.done() and not name.cancelled() else "",
+            self._place(shown.address) if self._place else "",
+        )

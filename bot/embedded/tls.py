@@ -7,9 +7,7 @@ them. Nothing secret is ever sent over it.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,10 +19,10 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from bot.embedded.guard import Address, is_address
+from bot.embedded.connection import Connection
+from bot.embedded.guard import is_address
 from bot.embedded.judge import Fault
 from bot.embedded.verdict import Verdict
-from bot.target import Target
 
 _SYSTEM_ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Gentoo
@@ -107,30 +105,21 @@ def _record(
 
 @dataclass(slots=True)
 class Stream:
-    """A TLS connection over a non-blocking socket: handshake, read, write, close."""
+    """A TLS connection over a TCP connection: handshake, read, write, close."""
 
-    sock: socket.socket
+    connection: Connection
     tls: SSL.Connection
     faults: list[Fault] = field(default_factory=list)
     _first: bytes = b""
     _asked_for_certificate: bool = False
 
     @classmethod
-    async def connect(cls, address: Address, target: Target, context: SSL.Context) -> Self:
-        """Connect to a checked address. Raises OSError. Call `handshake` next."""
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().sock_connect(sock, (str(address), target.port))
-        except BaseException:
-            sock.close()
-            raise
-        stream = cls(sock, SSL.Connection(context))
+    def over(cls, connection: Connection, host: str, context: SSL.Context) -> Self:
+        """A client's side that asks for `host` by SNI. Call `handshake` next."""
+        stream = cls(connection, SSL.Connection(context))
         stream.tls.set_app_data(stream.faults)
-        if not is_address(target.host):  # an address has no server name (RFC 6066, section 3)
-            stream.tls.set_tlsext_host_name(target.host.encode("ascii"))
+        if not is_address(host):  # an address has no server name (RFC 6066, section 3)
+            stream.tls.set_tlsext_host_name(host.encode("ascii"))
         stream.tls.set_connect_state()
         return stream
 
@@ -192,7 +181,7 @@ class Stream:
 
     async def _fill(self) -> bool:
         """Wait for bytes and pass them on; false at the end."""
-        data = await asyncio.get_running_loop().sock_recv(self.sock, _CHUNK)
+        data = await self.connection.read()
         if len(self._first) < 2:
             self._first += data[:2]
         if data:
@@ -209,7 +198,7 @@ class Stream:
             # the server asked for one.
             if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
                 self._asked_for_certificate = True
-            await asyncio.get_running_loop().sock_sendall(self.sock, data)
+            await self.connection.write(data)
 
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
@@ -237,8 +226,8 @@ class Stream:
         """Say goodbye where that needs no waiting, and close the socket."""
         with suppress(SSL.Error, OSError):
             self.tls.shutdown()
-            self.sock.send(self.tls.bio_read(_CHUNK))
-        self.sock.close()
+            self.connection.sock.send(self.tls.bio_read(_CHUNK))
+        self.connection.close()
 
     def chain(self) -> list[x509.Certificate]:
         """The certificates as the server sent them, leaf first; empty when none came.

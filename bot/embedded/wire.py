@@ -3,7 +3,7 @@
 Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is not known is null: every `ssl` fact
 (`ssl_host_match` among them) without a certificate, every `http` fact without an answer. What is
 known to be absent (a certificate without a common name, a page without a title) is an empty string
-or list. `ip_rev` and `ip_geo` are always empty.
+or list: so are `ip_rev` and `ip_geo` where nothing tells them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _ssl(scan: Scan) -> JSON:
 
 def _http(scan: Scan) -> JSON:
     page = scan.page
-    ip = {"ip": scan.ip or None}
+    ip = {"ip": scan.ip or None, "ip_rev": scan.ip_rev, "ip_geo": scan.ip_geo}
     if page.code is None:
         return _NO_HTTP | ip
     return (

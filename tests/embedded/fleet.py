@@ -250,7 +250,7 @@ def say(text: bytes) -> Talk:
 
 @asynccontextmanager
 async def serve(
-    talk: Talk, *, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    talk: Talk, *, context: ssl.SSLContext | None = None, address: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
     """Listen on a free port, hold `talk` with each visitor, and leave nothing behind."""
     talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -268,7 +268,7 @@ async def serve(
                 await writer.wait_closed()
             del talks[task]
 
-    server = await asyncio.start_server(visit, address, 0, ssl=context)
+    server = await asyncio.start_server(visit, address, port, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 
 import pytest
 
@@ -133,64 +131,59 @@ def test_an_entry_that_can_not_be_read_is_named(allow: str) -> None:
         parse_allow(f"127.0.0.1,{allow}")
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """Make every name resolve to these; gives the names that were asked for, as they come."""
-    asked: list[str] = []
+class Answers:
+    """A resolver whose answers are handed in, one after the other; the last one stays."""
 
-    async def look_up(host: str, port: int, **_: object) -> list[object]:
-        asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
+    def __init__(self, *answers: tuple[str, ...]) -> None:
+        self._answers = [*answers]
+        self.asked: list[str] = []
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    return asked
+    async def __call__(self, host: str, port: int) -> tuple[str, ...]:
+        self.asked.append(host)
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
-async def test_a_name_is_resolved_once_to_all_its_addresses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = answers(monkeypatch, "10.0.0.1", "10.0.0.1", "fd00::1")
-    found = await Guard().resolve(Target("host.test", 443))
+async def test_a_name_is_resolved_once_to_all_its_addresses() -> None:
+    names = Answers(("10.0.0.1", "10.0.0.1", "fd00::1"))
+    found = await Guard(look_up=names).resolve(Target("host.test", 443))
     assert [str(address) for address in found] == ["10.0.0.1", "fd00::1"]
-    assert asked == ["host.test"]
+    assert names.asked == ["host.test"]
 
 
-async def test_one_forbidden_address_among_many_forbids_the_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers(monkeypatch, "8.8.8.8", "127.0.0.1")
+@pytest.mark.parametrize("answer", [("8.8.8.8", "127.0.0.1"), ("fe80::1%lo",)])
+async def test_one_forbidden_address_forbids_the_name(answer: tuple[str, ...]) -> None:
     with pytest.raises(Forbidden):
-        await Guard().resolve(Target("host.test", 443))
+        await Guard(look_up=Answers(answer)).resolve(Target("host.test", 443))
 
 
-async def test_a_link_local_answer_with_a_scope_is_forbidden_not_an_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers(monkeypatch, "fe80::1%lo")
-    with pytest.raises(Forbidden):
-        await Guard().resolve(Target("host.test", 443))
+async def test_a_name_without_addresses_is_unresolved() -> None:
+    with pytest.raises(Unresolved):
+        await Guard(look_up=Answers(())).resolve(Target("host.test", 443))
 
 
-async def test_the_static_table_is_asked_first_and_guarded_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = answers(monkeypatch, "8.8.8.8")
+async def test_the_static_table_is_asked_first_and_guarded_all_the_same() -> None:
+    names = Answers(("8.8.8.8",))
     table = {"demo.test": "127.0.0.1"}
     with pytest.raises(Forbidden):
-        await Guard((), table).resolve(Target("demo.test", 443))
-    found = await Guard(parse_allow("127.0.0.1"), table).resolve(Target("demo.test", 443))
-    assert (str(found[0]), asked) == ("127.0.0.1", [])
+        await Guard((), table, names).resolve(Target("demo.test", 443))
+    found = await Guard(parse_allow("127.0.0.1"), table, names).resolve(Target("demo.test", 443))
+    assert (str(found[0]), names.asked) == ("127.0.0.1", [])
 
 
-async def test_a_literal_address_is_checked_without_asking_anyone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = answers(monkeypatch, "8.8.8.8")
+async def test_a_literal_address_is_checked_without_asking_anyone() -> None:
+    names = Answers(("8.8.8.8",))
+    guard = Guard(look_up=names)
     with pytest.raises(Forbidden):
-        await Guard().resolve(Target("127.0.0.1", 443))
-    assert not Guard().permits_literal(Target("::1", 443))
-    assert Guard().permits_literal(Target("10.0.0.1", 443))
-    assert Guard().permits_literal(Target("localhost", 443))  # a name: judged by its address
-    assert asked == []
+        await guard.resolve(Target("127.0.0.1", 443))
+    assert not guard.permits_literal(Target("::1", 443))
+    assert guard.permits_literal(Target("10.0.0.1", 443))
+    assert guard.permits_literal(Target("localhost", 443))  # a name: judged by its address
+    assert names.asked == []
+
+
+async def test_the_systems_resolver_knows_this_machine() -> None:
+    found = await Guard(parse_allow("127.0.0.0/8,::1")).resolve(Target("localhost", 443))
+    assert {str(address) for address in found} <= {"127.0.0.1", "::1"}
 
 
 async def test_a_name_that_dns_can_not_carry_is_unresolved() -> None:

@@ -273,16 +273,23 @@ async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trus
     assert found.message == "The TLS handshake failed: the server says “unrecognized name”"
 
 
-async def test_a_name_that_does_not_resolve_is_a_result(
-    trust: Trust, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*_: object, **__: object) -> NoReturn:
+async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
+    async def fail(*_: object) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail)
-    found = await Scanner(Guard(), trust).scan(Target("gone.fleet.test", 443), NOW)
+    scanner = Scanner(Guard(look_up=fail), trust)
+    found = await scanner.scan(Target("gone.fleet.test", 443), NOW)
     assert (found.verdict, found.ip, found.host_match) == (Verdict.UNRESOLVED, "", None)
     assert "could not be resolved" in found.message
+
+
+async def test_a_resolver_that_never_answers_is_ended_by_the_deadline(trust: Trust) -> None:
+    async def never(*_: object) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    found = await Scanner(Guard(look_up=never), trust, 0.05).scan(Target("slow.test", 443), NOW)
+    assert (found.verdict, found.ip) == (Verdict.TIMED_OUT, "")
 
 
 async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Trust) -> None:
@@ -297,20 +304,6 @@ async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Tr
     assert found.verdict is Verdict.FORBIDDEN
     assert found.message == "The address is refused by this server's rules"
     assert (found.ip, visits) == ("", [])
-
-
-async def test_the_next_address_is_tried_when_one_takes_no_calls(
-    fleet: Fleet, trust: Trust, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def two(*_: object, **__: object) -> list[object]:
-        kinds = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
-        return [(kind, socket.SOCK_STREAM, 6, "", address) for kind, address in kinds]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
-    async with fleet.tls() as port:
-        guard = Guard(parse_allow("127.0.0.1,::1"))
-        found = await Scanner(guard, trust).scan(Target("fleet.test", port), NOW)
-    assert (found.verdict, found.ip) == (Verdict.VALID, "127.0.0.1")
 
 
 async def test_the_certificate_is_kept_when_the_page_never_comes(

@@ -1,0 +1,177 @@
+"""Scans of names with several addresses, and what is told of an address besides."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NoReturn
+
+import pytest
+
+from bot.embedded.endpoint import Examination, Finding, Way, worst
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.names import Address
+from bot.embedded.scan import Scan, Scanner
+from bot.embedded.tls import Trust
+from bot.embedded.verdict import Verdict
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving
+
+#: Serves one address on the given port (0: any).
+Server = Callable[[str, int], Serving]
+
+
+def tls(fleet: Fleet, leaf: Leaf | None = None) -> Server:
+    return lambda address, port: fleet.tls(leaf, address=address, port=port)
+
+
+def silent(address: str, port: int) -> Serving:
+    return fleets.serve(fleets.hang, address=address, port=port)
+
+
+@asynccontextmanager
+async def served(servers: Mapping[str, Server | None]) -> AsyncIterator[int]:
+    """Serve all addresses on one port; where None serves, nothing listens."""
+    port = 0
+    async with AsyncExitStack() as stack:
+        for address, server in servers.items():
+            if server is not None:
+                port = await stack.enter_async_context(server(address, port))
+        yield port
+
+
+async def scan(
+    trust: Trust, servers: Mapping[str, Server | None], *, deadline: float = 5.0, **more: Any
+) -> Scan:
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return [*servers]
+
+    guard = Guard(parse_allow("127.0.0.0/8,::1,::/0"), look_up=look_up)
+    scanner = Scanner(guard, trust, deadline, **more)
+    async with served(servers) as port:
+        return await scanner.scan(Target("fleet.test", port), NOW)
+
+
+async def test_a_name_whose_addresses_are_all_valid_is_valid(fleet: Fleet, trust: Trust) -> None:
+    good = tls(fleet)
+    found = await scan(trust, {"127.0.0.1": good, "127.0.0.2": good, "::1": good})
+    assert (found.verdict, found.message, found.page.code) == (Verdict.VALID, "Valid", 200)
+
+
+async def test_the_certificate_that_ends_first_is_shown(fleet: Fleet, trust: Trust) -> None:
+    soon = tls(fleet, Leaf(left=5 * DAY))
+    found = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": soon})
+    assert found.leaf is not None
+    assert (found.message, found.leaf.not_after, found.ip) == ("Valid", NOW + 5 * DAY, "127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "verdict", "message"),
+    [
+        (Leaf(left=-DAY), Verdict.EXPIRED, "Expired 2027-01-14 (at 127.0.0.2)"),
+        (
+            Leaf(names=("*.other.test",)),
+            Verdict.HOST_MISMATCH,
+            "Host name mismatch: the certificate is for *.other.test (at 127.0.0.2)",
+        ),
+    ],
+)
+async def test_one_bad_address_among_good_ones_decides_and_is_named(
+    fleet: Fleet, trust: Trust, leaf: Leaf, verdict: Verdict, message: str
+) -> None:
+    servers = {"127.0.0.1": tls(fleet), "127.0.0.2": tls(fleet, leaf), "127.0.0.3": tls(fleet)}
+    found = await scan(trust, servers)
+    assert (found.verdict, found.message, found.ip) == (verdict, message, "127.0.0.2")
+
+
+async def test_an_address_that_does_not_answer_is_named_and_the_facts_are_kept(
+    fleet: Fleet, trust: Trust
+) -> None:
+    refused = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": None})
+    assert refused.verdict is Verdict.REFUSED
+    assert refused.message == "The connection was refused: nothing listens there (at 127.0.0.2)"
+    assert (refused.ip, refused.host_match, refused.page.code) == ("127.0.0.1", True, 200)
+    late = await scan(trust, {"127.0.0.1": silent, "127.0.0.2": tls(fleet)}, deadline=0.5)
+    assert (late.verdict, late.leaf is None, late.page.code) == (Verdict.TIMED_OUT, False, 200)
+    assert late.message.endswith("timed out (at 127.0.0.1)")
+
+
+async def test_what_is_wrong_everywhere_alike_is_said_once(fleet: Fleet, trust: Trust) -> None:
+    ended = tls(fleet, Leaf(left=-DAY))
+    found = await scan(trust, {"127.0.0.1": ended, "127.0.0.2": ended})
+    assert found.message == "Expired 2027-01-14"
+
+
+async def test_a_bad_certificate_outweighs_an_address_that_may_be_back_in_a_minute(
+    fleet: Fleet, trust: Trust
+) -> None:
+    servers = {"127.0.0.1": None, "127.0.0.2": tls(fleet, Leaf(left=-HOUR))}
+    assert (await scan(trust, servers)).message == "Expired 2027-01-15 (at 127.0.0.2)"
+
+
+async def test_addresses_of_a_kind_that_this_machine_has_no_way_to_say_nothing(
+    trust: Trust,
+) -> None:
+    async def no_way() -> NoReturn:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    found = Finding("2001:db8::1")
+    await Examination(Target("fleet.test"), trust, NOW).look(Way("2001:db8::1", no_way), found)
+    other = Finding("127.0.0.1", Verdict.VALID)
+    assert (found.verdict, worst([found, other]), worst([found])) == (
+        Verdict.UNREACHABLE,
+        other,
+        found,
+    )
+
+
+async def test_all_addresses_are_scanned_at_once_under_one_deadline(trust: Trust) -> None:
+    arrived: set[str] = set()
+    all_there = asyncio.Event()
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.add(writer.get_extra_info("sockname")[0])
+        if len(arrived) == 8:
+            all_there.set()
+        await all_there.wait()  # nobody is let go before everybody is there
+
+    def server(address: str, port: int) -> Serving:
+        return fleets.serve(note, address=address, port=port)
+
+    found = await scan(trust, {f"127.0.0.{n}": server for n in range(1, 11)})
+    assert found.verdict in (Verdict.CLOSED, Verdict.RESET)
+    assert len(arrived) == 8
+
+
+async def test_the_name_and_the_place_of_the_address_are_told(fleet: Fleet, trust: Trust) -> None:
+    async def reverse(address: Address) -> str:
+        return f"host-{address}.test"
+
+    def place(address: str) -> str:
+        return f"XX-{address[-1]}"
+
+    found = await scan(trust, {"127.0.0.1": tls(fleet)}, reverse=reverse, place=place)
+    assert (found.ip_rev, found.ip_geo) == ("host-127.0.0.1.test", "XX-1")
+
+
+async def test_a_name_that_does_not_come_in_time_is_left_out(fleet: Fleet, trust: Trust) -> None:
+    async def reverse(_: Address) -> str:
+        await asyncio.Event().wait()
+        return "too late"
+
+    found = await scan(trust, {"127.0.0.1": tls(fleet)}, deadline=0.5, reverse=reverse)
+    assert (found.message, found.page.code, found.ip_rev) == ("Valid", 200, "")
+
+
+async def test_the_chain_is_told_as_it_was_sent(fleet: Fleet, trust: Trust) -> None:
+    found = await scan(trust, {"127.0.0.1": tls(fleet)})
+    assert [(link.subject, link.issuer) for link in found.chain] == [
+        ("fleet.test", "Fleet Issuing CA"),
+        ("Fleet Issuing CA", "Fleet Root"),
+    ]
+    assert [len(link.fingerprint) for link in found.chain] == [64, 64]
+    assert found.chain[0].not_after == NOW + 90 * DAY + HOUR
