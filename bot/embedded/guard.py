@@ -5,7 +5,8 @@ name is resolved once, every address it has is checked, and the scan dials a che
 
 Allowed by default: global addresses and what teams use inside: RFC 1918, unique-local IPv6
 (RFC 4193) and 100.64/10 (RFC 6598). All else (loopback, link-local, multicast, reserved) only where
-an entry of SCAN_ALLOW matches. The metadata services of clouds never.
+an entry of SCAN_ALLOW matches and none of SCAN_DENY, which wins. The metadata services of clouds
+never.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ _SPECIAL: tuple[Network, ...] = tuple(
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, section 2.5.5.1
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1
 
 
 class Forbidden(Exception):
@@ -65,7 +69,7 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of SCAN_ALLOW: a network or a name, for one port or for all."""
+    """One entry of SCAN_ALLOW or SCAN_DENY: a network or a name, for one port or for all."""
 
     network: Network | None
     name: str | None
@@ -83,7 +87,7 @@ class Entry:
         return cls(None, normal_host(place), port)
 
     def matches(self, host: str, addresses: tuple[Address, ...], port: int) -> bool:
-        """Say whether this entry lets `host`, under any form of its address, be scanned."""
+        """Say whether this entry is about `host`, or about any of these forms of its address."""
         if self.port not in (None, port):
             return False
         if self.network is None:
@@ -110,7 +114,7 @@ def _port(digits: str, text: str) -> int:
 
 
 def parse_allow(text: str) -> tuple[Entry, ...]:
-    """Read SCAN_ALLOW: CIDRs or names separated by commas, each with an optional `:port`.
+    """Read SCAN_ALLOW or SCAN_DENY: CIDRs or names with commas between, each perhaps with `:port`.
 
     Raises ValueError with a sentence that names the first entry that can't be read.
     """
@@ -118,7 +122,7 @@ def parse_allow(text: str) -> tuple[Entry, ...]:
 
 
 def forms(address: Address) -> tuple[Address, ...]:
-    """The address, and the IPv4 address that it carries inside, where it does.
+    """The address, and the IPv4 address that it leads to, where it does.
 
     IPv4-mapped (RFC 4291), NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses lead to that one.
     """
@@ -128,6 +132,20 @@ def forms(address: Address) -> tuple[Address, ...]:
     if address in _NAT64:
         inner = IPv4Address(int(address) & 0xFFFFFFFF)
     return (address,) if inner is None else (address, inner)
+
+
+def disguises(address: Address) -> tuple[Address, ...]:
+    """All of `forms`, and each IPv4 address that some network may take it for.
+
+    These are those of IPv4-compatible, Teredo (RFC 4380) and ISATAP addresses and of local NAT64.
+    """
+    known = forms(address)
+    if isinstance(address, IPv4Address):
+        return known
+    last, before = int(address) & 0xFFFFFFFF, int(address) >> 32 & 0xFFFFFFFF
+    if address in _LOCAL_NAT64 or address in _COMPATIBLE or before in _ISATAP:
+        known += (IPv4Address(last),)
+    return known + (address.teredo or ())
 
 
 def _allowed_by_default(address: Address) -> bool:
@@ -149,20 +167,29 @@ class Guard:
     allow: tuple[Entry, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
     look_up: LookUp = look_up
+    deny: tuple[Entry, ...] = ()
 
     def permits(self, host: str, address: Address, port: int) -> bool:
         """Say whether a scan of `host` may connect to this address of it."""
-        known = forms(address)
-        if any(form in METADATA for form in known):
+        known, hidden = forms(address), disguises(address)
+        if any(form in METADATA for form in hidden):
+            return False
+        if any(entry.matches(host, hidden, port) for entry in self.deny):
             return False
         if any(entry.matches(host, known, port) for entry in self.allow):
             return True
         return _allowed_by_default(known[-1])
 
     def permits_literal(self, target: Target) -> bool:
-        """False for a target that is itself an address, and a forbidden one; true for names."""
+        """Judge what can be judged of a target without a resolver.
+
+        False for one that is itself an address, and a forbidden one, and for a name that SCAN_DENY
+        names; true for other names.
+        """
         address = _literal(target.host)
-        return address is None or self.permits(target.host, address, target.port)
+        if address is not None:
+            return self.permits(target.host, address, target.port)
+        return not any(entry.matches(target.host, (), target.port) for entry in self.deny)
 
     async def resolve(self, target: Target) -> list[Address]:
         """The addresses of a target, at least one, all of them permitted.

@@ -58,6 +58,12 @@ WRAPPED_METADATA = [
     "2002:a9fe:a9fe::",
     "::ffff:100.100.100.200",
     "64:ff9b::a83f:8110",  # 168.63.129.16
+    "64:ff9b:1::a9fe:a9fe",
+    "::169.254.169.254",
+    "2001:0:a9fe:a9fe::",  # Teredo, by its server
+    "2001::5601:5601",  # Teredo, by its client: each bit turned over
+    "fd00::5efe:a9fe:a9fe",  # ISATAP
+    "fd00::200:5efe:a9fe:a9fe",
 ]
 
 
@@ -106,6 +112,70 @@ def test_an_entry_permits_its_network_or_name_on_its_port(
     allow: str, address: str, host: str, port: int, permitted: bool
 ) -> None:
     assert permits(address, allow, host=host, port=port) is permitted
+
+
+@pytest.mark.parametrize(
+    ("deny", "address", "host", "port", "permitted"),
+    [
+        ("10.0.0.0/8", "10.1.2.3", "x.test", 443, False),
+        ("10.0.0.0/8", "192.168.1.1", "x.test", 443, True),
+        ("10.0.0.0/8:22", "10.1.2.3", "x.test", 22, False),
+        ("10.0.0.0/8:22", "10.1.2.3", "x.test", 443, True),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", "x.test", 443, False),
+        ("10.0.0.0/8", "64:ff9b::a01:203", "x.test", 443, False),
+        ("10.0.0.0/8", "2002:a01:203::", "x.test", 443, False),
+        ("10.0.0.0/8", "fd00::5efe:10.1.2.3", "x.test", 443, False),
+        ("8.8.8.8", "8.8.8.8", "x.test", 443, False),
+        ("x.test", "8.8.8.8", "x.test", 443, False),
+        ("x.test:22", "8.8.8.8", "x.test", 443, True),
+        ("x.test", "8.8.8.8", "y.test", 443, True),
+        ("::/0", "fd00::1", "x.test", 443, False),
+    ],
+)
+def test_what_is_denied_is_refused_though_it_is_allowed(
+    deny: str, address: str, host: str, port: int, permitted: bool
+) -> None:
+    for allow in ("", "0.0.0.0/0,::/0,x.test"):
+        guard = Guard(parse_allow(allow), deny=parse_allow(deny))
+        assert guard.permits(host, ipaddress.ip_address(address), port) is permitted
+
+
+def test_a_denied_name_is_refused_before_anyone_is_asked_for_its_address() -> None:
+    guard = Guard(deny=parse_allow("x.test,y.test:22,10.0.0.1"))
+    assert not guard.permits_literal(Target("x.test", 443))
+    assert guard.permits_literal(Target("y.test", 443))
+    assert not guard.permits_literal(Target("10.0.0.1", 443))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.1",
+        "0x7f.0.0.1",
+        "127.0.0.0x1",
+        "https://good.test@127.0.0.1/",
+        "https://good.test:443@evil.test/",
+        "https://u:p@good.test/",
+        "http://[::1%25lo]/",
+        "fe80::1%lo",
+        "127。0。0。1x.1",
+        "good.test@evil.test",
+    ],
+)
+def test_odd_spellings_of_addresses_are_no_target(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\."):
+        Target.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[::ffff:127.0.0.1]:443", "１２７.0.0.1", "127。0。0。1", "0:0::1"]
+)
+def test_spellings_that_are_read_as_addresses_are_guarded_as_such(text: str) -> None:
+    assert not Guard().permits_literal(Target.parse(text))
 
 
 @pytest.mark.parametrize(

@@ -306,6 +306,30 @@ async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Tr
     assert (found.ip, visits) == ("", [])
 
 
+async def test_a_name_that_changes_between_two_look_ups_is_dialled_where_it_was_checked(
+    fleet: Fleet, trust: Trust
+) -> None:
+    answers = iter([["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"]])
+    visits: list[str] = []
+
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return next(answers)
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(writer.get_extra_info("sockname")[0])
+        await fleets.close(reader, writer)  # which makes a scan come again, to ask in an old way
+
+    scanner = Scanner(Guard(parse_allow("127.0.0.1"), look_up=look_up), trust)
+    async with (
+        fleets.serve(note) as port,
+        fleets.serve(note, address="127.0.0.2", port=port),
+    ):
+        first = await scanner.scan(Target("rebound.test", port), NOW)
+        second = await scanner.scan(Target("rebound.test", port), NOW)
+    assert (first.verdict, second.verdict) == (Verdict.CLOSED, Verdict.FORBIDDEN)
+    assert visits == ["127.0.0.1", "127.0.0.1"]
+
+
 async def test_the_certificate_is_kept_when_the_page_never_comes(
     fleet: Fleet, trust: Trust
 ) -> None:
