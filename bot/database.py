@@ -219,7 +219,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(url: str, revision: str = "head") -> None:
     """Bring the schema up to date; processes that start together wait for each other."""
     # Alembic takes a tenth of a second to import, and only starting programs need it.
     await asyncio.to_thread(importlib.import_module, "alembic.command")
@@ -228,16 +228,16 @@ async def upgrade(url: str) -> None:
         async with database.write() as connection:
             if database.engine.dialect.name == "postgresql":
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-            await connection.run_sync(_run_migrations)
+            await connection.run_sync(_run_migrations, revision)
     finally:
         await database.close()
 
 
-def _run_migrations(connection: Connection) -> None:
+def _run_migrations(connection: Connection, revision: str) -> None:
     from alembic import command  # noqa: PLC0415 - see `upgrade`
     from alembic.config import Config  # noqa: PLC0415 - see `upgrade`
 
     config = Config()
     config.set_main_option("script_location", "bot:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

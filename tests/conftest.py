@@ -18,7 +18,7 @@ from aioresponses import aioresponses
 from tests import world as world_module
 from tests.world import CERTS, World, new_world
 
-pytest_plugins = ["tests.browser", "tests.no_skips"]
+pytest_plugins = ["tests.browser", "tests.no_skips", "tests.postgres"]
 
 
 class _Response(aiohttp.ClientResponse):

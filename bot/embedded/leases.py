@@ -31,6 +31,7 @@ from bot.embedded import wire
 from bot.embedded.monitors import TELLING, scanned, telling
 from bot.embedded.scan import Scan
 from bot.embedded.schedule import TRIES, failed, next_scan
+from bot.embedded.verdict import Verdict
 from bot.target import Target
 
 _LOG = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ class Result:
     @property
     def doubtful(self) -> bool:
         """Whether a host that was up is asked again before it is called down."""
-        up = self.lease.before.get("verdict") is not None and not self.plainly
-        return up and 0 < self.failures < TRIES
+        before = self.lease.before.get("verdict")
+        was_up = before is not None and not failed(Verdict(before))
+        return was_up and not self.plainly and 0 < self.failures < TRIES
 
 
 class Leases:

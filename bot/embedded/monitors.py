@@ -57,15 +57,19 @@ def scanned(scan: Scan) -> dict[str, Any]:
     return {
         "scanned_at": scan.at.astimezone(UTC),
         "verdict": scan.verdict.value,
-        "message": scan.message,
+        "message": _storable(scan.message),
         "ip": scan.ip or None,
         "host_match": scan.host_match,
         "not_before": leaf and leaf.not_before,
         "not_after": leaf and leaf.not_after,
-        # PostgreSQL takes no NUL in text; the facts, which are bytes, keep it.
-        "issuer": leaf and leaf.issuer.replace("\0", "\ufffd"),
+        "issuer": leaf and _storable(leaf.issuer),
         "http_code": scan.page.code,
     }
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL takes no NUL in text; the facts, which are bytes, keep it.
+    return text.replace("\0", "\ufffd")
 
 
 def telling(id_: int, at: datetime, row: dict[str, Any]) -> dict[str, Any]:

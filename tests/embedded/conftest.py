@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from bot.database import Database, upgrade
 from bot.embedded.tls import Trust
+from tests.postgres import Cluster
 
 from .fleet import Fleet
 
@@ -35,5 +36,22 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[Database]:
     path = shutil.copy(empty_database, tmp_path / "embedded.sqlite3")
     database = Database(f"sqlite:///{path}")
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path) -> str:
+    """The URL of a database with the schema, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'embedded.sqlite3')}"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database("migrated")
+
+
+@pytest_asyncio.fixture
+async def any_database(any_url: str) -> AsyncIterator[Database]:
+    """A database with the schema, once of each kind."""
+    database = Database(any_url)
     yield database
     await database.close()

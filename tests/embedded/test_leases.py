@@ -1,0 +1,263 @@
+"""Leases and what is stored under them, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select
+
+from bot.database import Database, accounts, monitor_facts, monitor_history, monitors
+from bot.embedded.leases import LEASE, Lease, Leases, Result
+from bot.embedded.monitors import Monitors
+from bot.embedded.scan import Scan
+from bot.embedded.verdict import Verdict
+from bot.embedded.writer import Writer
+from bot.target import Target
+
+from .fleet import DAY, HOUR, NOW
+
+INTERVAL = timedelta(hours=12)
+SECOND = timedelta(seconds=1)
+
+
+async def watch(database: Database, count: int = 1, **values: object) -> None:
+    rows = [
+        {
+            "host": f"h{number}.test",
+            "port": 443,
+            "created_at": NOW - DAY,
+            "next_scan_at": NOW - HOUR + number * SECOND,
+        }
+        | values
+        for number in range(count)
+    ]
+    async with database.write() as connection:
+        await connection.execute(insert(monitors), rows)
+
+
+def worker(database: Database, name: str = "a") -> Leases:
+    return Leases(database, INTERVAL, name)
+
+
+def found(verdict: Verdict = Verdict.REFUSED, message: str = "", at: datetime = NOW) -> Scan:
+    return Scan(at, verdict, message or verdict.value)
+
+
+async def column(database: Database, name: str) -> list[object]:
+    async with database.read() as connection:
+        return list(await connection.scalars(select(monitors.c[name]).order_by(monitors.c.id)))
+
+
+async def test_workers_share_what_is_due_and_never_meet(any_database: Database) -> None:
+    await watch(any_database, 100)
+    workers = [worker(any_database, str(number)) for number in range(4)]
+    taken = await asyncio.gather(*(each.take(NOW, 20) for each in workers for _ in range(2)))
+    ids = [lease.id for leases in taken for lease in leases]
+    assert len(ids) == len(set(ids))
+    rest = await worker(any_database).take(NOW, 200)
+    assert sorted(ids + [lease.id for lease in rest]) == list(range(1, 101))
+
+
+async def test_the_longest_overdue_are_taken_first(any_database: Database) -> None:
+    await watch(any_database, 10)
+    taken = await worker(any_database).take(NOW, 3)
+    assert {lease.id for lease in taken} == {1, 2, 3}
+    assert {lease.id for lease in await worker(any_database).take(NOW - HOUR, 9)} == set()
+
+
+async def test_a_dead_worker_s_leases_run_out(any_database: Database) -> None:
+    await watch(any_database, 5)
+    assert len(await worker(any_database, "dead").take(NOW, 9)) == 5
+    assert await worker(any_database).take(NOW + LEASE - SECOND, 9) == []
+    assert len(await worker(any_database).take(NOW + LEASE, 9)) == 5
+
+
+async def test_a_lease_that_is_renewed_stays(any_database: Database) -> None:
+    await watch(any_database, 2)
+    alive = worker(any_database, "alive")
+    await alive.take(NOW, 9)
+    await alive.renew([1], NOW + LEASE / 2)
+    assert [lease.id for lease in await worker(any_database).take(NOW + LEASE, 9)] == [2]
+    await alive.renew([2], NOW + LEASE)  # it is no longer its own
+    assert [lease.id for lease in await worker(any_database).take(NOW + 1.5 * LEASE, 9)] == [1]
+
+
+async def test_what_is_given_back_is_due_at_once(any_database: Database) -> None:
+    await watch(any_database, 2)
+    first = worker(any_database, "first")
+    await first.take(NOW, 9)
+    await first.give_back([1, 2], NOW)
+    assert len(await worker(any_database, "second").take(NOW, 9)) == 2
+
+
+async def test_of_two_that_ask_for_one_monitor_one_gets_it(any_database: Database) -> None:
+    await watch(any_database, 1, next_scan_at=NOW + HOUR)
+    both = [worker(any_database, name).take_one(1, NOW) for name in "ab"]
+    assert sorted(lease is None for lease in await asyncio.gather(*both)) == [False, True]
+    assert await worker(any_database).is_held(1, NOW)
+    assert not await worker(any_database).is_held(1, NOW + LEASE)
+    assert await worker(any_database).take_one(7, NOW) is None
+    assert not await worker(any_database).is_held(7, NOW)
+
+
+async def test_nothing_is_taken_at_a_crowded_address(any_database: Database) -> None:
+    await watch(any_database, 2)
+    await watch(any_database, 1, host="known.test", ip="192.0.2.1")
+    assert [
+        lease.address
+        for lease in await worker(any_database).take(NOW, 9, crowded=["h0.test", "192.0.2.1"])
+    ] == ["h1.test"]
+
+
+async def test_the_monitors_of_a_revoked_account_rest(any_database: Database) -> None:
+    async with any_database.write() as connection:
+        gone = {"name": "gone", "created_at": NOW, "revoked_at": NOW}
+        await connection.execute(insert(accounts).values(gone))
+    await watch(any_database, 1, account_id=2)
+    assert await worker(any_database).take(NOW, 9) == []
+
+
+async def take(database: Database, name: str = "a", now: datetime = NOW) -> list[Lease]:
+    return await worker(database, name).take(now, 9)
+
+
+async def test_results_are_stored_with_their_facts_and_the_leases_end(
+    any_database: Database,
+) -> None:
+    await watch(any_database, 3)
+    leases = await take(any_database)
+    await worker(any_database).save([Result(lease, found()) for lease in leases])
+    assert await column(any_database, "verdict") == ["refused"] * 3
+    assert await column(any_database, "lease") == [None] * 3
+    row = await Monitors(any_database, INTERVAL).get(1, 2)
+    assert row is not None
+    assert row["scanned_at"] == NOW
+    assert b'"ssl"' in row["facts"]
+
+
+async def test_a_result_whose_lease_was_lost_is_dropped(any_database: Database) -> None:
+    await watch(any_database, 2)
+    slow = await take(any_database, "slow")
+    quick = await take(any_database, "quick", NOW + LEASE)
+    await worker(any_database, "slow").save([Result(lease, found()) for lease in slow])
+    assert await column(any_database, "lease") == ["quick", "quick"]
+    assert await column(any_database, "verdict") == [None, None]
+    await worker(any_database, "quick").save([Result(quick[0], found(Verdict.RESET))])
+    assert await column(any_database, "verdict") == ["reset", None]
+
+
+async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Database) -> None:
+    await watch(any_database, 2)
+    leases = await take(any_database)
+    assert await Monitors(any_database, INTERVAL).delete(1, 1)
+    await worker(any_database).save([Result(lease, found()) for lease in leases])
+    async with any_database.read() as connection:
+        for table in (monitor_facts, monitor_history):
+            assert list(await connection.scalars(select(table.c.monitor_id))) == [2]
+
+
+async def test_only_news_makes_history_and_the_oldest_is_forgotten(
+    any_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.embedded.leases._HISTORY", 3)
+    await watch(any_database)
+    now = NOW
+    for message in "aabbcdd":
+        (lease,) = await take(any_database, now=now)
+        await worker(any_database).save([Result(lease, found(message=message, at=now))])
+        now += DAY
+    async with any_database.read() as connection:
+        kept = (await connection.execute(select(monitor_history))).mappings().all()
+    assert [(row["message"], row["at"]) for row in kept] == [
+        ("b", NOW + 2 * DAY),
+        ("c", NOW + 4 * DAY),
+        ("d", NOW + 5 * DAY),
+    ]
+
+
+async def test_text_that_no_database_takes_is_stored_all_the_same(any_database: Database) -> None:
+    await watch(any_database)
+    leases = await take(any_database)
+    scan = found(message="nul \0 here")
+    await worker(any_database).save([Result(leases[0], scan)])
+    assert await column(any_database, "message") == ["nul \ufffd here"]
+
+
+async def test_results_that_come_together_share_a_transaction() -> None:
+    batches: list[int] = []
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def save(results: object) -> None:
+        assert isinstance(results, list)
+        batches.append(len(results))
+        came.set()
+        await go.wait()
+
+    writer = Writer(save)
+    puts = [asyncio.create_task(writer.put(Result(lease_of(n), found()))) for n in range(250)]
+    await came.wait()
+    go.set()
+    await asyncio.gather(*puts)
+    await writer.close()
+    assert batches[0] >= 1
+    assert sum(batches) == 250
+    assert len(batches) <= 3
+
+
+async def test_a_result_that_can_not_be_stored_spoils_no_other() -> None:
+    stored: list[int] = []
+
+    async def save(results: object) -> None:
+        assert isinstance(results, list)
+        if any(result.lease.id == 2 for result in results):
+            raise OSError("no")
+        stored.extend(result.lease.id for result in results)
+
+    writer = Writer(save)
+    puts = [writer.put(Result(lease_of(number), found())) for number in range(5)]
+    ends = await asyncio.gather(*puts, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None)] * 2 + [OSError] + [type(None)] * 2
+    assert stored == [0, 1, 3, 4]
+
+
+def lease_of(id_: int) -> Lease:
+    return Lease(id_, Target("a.test"), "a.test")
+
+
+async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: Database) -> None:
+    store = Monitors(any_database, INTERVAL)
+    assert (await store.progress(NOW)).lag == timedelta()
+    await watch(any_database, 5)
+    progress = await store.progress(NOW - HOUR + 2 * SECOND)
+    assert (progress.monitors, progress.due, progress.lag) == (5, 3, 2 * SECOND)
+    await take(any_database)
+    assert (await store.progress(NOW)).due == 0
+
+
+async def test_a_monitor_that_never_answered_is_down_from_its_first_scan(
+    any_database: Database,
+) -> None:
+    await watch(any_database)
+    leases = await take(any_database)
+    await worker(any_database).save([Result(leases[0], found())])
+    assert await column(any_database, "verdict") == ["refused"]
+
+
+async def test_a_host_that_is_down_stays_down_and_its_message_is_kept_fresh(
+    any_database: Database,
+) -> None:
+    await watch(any_database, verdict="refused", message="refused", scanned_at=NOW, failures=1)
+    leases = await take(any_database)
+    await worker(any_database).save([Result(leases[0], found(Verdict.RESET))])
+    assert await column(any_database, "verdict") == ["reset"]
+    assert await column(any_database, "failures") == [2]
+
+
+async def test_ids_are_not_used_again(any_database: Database) -> None:
+    store = Monitors(any_database, INTERVAL)
+    await watch(any_database, 2)
+    assert await store.delete(1, 2)
+    await watch(any_database, 1, host="new.test")
+    assert await column(any_database, "id") == [1, 3]

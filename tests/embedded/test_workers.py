@@ -1,0 +1,154 @@
+"""`python -m bot embedded`, as processes that share a database, and that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import insert, select
+
+from bot.app import clock
+from bot.database import Database, monitors
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.leases import LEASE
+
+from . import fleet as fleets
+
+HOUR = timedelta(hours=1)
+LONG = 30.0  # seconds after which a test has failed
+
+
+@asynccontextmanager
+async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker over a database, killed at the end if it still runs."""
+    settings = {"EMBEDDED_API_KEY": "k", "DATABASE_URL": url, "SCAN_ALLOW": "127.0.0.1"}
+    command = (sys.executable, "-m", "bot", "embedded", "--port", "0")
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("SCAN_", "DIGEST_"))}
+    worker = await asyncio.create_subprocess_exec(
+        *command, env=environ | settings, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
+
+
+@dataclass
+class Hosts:
+    """Hosts that speak no TLS; those beyond `quick` say nothing until the test lets go."""
+
+    quick: int
+    visits: Counter[int] = field(default_factory=Counter)
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    all_visited: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    ports: list[int] = field(default_factory=list)
+
+    def talk(self, number: int) -> fleets.Talk:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.visits[number] += 1
+            if len(self.visits) == len(self.ports):
+                self.all_visited.set()
+            if number >= self.quick:
+                self.held.set()
+                await self.go.wait()
+            writer.write(b"220 no TLS here\r\n")
+            await reader.read()  # the visitor hangs up, or a late byte would make it a reset
+
+        return answer
+
+
+@asynccontextmanager
+async def hosts(count: int, quick: int, database: Database) -> AsyncIterator[Hosts]:
+    """Serve that many hosts, and watch them all: due, in order."""
+    made = Hosts(quick)
+    async with AsyncExitStack() as stack:
+        for number in range(count):
+            serving = fleets.serve(made.talk(number))
+            made.ports.append(await stack.enter_async_context(serving))
+        now = clock()
+        rows = [
+            {
+                "host": "127.0.0.1",
+                "port": port,
+                "created_at": now,
+                "next_scan_at": now - HOUR + timedelta(seconds=number),
+            }
+            for number, port in enumerate(made.ports)
+        ]
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), rows)
+        try:
+            yield made
+        finally:
+            made.go.set()
+
+
+async def stored(database: Database) -> dict[int, object]:
+    async with database.read() as connection:
+        query = select(monitors.c.id, monitors.c.scanned_at).where(
+            monitors.c.scanned_at.is_not(None)
+        )
+        return {row.id: row.scanned_at for row in await connection.execute(query)}
+
+
+async def test_a_worker_killed_in_mid_sweep_loses_nothing_and_is_followed_within_a_lease(
+    any_url: str, any_database: Database
+) -> None:
+    async with asyncio.timeout(LONG), hosts(40, 20, any_database) as made:
+        async with process(any_url) as worker:
+            while len(before := await stored(any_database)) < 20:
+                pass
+            await made.held.wait()
+            worker.send_signal(signal.SIGKILL)
+            await worker.wait()
+        assert await stored(any_database) == before
+        made.go.set()
+        later = clock() + LEASE
+        settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
+        api = EmbeddedAPI(settings, any_database, clock=lambda: later)
+        while await api.sweep.once():
+            pass
+        await api.close()
+        assert len(await stored(any_database)) == 40
+
+
+async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
+    any_url: str, any_database: Database
+) -> None:
+    async with asyncio.timeout(LONG), hosts(120, 120, any_database) as made:
+        async with process(any_url) as one, process(any_url) as other:
+            await made.all_visited.wait()
+            for worker in (one, other):
+                worker.send_signal(signal.SIGTERM)
+                assert await worker.wait() == 0
+        assert set(made.visits.values()) == {1}
+        async with any_database.read() as connection:
+            leases = await connection.scalars(select(monitors.c.lease))
+            assert set(leases) == {None}
+
+
+async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
+    any_url: str, any_database: Database
+) -> None:
+    async with asyncio.timeout(LONG), hosts(1, 0, any_database) as made:
+        async with process(any_url):
+            await made.held.wait()
+            settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
+            api = EmbeddedAPI(settings, any_database, clock=clock)
+            asked = asyncio.create_task(api.rescans.scan(1))
+            assert not await api.sweep.once()
+            made.go.set()
+            await asked
+            await api.close()
+        assert made.visits == {0: 1}
+        assert len(await stored(any_database)) == 1

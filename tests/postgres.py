@@ -1,0 +1,104 @@
+"""A PostgreSQL of the tests' own: started when first asked for, never as root, gone at the end.
+
+It listens on a Unix socket alone. Without Debian's `postgresql` the tests that need it are skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.database import upgrade
+
+_FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=60"
+_numbers = itertools.count()
+
+
+def _programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("There is no PostgreSQL in /usr/lib/postgresql (Debian's package postgresql).")
+    return found[-1].parent
+
+
+class Cluster:
+    """A running server, in a directory of its own."""
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        self._programs = programs
+        self._directory = directory
+        self._user = self._someone() if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(directory, self._user)
+
+    def _someone(self) -> str:
+        """A user that is not root: the server refuses to be run by it."""
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        return "postgres" if "postgres" in names else "nobody"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), "-D", f"{self._directory}/data", *arguments]
+        done = subprocess.run(
+            command,
+            user=self._user,
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # the server keeps it open, so it can't be a pipe
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} failed ({done.returncode})"
+
+    def start(self) -> None:
+        self._run("initdb", "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = f"-c listen_addresses= -k {self._directory} {_FAST}"
+        self._run("pg_ctl", "start", "-w", "-l", f"{self._directory}/log", "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+    def url(self, database: str) -> str:
+        return f"postgresql://tests@/{database}?host={self._directory}"
+
+    def execute(self, sql: str) -> None:
+        asyncio.run(self._execute(sql))
+
+    async def _execute(self, sql: str) -> None:
+        connection = await asyncpg.connect(
+            host=str(self._directory), user="tests", database="postgres"
+        )
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    def new_database(self, template: str = "template0") -> str:
+        """The URL of a new database, empty or like its template."""
+        name = f"test{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """The server, with a database `migrated` whose schema is up to date."""
+    programs = _programs()
+    with tempfile.TemporaryDirectory(prefix="pg") as directory:
+        cluster = Cluster(programs, Path(directory))
+        cluster.start()
+        try:
+            cluster.execute("CREATE DATABASE migrated")
+            asyncio.run(upgrade(cluster.url("migrated")))
+            yield cluster
+        finally:
+            cluster.stop()
