@@ -11,10 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.embedded import tls, web
+from bot.embedded import starttls, tls, web
 from bot.embedded.certificate import Leaf, Link
 from bot.embedded.connection import Connection
 from bot.embedded.judge import judge
+from bot.embedded.proxy import ProxyFailed
+from bot.embedded.starttls import NoStartTLS
 from bot.embedded.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -38,12 +40,14 @@ _WORST_FIRST = (
     Verdict.WEAK_SIGNATURE,
     Verdict.OLD_PROTOCOL,
     Verdict.NOT_TLS,
+    Verdict.NO_STARTTLS,
     Verdict.HANDSHAKE_FAILED,
     Verdict.REFUSED,
     Verdict.UNREACHABLE,
     Verdict.RESET,
     Verdict.CLOSED,
     Verdict.TIMED_OUT,
+    Verdict.PROXY,
     Verdict.VALID,
 )
 
@@ -104,24 +108,36 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A look at one target at a time `now`, by any of the ways that lead to it."""
+    """A look at one target at a time `now`, by any of the ways that lead to it.
+
+    `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for none. A page
+    is asked for only where that is so.
+    """
 
     target: Target
     trust: tls.Trust
     now: datetime
+    protocol: str = ""
 
     async def look(self, way: Way, found: Finding) -> None:
         """Fill in what there is to find; a host that is dead or hostile raises nothing."""
         try:
             await self._look(way, found)
+        except ProxyFailed as failure:
+            found.say(Verdict.PROXY, str(failure))
+        except NoStartTLS as failure:
+            found.say(Verdict.NO_STARTTLS, str(failure))
         except ConnectionRefusedError:
             found.say(Verdict.REFUSED)
+        except ConnectionResetError:
+            found.say(Verdict.RESET)
         except OSError as error:
             found.no_way = error.errno in _NO_WAY
             found.say(Verdict.UNREACHABLE)
 
     async def _look(self, way: Way, found: Finding) -> None:
         stream = await self._connect(way, old=False)
+        found.say(Verdict.TIMED_OUT)  # until more is known
         try:
             await stream.handshake()
         except tls.HandshakeFailed as failure:
@@ -141,6 +157,12 @@ class Examination:
 
     async def _connect(self, way: Way, *, old: bool) -> tls.Stream:
         connection = await way.dial()
+        if self.protocol:
+            try:
+                await starttls.begin(connection, self.protocol)
+            except BaseException:
+                connection.close()
+                raise
         context = self.trust.legacy if old else self.trust.modern
         return tls.Stream.over(connection, self.target.host, context)
 
@@ -148,7 +170,7 @@ class Examination:
         """Read the facts with what browsers no longer speak; else the first failure stands."""
         try:
             stream = await self._connect(way, old=True)
-        except OSError:
+        except (OSError, ProxyFailed, NoStartTLS):
             return
         try:
             await stream.handshake()
@@ -163,5 +185,7 @@ class Examination:
             stream.close()
 
     async def _get_page(self, stream: tls.Stream, found: Finding) -> None:
+        if self.protocol:
+            return
         with suppress(OSError):  # the certificate is judged even when HTTP fails
             await web.fetch(stream, self.target, found.reply)

@@ -19,13 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from ipaddress import ip_address
 
 from bot.embedded import tls, web
 from bot.embedded.certificate import Leaf, Link
 from bot.embedded.connection import Connection
 from bot.embedded.endpoint import Examination, Finding, Way, worst
-from bot.embedded.guard import Forbidden, Guard, Unresolved
-from bot.embedded.names import Address, Reverse
+from bot.embedded.guard import Forbidden, Guard, Unresolved, is_address
+from bot.embedded.names import Reverse
+from bot.embedded.proxy import Proxy, ProxyFailed, tunnel
 from bot.embedded.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -37,7 +39,8 @@ _NAMING = 1.0  # seconds that a scan waits at its end for the name of its addres
 class Scan:
     """What one scan found. Without a certificate `leaf` and `host_match` are None.
 
-    `ip` is the address that the facts are of, empty when none was dialled; `chain` are the
+    `ip` is the address that the facts are of, empty when none was dialled and when a proxy alone
+    knows it; `chain` are the
     certificates as they were sent, the leaf first.
     """
 
@@ -74,23 +77,28 @@ class Scanner:
         self._reverse = reverse
         self._place = place
 
-    async def scan(self, target: Target, now: datetime) -> Scan:
-        """Resolve, connect, shake hands, judge, and get the page."""
+    async def scan(
+        self, target: Target, now: datetime, *, protocol: str = "", proxy: Proxy | None = None
+    ) -> Scan:
+        """Resolve, connect, shake hands, judge, and get the page.
+
+        `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for none;
+        then no page is asked for. Through a `proxy`, its address is resolved and checked, and a
+        target's name is the proxy's to resolve.
+        """
         now = now.replace(microsecond=0)
         self._trust.set_time(now)
         findings: list[Finding] = []
         naming: dict[str, asyncio.Task[str]] = {}
-        failure = Verdict.TIMED_OUT
+        failure, words = Verdict.TIMED_OUT, ""
         try:
             async with asyncio.timeout(self._deadline):
-                addresses = await self.guard.resolve(target)
-                ways = [
-                    Way(str(address), partial(Connection.open, address, target.port))
-                    for address in addresses[:_MOST_ADDRESSES]
-                ]
+                ways = await self._ways(target, proxy)
                 findings = [Finding(way.address) for way in ways]
-                naming = self._begin_naming(addresses[:_MOST_ADDRESSES])
-                await self._look(Examination(target, self._trust, now), ways, findings)
+                if proxy is not None:  # until it has answered
+                    findings[0].say(Verdict.PROXY, "did not answer in time: the scan timed out")
+                naming = self._begin_naming(ways)
+                await self._look(Examination(target, self._trust, now, protocol), ways, findings)
                 if naming:
                     await asyncio.wait(naming.values(), timeout=_NAMING)
         except TimeoutError:
@@ -99,12 +107,34 @@ class Scanner:
             failure = Verdict.FORBIDDEN
         except Unresolved:
             failure = Verdict.UNRESOLVED
+        except ProxyFailed as fault:
+            failure, words = Verdict.PROXY, str(fault)
         finally:
             for task in naming.values():
                 task.cancel()
         if not findings:
-            return Scan(now, failure, sentence(failure))
+            return Scan(now, failure, sentence(failure, words))
         return self._sum_up(now, findings, naming)
+
+    async def _ways(self, target: Target, proxy: Proxy | None) -> list[Way]:
+        """All ways to a target. Raises Forbidden, Unresolved or ProxyFailed."""
+        if proxy is not None:
+            return [await self._way_through(proxy, target)]
+        addresses = await self.guard.resolve(target)
+        return [
+            Way(str(address), partial(Connection.open, address, target.port))
+            for address in addresses[:_MOST_ADDRESSES]
+        ]
+
+    async def _way_through(self, proxy: Proxy, target: Target) -> Way:
+        if not self.guard.permits_literal(target):
+            raise Forbidden
+        try:
+            addresses = await self.guard.resolve(proxy.target)
+        except Unresolved:
+            raise ProxyFailed("could not be resolved") from None
+        shown = target.host if is_address(target.host) else ""
+        return Way(shown, partial(tunnel, proxy, addresses, target))
 
     async def _look(
         self, examination: Examination, ways: list[Way], findings: list[Finding]
@@ -115,11 +145,11 @@ class Scanner:
         else:
             await asyncio.gather(*looks)
 
-    def _begin_naming(self, addresses: list[Address]) -> dict[str, asyncio.Task[str]]:
+    def _begin_naming(self, ways: list[Way]) -> dict[str, asyncio.Task[str]]:
         """Ask for the names of addresses while these are scanned."""
         if self._reverse is None:
             return {}
-        asks = {str(address): self._reverse(address) for address in addresses}
+        asks = {w.address: self._reverse(ip_address(w.address)) for w in ways if w.address}
         return {address: asyncio.ensure_future(ask) for address, ask in asks.items()}
 
     def _sum_up(

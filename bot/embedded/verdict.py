@@ -32,6 +32,8 @@ class Verdict(StrEnum):
     UNREACHABLE = "unreachable"
     UNRESOLVED = "unresolved"
     FORBIDDEN = "forbidden"
+    PROXY = "proxy"
+    NO_STARTTLS = "no_starttls"
 
 
 #: The words of each verdict; `{}` takes the detail that only the scan knows.
@@ -56,6 +58,8 @@ _SENTENCES = {
     Verdict.UNREACHABLE: "The server could not be reached",
     Verdict.UNRESOLVED: "The host name could not be resolved",
     Verdict.FORBIDDEN: "The address is refused by this server's rules",
+    Verdict.PROXY: "Proxy {}",
+    Verdict.NO_STARTTLS: "STARTTLS failed: {}",
 }
 
 #: No handshake, so nothing to judge: shown in grey.
@@ -70,6 +74,8 @@ _NO_HANDSHAKE = frozenset(
         Verdict.UNREACHABLE,
         Verdict.UNRESOLVED,
         Verdict.FORBIDDEN,
+        Verdict.PROXY,
+        Verdict.NO_STARTTLS,
     }
 )
 

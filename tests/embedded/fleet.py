@@ -211,6 +211,28 @@ def web_server(answer: bytes = PAGE) -> Talk:
     return talk
 
 
+async def shake_hands(
+    context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Begin TLS in the middle of a talk, on the server's side (`StreamWriter.start_tls` of Python
+    3.11 breaks when the visitor hangs up)."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    done = False
+    while not done:
+        try:
+            tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        writer.write(outgoing.read())
+        if not done:
+            data = await reader.read(65536)
+            if not data:
+                return
+            incoming.write(data)
+
+
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Take everything, say nothing."""
     await reader.read()
