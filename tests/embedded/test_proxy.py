@@ -1,0 +1,210 @@
+"""Scans through an HTTP proxy that runs here, and through what is none."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.proxy import Proxy
+from bot.embedded.scan import Scan, Scanner
+from bot.embedded.tls import Trust
+from bot.embedded.verdict import Verdict
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, NOW, Fleet, Leaf
+
+SECRET = "p:äss wörd"
+
+
+@dataclass
+class ProxyServer:
+    """An HTTP proxy that knows all names as 127.0.0.1, and asks for credentials if it has some."""
+
+    credentials: str = ""
+    heads: list[str] = field(default_factory=list)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+        self.heads.append(head)
+        wanted = base64.b64encode(self.credentials.encode()).decode()
+        if self.credentials and f"Proxy-Authorization: Basic {wanted}\r\n" not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            return
+        port = int(head.split(" ")[1].rpartition(":")[2])
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\noops")
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
+        ways = [(reader, inner_writer), (inner_reader, writer)]
+        try:
+            await asyncio.gather(*(_pass_on(*way) for way in ways))
+        finally:
+            inner_writer.close()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        async with fleets.serve(self.talk) as port:
+            yield port
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def never(_host: str, _port: int) -> list[str]:
+    raise AssertionError("the target's name is the proxy's to resolve")
+
+
+def guard(allow: str = "127.0.0.1", deny: str = "") -> Guard:
+    table = {"proxy.test": "127.0.0.1"}
+    return Guard(parse_allow(allow), table, never, deny=parse_allow(deny))
+
+
+async def scan(
+    trust: Trust, target: Target, proxy: Proxy, rules: Guard | None = None, *, deadline: float = 5
+) -> Scan:
+    return await Scanner(rules or guard(), trust, deadline).scan(target, NOW, proxy=proxy)
+
+
+async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trust) -> None:
+    server = ProxyServer(f"user:{SECRET}")
+    async with server.serving() as at, fleet.tls() as port:
+        proxy = Proxy("proxy.test", at, "user", SECRET)
+        found = await scan(trust, Target("fleet.test", port), proxy)
+    assert (found.message, found.host_match, found.page.title) == ("Valid", True, "Fleet")
+    assert (found.ip, found.ip_rev, found.ip_geo) == ("", "", "")
+    (head,) = server.heads
+    assert head.startswith(f"CONNECT fleet.test:{port} HTTP/1.1\r\nHost: fleet.test:{port}\r\n")
+    assert SECRET not in repr(proxy)
+
+
+async def test_a_proxy_without_credentials_gets_none(fleet: Fleet, trust: Trust) -> None:
+    server = ProxyServer()
+    async with server.serving() as at, fleet.tls(Leaf(left=-DAY)) as port:
+        found = await scan(trust, Target("fleet.test", port), Proxy("127.0.0.1", at))
+    assert found.message == "Expired 2027-01-14"
+    assert "Proxy-Authorization" not in server.heads[0]
+
+
+async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) -> None:
+    async with ProxyServer("user:right").serving() as at:
+        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at, "user", "wrong"))
+    assert (found.verdict, found.message, found.leaf) == (
+        Verdict.PROXY,
+        "Proxy answered 407",
+        None,
+    )
+
+
+async def test_a_target_that_the_proxy_can_not_reach_is_told_by_its_answer(trust: Trust) -> None:
+    async with ProxyServer().serving() as at, fleets.refuse() as port:
+        found = await scan(trust, Target("fleet.test", port), Proxy("127.0.0.1", at))
+    assert found.message == "Proxy answered 502"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"", "Proxy hung up without an answer"),
+        (b"HTTP/1.1 200 OK\r\n", "Proxy hung up without an answer"),
+        (b"220 mail.test ESMTP\r\n\r\n", "Proxy does not answer as an HTTP proxy does"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "Proxy does not answer as an HTTP proxy does"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "Proxy answered 302"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "Proxy does not answer as an HTTP proxy does"),
+    ],
+)
+async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, message: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with fleets.serve(talk) as at:
+        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at))
+    assert (found.verdict, found.message) == (Verdict.PROXY, message)
+
+
+async def test_a_proxy_that_says_nothing_is_ended_by_the_deadline(trust: Trust) -> None:
+    async with fleets.serve(fleets.hang) as at:
+        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at), deadline=0.1)
+    assert found.message == "Proxy did not answer in time: the scan timed out"
+
+
+async def test_a_target_behind_a_proxy_that_says_nothing_is_its_own_fault(trust: Trust) -> None:
+    async with ProxyServer().serving() as at, fleets.serve(fleets.hang) as port:
+        proxy = Proxy("127.0.0.1", at)
+        found = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
+    assert found.verdict is Verdict.TIMED_OUT
+
+
+async def test_a_proxy_that_is_not_there_is_a_result(trust: Trust) -> None:
+    async with fleets.refuse() as at:
+        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at))
+    assert found.message == "Proxy could not be reached"
+
+
+async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> None:
+    async def nothing(_host: str, _port: int) -> list[str]:
+        return []
+
+    rules = Guard(look_up=nothing)
+    found = await scan(trust, Target("fleet.test"), Proxy("gone.test", 3128), rules)
+    assert (found.verdict, found.message) == (Verdict.PROXY, "Proxy could not be resolved")
+
+
+@pytest.mark.parametrize(
+    ("target", "proxy", "rules"),
+    [
+        (Target("fleet.test"), "127.0.0.1", guard(allow="")),
+        (Target("fleet.test"), "proxy.test", guard(allow="")),
+        (Target("fleet.test"), "127.0.0.1", guard(deny="127.0.0.1")),
+        (Target("fleet.test"), "127.0.0.1", guard(deny="fleet.test")),
+        (Target("fleet.test"), "169.254.169.254", guard(allow="0.0.0.0/0")),
+        (Target("127.0.0.2"), "127.0.0.1", guard()),
+        (Target("169.254.169.254", 80), "127.0.0.1", guard(allow="0.0.0.0/0")),
+        (Target("::ffff:169.254.169.254", 80), "127.0.0.1", guard(allow="0.0.0.0/0,::/0")),
+    ],
+)
+async def test_a_forbidden_proxy_or_target_is_not_dialled(
+    trust: Trust, target: Target, proxy: str, rules: Guard
+) -> None:
+    server = ProxyServer()
+    async with server.serving() as at:
+        found = await scan(trust, target, Proxy(proxy, at), rules)
+    assert found.verdict is Verdict.FORBIDDEN
+    assert found.message == "The address is refused by this server's rules"
+    assert server.heads == []
+
+
+async def test_a_literal_target_that_is_allowed_goes_through(fleet: Fleet, trust: Trust) -> None:
+    server = ProxyServer()
+    async with server.serving() as at, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
+        found = await scan(trust, Target("127.0.0.1", port), Proxy("127.0.0.1", at))
+    assert (found.message, found.ip) == ("Valid", "127.0.0.1")
+
+
+async def test_starttls_goes_through_a_proxy_too(fleet: Fleet, trust: Trust) -> None:
+    context = fleet.context(fleet.file(Leaf()))
+
+    async def postgres(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"S")
+        await fleets.shake_hands(context, reader, writer)
+
+    async with ProxyServer().serving() as at, fleets.serve(postgres) as port:
+        found = await Scanner(guard(), trust).scan(
+            Target("fleet.test", port), NOW, protocol="postgres", proxy=Proxy("127.0.0.1", at)
+        )
+    assert found.message == "Valid"
