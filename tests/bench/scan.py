@@ -1,0 +1,379 @@
+"""How fast, and in how much memory, the embedded API scans: beside a bare loop, in the same run.
+
+    python -m tests.bench.scan [--peer] [--scans 1000] [--rounds 9]
+
+Needs nginx; with --peer also prometheus-blackbox-exporter. Each side is a process of its own and
+they take turns, since a machine's speed drifts: the median of the rounds' ratios is what counts.
+
+- ours: the sweep as it runs in production: lease, handshake, verdict, page, facts, stored in SQLite.
+- bare: `asyncio.open_connection` with one verifying context, a GET read to its end, nothing kept.
+- peer: the exporter's http module, asked over connections that are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+from sqlalchemy import func, insert, select, update
+
+from bot.database import Database, monitors, upgrade
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.leases import Leases, Result
+from bot.embedded.metrics import Metrics
+from bot.embedded.names import ReverseNames
+from bot.embedded.scan import Scanner
+from bot.embedded.sweep import Rescans, Sweep
+from bot.embedded.tls import Trust
+
+CONCURRENCY = 50
+NOW = datetime(2027, 1, 15, tzinfo=UTC)
+FLOOR, MEMORY = 0.75, 60.0  # the issue's: share of the bare loop's rate, MB more than idle
+_NGINX = """
+{user}
+daemon off; pid {folder}/nginx.pid; worker_processes 1; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_timeout 0; ssl_session_cache off; ssl_session_tickets off;
+  server {{
+    listen 0.0.0.0:{port} ssl backlog=1024;
+    ssl_certificate {folder}/chain.pem; ssl_certificate_key {folder}/key.pem;
+    ssl_protocols TLSv1.2 TLSv1.3; default_type text/html; root {folder}/www;
+  }}
+}}
+"""
+_BLACKBOX = """
+modules:
+  http:
+    prober: http
+    timeout: 10s
+    http:
+      headers: {{Host: host.bench.test}}
+      tls_config: {{ca_file: {folder}/ca.pem, server_name: host.bench.test}}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all processes need to know of the server."""
+
+    folder: str
+    port: int
+    scans: int
+    trusted: bool = True
+
+    def addresses(self) -> list[str]:
+        """One address for each scan: all lead to the one server."""
+        return [f"127.1.{n // 250}.{n % 250 + 1}" for n in range(self.scans)]
+
+
+# The processes that take turns: each reads a line, does a round, and prints a line of JSON.
+
+
+async def bare(site: Site) -> None:
+    """Handshakes and pages without anything else."""
+    context = ssl.create_default_context(cafile=f"{site.folder}/ca.pem")
+    slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(address: str) -> None:
+        async with slots:
+            reader, writer = await asyncio.open_connection(
+                address, site.port, ssl=context, server_hostname="host.bench.test"
+            )
+            writer.write(b"GET / HTTP/1.1\r\nHost: host.bench.test\r\nConnection: close\r\n\r\n")
+            page = await reader.read()
+            assert page.startswith(b"HTTP/1.1 200"), page[:100]
+            writer.close()
+            await writer.wait_closed()
+
+    async def everything() -> None:
+        await asyncio.gather(*map(one, site.addresses()))
+
+    await _take_turns(everything)
+
+
+class Stored(Leases):
+    """Leases that count what is stored."""
+
+    count = 0
+    wanted = 0
+    reached: asyncio.Event
+
+    async def save(self, results: Sequence[Result]) -> None:
+        await super().save(results)
+        self.count += len(results)
+        if self.count >= self.wanted:
+            self.reached.set()
+
+
+async def ours(site: Site) -> None:
+    """Full scans by the sweep, stored."""
+    url = f"sqlite:///{site.folder}/ours-{os.getpid()}.sqlite3"
+    await upgrade(url)
+    database = Database(url)
+    table = {f"h{n}.bench.test": address for n, address in enumerate(site.addresses())}
+    rows = [
+        {"host": host, "port": site.port, "created_at": NOW, "next_scan_at": NOW, "account_id": 1}
+        for host in table
+    ]
+    async with database.write() as connection:
+        await connection.execute(insert(monitors), rows)
+    guard = Guard(parse_allow("127.0.0.0/8"), table)
+    ca_file = Path(site.folder, "ca.pem") if site.trusted else None
+    scanner = Scanner(guard, Trust(ca_file), reverse=ReverseNames())
+    leases = Stored(database, timedelta(hours=12), "bench")
+    leases.reached = asyncio.Event()
+
+    async def everything() -> None:
+        async with database.write() as connection:
+            await connection.execute(update(monitors).values(next_scan_at=NOW, lease=None))
+        leases.count, leases.wanted = 0, site.scans
+        leases.reached.clear()
+        rescans = Rescans(scanner, leases, Metrics(), lambda: NOW)
+        sweep = Sweep(rescans, leases, lambda: NOW)
+        sweep.start()
+        await leases.reached.wait()
+        sweep.stop()
+        await rescans.close()
+        await sweep.close()
+
+    await _take_turns(everything)
+    verdict = "valid" if site.trusted else "untrusted"
+    right = (monitors.c.verdict == verdict) & (monitors.c.http_code == 200)
+    async with database.read() as connection:
+        count = await connection.scalar(select(func.count()).where(right))
+    await database.close()
+    assert count == site.scans, f"{count} of {site.scans} have the right result"
+
+
+async def peer(site: Site) -> None:
+    """The same pages by the exporter."""
+    queue = asyncio.Queue[str]()
+    port = int(Path(site.folder, "peer.port").read_text())
+
+    async def work() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not queue.empty():
+            url = f"/probe?module=http&target=https://{queue.get_nowait()}:{site.port}/"
+            writer.write(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            if length:
+                body = await reader.readexactly(int(length[1]))
+            else:
+                body = b""
+                while (chunk := await reader.readline()) != b"0\r\n":
+                    body += await reader.readexactly(int(chunk, 16))
+                    await reader.readline()
+                await reader.readline()
+            assert b"\nprobe_success 1" in body, body[-500:]
+        writer.close()
+        await writer.wait_closed()
+
+    async def everything() -> None:
+        for address in site.addresses():
+            queue.put_nowait(address)
+        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+    await _take_turns(everything)
+
+
+async def _take_turns(everything) -> None:  # type: ignore[no-untyped-def]
+    idle = _megabytes("VmRSS")
+    print(json.dumps({"idle": idle}), flush=True)
+    while await asyncio.to_thread(sys.stdin.readline):
+        wall, cpu = time.perf_counter(), time.process_time()
+        await everything()
+        took, used = time.perf_counter() - wall, time.process_time() - cpu
+        more = _megabytes("VmHWM") - idle
+        print(json.dumps({"seconds": took, "cpu": used, "more": more}), flush=True)
+
+
+def _megabytes(name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+# The process that starts the others and compares them.
+
+
+class Side:
+    """A process that takes its turns when it is told to."""
+
+    def __init__(self, name: str, site: Site) -> None:
+        self.name = name
+        self.rates: list[float] = []
+        self.cpu: list[float] = []
+        self.more = 0.0
+        self._scans = site.scans
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.scan", "--side", name, json.dumps(asdict(site))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.idle = self._read()["idle"]
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"The side {self.name} ended: see above.")
+        told: dict[str, float] = json.loads(line)
+        return told
+
+    def turn(self, *, counts: bool = True) -> None:
+        """One round; the first of a side warms it up and does not count."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        told = self._read()
+        if counts:
+            self.rates.append(self._scans / told["seconds"])
+            self.cpu.append(told["cpu"] / self._scans * 1000)
+            self.more = told["more"]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait() != 0:
+            raise SystemExit(f"The side {self.name} failed: see above.")
+
+    def __str__(self) -> str:
+        rate, cpu = statistics.median(self.rates), statistics.median(self.cpu)
+        spread = f"{min(self.rates):.0f} to {max(self.rates):.0f}"
+        return (
+            f"{self.name:9} {rate:6.0f} scans/s ({spread}), {cpu:.2f} ms CPU each, "
+            f"{self.more:.1f} MB over {self.idle:.0f} MB idle"
+        )
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int) -> Iterator[None]:
+    """A server in another process, from when it listens."""
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{command[0]} does not start.")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def prepare(folder: Path, port: int) -> None:
+    """Certificates as most servers have them (RSA, one intermediate), and a page of 20 KB."""
+    root = trustme.CA(organization_name="Bench")
+    leaf = root.create_child_ca().issue_cert("*.bench.test", key_type=trustme.KeyType.RSA)
+    root.cert_pem.write_to_path(folder / "ca.pem")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+    (folder / "www").mkdir()
+    head = "<!doctype html><title>Bench</title><meta name=description content='a page'>"
+    (folder / "www" / "index.html").write_text(head + "<p>" + "x" * 20_000)
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port, user=user))
+    (folder / "blackbox.yml").write_text(_BLACKBOX.format(folder=folder))
+    folder.chmod(0o755)
+
+
+def compare(site: Site, names: list[str], rounds: int) -> bool:
+    """Let the sides take turns, print what came of it, and say whether the floors are held."""
+    sides = {name: Side(name, site) for name in names}
+    for side in sides.values():
+        side.turn(counts=False)
+    for _ in range(rounds):
+        for side in sides.values():
+            side.turn()
+    for side in sides.values():
+        side.close()
+        print(side)
+    held = sides["ours"].more < MEMORY
+    for name in names[1:]:
+        pairs = zip(sides["ours"].rates, sides[name].rates, strict=True)
+        ratios = sorted(mine / other for mine, other in pairs)
+        ratio = statistics.median(ratios)
+        floor = FLOOR if name == "bare" else 1.0
+        held = held and ratio >= floor
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        print(f"ours / {name}: {ratio:.2f} ({spread}), floor {floor}")
+    return held
+
+
+def all_bad(site: Site, rounds: int) -> bool:
+    """Every chain untrusted: as fast, and as much memory at the end as at the beginning."""
+    side = Side("ours", site)
+    side.turn(counts=False)
+    grown = []
+    for _ in range(rounds):
+        side.turn()
+        grown.append(side.more)
+    side.close()
+    print(f"every chain bad: {side}; {grown[0]:.1f} MB after one round")
+    return side.more < MEMORY and grown[-1] - grown[0] < 10
+
+
+def main() -> None:
+    """Run all, print the figures; the exit status says whether the floors are held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--scans", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        side, site = arguments.side
+        asyncio.run({"ours": ours, "bare": bare, "peer": peer}[side](Site(**json.loads(site))))
+        return
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder, port = Path(name), free_port()
+        prepare(folder, port)
+        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+        stack.enter_context(running([nginx, "-p", name, "-c", f"{name}/nginx.conf"], port))
+        names = ["ours", "bare"]
+        if arguments.peer:
+            peer_port = free_port()
+            (folder / "peer.port").write_text(str(peer_port))
+            command = ["prometheus-blackbox-exporter", f"--config.file={name}/blackbox.yml"]
+            listen = f"--web.listen-address=127.0.0.1:{peer_port}"
+            stack.enter_context(running([*command, listen, "--log.level=error"], peer_port))
+            names.append("peer")
+        site = Site(name, port, arguments.scans)
+        held = compare(site, names, arguments.rounds)
+        bad = Site(name, port, arguments.scans, trusted=False)
+        held = all_bad(bad, max(3, arguments.rounds // 3)) and held
+    raise SystemExit(0 if held else "A floor was missed.")
+
+
+if __name__ == "__main__":
+    main()
