@@ -32,7 +32,26 @@ def arguments() -> argparse.ArgumentParser:
     embedded = programs.add_parser("embedded", help="serve the embedded SSLmonitor API alone")
     embedded.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     embedded.add_argument("--port", type=int, default=8021, help="the port to listen on")
+    _add_keys(embedded)
     return parser
+
+
+def _add_keys(embedded: argparse.ArgumentParser) -> None:
+    kinds = embedded.add_subparsers(dest="part", metavar="[keys]")
+    keys = kinds.add_parser("keys", help="add, list and revoke further API keys")
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="make a key, and show it once")
+    add.add_argument("name", help="whose key it is")
+    add.add_argument("--limit", type=_limit, help="how many monitors it may hold")
+    actions.add_parser("list", help="list the keys' accounts")
+    revoke = actions.add_parser("revoke", help="end a key; its monitors rest")
+    revoke.add_argument("id", type=int, help="the account's number in the list")
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError("it is a number from 1 to 10000000")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,11 +79,14 @@ async def _program(given: argparse.Namespace) -> int:
     # Each program imports what it needs: the demo's page must not wait for the other programs.
     if given.program == "demo":
         return await _demo(given.port)
-    settings = _settings(given.program)
+    keys = given.program == "embedded" and given.part == "keys"
+    settings = _settings("keys" if keys else given.program)
     from bot import app  # noqa: PLC0415
 
     app.set_up_logging(settings.log_level)
-    match given.program:
+    match "keys" if keys else given.program:
+        case "keys":
+            return await app.manage_keys(settings, given, print)
         case "run":
             await app.run(settings)
         case "embedded":

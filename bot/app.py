@@ -5,6 +5,7 @@ Only here (and in `demo`) do the bot and the embedded API meet, and only by a UR
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import secrets
@@ -25,7 +26,7 @@ from bot.commands import router
 from bot.config import Secret, Settings
 from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
-from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
 from bot.errors import BotError
 from bot.slack import SlackBot
 from bot.slack_web import SlackWeb, make_client
@@ -65,12 +66,17 @@ def set_up_logging(level: int) -> None:
 
 
 def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
-    """The embedded API's settings. Raises ValueError where SCAN_ALLOW can't be used."""
+    """The embedded API's settings. Raises ValueError where they can't be used."""
     return EmbeddedSettings(
         key=key,
         scan_allow=settings.scan_allow,
+        scan_deny=settings.scan_deny,
         ca_file=settings.scan_ca_file,
         scan_interval=settings.scan_interval,
+        scan_rate_limit=settings.scan_rate_limit,
+        secret_key=settings.secret_key.reveal(),
+        geoip_file=settings.geoip_file,
+        reverse_names=True,
     )
 
 
@@ -262,6 +268,26 @@ async def serve_embedded(settings: Settings, host: str, port: int) -> None:
             await forever()
         finally:
             await embedded.close()
+
+
+async def manage_keys(
+    settings: Settings, given: argparse.Namespace, say: Callable[[str], None]
+) -> int:
+    """Add, list or revoke keys of the embedded API, as the command line says; the exit code."""
+    async with open_database(settings) as database:
+        accounts = Accounts(database)
+        if given.action == "add":
+            id_, key = await accounts.add(given.name, given.limit, clock())
+            say(f"Account {id_} has this key. It is shown this once:\n{key}")
+        elif given.action == "revoke":
+            if not await accounts.revoke(given.id, clock()):
+                say(f"There is no account {given.id} with a key that could be revoked.")
+                return 1
+            say(f"The key of account {given.id} is revoked. Its monitors rest.")
+        else:
+            for line in await accounts.lines():
+                say(line)
+    return 0
 
 
 @asynccontextmanager

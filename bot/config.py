@@ -16,6 +16,7 @@ from bot.database import normal_url
 from bot.errors import ConfigError
 from bot.target import address_fault
 
+SECRET_KEY_LENGTH = 16
 HOSTED_API = "https://api.sslmonitor.io/api/v1"
 
 
@@ -75,8 +76,12 @@ class Settings:
     port: int
     embedded_api_key: Secret
     scan_allow: str
+    scan_deny: str
     scan_ca_file: Path | None
     scan_interval: timedelta
+    scan_rate_limit: int
+    secret_key: Secret
+    geoip_file: Path | None
     log_level: int
 
 
@@ -100,8 +105,12 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "PORT": ("port", "3000"),
     "EMBEDDED_API_KEY": ("embedded_api_key", None),
     "SCAN_ALLOW": ("scan_allow", None),
+    "SCAN_DENY": ("scan_deny", None),
     "SCAN_CA_FILE": ("scan_ca_file", None),
     "SCAN_INTERVAL": ("scan_interval", "12h"),
+    "SCAN_RATE_LIMIT": ("scan_rate_limit", "120"),
+    "SECRET_KEY": ("secret_key", None),
+    "GEOIP_FILE": ("geoip_file", None),
     "LOG_LEVEL": ("log_level", "INFO"),
 }
 
@@ -118,6 +127,12 @@ def _secret(prefix: str) -> Callable[[str], Secret]:
         return Secret(text)
 
     return read
+
+
+def _secret_key(text: str) -> Secret:
+    if text and len(text) < SECRET_KEY_LENGTH:
+        raise ValueError(f"it must be a random text of at least {SECRET_KEY_LENGTH} characters")
+    return Secret(text)
 
 
 def _web_address(text: str) -> str:
@@ -221,8 +236,12 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "port": _number(0, 65535),
     "embedded_api_key": _secret(""),
     "scan_allow": str,
+    "scan_deny": str,
     "scan_ca_file": _file,
     "scan_interval": _duration,
+    "scan_rate_limit": _number(0, 1_000_000),
+    "secret_key": _secret_key,
+    "geoip_file": _file,
     "log_level": _log_level,
 }
 
@@ -244,9 +263,10 @@ def read_settings(
     program: str = "run",
     scan_rules: Callable[[str], object] = str,
 ) -> Settings:
-    """The settings of one program: `run`, `check`, `digest` or `embedded`.
+    """The settings of one program: `run`, `check`, `digest`, `embedded` or `keys`.
 
-    `scan_rules` judges SCAN_ALLOW (the scanner's own parser; ValueError for what it can't read).
+    `scan_rules` judges SCAN_ALLOW and SCAN_DENY (the scanner's own parser; ValueError for what it
+    can't read).
 
     Raises ConfigError with every fault, each a sentence that names the variable and says what to
     do. Values of secrets are never repeated in it.
@@ -257,14 +277,14 @@ def read_settings(
         text = environ.get(variable, "").strip() or default or ""
         try:
             values[name] = _READERS[name](text)
-            if name == "scan_allow":
+            if name in {"scan_allow", "scan_deny"}:
                 scan_rules(text)
         except ValueError as fault:
             faults.append(f"{variable} can't be used: {fault}.")
             values[name] = _STAND_INS.get(name) or _READERS[name](default or "")
     if program == "embedded":
         faults += _embedded_faults(values)
-    else:
+    elif program != "keys":  # which needs the database alone
         faults += _slack_faults(values, program) + _api_faults(values)
     values["slack_mode"] = values["slack_mode"] or _usual_mode(values)
     if faults:

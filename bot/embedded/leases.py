@@ -27,20 +27,20 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.database import Database, accounts, monitor_facts, monitor_history, monitors
+from bot.embedded import watch as watches
 from bot.embedded import wire
 from bot.embedded.monitors import TELLING, scanned, telling
 from bot.embedded.scan import Scan
 from bot.embedded.schedule import TRIES, failed, next_scan
 from bot.embedded.verdict import Verdict
-from bot.target import Target
+from bot.embedded.watch import Watch
 
 _LOG = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 _HISTORY = 200  # pieces of history that a monitor keeps
 _TAKEN = (
     monitors.c.id,
-    monitors.c.host,
-    monitors.c.port,
+    *watches.COLUMNS,
     monitors.c.ip,
     monitors.c.failures,
     *(monitors.c[name] for name in TELLING),
@@ -52,7 +52,7 @@ class Lease:
     """The right to scan a monitor; `before` is what its last stored scan told."""
 
     id: int
-    target: Target
+    watch: Watch
     address: str
     """Where it was last found, else its host: what connections are counted by."""
     failures: int = 0
@@ -138,7 +138,7 @@ class Leases:
 
     async def postpone(self, lease: Lease, now: datetime) -> None:
         """Let go of a monitor that could not be scanned, until its next turn."""
-        await self.give_back([lease.id], next_scan(lease.target, now, self._interval))
+        await self.give_back([lease.id], next_scan(lease.watch.target, now, self._interval))
 
     async def _change(self, ids: Collection[int], **values: Any) -> None:
         mine = monitors.c.id.in_(list(ids)) & (monitors.c.lease == self._worker)
@@ -188,7 +188,7 @@ class Leases:
             "lease": None,
             "failures": result.failures,
             "next_scan_at": next_scan(
-                result.lease.target,
+                result.lease.watch.target,
                 result.scan.at,
                 self._interval,
                 not_after=leaf.not_after if leaf else not_after,
@@ -199,7 +199,7 @@ class Leases:
 
 def _lease_of(row: Row[Any]) -> Lease:
     before = {name: getattr(row, name) for name in TELLING}
-    return Lease(row.id, Target(row.host, row.port), row.ip or row.host, row.failures, before)
+    return Lease(row.id, Watch.of(row), row.ip or row.host, row.failures, before)
 
 
 async def _update_each(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:

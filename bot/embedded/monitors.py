@@ -14,8 +14,10 @@ from bot.database import Database, monitor_facts, monitor_history, monitors
 from bot.embedded import wire
 from bot.embedded.scan import Scan
 from bot.embedded.schedule import failed, next_scan
+from bot.embedded.watch import Watch
 from bot.target import Target
 
+Conditions = Sequence[ColumnElement[bool]]
 _CHUNK = 500  # rows read at once, so that the loop is free in between
 _SUMMARY = (
     monitors.c.id,
@@ -40,6 +42,14 @@ class AlreadyWatched(Exception):
     def __init__(self, id_: int) -> None:
         super().__init__(id_)
         self.id = id_
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: at most `limit` rows after the first `offset`."""
+
+    limit: int
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +120,40 @@ class Monitors:
         async with self._database.read() as connection:
             return await connection.scalar(query)
 
+    async def history(self, id_: int, page: Page) -> tuple[int, Sequence[RowMapping]]:
+        """How many changes are known of a monitor, and a page of them, the newest first."""
+        mine = monitor_history.c.monitor_id == id_
+        query = (
+            select(monitor_history)
+            .where(mine)
+            .order_by(monitor_history.c.id.desc())
+            .limit(page.limit)
+            .offset(page.offset)
+        )
+        async with self._database.read() as connection:
+            total = await connection.scalar(select(func.count()).where(mine)) or 0
+            return total, (await connection.execute(query)).mappings().all()
+
+    async def matching(self, account: int, conditions: Conditions) -> int:
+        """How many rows meet all conditions."""
+        query = select(func.count()).where(monitors.c.account_id == account, *conditions)
+        async with self._database.read() as connection:
+            return await connection.scalar(query) or 0
+
+    async def page(self, account: int, conditions: Conditions, page: Page) -> Sequence[RowMapping]:
+        """A page of the rows that meet all conditions, by id."""
+        query = (
+            select(*_SUMMARY)
+            .where(monitors.c.account_id == account, *conditions)
+            .order_by(monitors.c.id)
+            .limit(page.limit)
+            .offset(page.offset)
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).mappings().all()
+
     async def chunks(
-        self, account: int, conditions: Sequence[ColumnElement[bool]]
+        self, account: int, conditions: Conditions
     ) -> AsyncIterator[Sequence[RowMapping]]:
         """The rows that meet all conditions, by id, some hundreds at a time, as of one moment."""
         query = (
@@ -131,18 +173,20 @@ class Monitors:
                 if len(rows) < _CHUNK:
                     return
 
-    async def add(self, account: int, target: Target, scan: Scan) -> int:
-        """Store a new monitor with its first scan; its number. Raises AlreadyWatched."""
+    async def add(self, account: int, watch: Watch, scan: Scan) -> int:
+        """Store a new monitor (its password sealed) with its first scan; its number.
+
+        Raises AlreadyWatched.
+        """
         row = scanned(scan)
         failures = int(failed(scan.verdict))
         values = {
             "account_id": account,
-            "host": target.host,
-            "port": target.port,
+            **watch.row(),
             "created_at": scan.at,
             "failures": failures,
             "next_scan_at": next_scan(
-                target, scan.at, self._interval, not_after=row["not_after"], failures=failures
+                watch.target, scan.at, self._interval, not_after=row["not_after"], failures=failures
             ),
             **row,
         }
@@ -157,7 +201,7 @@ class Monitors:
                 first = telling(id_, scan.at, row)
                 await connection.execute(insert(monitor_history).values(first))
         except IntegrityError:
-            taken = await self.find(account, target)
+            taken = await self.find(account, watch.target)
             if taken is None:  # deleted again in between
                 raise
             raise AlreadyWatched(taken) from None

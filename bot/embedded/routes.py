@@ -1,4 +1,4 @@
-"""The seven endpoints at /api/v1: GET with a query, or POST with a form.
+"""The endpoints at /api/v1: GET with a query, or POST with a form; openapi.json describes them.
 
 Every answer is JSON: `{"success": 1, "message": "Ok", …}`, or `{"code", "message", "req_id"}` with
 the HTTP status as its code. Query strings are never logged: they may hold passwords.
@@ -6,52 +6,54 @@ the HTTP status as its code. Query strings are never logged: they may hold passw
 
 from __future__ import annotations
 
-import hmac
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from importlib.resources import files
+from typing import Any
 
 import msgspec
 from aiohttp import web
+from sqlalchemy import ColumnElement
 
-from bot.embedded import wire
+from bot.embedded import params, wire
+from bot.embedded.accounts import Account, Accounts
+from bot.embedded.limits import RateLimit
 from bot.embedded.metrics import CONTENT_TYPE, Metrics
-from bot.embedded.monitors import AlreadyWatched, Monitors
+from bot.embedded.monitors import AlreadyWatched, Monitors, Page
+from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters
-from bot.embedded.scan import Scanner
+from bot.embedded.scan import Scan, Scanner
 from bot.embedded.sweep import Rescans
-from bot.target import Target, normal_host
+from bot.embedded.vault import Vault, WrongKey
+from bot.embedded.watch import Watch
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
 _METRICS = "/metrics"
+_OPENAPI = f"{_PREFIX}/openapi.json"
 _OK = {"success": 1, "message": "Ok"}
-_LARGEST_ID = 2**31 - 1
-_NOT_FOUND = "monitor not found"  # the API page's own words
+_CHANGES = Page(100)  # of a history, where no limit is given
 _HTTP_FAULTS = {
     404: "There is no such endpoint.",
     405: "This endpoint takes GET and POST only.",
     413: "The request is too large.",
 }
 
-T = TypeVar("T")
-Params = Mapping[str, str]
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authorised request: whose it is, and its parameters."""
+
+    request: web.Request
+    account: Account
+    params: Params
+
+
+Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Refusal(Exception):
-    """An error answer: its HTTP status, and a sentence."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-def _refuse(code: int, message: str) -> NoReturn:
-    raise Refusal(code, message)
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -60,79 +62,42 @@ def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
     )
 
 
-def _error(code: int, message: str, req_id: str = "") -> web.Response:
-    return _json({"code": code, "message": message, "req_id": req_id or str(uuid.uuid4())}, code)
-
-
-def _read(parse: Callable[[Params], T], params: Params) -> T:
-    try:
-        return parse(params)
-    except ValueError as fault:
-        _refuse(400, str(fault))
-
-
-def _id(params: Params) -> int:
-    text = params.get("id", "").strip()
-    if not text:
-        _refuse(400, "The parameter id is missing.")
-    if not (text.isascii() and text.isdecimal()):
-        _refuse(400, "The parameter id is not a number.")
-    if len(text) > 10 or int(text) > _LARGEST_ID:
-        _refuse(404, _NOT_FOUND)
-    return int(text)
-
-
-def _target(params: Params) -> Target:
-    """Read the target of monitor/add: `host` and `port`, or `url`. Raises ValueError."""
-    if any(params.get(name) for name in params if name.startswith("proxy_")):
-        raise ValueError("proxies are not supported yet")
-    host, port, url = (params.get(name, "").strip() for name in ("host", "port", "url"))
-    if url and (host or port):
-        raise ValueError("Give either host and port, or url, not both.")
-    if url:
-        return Target.parse(url)
-    if not (host and port):
-        raise ValueError("The parameters host and port are needed, or url.")
-    if not (port.isascii() and port.isdecimal()) or not 1 <= int(port[:6]) <= 65535:
-        raise ValueError("The parameter port is a number from 1 to 65535.")
-    return Target(normal_host(host), int(port))
-
-
-async def _params(request: web.Request) -> dict[str, str]:
-    """The query and the form, as one; of a name that comes twice the first counts."""
-    pairs = [*request.query.items()]
-    if request.method == "POST":
-        form = await request.post()
-        pairs = [(name, value) for name, value in form.items() if isinstance(value, str)] + pairs
-    return dict(reversed(pairs))
+def _error(code: int, message: str, req_id: str = "", retry_after: int = 0) -> web.Response:
+    req_id = req_id or str(uuid.uuid4())
+    response = _json({"code": code, "message": message, "req_id": req_id}, code)
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
 class Routes:
-    """The handlers, each a request in and an answer out; what is refused is a Refusal."""
+    """The endpoints, each a call in and an answer out; what is refused is a Refusal."""
 
     def __init__(
         self,
         scanner: Scanner,
         monitors: Monitors,
         rescans: Rescans,
+        accounts: Accounts,
         metrics: Metrics,
         *,
-        key: str,
-        limit: int,
+        rate: RateLimit,
+        vault: Vault | None,
         clock: Callable[[], datetime],
     ) -> None:
-        self._key = key.encode()
-        self._limit = limit
         self._scanner = scanner
         self._monitors = monitors
         self._rescans = rescans
+        self._accounts = accounts
         self._metrics = metrics
+        self._rate = rate
+        self._vault = vault
         self._clock = clock
 
     def application(self) -> web.Application:
         """The aiohttp application that serves them."""
         application = web.Application(middlewares=[self._envelope])
-        endpoints: dict[str, Handler] = {
+        endpoints: dict[str, Endpoint] = {
             "ping": self.ping,
             "account": self.account,
             "monitor/list": self.list,
@@ -140,11 +105,15 @@ class Routes:
             "monitor/add": self.add,
             "monitor/scan": self.scan,
             "monitor/delete": self.delete,
+            "monitor/history": self.history,
+            "checks": self.checks,
         }
-        for path, handler in endpoints.items():
+        for path, endpoint in endpoints.items():
+            handler = self._called(endpoint)
             application.router.add_get(f"{_PREFIX}/{path}", handler, allow_head=False)
             application.router.add_post(f"{_PREFIX}/{path}", handler)
-        application.router.add_get(_METRICS, self.metrics)
+        application.router.add_get(_METRICS, self.metrics, allow_head=False)
+        application.router.add_get(_OPENAPI, self.openapi, allow_head=False)
         return application
 
     @web.middleware
@@ -155,11 +124,11 @@ class Routes:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.match_info.http_exception is None and request.path != _METRICS:
-                self._authorise(request)
             return await handler(request)
         except Refusal as refusal:
-            return _error(refusal.code, refusal.message)
+            return _error(refusal.code, refusal.message, retry_after=refusal.retry_after)
+        except WrongKey as fault:
+            return _error(503, str(fault))
         except web.HTTPException as fault:
             return _error(fault.status, _HTTP_FAULTS.get(fault.status, fault.reason))
         except Exception:  # noqa: BLE001 -- the last resort: the asker gets an id, the log the rest
@@ -167,11 +136,17 @@ class Routes:
             _LOG.exception("%s %s failed, req_id %s", request.method, request.path, req_id)
             return _error(500, "Something went wrong here. It is logged under req_id.", req_id)
 
-    def _authorise(self, request: web.Request) -> None:
+    def _called(self, endpoint: Endpoint) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            account = await self._authorised(request)
+            return await endpoint(Call(request, account, await params.params_of(request)))
+
+        return handle
+
+    async def _authorised(self, request: web.Request) -> Account:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        given = key.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._key):
-            _refuse(401, "The API key is missing or wrong.")
+        account = await self._accounts.find(key.strip()) if scheme.lower() == "bearer" else None
+        return account or refuse(401, "The API key is missing or wrong.")
 
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
@@ -181,82 +156,131 @@ class Routes:
         text = self._metrics.text(await self._monitors.progress(self._now()))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
-    async def ping(self, _request: web.Request) -> web.StreamResponse:
+    async def openapi(self, _request: web.Request) -> web.StreamResponse:
+        """The description of these endpoints (OpenAPI 3.1), without a key."""
+        text = files("bot.embedded").joinpath("openapi.json").read_bytes()
+        return web.Response(body=text, content_type="application/json")
+
+    async def ping(self, call: Call) -> web.StreamResponse:
         """The server's time, and beyond the API page how far the sweep is."""
         now = self._now()
         progress = await self._monitors.progress(now)
         sweep = {"due": progress.due, "lag_seconds": int(progress.lag.total_seconds())}
-        return _json({**_OK, "date_time": wire.date(now), "apikey_id": 1, "sweep": sweep})
+        shown = {"date_time": wire.date(now), "apikey_id": call.account.id, "sweep": sweep}
+        return _json({**_OK, **shown})
 
-    async def account(self, _request: web.Request) -> web.StreamResponse:
+    async def account(self, call: Call) -> web.StreamResponse:
         """How many monitors there are, and may be; a server of one's own has no e-mail address."""
-        used = await self._monitors.count(1)
+        limit, used = call.account.limit, await self._monitors.count(call.account.id)
         return _json(
             {
                 **_OK,
-                "id": 1,
+                "id": call.account.id,
                 "email": "",
-                "monitor_limit": self._limit,
+                "monitor_limit": limit,
                 "monitor_used": used,
-                "monitor_available": max(0, self._limit - used),
+                "monitor_available": max(0, limit - used),
             }
         )
 
-    async def list(self, request: web.Request) -> web.StreamResponse:
+    async def list(self, call: Call) -> web.StreamResponse:
         """The monitors that meet all filters, by id; encoded in pieces: others get a turn."""
-        filters = _read(Filters.parse, await _params(request))
+        conditions = params.read(Filters.parse, call.params).conditions(self._now())
+        page = params.read(params.page, call.params)
+        if page is not None:
+            return await self._page(call.account.id, conditions, page)
         now = self._now()
         count, pieces = 0, []
-        async for rows in self._monitors.chunks(1, filters.conditions(now)):
+        async for rows in self._monitors.chunks(call.account.id, conditions):
             count += len(rows)
             pieces.append(msgspec.json.encode([wire.summary(row, now) for row in rows])[1:-1])
         head = msgspec.json.encode({**_OK, "count": count})[:-1] + b',"list":['
-        return await _in_pieces(request, head, pieces, b"]}")
+        return await _in_pieces(call.request, head, pieces, b"]}")
 
-    async def get(self, request: web.Request) -> web.StreamResponse:
+    async def _page(
+        self, account: int, conditions: Sequence[ColumnElement[bool]], page: Page
+    ) -> web.StreamResponse:
+        rows = await self._monitors.page(account, conditions, page)
+        listed = [wire.summary(row, self._now()) for row in rows]
+        total = await self._monitors.matching(account, conditions)
+        return _json({**_OK, "count": len(listed), "list": listed, "total": total})
+
+    async def get(self, call: Call) -> web.StreamResponse:
         """One monitor with all that its last scan found."""
-        return await self._monitor(_id(await _params(request)))
+        id_ = params.monitor_id(call.params)
+        return await self._monitor(call.account.id, id_, beyond=True)
 
-    async def add(self, request: web.Request) -> web.StreamResponse:
+    async def add(self, call: Call) -> web.StreamResponse:
         """Scan a target and watch it from now on."""
-        target = _read(_target, await _params(request))
-        if not self._scanner.guard.permits_literal(target):
-            _refuse(400, "The address is refused by this server's rules.")
-        await self._refuse_watched(target)
-        if await self._monitors.count(1) >= self._limit:
-            _refuse(403, f"The monitor limit of {self._limit} is reached.")
-        scan = await self._scanner.scan(target, self._clock())
+        watch = self._permitted(call)
+        sealed = params.read(lambda _: watch.sealed(self._vault), call.params)
+        await self._refuse_watched(call.account.id, watch)
+        if await self._monitors.count(call.account.id) >= call.account.limit:
+            refuse(403, f"The monitor limit of {call.account.limit} is reached.")
+        scan = await self._look(call, watch)
         try:
-            id_ = await self._monitors.add(1, target, scan)
+            id_ = await self._monitors.add(call.account.id, sealed, scan)
         except AlreadyWatched as taken:  # by another request, during the scan
-            _refuse(400, f"{target} is already watched as monitor {taken.id}.")
-        return await self._monitor(id_)
+            refuse(400, f"{watch.target} is already watched as monitor {taken.id}.")
+        return await self._monitor(call.account.id, id_)
 
-    async def _refuse_watched(self, target: Target) -> None:
-        taken = await self._monitors.find(1, target)
+    def _permitted(self, call: Call) -> Watch:
+        watch = params.read(params.watch, call.params)
+        ends = [watch.target] + ([watch.proxy.target] if watch.proxy else [])
+        if not all(self._scanner.guard.permits_literal(end) for end in ends):
+            refuse(400, "The address is refused by this server's rules.")
+        return watch
+
+    async def _refuse_watched(self, account: int, watch: Watch) -> None:
+        taken = await self._monitors.find(account, watch.target)
         if taken is not None:
-            _refuse(400, f"{target} is already watched as monitor {taken}.")
+            refuse(400, f"{watch.target} is already watched as monitor {taken}.")
 
-    async def scan(self, request: web.Request) -> web.StreamResponse:
+    async def _look(self, call: Call, watch: Watch) -> Scan:
+        self._count_scan(call)
+        return await self._rescans.look(watch)
+
+    def _count_scan(self, call: Call) -> None:
+        seconds = self._rate.take(call.account.id)
+        if seconds:
+            refuse(429, f"Too many scans were asked for. Ask again in {seconds} s.", seconds)
+
+    async def scan(self, call: Call) -> web.StreamResponse:
         """Scan a monitor now."""
-        id_ = _id(await _params(request))
-        row = await self._monitors.get(1, id_)
-        if row is None:
-            _refuse(404, _NOT_FOUND)
+        id_ = params.monitor_id(call.params)
+        if await self._monitors.get(call.account.id, id_) is None:
+            refuse(404, NOT_FOUND)
+        self._count_scan(call)
         await self._rescans.scan(id_)
-        return await self._monitor(id_)
+        return await self._monitor(call.account.id, id_)
 
-    async def delete(self, request: web.Request) -> web.StreamResponse:
+    async def delete(self, call: Call) -> web.StreamResponse:
         """Forget a monitor."""
-        if not await self._monitors.delete(1, _id(await _params(request))):
-            _refuse(404, _NOT_FOUND)
+        if not await self._monitors.delete(call.account.id, params.monitor_id(call.params)):
+            refuse(404, NOT_FOUND)
         return _json(_OK)
 
-    async def _monitor(self, id_: int) -> web.Response:
-        row = await self._monitors.get(1, id_)
+    async def history(self, call: Call) -> web.StreamResponse:
+        """What changed on a monitor, the newest first."""
+        id_ = params.monitor_id(call.params)
+        page = params.read(params.page, call.params) or _CHANGES
+        if await self._monitors.get(call.account.id, id_) is None:
+            refuse(404, NOT_FOUND)
+        total, rows = await self._monitors.history(id_, page)
+        listed = [wire.change(row) for row in rows]
+        return _json({**_OK, "count": len(listed), "list": listed, "total": total})
+
+    async def checks(self, call: Call) -> web.StreamResponse:
+        """Scan a target once, and store nothing."""
+        watch = self._permitted(call)
+        scan = await self._look(call, watch)
+        return _json({**_OK, "check": wire.check(watch.target, scan, self._now())})
+
+    async def _monitor(self, account: int, id_: int, *, beyond: bool = False) -> web.Response:
+        row = await self._monitors.get(account, id_)
         if row is None:
-            _refuse(404, _NOT_FOUND)
-        return _json({**_OK, "monitor": wire.monitor(row, self._now())})
+            refuse(404, NOT_FOUND)
+        return _json({**_OK, "monitor": wire.monitor(row, self._now(), beyond=beyond)})
 
 
 async def _in_pieces(

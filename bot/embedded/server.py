@@ -11,62 +11,86 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.database import Database
+from bot.embedded.accounts import MONITOR_LIMIT, Accounts
+from bot.embedded.geo import Places
 from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.leases import Leases
+from bot.embedded.limits import RateLimit
 from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
+from bot.embedded.names import ReverseNames
 from bot.embedded.routes import Routes
 from bot.embedded.scan import Scanner
 from bot.embedded.sweep import Rescans, Sweep
 from bot.embedded.tls import Trust
+from bot.embedded.vault import Vault
 
 
 @dataclass(frozen=True)
 class EmbeddedSettings:
-    """What an embedded API is told. Raises ValueError with a sentence for a bad `scan_allow`.
+    """What an embedded API is told.
+
+    Raises ValueError with a sentence for a bad `scan_allow` or `scan_deny`.
 
     `key` is the bearer key, `scan_allow` as SCAN_ALLOW is written, `ca_file` holds CAs to trust
-    beside the system's, `scan_deadline` is in seconds over a whole scan, `hosts` a static table of
-    names and addresses asked before DNS (and guarded all the same).
+    beside the system's, `scan_deadline` is in seconds over a whole scan, `scan_rate_limit` scans a
+    minute for each key (0: no limit), `secret_key` encrypts proxies' passwords, `geoip_file` and
+    `reverse_names` tell more about addresses, `hosts` is a static table of names and addresses
+    asked before DNS (and guarded all the same).
     """
 
     key: str = field(repr=False)
     scan_allow: str = ""
+    scan_deny: str = ""
     ca_file: Path | None = None
     scan_interval: timedelta = timedelta(hours=12)
     scan_deadline: float = 10.0
+    scan_rate_limit: int = 120
+    secret_key: str = field(default="", repr=False)
+    geoip_file: Path | None = None
+    reverse_names: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
-    monitor_limit: int = 100_000
+    monitor_limit: int = MONITOR_LIMIT
 
     def __post_init__(self) -> None:
         if not self.key:
             raise ValueError("The key of the embedded API is empty.")
         parse_allow(self.scan_allow)
+        parse_allow(self.scan_deny)
 
 
 class EmbeddedAPI:
     """The seven endpoints and the sweep, over a database whose schema is up to date.
 
-    Raises ValueError with a sentence when the CA file can't be used.
+    Raises ValueError with a sentence when the CA file, the GEOIP file or the secret key can't be
+    used.
     """
 
     def __init__(
         self, settings: EmbeddedSettings, database: Database, *, clock: Callable[[], datetime]
     ) -> None:
-        guard = Guard(parse_allow(settings.scan_allow), settings.hosts)
-        scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
-        monitors = Monitors(database, settings.scan_interval)
+        self._places = Places(settings.geoip_file) if settings.geoip_file else None
+        vault = Vault(settings.secret_key) if settings.secret_key else None
+        allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
+        scanner = Scanner(
+            Guard(allow, settings.hosts, deny=deny),
+            Trust(settings.ca_file),
+            settings.scan_deadline,
+            reverse=ReverseNames() if settings.reverse_names else None,
+            place=self._places,
+        )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
-        self.rescans = Rescans(scanner, leases, metrics, clock)
+        self.rescans = Rescans(scanner, leases, metrics, clock, vault)
         self.sweep = Sweep(self.rescans, leases, clock)
         self._routes = Routes(
             scanner,
-            monitors,
+            Monitors(database, settings.scan_interval),
             self.rescans,
+            Accounts(database, settings.key, settings.monitor_limit),
             metrics,
-            key=settings.key,
-            limit=settings.monitor_limit,
+            rate=RateLimit(settings.scan_rate_limit, clock),
+            vault=vault,
             clock=clock,
         )
         self._runner: web.AppRunner | None = None
@@ -96,3 +120,5 @@ class EmbeddedAPI:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._places is not None:
+            self._places.close()

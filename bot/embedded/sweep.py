@@ -15,6 +15,8 @@ from bot.embedded.leases import LEASE, Lease, Leases, Result
 from bot.embedded.limits import Turns
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan import Scan, Scanner
+from bot.embedded.vault import Vault
+from bot.embedded.watch import Watch
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
@@ -34,12 +36,18 @@ class Rescans:
     """Scans monitors that exist and stores what was found; at most one scan of each at a time."""
 
     def __init__(
-        self, scanner: Scanner, leases: Leases, metrics: Metrics, clock: Callable[[], datetime]
+        self,
+        scanner: Scanner,
+        leases: Leases,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        vault: Vault | None = None,
     ) -> None:
         self._scanner = scanner
         self._leases = leases
         self._metrics = metrics
         self._clock = clock
+        self._vault = vault
         self._writer = Writer(leases.save)
         self._turns = Turns()
         self._asked: dict[int, asyncio.Task[None]] = {}
@@ -55,6 +63,11 @@ class Rescans:
         Does nothing after `close`, and for a monitor that is gone.
         """
         await self._joined(self._asked, id_, lambda: self._on_demand(id_))
+
+    async def look(self, watch: Watch) -> Scan:
+        """Scan something that is no monitor yet, in its turn at its host; stores nothing."""
+        async with self._turns.at(watch.target.host):
+            return await self._timed(watch)
 
     async def sweep(self, lease: Lease, slots: asyncio.Semaphore) -> None:
         """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
@@ -89,7 +102,7 @@ class Rescans:
         try:
             with self._breakable():
                 async with self._turns.at(lease.address), slots or nullcontext():
-                    found = await self._timed(lease)
+                    found = await self._timed(lease.watch.opened(self._vault))
             await self._writer.put(Result(lease, found, plainly=lease.id in self._asked))
         except Exception:
             self.held.discard(lease.id)
@@ -97,9 +110,11 @@ class Rescans:
             raise
         self.held.discard(lease.id)
 
-    async def _timed(self, lease: Lease) -> Scan:
+    async def _timed(self, watch: Watch) -> Scan:
         with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
-            found = await self._scanner.scan(lease.target, self._clock())
+            found = await self._scanner.scan(
+                watch.target, self._clock(), protocol=watch.protocol, proxy=watch.proxy
+            )
         self._metrics.scans.labels(found.verdict.value).inc()
         return found
 
@@ -226,7 +241,7 @@ class Sweep:
         try:
             await self._rescans.sweep(lease, self._slots)
         except Exception:  # noqa: BLE001 - one monitor's fault ends no sweep
-            _LOG.exception("Monitor %d (%s) could not be rescanned.", lease.id, lease.target)
+            _LOG.exception("Monitor %d (%s) could not be rescanned.", lease.id, lease.watch.target)
 
     async def _or_log(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """Do something with the database; one that is away for a while ends no sweep."""

@@ -16,6 +16,7 @@ from sqlalchemy import RowMapping
 
 from bot.embedded.scan import Scan
 from bot.embedded.verdict import Verdict, color, days_left, expired
+from bot.target import Target
 
 JSON = dict[str, Any]
 
@@ -52,8 +53,21 @@ def date(moment: datetime | None) -> str | None:
 
 
 def facts(scan: Scan) -> bytes:
-    """The `ssl` and `http` parts of monitor/get, as they are stored (without `expire_days`)."""
-    return msgspec.json.encode({"ssl": _ssl(scan), "http": _http(scan)})
+    """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored (no `expire_days`)."""
+    return msgspec.json.encode({"ssl": _ssl(scan), "http": _http(scan), "chain": _chain(scan)})
+
+
+def _chain(scan: Scan) -> list[JSON]:
+    return [
+        {
+            "subject": link.subject,
+            "issuer": link.issuer,
+            "date_start": date(link.not_before),
+            "date_end": date(link.not_after),
+            "fingerprint": link.fingerprint,
+        }
+        for link in scan.chain
+    ]
 
 
 def _ssl(scan: Scan) -> JSON:
@@ -93,9 +107,10 @@ def _http(scan: Scan) -> JSON:
     )
 
 
-def monitor(row: RowMapping, now: datetime) -> JSON:
-    """The `monitor` of monitor/get, add and scan."""
+def monitor(row: RowMapping, now: datetime, *, beyond: bool = False) -> JSON:
+    """The `monitor` of monitor/get, add and scan; `beyond` the API page with verdict and chain."""
     stored = msgspec.json.decode(row["facts"]) if row["facts"] else _no_facts()
+    chain = stored.pop("chain", [])
     if row["not_after"] is not None:
         stored["ssl"]["expire_days"] = days_left(row["not_after"], now)
     return {
@@ -104,6 +119,39 @@ def monitor(row: RowMapping, now: datetime) -> JSON:
         "port": row["port"],
         "scan_date": date(row["scanned_at"]),
         **stored,
+    } | ({"verdict": _now(row, now)[0] or "", "chain": chain} if beyond else {})
+
+
+def check(target: Target, scan: Scan, now: datetime) -> JSON:
+    """The `check` of checks: what monitor/list and monitor/get would show, in one object."""
+    days = None if scan.leaf is None else days_left(scan.leaf.not_after, now)
+    ssl = _ssl(scan) | {"expire_days": days}
+    return {
+        "host": target.host,
+        "port": target.port,
+        "scan_date": date(scan.at),
+        "ssl_valid": scan.verdict is Verdict.VALID,
+        "ssl_message": scan.message,
+        "ssl_color": color(scan.verdict, days),
+        "ssl_host_match": scan.host_match,
+        "ssl": ssl,
+        "http": _http(scan),
+        "verdict": scan.verdict,
+        "chain": _chain(scan),
+    }
+
+
+def change(row: RowMapping) -> JSON:
+    """One row of monitor/history: what scans told from `date` on."""
+    return {
+        "date": date(row["at"]),
+        "verdict": row["verdict"],
+        "ssl_valid": row["verdict"] == Verdict.VALID,
+        "ssl_message": row["message"],
+        "ssl_host_match": row["host_match"],
+        "ssl_expire_date_start": date(row["not_before"]),
+        "ssl_expire_date_end": date(row["not_after"]),
+        "ssl_issuer": row["issuer"],
     }
 
 

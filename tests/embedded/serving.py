@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from bot.database import Database
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
@@ -49,11 +50,21 @@ class Served:
         sent = {"data": params} if method == "POST" else {"params": params}
         return await self.ask(method, f"{self.api.url}/{endpoint}", **sent)
 
+    def routes(self) -> list[web.AbstractRoute]:
+        """The routes that are served."""
+        return list(self.api._routes.application().router.routes())
+
     async def text(self, path: str) -> str:
         """The text at a path of the server, asked for without a key."""
         async with self.session.get(self.api.url.removesuffix("/api/v1") + path) as response:
             assert response.status == 200
             return await response.text()
+
+    async def watch(self, port: int, host: str = "fleet.test", **more: str) -> int:
+        """Add a monitor; its number."""
+        answer = await self.call("monitor/add", host=host, port=str(port), **more)
+        assert answer.status == 200, answer.body
+        return int(answer.body["monitor"]["id"])
 
     @asynccontextmanager
     async def away(self, name: str) -> AsyncIterator[None]:
@@ -72,9 +83,9 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    fleet: Fleet, database: Database, *, deadline: float = 5.0, limit: int = 1000
+    fleet: Fleet, database: Database, *, deadline: float = 5.0, limit: int = 1000, **more: Any
 ) -> AsyncIterator[Served]:
-    """Serve the embedded API over a database, letting it scan the fleet."""
+    """Serve the embedded API over a database, letting it scan the fleet; `more` are settings."""
     async with aiohttp.ClientSession() as session:
         served = Served(session)
         settings = EmbeddedSettings(
@@ -85,6 +96,7 @@ async def serving(
             scan_deadline=deadline,
             hosts=served.hosts,
             monitor_limit=limit,
+            **more,
         )
         served.api = EmbeddedAPI(settings, database, clock=lambda: served.now)
         await served.api.start()

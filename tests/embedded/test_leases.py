@@ -13,6 +13,7 @@ from bot.embedded.leases import LEASE, Lease, Leases, Result
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan import Scan
 from bot.embedded.verdict import Verdict
+from bot.embedded.watch import Watch
 from bot.embedded.writer import Writer
 from bot.target import Target
 
@@ -223,7 +224,7 @@ async def test_a_result_that_can_not_be_stored_spoils_no_other() -> None:
 
 
 def lease_of(id_: int) -> Lease:
-    return Lease(id_, Target("a.test"), "a.test")
+    return Lease(id_, Watch(Target("a.test")), "a.test")
 
 
 async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: Database) -> None:

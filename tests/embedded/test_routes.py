@@ -168,16 +168,6 @@ async def test_a_deleted_monitor_is_gone_and_its_number_is_not_used_again(served
     assert added.body["monitor"]["id"] == 2
 
 
-@pytest.mark.parametrize("name", ["proxy_host", "proxy_port", "proxy_username", "proxy_password"])
-async def test_proxies_are_not_supported_yet(served: Served, name: str) -> None:
-    params = {"host": NOBODY, "port": "443", name: "1"}
-    assert refused(await served.call("monitor/add", **params), 400) == (
-        "proxies are not supported yet"
-    )
-    empty = await served.call("monitor/add", host=NOBODY, port="443", proxy_host="")
-    assert empty.status == 200  # a form's field left empty asks for nothing
-
-
 async def test_the_monitor_limit_is_kept_and_shown(fleet: Fleet, database: Database) -> None:
     async with serving(fleet, database, limit=1) as served:
         await served.call("monitor/add", host=NOBODY, port="443")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -90,10 +91,10 @@ async def test_a_scan_that_breaks_is_logged_and_left_for_its_next_turn(
 ) -> None:
     scan = Scanner.scan
 
-    async def break_on_one(self: Scanner, target: Target, now: object) -> object:
+    async def break_on_one(self: Scanner, target: Target, now: object, **how: Any) -> object:
         if target.port == 1:
             raise RuntimeError("unforeseen")
-        return await scan(self, target, served.now)
+        return await scan(self, target, served.now, **how)
 
     monkeypatch.setattr(Scanner, "scan", break_on_one)
     for port in (1, 2):

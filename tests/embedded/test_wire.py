@@ -89,7 +89,17 @@ WIRE: dict[str, Shape] = {
 }
 #: What follows the page's keys in an answer, beyond the page: a client that knows only the page
 #: sees none of it.
-BEYOND: dict[str, Shape] = {"ping": {"sweep": {"due": int, "lag_seconds": int}}}
+LINK: Shape = {
+    "subject": str,
+    "issuer": str,
+    "date_start": DATE,
+    "date_end": DATE,
+    "fingerprint": str,
+}
+BEYOND: dict[str, Shape] = {
+    "ping": {"sweep": {"due": int, "lag_seconds": int}},
+    "monitor/get": {"monitor": MONITOR | {"verdict": str, "chain": [LINK]}},
+}
 #: Where a host that can't be read leaves null; all other fields are always there.
 NULLABLE = {
     *SSL,

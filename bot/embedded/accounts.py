@@ -1,0 +1,102 @@
+"""Who may use the API: the environment's key, and keys of the database, stored as hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, insert, select, update
+
+from bot.database import Database, accounts, monitors
+
+FIRST = 1
+"""The account of the environment's key; monitors that were there before accounts are its own."""
+MONITOR_LIMIT = 100_000
+_NEVER = timedelta(days=36_500)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a key belongs to, and how many monitors it may hold."""
+
+    id: int
+    limit: int
+
+
+def _hash(key: str) -> str:
+    # A plain hash is enough: keys are made here, of 256 random bits, and can't be guessed at.
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Accounts:
+    """The keys. `key` is the environment's, `limit` what an account holds that has none of its own.
+
+    Without a `key` account 1 has none.
+    """
+
+    def __init__(self, database: Database, key: str = "", limit: int = MONITOR_LIMIT) -> None:
+        self._database = database
+        self._first = _hash(key) if key else ""
+        self._limit = limit
+
+    async def find(self, key: str) -> Account | None:
+        """The account of a key; None for one that is unknown or revoked."""
+        given = _hash(key)
+        if hmac.compare_digest(given, self._first):
+            return Account(FIRST, self._limit)
+        query = select(accounts.c.id, accounts.c.monitor_limit).where(
+            accounts.c.key_hash == given, accounts.c.revoked_at.is_(None)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return row and Account(row.id, row.monitor_limit or self._limit)
+
+    async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
+        """Make an account: its number, and its key, which is kept nowhere."""
+        key = f"sslm_{secrets.token_urlsafe(32)}"
+        row = {
+            "name": name[:100],
+            "key_hash": _hash(key),
+            "monitor_limit": limit,
+            "created_at": now,
+        }
+        async with self._database.write() as connection:
+            done = await connection.execute(insert(accounts).values(row).returning(accounts.c.id))
+            return int(done.scalar_one()), key
+
+    async def revoke(self, id_: int, now: datetime) -> bool:
+        """End an account's key; its monitors stay, unscanned. False when there is no such key."""
+        alive = (
+            (accounts.c.id == id_)
+            & accounts.c.key_hash.is_not(None)
+            & accounts.c.revoked_at.is_(None)
+        )
+        async with self._database.write() as connection:
+            done = await connection.execute(update(accounts).where(alive).values(revoked_at=now))
+            if done.rowcount:
+                mine = update(monitors).where(monitors.c.account_id == id_)
+                await connection.execute(mine.values(next_scan_at=now + _NEVER))
+            return done.rowcount > 0
+
+    async def lines(self) -> list[str]:
+        """All accounts, a line each, for the operator."""
+        used = (
+            select(monitors.c.account_id, func.count().label("used"))
+            .group_by(monitors.c.account_id)
+            .subquery()
+        )
+        query = (
+            select(accounts, func.coalesce(used.c.used, 0).label("used"))
+            .outerjoin(used, used.c.account_id == accounts.c.id)
+            .order_by(accounts.c.id)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            f"{row.id}  {row.name}  {row.used} of {row.monitor_limit or self._limit} monitors"
+            + (f"  revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "")
+            for row in rows
+        ]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from bot.__main__ import main
+from bot.database import Database, accounts, monitors
+from bot.embedded import Accounts
+
+from .fleet import HOUR, NOW, Fleet
+from .serving import KEY, Answer, Served, serving
+from .test_routes import NOBODY, refused
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, any_database: Database) -> AsyncIterator[Served]:
+    async with serving(fleet, any_database, limit=3) as served:
+        yield served
+
+
+async def call(served: Served, key: str, endpoint: str, **params: str) -> Answer:
+    headers = {"Authorization": f"Bearer {key}"}
+    return await served.ask("GET", f"{served.api.url}/{endpoint}", params=params, headers=headers)
+
+
+async def test_each_key_sees_its_own_monitors_alone(served: Served, any_database: Database) -> None:
+    id_, other = await Accounts(any_database).add("Ann", None, NOW)
+    assert id_ == 2
+    await call(served, KEY, "monitor/add", host=NOBODY, port="443")
+    added = await call(served, other, "monitor/add", host=NOBODY, port="443")
+    assert (added.status, added.body["monitor"]["id"]) == (200, 2)
+    for key, mine, its in ((KEY, "1", "2"), (other, "2", "1")):
+        rows = (await call(served, key, "monitor/list")).body["list"]
+        assert [str(row["id"]) for row in rows] == [mine]
+        assert (await call(served, key, "monitor/get", id=mine)).status == 200
+        for endpoint in ("get", "scan", "history", "delete"):
+            refused(await call(served, key, f"monitor/{endpoint}", id=its), 404)
+        assert (await call(served, key, "account")).body["id"] == int(mine)
+        assert (await call(served, key, "ping")).body["apikey_id"] == int(mine)
+
+
+async def test_each_account_has_its_own_limit(served: Served, any_database: Database) -> None:
+    _, small = await Accounts(any_database).add("Ann", 1, NOW)
+    _, usual = await Accounts(any_database).add("Bob", None, NOW)
+    await call(served, small, "monitor/add", host=NOBODY, port="443")
+    refused(await call(served, small, "monitor/add", host=NOBODY, port="444"), 403)
+    assert (await call(served, small, "account")).body["monitor_limit"] == 1
+    assert (await call(served, usual, "account")).body["monitor_limit"] == 3
+    assert (await call(served, usual, "account")).body["monitor_used"] == 0
+
+
+async def test_a_revoked_key_is_refused_at_once_and_its_monitors_rest(
+    served: Served, any_database: Database
+) -> None:
+    store = Accounts(any_database)
+    id_, key = await store.add("Ann", None, NOW)
+    await call(served, key, "monitor/add", host=NOBODY, port="443")
+    assert await store.revoke(id_, NOW)
+    assert not await store.revoke(id_, NOW)
+    refused(await call(served, key, "ping"), 401)
+    served.now += 100 * HOUR
+    assert not await served.api.sweep.once()
+    assert (await call(served, KEY, "ping")).body["sweep"]["due"] == 0
+    async with any_database.read() as connection:
+        assert await connection.scalar(select(monitors.c.account_id)) == id_
+
+
+async def test_the_environment_s_key_can_not_be_revoked(any_database: Database) -> None:
+    assert not await Accounts(any_database).revoke(1, NOW)
+
+
+async def test_no_key_is_stored_as_it_is(any_database: Database) -> None:
+    _, key = await Accounts(any_database).add("Ann", None, NOW)
+    async with any_database.read() as connection:
+        stored = (await connection.execute(select(accounts))).all()
+    assert key not in str(stored)
+
+
+def test_the_command_line_adds_lists_and_revokes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/keys.sqlite3")
+    keys = ["embedded", "keys"]
+    assert main([*keys, "add", "Ann", "--limit", "7"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", said)
+    assert main([*keys, "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "2  Ann  0 of 7 monitors\n" in listed
+    assert "sslm_" not in listed
+    assert main([*keys, "revoke", "2"]) == 0
+    assert main([*keys, "revoke", "2"]) == 1
+    assert "no account 2" in capsys.readouterr().out
+    main([*keys, "list"])
+    assert "revoked" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*keys, "add", "Bob", "--limit", "0"])
