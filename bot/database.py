@@ -122,7 +122,7 @@ monitors = Table(
     Column("http_code", Integer),
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
-    Index("monitors_not_after", "not_after"),
+    Index("monitors_account_not_after", "account_id", "not_after"),
     sqlite_autoincrement=True,  # an id that was deleted never names another monitor
 )
 

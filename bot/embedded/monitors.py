@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select
+from sqlalchemy import ColumnElement, Row, RowMapping, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from bot.database import Database, monitor_facts, monitor_history, monitors
@@ -18,20 +18,7 @@ from bot.embedded.watch import Watch
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]
-_CHUNK = 500  # rows read at once, so that the loop is free in between
-_SUMMARY = (
-    monitors.c.id,
-    monitors.c.host,
-    monitors.c.port,
-    monitors.c.scanned_at,
-    monitors.c.verdict,
-    monitors.c.message,
-    monitors.c.host_match,
-    monitors.c.not_before,
-    monitors.c.not_after,
-    monitors.c.issuer,
-    monitors.c.http_code,
-)
+_CHUNK = 1000  # rows read at once, so that the loop is free in between
 #: What makes a piece of history: a scan that differs in none of these tells nothing new.
 TELLING = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
@@ -140,38 +127,34 @@ class Monitors:
         async with self._database.read() as connection:
             return await connection.scalar(query) or 0
 
-    async def page(self, account: int, conditions: Conditions, page: Page) -> Sequence[RowMapping]:
-        """A page of the rows that meet all conditions, by id."""
+    async def page(self, account: int, conditions: Conditions, page: Page) -> Sequence[Row[Any]]:
+        """A page of the rows (of `wire.SUMMARY`) that meet all conditions, by id."""
         query = (
-            select(*_SUMMARY)
+            select(*wire.SUMMARY)
             .where(monitors.c.account_id == account, *conditions)
             .order_by(monitors.c.id)
             .limit(page.limit)
             .offset(page.offset)
         )
         async with self._database.read() as connection:
-            return (await connection.execute(query)).mappings().all()
+            return (await connection.execute(query)).all()
 
     async def chunks(
         self, account: int, conditions: Conditions
-    ) -> AsyncIterator[Sequence[RowMapping]]:
-        """The rows that meet all conditions, by id, some hundreds at a time, as of one moment."""
+    ) -> AsyncIterator[Sequence[Row[Any]]]:
+        """The rows (of `wire.SUMMARY`) that meet all conditions, by id, as of one moment.
+
+        They come some hundreds at a time.
+        """
+        # All rows of an account are most of the table: keep SQLite from getting them by an index.
+        of_account = monitors.c.account_id if conditions else monitors.c.account_id + 0
         query = (
-            select(*_SUMMARY)
-            .where(monitors.c.account_id == account, *conditions)
-            .order_by(monitors.c.id)
-            .limit(_CHUNK)
+            select(*wire.SUMMARY).where(of_account == account, *conditions).order_by(monitors.c.id)
         )
         async with self._database.read() as connection:
-            last = 0
-            while True:
-                found = await connection.execute(query.where(monitors.c.id > last))
-                rows = found.mappings().all()
-                if rows:
-                    yield rows
-                    last = rows[-1]["id"]
-                if len(rows) < _CHUNK:
-                    return
+            found = await connection.stream(query)
+            async for rows in found.partitions(_CHUNK):
+                yield rows
 
     async def add(self, account: int, watch: Watch, scan: Scan) -> int:
         """Store a new monitor (its password sealed) with its first scan; its number.

@@ -189,7 +189,7 @@ class Routes:
         page = params.read(params.page, call.params)
         if page is not None:
             return await self._page(call.account.id, conditions, page)
-        now = self._now()
+        now = int(self._now().timestamp())
         count, pieces = 0, []
         async for rows in self._monitors.chunks(call.account.id, conditions):
             count += len(rows)
@@ -201,7 +201,8 @@ class Routes:
         self, account: int, conditions: Sequence[ColumnElement[bool]], page: Page
     ) -> web.StreamResponse:
         rows = await self._monitors.page(account, conditions, page)
-        listed = [wire.summary(row, self._now()) for row in rows]
+        now = int(self._now().timestamp())
+        listed = [wire.summary(row, now) for row in rows]
         total = await self._monitors.matching(account, conditions)
         return _json({**_OK, "count": len(listed), "list": listed, "total": total})
 

@@ -41,6 +41,8 @@ def upgrade() -> None:
     op.drop_index("monitors_host_port", "monitors")
     key = ["account_id", "host", "port"]
     op.create_index("monitors_account_host_port", "monitors", key, unique=True)
+    op.drop_index("monitors_not_after", "monitors")
+    op.create_index("monitors_account_not_after", "monitors", ["account_id", "not_after"])
     _make_history()
 
 
