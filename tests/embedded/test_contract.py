@@ -1,0 +1,226 @@
+"""The project's own client against the embedded API, on both databases: every endpoint and error.
+
+What openapi.json says is checked by Schemathesis against the server itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import pytest
+import pytest_asyncio
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from bot.client import SSLMonitor
+from bot.database import Database
+from bot.errors import APIRefused, BadKey, NotFound
+from bot.models import Proxy
+from bot.target import Target
+
+from .fleet import DAY, HOUR, Fleet, Leaf
+from .serving import KEY, Served, serving
+from .test_routes import NOBODY, refused
+
+Method = Literal["GET", "POST"]
+METHODS: list[Method] = ["GET", "POST"]
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, any_database: Database) -> AsyncIterator[Served]:
+    secret = "a long random text"
+    async with serving(fleet, any_database, secret_key=secret, scan_rate_limit=0) as served:
+        yield served
+
+
+def client_of(served: Served, method: Method = "GET", key: str = KEY) -> SSLMonitor:
+    return SSLMonitor(
+        served.api.url, key, served.session, clock=lambda: served.now, write_method=method
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_monitor_lives_from_add_to_delete(
+    fleet: Fleet, served: Served, method: Method
+) -> None:
+    api = client_of(served, method)
+    assert await api.measure_clock() == DAY * 0
+    async with fleet.tls() as port:
+        target = Target("fleet.test", port)
+        added = await api.add(target)
+        assert (added.id, added.target) == (1, target)
+        assert added.certificate is not None
+        assert added.certificate.not_after == served.now + 90 * DAY + HOUR
+        (row,) = await api.list()
+        assert (row.valid, row.message, row.color, row.expire_days) == (True, "Valid", "green", 90)
+        assert await api.get(1) == added
+        served.now += HOUR
+        assert (await api.scan(1)).scanned_at == served.now
+    account = await api.account()
+    assert (account.used, account.limit, account.available) == (1, 1000, 999)
+    await api.delete(1)
+    assert await api.list() == []
+    for call in (api.get(1), api.scan(1), api.delete(1)):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert (caught.value.code, caught.value.message) == (404, "monitor not found")
+        assert caught.value.req_id
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_address_can_be_given_as_a_url_and_a_proxy_with_it(
+    served: Served, method: Method
+) -> None:
+    api = client_of(served, method)
+    assert (await api.add(f"https://{NOBODY}:8443/x?y")).target == Target(NOBODY, 8443)
+    proxy = Proxy("elsewhere.test", 3128, "ann", "hunter2")
+    assert (await api.add(Target("inside.test"), proxy)).target == Target("inside.test")
+
+
+async def test_each_filter_finds_what_it_names(fleet: Fleet, served: Served) -> None:
+    api = client_of(served)
+    async with fleet.tls() as good, fleet.tls(Leaf(left=10 * DAY + HOUR)) as soon:
+        await api.add(Target("fleet.test", good))
+        await api.add(Target("fleet.test", soon))
+        await api.add(Target(NOBODY, 443))
+
+    async def found(**filters: object) -> set[int]:
+        return {row.id for row in await api.list(**filters)}  # type: ignore[arg-type] # as given
+
+    assert await found() == {1, 2, 3}
+    assert await found(host="*.test") == {1, 2, 3}
+    assert await found(host="FLEET.*") == {1, 2}
+    assert await found(port=443) == {3}
+    assert await found(port=f"{good},{soon}") == {1, 2}
+    assert await found(port="!443") == {1, 2}
+    assert await found(port="1-1000") == {3}
+    assert await found(port=">=1024") == {1, 2}
+    assert await found(valid=True) == {1, 2}
+    assert await found(valid=False) == {3}
+    assert await found(expires="<30") == {2}
+    assert await found(expires="=90") == {1}
+    assert await found(expires="10-90") == {1, 2}
+    assert await found(expires=">10", host="fleet.test", valid=True, port=good) == {1}
+
+
+async def test_each_error_is_the_client_s_own(fleet: Fleet, served: Served) -> None:
+    api = client_of(served)
+    with pytest.raises(BadKey):
+        await client_of(served, key="wrong").ping()
+    await api.add(Target(NOBODY))
+    for call in (
+        api.add(Target(NOBODY)),
+        api.add("ftp://x"),
+        api.add(Target("127.0.0.2")),
+        api.list(port="x"),
+        api.list(expires="soon"),
+        api.list(host="a\0b"),
+    ):
+        with pytest.raises(APIRefused) as caught:
+            await call
+        assert caught.value.code == 400
+        assert caught.value.req_id
+
+
+async def test_too_many_scans_and_monitors_are_refused(
+    fleet: Fleet, any_database: Database
+) -> None:
+    async with serving(fleet, any_database, limit=1, scan_rate_limit=2) as served:
+        api = client_of(served)
+        await api.add(Target(NOBODY))
+        with pytest.raises(APIRefused) as caught:
+            await api.add(Target(NOBODY, 444))
+        assert caught.value.code == 403
+        await api.scan(1)
+        with pytest.raises(APIRefused) as caught:
+            await api.scan(1)
+        assert (caught.value.code, caught.value.retry_after) == (429, 30)
+
+
+HOSTILE = st.text(max_size=40) | st.text("0123456789,!<>=-*.% \\'\"\0", max_size=40)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days", "limit"]), HOSTILE)
+async def test_hostile_filters_are_understood_or_400(served: Served, name: str, text: str) -> None:
+    sent = text.encode("utf-8", "replace").decode()
+    answer = await served.call("monitor/list", "POST", **{name: sent})
+    if answer.status != 200:
+        assert refused(answer, 400)
+
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+async def test_the_server_does_what_its_description_says(fleet: Fleet, database: Database) -> None:
+    async with serving(fleet, database, scan_rate_limit=0, deadline=0.2) as served:
+        await served.watch(443, NOBODY)
+        url = served.api.url
+        document = json.loads(await served.text("/api/v1/openapi.json"))
+        _keep_inside(document)
+        await asyncio.to_thread(_try_all, document, url)
+
+
+async def test_a_description_that_says_otherwise_is_found_out(
+    fleet: Fleet, database: Database
+) -> None:
+    async with serving(fleet, database, scan_rate_limit=0) as served:
+        document = json.loads(await served.text("/api/v1/openapi.json"))
+        document["paths"] = {"/ping": {"get": document["paths"]["/ping"]["get"]}}
+        answer = document["paths"]["/ping"]["get"]["responses"]["200"]["content"]
+        answer["application/json"]["schema"]["required"].append("something_else")
+        with pytest.raises(FailureGroup, match="something_else"):
+            await asyncio.to_thread(_try_all, document, served.api.url)
+
+
+def _keep_inside(document: dict[str, Any]) -> None:
+    """Let all hosts be ones that lead nowhere: no name may be looked up outside."""
+    for path in ("/monitor/add", "/checks"):
+        get, post = document["paths"][path]["get"], document["paths"][path]["post"]
+        (form,) = post["requestBody"]["content"].values()
+        schemas = {each["name"]: each["schema"] for each in get["parameters"]}
+        for named in (schemas, form["schema"]["properties"]):
+            for name in ("host", "url", "proxy_host"):
+                prefix = "https://" * (name == "url")
+                named[name].clear()
+                named[name]["enum"] = [f"{prefix}{NOBODY}", "a b", "127.0.0.2", ""]
+
+
+def _try_all(document: dict[str, Any], url: str) -> None:
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+
+        @settings(
+            max_examples=8,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy())
+        def attempt(case: schemathesis.Case[Any]) -> None:
+            headers = {"Authorization": f"Bearer {KEY}"}
+            case.call_and_validate(base_url=url, headers=headers, checks=CHECKS)
+
+        attempt()
