@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Self
 
 from cryptography import x509
@@ -64,7 +66,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One certificate of a chain as it was sent; `fingerprint` is SHA-256 in hexadecimal."""
+    """One certificate of a chain as it was sent: common names, or else organisations, and dates.
+
+    `fingerprint` is SHA-256 in hexadecimal.
+    """
 
     subject: str
     issuer: str
@@ -72,18 +77,34 @@ class Link:
     not_after: datetime
     fingerprint: str
 
-    @classmethod
-    def read(cls, certificate: x509.Certificate) -> Self:
-        """Take its facts: common names, or else organisations. Raises ValueError as Leaf does."""
-        subject_cn, subject_o, _ = _names(certificate, subject=True)
-        issuer_cn, issuer_o, _ = _names(certificate, subject=False)
-        return cls(
-            subject_cn or subject_o,
-            issuer_cn or issuer_o,
-            certificate.not_valid_before_utc,
-            certificate.not_valid_after_utc,
-            certificate.fingerprint(hashes.SHA256()).hex(),
-        )
+
+def links(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[Link, ...]:
+    """The links of a chain whose first certificate is `leaf`'s. Raises ValueError as Leaf does."""
+    first = Link(
+        leaf.subject_cn or leaf.subject_o,
+        leaf.issuer_cn or leaf.issuer_o,
+        leaf.not_before,
+        leaf.not_after,
+        _fingerprint(chain[0]),
+    )
+    return (first, *map(_link, chain[1:]))
+
+
+@lru_cache(maxsize=1000)  # few authorities issue for many servers
+def _link(certificate: x509.Certificate) -> Link:
+    subject_cn, subject_o, _ = _names(certificate, subject=True)
+    issuer_cn, issuer_o, _ = _names(certificate, subject=False)
+    return Link(
+        subject_cn or subject_o,
+        issuer_cn or issuer_o,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        _fingerprint(certificate),
+    )
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
@@ -91,9 +112,11 @@ def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, s
         name = certificate.subject if subject else certificate.issuer
     except ValueError:  # text that is not what its type says
         return "", "", ""
+    found: dict[x509.ObjectIdentifier, str] = {}
+    for attribute in name:
+        found.setdefault(attribute.oid, _text(attribute.value))
     oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME)
-    found = [name.get_attributes_for_oid(oid) for oid in oids]
-    cn, o, c = (_text(attributes[0].value) if attributes else "" for attributes in found)
+    cn, o, c = (found.get(oid, "") for oid in oids)
     return cn, o, c
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bot.embedded import starttls, tls, web
-from bot.embedded.certificate import Leaf, Link
+from bot.embedded.certificate import Leaf, Link, links
 from bot.embedded.connection import Connection
 from bot.embedded.judge import judge
 from bot.embedded.proxy import ProxyFailed
@@ -86,12 +86,12 @@ class Finding:
             if not chain:
                 return
             leaf = Leaf.read(chain[0])
-            links = tuple(Link.read(each) for each in chain[:_LONGEST_CHAIN])
+            sent = links(leaf, chain[:_LONGEST_CHAIN])
             self.verdict, self.message = judge(host, leaf, chain, stream.faults, now)
         except ValueError:  # OpenSSL reads more than `cryptography` does
             self.say(Verdict.HANDSHAKE_FAILED, "the certificate can't be read")
             return
-        self.leaf, self.chain = leaf, links
+        self.leaf, self.chain = leaf, sent
         self.host_match = leaf.covers(host)
 
     @property

@@ -217,6 +217,8 @@ class Guard:
 
 
 def _literal(text: str) -> Address | None:
+    if ":" not in text and not text[-1:].isdigit():  # most names, and quicker than to try
+        return None
     try:
         return ipaddress.ip_address(text)
     except ValueError:

@@ -99,8 +99,8 @@ class Scanner:
                     findings[0].say(Verdict.PROXY, "did not answer in time: the scan timed out")
                 naming = self._begin_naming(ways)
                 await self._look(Examination(target, self._trust, now, protocol), ways, findings)
-                if naming:
-                    await asyncio.wait(naming.values(), timeout=_NAMING)
+                if unnamed := [task for task in naming.values() if not task.done()]:
+                    await asyncio.wait(unnamed, timeout=_NAMING)
         except TimeoutError:
             pass  # each finding says "timed out" from the start, or what was found by then
         except Forbidden:

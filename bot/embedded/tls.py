@@ -31,6 +31,7 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
 _CHUNK = 65536
+_RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # How OpenSSL names an alert that the other side sent; its own findings have no such beginning.
 _ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
@@ -59,13 +60,16 @@ class Trust:
         self.modern = _context(SSL.TLS1_2_VERSION, ca_file)
         self.legacy = _context(SSL.TLS1_VERSION, ca_file)
         self.legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        self._now: datetime | None = None
         self._stores = [self.modern.get_cert_store(), self.legacy.get_cert_store()]
 
     def set_time(self, now: datetime) -> None:
         """Judge the dates of chains as of `now`, not by the machine's clock."""
-        for store in self._stores:
-            if store is not None:
-                store.set_time(now)
+        if now != self._now:
+            self._now = now
+            for store in self._stores:
+                if store is not None:
+                    store.set_time(now)
 
     def is_modern(self, stream: Stream) -> bool:
         """Say whether a connection could have been agreed on without `legacy`."""
@@ -144,8 +148,7 @@ class Stream:
             with suppress(OSError):
                 await self._flush()  # the alert
             raise self._failure(error) from None
-        await self._flush()
-        return True
+        return True  # our last flight goes with the first words after it
 
     def _failure(self, error: SSL.Error) -> HandshakeFailed:
         if not self._may_be_tls:
@@ -199,6 +202,8 @@ class Stream:
             if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
                 self._asked_for_certificate = True
             await self.connection.write(data)
+            if len(data) < _CHUNK:
+                return
 
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
@@ -212,7 +217,7 @@ class Stream:
         """The next bytes, or none at the end. Raises OSError."""
         while True:
             try:
-                return self.tls.recv(_CHUNK)
+                return self.tls.recv(_RECORD)
             except SSL.WantReadError:
                 await self._flush()
                 if not await self._fill():

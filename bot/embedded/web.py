@@ -227,7 +227,9 @@ def _decode(body: bytes, content_type: str) -> str:
     ):
         if body.startswith(mark):
             return body[len(mark) :].decode(name, "replace")
-    declared = _CHARSET.search(content_type) or _CHARSET.search(body[:2048].decode("latin-1"))
+    declared = _CHARSET.search(content_type)
+    if declared is None and b"charset" in (start := body[:2048].lower()):
+        declared = _CHARSET.search(start.decode("latin-1"))
     return body.decode(_codec(declared[1]) if declared else "utf-8", "replace")
 
 

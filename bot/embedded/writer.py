@@ -8,16 +8,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from bot.embedded.leases import Result
 
 _MOST = 200  # results in one transaction
+_LINGER = 0.05  # seconds that results wait for more to share their transaction
 _Waiting = tuple[Result, asyncio.Future[None]]
 
 
 class Writer:
-    """Stores results in batches; a transaction costs 2 ms, whatever it holds."""
+    """Stores results in batches; a transaction costs 2 ms, whatever it holds.
+
+    What somebody waits for (`plainly`) is stored at once, and all that waits with it.
+    """
 
     def __init__(self, save: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def put(self, result: Result) -> None:
         """Store a result; returns when it is stored, and raises what storing it raised."""
@@ -29,6 +34,8 @@ class Writer:
 
     async def _drain(self) -> None:
         while self._waiting:
+            if not self._closed and not any(result.plainly for result, _ in self._waiting):
+                await asyncio.sleep(_LINGER)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
                 await self._save([result for result, _ in batch])
@@ -52,6 +59,7 @@ class Writer:
 
     async def close(self) -> None:
         """Wait until all that was put is stored."""
+        self._closed = True
         if self._task is not None:
             await self._task
 

@@ -5,7 +5,7 @@
 Needs nginx; with --peer also prometheus-blackbox-exporter. Each side is a process of its own and
 they take turns, since a machine's speed drifts: the median of the rounds' ratios is what counts.
 
-- ours: the sweep as it runs in production: lease, handshake, verdict, page, facts, stored in SQLite.
+- ours: the sweep as it runs in production: lease, handshake, verdict, page, facts, all stored.
 - bare: `asyncio.open_connection` with one verifying context, a GET read to its end, nothing kept.
 - peer: the exporter's http module, asked over connections that are kept.
 """
@@ -78,6 +78,7 @@ class Site:
     port: int
     scans: int
     trusted: bool = True
+    peer: int = 0
 
     def addresses(self) -> list[str]:
         """One address for each scan: all lead to the one server."""
@@ -166,10 +167,9 @@ async def ours(site: Site) -> None:
 async def peer(site: Site) -> None:
     """The same pages by the exporter."""
     queue = asyncio.Queue[str]()
-    port = int(Path(site.folder, "peer.port").read_text())
 
     async def work() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.peer)
         while not queue.empty():
             url = f"/probe?module=http&target=https://{queue.get_nowait()}:{site.port}/"
             writer.write(f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -360,15 +360,14 @@ def main() -> None:
         prepare(folder, port)
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         stack.enter_context(running([nginx, "-p", name, "-c", f"{name}/nginx.conf"], port))
-        names = ["ours", "bare"]
+        names, peer_port = ["ours", "bare"], 0
         if arguments.peer:
             peer_port = free_port()
-            (folder / "peer.port").write_text(str(peer_port))
             command = ["prometheus-blackbox-exporter", f"--config.file={name}/blackbox.yml"]
             listen = f"--web.listen-address=127.0.0.1:{peer_port}"
             stack.enter_context(running([*command, listen, "--log.level=error"], peer_port))
             names.append("peer")
-        site = Site(name, port, arguments.scans)
+        site = Site(name, port, arguments.scans, peer=peer_port)
         held = compare(site, names, arguments.rounds)
         bad = Site(name, port, arguments.scans, trusted=False)
         held = all_bad(bad, max(3, arguments.rounds // 3)) and held
