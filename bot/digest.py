@@ -25,8 +25,12 @@ log = logging.getLogger(__name__)
 
 #: A digest that comes later than this after its hour says that it is late.
 LATE_AFTER = timedelta(minutes=15)
+#: So long after midnight the digest of an evening hour may still come.
+GRACE = timedelta(hours=2)
 #: A claim that made no progress for so long belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
+#: How much Slack's clock, which stamps messages, may be behind ours.
+CLOCK_SKEW = timedelta(minutes=1)
 #: After a failure the next try waits, so that neither the log nor the API is flooded.
 RETRY_AFTER = timedelta(minutes=5)
 
@@ -77,13 +81,16 @@ class Poster(Protocol):
 
 
 def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
-    """The digest to post now: from its hour until the local day ends.
+    """The digest to post now: from its hour until the local day ends, or for GRACE if that is more.
 
-    On the day of the very first start it is none where the bot started after that hour.
+    It is none where the bot started for the very first time after that hour.
     """
     day = plan.today(now)
+    if now < plan.hour(day):
+        day -= timedelta(days=1)
     hour = plan.hour(day)
-    if now < hour or (first_start >= hour and plan.today(first_start) == day):
+    over = day != plan.today(now) and now - hour > GRACE
+    if over or first_start >= hour:
         return None
     return Due(day, late=now - hour > LATE_AFTER)
 
@@ -162,27 +169,26 @@ class Digest:
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:
                 return False
-            await self._deliver(stored, resumed=False)
+            await self._deliver(stored, posted=None)
             return True
         if stored.finished or now - stored.claimed_at < LEASE:
             return False
+        # Looked up before the take-over, which moves the time of the claim: if this fails, the
+        # next try looks from the same time on.
+        posted = await self._poster.find_posted(
+            channel, stored.messages[stored.sent], stored.claimed_at - CLOCK_SKEW, stored.ts
+        )
         if not await self._state.take_over(stored, now):
             return False
-        await self._deliver(stored, resumed=True)
+        await self._deliver(stored, posted=posted)
         return True
 
-    async def _deliver(self, stored: StoredDigest, *, resumed: bool) -> None:
-        """Post what is not posted yet. What may have arrived before is looked up first."""
+    async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> None:
+        """Post what is not posted yet; `posted` is the ts of the next one if Slack has it."""
         ts = stored.ts
         for number in range(stored.sent, len(stored.messages)):
-            message = stored.messages[number]
-            posted = None
-            if resumed and number == stored.sent:
-                posted = await self._poster.find_posted(
-                    stored.channel, message, stored.claimed_at, ts
-                )
             if posted is None:
-                posted = await self._post(stored, message, ts)
+                posted = await self._post(stored, stored.messages[number], ts)
             ts = ts or posted
             await self._state.posted(
                 stored,
@@ -191,6 +197,7 @@ class Digest:
                 now=self._clock(),
                 finished=number + 1 == len(stored.messages),
             )
+            posted = None
 
     async def _post(self, stored: StoredDigest, message: Message, ts: str | None) -> str:
         try:
