@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.client import SSLMonitor
 from bot.commands import router
@@ -103,8 +104,12 @@ async def own_api(
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database with its schema up to date."""
-    await upgrade(settings.database_url)
+    """The database with its schema up to date. Raises BotError where it can't be used."""
+    try:
+        await upgrade(settings.database_url)
+    except SQLAlchemyError as fault:
+        reason = getattr(fault, "orig", None) or fault
+        raise BotError(f"The database can't be used: {reason}") from fault
     database = Database(settings.database_url)
     try:
         yield database
