@@ -137,6 +137,19 @@ async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World)
     assert world.api.work == []
 
 
+async def test_slacks_question_whose_url_this_is_is_answered(http_world: World) -> None:
+    body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
+    headers = signed_headers(http_world.playground.app.signing_secret, body)
+    headers["Content-Type"] = "application/json"
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(str(http_world.playground.events_url), data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        assert "3eZbrw1aB" in await answer.text()
+
+
 async def test_a_request_that_comes_twice_runs_once(world: World) -> None:
     payload = command(world, "add api.demo.test")
 
