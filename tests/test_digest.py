@@ -22,7 +22,8 @@ from bot.models import MonitorSummary
 from bot.state import State
 from tests.card_cases import NOW, many, row
 
-BERLIN, NEW_YORK, KATHMANDU = map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kathmandu"))
+BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
+SANTIAGO, KATHMANDU = ZoneInfo("America/Santiago"), ZoneInfo("Asia/Kathmandu")
 CHANNEL = "C0CERTS"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
