@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import clock, make_api, make_session, open_database, own_api
 from bot.config import Settings
@@ -62,9 +61,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         try:
             database = await stack.enter_async_context(open_database(settings))
-        except (SQLAlchemyError, OSError) as fault:
-            text = f"it can't be used ({type(fault).__name__}). Check DATABASE_URL."
-            yield Finding(False, "Database", text)
+        except (BotError, OSError) as fault:
+            yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
             return
         kind = database.engine.dialect.name
         yield Finding(True, "Database", f"{kind}, with its tables up to date.")
