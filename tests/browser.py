@@ -197,12 +197,28 @@ class Page:
         except TimeoutException as fault:
             pytest.fail(f"{fault.msg}; there is {self.texts(css)}")
 
-    def message_with(self, *words: str) -> str:
+    def answer_to(self, text: str, *words: str) -> str:
+        """Type a line; gives the `data-ts` of a new message with all these words."""
+        last = self.newest()
+        self.say(text)
+        return self.message_with(*words, after=last)
+
+    def newest(self) -> float:
+        """The `data-ts` of the newest message."""
+        script = """
+        return Math.max(0, ...[...document.querySelectorAll("#messages article")]
+          .map((one) => Number(one.dataset.ts)))"""
+        return float(self.run(script))
+
+    def message_with(self, *words: str, after: float = 0) -> str:
         """The `data-ts` of the newest message with all these words, once it is there."""
         script = """
         return [...document.querySelectorAll("#messages article")].filter((one) =>
+          Number(one.dataset.ts) > arguments[1] &&
           arguments[0].every((word) => one.innerText.includes(word))).at(-1)?.dataset.ts"""
-        return self.until(lambda: str(self.run(script, words) or ""), f"a message with {words}")
+        return self.until(
+            lambda: str(self.run(script, words, after) or ""), f"a message with {words}"
+        )
 
     def record(self, ts: str) -> None:
         """From now on keep every text that this message shows, for `recorded`."""

@@ -21,15 +21,14 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
     page.look("completion")
     page.find("#composer").send_keys(Keys.TAB)
     page.until(lambda: page.find("#composer").get_attribute("value") == "/ssl status ", "it")
+    before = page.newest()
     page.find("#composer").send_keys("shop.demo.test", Keys.ENTER)
-    text = page.until_text(CARD, "shop.demo.test", "OK", "Rescan")
-    assert "Only visible to you" in text
+    page.message_with("shop.demo.test", "OK", "Only visible to you", after=before)
     page.look("status")
 
 
 def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
-    page.say("/ssl status api.demo.test")
-    ts = page.message_with("api.demo.test", "Only visible to you", "Details")
+    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only visible", "Details")
     page.record(ts)
     card = f'#messages article[data-ts="{ts}"]'
     page.click("button[data-action-id='ssl:scan:here']", card)
@@ -90,10 +89,8 @@ def test_home_shows_the_worst_and_rescans_in_a_modal(page: Page) -> None:
 
 def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) -> None:
     target = f"backup.demo.test:{DELETE_PORTS[page.size]}"
-    page.say(f"/ssl add {target}")
-    page.message_with(target, "added", "Rescan")
-    page.say(f"/ssl delete {target}")
-    ts = page.message_with("Delete the monitor for", target)
+    page.answer_to(f"/ssl add {target}", target, "added", "Rescan")
+    ts = page.answer_to(f"/ssl delete {target}", "Delete the monitor for", target)
     card = f'#messages article[data-ts="{ts}"]'
     delete = "button[data-action-id^='ssl:delete_now']"
     page.click(delete, card)
@@ -108,8 +105,7 @@ def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) ->
 
 
 def test_another_user_does_not_see_what_is_private_to_ann(page: Page) -> None:
-    page.say("/ssl account")
-    page.until_text(CARD, "Only visible to you", "used")
+    page.answer_to("/ssl account", "Only visible to you", "used")
     page.act_as("U0BEN")
     page.until_text("#messages article", "Certificates on")
     assert page.texts(CARD) == []
