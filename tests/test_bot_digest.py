@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,23 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
         await digest_of(world.bot).tick()
 
     assert posted(world) == [card]
+    assert digest_of(world.bot).last_error == ""
+
+
+async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
+    http_digest_world: World,
+) -> None:
+    world = http_digest_world
+    nine_o_clock(world)
+    world.slack.clock = lambda: world.clock() - timedelta(minutes=1)
+    world.slack.drop("chat.postMessage")
+    await digest_of(world.bot).tick()
+    assert len(posted(world)) == 1
+
+    later(world, 6)
+    await digest_of(world.bot).tick()
+
+    assert len(posted(world)) == 1
     assert digest_of(world.bot).last_error == ""
 
 
