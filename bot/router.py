@@ -106,7 +106,7 @@ class Command:
             if parameter.many:
                 words = split(text.replace(",", " "))
                 if not words:
-                    raise UsageError("Fill this in.", parameter.name)
+                    raise UsageError("This is needed.", parameter.name)
                 bound += [parameter.convert(word) for word in words]
             elif parameter.form_only:
                 if text.strip():

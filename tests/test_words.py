@@ -58,6 +58,7 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
         ("list port&gt;=1000", "list port>=1000"),
         ("a&amp;b", "a&b"),
         ("&amp;lt;", "&lt;"),
+        ("&amp;gt;", "&gt;"),
         ("status\u00a0example.com", "status example.com"),
         ("status\u202fexample.com", "status example.com"),
         ("status exa\u200bmple.com\ufeff", "status example.com"),
