@@ -27,6 +27,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from bot.demo import Demo, first_digest, running_demo
+from bot.playground.places import CERTS
 
 T = TypeVar("T")
 
@@ -105,6 +106,10 @@ class DemoThread:
             self.demo.hosts.swap(host)
 
         self._do(swap())
+
+    def say(self, user: str, text: str) -> None:
+        """Let somebody who is not at this page type a line into the certificates channel."""
+        self._do(self.demo.playground.say(user, CERTS, text))
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)

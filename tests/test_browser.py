@@ -12,6 +12,7 @@ MODAL = "dialog.modal"
 #: A port of backup.demo.test for each size, so that no test meets what another one watches.
 FORM_PORTS = dict(zip(SIZES, (1001, 1002), strict=True))
 DELETE_PORTS = dict(zip(SIZES, (2001, 2002), strict=True))
+OTHERS_PORTS = dict(zip(SIZES, (3001, 3002), strict=True))
 HOSTS = dict(zip(SIZES, ("intranet.demo.test", "mail.demo.test"), strict=True))
 
 
@@ -104,11 +105,15 @@ def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) ->
     page.until_text("#messages article", f"Ann deleted the monitor for {target}")
 
 
-def test_another_user_does_not_see_what_is_private_to_ann(page: Page) -> None:
+def test_another_user_sees_what_is_public_and_nothing_that_is_private_to_ann(page: Page) -> None:
     page.answer_to("/ssl account", "Only visible to you", "used")
     page.act_as("U0BEN")
     page.until_text("#messages article", "Certificates on")
+    target = f"backup.demo.test:{OTHERS_PORTS[page.size]}"
+    page.running.say("U0ANN", f"/ssl add {target}")
+    page.until_text("#messages article", f"Ann added {target}")
     assert page.texts(CARD) == []
     page.look("as-ben")
     page.act_as("U0ANN")
     page.until_text(CARD, "used")
+    page.until_text(CARD, target, "added")
