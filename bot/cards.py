@@ -183,19 +183,23 @@ def tally(rows: Iterable[MonitorSummary], now: datetime, due_days: int) -> str:
     )
 
 
+def _ranked(rows: Iterable[MonitorSummary], now: datetime) -> list[MonitorSummary]:
+    """The rows worst first, each monitor once: Slack refuses a block id that comes twice."""
+    once = {row.id: row for row in rows}
+    return sorted(once.values(), key=lambda row: worst_first(row, now))
+
+
 def old_scans(number: int) -> str:
     """`3 monitors had no scan in the last 36 hours`: nobody knows how they are today."""
     hours = int(STALE_AFTER / timedelta(hours=1))
     return f"{counted(number, 'monitor')} had no scan in the last {hours} hours"
 
 
-def monitors(
-    rows: Sequence[MonitorSummary], now: datetime, *, title: str = "Monitors", about: str = ""
-) -> Message:
+def monitors(rows: Sequence[MonitorSummary], now: datetime, *, title: str = "Monitors") -> Message:
     """A list of monitors, worst first: cards with buttons, then rows, then lines of text."""
-    ranked = sorted(rows, key=lambda row: worst_first(row, now))
+    ranked = _ranked(rows, now)
     summary = f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, DUE_DAYS)}."
-    blocks: list[Block] = [header(title), context(f"{about} {summary}".strip())]
+    blocks: list[Block] = [header(title), context(summary)]
     buttons = len(ranked) <= LIST_CARDS
     for row in ranked[:LIST_ROWS]:
         blocks.append(list_row(row, now))
@@ -407,7 +411,7 @@ ADD_FORM = Form(
 
 def home(rows: Sequence[MonitorSummary], now: datetime) -> tuple[Block, ...]:
     """The Home tab: how things stand, and the worst twenty with Rescan."""
-    ranked = sorted(rows, key=lambda row: worst_first(row, now))
+    ranked = _ranked(rows, now)
     if not ranked:
         return (header("Certificates"), *nothing_watched().blocks)
     worst = [row for row in ranked if state_of(row, now) != OK][:LIST_ROWS]

@@ -45,13 +45,13 @@ def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -
     )
 
 
-def help_card(usages: Sequence[tuple[str, str]], title: str = "What /ssl can do") -> Message:
+def help_card(usages: Sequence[tuple[str, str]]) -> Message:
     """Every command with its usage and one line of help."""
     lines = [f"{code(f'/ssl {usage}')}\n{escaped(text)}" for usage, text in usages]
     return Message(
         "Commands: " + ", ".join(usage.split()[0] for usage, _ in usages),
         (
-            header(title),
+            header("What /ssl can do"),
             section("\n".join(lines)),
             context("A host may be written as `host`, `host:port` or a web address."),
         ),

@@ -276,6 +276,12 @@ def test_a_digest_of_five_hundred_loses_none(texts: Texts) -> None:
         )
 
 
+def test_a_monitor_that_the_api_lists_twice_is_shown_once() -> None:
+    message = cards.monitors([row(), row()], NOW)
+    assert message.text.startswith("1 monitor: ")
+    assert_slack_takes(message)
+
+
 def test_a_thousand_names_are_counted_and_thirty_are_shown() -> None:
     told = readable(cards.details(monitor(names=1000), row(), NOW))
     assert "Names on it (1,000)" in told
