@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 #: A digest that comes later than this after its hour says that it is late.
 LATE_AFTER = timedelta(minutes=15)
-#: So long after midnight the digest of an evening hour may still come.
-GRACE = timedelta(hours=2)
 #: A claim that made no progress for so long belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
 #: How much Slack's clock, which stamps messages, may be behind ours.
@@ -81,16 +79,13 @@ class Poster(Protocol):
 
 
 def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
-    """The digest to post now: from its hour until the local day ends, or for GRACE if that is more.
+    """The digest to post now: from its hour until the local day ends.
 
     It is none where the bot started for the very first time after that hour.
     """
     day = plan.today(now)
-    if now < plan.hour(day):
-        day -= timedelta(days=1)
     hour = plan.hour(day)
-    over = day != plan.today(now) and now - hour > GRACE
-    if over or first_start >= hour:
+    if now < hour or first_start >= hour:
         return None
     return Due(day, late=now - hour > LATE_AFTER)
 
