@@ -6,6 +6,7 @@ Only here (and in `demo`) do the bot and the embedded API meet, and only by a UR
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import signal
@@ -28,7 +29,7 @@ from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.errors import BotError
-from bot.slack import SlackBot
+from bot.slack import SlackBot, Tasks
 from bot.slack_web import SlackWeb, make_client
 from bot.state import State
 from bot.transport import HTTPServer, Sockets
@@ -178,13 +179,15 @@ async def running_bot(
         )
         slack = SlackBot(app, web, router, api, clock=now, due_days=settings.digest_expire_days)
         await slack.warm_up()
-        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         digest = make_digest(settings, api, database, web, now)
         if digest is None:
             log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
         else:
             await digest.start()
-        _start_clock(stack, api, digest)
+        scheduler = _start_clock(slack.tasks, api, digest)
+        stack.callback(scheduler.shutdown, wait=False)
+        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
+        stack.callback(scheduler.pause)
         sockets = None
         if settings.slack_mode == "socket":
             sockets = Sockets(app, settings.slack_app_token.reveal())
@@ -199,17 +202,20 @@ async def running_bot(
         yield Bot(port, api, digest, slack, sockets)
 
 
-def _start_clock(stack: AsyncExitStack, api: SSLMonitor, digest: Digest | None) -> None:
-    """Start the scheduler: only a clock, for the database decides what is due."""
+def _start_clock(tasks: Tasks, api: SSLMonitor, digest: Digest | None) -> AsyncIOScheduler:
+    """Start the scheduler: only a clock, for the database decides what is due.
+
+    The work runs among the bot's tasks, so that it is ended with them, before what it uses.
+    """
     scheduler = AsyncIOScheduler(timezone=UTC)
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     if digest is not None:
-        scheduler.add_job(digest.tick, "interval", minutes=1, next_run_time=clock(), **often)
-    scheduler.add_job(
-        _measure_clock, "interval", hours=1, args=[api], next_run_time=clock(), **often
-    )
+        tick = functools.partial(tasks.run, digest.tick)
+        scheduler.add_job(tick, "interval", minutes=1, next_run_time=clock(), **often)
+    measure = functools.partial(tasks.run, functools.partial(_measure_clock, api))
+    scheduler.add_job(measure, "interval", hours=1, next_run_time=clock(), **often)
     scheduler.start()
-    stack.callback(scheduler.shutdown, wait=False)
+    return scheduler
 
 
 async def _measure_clock(api: SSLMonitor) -> None:

@@ -61,22 +61,27 @@ def asker_of(body: Body) -> Asker:
 
 
 class Tasks:
-    """The work that goes on after an ack; nothing that it does can raise."""
+    """The work that goes on after an ack, or by the clock; nothing that it does can raise."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it, and keep it until it is done."""
         task = asyncio.create_task(self._guarded(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it, and wait for its end, whatever that is: what a scheduler calls."""
+        await asyncio.wait({self.start(work())})
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception:
-            log.exception("A request could not be read")
+            log.exception("Work in the background failed")
 
     async def drain(self, seconds: float) -> None:
         """Let the work end by itself for so long, then stop what is left; it tells its askers."""
