@@ -9,6 +9,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,12 @@ import pytest
 import bot
 from bot import __version__
 from bot.__main__ import main
+from bot.app import clock
 from bot.config import VARIABLES
+from bot.database import Database
 from bot.demo import running_demo
 from bot.playground.places import ANN, CERTS
+from bot.state import State
 from tests.stub_api import KEY
 from tests.world import World, environment, new_world, words
 
@@ -57,15 +62,45 @@ async def log_until(running: asyncio.subprocess.Process, wanted: str) -> re.Matc
 
 
 @asynccontextmanager
-async def bot_process(world: World, file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def bot_process(
+    world: World, file: Path, **environ: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A bot of its own process in this world, ready."""
     told = environment(world.playground, world.mode, file)
     api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
-    async with process("run", **told, **api) as running:
+    async with process("run", **told, **api, **environ) as running:
         ready = await log_until(running, r"ready \(\w+ mode, port (\d+)\)")
         if world.mode == "http":
             world.playground.events_url = f"http://127.0.0.1:{ready[1]}/slack/events"
         yield running
+
+
+@dataclass
+class Silent:
+    """A server that takes connections, and says nothing; `asked` is set at the first."""
+
+    port: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def say_nothing(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked.set()
+        await self.over.wait()
+        writer.close()
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[Silent]:
+    """A silent server on loopback."""
+    silent = Silent()
+    server = await asyncio.start_server(silent.say_nothing, "127.0.0.1", 0)
+    silent.port = server.sockets[0].getsockname()[1]
+    try:
+        yield silent
+    finally:
+        silent.over.set()
+        server.close()
+        await server.wait_closed()
 
 
 async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> tuple[int, str]:
@@ -117,6 +152,42 @@ async def test_a_slack_that_falls_silent_does_not_hold_up_the_end(
         assert (code, "Traceback" in log) == (0, False)
 
 
+async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
+        told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
+        async with process("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
+            await log_until(running, "this process scans by itself")
+            await log_until(running, "ready")
+            await world.say(f"/ssl add 127.0.0.1:{silent.port}")
+            await silent.asked.wait()
+
+            code, log = await ended(running, signal.SIGTERM)
+
+        await world.card("RESTARTING", "Ask again.")
+        assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
+
+
+async def test_a_digest_that_waits_for_the_api_does_not_hold_up_the_end(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0) as world:
+        file = tmp_path / "bot.sqlite3"
+        database = Database(f"sqlite:///{file}")
+        await State(database).first_start(clock() - timedelta(days=9))
+        await database.close()
+        held = world.api.hold("monitor/list")
+        told = {"DIGEST_CHANNEL": CERTS, "DIGEST_TIME": "00:00"}
+        async with bot_process(world, file, **told) as running:
+            await held.reached.wait()
+
+            code, log = await ended(running, signal.SIGTERM)
+
+        assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
+        assert world.seen() == [], log
+
+
 async def test_work_that_is_nearly_done_is_finished_before_the_end(
     tmp_path: Path, empty_database: Path
 ) -> None:
@@ -151,27 +222,15 @@ async def test_ctrl_c_ends_the_bot_in_good_order(tmp_path: Path, empty_database:
 async def test_a_start_that_waits_for_slack_can_be_ended(
     number: signal.Signals, tmp_path: Path, empty_database: Path
 ) -> None:
-    asked = asyncio.Event()
-    over = asyncio.Event()
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await over.wait()
-        writer.close()
-
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/api/"
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
-        async with process("run", **(told | {"SLACK_API_URL": address})) as running:
+        told["SLACK_API_URL"] = f"http://127.0.0.1:{silent.port}/api/"
+        async with process("run", **told) as running:
             async with asyncio.timeout(15):
-                await asked.wait()
+                await silent.asked.wait()
 
             code, log = await ended(running, number)
 
-    over.set()
-    silent.close()
-    await silent.wait_closed()
     assert (code, "Traceback" in log) == (0, False)
 
 
@@ -303,6 +362,13 @@ async def test_the_demo_answers_in_both_modes(mode: str) -> None:
         await demo.playground.wait_for(
             lambda slack: [m for m in slack.messages(CERTS, ANN) if "Free" in str(m.blocks)]
         )
+
+
+async def test_a_key_that_may_travel_unencrypted_is_told_at_the_start(
+    tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with new_world(tmp_path, empty_database, SSLMONITOR_API_ALLOW_HTTP="1"):
+        assert "the API key travels unencrypted" in caplog.text
 
 
 async def test_the_embedded_api_is_served_until_it_is_ended(tmp_path: Path) -> None:

@@ -84,6 +84,16 @@ async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
     assert "Certificates on 24 November 2026" in words(posted(digest_world)[1])
 
 
+async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -> None:
+    assert await digest_of(digest_world.bot).post_now()
+    assert not await digest_of(digest_world.bot).post_now()
+    nine_o_clock(digest_world)
+
+    await digest_of(digest_world.bot).tick()
+
+    assert len(posted(digest_world)) == 1
+
+
 async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
     tmp_path: Path, empty_database: Path, no_waiting: None
 ) -> None:
