@@ -63,7 +63,7 @@ async def test_home_shows_why_the_api_gave_nothing_and_comes_back(http_world: Wo
     await http_world.home("1 monitor: 1 fine.")
 
 
-async def test_a_modal_that_can_not_be_opened_still_scans_nothing_twice(
+async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
     http_world: World,
 ) -> None:
     http_world.api.watch("api.demo.test", days=5.5)
