@@ -205,16 +205,23 @@ async def running_bot(
 def _start_clock(tasks: Tasks, api: SSLMonitor, digest: Digest | None) -> AsyncIOScheduler:
     """Start the scheduler: only a clock, for the database decides what is due.
 
-    The work runs among the bot's tasks, so that it is ended with them, before what it uses.
+    The work runs among the bot's tasks, so that it is ended with them, before what it uses. The
+    digest waits for the API's clock to be measured: its dates mean nothing before.
     """
     scheduler = AsyncIOScheduler(timezone=UTC)
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-    if digest is not None:
-        tick = functools.partial(tasks.run, digest.tick)
-        scheduler.add_job(tick, "interval", minutes=1, next_run_time=clock(), **often)
     measure = functools.partial(tasks.run, functools.partial(_measure_clock, api))
-    scheduler.add_job(measure, "interval", hours=1, next_run_time=clock(), **often)
+    scheduler.add_job(measure, "interval", hours=1, **often)
+
+    async def begin() -> None:
+        await _measure_clock(api)
+        if digest is not None:
+            tick = functools.partial(tasks.run, digest.tick)
+            scheduler.add_job(tick, "interval", minutes=1, **often)
+            await digest.tick()
+
     scheduler.start()
+    tasks.start(begin())
     return scheduler
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from bot import cards, digest, digest_cards, replies
-from bot.blocks import Message, code, safe
+from bot.blocks import Message, code
 from bot.errors import APIRefused, BadKey, BotError, NotFound, UsageError
 from bot.models import Monitor, MonitorSummary, Proxy, by_target
 from bot.router import Call, Router
@@ -53,7 +53,7 @@ async def help_(call: Call, command: str = "") -> Message:
 async def status(call: Call, which: Which) -> Message:
     """Show the certificate of a watched host."""
     rows = await _find(call, which)
-    return _several(call, which, rows) or cards.monitor(rows[0], call.now())
+    return _several(call, which, rows) or cards.monitor(rows[0], call.now(), due_days=call.due_days)
 
 
 @router.command("scan")
@@ -72,7 +72,7 @@ async def scan(call: Call, which: One) -> Message:
         row = await _row(call, found)
     except BotError as fault:
         return replies.scan_failed(fault, target, monitor_id)
-    return cards.monitor(row, call.now(), note=note, public=True)
+    return cards.monitor(row, call.now(), note=note, public=True, due_days=call.due_days)
 
 
 @router.command("add", changes=True, form=cards.ADD_FORM, check=_check_proxy)
@@ -99,13 +99,13 @@ async def add(
 
 async def _add_one(call: Call, target: Target, proxy: Proxy | None) -> Message:
     if watched := await _watched(call, target):
-        return cards.monitor(watched, call.now(), note="already watched")
+        return cards.monitor(watched, call.now(), note="already watched", due_days=call.due_days)
     try:
         row = await _row(call, await call.api.add(target, proxy))
     except APIRefused as fault:
         return await _not_added(call, fault)
     line = replies.added_line(await call.who(), [target.short])
-    return cards.monitor(row, call.now(), note="added", announce=line)
+    return cards.monitor(row, call.now(), note="added", announce=line, due_days=call.due_days)
 
 
 async def _add_many(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
@@ -114,11 +114,11 @@ async def _add_many(call: Call, targets: Sequence[Target], proxy: Proxy | None) 
     for target in targets:
         try:
             if await _watched(call, target):
-                problems.append(f"⚪ {code(target.short)} was watched already.")
+                problems.append(replies.watched_already(target))
             else:
                 done.append(await _row(call, await call.api.add(target, proxy)))
         except BotError as fault:
-            problems.append(f"⛔ {code(target.short)} was not added: {safe(str(fault), 150)}.")
+            problems.append(replies.not_added(target, fault))
     line = ""
     if done:
         line = replies.added_line(await call.who(), [row.target.short for row in done])

@@ -32,6 +32,8 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
+from bot.errors import BotError
+
 # Any number that no other program is likely to lock with (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
 
@@ -165,7 +167,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 async def upgrade(url: str) -> None:
-    """Bring the schema up to date; processes that start together wait for each other."""
+    """Bring the schema up to date; processes that start together wait for each other.
+
+    Raises BotError where the schema is newer than this program knows.
+    """
     # Alembic takes a tenth of a second to import, and only starting programs need it.
     await asyncio.to_thread(importlib.import_module, "alembic.command")
     database = Database(url)
@@ -181,8 +186,14 @@ async def upgrade(url: str) -> None:
 def _run_migrations(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - see `upgrade`
     from alembic.config import Config  # noqa: PLC0415 - see `upgrade`
+    from alembic.util import CommandError  # noqa: PLC0415 - see `upgrade`
 
     config = Config()
     config.set_main_option("script_location", "bot:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as fault:
+        raise BotError(
+            f"The database was made by a newer version of this program ({fault})."
+        ) from fault

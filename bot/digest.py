@@ -140,20 +140,27 @@ class Digest:
         try:
             await self._post_once(wanted)
             self.last_error = ""
-        except BotError as fault:
+        except Exception as fault:
             self._not_before = now + RETRY_AFTER
-            self.last_error = str(fault)
+            self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
+            if not isinstance(fault, BotError):
+                raise
             log.warning("The digest of %s could not be posted yet: %s", wanted.day, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
         """Post today's digest and claim the day; False where it is posted already.
 
-        `again` posts regardless. Raises BotError.
+        `again` posts regardless. Raises BotError, also where another process is at it.
         """
         day = self.plan.today(self._clock())
         if again:
             await self._state.release(day, self.plan.channel)
-        return await self._post_once(Due(day, late=False))
+        if await self._post_once(Due(day, late=False)):
+            return True
+        stored = await self._state.digest(day, self.plan.channel)
+        if stored is None or not stored.finished:
+            raise BotError("Another process is posting today's digest. Try again in two minutes.")
+        return False
 
     async def _post_once(self, wanted: Due) -> bool:
         now, channel = self._clock(), self.plan.channel

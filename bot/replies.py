@@ -160,7 +160,7 @@ def outsider() -> Message:
 
 def restarting() -> Message:
     """Said to whoever still waits when the bot ends."""
-    return reply("🔄", "RESTARTING", "The bot was stopped before it could answer. Ask again.")
+    return reply("🔄", "RESTARTING", "Restarting. Ask again.")
 
 
 def broken(reference: str) -> Message:
@@ -208,6 +208,17 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
     ]
     text = f"SSLmonitor answers in {milliseconds:,} ms."
     return Message(text, (section(f"✅ *OK*\n{text}"), fields(pairs)))
+
+
+def not_added(target: Target, error: BotError) -> str:
+    """One line about a host that could not be added, among others."""
+    said = error.message if isinstance(error, APIRefused | APIUnreachable) else str(error)
+    return f"⛔ {code(target.short)} was not added: {safe(said, 150).rstrip('.')}."
+
+
+def watched_already(target: Target) -> str:
+    """One line about a host that needed no adding, among others."""
+    return f"⚪ {code(target.short)} was watched already."
 
 
 def working(what: str) -> Message:

@@ -22,7 +22,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from bot import cards, replies
-from bot.blocks import Message
+from bot.blocks import Message, bare
 from bot.client import SSLMonitor
 from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
 from bot.router import Call, Command, Router
@@ -232,7 +232,7 @@ class SlackBot:
         if container.get("is_ephemeral"):
             shown = self._lists.private(str(action.get("block_id", "")))
         else:
-            text, blocks = str(message.get("text", "")), message.get("blocks") or []
+            text, blocks = bare(str(message.get("text", ""))), message.get("blocks") or []
             shown = self._lists.public(channel, ts, text, blocks)
         return Below(
             self._web,

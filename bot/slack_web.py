@@ -46,7 +46,10 @@ MAY_NOT_POST = frozenset(
 )
 #: An edit that can't be made: the message is to be posted anew.
 MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
-BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+#: What Slack says of blocks that it does not take; of a modal's, `invalid_arguments`.
+BAD_BLOCKS = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}
+)
 PEOPLE_KEPT = 2000
 HISTORY_PAGE = 200
 #: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
@@ -208,9 +211,13 @@ class SlackWeb:
         answer = await _asked(self.client.views_open, trigger_id=trigger_id, view=view)
         return str(answer["view"]["id"])
 
-    async def update_view(self, view_id: str, view: Block) -> None:
-        """Change an open modal."""
-        await _asked(self.client.views_update, view_id=view_id, view=view)
+    async def update_view(self, view_id: str, message: Message) -> None:
+        """Show a message in an open modal."""
+
+        async def send(sent: Message) -> None:
+            await _asked(self.client.views_update, view_id=view_id, view=view_of(sent))
+
+        await _with_fallback(send, message)
 
     async def publish_home(self, user: str, blocks: Sequence[Block]) -> None:
         """Show a user's Home tab."""

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.blocks import Block, Message, section
+from bot.blocks import Block, Message, bare, section
 from bot.errors import SlackRefused, SlackUnreachable
-from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb, view_of
+from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
 
 log = logging.getLogger(__name__)
 LISTS_KEPT = 200
@@ -77,7 +77,7 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     if not message.announce or not channel or channel.startswith("D"):
         return
     try:
-        await web.post(channel, Message(message.announce, (section(message.announce),)))
+        await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
     except SlackRefused as fault:
         if fault.reason not in MAY_NOT_POST:
             raise
@@ -279,7 +279,7 @@ class Modal:
     async def progress(self, message: Message) -> None:
         """Show it in the modal."""
         try:
-            await self._web.update_view(self._view_id, view_of(message))
+            await self._web.update_view(self._view_id, message)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise
@@ -287,7 +287,7 @@ class Modal:
     async def answer(self, message: Message) -> None:
         """Show it in the modal, or as a direct message."""
         try:
-            await self._web.update_view(self._view_id, view_of(message))
+            await self._web.update_view(self._view_id, message)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise

@@ -20,9 +20,9 @@ MODULES = {
 
 #: The bot's own modules from the ground up: each may import from the floors below its own.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "target", "lenient", "database"}),
-    frozenset({"models", "envelope", "config", "blocks"}),
-    frozenset({"severity", "state", "words", "client"}),
+    frozenset({"errors", "target", "lenient"}),
+    frozenset({"database", "models", "envelope", "blocks"}),
+    frozenset({"config", "severity", "state", "words", "client"}),
     frozenset({"replies", "cards"}),
     frozenset({"digest_cards", "router", "slack_web"}),
     frozenset({"digest", "surfaces", "transport"}),

@@ -267,4 +267,5 @@ async def new_world(
         world = World(playground, clock, settings, mode, stub, hosts)
         for _ in range(bots):
             await stack.enter_async_context(world.running_bot())
+        await world.settled()
         yield world
