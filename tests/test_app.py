@@ -383,3 +383,12 @@ async def test_the_embedded_api_is_served_until_it_is_ended(tmp_path: Path) -> N
         code, log = await ended(running, signal.SIGTERM)
 
     assert (code, "Traceback" in log) == (0, False)
+
+
+async def test_the_demo_ends_cleanly_while_it_still_adds_its_hosts(tmp_path: Path) -> None:
+    async with process("demo", "--port", "0", TMPDIR=str(tmp_path)) as demo:
+        assert demo.stdout is not None
+        assert b"Open http://127.0.0.1:" in await demo.stdout.readline()
+        code, log = await ended(demo, signal.SIGTERM)
+    assert (code, log) == (0, "")
+    assert os.listdir(tmp_path) == []

@@ -6,6 +6,7 @@ the HTTP status as its code. Query strings are never logged: they may hold passw
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import uuid
@@ -19,7 +20,7 @@ from aiohttp import web
 from bot.embedded import wire
 from bot.embedded.monitors import AlreadyWatched, Monitors
 from bot.embedded.query import Filters
-from bot.embedded.scan import Scanner
+from bot.embedded.scan import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.target import Target, normal_host
 
@@ -124,6 +125,15 @@ class Routes:
         self._monitors = monitors
         self._rescans = rescans
         self._clock = clock
+        self._busy: set[asyncio.Task[Any]] = set()
+
+    async def finished(self) -> None:
+        """Wait for the requests under way, also those whose asker has hung up.
+
+        aiohttp lets such a request go on, and no longer counts it when it shuts down.
+        """
+        if self._busy:
+            await asyncio.wait(self._busy)
 
     def application(self) -> web.Application:
         """The aiohttp application that serves them."""
@@ -144,12 +154,17 @@ class Routes:
 
     @web.middleware
     async def _envelope(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if task := asyncio.current_task():
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
         try:
             if request.match_info.http_exception is None:
                 self._authorise(request)
             return await handler(request)
         except Refusal as refusal:
             return _error(refusal.code, refusal.message)
+        except ScannerClosed:
+            return _error(503, "This server is ending. Ask again in a minute.")
         except web.HTTPException as fault:
             return _error(fault.status, _HTTP_FAULTS.get(fault.status, fault.reason))
         except Exception:  # noqa: BLE001 -- the last resort: the asker gets an id, the log the rest

@@ -74,6 +74,10 @@ class _Draft:
         return Scan(at, self.verdict, message, self.leaf, self.host_match, self.ip, page)
 
 
+class ScannerClosed(Exception):
+    """The scan was broken off because this server ends; it found nothing worth keeping."""
+
+
 class Scanner:
     """Scans targets; `deadline` is in seconds, over the whole of a scan."""
 
@@ -81,17 +85,33 @@ class Scanner:
         self.guard = guard
         self._trust = trust
         self._deadline = deadline
+        self._under_way: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Break off the scans under way; whoever waits for one gets ScannerClosed."""
+        self._closed = True
+        for limit in self._under_way:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def scan(self, target: Target, now: datetime) -> Scan:
-        """Resolve, connect, shake hands, judge, and get the page."""
+        """Resolve, connect, shake hands, judge, and get the page. Raises ScannerClosed."""
+        if self._closed:
+            raise ScannerClosed
         now = now.replace(microsecond=0)
         self._trust.set_time(now)
         draft = _Draft()
         try:
-            async with asyncio.timeout(self._deadline):
-                await self._fill(draft, target, now)
+            async with asyncio.timeout(self._deadline) as limit:
+                self._under_way.add(limit)
+                try:
+                    await self._fill(draft, target, now)
+                finally:
+                    self._under_way.discard(limit)
         except TimeoutError:
-            pass  # the draft says "timed out" from the start, or what was found by then
+            # The draft says "timed out" from the start, or what was found by then.
+            if self._closed:
+                raise ScannerClosed from None
         except Forbidden:
             draft.verdict = Verdict.FORBIDDEN
         except Unresolved:

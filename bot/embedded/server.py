@@ -51,12 +51,12 @@ class EmbeddedAPI:
         self, settings: EmbeddedSettings, database: Database, *, clock: Callable[[], datetime]
     ) -> None:
         guard = Guard(parse_allow(settings.scan_allow), settings.hosts)
-        scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
+        self._scanner = Scanner(guard, Trust(settings.ca_file), settings.scan_deadline)
         monitors = Monitors(database, settings.scan_interval)
-        self.rescans = Rescans(scanner, monitors, clock)
+        self.rescans = Rescans(self._scanner, monitors, clock)
         self.sweep = Sweep(self.rescans, monitors, clock)
         self._routes = Routes(
-            scanner,
+            self._scanner,
             monitors,
             self.rescans,
             key=settings.key,
@@ -83,10 +83,12 @@ class EmbeddedAPI:
         self.sweep.start()
 
     async def close(self) -> None:
-        """Stop the sweep and the server; scans under way are broken off."""
+        """Stop the sweep and the server; scans under way are broken off, what is stored stays."""
         self.sweep.stop()
+        self._scanner.close()
         await self.rescans.close()
         await self.sweep.close()
         if self._runner is not None:
             await self._runner.cleanup()
+            await self._routes.finished()
             self._runner = None

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.embedded.monitors import Monitors
-from bot.embedded.scan import Scanner
+from bot.embedded.scan import Scanner, ScannerClosed
 from bot.target import Target
 
 _LOG = logging.getLogger(__name__)
@@ -27,16 +27,12 @@ class Rescans:
         self._monitors = monitors
         self._clock = clock
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._saving: set[int] = set()
-        self._closed = False
 
     async def scan(self, id_: int, target: Target) -> None:
         """Scan and store; joins a scan of the same monitor that is under way.
 
-        Does nothing after `close`.
+        Raises ScannerClosed when this server ends before the scan does.
         """
-        if self._closed:
-            return
         task = self._running.get(id_)
         if task is None:
             task = asyncio.create_task(self._scan(id_, target))
@@ -45,23 +41,11 @@ class Rescans:
         await asyncio.shield(task)  # the one who asks may go away, the others still want it
 
     async def _scan(self, id_: int, target: Target) -> None:
-        found = await self._scanner.scan(target, self._clock())
-        self._saving.add(id_)
-        try:
-            await self._monitors.save(id_, target, found)
-        finally:
-            self._saving.discard(id_)
+        await self._monitors.save(id_, target, await self._scanner.scan(target, self._clock()))
 
     async def close(self) -> None:
-        """Break off scans that are under way; what is being stored is stored."""
-        self._closed = True
-        running = dict(self._running)
-        for id_, task in running.items():
-            if (
-                id_ not in self._saving
-            ):  # a database call that is cut off leaves its connection open
-                task.cancel()
-        await asyncio.gather(*running.values(), return_exceptions=True)
+        """Wait until the scans under way are stored, or broken off by the scanner's end."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
 
 class Sweep:
@@ -106,7 +90,7 @@ class Sweep:
             *(self._rescans.scan(id_, target) for id_, target in due), return_exceptions=True
         )
         for (id_, target), result in zip(due, results, strict=True):
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not isinstance(result, ScannerClosed):
                 _LOG.error("Monitor %d (%s) could not be rescanned.", id_, target, exc_info=result)
                 await self._monitors.postpone(id_, target, self._clock())
         return bool(due)

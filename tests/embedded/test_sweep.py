@@ -141,3 +141,23 @@ async def test_closing_breaks_off_a_scan_under_way_and_leaves_no_task(
         async with serving(fleet, database, deadline=60):
             await came.wait()
     assert asyncio.all_tasks() <= before
+
+
+async def test_a_host_whose_asker_hung_up_is_not_stored_once_the_server_has_ended(
+    fleet: Fleet, database: Database
+) -> None:
+    came = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+
+    before = asyncio.all_tasks()
+    async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
+        asking = asyncio.create_task(served.call("monitor/add", host="fleet.test", port=str(port)))
+        await came.wait()
+        asking.cancel()
+        await asyncio.wait({asking})
+    assert asyncio.all_tasks() <= before
+    async with database.read() as connection:
+        assert (await connection.execute(select(monitors))).all() == []
