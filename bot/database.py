@@ -80,6 +80,61 @@ digests = Table(
     Column("finished_at", Instant),
 )
 
+#: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("pattern", String(260), primary_key=True),
+    Column("rule", String(10), nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
+#: What the bot last saw of each monitor (JSON), to say after a rescan what changed.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("seen", Text, nullable=False),
+)
+
+#: "Scan & watch": the card that is being edited, who waits, and what the first scan showed (JSON).
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("monitor_id", BigInteger, nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("ts", String(40), nullable=False),
+    Column("asker", String(40), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("scans", Integer, nullable=False),
+    Column("first", Text),
+    Column("state", String(10), nullable=False),
+    Index("watches_state", "state"),
+    sqlite_autoincrement=True,
+)
+
+#: Every change: who asked for it, when, what, and what became of it. Nothing here is ever edited.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("user_id", String(40), nullable=False),
+    Column("user_name", String(100), nullable=False),
+    Column("command", String(20), nullable=False),
+    Column("target", String(260), nullable=False),
+    Column("result", Text, nullable=False),
+    Index("audit_target", "target"),
+    sqlite_autoincrement=True,
+)
+
 #: The embedded API's monitors, each with its last scan. `facts` is JSON: the rest of monitor/get.
 monitors = Table(
     "monitors",
