@@ -29,6 +29,7 @@ from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.errors import BotError
+from bot.memory import Memory
 from bot.slack import SlackBot, Tasks
 from bot.slack_web import SlackWeb, make_client
 from bot.state import State
@@ -177,7 +178,15 @@ async def running_bot(
             signing_secret=settings.slack_signing_secret.reveal() or None,
             process_before_response=True,
         )
-        slack = SlackBot(app, web, router, api, clock=now, due_days=settings.digest_expire_days)
+        slack = SlackBot(
+            app,
+            web,
+            router,
+            api,
+            Memory(database),
+            clock=now,
+            due_days=settings.digest_expire_days,
+        )
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, now)
         if digest is None:

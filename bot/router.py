@@ -18,17 +18,22 @@ from bot import replies
 from bot.blocks import Form, Message
 from bot.client import SSLMonitor
 from bot.errors import BotError, UsageError
+from bot.memory import Memory
 from bot.words import split
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a command may use: the API, the clock, who asks, and a way to show progress.
+    """What a command may use: the API, the bot's memory, the clock, who asks, and more.
 
-    `show` puts a message where the answer will be, at once; the answer then takes its place.
+    `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
+    a message where the answer will be, at once; the answer then takes its place.
     """
 
     api: SSLMonitor
+    memory: Memory
+    asker: str
+    channel: str
     now: Callable[[], datetime]
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]

@@ -25,6 +25,7 @@ from bot import cards, replies
 from bot.blocks import Message, bare
 from bot.client import SSLMonitor
 from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
+from bot.memory import Memory
 from bot.router import Call, Command, Router
 from bot.slack_web import SlackWeb, view_of, view_of_form
 from bot.surfaces import Below, Here, Lists, Modal, Surface, Typed
@@ -102,6 +103,7 @@ class SlackBot:
         web: SlackWeb,
         router: Router,
         api: SSLMonitor,
+        memory: Memory,
         *,
         clock: Callable[[], datetime],
         due_days: int,
@@ -111,6 +113,7 @@ class SlackBot:
         self._web = web
         self._router = router
         self._api = api
+        self._memory = memory
         self._clock = clock
         self._due_days = due_days
         self._lists = Lists()
@@ -261,6 +264,9 @@ class SlackBot:
 
         call = Call(
             api=self._api,
+            memory=self._memory,
+            asker=asker.user,
+            channel=surface.channel,
             now=self._clock,
             who=functools.partial(self._web.name_of, asker.user, asker.name),
             show=show,

@@ -27,7 +27,9 @@ LISTS_KEPT = 200
 
 
 class Surface(Protocol):
-    """A place that an answer goes to."""
+    """A place that an answer goes to; `channel` is where changes are announced, if anywhere."""
+
+    channel: str
 
     async def progress(self, message: Message) -> None:
         """Show that work goes on."""
@@ -164,7 +166,7 @@ class Typed:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self.channel = channel
         self._public = Posted(web, channel)
 
     async def progress(self, message: Message) -> None:
@@ -174,7 +176,7 @@ class Typed:
     async def answer(self, message: Message) -> None:
         """Edit what was posted, or answer privately."""
         await self._show(message)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
 
     async def _show(self, message: Message) -> None:
         shared = message.public or self._public.exists
@@ -189,7 +191,7 @@ class Here:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self.channel = channel
 
     async def progress(self, message: Message) -> None:
         """Replace the card."""
@@ -198,7 +200,7 @@ class Here:
     async def answer(self, message: Message) -> None:
         """Replace the card."""
         await self.progress(message)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
 
 
 class Below:
@@ -223,7 +225,7 @@ class Below:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self.channel = channel
         self._ts = ts
         self._ephemeral = ephemeral
         self._shown = shown
@@ -246,7 +248,7 @@ class Below:
             await self._web.respond(self._url, self._lists.remember(message))
         if row := message.row or self._busy:
             await self._refresh(row)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
 
     async def _refresh(self, row: Block) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
@@ -262,7 +264,7 @@ class Below:
                 if self._ephemeral:
                     await self._web.respond(self._url, message, replace=True)
                 else:
-                    await self._web.update(self._channel, self._ts, message)
+                    await self._web.update(self.channel, self._ts, message)
             except (SlackRefused, SlackUnreachable) as fault:
                 log.info("A row was not brought up to date: %s", fault)
 
@@ -273,7 +275,7 @@ class Modal:
     def __init__(self, web: SlackWeb, *, view_id: str, channel: str, user: str) -> None:
         self._web = web
         self._view_id = view_id
-        self._channel = channel
+        self.channel = channel
         self._user = user
 
     async def progress(self, message: Message) -> None:
@@ -292,4 +294,4 @@ class Modal:
             if fault.reason != "not_found":
                 raise
             await self._web.post(self._user, message)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)

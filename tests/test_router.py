@@ -9,7 +9,6 @@ import pytest
 
 from bot import commands
 from bot.blocks import Form, Message
-from bot.client import SSLMonitor
 from bot.errors import APIUnreachable, UsageError
 from bot.models import Proxy
 from bot.router import Call, Command, Router
@@ -79,7 +78,8 @@ def call() -> Call:
         raise AssertionError(message)
 
     now = datetime(2026, 11, 23, 8, tzinfo=UTC)
-    return Call(cast("SSLMonitor", None), lambda: now, who, show, 30)
+    nothing = cast("Any", None)
+    return Call(nothing, nothing, "U0ANN", "C0CERTS", lambda: now, who, show, 30)
 
 
 def named(router: Router, name: str) -> Command:
