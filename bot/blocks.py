@@ -230,6 +230,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message of the bot's stands, to be edited later.
+
+    `thread_ts` names the thread that it is part of. `here` is whether the answer to what was asked
+    goes to this very message; otherwise the asker has to be told where it is.
+    """
+
+    channel: str
+    ts: str
+    thread_ts: str | None = None
+    here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A modal that asks for a command's arguments; its fields' block ids are the parameters."""
 

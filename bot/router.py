@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from bot import replies
-from bot.blocks import Form, Message
+from bot.blocks import Address, Form, Message
 from bot.client import SSLMonitor
 from bot.errors import BotError, UsageError
 from bot.memory import Memory
@@ -27,7 +27,8 @@ class Call:
     """What a command may use: the API, the bot's memory, the clock, who asks, and more.
 
     `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
-    a message where the answer will be, at once; the answer then takes its place.
+    a message where the answer will be, at once; the answer then takes its place. `post` shows it as
+    a message that may be edited later: there, or near by, or to the asker directly.
     """
 
     api: SSLMonitor
@@ -37,6 +38,7 @@ class Call:
     now: Callable[[], datetime]
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]
+    post: Callable[[Message], Awaitable[Address]]
     due_days: int
 
 

@@ -15,14 +15,14 @@ import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from bot import cards, replies
-from bot.blocks import Message, bare
+from bot.blocks import Address, Message, bare
 from bot.client import SSLMonitor
 from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
 from bot.memory import Memory
@@ -229,9 +229,11 @@ class SlackBot:
             view_id = str(body["view"]["id"])
             return Modal(self._web, view_id=view_id, channel="", user=asker_of(body).user)
         url, action = str(body.get("response_url", "")), body["actions"][0]
-        if not str(action["action_id"]).endswith(":below"):
-            return Here(self._web, self._lists, response_url=url, channel=channel)
         ts, message = str(container.get("message_ts", "")), body.get("message") or {}
+        if not str(action["action_id"]).endswith(":below"):
+            private = bool(container.get("is_ephemeral"))
+            own = None if private else Address(channel, ts, message.get("thread_ts"))
+            return Here(self._web, self._lists, response_url=url, channel=channel, own=own)
         if container.get("is_ephemeral"):
             shown = self._lists.private(str(action.get("block_id", "")))
         else:
@@ -262,6 +264,11 @@ class SlackBot:
             except (SlackRefused, SlackUnreachable) as fault:
                 log.warning("That work goes on could not be shown: %s", fault)
 
+        async def post(message: Message) -> Address:
+            if address := await surface.keep(message):
+                return address
+            return replace(await self._web.post_at(asker.user, message), here=False)
+
         call = Call(
             api=self._api,
             memory=self._memory,
@@ -270,6 +277,7 @@ class SlackBot:
             now=self._clock,
             who=functools.partial(self._web.name_of, asker.user, asker.name),
             show=show,
+            post=post,
             due_days=self._due_days,
         )
 

@@ -21,7 +21,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import MAX_FALLBACK, Block, Form, Message, plain, plain_text, section
+from bot.blocks import MAX_FALLBACK, Address, Block, Form, Message, plain, plain_text, section
 from bot.errors import SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
@@ -145,8 +145,14 @@ class SlackWeb:
 
     async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
         """Post a message; gives its ts."""
+        return (await self.post_at(channel, message, thread_ts)).ts
 
-        async def send(sent: Message) -> str:
+    async def post_at(
+        self, channel: str, message: Message, thread_ts: str | None = None
+    ) -> Address:
+        """Post a message to a channel, or to a user; gives where it stands."""
+
+        async def send(sent: Message) -> Address:
             answer = await _asked(
                 self.client.chat_postMessage,
                 channel=channel,
@@ -157,7 +163,7 @@ class SlackWeb:
                 unfurl_links=False,
                 unfurl_media=False,
             )
-            return str(answer["ts"])
+            return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
 
         return await _with_fallback(send, message)
 

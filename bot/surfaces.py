@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.blocks import Block, Message, bare, section
+from bot.blocks import Address, Block, Message, bare, section
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
 
@@ -36,6 +36,9 @@ class Surface(Protocol):
 
     async def answer(self, message: Message) -> None:
         """Show the result."""
+
+    async def keep(self, message: Message) -> Address | None:
+        """Show it as a message that may be edited later; None where the bot may not post."""
 
 
 class Posted:
@@ -68,10 +71,22 @@ class Posted:
                 self._may_post = False
         return self._may_post
 
+    async def keep(self, message: Message) -> Address | None:
+        """Post or edit it, and tell where it stands."""
+        if not await self.show(message) or self._ts is None:
+            return None
+        return Address(self._channel, self._ts, self._thread_ts)
+
     @property
     def exists(self) -> bool:
         """Whether something was posted."""
         return self._ts is not None
+
+
+async def _beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
+    """Post it in the channel, away from the place of the answer."""
+    address = await Posted(web, channel).keep(message)
+    return dataclasses.replace(address, here=False) if address else None
 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
@@ -178,6 +193,10 @@ class Typed:
         await self._show(message)
         await announce(self._web, self.channel, message)
 
+    async def keep(self, message: Message) -> Address | None:
+        """Post it in the channel."""
+        return await self._public.keep(message)
+
     async def _show(self, message: Message) -> None:
         shared = message.public or self._public.exists
         if not (shared and await self._public.show(message)):
@@ -185,12 +204,18 @@ class Typed:
 
 
 class Here:
-    """A button on a card of one monitor: the card itself becomes the answer."""
+    """A button on a card of one monitor: the card itself becomes the answer.
 
-    def __init__(self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str) -> None:
+    `own` is where that card stands; None for a private one, which nothing but a press can edit.
+    """
+
+    def __init__(
+        self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str, own: Address | None
+    ) -> None:
         self._web = web
         self._lists = lists
         self._url = response_url
+        self._own = own
         self.channel = channel
 
     async def progress(self, message: Message) -> None:
@@ -201,6 +226,13 @@ class Here:
         """Replace the card."""
         await self.progress(message)
         await announce(self._web, self.channel, message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Replace the card; a private one stays, and a new one is posted in the channel."""
+        if self._own is None:
+            return await _beside(self._web, self.channel, message)
+        await self.progress(message)
+        return self._own
 
 
 class Below:
@@ -250,6 +282,12 @@ class Below:
             await self._refresh(row)
         await announce(self._web, self.channel, message)
 
+    async def keep(self, message: Message) -> Address | None:
+        """Post it in the thread; below a private list, in the channel."""
+        if self._ephemeral:
+            return await _beside(self._web, self.channel, message)
+        return await self._thread.keep(message)
+
     async def _refresh(self, row: Block) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
         shown = self._shown
@@ -295,3 +333,7 @@ class Modal:
                 raise
             await self._web.post(self._user, message)
         await announce(self._web, self.channel, message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Nowhere: a modal may be closed at any time."""
+        return None

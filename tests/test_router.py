@@ -79,7 +79,17 @@ def call() -> Call:
 
     now = datetime(2026, 11, 23, 8, tzinfo=UTC)
     nothing = cast("Any", None)
-    return Call(nothing, nothing, "U0ANN", "C0CERTS", lambda: now, who, show, 30)
+    return Call(
+        api=nothing,
+        memory=nothing,
+        asker="U0ANN",
+        channel="C0CERTS",
+        now=lambda: now,
+        who=who,
+        show=show,
+        post=nothing,
+        due_days=30,
+    )
 
 
 def named(router: Router, name: str) -> Command:
