@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -22,6 +22,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.blocks import counted, escaped
 from bot.client import SSLMonitor
 from bot.commands import router
 from bot.config import Secret, Settings
@@ -29,17 +30,22 @@ from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.errors import BotError
+from bot.home import Home
 from bot.memory import Memory
+from bot.people import People
 from bot.slack import SlackBot, Tasks
 from bot.slack_web import SlackWeb, make_client
 from bot.state import State
 from bot.transport import HTTPServer, Sockets
+from bot.watches import Watches
 
 log = logging.getLogger(__name__)
 
 #: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
 DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
+#: How often at least the bot looks which watches are due.
+WATCH_TICK = timedelta(seconds=5)
 
 
 def clock() -> datetime:
@@ -56,6 +62,7 @@ class Bot:
     digest: Digest | None
     slack: SlackBot
     sockets: Sockets | None
+    watches: Watches
 
 
 def set_up_logging(level: int) -> None:
@@ -145,6 +152,8 @@ def make_digest(
     api: SSLMonitor,
     database: Database,
     web: SlackWeb,
+    memory: Memory,
+    *,
     now: Callable[[], datetime],
 ) -> Digest | None:
     """The digest, where a channel is set for it."""
@@ -154,9 +163,23 @@ def make_digest(
         channel=settings.digest_channel,
         at=settings.digest_time,
         timezone=settings.digest_timezone,
-        due_days=settings.digest_expire_days,
     )
-    return Digest(plan, api, State(database), web, clock=now)
+    return Digest(plan, api, State(database), web, memory, clock=now)
+
+
+def settings_shown(settings: Settings) -> list[tuple[str, str]]:
+    """The settings that people may want to know, as Home shows them."""
+    digest = "off"
+    if settings.digest_channel:
+        at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"
+        digest = f"daily at {at} in <#{settings.digest_channel}>"
+    ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
+    seconds = int(settings.watch_interval.total_seconds())
+    return [
+        ("Digest", digest),
+        ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
+        ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
+    ]
 
 
 @asynccontextmanager
@@ -178,22 +201,38 @@ async def running_bot(
             signing_secret=settings.slack_signing_secret.reveal() or None,
             process_before_response=True,
         )
+        memory = Memory(database, settings.digest_expire_days)
+        people = People(web, settings.admins, clock=now)
+        watches = Watches(
+            api,
+            memory,
+            database,
+            web,
+            people.name_of,
+            clock=now,
+            interval=settings.watch_interval,
+        )
+        home = Home(
+            api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
+        )
         slack = SlackBot(
             app,
             web,
             router,
             api,
-            Memory(database),
+            memory,
+            people,
+            watches,
+            home,
             clock=now,
-            due_days=settings.digest_expire_days,
         )
         await slack.warm_up()
-        digest = make_digest(settings, api, database, web, now)
+        digest = make_digest(settings, api, database, web, memory, now=now)
         if digest is None:
             log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
         else:
             await digest.start()
-        scheduler = _start_clock(slack.tasks, api, digest)
+        scheduler = _start_clock(slack.tasks, api, digest, watches)
         stack.callback(scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         stack.callback(scheduler.pause)
@@ -208,10 +247,12 @@ async def running_bot(
         if sockets is not None:
             stack.push_async_callback(sockets.close)
             await sockets.start()
-        yield Bot(port, api, digest, slack, sockets)
+        yield Bot(port, api, digest, slack, sockets, watches)
 
 
-def _start_clock(tasks: Tasks, api: SSLMonitor, digest: Digest | None) -> AsyncIOScheduler:
+def _start_clock(
+    tasks: Tasks, api: SSLMonitor, digest: Digest | None, watches: Watches
+) -> AsyncIOScheduler:
     """Start the scheduler: only a clock, for the database decides what is due.
 
     The work runs among the bot's tasks, so that it is ended with them, before what it uses. The
@@ -221,6 +262,9 @@ def _start_clock(tasks: Tasks, api: SSLMonitor, digest: Digest | None) -> AsyncI
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     measure = functools.partial(tasks.run, functools.partial(_measure_clock, api))
     scheduler.add_job(measure, "interval", hours=1, **often)
+    look = functools.partial(tasks.run, watches.tick)
+    seconds = min(WATCH_TICK, watches.interval).total_seconds()
+    scheduler.add_job(look, "interval", seconds=seconds, **often)
 
     async def begin() -> None:
         await _measure_clock(api)
@@ -231,6 +275,7 @@ def _start_clock(tasks: Tasks, api: SSLMonitor, digest: Digest | None) -> AsyncI
 
     scheduler.start()
     tasks.start(begin())
+    tasks.start(watches.tick())
     return scheduler
 
 
@@ -274,7 +319,8 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         web = SlackWeb(client, session)
         await web.identify()
         await _measure_clock(api)
-        digest = make_digest(complete, api, database, web, clock)
+        memory = Memory(database, complete.digest_expire_days)
+        digest = make_digest(complete, api, database, web, memory, now=clock)
         return digest is not None and await digest.post_now(again=again)
 
 

@@ -109,6 +109,7 @@ watches = Table(
     Column("port", Integer, nullable=False),
     Column("channel", String(40), nullable=False),
     Column("ts", String(40), nullable=False),
+    Column("thread_ts", String(40)),
     Column("asker", String(40), nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),

@@ -73,6 +73,13 @@ class State:
             won = (await connection.execute(statement)).one_or_none() is not None
         return await self.digest(day, channel) if won else None
 
+    async def last_digest(self) -> datetime | None:
+        """When the newest digest was posted completely."""
+        query = select(digests.c.finished_at).where(digests.c.finished_at.is_not(None))
+        async with self._database.read() as connection:
+            newest = query.order_by(digests.c.finished_at.desc()).limit(1)
+            return await connection.scalar(newest)
+
     async def take_over(self, left: StoredDigest, now: datetime) -> bool:
         """Claim a digest that another process left unfinished; one taker wins."""
         same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)

@@ -6,7 +6,7 @@ The modules are imported in the order of the help: what looks, then what acts.
 from __future__ import annotations
 
 # isort: off
-from bot.commands import look as look, change as change
+from bot.commands import look as look, change as change, watching as watching
 
 # isort: on
 from bot.commands.base import router

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("port", sa.Integer, nullable=False),
         sa.Column("channel", sa.String(40), nullable=False),
         sa.Column("ts", sa.String(40), nullable=False),
+        sa.Column("thread_ts", sa.String(40)),
         sa.Column("asker", sa.String(40), nullable=False),
         sa.Column("started_at", sa.BigInteger, nullable=False),
         sa.Column("ends_at", sa.BigInteger, nullable=False),
