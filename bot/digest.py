@@ -19,6 +19,8 @@ from bot.blocks import Message
 from bot.client import SSLMonitor
 from bot.digest_cards import Gathered
 from bot.errors import BotError, SlackRefused
+from bot.memory import Memory
+from bot.severity import Thresholds
 from bot.state import State, StoredDigest
 
 log = logging.getLogger(__name__)
@@ -35,12 +37,11 @@ RETRY_AFTER = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where and when the digest is posted, and which days left count as due."""
+    """Where and when the digest is posted."""
 
     channel: str
     at: time
     timezone: ZoneInfo
-    due_days: int
 
     def today(self, now: datetime) -> date:
         """The local day."""
@@ -90,18 +91,18 @@ def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
     return Due(day, late=now - hour > LATE_AFTER)
 
 
-async def gather(api: SSLMonitor, now: datetime, due_days: int) -> Gathered:
+async def gather(api: SSLMonitor, now: datetime, rules: Thresholds) -> Gathered:
     """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable."""
     try:
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(api.list(expires=f"<{due_days}"))
+            ending = group.create_task(api.list(expires=f"<{rules.net_days}"))
             invalid = group.create_task(api.list(valid=False))
             everything = group.create_task(api.list())
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
-    return digest_cards.gathered(
-        ending.result(), invalid.result(), everything.result(), now, due_days
-    )
+    answers = (ending.result(), invalid.result(), everything.result())
+    # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
+    return await asyncio.to_thread(digest_cards.gathered, *answers, now, rules)
 
 
 class Digest:
@@ -113,6 +114,7 @@ class Digest:
         api: SSLMonitor,
         state: State,
         poster: Poster,
+        memory: Memory,
         *,
         clock: Callable[[], datetime],
     ) -> None:
@@ -120,6 +122,7 @@ class Digest:
         self._api = api
         self._state = state
         self._poster = poster
+        self._memory = memory
         self._clock = clock
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
@@ -166,7 +169,7 @@ class Digest:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, self.plan.due_days)
+            found = await gather(self._api, now, await self._memory.rules())
             messages = digest_cards.digest(found, now, day=wanted.day, late=wanted.late)
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:

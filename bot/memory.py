@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.changes import Sighting
 from bot.database import Database, audit, sightings, thresholds
+from bot.severity import NET_DAYS, Thresholds
 
 AUDIT_SHOWN = 20
+RULES_KEPT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,11 @@ class AuditLine:
 class Memory:
     """The bot's own tables about monitors, behind one method for each thing it asks or keeps."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:
         self._database = database
+        self._net_days = net_days
+        self._rules = Thresholds(net_days=net_days)
+        self._rules_until = 0.0
         dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
         self._insert: Any = dialects[database.engine.dialect.name]
 
@@ -43,6 +49,17 @@ class Memory:
             rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
             return {row.pattern: row.rule for row in rows}
 
+    async def rules(self) -> Thresholds:
+        """The team's thresholds, ready to be asked; read again after a change, and now and then.
+
+        A change that another process made is so seen within RULES_KEPT seconds.
+        """
+        if time.monotonic() >= self._rules_until:
+            stored = await self.thresholds()
+            self._rules = Thresholds(stored, self._net_days)
+            self._rules_until = time.monotonic() + RULES_KEPT
+        return self._rules
+
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Keep a rule for a host or pattern; an empty one gives the usual rule back."""
         gone = delete(thresholds).where(thresholds.c.pattern == pattern)
@@ -51,6 +68,7 @@ class Memory:
             if rule:
                 row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
                 await connection.execute(self._insert(thresholds).values(row))
+        self._rules_until = 0.0
 
     async def seen(self, monitor_id: int) -> Sighting | None:
         """What the bot last saw of a monitor."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from bot import cards, digest_cards, replies
+import msgspec
+
+from bot import cards, detail_cards, digest_cards, list_cards, replies
 from bot.blocks import Block, Message, code, safe, section
 from bot.errors import (
     APIRefused,
@@ -19,11 +21,14 @@ from bot.errors import (
     UsageError,
 )
 from bot.models import Account, Certificate, HTTPInfo, Monitor, MonitorSummary, Name, Ping
+from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
 from bot.target import Target
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+RULES = Thresholds()
+EARLY = Thresholds({"*": "60d"})
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -57,7 +62,7 @@ def row(texts: Texts = PLAIN, **changes: Any) -> MonitorSummary:
         "message": texts.message,
         "color": "green",
         "expire_days": 80,
-        "not_before": NOW - 10 * DAY,
+        "not_before": NOW - 120 * DAY,
         "not_after": NOW + 80 * DAY + HOUR,
         "host_match": True,
         "issuer": texts.issuer,
@@ -73,8 +78,8 @@ def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
     return {
         "ok": row(texts),
         "due in 12 days": row(texts, id=2, not_after=NOW + 12 * DAY + HOUR),
-        "due in 1 day": row(texts, id=3, not_after=NOW + DAY),
-        "due within 24 hours": row(texts, id=4, not_after=NOW + HOUR),
+        "act now, 1 day": row(texts, id=3, not_after=NOW + DAY),
+        "act now, 24 hours": row(texts, id=4, not_after=NOW + HOUR),
         "expired just now": row(texts, id=5, not_after=NOW, valid=True),
         "expired 4 h ago": row(texts, id=6, not_after=NOW - 4 * HOUR, valid=False),
         "expired years ago": row(texts, id=7, not_after=NOW - 4000 * DAY, valid=False),
@@ -91,7 +96,15 @@ def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
         "unknown without a date": row(texts, id=14, valid=None, not_after=None, message=""),
         "old scan": row(texts, id=15, scanned_at=NOW - 3 * DAY),
         "other port": row(texts, id=16, target=Target(texts.host, 8443)),
+        "overdue": row(texts, id=17, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY),
+        "on schedule": row(texts, id=18, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY),
     }
+
+
+def on_schedule(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
+    """So many certificates of 45 days that are not due yet."""
+    one = rows(texts)["on schedule"]
+    return [msgspec.structs.replace(one, id=n) for n in range(1, number + 1)]
 
 
 def certificate(texts: Texts = PLAIN, names: int = 2) -> Certificate:
@@ -151,48 +164,56 @@ def many(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
 FIELDS = [name for name in MonitorSummary.__struct_fields__ if name != "id"]
 
 
-def monitor_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards about one monitor."""
     held, target = rows(texts), Target(texts.host)
     who = replies.asked_by(texts.user)
     for name, each in held.items():
-        yield f"monitor: {name}", cards.monitor(each, NOW)
-        yield f"text row: {name}", _text(cards.text_row(each, NOW))
-    yield "monitor: note, public", cards.monitor(held["ok"], NOW, note=who, public=True)
+        yield f"monitor: {name}", cards.monitor(each, NOW, RULES)
+        yield f"text row: {name}", _text(cards.text_row(each, NOW, RULES))
+    yield "monitor: note, public", cards.monitor(held["ok"], NOW, RULES, note=who, public=True)
     yield (
         "monitor: due in 60",
-        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, due_days=60),
+        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, EARLY),
     )
-    yield "details", cards.details(monitor(texts), held["ok"], NOW)
-    yield "details: 1,000 names", cards.details(monitor(texts, 1000), held["ok"], NOW)
+    yield "details", detail_cards.details(monitor(texts), held["ok"], NOW, RULES)
+    yield "details: 1,000 names", detail_cards.details(monitor(texts, 1000), held["ok"], NOW, RULES)
     yield (
         "details: nothing known",
-        cards.details(Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW),
+        detail_cards.details(
+            Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW, RULES
+        ),
     )
     yield "scanning", cards.scanning(target, 888, note=who, public=True)
     yield "scanning: no note", cards.scanning(target, 888)
     yield "not watched", cards.not_watched(target)
-    yield "confirm delete", cards.confirm_delete(held["ok"], NOW)
+    yield "confirm delete", cards.confirm_delete(held["ok"], NOW, RULES)
     yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
 
 
-def list_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """Lists, and what is said of several hosts."""
     held, target = rows(texts), Target(texts.host)
-    yield "list: one", cards.monitors([held["ok"]], NOW)
-    yield "list: several", cards.monitors(many(8, texts), NOW, title=f"Monitors for {texts.typed}")
-    yield "list: rows", cards.monitors(many(16, texts), NOW)
-    yield "list: one too many", cards.monitors(many(61, texts), NOW)
-    yield "list: hundreds", cards.monitors(many(300, texts), NOW)
-    yield "none found", cards.none_found(code(texts.typed))
-    yield "nothing watched", cards.nothing_watched()
+    yield "list: one", list_cards.monitors([held["ok"]], NOW, RULES)
+    yield (
+        "list: several",
+        list_cards.monitors(many(8, texts), NOW, RULES, title=f"Monitors for {texts.typed}"),
+    )
+    yield "list: rows", list_cards.monitors(many(16, texts), NOW, RULES)
+    yield "list: one too many", list_cards.monitors(many(61, texts), NOW, RULES)
+    yield "list: hundreds", list_cards.monitors(many(300, texts), NOW, RULES)
+    yield "none found", list_cards.none_found(code(texts.typed))
+    yield "nothing watched", list_cards.nothing_watched()
     yield "adding one", cards.adding([target])
     yield "adding many", cards.adding([target, target])
     line = replies.added_line(texts.user, [texts.host])
-    yield "summed up", cards.summed_up([held["ok"]], [_problem(texts)], NOW, line)
+    yield "summed up", cards.summed_up([held["ok"]], [_problem(texts)], NOW, RULES, line)
     line = replies.added_line(texts.user, [texts.host] * 50)
-    yield "summed up: 50", cards.summed_up(many(25, texts), [_problem(texts)] * 25, NOW, line)
-    yield "summed up: none", cards.summed_up([], [_problem(texts)], NOW, "")
+    yield (
+        "summed up: 50",
+        cards.summed_up(many(25, texts), [_problem(texts)] * 25, NOW, RULES, line),
+    )
+    yield "summed up: none", cards.summed_up([], [_problem(texts)], NOW, RULES, "")
 
 
 def _problem(texts: Texts) -> str:
@@ -203,7 +224,7 @@ def _text(line: str) -> Message:
     return Message("", (section(line),))
 
 
-def reply_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards about the bot itself."""
     usages = [("status HOST[:PORT]|ID", "Show a host: expires<30."), ("ping", "Ask it.")]
     yield "help", replies.help_card(usages)
@@ -236,10 +257,10 @@ def reply_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 
 def gathered(
-    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], due_days: int = 30
+    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], rules: Thresholds = RULES
 ) -> digest_cards.Gathered:
     """A digest about these rows."""
-    return digest_cards.gathered(shown, [], every, NOW, due_days)
+    return digest_cards.gathered(shown, [], every, NOW, rules)
 
 
 def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -254,7 +275,9 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         "one old scan": gathered([], [fine, old]),
         "one due": gathered([held["due in 12 days"]], [held["due in 12 days"], fine]),
         "every state": gathered(bad, list(held.values())),
-        "due in 60": gathered([row(texts, not_after=NOW + 50 * DAY)], [fine], 60),
+        "due by the team's own rule": gathered([], [row(texts, not_after=NOW + 50 * DAY)], EARLY),
+        "one on schedule": gathered([held["on schedule"]], [fine, held["on schedule"]]),
+        "twenty on schedule": gathered(on_schedule(20, texts), on_schedule(20, texts)),
         "fifty": gathered(many(50, texts), many(60, texts)),
         "hundreds": gathered(many(300, texts), many(500, texts)),
         "many old scans": gathered([], many(100, texts)),
@@ -270,7 +293,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cards, list_cards, reply_cards, digest_cases)
+    groups = (monitor_cases, list_cases, reply_cases, digest_cases)
     return {name: message for group in groups for name, message in group(texts)}
 
 
@@ -278,11 +301,11 @@ def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
     """The Home tab of several accounts."""
     held = rows(texts)
     return {
-        "home: empty": cards.home([], NOW),
-        "home: fine": cards.home([held["ok"]], NOW),
-        "home: old scans": cards.home([held["ok"], held["old scan"]], NOW),
-        "home: one due": cards.home([held["ok"], held["due in 12 days"]], NOW),
-        "home: hundreds": cards.home(many(300, texts), NOW),
+        "home: empty": list_cards.home([], NOW, RULES),
+        "home: fine": list_cards.home([held["ok"]], NOW, RULES),
+        "home: old scans": list_cards.home([held["ok"], held["old scan"]], NOW, RULES),
+        "home: one due": list_cards.home([held["ok"], held["due in 12 days"]], NOW, RULES),
+        "home: hundreds": list_cards.home(many(300, texts), NOW, RULES),
     }
 
 

@@ -60,14 +60,14 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
         nine_o_clock(world)
 
         async with world.running_bot():
-            card = await world.card(TITLE, "1 broken, 1 due", "1 other not due", by=BEN)
+            card = await world.card(TITLE, "1 broken, 1 to act on now", "1 other not due", by=BEN)
         async with world.running_bot() as bot:
             await digest_of(bot).tick()
             later(world, 600)
             await digest_of(bot).tick()
 
         assert posted(world) == [card]
-        assert labels(card) == ["Rescan", "Rescan"]
+        assert labels(card) == ["Rescan", "Scan & watch", "Rescan"]
         assert words(card).index("`gone.demo.test`") < words(card).index("`api.demo.test`")
         assert "fine.demo.test" not in words(card)
         assert "late" not in words(card)

@@ -135,7 +135,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 
     await world.say(line)
 
-    card = await world.card("api.demo.test DUE, ends in 5 days")
+    card = await world.card("api.demo.test ACT NOW, ends in 5 days")
     assert labels(card) == []
     assert [block["type"] for block in card.blocks] == ["section"]
     assert "Slack refused the blocks" in caplog.text
@@ -159,7 +159,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bot.cards.monitors", fail)
+    monkeypatch.setattr("bot.list_cards.monitors", fail)
     world.api.watch("api.demo.test")
 
     await world.say("/ssl list")

@@ -16,14 +16,16 @@ from slack_sdk.models.blocks import Block as SDKBlock
 from slack_sdk.models.blocks import BlockElement
 from syrupy.assertion import SnapshotAssertion
 
-from bot import cards, digest_cards, replies
+from bot import cards, detail_cards, digest_cards, list_cards, replies
 from bot.blocks import MAX_BLOCKS, Message
 from bot.errors import UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, faults
 from bot.target import Target
 from tests.card_cases import (
+    DAY,
     NOW,
     PLAIN,
+    RULES,
     Json,
     Texts,
     every_card,
@@ -190,9 +192,9 @@ def test_sentences_are_calm_and_whole(name: str) -> None:
 
 
 def test_verdict_host_date_days_issuer_and_age_come_in_this_order() -> None:
-    card = cards.monitor(row(not_after=NOW.replace(day=30)), NOW)
+    card = cards.monitor(row(not_after=NOW + 12 * DAY), NOW, RULES)
     told = "\n".join(t["text"] for t in things(card.blocks) if t.get("type") == "mrkdwn")
-    parts = ["🟠", "DUE", "api.example.com", "30 Nov 2026", "in 7 days", "Let's Encrypt", "2 h ago"]
+    parts = ["🕒", "DUE", "api.example.com", "5 Dec 2026", "in 12 days", "Let's Encrypt", "2 h ago"]
     places = [told.index(part) for part in parts]
     assert places == sorted(places)
 
@@ -252,11 +254,11 @@ def check_all(texts: Texts) -> None:
 
 def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
     kinds = many(100_000)
-    message = cards.monitors(kinds, NOW)
+    message = list_cards.monitors(kinds, NOW, RULES)
     assert message.text.startswith("100,000 monitors: ")
     assert "Not shown: 99,940 more monitors." in readable(message)
     assert_slack_takes(message)
-    assert len(cards.home(kinds, NOW)) < 100
+    assert len(list_cards.home(kinds, NOW, RULES)) < 100
 
 
 @pytest.mark.parametrize("texts", [PLAIN, hostile("&" * 300)], ids=["plain", "hostile"])
@@ -266,7 +268,11 @@ def test_a_digest_of_five_hundred_loses_none(texts: Texts) -> None:
     told = "\n".join(
         t["text"] for m in messages for t in things(m.blocks) if t.get("type") == "mrkdwn"
     )
-    assert {int(number) for number in re.findall(r"#(\d+)\b", told)} >= set(range(1, 501))
+    assert {int(number) for number in re.findall(r"#(\d+)\b", told)} >= {
+        each.id for each in found.rows
+    }
+    assert len(found.rows) + len(found.scheduled) == 500
+    assert f"{len(found.scheduled)} certificates end within 30 days" in told
     assert len({str(message.metadata) for message in messages}) == len(messages)
     for message in messages:
         assert_slack_takes(message)
@@ -277,13 +283,13 @@ def test_a_digest_of_five_hundred_loses_none(texts: Texts) -> None:
 
 
 def test_a_monitor_that_the_api_lists_twice_is_shown_once() -> None:
-    message = cards.monitors([row(), row()], NOW)
+    message = list_cards.monitors([row(), row()], NOW, RULES)
     assert message.text.startswith("1 monitor: ")
     assert_slack_takes(message)
 
 
 def test_a_thousand_names_are_counted_and_thirty_are_shown() -> None:
-    told = readable(cards.details(monitor(names=1000), row(), NOW))
+    told = readable(detail_cards.details(monitor(names=1000), row(), NOW, RULES))
     assert "Names on it (1,000)" in told
     assert "`api.example.com29` and 970 more" in told
     assert "api.example.com30`" not in told
@@ -291,14 +297,14 @@ def test_a_thousand_names_are_counted_and_thirty_are_shown() -> None:
 
 def test_thirty_names_of_eighty_letters_are_shown_whole() -> None:
     long = dataclasses.replace(PLAIN, name="n" * 77)
-    told = readable(cards.details(monitor(long, names=30), row(), NOW))
+    told = readable(detail_cards.details(monitor(long, names=30), row(), NOW, RULES))
     assert told.count("n" * 77) >= 30
     assert "…" not in told
 
 
 def test_fifty_added_hosts_have_a_line_each() -> None:
     problems = [f"⛔ `h{n}.example` was not added: no." for n in range(25)]
-    message = cards.summed_up(many(25), problems, NOW, "")
+    message = cards.summed_up(many(25), problems, NOW, RULES, "")
     told = readable(message)
     assert message.text == "Added 25 of 50 hosts."
     assert all(f"h{n}.example" in told for n in range(25))
@@ -308,7 +314,7 @@ def test_fifty_added_hosts_have_a_line_each() -> None:
 
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
-    assert f"`{host}`" in readable(cards.monitor(row(target=Target(host)), NOW))
+    assert f"`{host}`" in readable(cards.monitor(row(target=Target(host)), NOW, RULES))
     assert f"`{host}`" in readable(cards.not_watched(Target(host)))
 
 

@@ -18,7 +18,9 @@ from bot.client import SSLMonitor
 from bot.database import Database
 from bot.digest import LEASE, RETRY_AFTER, Digest, Due, Plan, due, gather
 from bot.errors import APIUnreachable, BotError, SlackRefused, SlackUnreachable
+from bot.memory import Memory
 from bot.models import MonitorSummary
+from bot.severity import USUAL, Thresholds
 from bot.state import State
 from tests.card_cases import NOW, many, row
 
@@ -29,9 +31,9 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def plan(at: str = "09:00", zone: str | ZoneInfo = "UTC", days: int = 30) -> Plan:
+def plan(at: str = "09:00", zone: str | ZoneInfo = "UTC") -> Plan:
     zone = ZoneInfo(zone) if isinstance(zone, str) else zone
-    return Plan(CHANNEL, time.fromisoformat(at), zone, days)
+    return Plan(CHANNEL, time.fromisoformat(at), zone)
 
 
 def at(text: str) -> datetime:
@@ -165,18 +167,38 @@ def api(rows: list[MonitorSummary]) -> tuple[SSLMonitor, Monitors]:
 
 async def test_it_asks_for_what_ends_soon_what_is_not_valid_and_how_many_there_are() -> None:
     asked, held = api(many(16))
-    await gather(asked, NOW, 30)
+    await gather(asked, NOW, USUAL)
     assert sorted(map(str, held.asked)) == sorted(
         map(str, [{"expires": "<30"}, {"valid": False}, {}])
     )
 
 
-async def test_the_days_that_count_as_due_can_be_set() -> None:
+async def test_the_days_that_the_net_holds_can_be_set() -> None:
     asked, held = api([row(not_after=NOW + 50 * DAY)])
-    found = await gather(asked, NOW, 60)
+    found = await gather(asked, NOW, Thresholds(net_days=60))
     assert {"expires": "<60"} in held.asked
     [message] = digest_cards.digest(found, NOW, day=NOW.date())
-    assert message.text.startswith("1 due within 60 days. api.example.com DUE, ends in 50 days")
+    assert message.text == "✅ Nothing is due for renewal among 1 monitor."
+    assert "1 certificate ends within 60 days and is not due for renewal yet" in str(message.blocks)
+
+
+async def test_a_threshold_of_the_teams_own_brings_a_monitor_in_early() -> None:
+    asked, _ = api([row(id=1, not_after=NOW + 50 * DAY), row(id=2, not_after=NOW + 50 * DAY)])
+    rules = Thresholds({"api.example.com": "60d"})
+    [message] = digest_cards.digest(await gather(asked, NOW, rules), NOW, day=NOW.date())
+    assert message.text.startswith("2 due. api.example.com DUE, ends in 50 days")
+
+
+async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
+    short = [row(id=n, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY) for n in range(1, 15)]
+    asked, _ = api([*short, row(id=20, not_after=NOW + 12 * DAY)])
+    found = await gather(asked, NOW, USUAL)
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert message.text.startswith("1 due, 14 on schedule. api.example.com DUE")
+    assert str(message.blocks).count("ON SCHEDULE") == 1
+    assert "14 certificates end within 30 days and are not due for renewal yet" in str(
+        message.blocks
+    )
 
 
 async def test_both_answers_are_merged_worst_first_and_none_comes_twice() -> None:
@@ -187,14 +209,14 @@ async def test_both_answers_are_merged_worst_first_and_none_comes_twice() -> Non
         row(id=4),
     ]
     asked, _ = api(rows)
-    found = await gather(asked, NOW, 30)
+    found = await gather(asked, NOW, USUAL)
     assert [each.id for each in found.rows] == [2, 3, 1]
     assert found.total == 4
 
 
 async def test_there_is_no_all_clear_while_scans_are_old() -> None:
     asked, _ = api([row(id=1), row(id=2, scanned_at=NOW - 3 * DAY), row(id=3, scanned_at=None)])
-    [message] = digest_cards.digest(await gather(asked, NOW, 30), NOW, day=NOW.date())
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
     told = f"{message.text} {message.blocks}"
     assert "All clear" not in told
     assert "2 monitors had no scan in the last 36 hours" in told
@@ -202,15 +224,15 @@ async def test_there_is_no_all_clear_while_scans_are_old() -> None:
 
 async def test_all_clear_is_said_when_all_is_clear() -> None:
     asked, _ = api([row(id=1), row(id=2)])
-    [message] = digest_cards.digest(await gather(asked, NOW, 30), NOW, day=NOW.date())
-    assert message.text == "✅ All clear: 2 monitors, none is due within 30 days."
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    assert message.text == "✅ All clear: 2 monitors, none is due for renewal."
 
 
 async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
     asked, held = api([])
     held.fault = APIUnreachable("Nobody is there.")
     with pytest.raises(APIUnreachable):
-        await gather(asked, NOW, 30)
+        await gather(asked, NOW, USUAL)
 
 
 # That it is posted once.
@@ -257,7 +279,7 @@ class Bot:
     """Processes that share a database and a channel, and a clock that the test turns."""
 
     def __init__(self, database: Database, rows: list[MonitorSummary]) -> None:
-        self.state = State(database)
+        self.state, self.memory = State(database), Memory(database)
         self.channel = Channel()
         self.api, self.monitors = api(rows)
         self.now = at("2026-11-23 08:00")
@@ -267,7 +289,7 @@ class Bot:
         return self.now
 
     async def process(self) -> Digest:
-        started = Digest(plan(), self.api, self.state, self.channel, clock=self.clock)
+        started = Digest(plan(), self.api, self.state, self.channel, self.memory, clock=self.clock)
         await started.start()
         return started
 
@@ -296,7 +318,7 @@ async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:
 
 async def test_before_its_start_is_known_nothing_is_posted(bot: Bot) -> None:
     bot.now = at("2026-11-23 10:00")
-    unstarted = Digest(plan(), bot.api, bot.state, bot.channel, clock=bot.clock)
+    unstarted = Digest(plan(), bot.api, bot.state, bot.channel, bot.memory, clock=bot.clock)
     await unstarted.tick()
     assert bot.channel.messages == []
 

@@ -24,11 +24,13 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"database", "models", "envelope", "blocks"}),
     frozenset({"config", "severity", "state", "words", "client"}),
     frozenset({"replies", "cards", "changes"}),
-    frozenset({"memory"}),
-    frozenset({"digest_cards", "router", "slack_web"}),
-    frozenset({"digest", "surfaces", "transport"}),
+    frozenset({"memory", "slack_web", "watch_cards", "list_cards", "detail_cards"}),
+    frozenset({"watches", "home_cards"}),
+    frozenset({"digest_cards", "router"}),
+    frozenset({"payloads"}),
+    frozenset({"home", "digest", "surfaces", "transport", "people"}),
     frozenset({"commands.base"}),
-    frozenset({"commands.look", "commands.change"}),
+    frozenset({"commands.look", "commands.change", "commands.watching"}),
     frozenset({"commands"}),
     frozenset({"slack"}),
     frozenset({"app"}),
@@ -39,9 +41,12 @@ FLOORS: tuple[frozenset[str], ...] = (
 SLACK = frozenset({"slack", "slack_web", "transport", "app", "check"})
 #: Values in, a card out: nothing here waits for the outside.
 PURE = frozenset(
-    {"blocks", "cards", "replies", "digest_cards", "severity", "words", "router", "changes"}
+    {"blocks", "cards", "list_cards", "detail_cards", "digest_cards", "home_cards", "watch_cards"}
+    | {"replies", "severity", "words", "router", "changes", "payloads"}
 )
-COMMANDS = frozenset({"commands", "commands.base", "commands.look", "commands.change"})
+COMMANDS = frozenset(
+    {"commands", "commands.base", "commands.look", "commands.change", "commands.watching"}
+)
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 WIRE = re.compile(
     r"\b(ssl_(expire|valid|message|color|host_match|issuer)|html_title|meta_(description|keywords)"

@@ -12,6 +12,7 @@ from bot.blocks import Form, Message
 from bot.errors import APIUnreachable, UsageError
 from bot.models import Proxy
 from bot.router import Call, Command, Router
+from bot.severity import USUAL
 from bot.target import Port, Target
 from bot.words import Filter, Selector
 
@@ -88,7 +89,8 @@ def call() -> Call:
         who=who,
         show=show,
         post=nothing,
-        due_days=30,
+        rules=USUAL,
+        watches=nothing,
     )
 
 

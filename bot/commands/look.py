@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
-from bot import cards, digest, digest_cards, replies
+from bot import cards, detail_cards, digest, digest_cards, list_cards, replies
 from bot.blocks import Message, code
 from bot.commands.base import One, Which, find, router, several
 from bot.router import Call
@@ -25,7 +26,7 @@ async def help_(call: Call, command: str = "") -> Message:
 async def status(call: Call, which: Which) -> Message:
     """Show the certificate of a watched host."""
     rows = await find(call, which)
-    return several(call, which, rows) or cards.monitor(rows[0], call.now(), due_days=call.due_days)
+    return several(call, which, rows) or cards.monitor(rows[0], call.now(), call.rules)
 
 
 @router.command("list")
@@ -34,10 +35,10 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
     wanted = api_filters(filters)
     rows = await call.api.list(**wanted)
     if rows:
-        return cards.monitors(rows, call.now())
+        return await asyncio.to_thread(list_cards.monitors, rows, call.now(), call.rules)
     if not wanted:
-        return cards.nothing_watched()
-    return cards.none_found(" and ".join(code(str(each)) for each in filters))
+        return list_cards.nothing_watched()
+    return list_cards.none_found(" and ".join(code(str(each)) for each in filters))
 
 
 @router.command("details", typed=False)
@@ -46,14 +47,15 @@ async def details(call: Call, which: One) -> Message:
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer
-    return cards.details(await call.api.get(rows[0].id), rows[0], call.now())
+    found = await call.api.get(rows[0].id)
+    return detail_cards.details(found, rows[0], call.now(), call.rules)
 
 
 @router.command("digest")
 async def digest_(call: Call) -> Message:
     """Show today's digest now, to you alone."""
     now = call.now()
-    found = await digest.gather(call.api, now, call.due_days)
+    found = await digest.gather(call.api, now, call.rules)
     return digest_cards.preview(found, now)
 
 
