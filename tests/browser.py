@@ -87,7 +87,7 @@ class DemoThread:
     def start(self) -> None:
         """Start the demo, and have its first digest posted."""
         self._thread.start()
-        self.demo = self._do(self._stack.enter_async_context(running_demo()))
+        self.demo = self._do(self._stack.enter_async_context(running_demo(watch="1s")))
         self._do(first_digest(self.demo))
 
     def close(self) -> None:
