@@ -220,10 +220,10 @@ async def running_bot(
             web,
             router,
             api,
-            memory,
-            people,
-            watches,
-            home,
+            memory=memory,
+            people=people,
+            watches=watches,
+            home=home,
             clock=now,
         )
         await slack.warm_up()

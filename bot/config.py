@@ -66,6 +66,7 @@ class Settings:
     api_key: Secret
     api_write_method: Method
     api_allow_http: bool
+    admins: frozenset[str]
     digest_channel: str
     digest_time: time
     digest_timezone: ZoneInfo
@@ -77,6 +78,7 @@ class Settings:
     scan_allow: str
     scan_ca_file: Path | None
     scan_interval: timedelta
+    watch_interval: timedelta
     log_level: int
 
 
@@ -91,6 +93,7 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "SSLMONITOR_API_KEY": ("api_key", None),
     "SSLMONITOR_API_WRITE_METHOD": ("api_write_method", "GET"),
     "SSLMONITOR_API_ALLOW_HTTP": ("api_allow_http", "0"),
+    "SSL_ADMINS": ("admins", None),
     "DIGEST_CHANNEL": ("digest_channel", None),
     "DIGEST_TIME": ("digest_time", "09:00"),
     "DIGEST_TIMEZONE": ("digest_timezone", "UTC"),
@@ -102,6 +105,7 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "SCAN_ALLOW": ("scan_allow", None),
     "SCAN_CA_FILE": ("scan_ca_file", None),
     "SCAN_INTERVAL": ("scan_interval", "12h"),
+    "WATCH_INTERVAL": ("watch_interval", "60s"),
     "LOG_LEVEL": ("log_level", "INFO"),
 }
 
@@ -160,6 +164,16 @@ def _channel(text: str) -> str:
     return text
 
 
+def _admins(text: str) -> frozenset[str]:
+    names = [name for name in re.split(r"[\s,;]+", text) if name]
+    for name in names:
+        if not re.match(r"^[UWS][A-Z0-9]{2,}$", name):
+            raise ValueError(
+                f"“{name}” is not the id of a user (U0123ABCD) or of a user group (S0123ABCD)"
+            )
+    return frozenset(names)
+
+
 def _time(text: str) -> time:
     if not re.match(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", text):
         raise ValueError("it must be a time of day such as 09:00")
@@ -212,6 +226,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "api_key": _secret(""),
     "api_write_method": _choice("GET", "POST"),
     "api_allow_http": _switch,
+    "admins": _admins,
     "digest_channel": _channel,
     "digest_time": _time,
     "digest_timezone": _timezone,
@@ -223,6 +238,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "scan_allow": str,
     "scan_ca_file": _file,
     "scan_interval": _duration,
+    "watch_interval": _duration,
     "log_level": _log_level,
 }
 

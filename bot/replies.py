@@ -66,15 +66,32 @@ def wrong_words(error: UsageError, usage: str) -> Message:
     return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), context(written))
 
 
-def unknown_command(word: str, nearest: str, runs: bool) -> Message:
-    """No such command; the nearest one is named, and may be run if it changes nothing."""
+def needs_form(command: str) -> Message:
+    """Where words are missing and no form can open by itself: a button that opens it."""
+    about = f"Open the form for /ssl {command}"
+    return reply(
+        "📝",
+        "A FORM ASKS FOR THE REST",
+        f"The words for `{command}` are missing. The form asks for them.",
+        actions(button("Open the form", "form", command, about=about, style="primary")),
+    )
+
+
+def unknown_command(
+    word: str, nearest: str = "", argument: str = "", *, runs: bool = False
+) -> Message:
+    """No such command; the nearest one is named, and one press runs it where that changes nothing.
+
+    The button says the whole line that it runs.
+    """
     more: list[Block] = []
     sentence = f"There is no command {code(word, 40)}."
     if nearest:
         sentence += f" Did you mean `{nearest}`?"
     if nearest and runs:
-        label = f"Run {nearest}"
-        more.append(actions(button(label, nearest, "", about=f"Run /ssl {nearest}")))
+        line = f"{nearest} {argument}".strip()
+        about = f"Run /ssl {line}"
+        more.append(actions(button(plain(f"Run {line}", 75), nearest, argument, about=about)))
     return reply("🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists them all."))
 
 
@@ -137,15 +154,15 @@ def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Mes
     return reply("⛔", word, sentence, small, host=host)
 
 
-def quota_used_up(account: Account, error: APIRefused) -> Message:
+def quota_used_up(account: Account) -> Message:
     """No more monitors fit the account."""
     counts = (account.used, account.limit)
     held = "" if None in counts else f" It watches {account.used} of {account.limit} monitors."
-    return _refused(
+    return reply(
+        "⛔",
         "QUOTA USED UP",
         f"The account has no room for another monitor.{held} "
         "Delete one with `/ssl delete HOST`, or raise the account's limit.",
-        error,
     )
 
 
@@ -155,6 +172,37 @@ def outsider() -> Message:
         "⛔",
         "NOT FOR GUESTS FROM OUTSIDE",
         "This bot answers only people of the workspace that installed it. Ask one of them.",
+    )
+
+
+def guest() -> Message:
+    """Said to guests of the workspace, at every door."""
+    return reply(
+        "⛔",
+        "NOT FOR GUESTS",
+        "Guests may neither look nor scan here. Ask a full member of this workspace.",
+    )
+
+
+def no_admin(admins: Sequence[str]) -> Message:
+    """Said to whoever may look and scan, but not change; `admins` are ids of users and groups.
+
+    It names them with Slack's own marks, which ping nobody in a message that one person sees.
+    """
+    marks = [f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>" for name in admins[:10]]
+    named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
+    word = "YOU MAY NOT CHANGE THIS"
+    card = reply("⛔", word, f"Looking and scanning is open to you. Ask {named} for the change.")
+    return replace(card, text="You may not change this. Ask one of the bot's admins.")
+
+
+def unknown_person() -> Message:
+    """Said where a change was asked for, and Slack does not say who asks."""
+    return reply(
+        "⚠️",
+        "NOTHING WAS CHANGED",
+        "Slack does not say right now whether you may change things. Ask again in a minute. "
+        "If it stays so, whoever runs this bot should try `python -m bot check`.",
     )
 
 

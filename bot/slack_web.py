@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,7 +49,6 @@ MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_updat
 BAD_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}
 )
-PEOPLE_KEPT = 2000
 HISTORY_PAGE = 200
 #: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
 CLOCK_MARGIN = timedelta(minutes=10)
@@ -69,10 +67,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as Slack knows them: the name they go by, and the workspace they belong to."""
+    """A user as Slack knows them: the name they go by, their workspace, and their standing.
+
+    A guest is restricted to some channels; a stranger belongs to another organisation.
+    """
 
     name: str
     team_id: str
+    guest: bool
+    stranger: bool
 
 
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
@@ -98,25 +101,26 @@ def _as_text(message: Message) -> Message:
     return Message(message.text, (section(_fallback(message)),), metadata=message.metadata)
 
 
-def view_of(message: Message, title: str = "SSLmonitor") -> Block:
-    """A modal that shows a message."""
+def view_of(message: Message, channel: str = "") -> Block:
+    """A modal that shows a message; it carries the channel where changes are announced."""
     return {
         "type": "modal",
-        "title": plain_text(title),
+        "title": plain_text("SSLmonitor"),
         "close": plain_text("Close"),
+        "private_metadata": json.dumps({"channel": channel}),
         "blocks": list(message.blocks),
     }
 
 
-def view_of_form(form: Form, metadata: str) -> Block:
-    """A modal that asks for a command's arguments."""
+def view_of_form(form: Form, channel: str) -> Block:
+    """A modal that asks for a command's arguments, and knows the channel it was opened from."""
     return {
         "type": "modal",
         "callback_id": f"ssl:{form.command}",
         "title": plain_text(form.title),
         "submit": plain_text(form.submit),
         "close": plain_text("Cancel"),
-        "private_metadata": metadata,
+        "private_metadata": json.dumps({"channel": channel}),
         "blocks": list(form.blocks),
     }
 
@@ -127,7 +131,6 @@ class SlackWeb:
     def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
         self.client = client
         self._session = session
-        self._people: OrderedDict[str, Person] = OrderedDict()
         self.identity = Identity("", "", "", frozenset())
 
     async def identify(self) -> Identity:
@@ -166,6 +169,23 @@ class SlackWeb:
             return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
 
         return await _with_fallback(send, message)
+
+    async def whisper(
+        self, channel: str, user: str, message: Message, thread_ts: str | None = None
+    ) -> None:
+        """Post a message that one member of the channel sees (chat.postEphemeral)."""
+
+        async def send(sent: Message) -> None:
+            await _asked(
+                self.client.chat_postEphemeral,
+                channel=channel,
+                user=user,
+                text=_fallback(sent),
+                blocks=list(sent.blocks),
+                thread_ts=thread_ts,
+            )
+
+        await _with_fallback(send, message)
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Edit a message of ours."""
@@ -217,45 +237,46 @@ class SlackWeb:
         answer = await _asked(self.client.views_open, trigger_id=trigger_id, view=view)
         return str(answer["view"]["id"])
 
-    async def update_view(self, view_id: str, message: Message) -> None:
+    async def push_view(self, trigger_id: str, view: Block) -> str:
+        """Put a modal on top of an open one; gives its id."""
+        answer = await _asked(self.client.views_push, trigger_id=trigger_id, view=view)
+        return str(answer["view"]["id"])
+
+    async def replace_view(self, view_id: str, view: Block) -> None:
+        """Show another view in an open modal."""
+        await _asked(self.client.views_update, view_id=view_id, view=view)
+
+    async def update_view(self, view_id: str, message: Message, channel: str = "") -> None:
         """Show a message in an open modal."""
 
         async def send(sent: Message) -> None:
-            await _asked(self.client.views_update, view_id=view_id, view=view_of(sent))
+            await self.replace_view(view_id, view_of(sent, channel))
 
         await _with_fallback(send, message)
 
-    async def publish_home(self, user: str, blocks: Sequence[Block]) -> None:
-        """Show a user's Home tab."""
-        view = {"type": "home", "blocks": list(blocks)}
+    async def publish_home(self, user: str, blocks: Sequence[Block], page: int = 0) -> None:
+        """Show a user's Home tab; the view keeps the number of its page."""
+        view = {"type": "home", "blocks": list(blocks), "private_metadata": str(page)}
         await _asked(self.client.views_publish, user_id=user, view=view)
 
-    async def name_of(self, user: str, otherwise: str) -> str:
-        """The name a user goes by; `otherwise` where Slack does not tell."""
-        person = await self._person(user)
-        return (person.name if person else "") or otherwise or "Somebody"
+    async def person(self, user: str) -> Person:
+        """Who a user is (users.info, scope users:read)."""
+        answer = await _asked(self.client.users_info, user=user)
+        found = answer.get("user") or {}
+        profile = found.get("profile") or {}
+        names = (profile.get("display_name"), profile.get("real_name"))
+        name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
+        return Person(
+            name=str(name),
+            team_id=str(found.get("team_id") or ""),
+            guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+            stranger=bool(found.get("is_stranger")),
+        )
 
-    async def team_of(self, user: str) -> str:
-        """The workspace that a user belongs to; empty where Slack does not tell."""
-        person = await self._person(user)
-        return person.team_id if person else ""
-
-    async def _person(self, user: str) -> Person | None:
-        """Who a user is; None where the scope users:read is missing, or Slack does not answer."""
-        if user not in self._people:
-            try:
-                answer = await _asked(self.client.users_info, user=user)
-            except (SlackRefused, SlackUnreachable) as fault:
-                log.warning("Slack does not tell who a user is: %s", fault)
-                return None
-            found = answer.get("user") or {}
-            profile = found.get("profile") or {}
-            names = (profile.get("display_name"), profile.get("real_name"))
-            name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
-            self._people[user] = Person(str(name), str(found.get("team_id") or ""))
-            if len(self._people) > PEOPLE_KEPT:
-                self._people.popitem(last=False)
-        return self._people[user]
+    async def members_of_group(self, group: str) -> list[str]:
+        """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
+        answer = await _asked(self.client.usergroups_users_list, usergroup=group)
+        return [str(user) for user in answer.get("users") or []]
 
     async def find_posted(
         self, channel: str, message: Message, since: datetime, thread_ts: str | None

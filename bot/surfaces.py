@@ -37,6 +37,9 @@ class Surface(Protocol):
     async def answer(self, message: Message) -> None:
         """Show the result."""
 
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone that they may not, and leave everything as it is."""
+
     async def keep(self, message: Message) -> Address | None:
         """Show it as a message that may be edited later; None where the bot may not post."""
 
@@ -183,10 +186,13 @@ class Typed:
         self._url = response_url
         self.channel = channel
         self._public = Posted(web, channel)
+        self._told = False
 
     async def progress(self, message: Message) -> None:
-        """Post or privately say that work goes on."""
-        await self._show(message)
+        """Post that work goes on, or say so privately, once: nothing private can be edited."""
+        if message.public or self._public.exists or not self._told:
+            self._told = True
+            await self._show(message)
 
     async def answer(self, message: Message) -> None:
         """Edit what was posted, or answer privately."""
@@ -196,6 +202,10 @@ class Typed:
     async def keep(self, message: Message) -> Address | None:
         """Post it in the channel."""
         return await self._public.keep(message)
+
+    async def refuse(self, message: Message) -> None:
+        """Answer privately."""
+        await self._web.respond(self._url, message)
 
     async def _show(self, message: Message) -> None:
         shared = message.public or self._public.exists
@@ -226,6 +236,11 @@ class Here:
         """Replace the card."""
         await self.progress(message)
         await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Answer privately: the message belongs to others."""
+        if self._url:
+            await self._web.respond(self._url, message)
 
     async def keep(self, message: Message) -> Address | None:
         """Replace the card; a private one stays, and a new one is posted in the channel."""
@@ -288,6 +303,11 @@ class Below:
             return await _beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
+    async def refuse(self, message: Message) -> None:
+        """Answer privately: the message belongs to others."""
+        if self._url:
+            await self._web.respond(self._url, message)
+
     async def _refresh(self, row: Block) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
         shown = self._shown
@@ -319,7 +339,7 @@ class Modal:
     async def progress(self, message: Message) -> None:
         """Show it in the modal."""
         try:
-            await self._web.update_view(self._view_id, message)
+            await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise
@@ -327,13 +347,52 @@ class Modal:
     async def answer(self, message: Message) -> None:
         """Show it in the modal, or as a direct message."""
         try:
-            await self._web.update_view(self._view_id, message)
+            await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise
             await self._web.post(self._user, message)
         await announce(self._web, self.channel, message)
 
+    async def refuse(self, message: Message) -> None:
+        """Show it in the modal, which is its asker's own."""
+        await self.progress(message)
+
     async def keep(self, message: Message) -> Address | None:
         """Nowhere: a modal may be closed at any time."""
         return None
+
+
+class Said:
+    """A mention or a direct message: the answer is a message beside it, for all who are there.
+
+    A mention is answered in its thread, a direct message where it was written.
+    """
+
+    def __init__(self, web: SlackWeb, *, channel: str, thread_ts: str | None, user: str) -> None:
+        self._web = web
+        self.channel = channel
+        self._thread_ts = thread_ts
+        self._user = user
+        self._posted = Posted(web, channel, thread_ts)
+
+    async def progress(self, message: Message) -> None:
+        """Post that work goes on, to be edited later."""
+        await self._posted.show(message)
+
+    async def answer(self, message: Message) -> None:
+        """Post the answer, or edit what was posted; where the bot may not post, tell the asker."""
+        if not await self._posted.show(message):
+            await self._web.post(self._user, message)
+        await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone."""
+        if self.channel.startswith("D"):
+            await self._web.post(self.channel, message, self._thread_ts)
+        else:
+            await self._web.whisper(self.channel, self._user, message, self._thread_ts)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post it, or edit what was posted."""
+        return await self._posted.keep(message)

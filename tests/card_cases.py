@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bot import cards, detail_cards, digest_cards, list_cards, replies
+from bot import cards, detail_cards, digest_cards, form_cards, list_cards, replies
 from bot.blocks import Block, Message, code, safe, section
 from bot.errors import (
     APIRefused,
@@ -231,16 +231,15 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     wrong = UsageError(f"“{texts.typed}” is not a host name.", "which")
     yield "wrong words", replies.wrong_words(wrong, "status HOST[:PORT]|ID")
     yield "wrong words of a button", replies.wrong_words(wrong, "")
-    yield "unknown command", replies.unknown_command(texts.typed, "status", False)
-    yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", True)
-    yield "unknown command like none", replies.unknown_command(texts.typed, "", False)
+    yield "unknown command", replies.unknown_command(texts.typed, "status", runs=False)
+    yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", runs=True)
+    yield "unknown command like none", replies.unknown_command(texts.typed, "", runs=False)
     for name, fault in faults(texts).items():
         yield f"failure: {name}", replies.failure(fault, host=texts.host)
         yield f"scan failed: {name}", replies.scan_failed(fault, Target(texts.host), 888)
     yield "failure: no host", replies.failure(faults(texts)["not found"])
-    full = APIRefused(403, texts.fault, texts.req_id)
-    yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0), full)
-    yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0), full)
+    yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0))
+    yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0))
     yield "outsider", replies.outsider()
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
@@ -312,7 +311,7 @@ def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
 def views(messages: Mapping[str, Message]) -> dict[str, Json]:
     """What is shown in modals: forms, and answers to them."""
     shown = {name: view_of(message) for name, message in messages.items()}
-    return {"form: add": view_of_form(cards.ADD_FORM, '{"channel": "C0CERTS"}')} | shown
+    return {"form: add": view_of_form(form_cards.add_form({}, ()), "C0CERTS")} | shown
 
 
 def hostile(text: str) -> Texts:

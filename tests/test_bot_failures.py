@@ -43,7 +43,8 @@ async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> Non
 
     await world.say("/ssl add b.demo.test")
 
-    card = await world.card("QUOTA USED UP", "1 monitor", "/ssl delete HOST", "req-full")
+    card = await world.card("QUOTA USED UP", "1 of 1 monitors", "/ssl delete HOST")
+    assert world.api.asked("monitor/add") == []
     assert card.ephemeral_for == ANN
 
 
@@ -203,7 +204,7 @@ async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: World) -> None:
     http_world.api.watch("api.demo.test")
-    http_world.slack.fail("users.info", "missing_scope")
+    http_world.slack.fail("users.info", "missing_scope", times=9)
 
     await http_world.say("/ssl scan api.demo.test")
 

@@ -44,7 +44,7 @@ async def test_the_form_watches_hosts_and_shows_the_result(world: World) -> None
     faults = await world.submit(form, targets="a.demo.test\nhttps://b.demo.test:8443, c.demo.test")
 
     assert faults == {}
-    busy = await world.modal("Adding…", "3 hosts")
+    busy = await world.modal("Adding 1 of 3…")
     assert held.gate is not None
     held.gate.set()
     shown = await world.modal("Added 3 of 3 hosts.", "`b.demo.test:8443`")

@@ -322,4 +322,4 @@ def test_a_lock_screen_line_is_plain_text() -> None:
     fault = UsageError("“a&b<c” is not a host name.", "which")
     text = replies.wrong_words(fault, "status HOST").text
     assert text == "That did not work. “a&b<c” is not a host name."
-    assert "`" not in replies.unknown_command("stauts", "status", False).text
+    assert "`" not in replies.unknown_command("stauts", "status", runs=False).text

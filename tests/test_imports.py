@@ -24,7 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"database", "models", "envelope", "blocks"}),
     frozenset({"config", "severity", "state", "words", "client"}),
     frozenset({"replies", "cards", "changes"}),
-    frozenset({"memory", "slack_web", "watch_cards", "list_cards", "detail_cards"}),
+    frozenset({"memory", "slack_web", "watch_cards", "list_cards", "detail_cards", "form_cards"}),
     frozenset({"watches", "home_cards"}),
     frozenset({"digest_cards", "router"}),
     frozenset({"payloads"}),
@@ -42,7 +42,7 @@ SLACK = frozenset({"slack", "slack_web", "transport", "app", "check"})
 #: Values in, a card out: nothing here waits for the outside.
 PURE = frozenset(
     {"blocks", "cards", "list_cards", "detail_cards", "digest_cards", "home_cards", "watch_cards"}
-    | {"replies", "severity", "words", "router", "changes", "payloads"}
+    | {"replies", "severity", "words", "router", "changes", "payloads", "form_cards"}
 )
 COMMANDS = frozenset(
     {"commands", "commands.base", "commands.look", "commands.change", "commands.watching"}
@@ -188,7 +188,9 @@ RULES = (
     ),
     Rule(
         "cards know no client, router or surface",
-        lambda name: short(name) in {"cards", "replies", "digest_cards", "blocks", "severity"},
+        lambda name: (
+            short(name) in {"cards", "replies", "digest_cards", "form_cards", "blocks", "severity"}
+        ),
         lambda name: short(name) in COMMANDS | {"client", "router", "surfaces", "state", "memory"},
     ),
     Rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from bot import cards
+from bot import cards, list_cards
 from bot.blocks import Message, code
 from bot.errors import NotFound
 from bot.models import Monitor, MonitorSummary, by_target
@@ -16,7 +16,11 @@ from bot.words import Selector
 router = Router()
 
 Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
+#: Above this many, the whole list is one question instead of many.
+ASKED_ONE_BY_ONE = 3
 One = Annotated[Selector, "ID|HOST[:PORT]"]
+#: Above this many, the whole list is one question instead of many.
+ASKED_ONE_BY_ONE = 3
 
 
 async def find(call: Call, which: Selector) -> list[MonitorSummary]:
@@ -37,16 +41,24 @@ def several(call: Call, which: Selector, rows: Sequence[MonitorSummary]) -> Mess
     if len(rows) == 1:
         return None
     if rows:
-        return cards.monitors(rows, call.now(), title=f"Monitors for {which}")
+        return list_cards.monitors(rows, call.now(), call.rules, title=f"Monitors for {which}")
     if which.is_pattern:
-        return cards.none_found(code(which.host))
+        return list_cards.none_found(code(which.host))
     return cards.not_watched(which.target or Target(which.host))
 
 
-async def watched_already(call: Call, target: Target) -> MonitorSummary | None:
-    """The monitor of exactly this host and port, if there is one."""
-    rows = await call.api.list(host=target.host, port=target.port)
-    return next(iter(by_target(rows, target)), None)
+async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
+    """The monitors of these hosts and ports, where there are any."""
+    if len(targets) > ASKED_ONE_BY_ONE:
+        rows = await call.api.list()
+    else:
+        rows = [
+            row
+            for target in targets
+            for row in by_target(await call.api.list(host=target.host, port=target.port), target)
+        ]
+    wanted = set(targets)
+    return {row.target: row for row in rows if row.target in wanted}
 
 
 async def row_of(call: Call, found: Monitor) -> MonitorSummary:

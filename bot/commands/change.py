@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated
 
-from bot import cards, replies
+from bot import cards, form_cards, list_cards, replies
 from bot.blocks import Message, code
-from bot.commands.base import One, find, router, row_of, several, watched_already
-from bot.errors import APIRefused, BadKey, BotError, NotFound, UsageError
-from bot.models import MonitorSummary, Proxy
+from bot.commands.base import One, find, router, row_of, rows_of, several
+from bot.errors import APIRefused, BotError, UsageError
+from bot.form_cards import NO_PROXIES, Draft
+from bot.models import Account, MonitorSummary, Proxy
 from bot.router import Call
 from bot.target import Port, Target
 
+log = logging.getLogger(__name__)
+
 MAX_TARGETS = 50
+#: More typed hosts than these are shown before they are added.
+ADDED_AT_ONCE = 3
+#: How often the view that counts the added hosts is edited at most.
+PROGRESS_EVERY = timedelta(seconds=2)
 NO_PORT = Port(0)
 
 
-def _check_proxy(
+def _check_number(targets: Sequence[Target]) -> None:
+    if not targets:
+        raise UsageError("Name at least one host.", "targets")
+    if len(targets) > MAX_TARGETS:
+        raise UsageError(f"At most {MAX_TARGETS} hosts can be added at once.", "targets")
+
+
+def _check_fields(
     *targets: Target,
     proxy_host: str = "",
     proxy_port: Port = NO_PORT,
@@ -25,8 +43,7 @@ def _check_proxy(
     proxy_password: str = "",
 ) -> None:
     """Judge the form's fields together. Raises UsageError at the field that can be mended."""
-    if len(targets) > MAX_TARGETS:
-        raise UsageError(f"At most {MAX_TARGETS} hosts can be added at once.", "targets")
+    _check_number(targets)
     if not proxy_host and (proxy_port or proxy_username or proxy_password):
         raise UsageError("The proxy's host is missing.", "proxy_host")
     if proxy_host and not proxy_port:
@@ -51,11 +68,21 @@ async def scan(call: Call, which: One) -> Message:
         row = await row_of(call, found)
     except BotError as fault:
         return replies.scan_failed(fault, target, monitor_id)
-    return cards.monitor(row, call.now(), note=note, public=True, due_days=call.due_days)
+    return cards.monitor(row, call.now(), call.rules, note=note, public=True)
 
 
-@router.command("add", changes=True, form=cards.ADD_FORM, check=_check_proxy)
-async def add(
+@router.command("add", changes=True, form=form_cards.add_form)
+async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
+    """Watch one or more hosts."""
+    wanted = list(dict.fromkeys(targets))
+    _check_number(wanted)
+    if len(wanted) > ADDED_AT_ONCE:
+        return form_cards.preview(wanted)
+    return await _add(call, wanted, None)
+
+
+@router.command("add_now", typed=False, changes=True, check=_check_fields)
+async def add_now(
     call: Call,
     *targets: Annotated[Target, "TARGET…"],
     proxy_host: str = "",
@@ -63,61 +90,143 @@ async def add(
     proxy_username: str = "",
     proxy_password: str = "",
 ) -> Message:
-    """Watch one or more hosts."""
-    if not targets:
-        raise UsageError("Name at least one host.", "targets")
-    _check_proxy(*targets)
+    """Watch the hosts of a form, or those that were shown before."""
+    wanted = list(dict.fromkeys(targets))
+    _check_number(wanted)
     proxy = None
     if proxy_host and proxy_port:
         proxy = Proxy(proxy_host, proxy_port, proxy_username, proxy_password)
-    await call.show(cards.adding(targets))
+    return await _add(call, wanted, proxy)
+
+
+async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
+    """Look what is watched already and how much room there is, then add one after another."""
+    draft = Draft(proxy.host, proxy.port, proxy.username) if proxy else Draft()
+    await call.show(form_cards.checking(targets))
+    watched, account = await asyncio.gather(rows_of(call, targets), _account(call))
+    if len(targets) == 1 and targets[0] in watched:
+        card = cards.monitor(watched[targets[0]], call.now(), call.rules, note="already watched")
+        return replace(card, changed=())
+    new = [target for target in targets if target not in watched]
+    room = len(new) if account is None or account.available is None else account.available
+    fits, left = new[: max(room, 0)], new[max(room, 0) :]
+    if len(targets) == 1 and left and account is not None:
+        return _one_refused(replies.quota_used_up(account), left, draft)
+    problems = [replies.watched_already(target) for target in targets if target in watched]
+    if account is not None:
+        problems += [form_cards.no_room(each, account.used, account.limit) for each in left]
+    outcomes = await _add_each(call, fits, proxy, problems)
     if len(targets) == 1:
-        return await _add_one(call, targets[0], proxy)
-    return await _add_many(call, list(dict.fromkeys(targets)), proxy)
+        return await _one_added(call, targets[0], outcomes[targets[0]], draft)
+    return await _summed_up(call, outcomes, left, problems, draft)
 
 
-async def _add_one(call: Call, target: Target, proxy: Proxy | None) -> Message:
-    if watched := await watched_already(call, target):
-        return cards.monitor(watched, call.now(), note="already watched", due_days=call.due_days)
+async def _account(call: Call) -> Account | None:
+    """The quota, where the API tells it; where it does not, adding shows it soon enough."""
     try:
-        row = await row_of(call, await call.api.add(target, proxy))
-    except APIRefused as fault:
-        return await _not_added(call, fault)
-    line = replies.added_line(await call.who(), [target.short])
-    return cards.monitor(row, call.now(), note="added", announce=line, due_days=call.due_days)
+        return await call.api.account()
+    except BotError as fault:
+        log.info("The quota is not known: %s", fault)
+        return None
 
 
-async def _add_many(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
-    done: list[MonitorSummary] = []
-    problems: list[str] = []
-    for target in targets:
+async def _add_each(
+    call: Call, targets: Sequence[Target], proxy: Proxy | None, problems: Sequence[str]
+) -> dict[Target, BotError | None]:
+    """Add one after another, and show how far it is, at most every PROGRESS_EVERY."""
+    outcomes: dict[Target, BotError | None] = {}
+    shown = call.now() - PROGRESS_EVERY
+    for number, target in enumerate(targets, 1):
+        if call.now() - shown >= PROGRESS_EVERY:
+            shown = call.now()
+            await call.show(form_cards.adding(number, targets, problems))
         try:
-            if await watched_already(call, target):
-                problems.append(replies.watched_already(target))
-            else:
-                done.append(await row_of(call, await call.api.add(target, proxy)))
+            await call.api.add(target, proxy)
+            outcomes[target] = None
         except BotError as fault:
-            problems.append(replies.not_added(target, fault))
-    line = ""
-    if done:
-        line = replies.added_line(await call.who(), [row.target.short for row in done])
-    return cards.summed_up(done, problems, call.now(), line)
+            outcomes[target] = fault
+            if proxy and _is_about_proxies(fault):
+                call.learnt.add(NO_PROXIES)
+    return outcomes
 
 
-async def _not_added(call: Call, fault: APIRefused) -> Message:
-    """Tell a used-up quota from other refusals: the API's page gives it no code of its own."""
-    if not isinstance(fault, NotFound | BadKey):
-        account = await call.api.account()
-        if account.available is not None and account.available <= 0:
-            return replies.quota_used_up(account, fault)
-    return replies.failure(fault)
+def _is_about_proxies(fault: BotError) -> bool:
+    """Whether the API says that it takes no proxies at all."""
+    return (
+        isinstance(fault, APIRefused)
+        and fault.code == 400
+        and "prox" in fault.message.lower()
+        and "not supported" in fault.message.lower()
+    )
+
+
+async def _one_added(call: Call, target: Target, fault: BotError | None, draft: Draft) -> Message:
+    if fault is not None:
+        return _one_refused(replies.failure(fault, host=target.short), [target], draft)
+    row = (await _rows_if_told(call, [target])).get(target)
+    line = replies.added_line(await call.who(), [target.short])
+    if row is None:
+        said = [f"✅ {code(target.short)} is watched now."]
+        card = form_cards.added(1, said, [], left=[], draft=draft, announce=line)
+    else:
+        card = cards.monitor(row, call.now(), call.rules, note="added", announce=line)
+    return replace(card, changed=((str(target), "added"),))
+
+
+def _one_refused(card: Message, left: Sequence[Target], draft: Draft) -> Message:
+    changed = tuple((str(target), card.text) for target in left)
+    blocks = (*card.blocks, *form_cards.correct(left, draft))
+    return replace(card, blocks=blocks, changed=changed)
+
+
+async def _summed_up(
+    call: Call,
+    outcomes: dict[Target, BotError | None],
+    no_room: Sequence[Target],
+    problems: Sequence[str],
+    draft: Draft,
+) -> Message:
+    """One line for each host, the announcement, and the lines for the log of changes."""
+    done = [target for target, fault in outcomes.items() if fault is None]
+    refused = {target: fault for target, fault in outcomes.items() if fault is not None}
+    rows = await _rows_if_told(call, done)
+    lines = [
+        cards.text_row(rows[target], call.now(), call.rules)
+        if target in rows
+        else f"✅ {code(target.short)} is watched now."
+        for target in done
+    ]
+    told = [*problems, *(replies.not_added(target, fault) for target, fault in refused.items())]
+    who = await call.who()
+    card = form_cards.added(
+        len(done),
+        lines,
+        told,
+        left=[*refused, *no_room],
+        draft=draft,
+        announce=replies.added_line(who, [target.short for target in done]) if done else "",
+    )
+    results = dict.fromkeys(done, "added")
+    results |= {target: f"not added: {fault}" for target, fault in refused.items()}
+    results |= dict.fromkeys(no_room, "not added: the account has no room")
+    return replace(card, changed=tuple((str(target), said) for target, said in results.items()))
+
+
+async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
+    """The rows of hosts that were added; none where the API does not tell, for they are added."""
+    try:
+        return await rows_of(call, targets)
+    except BotError as fault:
+        log.info("The new monitors' verdicts are not known: %s", fault)
+        return {}
 
 
 @router.command("delete", changes=True)
 async def delete(call: Call, which: One) -> Message:
     """Stop watching a host; it asks once more."""
     rows = await find(call, which)
-    return several(call, which, rows) or cards.confirm_delete(rows[0], call.now())
+    card = several(call, which, rows) or cards.confirm_delete(rows[0], call.now(), call.rules)
+    return replace(card, changed=())
 
 
 @router.command("delete_now", typed=False, changes=True)
@@ -125,8 +234,9 @@ async def delete_now(call: Call, which: One) -> Message:
     """Delete a monitor that was confirmed."""
     rows = await find(call, which)
     if not rows:
-        return cards.none_found(code(str(which)))
+        return list_cards.none_found(code(str(which)))
     row = rows[0]
     await call.api.delete(row.id)
     line = replies.deleted_line(await call.who(), row.target.short)
-    return cards.deleted(row.target, row.id, line)
+    card = cards.deleted(row.target, row.id, line)
+    return replace(card, changed=((str(row.target), "deleted"),))
