@@ -30,6 +30,8 @@ from bot.demo import Demo, first_digest, running_demo
 from bot.playground.places import CERTS
 
 T = TypeVar("T")
+#: Where the README's pictures are.
+DOCS = Path(__file__).parent.parent / "docs"
 
 #: Nothing may be fetched from outside, and root may not use Chromium's sandbox.
 ARGUMENTS = (
@@ -42,6 +44,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-lcd-text",
 )
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 15.0
@@ -73,6 +76,9 @@ new MutationObserver(note).observe(document.getElementById("messages"),
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", metavar="DIR", help="keep the browser tests' pictures here")
+    parser.addoption(
+        "--update-screenshots", action="store_true", help="renew the README's pictures in docs/"
+    )
 
 
 class DemoThread:
@@ -123,6 +129,7 @@ class Page:
     running: DemoThread
     pictures: Path
     size: str
+    shown: Path | None
 
     def open(self, user: str = "U0ANN", place: str = "channel=C0CERTS") -> None:
         """Open a place afresh, as somebody."""
@@ -242,17 +249,33 @@ class Page:
         self.driver.save_screenshot(str(self.pictures / f"{name}-{self.size}.png"))
         assert self.run(SIDEWAYS) == [], f"scrolls sideways: {name}"
 
+    def show(self, css: str, text: str) -> None:
+        """Scroll to the first such element with this text."""
+        script = """
+        [...document.querySelectorAll(arguments[0])].find((e) => e.innerText.includes(arguments[1]))
+          .scrollIntoView({block: "start"})"""
+        self.run(script, css, text)
+
+    def picture(self, name: str) -> None:
+        """Keep a picture as `look` does; with --update-screenshots it is the README's."""
+        self.look(name)
+        if self.shown is not None:
+            self.fit(scale=1.25)
+            self.driver.save_screenshot(str(self.shown / f"{name}.png"))
+            self.fit()
+
     def errors(self) -> list[str]:
         """What the page complained of since this was last asked."""
         entries: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [str(entry["message"]) for entry in entries if entry["level"] == "SEVERE"]
 
-    def fit(self) -> None:
+    def fit(self, scale: float = 1) -> None:
         """Make the window as large as the size's screen, and a finger of the phone's mouse."""
         width, height = SIZES[self.size]
         phone = self.size == "phone"
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": phone})
         touch = {"enabled": phone, "maxTouchPoints": 1}
         self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
 
@@ -294,7 +317,8 @@ def page(
     """The certificates channel as Ann sees it, at either size; at the end nothing was wrong."""
     pictures = Path(request.config.getoption("--screenshots") or tmp_path)
     pictures.mkdir(parents=True, exist_ok=True)
-    page = Page(driver, running, pictures, request.param)
+    shown = DOCS if request.config.getoption("--update-screenshots") else None
+    page = Page(driver, running, pictures, request.param, shown)
     page.fit()
     page.errors()
     page.open()
