@@ -29,11 +29,11 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
 
 
 def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
-    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only visible", "Details")
+    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only visible", "Scan & watch")
     page.record(ts)
     card = f'#messages article[data-ts="{ts}"]'
     page.click("button[data-action-id='ssl:scan:here']", card)
-    page.until_text(card, "asked by Ann", "Details")
+    page.until_text(card, "asked by Ann", "Scan & watch")
     before, *between, after = page.recorded()
     assert any("Scanning…" in text for text in between), page.recorded()
     assert "asked by" not in before
