@@ -221,8 +221,8 @@ class Message:
     `public` asks for the channel instead of the asker's eyes only. `announce` is one line of mrkdwn
     for the channel, beside a private answer. `row` is this monitor's row as lists show it, so that
     a list that asked for a rescan can be brought up to date. `changed` tells the log of changes
-    each target and what became of it; None where the command leaves that to its words. `fallback` is
-    what is shown where Slack refuses the blocks; without it, the text is.
+    each target and what became of it; None where the command leaves that to its words. Where Slack
+    refuses the blocks, `fallback` is shown, or else the text.
     """
 
     text: str

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.blocks import (
-    MAX_BLOCKS,
     Block,
     Form,
     Message,
@@ -25,7 +24,6 @@ from bot.blocks import (
     counted,
     date,
     menu,
-    packed,
     plain,
     safe,
     section,
@@ -234,31 +232,6 @@ def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = 
     )
 
 
-def adding(targets: Sequence[Target]) -> Message:
-    """Said while hosts are being added and scanned for the first time."""
-    what = code(targets[0].short) if len(targets) == 1 else counted(len(targets), "host")
-    text = targets[0].short if len(targets) == 1 else counted(len(targets), "host")
-    return Message(f"Adding {plain(text, 100)}…", (section(f"⏳ *Adding…* · {what}"),))
-
-
-def summed_up(
-    done: Sequence[MonitorSummary],
-    problems: Sequence[str],
-    now: datetime,
-    rules: Thresholds,
-    announce: str,
-) -> Message:
-    """What became of several hosts that were added: one line for each (`problems` is mrkdwn)."""
-    lines = [text_row(row, now, rules) for row in done]
-    total = len(done) + len(problems)
-    text = f"Added {len(done)} of {counted(total, 'host')}."
-    return Message(
-        text,
-        (section(text), *packed([*lines, *problems], section)[: MAX_BLOCKS - 1]),
-        announce=announce,
-    )
-
-
 def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Message:
     """Ask once more, privately; the button has Slack's own confirm dialog too."""
     host, sentence = row.target.short, _sentence(row, now, rules)
@@ -322,3 +295,22 @@ ADD_FORM = Form(
         ),
     ),
 )
+
+
+def warned(name: str, rule: str, announce: str) -> Message:
+    """A threshold was set, or the usual rule was given back (`rule` is empty)."""
+    if rule:
+        when = f"{rule[:-1]} %" if rule.endswith("%") else counted(int(rule[:-1]), "day")
+        of = "of the lifetime is left" if rule.endswith("%") else "are left"
+        of = "is left" if rule == "1d" else of
+        text = f"Renewal of {code(name)} is due when {when} {of}."
+    else:
+        text = f"The usual rule counts for {code(name)} again."
+    return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
+
+
+def warned_line(who: str, name: str, rule: str) -> str:
+    """The channel's line about a threshold."""
+    if rule:
+        return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
+    return f"{safe(who, 80)} gave {code(name)} the usual rule back."

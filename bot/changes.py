@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from bot.blocks import date, safe
-from bot.models import Monitor, MonitorSummary
+from bot.models import Monitor, MonitorSummary, Name
 
 NAMES_SHOWN = 3
 
@@ -27,13 +27,14 @@ class Sighting(msgspec.Struct, frozen=True):
     http_code: int | None
 
     @classmethod
-    def of(cls, found: Monitor, row: MonitorSummary) -> Self:
-        """From monitor/get (or scan) and the monitor's row of monitor/list."""
+    def of(cls, found: Monitor, row: MonitorSummary | None = None) -> Self:
+        """From monitor/get (or scan); only the monitor's row of monitor/list tells the verdict."""
         certificate = found.certificate
+        issuer = certificate.issuer if certificate else Name()
         return cls(
-            valid=row.valid,
-            not_after=row.not_after,
-            issuer=row.issuer,
+            valid=row.valid if row else None,
+            not_after=certificate.not_after if certificate else None,
+            issuer=issuer.cn or issuer.o,
             names=tuple(sorted(certificate.alt_names)) if certificate else (),
             http_code=found.http.code,
         )

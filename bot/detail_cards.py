@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bot import cards
-from bot.blocks import Block, Message, code, counted, date, fields, safe, section
+from bot.blocks import Block, Message, button, code, counted, date, fields, safe, section
 from bot.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name
 from bot.severity import Thresholds
+from bot.target import Target
 
 SHOWN_NAMES = 30
+NAMES_OFFERED = 3
+
+
+def names_not_watched(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
+    """The offer to watch the other names on a certificate; `fitting` are those that may be added.
+
+    Where the account has no room there is no button, and the text says so.
+    """
+    shown = ", ".join(code(name, 80) for name in names[:NAMES_OFFERED])
+    more = f" and {len(names) - NAMES_OFFERED:,} more" if len(names) > NAMES_OFFERED else ""
+    if len(names) == 1:
+        text = f"1 name on this certificate isn't watched: {shown}."
+    else:
+        text = f"{len(names):,} names on this certificate aren't watched: {shown}{more}."
+    if not fitting:
+        return section(f"{text} The account has no room for more monitors.")
+    number = len(fitting)
+    about = f"Watch {counted(number, 'more name')} of {target.short}"
+    argument = " ".join(map(str, fitting))
+    return section(text, accessory=button(f"Add {number}", "add", argument, "below", about=about))
 
 
 def _name(name: Name) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from bot import table_cards
 from bot.blocks import (
     Block,
     Message,
     actions,
+    bare,
     button,
     code,
     context,
     counted,
-    date,
     header,
     menu,
     packed,
@@ -21,11 +22,13 @@ from bot.blocks import (
 )
 from bot.cards import headline, list_row, text_row
 from bot.models import MonitorSummary
-from bot.severity import OK, STALE_AFTER, Rank, Thresholds, is_stale, state_of, worst_first
+from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 from bot.words import argument
 
 LIST_CARDS = 8
 LIST_ROWS = 20
+#: So many of a long list have a button above the table.
+LIST_WORST = 3
 LIST_LINES = 60
 
 
@@ -61,24 +64,57 @@ def old_scans(number: int) -> str:
 
 
 def monitors(
-    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, title: str = "Monitors"
+    rows: Sequence[MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    *,
+    title: str = "Monitors",
+    asked: str = "",
 ) -> Message:
-    """A list of monitors, worst first: cards with buttons, then rows, then lines of text."""
+    """A list of monitors, worst first: up to LIST_CARDS with buttons, more of them as a table.
+
+    `asked` are the filters as they are typed, for the button that gives the whole list as a CSV.
+    """
     order = ranked(rows, now, rules)
     summary = f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
-    blocks: list[Block] = [header(title), context(summary)]
-    buttons = len(order) <= LIST_CARDS
-    for row in order[:LIST_ROWS]:
-        blocks.append(list_row(row, now, rules))
-        if buttons:
-            blocks[-1].pop("accessory")
-            blocks.append(_row_buttons(row))
-    lines = [text_row(row, now, rules) for row in order[LIST_ROWS:LIST_LINES]]
-    blocks += packed(lines, section)
+    first = f" {headline(order[0], now, rules)}." if order else ""
+    top = [header(title), context(summary)]
+    if len(order) <= LIST_CARDS:
+        return Message(f"{summary}{first}", (*top, *_with_buttons(order, now, rules)))
+    table, shown = table_cards.table(order, now, rules)
+    below = [_csv_button(asked)]
+    if len(order) > shown:
+        below.insert(0, context(not_shown(len(order) - shown, rules)))
+    worst = [list_row(row, now, rules) for row in order[:LIST_WORST]]
+    return Message(
+        f"{summary}{first}",
+        (*top, *worst, table, *below),
+        fallback=(*top, *_classic(order, now, rules), _csv_button(asked)),
+    )
+
+
+def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+    """A card for each, with its own row of buttons."""
+    blocks = []
+    for row in order:
+        shown = list_row(row, now, rules)
+        shown.pop("accessory")
+        blocks += [shown, _row_buttons(row)]
+    return blocks
+
+
+def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+    """A long list without the table: rows, then lines of text, then how many more there are."""
+    blocks = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
+    blocks += packed([text_row(row, now, rules) for row in order[LIST_ROWS:LIST_LINES]], section)
     if len(order) > LIST_LINES:
         blocks.append(context(not_shown(len(order) - LIST_LINES, rules)))
-    first = f" {headline(order[0], now, rules)}." if order else ""
-    return Message(f"{summary}{first}", tuple(blocks))
+    return blocks
+
+
+def _csv_button(asked: str) -> Block:
+    about = "Send the whole list as a CSV file in a direct message"
+    return actions(button("CSV", "csv", asked, "below", about=about))
 
 
 def not_shown(number: int, rules: Thresholds) -> str:
@@ -115,19 +151,19 @@ def nothing_watched() -> Message:
     )
 
 
-def home(
-    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds
-) -> tuple[Block, ...]:
-    """The Home tab: how things stand, and the worst twenty with Rescan."""
-    order = ranked(rows, now, rules)
-    if not order:
-        return (header("Certificates"), *nothing_watched().blocks)
-    worst = [row for row in order[:LIST_ROWS] if state_of(row, now, rules) != OK]
-    old = sum(is_stale(row, now) for row in order)
-    aged = f" {old_scans(old)}." if old else ""
-    return (
-        header("Certificates"),
-        section(f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}.{aged}"),
-        *(list_row(row, now, rules) for row in worst),
-        context(f"As of {date(now)}. `/ssl list` shows all."),
-    )
+def csv_sent(number: int) -> Message:
+    """The CSV is on its way."""
+    text = f"The list of {counted(number, 'monitor')} is in your direct messages, as a CSV file."
+    return Message(text, (section(f"✅ {text}"),))
+
+
+def csv_text(number: int) -> str:
+    """The sentence beside the file."""
+    return f"Here is the list of {counted(number, 'monitor')} as a CSV file."
+
+
+def csv_needs_scope() -> Message:
+    """The bot may not send files."""
+    text = "The bot may not send files: it lacks the scope `files:write`."
+    more = "Whoever installed the bot can add it: see “Scopes” in its README."
+    return Message(bare(f"{text} {more}"), (section(f"⛔ {text}"), context(more)))

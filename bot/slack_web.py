@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -278,6 +278,28 @@ class SlackWeb:
         answer = await _asked(self.client.usergroups_users_list, usergroup=group)
         return [str(user) for user in answer.get("users") or []]
 
+    async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
+        """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
+
+        The file is uploaded before anything is said, so that a refusal leaves nothing behind
+        (docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal).
+        """
+        answer = await _asked(
+            self.client.files_getUploadURLExternal, filename=name, length=len(content)
+        )
+        try:
+            async with self._session.post(str(answer["upload_url"]), data=content) as uploaded:
+                status = uploaded.status
+        except (aiohttp.ClientError, TimeoutError):
+            raise SlackUnreachable("Slack did not take the file.") from None
+        if status >= 400:
+            raise SlackRefused(f"upload_http_{status}")
+        address = await self.post_at(user, Message(text, (section(text),)))
+        files = [{"id": str(answer["file_id"]), "title": name}]
+        await _asked(
+            self.client.files_completeUploadExternal, files=files, channel_id=address.channel
+        )
+
     async def find_posted(
         self, channel: str, message: Message, since: datetime, thread_ts: str | None
     ) -> str | None:
@@ -334,8 +356,14 @@ async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Messa
     except SlackRefused as fault:
         if fault.reason not in BAD_BLOCKS:
             raise
-        log.error("Slack refused the blocks of “%s”; it is sent as text", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
-        return await send(_as_text(message))
+        log.error("Slack refused the blocks of “%s”; it is sent simpler", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
+    if message.fallback:
+        try:
+            return await send(replace(message, blocks=message.fallback))
+        except SlackRefused as fault:
+            if fault.reason not in BAD_BLOCKS:
+                raise
+    return await send(_as_text(message))
 
 
 def _reason(text: str) -> str:

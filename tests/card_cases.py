@@ -9,8 +9,19 @@ from typing import Any
 
 import msgspec
 
-from bot import cards, detail_cards, digest_cards, form_cards, list_cards, replies
-from bot.blocks import Block, Message, code, safe, section
+from bot import (
+    cards,
+    changes,
+    detail_cards,
+    digest_cards,
+    form_cards,
+    home_cards,
+    list_cards,
+    replies,
+    watch_cards,
+)
+from bot.blocks import Block, Message, code, section
+from bot.changes import Sighting
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -20,6 +31,7 @@ from bot.errors import (
     SlackRefused,
     UsageError,
 )
+from bot.form_cards import Draft
 from bot.models import Account, Certificate, HTTPInfo, Monitor, MonitorSummary, Name, Ping
 from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
@@ -29,6 +41,8 @@ Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 RULES = Thresholds()
 EARLY = Thresholds({"*": "60d"})
+#: Whom the bot mentions when a watch ends.
+ASKER = "U0ASKER"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -193,7 +207,7 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """Lists, and what is said of several hosts."""
-    held, target = rows(texts), Target(texts.host)
+    held = rows(texts)
     yield "list: one", list_cards.monitors([held["ok"]], NOW, RULES)
     yield (
         "list: several",
@@ -204,20 +218,41 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "list: hundreds", list_cards.monitors(many(300, texts), NOW, RULES)
     yield "none found", list_cards.none_found(code(texts.typed))
     yield "nothing watched", list_cards.nothing_watched()
-    yield "adding one", cards.adding([target])
-    yield "adding many", cards.adding([target, target])
-    line = replies.added_line(texts.user, [texts.host])
-    yield "summed up", cards.summed_up([held["ok"]], [_problem(texts)], NOW, RULES, line)
-    line = replies.added_line(texts.user, [texts.host] * 50)
-    yield (
-        "summed up: 50",
-        cards.summed_up(many(25, texts), [_problem(texts)] * 25, NOW, RULES, line),
+    yield "csv sent", list_cards.csv_sent(10_000)
+    yield "csv needs a scope", list_cards.csv_needs_scope()
+    for rule in ("1d", "14d", "20%", ""):
+        line = cards.warned_line(texts.user, texts.host, rule)
+        yield f"warned: {rule or 'default'}", cards.warned(texts.host, rule, line)
+
+
+def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """What a rescan tells, and the offer to watch the other names."""
+    held, target = rows(texts)["ok"], Target(texts.host)
+    before = Sighting.of(monitor(texts))
+    renewed = msgspec.structs.replace(
+        before,
+        not_after=NOW + 200 * DAY,
+        issuer=f"{texts.issuer} 2",
+        names=tuple(f"{texts.name}{n}" for n in range(9)),
+        http_code=503,
     )
-    yield "summed up: none", cards.summed_up([], [_problem(texts)], NOW, RULES, "")
-
-
-def _problem(texts: Texts) -> str:
-    return f"⛔ {code(texts.host)} was not added: {safe(texts.fault)}."
+    gone = msgspec.structs.replace(before, not_after=None, issuer="", names=(), http_code=None)
+    for name, one, other in (
+        ("nothing", before, before),
+        ("all", before, renewed),
+        ("back to the old", renewed, before),
+        ("gone", before, gone),
+        ("still gone", gone, gone),
+    ):
+        said = changes.sentence(one, other)
+        yield f"rescan: {name}", cards.monitor(held, NOW, RULES, said=said, public=True)
+    names = [f"{texts.name or 'x'}{n}" for n in range(40)]
+    for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):
+        offer = detail_cards.names_not_watched(target, names[:number], [target] * fitting)
+        yield (
+            f"names: {number}, {fitting} fit",
+            cards.monitor(held, NOW, RULES, more=[offer]),
+        )
 
 
 def _text(line: str) -> Message:
@@ -253,6 +288,64 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for count in (1, 3, 4):
         yield f"added {count}", _text(replies.added_line(texts.user, [texts.host] * count))
     yield "deleted line", _text(replies.deleted_line(texts.user, texts.host))
+
+
+def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """What is shown while hosts are added, and of a message that names hosts."""
+    target, draft = Target(texts.host), Draft(texts.address, 8080, texts.user)
+    yield "checking one", form_cards.checking([target])
+    yield "checking many", form_cards.checking([target] * 7)
+    problems = [
+        replies.watched_already(target),
+        replies.not_added(target, faults(texts)["refused"]),
+        form_cards.no_room(target, 10, 10),
+        form_cards.no_room(target, None, None),
+    ]
+    yield "adding one", form_cards.adding(1, [target], [])
+    yield "adding 7 of 40", form_cards.adding(7, [target] * 40, problems)
+    yield "preview", form_cards.preview([target] * 4)
+    yield "preview: 50", form_cards.preview([target] * 50)
+    line = replies.added_line(texts.user, [texts.host] * 4)
+    lines = [cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
+    for name, left in (("all", []), ("some left", [target]), ("many left", [target] * 40)):
+        yield (
+            f"added: {name}",
+            form_cards.added(3, lines, problems, left=left, draft=draft, announce=line),
+        )
+    yield "hosts found", form_cards.found_hosts([target, target], 5)
+    yield "no hosts found", form_cards.no_hosts()
+
+
+def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """The cards of Scan & watch."""
+    target, held, later = Target(texts.host), rows(texts), NOW + 30 * timedelta(minutes=1)
+    before = Sighting.of(monitor(texts))
+    seen = watch_cards.Seen(held["expired 4 h ago"], before, before)
+    card = watch_cards.found(seen, NOW, RULES)
+    yield "watch: beginning", watch_cards.beginning(target, later, texts.user)
+    yield (
+        "watch: watching",
+        watch_cards.watching(
+            card, watch_id=1, target=target, ends_at=later, next_at=NOW, scans=2, small=[]
+        ),
+    )
+    for name, line in (
+        ("fixed", watch_cards.fixed_line(NOW, 3)),
+        ("over", watch_cards.over_line(NOW, 1, late=False)),
+        ("over late", watch_cards.over_line(NOW, 30, late=True)),
+        ("stopped", watch_cards.stopped_line(NOW, texts.user, 3)),
+    ):
+        yield f"watch: {name}", watch_cards.ended(card, line)
+    yield "watch: failed", watch_cards.failed(faults(texts)["unreachable"], target)
+    yield "watch: unknown", watch_cards.unknown(target)
+    yield "watch: elsewhere", watch_cards.elsewhere(target, direct=False)
+    yield "watch: in messages", watch_cards.elsewhere(target, direct=True)
+    row_shown = watch_cards.watch_row(1, target, later, 3)
+    yield "watch: already", watch_cards.already(target, later, row_shown)
+    yield "watch: fixed reply", watch_cards.fixed_reply(ASKER, seen, NOW, 3)
+    yield "watch: changed reply", watch_cards.changed_reply(ASKER, seen, NOW, RULES)
+    yield "watch: over reply", watch_cards.over_reply(ASKER, target, 30)
+    yield "watch: gone reply", watch_cards.gone_reply(ASKER, target)
 
 
 def gathered(
@@ -292,20 +385,32 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cases, list_cases, reply_cases, digest_cases)
+    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases)
     return {name: message for group in groups for name, message in group(texts)}
 
 
 def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
     """The Home tab of several accounts."""
     held = rows(texts)
-    return {
-        "home: empty": list_cards.home([], NOW, RULES),
-        "home: fine": list_cards.home([held["ok"]], NOW, RULES),
-        "home: old scans": list_cards.home([held["ok"], held["old scan"]], NOW, RULES),
-        "home: one due": list_cards.home([held["ok"], held["due in 12 days"]], NOW, RULES),
-        "home: hundreds": list_cards.home(many(300, texts), NOW, RULES),
+    watched = [watch_cards.watch_row(1, Target(texts.host), NOW + HOUR, 3)]
+    alone = home_cards.Facts(None, [], "none yet", [("Digest", "off")])
+    busy = home_cards.Facts(
+        Account(1, texts.email, 1000, 1, 999), watched, "today", [("Digest", code(texts.typed))]
+    )
+    kinds = {
+        "empty": [],
+        "fine": [held["ok"]],
+        "old scans": [held["ok"], held["old scan"]],
+        "one due": [held["ok"], held["due in 12 days"]],
+        "hundreds": many(300, texts),
     }
+    made = {
+        f"home: {name}": home_cards.home(
+            home_cards.standing(each, NOW, RULES, 0), busy if each else alone, NOW, RULES
+        )
+        for name, each in kinds.items()
+    }
+    return made | {"home: failed": home_cards.failed(faults(texts)["unreachable"], busy, NOW)}
 
 
 def views(messages: Mapping[str, Message]) -> dict[str, Json]:

@@ -36,7 +36,7 @@ async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
     card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
     assert card.text.startswith("api.demo.test DUE, ends in 12 days (5 Dec 2026")
     assert card.ephemeral_for == ANN
-    assert labels(card) == ["Rescan", "Details", "Delete this monitor"]
+    assert labels(card) == ["Rescan", "Scan & watch", "Details", "Delete this monitor"]
 
 
 @pytest.mark.parametrize(

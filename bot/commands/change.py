@@ -11,6 +11,7 @@ from typing import Annotated
 
 from bot import cards, form_cards, list_cards, replies
 from bot.blocks import Message, code
+from bot.commands import noticing
 from bot.commands.base import One, find, router, row_of, rows_of, several
 from bot.errors import APIRefused, BotError, UsageError
 from bot.form_cards import NO_PROXIES, Draft
@@ -64,11 +65,16 @@ async def scan(call: Call, which: One) -> Message:
     note = replies.asked_by(await call.who())
     await call.show(cards.scanning(target, monitor_id, note=note, public=True))
     try:
+        before = await noticing.last_seen(call, monitor_id)
         found = await call.api.scan(monitor_id)
-        row = await row_of(call, found)
+        row, offer = await asyncio.gather(row_of(call, found), noticing.names_offer(call, found))
     except BotError as fault:
         return replies.scan_failed(fault, target, monitor_id)
-    return cards.monitor(row, call.now(), call.rules, note=note, public=True)
+    said = await noticing.changed(call, before, found, row)
+    return cards.monitor(
+        row, call.now(), call.rules, note=note, said=said, more=offer, public=True
+    )
+
 
 
 @router.command("add", changes=True, form=form_cards.add_form)
