@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
-from bot import cards, watch_cards
+from bot import cards, replies, watch_cards
 from bot.blocks import Address, Message
 from bot.changes import Sighting
 from bot.client import SSLMonitor
@@ -301,7 +301,7 @@ class Watches:
             ends_at=watch.ends_at,
             next_at=watch.next_at,
             scans=watch.scans,
-            small=self._notes(watch),
+            small=[replies.asked_by(await self._name_of(watch.asker, "")), *self._notes(watch)],
         )
         return Turn(watch, card)
 

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from bot.playground.places import ANN, BEN, CERTS, SECRET, Message
+from bot.playground.places import ANN, BEN, BOT_USER, CERTS, SECRET, Message
 from bot.watches import MOST
 from tests.world import Clock, World, labels, new_world, words
 
@@ -358,3 +358,76 @@ async def test_a_time_that_can_not_be_used_is_refused(http_world: World) -> None
 
     await http_world.card("THAT DID NOT WORK", "Write for=30m: 1m to 4h.")
     assert scans(http_world) == 0
+
+
+async def test_a_mention_is_watched_in_its_thread(world: World) -> None:
+    number = expired(world)
+    await world.say(f"<@{BOT_USER}> watch {HOST}")
+    card = await watching(world)
+    assert card.thread_ts is not None
+
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+
+    assert (await world.card("OK", "Fixed")).ts == card.ts
+    reply = await world.card(f"<@{ANN}>", "Fixed")
+    assert reply.thread_ts == card.thread_ts
+
+
+async def test_in_a_direct_message_the_card_and_the_reply_are_there(http_world: World) -> None:
+    number = expired(http_world)
+    await http_world.say(f"watch {HOST}", to=DM)
+    card = await watching(http_world, to=DM)
+
+    http_world.api.renew(number, 90.5)
+    await pass_time(http_world, seconds=60)
+
+    reply = await http_world.card(f"<@{ANN}>", "Fixed", to=DM)
+    assert reply.thread_ts == card.ts
+
+
+async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World) -> None:
+    number = expired(digest_world)
+    assert digest_world.bot.digest is not None
+    await digest_world.bot.digest.post_now()
+    posted = await digest_world.card("Certificates on 23 November 2026", "EXPIRED")
+
+    await digest_world.press("Scan & watch", on=posted, row=HOST, by=BEN)
+
+    card = await watching(digest_world)
+    assert card.thread_ts == posted.ts
+    assert "asked by Ben" in words(card)
+    digest_world.api.renew(number, 90.5)
+    await pass_time(digest_world, seconds=60)
+    reply = await digest_world.card(f"<@{BEN}>", "Fixed")
+    assert reply.thread_ts == posted.ts
+
+
+async def test_a_scan_that_the_end_of_the_bot_breaks_off_is_done_again_at_once(
+    no_bot: World,
+) -> None:
+    number = expired(no_bot)
+    async with no_bot.running_bot() as bot:
+        await no_bot.say(f"/ssl watch {HOST}")
+        await watching(no_bot)
+        cast("Clock", no_bot.clock).move(seconds=60)
+        held = no_bot.api.hold("monitor/scan")
+        bot.slack.tasks.start(bot.watches.tick())
+        await held.reached.wait()
+    no_bot.api.renew(number, 90.5)
+
+    async with no_bot.running_bot():
+        await no_bot.card(f"<@{ANN}>", "Fixed", "after 2 scans")
+
+
+async def test_a_watch_whose_end_slack_never_takes_is_given_up(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    await watching(http_world)
+    http_world.slack.fail("chat.update", "internal_error", times=2)
+
+    await pass_time(http_world, minutes=31)
+    assert len(await http_world.bot.watches.running()) == 1
+    await pass_time(http_world, minutes=61)
+
+    assert await http_world.bot.watches.running() == []
