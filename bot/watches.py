@@ -12,38 +12,31 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
-
-import msgspec
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from typing import Protocol
 
 from bot import cards, replies, watch_cards
 from bot.blocks import Address, Message
 from bot.changes import Sighting
 from bot.client import SSLMonitor
 from bot.database import Database
-from bot.database import watches as table
 from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
 from bot.memory import Memory
 from bot.models import MonitorSummary
 from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST
 from bot.target import Target
 from bot.watch_cards import Seen
+from bot.watch_store import ACTIVE, FIXED, GONE, OVER, STOPPED, Watch, WatchStore
 
 log = logging.getLogger(__name__)
 
 #: How many watches may run at one time: each is an API call and an edit every minute.
 MOST = 10
-#: A claim that made no progress for so long belongs to a process that is gone.
-LEASE = timedelta(minutes=3)
 #: So many scans come at the usual interval; then each wait is half as long again, up to MOST_WAIT.
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 #: A watch that ends so long after its time was held up: the bot was not running.
 LATE_AFTER = timedelta(minutes=2)
 #: Where Slack takes no end of a watch for so long after its time, it is given up.
 GIVE_UP_AFTER = timedelta(hours=1)
-
-ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
 
 
 class Poster(Protocol):
@@ -56,22 +49,6 @@ class Poster(Protocol):
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Edit a message of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One watch as it stands; `first` is what later scans are compared with."""
-
-    id: int
-    monitor_id: int
-    target: Target
-    address: Address
-    asker: str
-    ends_at: datetime
-    next_at: datetime
-    scans: int
-    first: Sighting | None
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +87,7 @@ class Watches:
         self.interval = interval
         self._api = api
         self._memory = memory
-        self._database = database
+        self._store = WatchStore(database)
         self._poster = poster
         self._name_of = name_of
         self._clock = clock
@@ -120,32 +97,16 @@ class Watches:
 
     async def running(self) -> Sequence[Watch]:
         """The watches that run, the one that ends first before the others."""
-        return await self._select(table.c.state == ACTIVE)
+        return await self._store.running()
 
     async def reserve(
         self, monitor_id: int, target: Target, asker: str, length: timedelta
     ) -> Watch | None:
         """Make room for a watch; None where too many run. Nothing is posted or scanned yet."""
         now = self._clock()
-        count = select(func.count()).select_from(table).where(table.c.state == ACTIVE)
-        row = {
-            "monitor_id": monitor_id,
-            "host": target.host,
-            "port": target.port,
-            "channel": "",
-            "ts": "",
-            "asker": asker,
-            "started_at": now,
-            "ends_at": now + length,
-            "next_at": now + LEASE,
-            "scans": 0,
-            "state": ACTIVE,
-        }
-        async with self._database.write() as connection:
-            if (await connection.scalar(count) or 0) >= MOST:
-                return None
-            made = await connection.execute(insert(table).values(row).returning(table))
-            return _watch(made.one())
+        return await self._store.reserve(
+            monitor_id, target, asker, now=now, ends_at=now + length, most=MOST
+        )
 
     async def begin(
         self, watch: Watch, post: Callable[[Message], Awaitable[Address]]
@@ -159,25 +120,24 @@ class Watches:
         try:
             address = await post(card)
         except BaseException:
-            await self._store(watch, state=STOPPED)
+            await self._store.end(watch, STOPPED)
             raise
         watch = replace(watch, address=address)
-        await self._store(watch, **_stored(address))
+        await self._store.keep(watch)
         turn = await self._scanned(watch)
         try:
             if not address.here or turn.reply:
                 turn = await self._tell(turn)
-            await self._keep(turn.watch)
+            await self._store.keep(turn.watch)
         except (SlackRefused, SlackUnreachable) as fault:
             await self._put_off(watch, str(fault), _asked_to_wait(fault))
         return address, turn.card
 
     async def stop(self, watch_id: int, who: str) -> Message:
         """End a watch, and give its card; the card itself is edited too."""
-        known = await self._select(table.c.id == watch_id)
-        if not known or not await self._store(known[0], state=STOPPED):
+        watch, now = await self._store.get(watch_id), self._clock()
+        if watch is None or not await self._store.end(watch, STOPPED):
             return watch_cards.no_longer(watch_id)
-        watch, now = known[0], self._clock()
         line = watch_cards.stopped_line(now, who, watch.scans)
         card = watch_cards.ended(await self._card(watch, now), line)
         try:
@@ -199,24 +159,20 @@ class Watches:
 
     # What the scheduler asks
 
-    async def due(self, now: datetime) -> Sequence[Watch]:
-        """The watches whose next scan should run now."""
-        return await self._select(table.c.state == ACTIVE, table.c.next_at <= now)
-
     async def tick(self) -> None:
         """Do what is due, all at the same time; no watch stands in another's way."""
-        waiting = await self.due(self._clock())
+        waiting = await self._store.due(self._clock())
         await asyncio.gather(*(self._turn(watch) for watch in waiting))
 
     async def _turn(self, watch: Watch) -> None:
         """Scan and tell; whatever goes wrong, the watch goes on."""
-        if not await self._claim(watch):
+        if not await self._store.claim(watch, self._clock()):
             return
         try:
             turn = await self._tell(await self._scanned(watch))
-            await self._keep(turn.watch)
+            await self._store.keep(turn.watch)
         except asyncio.CancelledError:
-            await self._store(watch, next_at=self._clock())
+            await self._store.put_off(watch, self._clock())
             raise
         except (SlackRefused, SlackUnreachable) as fault:
             await self._put_off(watch, str(fault), _asked_to_wait(fault))
@@ -229,12 +185,12 @@ class Watches:
         now = self._clock()
         if now - watch.ends_at > GIVE_UP_AFTER:
             log.error("Watch %d can't be ended where people see it: %s", watch.id, why)
-            await self._store(watch, state=OVER)
+            await self._store.end(watch, OVER)
             return
         log.warning("Watch %d could not be shown, and tries again: %s", watch.id, why)
         self._missed[watch.id] = f"{why} ({watch_cards.clock_time(now)})"
         later = max(self.interval, timedelta(seconds=wait or 0))
-        await self._store(watch, next_at=now + later)
+        await self._store.put_off(watch, now + later)
 
     async def _scanned(self, watch: Watch) -> Turn:
         """One scan, and what it means. Raises nothing that the API says."""
@@ -313,8 +269,8 @@ class Watches:
 
     async def _tell(self, turn: Turn) -> Turn:
         """Edit the card, then reply; a watch that was stopped meanwhile says nothing more."""
-        known = await self._select(table.c.id == turn.watch.id, table.c.state == ACTIVE)
-        if not known:
+        known = await self._store.get(turn.watch.id)
+        if known is None or known.state != ACTIVE:
             return turn
         address = await self._edit(turn.watch, turn.card)
         watch = replace(turn.watch, address=address)
@@ -348,60 +304,7 @@ class Watches:
                 raise
         return await self._poster.post_at(watch.asker, message)
 
-    # What the database keeps
-
-    async def _select(self, *conditions: ColumnElement[bool]) -> list[Watch]:
-        query = select(table).where(*conditions).order_by(table.c.ends_at, table.c.id)
-        async with self._database.read() as connection:
-            return [_watch(row) for row in await connection.execute(query)]
-
-    async def _claim(self, watch: Watch) -> bool:
-        """Take this turn; False where another process, or an end, was sooner."""
-        later = self._clock() + LEASE
-        mine = (table.c.id == watch.id, table.c.state == ACTIVE, table.c.next_at == watch.next_at)
-        async with self._database.write() as connection:
-            done = await connection.execute(update(table).where(*mine).values(next_at=later))
-        return done.rowcount == 1
-
-    async def _keep(self, watch: Watch) -> None:
-        """Store what a turn led to."""
-        first = msgspec.json.encode(watch.first).decode() if watch.first else None
-        await self._store(
-            watch,
-            scans=watch.scans,
-            first=first,
-            next_at=watch.next_at,
-            state=watch.state,
-            **_stored(watch.address),
-        )
-
-    async def _store(self, watch: Watch, **values: Any) -> bool:
-        """Change a watch that still runs; False where it does not."""
-        runs = (table.c.id == watch.id, table.c.state == ACTIVE)
-        async with self._database.write() as connection:
-            done = await connection.execute(update(table).where(*runs).values(**values))
-        return done.rowcount == 1
-
-
-def _stored(address: Address) -> dict[str, str | None]:
-    return {"channel": address.channel, "ts": address.ts, "thread_ts": address.thread_ts}
-
 
 def _asked_to_wait(fault: BotError) -> float | None:
     """The seconds that a refusal asks to wait, if it does."""
     return fault.retry_after if isinstance(fault, APIRefused | SlackRefused) else None
-
-
-def _watch(row: Row[Any]) -> Watch:
-    return Watch(
-        id=row.id,
-        monitor_id=row.monitor_id,
-        target=Target(row.host, row.port),
-        address=Address(row.channel, row.ts, row.thread_ts),
-        asker=row.asker,
-        ends_at=row.ends_at,
-        next_at=row.next_at,
-        scans=row.scans,
-        first=msgspec.json.decode(row.first, type=Sighting) if row.first else None,
-        state=row.state,
-    )

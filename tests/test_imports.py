@@ -23,14 +23,22 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "target", "lenient"}),
     frozenset({"database", "models", "envelope", "blocks"}),
     frozenset({"config", "severity", "state", "words", "client"}),
-    frozenset({"replies", "cards", "changes"}),
-    frozenset({"memory", "slack_web", "watch_cards", "list_cards", "detail_cards", "form_cards"}),
-    frozenset({"watches", "home_cards"}),
+    frozenset({"replies", "cards", "changes", "table_cards"}),
+    frozenset({"memory", "slack_web", "watch_store", "watch_cards", "list_cards", "detail_cards"}),
+    frozenset({"watches", "home_cards", "form_cards"}),
     frozenset({"digest_cards", "router"}),
-    frozenset({"payloads"}),
+    frozenset({"payloads", "tasks"}),
     frozenset({"home", "digest", "surfaces", "transport", "people"}),
-    frozenset({"commands.base"}),
-    frozenset({"commands.look", "commands.change", "commands.watching"}),
+    frozenset({"commands.base", "commands.noticing"}),
+    frozenset(
+        {
+            "commands.look",
+            "commands.change",
+            "commands.warning",
+            "commands.watching",
+            "commands.about",
+        }
+    ),
     frozenset({"commands"}),
     frozenset({"slack"}),
     frozenset({"app"}),
@@ -42,10 +50,19 @@ SLACK = frozenset({"slack", "slack_web", "transport", "app", "check"})
 #: Values in, a card out: nothing here waits for the outside.
 PURE = frozenset(
     {"blocks", "cards", "list_cards", "detail_cards", "digest_cards", "home_cards", "watch_cards"}
+    | {"table_cards"}
     | {"replies", "severity", "words", "router", "changes", "payloads", "form_cards"}
 )
 COMMANDS = frozenset(
-    {"commands", "commands.base", "commands.look", "commands.change", "commands.watching"}
+    {
+        "commands",
+        "commands.base",
+        "commands.look",
+        "commands.change",
+        "commands.watching",
+        "commands.about",
+    }
+    | {"commands.noticing", "commands.warning"}
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 WIRE = re.compile(

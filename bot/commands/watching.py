@@ -11,7 +11,8 @@ from bot import watch_cards
 from bot.blocks import Message
 from bot.commands.base import One, find, router, several
 from bot.router import Call
-from bot.watches import MOST, Watch
+from bot.watch_store import Watch
+from bot.watches import MOST
 
 _LENGTH = re.compile(r"(?:for=)?(?P<number>[0-9]{1,3})(?P<unit>[mh])")
 LEAST, LONGEST = timedelta(minutes=1), timedelta(hours=4)
