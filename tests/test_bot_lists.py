@@ -184,3 +184,21 @@ async def test_without_the_scope_for_files_the_card_says_so(http_world: World) -
     await http_world.say("/ssl list")
     await http_world.press("CSV", on=await http_world.card("9 monitors"))
     await http_world.card("The bot may not send files", "files:write")
+
+
+async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offered(
+    http_world: World,
+) -> None:
+    http_world.api.names = ["api.demo.test", "www.demo.test"]
+    await http_world.say("/ssl add api.demo.test")
+    card = await http_world.card("1 name on this certificate isn't watched: `www.demo.test`.")
+    await http_world.say("/ssl scan api.demo.test")
+    await http_world.card("No change: still the old certificate.")
+    assert "monitor/get" not in http_world.api.work
+
+    await http_world.press("Add 1", on=card)
+
+    await http_world.card("`www.demo.test`", "added")
+    await http_world.say("/ssl scan www.demo.test")
+    await http_world.settled()
+    assert "watched:" not in words(http_world.seen()[-1])

@@ -15,7 +15,7 @@ from bot.commands import noticing
 from bot.commands.base import One, find, router, row_of, rows_of, several
 from bot.errors import APIRefused, BotError, UsageError
 from bot.form_cards import NO_PROXIES, Draft
-from bot.models import Account, MonitorSummary, Proxy
+from bot.models import Account, Monitor, MonitorSummary, Proxy
 from bot.router import Call
 from bot.target import Port, Target
 
@@ -71,10 +71,7 @@ async def scan(call: Call, which: One) -> Message:
     except BotError as fault:
         return replies.scan_failed(fault, target, monitor_id)
     said = await noticing.changed(call, before, found, row)
-    return cards.monitor(
-        row, call.now(), call.rules, note=note, said=said, more=offer, public=True
-    )
-
+    return cards.monitor(row, call.now(), call.rules, note=note, said=said, more=offer, public=True)
 
 
 @router.command("add", changes=True, form=form_cards.add_form)
@@ -138,17 +135,16 @@ async def _account(call: Call) -> Account | None:
 
 async def _add_each(
     call: Call, targets: Sequence[Target], proxy: Proxy | None, problems: Sequence[str]
-) -> dict[Target, BotError | None]:
+) -> dict[Target, Monitor | BotError]:
     """Add one after another, and show how far it is, at most every PROGRESS_EVERY."""
-    outcomes: dict[Target, BotError | None] = {}
+    outcomes: dict[Target, Monitor | BotError] = {}
     shown = call.now() - PROGRESS_EVERY
     for number, target in enumerate(targets, 1):
         if call.now() - shown >= PROGRESS_EVERY:
             shown = call.now()
             await call.show(form_cards.adding(number, targets, problems))
         try:
-            await call.api.add(target, proxy)
-            outcomes[target] = None
+            outcomes[target] = await call.api.add(target, proxy)
         except BotError as fault:
             outcomes[target] = fault
             if proxy and _is_about_proxies(fault):
@@ -166,16 +162,20 @@ def _is_about_proxies(fault: BotError) -> bool:
     )
 
 
-async def _one_added(call: Call, target: Target, fault: BotError | None, draft: Draft) -> Message:
-    if fault is not None:
-        return _one_refused(replies.failure(fault, host=target.short), [target], draft)
+async def _one_added(
+    call: Call, target: Target, outcome: Monitor | BotError, draft: Draft
+) -> Message:
+    if isinstance(outcome, BotError):
+        return _one_refused(replies.failure(outcome, host=target.short), [target], draft)
     row = (await _rows_if_told(call, [target])).get(target)
     line = replies.added_line(await call.who(), [target.short])
     if row is None:
         said = [f"✅ {code(target.short)} is watched now."]
         card = form_cards.added(1, said, [], left=[], draft=draft, announce=line)
     else:
-        card = cards.monitor(row, call.now(), call.rules, note="added", announce=line)
+        await noticing.keep(call, outcome, row)
+        offer = await noticing.names_offer(call, outcome)
+        card = cards.monitor(row, call.now(), call.rules, note="added", announce=line, more=offer)
     return replace(card, changed=((str(target), "added"),))
 
 
@@ -187,15 +187,18 @@ def _one_refused(card: Message, left: Sequence[Target], draft: Draft) -> Message
 
 async def _summed_up(
     call: Call,
-    outcomes: dict[Target, BotError | None],
+    outcomes: dict[Target, Monitor | BotError],
     no_room: Sequence[Target],
     problems: Sequence[str],
     draft: Draft,
 ) -> Message:
     """One line for each host, the announcement, and the lines for the log of changes."""
-    done = [target for target, fault in outcomes.items() if fault is None]
-    refused = {target: fault for target, fault in outcomes.items() if fault is not None}
+    added = {target: each for target, each in outcomes.items() if isinstance(each, Monitor)}
+    refused = {target: each for target, each in outcomes.items() if isinstance(each, BotError)}
+    done = list(added)
     rows = await _rows_if_told(call, done)
+    for target, row in rows.items():
+        await noticing.keep(call, added[target], row)
     lines = [
         cards.text_row(rows[target], call.now(), call.rules)
         if target in rows
@@ -243,6 +246,7 @@ async def delete_now(call: Call, which: One) -> Message:
         return list_cards.none_found(code(str(which)))
     row = rows[0]
     await call.api.delete(row.id)
+    await call.memory.forget(row.id)
     line = replies.deleted_line(await call.who(), row.target.short)
     card = cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))
