@@ -143,7 +143,10 @@ def _about(facts: Facts, now: datetime) -> list[Block]:
         header("About this bot"),
         fields([*pairs, *facts.settings]),
         context(f"As of {date(now)}. `/ssl help` shows all commands."),
-        actions(button("Refresh", "home", "0", about="Show Home as it is now")),
+        actions(
+            button("Add hosts", "form", "add", about="Watch more hosts"),
+            button("Refresh", "home", "0", about="Show Home as it is now"),
+        ),
     ]
 
 

@@ -124,7 +124,11 @@ class Watches:
             raise
         watch = replace(watch, address=address)
         await self._store.keep(watch)
-        turn = await self._scanned(watch)
+        try:
+            turn = await self._scanned(watch)
+        except asyncio.CancelledError:
+            await self._store.put_off(watch, self._clock())
+            raise
         try:
             if not address.here or turn.reply:
                 turn = await self._tell(turn)

@@ -286,7 +286,7 @@ async def test_hostile_text_can_neither_ping_nor_link_on_home(http_world: World)
     await http_world.playground.open_home(ANN)
 
     home = await http_world.home("2 monitors", "Your bank")
-    assert labels(home) == ["Rescan", "Rescan", "Refresh"]
+    assert labels(home) == ["Rescan", "Rescan", "Add hosts", "Refresh"]
     assert_harmless(home)
 
 

@@ -8,7 +8,7 @@ from bot.home_cards import PAGE
 from bot.playground.places import ANN, BEN
 from tests.world import World, labels, words
 
-ALWAYS = ["Refresh"]
+ALWAYS = ["Add hosts", "Refresh"]
 
 
 async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
@@ -190,3 +190,16 @@ async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
 
     assert http_world.api.asked("monitor/scan") == []
     assert http_world.slack.modal(ANN) is None
+
+
+async def test_hosts_are_added_from_home_by_a_form(http_world: World) -> None:
+    await http_world.playground.open_home(ANN)
+    home = await http_world.home("No host is watched yet")
+
+    await http_world.press("Add hosts", on=home)
+
+    form = await http_world.modal("Watch hosts")
+    assert await http_world.submit(form, targets="api.demo.test") == {}
+    await http_world.modal("`api.demo.test`")
+    await http_world.settled()
+    assert http_world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]

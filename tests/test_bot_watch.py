@@ -431,3 +431,19 @@ async def test_a_watch_whose_end_slack_never_takes_is_given_up(http_world: World
     await pass_time(http_world, minutes=61)
 
     assert await http_world.bot.watches.running() == []
+
+
+async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
+    no_bot: World,
+) -> None:
+    expired(no_bot)
+    async with no_bot.running_bot():
+        held = no_bot.api.hold("monitor/scan")
+        await no_bot.say(f"/ssl watch {HOST}")
+        await held.reached.wait()
+        busy = await no_bot.card("Scanning…", "Watched until")
+
+    async with no_bot.running_bot():
+        card = await no_bot.card("EXPIRED", "Watching until", "1 scan")
+
+    assert card.ts == busy.ts
