@@ -33,9 +33,10 @@ from bot.errors import BotError
 from bot.home import Home
 from bot.memory import Memory
 from bot.people import People
-from bot.slack import SlackBot, Tasks
+from bot.slack import SlackBot
 from bot.slack_web import SlackWeb, make_client
 from bot.state import State
+from bot.tasks import Tasks
 from bot.transport import HTTPServer, Sockets
 from bot.watches import Watches
 

@@ -15,7 +15,7 @@ from bot.app import Bot, clock, make_api, make_session, open_database, own_api, 
 from bot.check import SCOPES
 from bot.commands import router
 from bot.config import Settings, read_settings
-from bot.playground import App, Completion, Playground, SlashCommand
+from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 from bot.playground.hosts import SampleHosts
 from bot.target import Target
 from bot.transport import EVENTS_PATH
@@ -52,6 +52,7 @@ def playground_app() -> App:
         signing_secret=secrets.token_hex(16),
         scopes=frozenset(SCOPES),
         commands=(command,),
+        shortcuts=(Shortcut("check_hosts", "Check hosts in message"),),
         bot_events=frozenset({"app_home_opened", "app_mention", "message.im"}),
     )
 

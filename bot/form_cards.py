@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from bot.blocks import (
     MAX_BLOCKS,
@@ -17,17 +18,24 @@ from bot.blocks import (
     code,
     context,
     counted,
+    date,
     packed,
     plain,
     safe,
     section,
     text_input,
 )
+from bot.cards import headline, list_row
+from bot.list_cards import tally
+from bot.models import MonitorSummary
+from bot.severity import Thresholds
 from bot.target import Target
 
 #: What the bot has learnt of an API that refuses proxies.
 NO_PROXIES = "no proxies"
 SHOWN_TARGETS = 50
+SHOWN_HOSTS = 20
+WORST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,29 +166,67 @@ def no_room(target: Target, used: int | None, limit: int | None) -> str:
     return f"⛔ {code(target.short)} was not added: the account has no room for it{held}."
 
 
-def found_hosts(targets: Sequence[Target], more: int) -> Message:
+def found_hosts(found: Sequence[Target]) -> Message:
     """What a message names: each host with what can be done about it."""
-    number = len(targets) + more
-    blocks: list[Block] = [section(f"This message names {counted(number, 'host')}.")]
-    for target in targets:
+    if not found:
+        text = "No host name or web address was found in this message."
+        return Message(text, (section(text),))
+    text = f"This message names {counted(len(found), 'host')}."
+    blocks: list[Block] = [section(text)]
+    for target in found[:SHOWN_HOSTS]:
         host, value = target.short, str(target)
         blocks += [
-            section(code(host)),
+            section(code(host, 120)),
             actions(
                 button("Status", "status", value, "below", about=f"Status of {host}"),
                 button("Scan", "scan", value, "below", about=f"Scan {host}"),
                 button("Add", "add", value, "below", about=f"Watch {host}"),
             ),
         ]
-    if more:
-        blocks.append(context(f"Not shown: {counted(more, 'more host')}."))
-    return Message(f"This message names {counted(number, 'host')}.", tuple(blocks))
+    if len(found) > SHOWN_HOSTS:
+        more = counted(len(found) - SHOWN_HOSTS, "more host")
+        blocks.append(context(f"Not shown: {more}."))
+    return Message(text, tuple(blocks))
 
 
-def no_hosts() -> Message:
-    """A message that names no host."""
-    text = "No host name or web address was found in this message."
-    return Message(text, (section(text),))
+def menu(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
+    """What a bare `/ssl` opens: how things stand, the worst monitors, and what can be done."""
+    if not rows:
+        text = "No host is watched yet."
+        return Message(text, (section(text), _menu_buttons()))
+    text = f"{counted(len(rows), 'monitor')}: {tally(rows, now, rules)}."
+    worst = [list_row(row, now, rules) for row in rows[:WORST]]
+    return Message(
+        f"{text} {headline(rows[0], now, rules)}.", (section(text), *worst, _menu_buttons())
+    )
+
+
+def menu_without(fault: Message) -> Message:
+    """The menu where the monitors can't be listed: why, and what can be done all the same."""
+    return replace(fault, blocks=(*fault.blocks, _menu_buttons()))
+
+
+def _menu_buttons() -> Block:
+    return actions(
+        button("Add…", "form", "add", "below", about="Open the form that adds hosts"),
+        button("List", "list", "", "below", about="List all monitors"),
+        button("Due now", "digest", "", "below", about="Show what is due now"),
+        button("Help", "help", "", "below", about="Show all commands"),
+    )
+
+
+def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
+    """The newest changes: when, who, what, which host, and what became of it."""
+    of = f" of {code(host, 120)}" if host else ""
+    plainly = f" of {plain(host, 120)}" if host else ""
+    if not lines:
+        return Message(f"No change{plainly} is known.", (section(f"No change{of} is known."),))
+    told = [
+        f"{date(at)} · {safe(who, 60)} · {command} · {code(target, 120)} · {safe(result, 120)}"
+        for at, who, command, target, result in lines
+    ]
+    text = f"The newest changes{plainly}."
+    return Message(text, (section(f"*The newest changes*{of}"), *packed(told, section)))
 
 
 def shared_note(who: str) -> Block:

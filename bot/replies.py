@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.blocks import (
+    MAX_BLOCKS,
+    MAX_VALUE,
     Block,
     Message,
     actions,
@@ -29,10 +31,11 @@ from bot.errors import (
     BadKey,
     BotError,
     NotFound,
+    NotWatched,
     UsageError,
 )
 from bot.models import Account, Ping
-from bot.target import Target
+from bot.target import HTTPS_PORT, Target
 
 
 def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
@@ -172,6 +175,41 @@ def outsider() -> Message:
         "⛔",
         "NOT FOR GUESTS FROM OUTSIDE",
         "This bot answers only people of the workspace that installed it. Ask one of them.",
+    )
+
+
+def shareable(message: Message, line: str) -> Message:
+    """A private answer with the button that posts it in the channel."""
+    if message.public or not line or len(line) > MAX_VALUE or len(message.blocks) >= MAX_BLOCKS:
+        return message
+    share = button("Share here", "share", line, about="Share this in the channel")
+    return replace(message, blocks=(*message.blocks, actions(share)))
+
+
+def not_in_channel() -> Message:
+    """Said where somebody shares a card, and the bot may not post."""
+    return reply(
+        "⛔",
+        "NOT SHARED",
+        "The bot may not post in this channel. Invite it first, with `/invite`.",
+    )
+
+
+def not_watched(fault: NotWatched) -> Message:
+    """There is no monitor for this host: one press makes one; the nearest names are offered."""
+    target = Target(fault.host, fault.port or HTTPS_PORT)
+    host = target.short
+    near = [
+        button(plain(name, 75), "status", name, about=f"Status of {name}") for name in fault.near
+    ]
+    asked = "Did you mean one of these?" if near else "There is no monitor for this host yet."
+    return Message(
+        f"{plain(host, 100)} is not watched yet.",
+        (
+            section(f"⚪ *NOT WATCHED* · {code(host)}\n{asked}"),
+            *([actions(*near)] if near else []),
+            actions(button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")),
+        ),
     )
 
 

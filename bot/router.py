@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from bot import replies
 from bot.blocks import Address, Form, Message
 from bot.client import SSLMonitor
-from bot.errors import BotError, UsageError
+from bot.errors import BotError, NotWatched, UsageError
 from bot.memory import Memory
 from bot.severity import Thresholds
 from bot.watches import Watches
@@ -30,9 +30,11 @@ class Call:
 
     `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
     a message where the answer will be, at once; the answer then takes its place. `post` shows it as
-    a message that may be edited later: there, or near by, or to the asker directly. `learnt` is
+    a message that may be edited later: there, or near by, or to the asker directly. `send_file`
+    sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
     what the bot found out about the API since it started; `audit` writes a change down: the
-    command, its target, and what became of it.
+    command, its target, and what became of it. `share` is the line that runs this again, where the
+    answer is private and may be shared.
     """
 
     api: SSLMonitor
@@ -43,8 +45,10 @@ class Call:
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]
     post: Callable[[Message], Awaitable[Address]]
+    send_file: Callable[[str, bytes, str], Awaitable[None]]
     learnt: set[str]
     audit: Callable[[str, str, str], Awaitable[None]]
+    share: str
     rules: Thresholds
     watches: Watches
 
@@ -83,6 +87,7 @@ class Command:
     help: str
     typed: bool
     changes: bool
+    shares: bool
     form: FormMaker | None
     check: Callable[..., None] | None
 
@@ -166,15 +171,19 @@ class Router:
         *,
         typed: bool = True,
         changes: bool = False,
+        shares: bool = False,
         form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
     ) -> Callable[[Run], Run]:
-        """Register a function as a command. `check` judges a form's fields together, purely."""
+        """Register a function as a command. `check` judges a form's fields together, purely.
+
+        The private answer of one that `shares` has a button that posts it in the channel.
+        """
 
         def register(run: Run) -> Run:
             first_line = (inspect.getdoc(run) or "").partition("\n")[0]
             self.commands[name] = Command(
-                name, run, _parameters(run), first_line, typed, changes, form, check
+                name, run, _parameters(run), first_line, typed, changes, shares, form, check
             )
             return run
 
@@ -206,11 +215,14 @@ class Router:
             arguments, named = bind()
             if command.changes:
                 return await self._change(call, command, arguments, named)
-            return await command.run(call, *arguments, **named)
+            answer = await command.run(call, *arguments, **named)
         except UsageError as fault:
             return replies.wrong_words(fault, command.usage if command.typed else "")
+        except NotWatched as fault:
+            return replies.not_watched(fault)
         except BotError as fault:
             return replies.failure(fault)
+        return replies.shareable(answer, call.share) if command.shares else answer
 
     async def _change(
         self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]
@@ -220,7 +232,7 @@ class Router:
         results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
         try:
             answer = await command.run(call, *arguments, **named)
-        except UsageError:
+        except (UsageError, NotWatched):
             results = ()
             raise
         except BotError as fault:

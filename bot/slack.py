@@ -13,15 +13,14 @@ import json
 import logging
 import re
 import uuid
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
-from bot import replies
+from bot import form_cards, replies
 from bot.blocks import Address, Message, bare
 from bot.client import SSLMonitor
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
@@ -38,52 +37,19 @@ from bot.payloads import (
     is_home,
     pressed,
     said_words,
+    texts_of,
 )
 from bot.people import People
 from bot.router import Call, Command, Router
 from bot.slack_web import SlackWeb, view_of, view_of_form
-from bot.surfaces import Below, Here, Lists, Modal, Said, Surface, Typed
+from bot.surfaces import Below, Here, Lists, Modal, Said, Shared, Surface, Typed
+from bot.tasks import FAREWELL_SECONDS, Once, Tasks
 from bot.watches import Watches
-from bot.words import split
+from bot.words import hosts_in, split
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_REQUESTS = 2000
-FAREWELL_SECONDS = 2.0
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
-
-
-class Tasks:
-    """The work that goes on after an ack, or by the clock; nothing that it does can raise."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run it, and keep it until it is done."""
-        task = asyncio.create_task(self._guarded(work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
-
-    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run it, and wait for its end, whatever that is: what a scheduler calls."""
-        await asyncio.wait({self.start(work())})
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("Work in the background failed")
-
-    async def drain(self, seconds: float) -> None:
-        """Let the work end by itself for so long, then stop what is left; it tells its askers."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=FAREWELL_SECONDS)
 
 
 class SlackBot:
@@ -113,12 +79,13 @@ class SlackBot:
         self._home_tab = home
         self._clock = clock
         self._lists = Lists()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._once = Once()
         self._learnt: set[str] = set()
         app.command(re.compile("^/"))(self._on_command)
         app.action(re.compile("^ssl:"))(self._on_button)
         app.action(re.compile(""))(_on_nothing)
         app.view(re.compile("^ssl:"))(self._on_form)
+        app.shortcut("check_hosts")(self._on_shortcut)
         app.event("app_home_opened")(self._on_home)
         app.event("app_mention")(self._on_said)
         app.event("message")(self._on_said)
@@ -133,16 +100,6 @@ class SlackBot:
     def _team(self) -> str:
         return self._web.identity.team_id
 
-    def _is_new(self, body: Body) -> bool:
-        """Whether this request comes for the first time: Slack and attackers may send it again."""
-        key = str(body.get("trigger_id") or body.get("event_id") or uuid.uuid4())
-        if key in self._seen:
-            return False
-        self._seen[key] = None
-        if len(self._seen) > REMEMBERED_REQUESTS:
-            self._seen.popitem(last=False)
-        return True
-
     # The doors: each acknowledges, and leaves the rest to a task.
 
     async def _on_command(self, ack: AsyncAck, body: Body) -> None:
@@ -153,12 +110,17 @@ class SlackBot:
         await ack()
         self.tasks.start(self._button(body))
 
+    async def _on_shortcut(self, ack: AsyncAck, body: Body) -> None:
+        await ack()
+        if self._once.is_new(body):
+            self.tasks.start(self._shortcut(body))
+
     async def _on_home(self, body: Body) -> None:
-        if body["event"].get("tab") == "home" and self._is_new(body):
+        if body["event"].get("tab") == "home" and self._once.is_new(body):
             self.tasks.start(self._home(asker_of(body)))
 
     async def _on_said(self, body: Body) -> None:
-        if is_for_bot(body["event"]) and self._is_new(body):
+        if is_for_bot(body["event"]) and self._once.is_new(body):
             self.tasks.start(self._said(body))
 
     async def _on_form(self, ack: AsyncAck, body: Body) -> None:
@@ -176,13 +138,13 @@ class SlackBot:
             return
         channel = home_channel(view)
         await ack(response_action="update", view=view_of(replies.working("Checking…"), channel))
-        if self._is_new(body):
+        if self._once.is_new(body):
             surface = Modal(self._web, view_id=view["id"], channel=channel, user=asker.user)
             self.tasks.start(self._work(surface, asker, command, lambda: bound))
 
     async def _command(self, body: Body) -> None:
         """Typed words of the slash command."""
-        if not self._is_new(body):
+        if not self._once.is_new(body):
             return
         asker, channel = asker_of(body), str(body["channel_id"])
         url = str(body["response_url"])
@@ -204,12 +166,15 @@ class SlackBot:
         self, surface: Surface, asker: Asker, words: list[str], trigger_id: str
     ) -> None:
         """Run what was typed, open a form for what is missing, or say what is wrong with it."""
-        verb, words = (words[0].lower(), words[1:]) if words else ("help", [])
-        command = self._router.find(verb)
+        verb, words = (words[0].lower(), words[1:]) if words else ("menu", [])
+        command = self._router.find(verb, typed=verb != "menu")
         if command is None:
             await self._tell(surface, asker, self._router.unknown(verb, words))
         elif not command.wants_form(words):
-            await self._work(surface, asker, command, lambda: command.bind_words(words))
+            share = " ".join([command.name, *words]) if isinstance(surface, Typed) else ""
+            await self._work(
+                surface, asker, command, lambda: command.bind_words(words), share=share
+            )
         elif trigger_id:
             await self._open_form(surface, asker, command, {}, trigger_id)
         else:
@@ -217,16 +182,19 @@ class SlackBot:
 
     async def _button(self, body: Body) -> None:
         """A button, or a line of a menu: its id and value are a command and its argument."""
-        if not self._is_new(body):
+        if not self._once.is_new(body):
             return
         asker = asker_of(body)
         verb, argument = pressed(body["actions"][0])
         surface = self._surface_of(body)
         if verb == "home" and is_home(body):
-            await self._home(asker, int(argument))
+            await self._home(asker, int(argument) if argument.isdecimal() else 0)
             return
         if verb == "form":
             await self._press_form(body, surface, asker, argument)
+            return
+        if verb == "share":
+            await self._share(body, surface, asker, argument)
             return
         command = self._router.find(verb, typed=False)
         if command is None:
@@ -236,7 +204,49 @@ class SlackBot:
             await self._from_home(body, asker, command, bind)
         else:
             bind = functools.partial(command.bind_argument, argument)
-            await self._work(surface, asker, command, bind)
+            private = bool((body.get("container") or {}).get("is_ephemeral"))
+            share = f"{verb} {argument}".strip() if private else ""
+            surface = await self._on_top(body, surface)
+            await self._work(surface, asker, command, bind, share=share)
+
+    async def _on_top(self, body: Body, surface: Surface) -> Surface:
+        """A new modal on top, for a button of a modal that is to stay; Slack stacks three."""
+        view, action = body.get("view") or {}, body["actions"][0]
+        if view.get("type") != "modal" or not str(action["action_id"]).endswith(":below"):
+            return surface
+        shown = view_of(replies.working("Working…"), surface.channel)
+        try:
+            view_id = await self._web.push_view(str(body["trigger_id"]), shown)
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.info("No modal could be put on top: %s", fault)
+            return surface
+        user = asker_of(body).user
+        return Modal(self._web, view_id=view_id, channel=surface.channel, user=user)
+
+    async def _share(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
+        """Post in the channel what somebody was shown privately: the command runs once more."""
+        verb, _, words = argument.partition(" ")
+        command = self._router.find(verb, typed=False)
+        if command is None or not command.shares:
+            await self._tell(surface, asker, self._router.unknown(verb))
+            return
+        who = await self._people.name_of(asker.user, asker.name)
+        shared = Shared(self._web, surface, form_cards.shared_note(who))
+        await self._work(shared, asker, command, functools.partial(command.bind_argument, words))
+
+    async def _shortcut(self, body: Body) -> None:
+        """“Check hosts in message”: what it names is shown at once, for a trigger lives 3 s."""
+        asker, channel = asker_of(body), str((body.get("channel") or {}).get("id", ""))
+        found = hosts_in(texts_of(body.get("message") or {}))
+        message = self._people.refusal_known(asker) or form_cards.found_hosts(found)
+        trigger = str(body["trigger_id"])
+
+        async def run() -> None:
+            view_id = await self._web.open_view(trigger, view_of(message, channel))
+            modal = Modal(self._web, view_id=view_id, channel=channel, user=asker.user)
+            await self._lets_in(modal, asker, changes=False)
+
+        await _kept_safe(run)
 
     async def _press_form(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
         """A button that opens a form, filled in with what its value holds (JSON)."""
@@ -313,8 +323,13 @@ class SlackBot:
             await surface.refuse(refusal)
         return refusal is None
 
-    async def _work(self, surface: Surface, asker: Asker, command: Command, bind: Bind) -> None:
-        """Run a command and show its answer; whatever happens, the asker is told."""
+    async def _work(
+        self, surface: Surface, asker: Asker, command: Command, bind: Bind, *, share: str = ""
+    ) -> None:
+        """Run a command and show its answer; whatever happens, the asker is told.
+
+        `share` is the line that runs it again where the answer is private, and may be shared.
+        """
 
         async def show(message: Message) -> None:
             try:
@@ -337,8 +352,10 @@ class SlackBot:
                 who=functools.partial(self._people.name_of, asker.user, asker.name),
                 show=show,
                 post=post,
+                send_file=functools.partial(self._web.send_file, asker.user),
                 learnt=self._learnt,
                 audit=functools.partial(self._audit, asker),
+                share="" if surface.channel.startswith("D") else share,
                 rules=await self._memory.rules(),
                 watches=self._watches,
             )

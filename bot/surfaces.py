@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.blocks import Address, Block, Message, bare, section
+from bot import replies
+from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
 
@@ -360,6 +361,35 @@ class Modal:
 
     async def keep(self, message: Message) -> Address | None:
         """Nowhere: a modal may be closed at any time."""
+        return None
+
+
+class Shared:
+    """A private answer that is shared: it is posted in the channel, by the one who saw it."""
+
+    def __init__(self, web: SlackWeb, private: Surface, note: Block) -> None:
+        self._web = web
+        self._private = private
+        self._note = note
+        self.channel = private.channel
+
+    async def progress(self, message: Message) -> None:
+        """Nothing: the answer is not long to come."""
+
+    async def answer(self, message: Message) -> None:
+        """Post it in the channel, or tell the asker that the bot may not."""
+        shared = dataclasses.replace(
+            message, blocks=(*message.blocks[: MAX_BLOCKS - 1], self._note)
+        )
+        if not await Posted(self._web, self.channel).show(shared):
+            await self._private.refuse(replies.not_in_channel())
+
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone."""
+        await self._private.refuse(message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Nowhere: what is shared is not edited."""
         return None
 
 

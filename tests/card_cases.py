@@ -28,6 +28,7 @@ from bot.errors import (
     BadKey,
     BotError,
     NotFound,
+    NotWatched,
     SlackRefused,
     UsageError,
 )
@@ -276,6 +277,15 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0))
     yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0))
     yield "outsider", replies.outsider()
+    yield "guest", replies.guest()
+    yield "no admin", replies.no_admin(["U0ADMIN", "S0ADMINS"])
+    yield "no admin: many", replies.no_admin([f"U0{n}" for n in range(30)])
+    yield "unknown person", replies.unknown_person()
+    yield "not in the channel", replies.not_in_channel()
+    yield "needs a form", replies.needs_form("add")
+    yield "not watched: none near", replies.not_watched(NotWatched(texts.host, None, []))
+    near = NotWatched(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])
+    yield "not watched: some near", replies.not_watched(near)
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
     yield "slack busy", replies.slack_busy()
@@ -312,8 +322,19 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
             f"added: {name}",
             form_cards.added(3, lines, problems, left=left, draft=draft, announce=line),
         )
-    yield "hosts found", form_cards.found_hosts([target, target], 5)
-    yield "no hosts found", form_cards.no_hosts()
+    yield "hosts found", form_cards.found_hosts([target] * 25)
+    yield "menu: nothing watched", form_cards.menu([], NOW, RULES)
+    order = list_cards.ranked(rows(texts).values(), NOW, RULES)
+    yield "menu", form_cards.menu(order, NOW, RULES)
+    yield "menu without", form_cards.menu_without(replies.failure(faults(texts)["unreachable"]))
+    lines_of = [(NOW, texts.user, "delete_now", texts.host, texts.fault)] * 20
+    yield "audit", form_cards.audit(lines_of, "")
+    yield "audit: one host", form_cards.audit(lines_of[:1], texts.host)
+    yield "audit: nothing", form_cards.audit([], texts.host)
+    shared = cards.monitor(rows(texts)["ok"], NOW, RULES)
+    yield "shareable", replies.shareable(shared, "status api.example.com")
+    yield "shared", replace(shared, blocks=(*shared.blocks, form_cards.shared_note(texts.user)))
+    yield "no hosts found", form_cards.found_hosts([])
 
 
 def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -345,6 +366,8 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "watch: fixed reply", watch_cards.fixed_reply(ASKER, seen, NOW, 3)
     yield "watch: changed reply", watch_cards.changed_reply(ASKER, seen, NOW, RULES)
     yield "watch: over reply", watch_cards.over_reply(ASKER, target, 30)
+    yield "watch: too many", watch_cards.too_many(10, [row_shown])
+    yield "watch: no longer", watch_cards.no_longer(7)
     yield "watch: gone reply", watch_cards.gone_reply(ASKER, target)
 
 

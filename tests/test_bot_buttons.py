@@ -273,7 +273,7 @@ async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(http_wo
     await http_world.say("/ssl list")
 
     card = await http_world.card("30 monitors")
-    assert labels(card) == ["Rescan", "Rescan", "Rescan", "CSV"]
+    assert labels(card) == ["Rescan", "Rescan", "Rescan", "CSV", "Share here"]
     [table] = [block for block in card.blocks if block["type"] == "data_table"]
     hosts = [row[0]["text"] for row in table["rows"][1:]]
     assert hosts == [f"h{days}.demo.test" for days in range(1, 31)]

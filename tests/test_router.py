@@ -98,10 +98,12 @@ def call() -> Call:
         who=who,
         show=show,
         post=nothing,
+        send_file=nothing,
         rules=USUAL,
         watches=nothing,
         learnt=set(),
         audit=audit,
+        share="",
     )
 
 
@@ -355,4 +357,4 @@ def test_filters_are_read_by_the_list_command() -> None:
 
 def test_commands_that_change_things_say_so() -> None:
     changing = {name for name, each in commands.router.commands.items() if each.changes}
-    assert changing == {"add", "add_now", "delete", "delete_now"}
+    assert changing == {"add", "add_now", "delete", "delete_now", "warn"}
