@@ -14,7 +14,7 @@ import logging
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -252,8 +252,10 @@ class SlackBot:
 
     async def _work(self, surface: Surface, asker: Asker, command: Command, bind: Bind) -> None:
         """Run a command and show its answer; whatever happens, the asker is told."""
+        shown: list[str] = []
 
         async def show(message: Message) -> None:
+            shown.append(message.text)
             try:
                 await surface.progress(message)
             except (SlackRefused, SlackUnreachable) as fault:
@@ -270,17 +272,25 @@ class SlackBot:
         async def run() -> None:
             await surface.answer(await self._router.dispatch(call, command, bind))
 
-        await self._told(surface, run)
+        await self._told(surface, run, shown)
 
     async def _answer(self, surface: Surface, message: Message) -> None:
         await self._told(surface, functools.partial(surface.answer, message))
 
-    async def _told(self, surface: Surface, run: Callable[[], Awaitable[object]]) -> None:
-        """The one place that catches everything: the log gets a reference, the asker a card."""
+    async def _told(
+        self,
+        surface: Surface,
+        run: Callable[[], Awaitable[object]],
+        shown: Sequence[str] = (),
+    ) -> None:
+        """The one place that catches everything: the log gets a reference, the asker a card.
+
+        `shown` is what was said of the progress so far.
+        """
         try:
             await run()
         except asyncio.CancelledError:
-            await _kept_safe(lambda: surface.answer(replies.restarting()))
+            await _kept_safe(lambda: surface.answer(replies.restarting(*shown[-1:])))
         except Exception as fault:
             if isinstance(fault, SlackRefused) and fault.reason == "ratelimited":
                 log.warning("Slack limits the bot, and an answer is late or lost")
