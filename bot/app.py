@@ -18,8 +18,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import stamina
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.blocks import counted, escaped
@@ -29,12 +31,12 @@ from bot.config import Secret, Settings
 from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.errors import BotError
+from bot.errors import BotError, SlackRefused
 from bot.home import Home
 from bot.memory import Memory
 from bot.people import People
 from bot.slack import SlackBot
-from bot.slack_web import SlackWeb, make_client
+from bot.slack_web import MAY_NOT_POST, SlackWeb, make_client
 from bot.state import State
 from bot.tasks import Tasks
 from bot.transport import HTTPServer, Sockets
@@ -71,6 +73,7 @@ def set_up_logging(level: int) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
     for name in ("slack_bolt", "slack_sdk", "apscheduler", "aiosqlite", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
@@ -143,6 +146,18 @@ def make_api(
     )
 
 
+def make_bolt(settings: Settings, client: AsyncWebClient) -> AsyncApp:
+    """The Bolt app. It logs errors only: at INFO it writes down whole bodies, secrets included."""
+    quiet = logging.getLogger("bot.bolt")
+    quiet.setLevel(logging.ERROR)
+    return AsyncApp(
+        logger=quiet,
+        client=client,
+        signing_secret=settings.slack_signing_secret.reveal() or None,
+        process_before_response=True,
+    )
+
+
 def make_session() -> aiohttp.ClientSession:
     """The one session for Slack and the API; the SDK leaves its timeout to it."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS))
@@ -197,11 +212,7 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        app = AsyncApp(
-            client=client,
-            signing_secret=settings.slack_signing_secret.reveal() or None,
-            process_before_response=True,
-        )
+        app = make_bolt(settings, client)
         memory = Memory(database, settings.digest_expire_days)
         people = People(web, settings.admins, clock=now)
         watches = Watches(
@@ -239,6 +250,10 @@ async def running_bot(
         stack.callback(scheduler.pause)
         sockets = None
         if settings.slack_mode == "socket":
+            try:
+                await web.check_app_token(settings.slack_app_token.reveal())
+            except SlackRefused as fault:
+                raise BotError(f"SLACK_APP_TOKEN does not work: {fault.reason}.") from fault
             sockets = Sockets(app, settings.slack_app_token.reveal())
         server = HTTPServer(
             lambda: _health(settings, sockets, digest), app if sockets is None else None
@@ -261,30 +276,30 @@ def _start_clock(
     """
     scheduler = AsyncIOScheduler(timezone=UTC)
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-    measure = functools.partial(tasks.run, functools.partial(_measure_clock, api))
-    scheduler.add_job(measure, "interval", hours=1, **often)
     look = functools.partial(tasks.run, watches.tick)
     seconds = min(WATCH_TICK, watches.interval).total_seconds()
     scheduler.add_job(look, "interval", seconds=seconds, **often)
+    measured = asyncio.Event()
 
-    async def begin() -> None:
-        await _measure_clock(api)
+    async def measure() -> None:
+        try:
+            await api.measure_clock()
+            measured.set()
+        except BotError as fault:
+            log.warning("The API's clock could not be read: %s", fault)
+
+    async def tick() -> None:
+        if not measured.is_set():
+            await measure()
         if digest is not None:
-            tick = functools.partial(tasks.run, digest.tick)
-            scheduler.add_job(tick, "interval", minutes=1, **often)
-            await digest.tick()
+            await digest.tick(ready=measured.is_set())
 
+    scheduler.add_job(functools.partial(tasks.run, measure), "interval", hours=1, **often)
+    scheduler.add_job(functools.partial(tasks.run, tick), "interval", minutes=1, **often)
     scheduler.start()
-    tasks.start(begin())
+    tasks.start(tick())
     tasks.start(watches.tick())
     return scheduler
-
-
-async def _measure_clock(api: SSLMonitor) -> None:
-    try:
-        await api.measure_clock()
-    except BotError as fault:
-        log.warning("The API's clock could not be read: %s", fault)
 
 
 def _health(settings: Settings, sockets: Sockets | None, digest: Digest | None) -> dict[str, Any]:
@@ -319,10 +334,18 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         client = make_client(complete.slack_bot_token.reveal(), complete.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        await _measure_clock(api)
+        await api.measure_clock()
         memory = Memory(database, complete.digest_expire_days)
         digest = make_digest(complete, api, database, web, memory, now=clock)
-        return digest is not None and await digest.post_now(again=again)
+        try:
+            return digest is not None and await digest.post_now(again=again)
+        except SlackRefused as fault:
+            if fault.reason not in MAY_NOT_POST:
+                raise
+            raise BotError(
+                f"The bot may not post in {complete.digest_channel} ({fault.reason}). "
+                "Invite it there."
+            ) from fault
 
 
 async def serve_embedded(settings: Settings, host: str, port: int) -> None:

@@ -276,7 +276,7 @@ def read_settings(
             if name == "scan_allow":
                 scan_rules(text)
         except ValueError as fault:
-            faults.append(f"{variable} can't be used: {fault}.")
+            faults.append(f"{variable} can't be used: {str(fault).rstrip('.')}.")
             values[name] = _STAND_INS.get(name) or _READERS[name](default or "")
     if program == "embedded":
         faults += _embedded_faults(values)

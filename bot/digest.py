@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -132,13 +132,19 @@ class Digest:
         """Remember the very first start."""
         self._first_start = await self._state.first_start(self._clock())
 
-    async def tick(self) -> None:
-        """Post the digest if it is due; a failure is logged and tried again later."""
+    async def tick(self, *, ready: bool = True) -> None:
+        """Post the digest if it is due; a failure is logged and tried again later.
+
+        It waits while the API's clock is not known (`ready`): its dates mean nothing before.
+        """
         now = self._clock()
         if self._first_start is None or (self._not_before and now < self._not_before):
             return
         wanted = due(self.plan, now, self._first_start)
         if wanted is None:
+            return
+        if not ready:
+            self.last_error = "The SSLmonitor API has not told its clock yet."
             return
         try:
             await self._post_once(wanted)
@@ -185,22 +191,21 @@ class Digest:
         )
         if not await self._state.take_over(stored, now):
             return False
-        await self._deliver(stored, posted=posted)
+        await self._deliver(replace(stored, claimed_at=now), posted=posted)
         return True
 
     async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> None:
         """Post what is not posted yet; `posted` is the ts of the next one if Slack has it."""
-        ts = stored.ts
-        for number in range(stored.sent, len(stored.messages)):
+        left: StoredDigest | None = stored
+        while left and left.sent < len(left.messages):
             if posted is None:
-                posted = await self._post(stored, stored.messages[number], ts)
-            ts = ts or posted
-            await self._state.posted(
-                stored,
-                sent=number + 1,
-                ts=ts,
+                posted = await self._post(left, left.messages[left.sent], left.ts)
+            left = await self._state.posted(
+                left,
+                sent=left.sent + 1,
+                ts=left.ts or posted,
                 now=self._clock(),
-                finished=number + 1 == len(stored.messages),
+                finished=left.sent + 1 == len(left.messages),
             )
             posted = None
 

@@ -244,9 +244,10 @@ def unknown_person() -> Message:
     )
 
 
-def restarting() -> Message:
-    """Said to whoever still waits when the bot ends."""
-    return reply("🔄", "RESTARTING", "Restarting. Ask again.")
+def restarting(doing: str = "") -> Message:
+    """Said to whoever still waits when the bot ends; `doing` is what was under way."""
+    more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
+    return Message("Restarting. Ask again.", (section("🔄 *Restarting. Ask again.*"), *more))
 
 
 def broken(reference: str) -> Message:
@@ -258,6 +259,12 @@ def broken(reference: str) -> Message:
         "the bot.",
         context(f"Reference in its log: {code(reference, 40)}"),
     )
+
+
+def told_apart(message: Message) -> Message:
+    """An answer for its asker alone, which the channel gets when Slack lets the bot speak again."""
+    busy = "⚠️ *SLACK IS BUSY*\nThe channel sees this a little later: Slack limits the bot now."
+    return replace(message, blocks=(section(busy), *message.blocks), public=False)
 
 
 def slack_busy() -> Message:

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -330,8 +330,10 @@ class SlackBot:
 
         `share` is the line that runs it again where the answer is private, and may be shared.
         """
+        shown: list[str] = []
 
         async def show(message: Message) -> None:
+            shown.append(message.text)
             try:
                 await surface.progress(message)
             except (SlackRefused, SlackUnreachable) as fault:
@@ -362,7 +364,7 @@ class SlackBot:
             if await self._lets_in(surface, asker, changes=command.changes):
                 await surface.answer(await self._router.dispatch(call, command, bind))
 
-        await self._told(surface, run)
+        await self._told(surface, run, shown)
 
     async def _tell(self, surface: Surface, asker: Asker, message: Message) -> None:
         """Answer without a command, whoever may ask."""
@@ -382,12 +384,20 @@ class SlackBot:
         except Exception:
             log.exception("A change was not written down: %s %s", command, target)
 
-    async def _told(self, surface: Surface, run: Callable[[], Awaitable[object]]) -> None:
-        """The one place that catches everything: the log gets a reference, the asker a card."""
+    async def _told(
+        self,
+        surface: Surface,
+        run: Callable[[], Awaitable[object]],
+        shown: Sequence[str] = (),
+    ) -> None:
+        """The one place that catches everything: the log gets a reference, the asker a card.
+
+        `shown` is what was said of the progress so far.
+        """
         try:
             await run()
         except asyncio.CancelledError:
-            await _kept_safe(lambda: surface.answer(replies.restarting()))
+            await _kept_safe(lambda: surface.answer(replies.restarting(*shown[-1:])))
         except Exception as fault:
             if isinstance(fault, SlackRefused) and fault.reason == "ratelimited":
                 log.warning("Slack limits the bot, and an answer is late or lost")

@@ -17,10 +17,23 @@ from typing import Any, TypeVar
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.http_retry.request import HttpRequest
+from slack_sdk.http_retry.response import HttpResponse
+from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import MAX_FALLBACK, Address, Block, Form, Message, plain, plain_text, section
+from bot.blocks import (
+    MAX_FALLBACK,
+    Address,
+    Block,
+    Form,
+    Message,
+    packed,
+    plain,
+    plain_text,
+    section,
+)
 from bot.errors import SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
@@ -49,6 +62,8 @@ MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_updat
 BAD_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}
 )
+#: Slack's Retry-After in seconds that the bot waits out before it says anything.
+PATIENCE_SECONDS = 5.0
 HISTORY_PAGE = 200
 #: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
 CLOCK_MARGIN = timedelta(minutes=10)
@@ -57,12 +72,18 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is, from auth.test: its own workspace decides whom it answers."""
+    """Who the bot is, from auth.test: its own workspace decides whom it answers.
 
-    team_id: str
-    user_id: str
-    bot_id: str
-    scopes: frozenset[str]
+    `date` is Slack's clock as its answer showed it (RFC 9110, section 6.6.1).
+    """
+
+    team_id: str = ""
+    user_id: str = ""
+    bot_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    team: str = ""
+    user: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,26 @@ class Person:
     stranger: bool
 
 
+class BriefRateLimits(AsyncRateLimitErrorRetryHandler):
+    """Waits out a rate limit only where that is short: an asker is told sooner by another way."""
+
+    async def _can_retry_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        limited = await super()._can_retry_async(
+            state=state, request=request, response=response, error=error
+        )
+        headers = response.headers if response is not None else {}
+        asked = next((v for k, v in headers.items() if k.lower() == "retry-after"), ["1"])
+        wait = asked[0] if isinstance(asked, list) else asked
+        return limited and float(wait) <= PATIENCE_SECONDS
+
+
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
     """The SDK's client on a shared session.
 
@@ -88,7 +129,7 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
         token,
         base_url=api_url,
         session=session,
-        retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)],
+        retry_handlers=[BriefRateLimits(max_retry_count=2)],
     )
 
 
@@ -98,7 +139,12 @@ def _fallback(message: Message) -> str:
 
 
 def _as_text(message: Message) -> Message:
-    return Message(message.text, (section(_fallback(message)),), metadata=message.metadata)
+    """The same words in plain sections, for when Slack does not take the blocks."""
+    texts = [_fallback(message)]
+    for block in message.blocks:
+        held = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
+        texts += [found["text"] for found in held if found and isinstance(found.get("text"), str)]
+    return replace(message, blocks=tuple(packed(texts, section)))
 
 
 def view_of(message: Message, channel: str = "") -> Block:
@@ -131,7 +177,7 @@ class SlackWeb:
     def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
         self.client = client
         self._session = session
-        self.identity = Identity("", "", "", frozenset())
+        self.identity = Identity()
 
     async def identify(self) -> Identity:
         """Ask Slack whose token this is, and remember it."""
@@ -143,8 +189,15 @@ class SlackWeb:
             user_id=str(answer.get("user_id", "")),
             bot_id=str(answer.get("bot_id", "")),
             scopes=frozenset(scope.strip() for scope in scopes.split(",") if scope.strip()),
+            team=str(answer.get("team", "")),
+            user=str(answer.get("user", "")),
+            date=str(headers.get("date", "")),
         )
         return self.identity
+
+    async def check_app_token(self, token: str) -> None:
+        """Ask for a Socket Mode address once: the SDK would try for ever, and not say why."""
+        await _asked(self.client.apps_connections_open, app_token=token)
 
     async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
         """Post a message; gives its ts."""
@@ -223,14 +276,17 @@ class SlackWeb:
         # The URL is a bearer capability: it never gets into a log line or an error.
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
-                text = (await answer.text())[:500]
+                text = (await answer.text())[:500].strip()
                 status = answer.status
+                retry_after = answer.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError):
             raise SlackUnreachable("Slack's response URL did not answer.") from None
         if status == 429:
-            raise SlackRefused("ratelimited")
-        if status >= 400 or text not in {"ok", ""}:
-            raise SlackRefused(_reason(text) or f"http_{status}")
+            seconds = float(retry_after) if retry_after.isdecimal() else None
+            raise SlackRefused("ratelimited", retry_after=seconds)
+        reason = _reason(text)
+        if status >= 300 or reason:
+            raise SlackRefused(reason or f"http_{status}")
 
     async def open_view(self, trigger_id: str, view: Block) -> str:
         """Open a modal; gives its id."""
@@ -367,7 +423,7 @@ async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Messa
 
 
 def _reason(text: str) -> str:
-    """Slack's word in a response URL's reply, which is a bare word or JSON."""
+    """What a response URL's reply finds wrong: a bare word or JSON; empty where it says ok."""
     if found := re.search(r'"error"\s*:\s*"([a-z_]+)"', text):
         return found[1]
     return text if re.fullmatch(r"[a-z_]{3,60}", text) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -89,14 +89,19 @@ class State:
 
     async def posted(
         self, stored: StoredDigest, *, sent: int, ts: str, now: datetime, finished: bool
-    ) -> None:
-        """Record that Slack has the first `sent` messages; `ts` is the first one's."""
+    ) -> StoredDigest | None:
+        """Record that Slack has the first `sent` messages; `ts` is the first one's.
+
+        Gives the digest as it stands now; None where the day was given back meanwhile.
+        """
         values = {"sent": sent, "ts": ts, "claimed_at": now}
         if finished:
             values["finished_at"] = now
-        statement = update(digests).where(_is(stored.day, stored.channel)).values(values)
+        mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
+        statement = update(digests).where(mine).values(values)
         async with self._database.write() as connection:
-            await connection.execute(statement)
+            kept = (await connection.execute(statement)).rowcount
+        return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""

@@ -25,6 +25,8 @@ from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
 
 log = logging.getLogger(__name__)
 LISTS_KEPT = 200
+#: How long a rate limit lasts that names no time.
+LIMIT_SECONDS = 30.0
 
 
 class Surface(Protocol):
@@ -99,10 +101,9 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
         return
     try:
         await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
-    except SlackRefused as fault:
-        if fault.reason not in MAY_NOT_POST:
-            raise
-        log.info("A change was not announced in %s: %s", channel, fault)
+    except (SlackRefused, SlackUnreachable) as fault:
+        # The change is made and its asker knows; a line that is missing must not say otherwise.
+        log.warning("A change was not announced in %s: %s", channel, fault)
 
 
 @dataclass(slots=True)
@@ -196,8 +197,17 @@ class Typed:
             await self._show(message)
 
     async def answer(self, message: Message) -> None:
-        """Edit what was posted, or answer privately."""
-        await self._show(message)
+        """Edit what was posted, or answer privately; first so where Slack limits the bot."""
+        shared = message.public or self._public.exists
+        try:
+            await self._show(message)
+        except SlackRefused as fault:
+            if fault.reason != "ratelimited" or not shared:
+                raise
+            await self._web.respond(self._url, replies.told_apart(message))
+            wait = LIMIT_SECONDS if fault.retry_after is None else fault.retry_after
+            await asyncio.sleep(wait)
+            await self._show(message)
         await announce(self._web, self.channel, message)
 
     async def keep(self, message: Message) -> Address | None:

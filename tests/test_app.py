@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 import bot
 from bot import __version__
@@ -128,9 +129,9 @@ async def test_at_the_end_whoever_waits_is_told_to_ask_again(
 
             code, log = await ended(running, signal.SIGTERM)
 
-        told = [m for m in world.seen() if "RESTARTING" in words(m) and "Ask again." in words(m)]
+        told = [m for m in world.seen() if "Restarting. Ask again." in words(m)]
         assert [m.ephemeral_for for m in told] == [None, ANN]
-        assert "Scanning…" not in "".join(map(words, world.seen()))
+        assert "⏳" not in "".join(map(words, world.seen()))
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 
@@ -165,7 +166,7 @@ async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
 
             code, log = await ended(running, signal.SIGTERM)
 
-        await world.card("RESTARTING", "Ask again.")
+        await world.card("Restarting. Ask again.", "Adding")
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 
@@ -396,3 +397,35 @@ async def test_the_demo_ends_cleanly_while_it_still_adds_its_hosts(tmp_path: Pat
         code, log = await ended(demo, signal.SIGTERM)
     assert (code, log) == (0, "")
     assert left_in(tmp_path) == []
+
+
+async def test_a_name_look_up_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    hang = (
+        "import socket, threading\n"
+        "usual = socket.getaddrinfo\n"
+        "def look_up(host, *rest, **more):\n"
+        "    if str(host).endswith('hang.test'):\n"
+        "        print('HANGS', flush=True)\n"
+        "        threading.Event().wait()\n"
+        "    return usual(host, *rest, **more)\n"
+        "socket.getaddrinfo = look_up\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(hang)
+    environ = {
+        "PYTHONPATH": str(tmp_path),
+        "EMBEDDED_API_KEY": "key",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/hang.sqlite3",
+    }
+    async with process("embedded", "--port", "0", **environ) as running, ClientSession() as session:
+        url = (await log_until(running, r"answers at (\S+/v1)"))[1]
+        params = {"host": "a.hang.test", "port": "443"}
+        headers = {"Authorization": "Bearer key"}
+        asking = asyncio.create_task(
+            session.get(f"{url}/monitor/add", params=params, headers=headers)
+        )
+        assert running.stdout is not None
+        assert await running.stdout.readline() == b"HANGS\n"
+        code, log = await ended(running, signal.SIGTERM)
+        await asyncio.wait({asking})
+    assert (code, log) == (0, "")
+    asking.exception()

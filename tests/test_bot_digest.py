@@ -16,7 +16,7 @@ from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
 from bot.playground.places import BEN, CERTS, SECRET, Message
-from bot.state import State
+from bot.state import State, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
 TITLE = "Certificates on 23 November 2026"
@@ -224,10 +224,10 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
     nine_o_clock(world)
     record = State.posted
 
-    async def die(self: State, *given: Any, sent: int, **named: Any) -> None:
+    async def die(self: State, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
         if sent > part:
             raise ConnectionResetError
-        await record(self, *given, sent=sent, **named)
+        return await record(self, *given, sent=sent, **named)
 
     with monkeypatch.context() as dying:
         dying.setattr(State, "posted", die)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from bot import slack_web
 from bot.playground.places import ANN, BEN
 from tests.world import World, labels, words
 
@@ -101,9 +102,26 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 
     await world.say("/ssl scan api.demo.test")
 
-    card = await world.card("SLACK IS BUSY")
+    card = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
     assert card.ephemeral_for == ANN
+    late = await world.card("OK", "asked by Ann", by=BEN)
+    assert late.ephemeral_for is None
     assert len(world.api.asked("monitor/scan")) == 1
+
+
+async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_web, "PATIENCE_SECONDS", 0.5)
+    world.api.watch("api.demo.test")
+    world.slack.rate_limit("chat.update", retry_after=1, times=1)
+
+    await world.say("/ssl scan api.demo.test")
+
+    told = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
+    assert told.ephemeral_for == ANN
+    assert "Scanning…" in words(next(m for m in world.seen(by=BEN)))
+    await world.card("OK", "asked by Ann", by=BEN)
 
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:
@@ -209,3 +227,27 @@ async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: Wo
     await http_world.say("/ssl scan api.demo.test")
 
     await http_world.card("OK", "asked by ann", by=BEN)
+
+
+async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl delete api.demo.test")
+    asked = await world.card("Delete the monitor for")
+    world.slack.fail("chat.postMessage", "internal_error")
+
+    await world.press("Delete", on=asked)
+
+    await world.card("is no longer watched")
+    await world.settled()
+    assert not [m for m in world.seen() if "WENT WRONG" in words(m)]
+
+
+async def test_a_response_url_may_answer_in_json(world: World) -> None:
+    world.slack.json_answers = True
+    world.api.watch("api.demo.test")
+
+    await world.say("/ssl status api.demo.test")
+
+    await world.card("api.demo.test")
+    await world.settled()
+    assert len(world.seen()) == 1
