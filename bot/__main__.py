@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 from bot import __version__
 from bot.config import Settings, read_settings
@@ -69,13 +71,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"- {line}", file=sys.stderr)
         return EXIT_MISCONFIGURED
     except (BotError, OSError) as fault:
-        print(f"It could not start: {fault}", file=sys.stderr)
+        what = "The digest was not posted" if given.program == "digest" else "It could not start"
+        print(f"{what}: {fault}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 0
 
 
+def entry() -> NoReturn:
+    """Run one program, and leave at once: Python would wait for a name look-up that hangs."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(code)
+
+
+class HastyThreads(ThreadPoolExecutor):
+    """Threads that nobody waits for at the end; the system's name look-up can't be broken off."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take nothing new, and go."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
 async def _program(given: argparse.Namespace) -> int:
+    asyncio.get_running_loop().set_default_executor(HastyThreads())
     # Each program imports what it needs: the demo's page must not wait for the other programs.
     if given.program == "demo":
         return await _demo(given.port)
@@ -137,4 +158,4 @@ def _free_port(wanted: int | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

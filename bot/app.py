@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import secrets
 import signal
@@ -14,30 +15,41 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import stamina
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy.exc import SQLAlchemyError
 
+from bot.blocks import counted, escaped
 from bot.client import SSLMonitor
 from bot.commands import router
 from bot.config import Secret, Settings
 from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
-from bot.errors import BotError
+from bot.errors import BotError, SlackRefused
+from bot.home import Home
+from bot.memory import Memory
+from bot.people import People
 from bot.slack import SlackBot
-from bot.slack_web import SlackWeb, make_client
+from bot.slack_web import MAY_NOT_POST, SlackWeb, make_client
 from bot.state import State
+from bot.tasks import Tasks
 from bot.transport import HTTPServer, Sockets
+from bot.watches import Watches
 
 log = logging.getLogger(__name__)
 
 #: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
 DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
+#: How often at least the bot looks which watches are due.
+WATCH_TICK = timedelta(seconds=5)
 
 
 def clock() -> datetime:
@@ -54,6 +66,7 @@ class Bot:
     digest: Digest | None
     slack: SlackBot
     sockets: Sockets | None
+    watches: Watches
 
 
 def set_up_logging(level: int) -> None:
@@ -61,6 +74,7 @@ def set_up_logging(level: int) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
     for name in ("slack_bolt", "slack_sdk", "apscheduler", "aiosqlite", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
@@ -109,8 +123,12 @@ async def own_api(
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database with its schema up to date."""
-    await upgrade(settings.database_url)
+    """The database with its schema up to date. Raises BotError where it can't be used."""
+    try:
+        await upgrade(settings.database_url)
+    except SQLAlchemyError as fault:
+        reason = getattr(fault, "orig", None) or fault
+        raise BotError(f"The database can't be used: {reason}") from fault
     database = Database(settings.database_url)
     try:
         yield database
@@ -134,6 +152,18 @@ def make_api(
     )
 
 
+def make_bolt(settings: Settings, client: AsyncWebClient) -> AsyncApp:
+    """The Bolt app. It logs errors only: at INFO it writes down whole bodies, secrets included."""
+    quiet = logging.getLogger("bot.bolt")
+    quiet.setLevel(logging.ERROR)
+    return AsyncApp(
+        logger=quiet,
+        client=client,
+        signing_secret=settings.slack_signing_secret.reveal() or None,
+        process_before_response=True,
+    )
+
+
 def make_session() -> aiohttp.ClientSession:
     """The one session for Slack and the API; the SDK leaves its timeout to it."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS))
@@ -144,6 +174,8 @@ def make_digest(
     api: SSLMonitor,
     database: Database,
     web: SlackWeb,
+    memory: Memory,
+    *,
     now: Callable[[], datetime],
 ) -> Digest | None:
     """The digest, where a channel is set for it."""
@@ -153,9 +185,23 @@ def make_digest(
         channel=settings.digest_channel,
         at=settings.digest_time,
         timezone=settings.digest_timezone,
-        due_days=settings.digest_expire_days,
     )
-    return Digest(plan, api, State(database), web, clock=now)
+    return Digest(plan, api, State(database), web, memory, clock=now)
+
+
+def settings_shown(settings: Settings) -> list[tuple[str, str]]:
+    """The settings that people may want to know, as Home shows them."""
+    digest = "off"
+    if settings.digest_channel:
+        at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"
+        digest = f"daily at {at} in <#{settings.digest_channel}>"
+    ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
+    seconds = int(settings.watch_interval.total_seconds())
+    return [
+        ("Digest", digest),
+        ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
+        ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
+    ]
 
 
 @asynccontextmanager
@@ -172,22 +218,48 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        app = AsyncApp(
-            client=client,
-            signing_secret=settings.slack_signing_secret.reveal() or None,
-            process_before_response=True,
+        app = make_bolt(settings, client)
+        memory = Memory(database, settings.digest_expire_days)
+        people = People(web, settings.admins, clock=now)
+        watches = Watches(
+            api,
+            memory,
+            database,
+            web,
+            people.name_of,
+            clock=now,
+            interval=settings.watch_interval,
         )
-        slack = SlackBot(app, web, router, api, clock=now, due_days=settings.digest_expire_days)
+        home = Home(
+            api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
+        )
+        slack = SlackBot(
+            app,
+            web,
+            router,
+            api,
+            memory=memory,
+            people=people,
+            watches=watches,
+            home=home,
+            clock=now,
+        )
         await slack.warm_up()
-        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
-        digest = make_digest(settings, api, database, web, now)
+        digest = make_digest(settings, api, database, web, memory, now=now)
         if digest is None:
             log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
         else:
             await digest.start()
-        _start_clock(stack, api, digest)
+        scheduler = _start_clock(slack.tasks, api, digest, watches)
+        stack.callback(scheduler.shutdown, wait=False)
+        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
+        stack.callback(scheduler.pause)
         sockets = None
         if settings.slack_mode == "socket":
+            try:
+                await web.check_app_token(settings.slack_app_token.reveal())
+            except SlackRefused as fault:
+                raise BotError(f"SLACK_APP_TOKEN does not work: {fault.reason}.") from fault
             sockets = Sockets(app, settings.slack_app_token.reveal())
         server = HTTPServer(
             lambda: _health(settings, sockets, digest), app if sockets is None else None
@@ -197,27 +269,43 @@ async def running_bot(
         if sockets is not None:
             stack.push_async_callback(sockets.close)
             await sockets.start()
-        yield Bot(port, api, digest, slack, sockets)
+        yield Bot(port, api, digest, slack, sockets, watches)
 
 
-def _start_clock(stack: AsyncExitStack, api: SSLMonitor, digest: Digest | None) -> None:
-    """Start the scheduler: only a clock, for the database decides what is due."""
+def _start_clock(
+    tasks: Tasks, api: SSLMonitor, digest: Digest | None, watches: Watches
+) -> AsyncIOScheduler:
+    """Start the scheduler: only a clock, for the database decides what is due.
+
+    The work runs among the bot's tasks, so that it is ended with them, before what it uses. The
+    digest waits for the API's clock to be measured: its dates mean nothing before.
+    """
     scheduler = AsyncIOScheduler(timezone=UTC)
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-    if digest is not None:
-        scheduler.add_job(digest.tick, "interval", minutes=1, next_run_time=clock(), **often)
-    scheduler.add_job(
-        _measure_clock, "interval", hours=1, args=[api], next_run_time=clock(), **often
-    )
+    look = functools.partial(tasks.run, watches.tick)
+    seconds = min(WATCH_TICK, watches.interval).total_seconds()
+    scheduler.add_job(look, "interval", seconds=seconds, **often)
+    measured = asyncio.Event()
+
+    async def measure() -> None:
+        try:
+            await api.measure_clock()
+            measured.set()
+        except BotError as fault:
+            log.warning("The API's clock could not be read: %s", fault)
+
+    async def tick() -> None:
+        if not measured.is_set():
+            await measure()
+        if digest is not None:
+            await digest.tick(ready=measured.is_set())
+
+    scheduler.add_job(functools.partial(tasks.run, measure), "interval", hours=1, **often)
+    scheduler.add_job(functools.partial(tasks.run, tick), "interval", minutes=1, **often)
     scheduler.start()
-    stack.callback(scheduler.shutdown, wait=False)
-
-
-async def _measure_clock(api: SSLMonitor) -> None:
-    try:
-        await api.measure_clock()
-    except BotError as fault:
-        log.warning("The API's clock could not be read: %s", fault)
+    tasks.start(tick())
+    tasks.start(watches.tick())
+    return scheduler
 
 
 def _health(settings: Settings, sockets: Sockets | None, digest: Digest | None) -> dict[str, Any]:
@@ -252,9 +340,18 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         client = make_client(complete.slack_bot_token.reveal(), complete.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        await _measure_clock(api)
-        digest = make_digest(complete, api, database, web, clock)
-        return digest is not None and await digest.post_now(again=again)
+        await api.measure_clock()
+        memory = Memory(database, complete.digest_expire_days)
+        digest = make_digest(complete, api, database, web, memory, now=clock)
+        try:
+            return digest is not None and await digest.post_now(again=again)
+        except SlackRefused as fault:
+            if fault.reason not in MAY_NOT_POST:
+                raise
+            raise BotError(
+                f"The bot may not post in {complete.digest_channel} ({fault.reason}). "
+                "Invite it there."
+            ) from fault
 
 
 async def serve_embedded(settings: Settings, host: str, port: int) -> None:

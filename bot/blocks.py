@@ -30,6 +30,8 @@ _SPACES = re.compile(r"\s+")
 _EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# A date entity of `date`, and what it falls back to.
+_DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
 # A place to cut finished mrkdwn at; what stands before it may still be half of some markup.
 _BREAK = re.compile(r"\s")
 
@@ -53,7 +55,7 @@ def escaped(text: str) -> str:
 
 def bare(text: str) -> str:
     """Finished mrkdwn as plain text, for a lock screen: no code marks, no entities."""
-    text = text.replace("`", "")
+    text = _DATE.sub(r"\1", text).replace("`", "")
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)
     return text
@@ -218,7 +220,9 @@ class Message:
 
     `public` asks for the channel instead of the asker's eyes only. `announce` is one line of mrkdwn
     for the channel, beside a private answer. `row` is this monitor's row as lists show it, so that
-    a list that asked for a rescan can be brought up to date.
+    a list that asked for a rescan can be brought up to date. `changed` tells the log of changes
+    each target and what became of it; None where the command leaves that to its words. Where Slack
+    refuses the blocks, `fallback` is shown, or else the text.
     """
 
     text: str
@@ -227,6 +231,22 @@ class Message:
     announce: str = ""
     row: Block | None = None
     metadata: dict[str, Any] | None = None
+    changed: tuple[tuple[str, str], ...] | None = None
+    fallback: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message of the bot's stands, to be edited later.
+
+    `thread_ts` names the thread that it is part of. `here` is whether the answer to what was asked
+    goes to this very message; otherwise the asker has to be told where it is.
+    """
+
+    channel: str
+    ts: str
+    thread_ts: str | None = None
+    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Every card about monitors: values and a `now` in, a `Message` out. Every sentence stands here.
+"""The cards about one monitor: values and a `now` in, a `Message` out. Every sentence stands here.
 
 A card says, in this order: how bad it is (a word and a symbol), which host, the absolute date and
 the days left, who issued it, how old the scan is. Then at most two buttons and a menu.
@@ -6,54 +6,48 @@ the days left, who issued it, how old the scan is. Then at most two buttons and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
 from bot.blocks import (
-    MAX_BLOCKS,
     Block,
     Form,
     Message,
+    Place,
     actions,
     ago,
+    bare,
     button,
     code,
     confirmation,
     context,
     counted,
     date,
-    fields,
-    header,
     menu,
-    packed,
     plain,
     safe,
     section,
     text_input,
     utc,
 )
-from bot.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name, days_left
+from bot.models import MonitorSummary, days_left
 from bot.severity import (
-    DUE_DAYS,
+    ACT_NOW,
     EXPIRED,
     NEVER_SCANNED,
     NOT_YET_VALID,
-    OK,
-    STALE_AFTER,
+    ON_SCHEDULE,
+    OVERDUE,
     UNKNOWN,
     Rank,
     State,
+    Thresholds,
     is_stale,
+    limits_of,
     state_of,
-    worst_first,
 )
 from bot.target import Target
 from bot.words import argument
-
-LIST_CARDS = 8
-LIST_ROWS = 20
-LIST_LINES = 60
-SHOWN_NAMES = 30
 
 
 def days_text(days: int) -> str:
@@ -61,9 +55,9 @@ def days_text(days: int) -> str:
     return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
 
 
-def headline(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> str:
+def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """The lock-screen line of one monitor, in plain text: `api.example.com EXPIRED 4 h ago`."""
-    host, state = plain(row.target.short, 100), state_of(row, now, due_days)
+    host, state = plain(row.target.short, 100), state_of(row, now, rules)
     if row.not_after is None or state.rank is Rank.UNKNOWN:
         return f"{host} {state.word}"
     if state is EXPIRED:
@@ -74,7 +68,7 @@ def headline(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> st
 
 def _said(row: MonitorSummary) -> str:
     """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
-    text = safe(row.message, 250).rstrip(".")
+    text = safe(row.message, 200).rstrip(".")
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
 
@@ -82,19 +76,36 @@ def _ends(not_after: datetime, now: datetime) -> str:
     return f"Ends {date(not_after)}, {days_text(days_left(not_after, now))}."
 
 
-def _sentence(row: MonitorSummary, state: State, now: datetime) -> str:
+def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    state = state_of(row, now, rules)
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {ago(row.not_after, now)}. Visitors see an error."
+    due_at = row.not_after - limits_of(row, rules).due
+    return f"{_verdict(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
+
+
+def _verdict(row: MonitorSummary, state: State) -> str:
+    """What is wrong with a certificate that has not ended, as a sentence before the date."""
     if state is UNKNOWN:
-        return f"The last scan gave no verdict. {_ends(row.not_after, now)}"
-    ends = _ends(row.not_after, now)
+        return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:
-        return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. {ends}"
-    return f"{_said(row)}{ends}" if state.rank is Rank.BROKEN else ends
+        return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. "
+    return _said(row) if state.rank is Rank.BROKEN else ""
+
+
+def _renewal(state: State, due_at: datetime, now: datetime) -> str:
+    """What is to be done about a valid certificate, as a sentence after the date."""
+    if state is ACT_NOW:
+        return " Renew it now."
+    if state is OVERDUE:
+        return f" Renewal was due {date(due_at, '{date_short}')}, {ago(due_at, now)}."
+    if state is ON_SCHEDULE:
+        return f" Renewal is due from {date(due_at, '{date_short}')}."
+    return ""
 
 
 def _title(state: State, target: Target) -> str:
@@ -102,7 +113,7 @@ def _title(state: State, target: Target) -> str:
 
 
 def _small_print(row: MonitorSummary, now: datetime) -> str:
-    parts = [safe(row.issuer, 80)] if row.issuer else []
+    parts = [safe(row.issuer, 60)] if row.issuer else []
     if row.scanned_at:
         old = " ⚠️ old" if is_stale(row, now) else ""
         parts.append(f"scanned {ago(row.scanned_at, now)}{old}")
@@ -114,37 +125,61 @@ def _small_print(row: MonitorSummary, now: datetime) -> str:
 def monitor(
     row: MonitorSummary,
     now: datetime,
+    rules: Thresholds,
     *,
     note: str = "",
+    said: str = "",
+    more: Sequence[Block] = (),
     public: bool = False,
     announce: str = "",
-    due_days: int = DUE_DAYS,
 ) -> Message:
-    """The card of one monitor. `note` is finished mrkdwn of ours for the small print."""
-    host, state = row.target.short, state_of(row, now, due_days)
+    """The card of one monitor.
+
+    `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
+    (what a rescan changed), `more` are blocks below the buttons.
+    """
+    state = state_of(row, now, rules)
     small = _small_print(row, now) + (f" · {note}" if note else "")
+    told = "\n".join(filter(None, [_title(state, row.target), _sentence(row, now, rules), said]))
     return Message(
-        text=headline(row, now, due_days),
+        text=". ".join(filter(None, [headline(row, now, rules), bare(said)])),
         blocks=(
-            section(f"{_title(state, row.target)}\n{_sentence(row, state, now)}"),
+            section(told),
             context(small),
-            actions(
-                button("Rescan", "scan", argument(row), about=f"Rescan {host}", style="primary"),
-                button("Details", "details", argument(row), "below", about=f"Details of {host}"),
-                menu([("Delete this monitor", "delete", argument(row))], "below"),
-            ),
+            _buttons(row, state),
+            *more,
         ),
         public=public,
         announce=announce,
-        row=list_row(row, now, due_days),
+        row=list_row(row, now, rules),
     )
 
 
-def list_row(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> Block:
+def _buttons(row: MonitorSummary, state: State) -> Block:
+    """Two buttons and a menu; a host that is not fine can be watched until it is."""
+    host, number = row.target.short, argument(row)
+    rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
+    delete = ("Delete this monitor", "delete", number)
+    if state.rank >= Rank.ON_SCHEDULE:
+        details = button("Details", "details", number, "below", about=f"Details of {host}")
+        return actions(rescan, details, menu([delete], "below"))
+    watch = watch_button(row)
+    return actions(rescan, watch, menu([("Details", "details", number), delete], "below"))
+
+
+def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
+    """The button that scans until the host is fixed."""
+    host = row.target.short
+    return button(
+        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
+    )
+
+
+def list_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block:
     """A monitor's row in a list or digest, with its Rescan button; found again by its block id."""
-    host, state = row.target.short, state_of(row, now, due_days)
+    host, state = row.target.short, state_of(row, now, rules)
     return section(
-        f"{_title(state, row.target)}\n{_sentence(row, state, now)}\n{_small_print(row, now)}",
+        f"{_title(state, row.target)}\n{_sentence(row, now, rules)}\n{_small_print(row, now)}",
         accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
         block_id=row_id(row.id),
     )
@@ -155,9 +190,9 @@ def row_id(monitor_id: int) -> str:
     return f"row:{monitor_id}"
 
 
-def text_row(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> str:
+def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
-    state = state_of(row, now, due_days)
+    state = state_of(row, now, rules)
     parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
     if state is EXPIRED and row.not_after is not None:
         parts.append(f"{date(row.not_after, '{date_short}')}, {ago(row.not_after, now)}")
@@ -167,81 +202,6 @@ def text_row(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> st
     elif said := safe(row.message, 60):
         parts.append(said)
     return " · ".join([*parts, f"#{row.id}"])
-
-
-def tally(rows: Iterable[MonitorSummary], now: datetime, due_days: int) -> str:
-    """`2 broken, 3 due within 30 days`, in plain text; parts that are none are left out."""
-    ranks = [state_of(row, now, due_days).rank for row in rows]
-    names = {
-        Rank.BROKEN: "broken",
-        Rank.DUE: f"due within {due_days} days",
-        Rank.UNKNOWN: "without a result",
-        Rank.OK: "fine",
-    }
-    return ", ".join(
-        f"{ranks.count(rank):,} {name}" for rank, name in names.items() if rank in ranks
-    )
-
-
-def old_scans(number: int) -> str:
-    """`3 monitors had no scan in the last 36 hours`: nobody knows how they are today."""
-    hours = int(STALE_AFTER / timedelta(hours=1))
-    return f"{counted(number, 'monitor')} had no scan in the last {hours} hours"
-
-
-def monitors(
-    rows: Sequence[MonitorSummary], now: datetime, *, title: str = "Monitors", about: str = ""
-) -> Message:
-    """A list of monitors, worst first: cards with buttons, then rows, then lines of text."""
-    ranked = sorted(rows, key=lambda row: worst_first(row, now))
-    summary = f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, DUE_DAYS)}."
-    blocks: list[Block] = [header(title), context(f"{about} {summary}".strip())]
-    buttons = len(ranked) <= LIST_CARDS
-    for row in ranked[:LIST_ROWS]:
-        blocks.append(list_row(row, now))
-        if buttons:
-            blocks[-1].pop("accessory")
-            blocks.append(_row_buttons(row))
-    lines = [text_row(row, now) for row in ranked[LIST_ROWS:LIST_LINES]]
-    blocks += packed(lines, section)
-    if len(ranked) > LIST_LINES:
-        blocks.append(context(not_shown(len(ranked) - LIST_LINES, DUE_DAYS)))
-    first = f" {headline(ranked[0], now)}." if ranked else ""
-    return Message(f"{summary}{first}", tuple(blocks))
-
-
-def not_shown(number: int, due_days: int) -> str:
-    """The small print of a list that is too long, in mrkdwn."""
-    narrow = code(f"/ssl list expires<{due_days}")
-    return f"Not shown: {counted(number, 'more monitor')}. {narrow} makes the list shorter."
-
-
-def _row_buttons(row: MonitorSummary) -> Block:
-    host, number = row.target.short, argument(row)
-    return actions(
-        button("Rescan", "scan", number, "below", about=f"Rescan {host}"),
-        button("Details", "details", number, "below", about=f"Details of {host}"),
-        menu([("Delete this monitor", "delete", number)], "below"),
-    )
-
-
-def none_found(what: str) -> Message:
-    """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
-    return Message(
-        "No monitor matches.",
-        (
-            section(f"No monitor matches {what}."),
-            context("`/ssl list` shows all. `/ssl add HOST` watches a new host."),
-        ),
-    )
-
-
-def nothing_watched() -> Message:
-    """The list of an account without monitors."""
-    return Message(
-        "No host is watched yet.",
-        (section("No host is watched yet. Start with `/ssl add example.com`."),),
-    )
 
 
 def not_watched(target: Target) -> Message:
@@ -272,30 +232,9 @@ def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = 
     )
 
 
-def adding(targets: Sequence[Target]) -> Message:
-    """Said while hosts are being added and scanned for the first time."""
-    what = code(targets[0].short) if len(targets) == 1 else counted(len(targets), "host")
-    text = targets[0].short if len(targets) == 1 else counted(len(targets), "host")
-    return Message(f"Adding {plain(text, 100)}…", (section(f"⏳ *Adding…* · {what}"),))
-
-
-def summed_up(
-    done: Sequence[MonitorSummary], problems: Sequence[str], now: datetime, announce: str
-) -> Message:
-    """What became of several hosts that were added: one line for each (`problems` is mrkdwn)."""
-    lines = [text_row(row, now) for row in done]
-    total = len(done) + len(problems)
-    text = f"Added {len(done)} of {counted(total, 'host')}."
-    return Message(
-        text,
-        (section(text), *packed([*lines, *problems], section)[: MAX_BLOCKS - 1]),
-        announce=announce,
-    )
-
-
-def confirm_delete(row: MonitorSummary, now: datetime) -> Message:
+def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Message:
     """Ask once more, privately; the button has Slack's own confirm dialog too."""
-    host, sentence = row.target.short, _sentence(row, state_of(row, now), now)
+    host, sentence = row.target.short, _sentence(row, now, rules)
     return Message(
         f"Delete the monitor for {plain(host, 100)}?",
         (
@@ -333,53 +272,6 @@ def deleted(target: Target, monitor_id: int, announce: str) -> Message:
     )
 
 
-def _name(name: Name) -> str:
-    parts = [safe(part, 100) for part in (name.cn, name.o, name.c) if part]
-    return ", ".join(parts) or "–"
-
-
-def details(found: Monitor, row: MonitorSummary, now: datetime) -> Message:
-    """Everything that is known of a monitor, for its asker's eyes."""
-    card = monitor(row, now)
-    certificate = _certificate_blocks(found.certificate) if found.certificate else []
-    return Message(
-        card.text,
-        (card.blocks[0], *certificate, *_http_blocks(found.http), *card.blocks[1:]),
-        row=card.row,
-    )
-
-
-def _certificate_blocks(certificate: Certificate) -> list[Block]:
-    pairs = [("Subject", _name(certificate.subject)), ("Issuer", _name(certificate.issuer))]
-    if certificate.not_before:
-        pairs.append(("Valid from", date(certificate.not_before)))
-    if certificate.not_after:
-        pairs.append(("Valid until", date(certificate.not_after)))
-    blocks = [fields(pairs)]
-    names = certificate.alt_names
-    if names:
-        shown = " ".join(code(name, 80) for name in names[:SHOWN_NAMES])
-        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-        blocks.append(section(f"*Names on it ({len(names):,})*\n{shown}{more}"))
-    return blocks
-
-
-def _http_blocks(http: HTTPInfo) -> list[Block]:
-    pairs = []
-    if http.ip:
-        place = " · ".join(safe(part, 80) for part in (http.ip_rev, http.ip_geo) if part)
-        pairs.append(("Address", f"{code(http.ip)}{f' {place}' if place else ''}"))
-    if http.code is not None:
-        size = f", {counted(http.size, 'byte')}" if http.size is not None else ""
-        pairs.append(("Page", f"HTTP {http.code}{size}"))
-    if http.title:
-        pairs.append(("Title", safe(http.title, 150)))
-    server = next((value for name, value in http.headers if name.casefold() == "server"), "")
-    if server:
-        pairs.append(("Server", safe(server, 80)))
-    return [fields(pairs)] if pairs else []
-
-
 #: The form behind `/ssl add` without words. A proxy's password exists here only.
 ADD_FORM = Form(
     command="add",
@@ -405,17 +297,20 @@ ADD_FORM = Form(
 )
 
 
-def home(rows: Sequence[MonitorSummary], now: datetime) -> tuple[Block, ...]:
-    """The Home tab: how things stand, and the worst twenty with Rescan."""
-    ranked = sorted(rows, key=lambda row: worst_first(row, now))
-    if not ranked:
-        return (header("Certificates"), *nothing_watched().blocks)
-    worst = [row for row in ranked if state_of(row, now) != OK][:LIST_ROWS]
-    old = sum(is_stale(row, now) for row in ranked)
-    aged = f" {old_scans(old)}." if old else ""
-    return (
-        header("Certificates"),
-        section(f"{counted(len(ranked), 'monitor')}: {tally(ranked, now, DUE_DAYS)}.{aged}"),
-        *(list_row(row, now) for row in worst),
-        context(f"As of {date(now)}. `/ssl list` shows all."),
-    )
+def warned(name: str, rule: str, announce: str) -> Message:
+    """A threshold was set, or the usual rule was given back (`rule` is empty)."""
+    if rule:
+        when = f"{rule[:-1]} %" if rule.endswith("%") else counted(int(rule[:-1]), "day")
+        of = "of the lifetime is left" if rule.endswith("%") else "are left"
+        of = "is left" if rule == "1d" else of
+        text = f"Renewal of {code(name)} is due when {when} {of}."
+    else:
+        text = f"The usual rule counts for {code(name)} again."
+    return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
+
+
+def warned_line(who: str, name: str, rule: str) -> str:
+    """The channel's line about a threshold."""
+    if rule:
+        return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
+    return f"{safe(who, 80)} gave {code(name)} the usual rule back."

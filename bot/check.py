@@ -10,10 +10,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.app import clock, make_api, make_session, open_database, own_api
 from bot.config import Settings
+from bot.database import Database
 from bot.errors import BotError, SlackRefused
 from bot.slack_web import SlackWeb, make_client
 
@@ -22,7 +22,11 @@ SCOPES: dict[str, tuple[bool, str]] = {
     "commands": (True, "take the slash command"),
     "chat:write": (True, "post cards and the digest"),
     "chat:write.public": (False, "post in public channels that the bot was not invited to"),
-    "users:read": (False, "say who asked, by their display name"),
+    "app_mentions:read": (False, "hear that it is mentioned"),
+    "im:history": (False, "hear direct messages"),
+    "users:read": (False, "tell members from guests, and say who asked"),
+    "usergroups:read": (False, "see who is in the user groups of SSL_ADMINS"),
+    "files:write": (False, "send a list as a file"),
     "channels:read": (False, "let this check see whether the bot is in the digest's channel"),
     "groups:read": (False, "the same for a private channel"),
     "channels:history": (False, "look whether a digest was posted before it is posted again"),
@@ -60,46 +64,44 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         session = await stack.enter_async_context(make_session())
         async for finding in _slack(settings, session):
             yield finding
+        complete = settings
         try:
             database = await stack.enter_async_context(open_database(settings))
-        except (SQLAlchemyError, OSError) as fault:
-            text = f"it can't be used ({type(fault).__name__}). Check DATABASE_URL."
-            yield Finding(False, "Database", text)
-            return
-        kind = database.engine.dialect.name
-        yield Finding(True, "Database", f"{kind}, with its tables up to date.")
-        if kind == "sqlite":
-            text = "an SQLite file. On a disk that does not last, use PostgreSQL."
-            yield Finding(None, "Database", text)
-        own = not settings.api_url
-        complete = await stack.enter_async_context(own_api(settings, database))
-        async for finding in _api(complete, session, own=own):
-            yield finding
+        except (BotError, OSError) as fault:
+            yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
+        else:
+            yield _database(database)
+            complete = await stack.enter_async_context(own_api(settings, database))
+        if complete.api_url:
+            async for finding in _api(complete, session, own=not settings.api_url):
+                yield finding
+
+
+def _database(database: Database) -> Finding:
+    if database.engine.dialect.name != "sqlite":
+        return Finding(True, "Database", "PostgreSQL, with its tables up to date.")
+    text = "an SQLite file, with its tables up to date. On a disk that does not last, use "
+    return Finding(True, "Database", f"{text}PostgreSQL.")
 
 
 async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
     client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
     web = SlackWeb(client, session)
     try:
-        answer = await client.auth_test()
         identity = await web.identify()
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the report goes on
-        yield Finding(False, "Slack", f"SLACK_BOT_TOKEN does not work: {_slack_word(fault)}.")
+    except SlackRefused as fault:
+        yield Finding(False, "Slack", f"SLACK_BOT_TOKEN does not work: {fault.reason}.")
         return
-    yield Finding(True, "Slack", f"signed in to {answer['team']} as {answer['user']}.")
+    except BotError as fault:
+        yield Finding(False, "Slack", str(fault))
+        return
+    yield Finding(True, "Slack", f"signed in to {identity.team} as {identity.user}.")
     for finding in _scopes(identity.scopes):
         yield finding
-    date = {key.lower(): value for key, value in answer.headers.items()}.get("date")
-    if date:
-        yield _clock("Slack", parsedate_to_datetime(date))
+    if identity.date:
+        yield _clock("Slack", parsedate_to_datetime(identity.date))
     yield await _transport(settings, web)
     yield await _channel(settings, web)
-
-
-def _slack_word(fault: Exception) -> str:
-    response = getattr(fault, "response", None)
-    word = response.get("error") if response is not None else None
-    return str(word or "Slack does not answer")
 
 
 def _scopes(granted: frozenset[str]) -> list[Finding]:
@@ -123,10 +125,11 @@ async def _transport(settings: Settings, web: SlackWeb) -> Finding:
         text = f"HTTP mode: Slack must reach /slack/events on port {settings.port}."
         return Finding(None, "Requests", text)
     try:
-        token = settings.slack_app_token.reveal()
-        await web.client.apps_connections_open(app_token=token)
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the report goes on
-        return Finding(False, "Requests", f"SLACK_APP_TOKEN does not work: {_slack_word(fault)}.")
+        await web.check_app_token(settings.slack_app_token.reveal())
+    except SlackRefused as fault:
+        return Finding(False, "Requests", f"SLACK_APP_TOKEN does not work: {fault.reason}.")
+    except BotError as fault:
+        return Finding(False, "Requests", str(fault))
     return Finding(True, "Requests", "Socket Mode, and SLACK_APP_TOKEN works.")
 
 
@@ -143,18 +146,23 @@ async def _channel(settings: Settings, web: SlackWeb) -> Finding:
         return Finding(False, "Digest", f"{name} can't be seen: {fault.reason}. Invite the bot.")
     except BotError as fault:
         return Finding(False, "Digest", str(fault))
-    return _judged(settings, channel)
+    return _judged(settings, channel, web.identity.scopes)
 
 
-def _judged(settings: Settings, channel: Mapping[str, Any]) -> Finding:
+def _judged(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:
+    """What is to be said of the digest's channel, from conversations.info."""
     label = f"#{channel.get('name', settings.digest_channel)}"
     at = f"{settings.digest_time:%H:%M} {settings.digest_timezone.key}"
     if channel.get("is_archived"):
         return Finding(False, "Digest", f"{label} is archived.")
-    if not channel.get("is_member") and channel.get("is_private"):
+    outside = not channel.get("is_member")
+    if outside and (channel.get("is_private") or "chat:write.public" not in scopes):
         return Finding(False, "Digest", f"the bot is not in {label}. Invite it there.")
     if channel.get("is_ext_shared"):
         return Finding(None, "Digest", f"{label} is shared with others, who will see host names.")
+    if outside:
+        text = f"every day at {at} in {label}. Invite the bot, so that it can look what it posted."
+        return Finding(None, "Digest", text)
     return Finding(True, "Digest", f"every day at {at} in {label}.")
 
 

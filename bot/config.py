@@ -67,6 +67,7 @@ class Settings:
     api_key: Secret
     api_write_method: Method
     api_allow_http: bool
+    admins: frozenset[str]
     digest_channel: str
     digest_time: time
     digest_timezone: ZoneInfo
@@ -82,6 +83,7 @@ class Settings:
     scan_rate_limit: int
     secret_key: Secret
     geoip_file: Path | None
+    watch_interval: timedelta
     log_level: int
 
 
@@ -96,6 +98,7 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "SSLMONITOR_API_KEY": ("api_key", None),
     "SSLMONITOR_API_WRITE_METHOD": ("api_write_method", "GET"),
     "SSLMONITOR_API_ALLOW_HTTP": ("api_allow_http", "0"),
+    "SSL_ADMINS": ("admins", None),
     "DIGEST_CHANNEL": ("digest_channel", None),
     "DIGEST_TIME": ("digest_time", "09:00"),
     "DIGEST_TIMEZONE": ("digest_timezone", "UTC"),
@@ -111,6 +114,7 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "SCAN_RATE_LIMIT": ("scan_rate_limit", "120"),
     "SECRET_KEY": ("secret_key", None),
     "GEOIP_FILE": ("geoip_file", None),
+    "WATCH_INTERVAL": ("watch_interval", "60s"),
     "LOG_LEVEL": ("log_level", "INFO"),
 }
 
@@ -175,6 +179,16 @@ def _channel(text: str) -> str:
     return text
 
 
+def _admins(text: str) -> frozenset[str]:
+    names = [name for name in re.split(r"[\s,;]+", text) if name]
+    for name in names:
+        if not re.match(r"^[UWS][A-Z0-9]{2,}$", name):
+            raise ValueError(
+                f"“{name}” is not the id of a user (U0123ABCD) or of a user group (S0123ABCD)"
+            )
+    return frozenset(names)
+
+
 def _time(text: str) -> time:
     if not re.match(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", text):
         raise ValueError("it must be a time of day such as 09:00")
@@ -227,6 +241,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "api_key": _secret(""),
     "api_write_method": _choice("GET", "POST"),
     "api_allow_http": _switch,
+    "admins": _admins,
     "digest_channel": _channel,
     "digest_time": _time,
     "digest_timezone": _timezone,
@@ -242,6 +257,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "scan_rate_limit": _number(0, 1_000_000),
     "secret_key": _secret_key,
     "geoip_file": _file,
+    "watch_interval": _duration,
     "log_level": _log_level,
 }
 
@@ -280,7 +296,7 @@ def read_settings(
             if name in {"scan_allow", "scan_deny"}:
                 scan_rules(text)
         except ValueError as fault:
-            faults.append(f"{variable} can't be used: {fault}.")
+            faults.append(f"{variable} can't be used: {str(fault).rstrip('.')}.")
             values[name] = _STAND_INS.get(name) or _READERS[name](default or "")
     if program == "embedded":
         faults += _embedded_faults(values)

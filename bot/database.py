@@ -33,6 +33,8 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
+from bot.errors import BotError
+
 # Any number that no other program is likely to lock with (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
 
@@ -79,6 +81,62 @@ digests = Table(
     Column("finished_at", Instant),
 )
 
+#: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("pattern", String(260), primary_key=True),
+    Column("rule", String(10), nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
+#: What the bot last saw of each monitor (JSON), to say after a rescan what changed.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("seen", Text, nullable=False),
+)
+
+#: "Scan & watch": the card that is being edited, who waits, and what the first scan showed (JSON).
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("monitor_id", BigInteger, nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("ts", String(40), nullable=False),
+    Column("thread_ts", String(40)),
+    Column("asker", String(40), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("scans", Integer, nullable=False),
+    Column("first", Text),
+    Column("state", String(10), nullable=False),
+    Index("watches_state", "state"),
+    sqlite_autoincrement=True,
+)
+
+#: Every change: who asked for it, when, what, and what became of it. Nothing here is ever edited.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("user_id", String(40), nullable=False),
+    Column("user_name", String(100), nullable=False),
+    Column("command", String(20), nullable=False),
+    Column("target", String(260), nullable=False),
+    Column("result", Text, nullable=False),
+    Index("audit_target", "target"),
+    sqlite_autoincrement=True,
+)
+
 #: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
 accounts = Table(
     "accounts",
@@ -86,7 +144,7 @@ accounts = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("name", String(100), nullable=False),
     Column("key_hash", String(64)),
-    Column("monitor_limit", Integer),
+    Column("most_monitors", Integer),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Index("accounts_key_hash", "key_hash", unique=True),
@@ -220,7 +278,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema up to date; processes that start together wait for each other."""
+    """Bring the schema up to date; processes that start together wait for each other.
+
+    Raises BotError where the schema is newer than this program knows.
+    """
     # Alembic takes a tenth of a second to import, and only starting programs need it.
     await asyncio.to_thread(importlib.import_module, "alembic.command")
     database = Database(url)
@@ -236,8 +297,14 @@ async def upgrade(url: str, revision: str = "head") -> None:
 def _run_migrations(connection: Connection, revision: str) -> None:
     from alembic import command  # noqa: PLC0415 - see `upgrade`
     from alembic.config import Config  # noqa: PLC0415 - see `upgrade`
+    from alembic.util import CommandError  # noqa: PLC0415 - see `upgrade`
 
     config = Config()
     config.set_main_option("script_location", "bot:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except CommandError as fault:
+        raise BotError(
+            f"The database was made by a newer version of this program ({fault})."
+        ) from fault

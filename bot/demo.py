@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +14,7 @@ from bot.app import Bot, clock, make_api, make_session, open_database, own_api, 
 from bot.check import SCOPES
 from bot.commands import router
 from bot.config import Settings, read_settings
-from bot.playground import App, Completion, Playground, SlashCommand
+from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 from bot.playground.hosts import SampleHosts
 from bot.target import Target
 from bot.transport import EVENTS_PATH
@@ -52,12 +51,13 @@ def playground_app() -> App:
         signing_secret=secrets.token_hex(16),
         scopes=frozenset(SCOPES),
         commands=(command,),
-        bot_events=frozenset({"app_home_opened"}),
+        shortcuts=(Shortcut("check_hosts", "Check hosts in message"),),
+        bot_events=frozenset({"app_home_opened", "app_mention", "message.im"}),
     )
 
 
 def demo_settings(
-    playground: Playground, hosts: SampleHosts, directory: Path, *, mode: str = "http"
+    playground: Playground, hosts: SampleHosts, directory: Path, *, mode: str, watch: str
 ) -> Settings:
     """The settings that join the three programs, read as any others are."""
     app = playground.app
@@ -72,6 +72,7 @@ def demo_settings(
             "DATABASE_URL": f"sqlite:///{directory / 'demo.sqlite3'}",
             "SCAN_ALLOW": hosts.allow,
             "SCAN_CA_FILE": str(hosts.ca_file),
+            "WATCH_INTERVAL": watch,
             "HOST": "127.0.0.1",
             "PORT": "0",
         }
@@ -80,9 +81,15 @@ def demo_settings(
 
 @asynccontextmanager
 async def running_demo(
-    *, port: int = 0, mode: str = "http", now: Callable[[], datetime] = clock
+    *,
+    port: int = 0,
+    mode: str = "http",
+    watch: str = "60s",
+    now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Demo]:
     """The three programs, the sample hosts and a fresh database, all gone at the end.
+
+    `watch` is the interval of Scan & watch.
 
     Raises OSError where the port is taken.
     """
@@ -92,7 +99,7 @@ async def running_demo(
         await playground.start("127.0.0.1", port)
         await hosts.start()
         try:
-            settings = demo_settings(playground, hosts, directory, mode=mode)
+            settings = demo_settings(playground, hosts, directory, mode=mode, watch=watch)
             async with (
                 open_database(settings) as database,
                 own_api(
@@ -112,6 +119,7 @@ async def first_digest(demo: Demo) -> None:
     async with make_session() as session:
         api = make_api(demo.settings, session)
         targets = [Target.parse(target) for target in demo.hosts.targets]
-        await asyncio.gather(*(api.add(target) for target in targets))
+        for target in targets:  # one by one, so that a newcomer's `/ssl scan 1` is always the same
+            await api.add(target)
     if demo.bot.digest is not None:
         await demo.bot.digest.post_now(again=True)

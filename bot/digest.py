@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -19,6 +19,8 @@ from bot.blocks import Message
 from bot.client import SSLMonitor
 from bot.digest_cards import Gathered
 from bot.errors import BotError, SlackRefused
+from bot.memory import Memory
+from bot.severity import Thresholds
 from bot.state import State, StoredDigest
 
 log = logging.getLogger(__name__)
@@ -27,18 +29,19 @@ log = logging.getLogger(__name__)
 LATE_AFTER = timedelta(minutes=15)
 #: A claim that made no progress for so long belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
+#: How much Slack's clock, which stamps messages, may be behind ours.
+CLOCK_SKEW = timedelta(minutes=1)
 #: After a failure the next try waits, so that neither the log nor the API is flooded.
 RETRY_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where and when the digest is posted, and which days left count as due."""
+    """Where and when the digest is posted."""
 
     channel: str
     at: time
     timezone: ZoneInfo
-    due_days: int
 
     def today(self, now: datetime) -> date:
         """The local day."""
@@ -79,27 +82,27 @@ class Poster(Protocol):
 def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
     """The digest to post now: from its hour until the local day ends.
 
-    On the day of the very first start it is none where the bot started after that hour.
+    It is none where the bot started for the very first time after that hour.
     """
     day = plan.today(now)
     hour = plan.hour(day)
-    if now < hour or (first_start >= hour and plan.today(first_start) == day):
+    if now < hour or first_start >= hour:
         return None
     return Due(day, late=now - hour > LATE_AFTER)
 
 
-async def gather(api: SSLMonitor, now: datetime, due_days: int) -> Gathered:
+async def gather(api: SSLMonitor, now: datetime, rules: Thresholds) -> Gathered:
     """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable."""
     try:
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(api.list(expires=f"<{due_days}"))
+            ending = group.create_task(api.list(expires=f"<{rules.net_days}"))
             invalid = group.create_task(api.list(valid=False))
             everything = group.create_task(api.list())
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
-    return digest_cards.gathered(
-        ending.result(), invalid.result(), everything.result(), now, due_days
-    )
+    answers = (ending.result(), invalid.result(), everything.result())
+    # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
+    return await asyncio.to_thread(digest_cards.gathered, *answers, now, rules)
 
 
 class Digest:
@@ -111,6 +114,7 @@ class Digest:
         api: SSLMonitor,
         state: State,
         poster: Poster,
+        memory: Memory,
         *,
         clock: Callable[[], datetime],
     ) -> None:
@@ -118,6 +122,7 @@ class Digest:
         self._api = api
         self._state = state
         self._poster = poster
+        self._memory = memory
         self._clock = clock
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
@@ -127,70 +132,82 @@ class Digest:
         """Remember the very first start."""
         self._first_start = await self._state.first_start(self._clock())
 
-    async def tick(self) -> None:
-        """Post the digest if it is due; a failure is logged and tried again later."""
+    async def tick(self, *, ready: bool = True) -> None:
+        """Post the digest if it is due; a failure is logged and tried again later.
+
+        It waits while the API's clock is not known (`ready`): its dates mean nothing before.
+        """
         now = self._clock()
         if self._first_start is None or (self._not_before and now < self._not_before):
             return
         wanted = due(self.plan, now, self._first_start)
         if wanted is None:
             return
+        if not ready:
+            self.last_error = "The SSLmonitor API has not told its clock yet."
+            return
         try:
             await self._post_once(wanted)
             self.last_error = ""
-        except BotError as fault:
+        except Exception as fault:
             self._not_before = now + RETRY_AFTER
-            self.last_error = str(fault)
+            self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
+            if not isinstance(fault, BotError):
+                raise
             log.warning("The digest of %s could not be posted yet: %s", wanted.day, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
         """Post today's digest and claim the day; False where it is posted already.
 
-        `again` posts regardless. Raises BotError.
+        `again` posts regardless. Raises BotError, also where another process is at it.
         """
         day = self.plan.today(self._clock())
         if again:
             await self._state.release(day, self.plan.channel)
-        return await self._post_once(Due(day, late=False))
+        if await self._post_once(Due(day, late=False)):
+            return True
+        stored = await self._state.digest(day, self.plan.channel)
+        if stored is None or not stored.finished:
+            raise BotError("Another process is posting today's digest. Try again in two minutes.")
+        return False
 
     async def _post_once(self, wanted: Due) -> bool:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, self.plan.due_days)
+            found = await gather(self._api, now, await self._memory.rules())
             messages = digest_cards.digest(found, now, day=wanted.day, late=wanted.late)
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:
                 return False
-            await self._deliver(stored, resumed=False)
+            await self._deliver(stored, posted=None)
             return True
         if stored.finished or now - stored.claimed_at < LEASE:
             return False
+        # Looked up before the take-over, which moves the time of the claim: if this fails, the
+        # next try looks from the same time on.
+        posted = await self._poster.find_posted(
+            channel, stored.messages[stored.sent], stored.claimed_at - CLOCK_SKEW, stored.ts
+        )
         if not await self._state.take_over(stored, now):
             return False
-        await self._deliver(stored, resumed=True)
+        await self._deliver(replace(stored, claimed_at=now), posted=posted)
         return True
 
-    async def _deliver(self, stored: StoredDigest, *, resumed: bool) -> None:
-        """Post what is not posted yet. What may have arrived before is looked up first."""
-        ts = stored.ts
-        for number in range(stored.sent, len(stored.messages)):
-            message = stored.messages[number]
-            posted = None
-            if resumed and number == stored.sent:
-                posted = await self._poster.find_posted(
-                    stored.channel, message, stored.claimed_at, ts
-                )
+    async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> None:
+        """Post what is not posted yet; `posted` is the ts of the next one if Slack has it."""
+        left: StoredDigest | None = stored
+        while left and left.sent < len(left.messages):
             if posted is None:
-                posted = await self._post(stored, message, ts)
-            ts = ts or posted
-            await self._state.posted(
-                stored,
-                sent=number + 1,
-                ts=ts,
+                posted = await self._post(left, left.messages[left.sent], left.ts)
+            left = await self._state.posted(
+                left,
+                sent=left.sent + 1,
+                ts=left.ts or posted,
                 now=self._clock(),
-                finished=number + 1 == len(stored.messages),
+                finished=left.sent + 1 == len(left.messages),
             )
+            posted = None
 
     async def _post(self, stored: StoredDigest, message: Message, ts: str | None) -> str:
         try:

@@ -6,19 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from bot.blocks import Block, Message, code, context, counted, header, packed, section
-from bot.cards import (
-    LIST_LINES,
-    LIST_ROWS,
-    headline,
-    list_row,
-    not_shown,
-    old_scans,
-    tally,
-    text_row,
+from bot.blocks import (
+    MAX_BLOCKS,
+    Block,
+    Message,
+    actions,
+    code,
+    context,
+    counted,
+    header,
+    packed,
+    section,
 )
+from bot.cards import headline, list_row, text_row, watch_button
+from bot.list_cards import LIST_LINES, LIST_ROWS, not_shown, old_scans, ranked, tally
 from bot.models import MonitorSummary
-from bot.severity import is_stale, worst_first
+from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
 
 STALE_NAMED = 5
 #: Slack cuts a message that is much longer than this; four full sections stay below it.
@@ -28,12 +31,17 @@ METADATA_EVENT = "ssl_digest"
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What one digest is about: its rows, all monitors' count, and those not scanned lately."""
+    """What one digest is about.
+
+    `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
+    due yet. Of all `total` monitors, `stale` were not scanned lately.
+    """
 
     rows: tuple[MonitorSummary, ...]
+    scheduled: tuple[MonitorSummary, ...]
     total: int
     stale: tuple[MonitorSummary, ...]
-    due_days: int
+    rules: Thresholds
 
 
 def gathered(
@@ -41,17 +49,26 @@ def gathered(
     invalid: Iterable[MonitorSummary],
     everything: Sequence[MonitorSummary],
     now: datetime,
-    due_days: int,
+    rules: Thresholds,
 ) -> Gathered:
-    """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first."""
-    merged = {row.id: row for row in (*due, *invalid)}
-    rows = sorted(merged.values(), key=lambda row: worst_first(row, now, due_days))
+    """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
+
+    A threshold of the team's own may call for a monitor that the net leaves out.
+    """
+    early = [row for row in everything if rules.for_(row.target) and _due(row, now, rules)]
+    net = ranked([*due, *invalid, *early], now, rules)
+    scheduled = [row for row in net if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE]
     return Gathered(
-        rows=tuple(rows),
+        rows=tuple(row for row in net if state_of(row, now, rules).rank < Rank.ON_SCHEDULE),
+        scheduled=tuple(scheduled),
         total=len(everything),
         stale=tuple(row for row in everything if is_stale(row, now)),
-        due_days=due_days,
+        rules=rules,
     )
+
+
+def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
+    return state_of(row, now, rules).rank <= Rank.DUE
 
 
 def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> tuple[Message, ...]:
@@ -61,7 +78,7 @@ def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> 
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
-    lines = [text_row(row, now, found.due_days) for row in rest]
+    lines = [text_row(row, now, found.rules) for row in rest]
     if len(found.stale) > STALE_NAMED:
         small.append("Monitors with old scans are in the thread.")
         lines += [f"⚪ OLD DATA · {code(str(row.target), 120)} · #{row.id}" for row in found.stale]
@@ -77,10 +94,11 @@ def preview(found: Gathered, now: datetime) -> Message:
     rest = found.rows[LIST_ROWS:]
     small = [_rule(found)]
     if len(rest) > LIST_LINES:
-        small.append(not_shown(len(rest) - LIST_LINES, found.due_days))
+        small.append(not_shown(len(rest) - LIST_LINES, found.rules))
     message = _first(found, now, "Certificates now", small)
-    lines = packed((text_row(row, now, found.due_days) for row in rest[:LIST_LINES]), section)
-    return Message(message.text, (*message.blocks[:-1], *lines, message.blocks[-1]))
+    lines = packed((text_row(row, now, found.rules) for row in rest[:LIST_LINES]), section)
+    room = MAX_BLOCKS - len(message.blocks)
+    return Message(message.text, (*message.blocks[:-1], *lines[:room], message.blocks[-1]))
 
 
 def _first(found: Gathered, now: datetime, title: str, small: Sequence[str]) -> Message:
@@ -89,29 +107,54 @@ def _first(found: Gathered, now: datetime, title: str, small: Sequence[str]) -> 
     blocks: list[Block] = [
         header(title),
         section(summary),
-        *(list_row(row, now, found.due_days) for row in head),
+        *(block for row in head for block in _row(row, now, found.rules)),
     ]
+    if found.scheduled:
+        blocks.append(section(_scheduled_text(found)))
     if found.stale:
         blocks.append(section(_stale_text(found.stale)))
-    first = f" {headline(head[0], now, found.due_days)}." if head else ""
+    first = f" {headline(head[0], now, found.rules)}." if head else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
 
 
+def _row(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
+    """A row of the digest; what is broken can be watched until it is fixed."""
+    shown = [list_row(row, now, rules)]
+    if state_of(row, now, rules).rank is Rank.BROKEN:
+        shown.append(actions(watch_button(row, "below")))
+    return shown
+
+
 def _rule(found: Gathered) -> str:
-    return f"Shown: what is not valid, or ends within {found.due_days} days."
+    days = found.rules.net_days
+    return f"Shown: what is not valid, is due for renewal, or ends within {days} days."
 
 
 def _summary(found: Gathered, now: datetime) -> str:
     if found.rows:
-        others = found.total - len(found.rows)
+        shown = [*found.rows, *found.scheduled]
+        others = found.total - len(shown)
         rest = f" {counted(others, 'other')} not due." if others > 0 else ""
-        return f"{tally(found.rows, now, found.due_days).capitalize()}.{rest}"
+        return f"{tally(shown, now, found.rules).capitalize()}.{rest}"
     if not found.total:
         return "No host is watched yet. Start with /ssl add example.com."
     if found.stale:
         return f"Nothing is known to be wrong, but {old_scans(len(found.stale))}."
-    monitors = counted(found.total, "monitor")
-    return f"✅ All clear: {monitors}, none is due within {found.due_days} days."
+    if found.scheduled:
+        return f"✅ Nothing is due for renewal among {counted(found.total, 'monitor')}."
+    return f"✅ All clear: {counted(found.total, 'monitor')}, none is due for renewal."
+
+
+def _scheduled_text(found: Gathered) -> str:
+    """The certificates that live so short that they are always in the net, in one line."""
+    number, days = len(found.scheduled), found.rules.net_days
+    names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
+    more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""
+    if number == 1:
+        said = f"1 certificate ends within {days} days and is not due for renewal yet"
+    else:
+        said = f"{number:,} certificates end within {days} days and are not due for renewal yet"
+    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names}{more}."
 
 
 def _stale_text(stale: Sequence[MonitorSummary]) -> str:

@@ -5,6 +5,8 @@ A failed *scan* is not here: a dead host or a bad certificate is a result.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BotError(Exception):
     """Anything this package raises on purpose."""
@@ -38,6 +40,16 @@ class APIRefused(BotError):
 
 class NotFound(APIRefused):
     """There is no such monitor (code 404)."""
+
+
+class NotWatched(BotError):
+    """No monitor has this host; `near` are the nearest hosts that are watched."""
+
+    def __init__(self, host: str, port: int | None, near: Sequence[str]) -> None:
+        super().__init__(f"{host} is not watched yet.")
+        self.host = host
+        self.port = port
+        self.near = tuple(near)
 
 
 class BadKey(APIRefused):

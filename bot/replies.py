@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.blocks import (
+    MAX_BLOCKS,
+    MAX_VALUE,
     Block,
     Message,
     actions,
@@ -29,10 +31,11 @@ from bot.errors import (
     BadKey,
     BotError,
     NotFound,
+    NotWatched,
     UsageError,
 )
 from bot.models import Account, Ping
-from bot.target import Target
+from bot.target import HTTPS_PORT, Target
 
 
 def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
@@ -45,13 +48,13 @@ def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -
     )
 
 
-def help_card(usages: Sequence[tuple[str, str]], title: str = "What /ssl can do") -> Message:
+def help_card(usages: Sequence[tuple[str, str]]) -> Message:
     """Every command with its usage and one line of help."""
     lines = [f"{code(f'/ssl {usage}')}\n{escaped(text)}" for usage, text in usages]
     return Message(
         "Commands: " + ", ".join(usage.split()[0] for usage, _ in usages),
         (
-            header(title),
+            header("What /ssl can do"),
             section("\n".join(lines)),
             context("A host may be written as `host`, `host:port` or a web address."),
         ),
@@ -66,15 +69,32 @@ def wrong_words(error: UsageError, usage: str) -> Message:
     return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), context(written))
 
 
-def unknown_command(word: str, nearest: str, runs: bool) -> Message:
-    """No such command; the nearest one is named, and may be run if it changes nothing."""
+def needs_form(command: str) -> Message:
+    """Where words are missing and no form can open by itself: a button that opens it."""
+    about = f"Open the form for /ssl {command}"
+    return reply(
+        "📝",
+        "A FORM ASKS FOR THE REST",
+        f"The words for `{command}` are missing. The form asks for them.",
+        actions(button("Open the form", "form", command, about=about, style="primary")),
+    )
+
+
+def unknown_command(
+    word: str, nearest: str = "", argument: str = "", *, runs: bool = False
+) -> Message:
+    """No such command; the nearest one is named, and one press runs it where that changes nothing.
+
+    The button says the whole line that it runs.
+    """
     more: list[Block] = []
     sentence = f"There is no command {code(word, 40)}."
     if nearest:
         sentence += f" Did you mean `{nearest}`?"
     if nearest and runs:
-        label = f"Run {nearest}"
-        more.append(actions(button(label, nearest, "", about=f"Run /ssl {nearest}")))
+        line = f"{nearest} {argument}".strip()
+        about = f"Run /ssl {line}"
+        more.append(actions(button(plain(f"Run {line}", 75), nearest, argument, about=about)))
     return reply("🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists them all."))
 
 
@@ -137,15 +157,15 @@ def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Mes
     return reply("⛔", word, sentence, small, host=host)
 
 
-def quota_used_up(account: Account, error: APIRefused) -> Message:
+def quota_used_up(account: Account) -> Message:
     """No more monitors fit the account."""
     counts = (account.used, account.limit)
     held = "" if None in counts else f" It watches {account.used} of {account.limit} monitors."
-    return _refused(
+    return reply(
+        "⛔",
         "QUOTA USED UP",
         f"The account has no room for another monitor.{held} "
         "Delete one with `/ssl delete HOST`, or raise the account's limit.",
-        error,
     )
 
 
@@ -158,9 +178,76 @@ def outsider() -> Message:
     )
 
 
-def restarting() -> Message:
-    """Said to whoever still waits when the bot ends."""
-    return reply("🔄", "RESTARTING", "The bot was stopped before it could answer. Ask again.")
+def shareable(message: Message, line: str) -> Message:
+    """A private answer with the button that posts it in the channel."""
+    if message.public or not line or len(line) > MAX_VALUE or len(message.blocks) >= MAX_BLOCKS:
+        return message
+    share = button("Share here", "share", line, about="Share this in the channel")
+    return replace(message, blocks=(*message.blocks, actions(share)))
+
+
+def not_in_channel() -> Message:
+    """Said where somebody shares a card, and the bot may not post."""
+    return reply(
+        "⛔",
+        "NOT SHARED",
+        "The bot may not post in this channel. Invite it first, with `/invite`.",
+    )
+
+
+def not_watched(fault: NotWatched) -> Message:
+    """There is no monitor for this host: one press makes one; the nearest names are offered."""
+    target = Target(fault.host, fault.port or HTTPS_PORT)
+    host = target.short
+    near = [
+        button(plain(name, 75), "status", name, about=f"Status of {name}") for name in fault.near
+    ]
+    asked = "Did you mean one of these?" if near else "There is no monitor for this host yet."
+    return Message(
+        f"{plain(host, 100)} is not watched yet.",
+        (
+            section(f"⚪ *NOT WATCHED* · {code(host)}\n{asked}"),
+            *([actions(*near)] if near else []),
+            actions(button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")),
+        ),
+    )
+
+
+def guest() -> Message:
+    """Said to guests of the workspace, at every door."""
+    return reply(
+        "⛔",
+        "NOT FOR GUESTS",
+        "Guests may neither look nor scan here. Ask a full member of this workspace.",
+    )
+
+
+def no_admin(admins: Sequence[str]) -> Message:
+    """Said to whoever may look and scan, but not change; `admins` are ids of users and groups.
+
+    It names them with Slack's own marks, which ping nobody in a message that one person sees.
+    """
+    marks = [f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>" for name in admins[:10]]
+    named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
+    word = "YOU MAY NOT CHANGE THIS"
+    card = reply("⛔", word, f"Looking and scanning is open to you. Ask {named} for the change.")
+    return replace(card, text="You may not change this. Ask one of the bot's admins.")
+
+
+def unknown_person() -> Message:
+    """Said where a change was asked for, and Slack does not say who asks."""
+    return reply(
+        "⚠️",
+        "NOTHING WAS CHANGED",
+        "Slack does not say right now whether you may change things. Ask again in a minute. "
+        "If it stays so, whoever runs this bot should try `python -m bot check`.",
+    )
+
+
+def restarting(doing: str = "") -> Message:
+    """Said to whoever still waits when the bot ends; `doing` is what was under way."""
+    more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
+    return Message("Restarting. Ask again.", (section("🔄 *Restarting. Ask again.*"), *more))
 
 
 def broken(reference: str) -> Message:
@@ -172,6 +259,12 @@ def broken(reference: str) -> Message:
         "the bot.",
         context(f"Reference in its log: {code(reference, 40)}"),
     )
+
+
+def told_apart(message: Message) -> Message:
+    """An answer for its asker alone, which the channel gets when Slack lets the bot speak again."""
+    busy = "⚠️ *SLACK IS BUSY*\nThe channel sees this a little later: Slack limits the bot now."
+    return replace(message, blocks=(section(busy), *message.blocks), public=False)
 
 
 def slack_busy() -> Message:
@@ -208,6 +301,17 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
     ]
     text = f"SSLmonitor answers in {milliseconds:,} ms."
     return Message(text, (section(f"✅ *OK*\n{text}"), fields(pairs)))
+
+
+def not_added(target: Target, error: BotError) -> str:
+    """One line about a host that could not be added, among others."""
+    said = error.message if isinstance(error, APIRefused | APIUnreachable) else str(error)
+    return f"⛔ {code(target.short)} was not added: {safe(said, 150).rstrip('.')}."
+
+
+def watched_already(target: Target) -> str:
+    """One line about a host that needed no adding, among others."""
+    return f"⚪ {code(target.short)} was watched already."
 
 
 def working(what: str) -> Message:

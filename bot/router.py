@@ -9,33 +9,53 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from bot import replies
-from bot.blocks import Form, Message
+from bot.blocks import Address, Form, Message
 from bot.client import SSLMonitor
-from bot.errors import BotError, UsageError
+from bot.errors import BotError, NotWatched, UsageError
+from bot.memory import Memory
+from bot.severity import Thresholds
+from bot.watches import Watches
 from bot.words import split
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a command may use: the API, the clock, who asks, and a way to show progress.
+    """What a command may use: the API, the bot's memory, the clock, who asks, and more.
 
-    `show` puts a message where the answer will be, at once; the answer then takes its place.
+    `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
+    a message where the answer will be, at once; the answer then takes its place. `post` shows it as
+    a message that may be edited later: there, or near by, or to the asker directly. `send_file`
+    sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
+    what the bot found out about the API since it started; `audit` writes a change down: the
+    command, its target, and what became of it. `share` is the line that runs this again, where the
+    answer is private and may be shared.
     """
 
     api: SSLMonitor
+    memory: Memory
+    asker: str
+    channel: str
     now: Callable[[], datetime]
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]
-    due_days: int
+    post: Callable[[Message], Awaitable[Address]]
+    send_file: Callable[[str, bytes, str], Awaitable[None]]
+    learnt: set[str]
+    audit: Callable[[str, str, str], Awaitable[None]]
+    share: str
+    rules: Thresholds
+    watches: Watches
 
 
 Run = Callable[..., Awaitable[Message]]
+#: Makes a form from what its fields are to hold, and from what the bot has learnt of the API.
+FormMaker = Callable[[Mapping[str, str], Collection[str]], Form]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,8 @@ class Command:
     help: str
     typed: bool
     changes: bool
-    form: Form | None
+    shares: bool
+    form: FormMaker | None
     check: Callable[..., None] | None
 
     @property
@@ -75,9 +96,9 @@ class Command:
         """`status HOST[:PORT]|ID|PATTERN`, made of the signature."""
         return " ".join([self.name, *(p.usage for p in self.parameters if not p.form_only)])
 
-    def form_for(self, words: Sequence[str]) -> Form | None:
-        """The form that asks for what these words leave out, if there is one."""
-        return None if words else self.form
+    def wants_form(self, words: Sequence[str]) -> bool:
+        """Whether a form is to ask for what these words leave out."""
+        return self.form is not None and not words
 
     def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
         """The words as arguments. Raises UsageError."""
@@ -97,6 +118,26 @@ class Command:
             raise UsageError(f"“{left[0]}” is one word too many.")
         return bound, {}
 
+    def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
+        """The command's form, filled in. Raises UsageError where it has none."""
+        if self.form is None:
+            raise UsageError(f"“{self.name}” has no form.")
+        return self.form(fields, learnt)
+
+    def bind_argument(self, argument: str) -> tuple[list[Any], dict[str, Any]]:
+        """A button's value as arguments: one, or many where the command takes many."""
+        many = any(parameter.many for parameter in self.parameters)
+        words = argument.split() if many else [argument] if argument else []
+        return self.bind_words(words)
+
+    def takes(self, argument: str) -> bool:
+        """Whether the command runs with this as a button's value."""
+        try:
+            self.bind_argument(argument)
+        except UsageError:
+            return False
+        return True
+
     def bind_fields(self, fields: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
         """A form's fields as arguments. Raises UsageError whose `param` is the field at fault."""
         bound: list[Any] = []
@@ -106,7 +147,7 @@ class Command:
             if parameter.many:
                 words = split(text.replace(",", " "))
                 if not words:
-                    raise UsageError("Fill this in.", parameter.name)
+                    raise UsageError("This is needed.", parameter.name)
                 bound += [parameter.convert(word) for word in words]
             elif parameter.form_only:
                 if text.strip():
@@ -130,15 +171,19 @@ class Router:
         *,
         typed: bool = True,
         changes: bool = False,
-        form: Form | None = None,
+        shares: bool = False,
+        form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
     ) -> Callable[[Run], Run]:
-        """Register a function as a command. `check` judges a form's fields together, purely."""
+        """Register a function as a command. `check` judges a form's fields together, purely.
+
+        The private answer of one that `shares` has a button that posts it in the channel.
+        """
 
         def register(run: Run) -> Run:
             first_line = (inspect.getdoc(run) or "").partition("\n")[0]
             self.commands[name] = Command(
-                name, run, _parameters(run), first_line, typed, changes, form, check
+                name, run, _parameters(run), first_line, typed, changes, shares, form, check
             )
             return run
 
@@ -168,17 +213,46 @@ class Router:
         """Bind and run a command; every fault that we foresee becomes a card."""
         try:
             arguments, named = bind()
-            return await command.run(call, *arguments, **named)
+            if command.changes:
+                return await self._change(call, command, arguments, named)
+            answer = await command.run(call, *arguments, **named)
         except UsageError as fault:
             return replies.wrong_words(fault, command.usage if command.typed else "")
+        except NotWatched as fault:
+            return replies.not_watched(fault)
         except BotError as fault:
             return replies.failure(fault)
+        return replies.shareable(answer, call.share) if command.shares else answer
 
-    def unknown(self, word: str) -> Message:
-        """The answer to a word that is no command."""
+    async def _change(
+        self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]
+    ) -> Message:
+        """Run a command that changes things, and write down what became of it, come what may."""
+        told = " ".join(map(str, arguments))
+        results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
+        try:
+            answer = await command.run(call, *arguments, **named)
+        except (UsageError, NotWatched):
+            results = ()
+            raise
+        except BotError as fault:
+            results = ((told, f"It failed: {fault}"),)
+            raise
+        else:
+            results = ((told, answer.text),) if answer.changed is None else answer.changed
+            return answer
+        finally:
+            for target, result in results:
+                await call.audit(command.name.removesuffix("_now"), target, result)
+
+    def unknown(self, word: str, words: Sequence[str] = ()) -> Message:
+        """The answer to a word that is no command; one press runs the nearest, if that is safe."""
         near = self.nearest(word)
-        runs = near is not None and not near.changes and all(p.optional for p in near.parameters)
-        return replies.unknown_command(word, near.name if near else "", runs)
+        if near is None:
+            return replies.unknown_command(word)
+        argument = " ".join(words)
+        runs = not near.changes and near.takes(argument)
+        return replies.unknown_command(word, near.name, argument, runs=runs)
 
 
 def _parameters(run: Run) -> tuple[Parameter, ...]:

@@ -1,29 +1,54 @@
 """How bad a monitor's state is, in one word and one symbol, worst first.
 
-Pure: a row of monitor/list and a `now` in, a `State` out. Cards, lists and the digest all ask here.
+Pure: a row of monitor/list, a `now` and the team's thresholds in, a `State` out. Cards, lists, the
+digest and Home all ask here. The README shows the table.
 """
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Self
 
 from bot.models import MonitorSummary, days_left
+from bot.target import Target
 
-#: A valid certificate with fewer whole days left than this is due for renewal.
-DUE_DAYS = 30
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+#: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
+NET_DAYS = 30
+#: Renewal is due when a third of the lifetime is left, but never more than this.
+MOST_DUE = 30 * DAY
+#: What is left when somebody must act: a third of `due`, between these two.
+LEAST_ACT, MOST_ACT = DAY, 7 * DAY
+#: Certificates that live this long at most are fine until a day is left.
+SHORT_LIFETIME = 10 * DAY
+#: Certificates that live this long at most are renewed by a program, which may so be late.
+RENEWED_BY_ITSELF = 100 * DAY
+#: What is taken for a lifetime that is not known: what people renew by hand.
+UNKNOWN_LIFETIME = 200 * DAY
+#: How late a program may be: a tenth of the lifetime, between these two.
+LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
 #: A scan older than this says little about today.
 STALE_AFTER = timedelta(hours=36)
+
+_RULE = re.compile(r"(?P<number>[0-9]{1,3})(?P<unit>[d%])")
+MOST_RULE = {"d": 365, "%": 90}
 
 
 class Rank(IntEnum):
     """The order of lists: what is broken comes first."""
 
     BROKEN = 0
-    DUE = 1
-    UNKNOWN = 2
-    OK = 3
+    ACT_NOW = 1
+    OVERDUE = 2
+    DUE = 3
+    UNKNOWN = 4
+    ON_SCHEDULE = 5
+    OK = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +65,130 @@ NOT_YET_VALID = State(Rank.BROKEN, "🔴", "NOT YET VALID")
 WRONG_NAME = State(Rank.BROKEN, "🔴", "WRONG NAME")
 UNREACHABLE = State(Rank.BROKEN, "⛔", "UNREACHABLE")
 NOT_TRUSTED = State(Rank.BROKEN, "🔴", "NOT TRUSTED")
-DUE = State(Rank.DUE, "🟠", "DUE")
+ACT_NOW = State(Rank.ACT_NOW, "🚨", "ACT NOW")
+OVERDUE = State(Rank.OVERDUE, "🟠", "OVERDUE")
+DUE = State(Rank.DUE, "🕒", "DUE")
 NEVER_SCANNED = State(Rank.UNKNOWN, "⚪", "NOT SCANNED YET")
 UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
+ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
 
 
-def state_of(row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS) -> State:
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """When renewal is due, as a team set it: in days left, or in percent of the lifetime left."""
+
+    number: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `14d` or `20%`. Raises ValueError with a sentence for the user."""
+        found = _RULE.fullmatch(text.lower())
+        number = int(found["number"]) if found else 0
+        if not found or not 1 <= number <= MOST_RULE[found["unit"]]:
+            raise ValueError(
+                f"“{text}” is not a threshold. Write 14d (1 to 365 days), 20% (of the lifetime, "
+                "1 to 90) or default."
+            )
+        return cls(number, found["unit"])
+
+    def __str__(self) -> str:
+        return f"{self.number}{self.unit}"
+
+    def due(self, lifetime: timedelta) -> timedelta:
+        """How much is left when renewal is due."""
+        return self.number * DAY if self.unit == "d" else lifetime * self.number / 100
+
+
+class Thresholds:
+    """The rules that a team set, by host or pattern, and the digest's net; nothing in it changes.
+
+    The most specific rule counts: a host with its port, then a host, then the longest pattern.
+    """
+
+    def __init__(self, rules: Mapping[str, str] | None = None, net_days: int = NET_DAYS) -> None:
+        self.net_days = net_days
+        read = {name: Threshold.parse(rule) for name, rule in (rules or {}).items()}
+        self._exact = {name: rule for name, rule in read.items() if "*" not in name}
+        self._patterns = [
+            (re.compile(".*".join(map(re.escape, name.split("*")))), rule)
+            for name, rule in sorted(read.items(), key=lambda each: (-len(each[0]), each[0]))
+            if "*" in name
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._patterns)
+
+    def for_(self, target: Target) -> Threshold | None:
+        """The team's own rule for a target, if there is one."""
+        if not self:
+            return None
+        if rule := self._exact.get(str(target)) or self._exact.get(target.host):
+            return rule
+        return next((rule for form, rule in self._patterns if form.fullmatch(target.host)), None)
+
+
+#: Where a team has set nothing.
+USUAL = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is left of a certificate when it becomes due, overdue (if ever), and urgent."""
+
+    due: timedelta
+    overdue: timedelta | None
+    act_now: timedelta
+
+
+@functools.lru_cache(maxsize=4096)
+def limits(lifetime: timedelta | None, rule: Threshold | None = None) -> Limits:
+    """The limits for a lifetime; one that is not known, or makes no sense, counts as long."""
+    if lifetime is None or lifetime <= timedelta():
+        return limits(UNKNOWN_LIFETIME, rule)
+    due = rule.due(lifetime) if rule else min(MOST_DUE, lifetime / 3)
+    act_now = LEAST_ACT if lifetime <= SHORT_LIFETIME else _between(LEAST_ACT, due / 3, MOST_ACT)
+    if lifetime > RENEWED_BY_ITSELF:
+        return Limits(due, None, act_now)
+    return Limits(due, due - _between(LEAST_GRACE, lifetime / 10, MOST_GRACE), act_now)
+
+
+def _between(least: timedelta, wanted: timedelta, most: timedelta) -> timedelta:
+    return max(least, min(wanted, most))
+
+
+def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
+    """The limits of a monitor's certificate."""
+    start, end = row.not_before, row.not_after
+    lifetime = end - start if start is not None and end is not None else None
+    return limits(lifetime, rules.for_(row.target))
+
+
+def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
     """The state of a monitor now, from its last scan and the clock."""
     if row.not_after is not None and row.not_after <= now:
         return EXPIRED
     if row.valid is None:
         return NEVER_SCANNED if row.scanned_at is None else UNKNOWN
     if row.valid:
-        soon = row.not_after is not None and days_left(row.not_after, now) < due_days
-        return DUE if soon else OK
+        return OK if row.not_after is None else _timed(row, row.not_after, now, rules)
     if row.not_after is None:
         return UNREACHABLE
     if row.not_before is not None and row.not_before > now:
         return NOT_YET_VALID
     return WRONG_NAME if row.host_match is False else NOT_TRUSTED
+
+
+def _timed(row: MonitorSummary, end: datetime, now: datetime, rules: Thresholds) -> State:
+    left, limit = end - now, limits_of(row, rules)
+    if left < limit.act_now:
+        return ACT_NOW
+    if limit.overdue is not None and left < limit.overdue:
+        return OVERDUE
+    if left < limit.due:
+        return DUE
+    return ON_SCHEDULE if days_left(end, now) < rules.net_days else OK
 
 
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
@@ -68,8 +197,8 @@ def is_stale(row: MonitorSummary, now: datetime) -> bool:
 
 
 def worst_first(
-    row: MonitorSummary, now: datetime, due_days: int = DUE_DAYS
+    row: MonitorSummary, now: datetime, rules: Thresholds
 ) -> tuple[int, float, str, int]:
     """A sort key: broken before due before fine; within each, the nearest end date first."""
     end = row.not_after.timestamp() if row.not_after else float("inf")
-    return (state_of(row, now, due_days).rank, end, row.target.host, row.target.port)
+    return (state_of(row, now, rules).rank, end, row.target.host, row.target.port)

@@ -13,79 +13,43 @@ import json
 import logging
 import re
 import uuid
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
-from bot import cards, replies
-from bot.blocks import Message
+from bot import form_cards, replies
+from bot.blocks import Address, Message, bare
 from bot.client import SSLMonitor
-from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
+from bot.errors import SlackRefused, SlackUnreachable, UsageError
+from bot.home import Home
+from bot.memory import AuditLine, Memory
+from bot.payloads import (
+    Asker,
+    Body,
+    asker_of,
+    fields_of,
+    home_channel,
+    home_page,
+    is_for_bot,
+    is_home,
+    pressed,
+    said_words,
+    texts_of,
+)
+from bot.people import People
 from bot.router import Call, Command, Router
 from bot.slack_web import SlackWeb, view_of, view_of_form
-from bot.surfaces import Below, Here, Lists, Modal, Surface, Typed
-from bot.words import clean, split
+from bot.surfaces import Below, Here, Lists, Modal, Said, Shared, Surface, Typed
+from bot.tasks import FAREWELL_SECONDS, Once, Tasks
+from bot.watches import Watches
+from bot.words import hosts_in, split
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_REQUESTS = 2000
-FAREWELL_SECONDS = 2.0
-Body = Mapping[str, Any]
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who sent a request, as its payload says; names in it are not to be trusted."""
-
-    user: str
-    team: str
-    name: str
-
-
-def asker_of(body: Body) -> Asker:
-    """The asker of any payload. An event names the team of its author, which may not be ours."""
-    user, event = body.get("user"), body.get("event")
-    if isinstance(user, Mapping):  # block_actions, view_submission
-        name = user.get("username") or user.get("name") or ""
-        return Asker(str(user.get("id", "")), str(user.get("team_id", "")), str(name))
-    if isinstance(event, Mapping):
-        team = event.get("user_team") or event.get("team") or body.get("team_id")
-        return Asker(str(event.get("user", "")), str(team or ""), "")
-    name = str(body.get("user_name", ""))
-    return Asker(str(body.get("user_id", "")), str(body.get("team_id", "")), name)
-
-
-class Tasks:
-    """The work that goes on after an ack; nothing that it does can raise."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it, and keep it until it is done."""
-        task = asyncio.create_task(self._guarded(work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("A request could not be read")
-
-    async def drain(self, seconds: float) -> None:
-        """Let the work end by itself for so long, then stop what is left; it tells its askers."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=FAREWELL_SECONDS)
 
 
 class SlackBot:
@@ -98,23 +62,33 @@ class SlackBot:
         router: Router,
         api: SSLMonitor,
         *,
+        memory: Memory,
+        people: People,
+        watches: Watches,
+        home: Home,
         clock: Callable[[], datetime],
-        due_days: int,
     ) -> None:
         self.app = app
         self.tasks = Tasks()
         self._web = web
         self._router = router
         self._api = api
+        self._memory = memory
+        self._people = people
+        self._watches = watches
+        self._home_tab = home
         self._clock = clock
-        self._due_days = due_days
         self._lists = Lists()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._once = Once()
+        self._learnt: set[str] = set()
         app.command(re.compile("^/"))(self._on_command)
         app.action(re.compile("^ssl:"))(self._on_button)
         app.action(re.compile(""))(_on_nothing)
         app.view(re.compile("^ssl:"))(self._on_form)
+        app.shortcut("check_hosts")(self._on_shortcut)
         app.event("app_home_opened")(self._on_home)
+        app.event("app_mention")(self._on_said)
+        app.event("message")(self._on_said)
         app.event(re.compile(""))(_on_nothing)
 
     async def warm_up(self) -> None:
@@ -126,20 +100,6 @@ class SlackBot:
     def _team(self) -> str:
         return self._web.identity.team_id
 
-    def _is_new(self, body: Body) -> bool:
-        """Whether this request comes for the first time: Slack and attackers may send it again."""
-        key = str(body.get("trigger_id") or body.get("event_id") or uuid.uuid4())
-        if key in self._seen:
-            return False
-        self._seen[key] = None
-        if len(self._seen) > REMEMBERED_REQUESTS:
-            self._seen.popitem(last=False)
-        return True
-
-    def _may_ask(self, asker: Asker) -> bool:
-        """People of the installing workspace only; of Slack Connect's others, nobody."""
-        return bool(asker.team) and asker.team == self._team
-
     # The doors: each acknowledges, and leaves the rest to a task.
 
     async def _on_command(self, ack: AsyncAck, body: Body) -> None:
@@ -150,66 +110,179 @@ class SlackBot:
         await ack()
         self.tasks.start(self._button(body))
 
+    async def _on_shortcut(self, ack: AsyncAck, body: Body) -> None:
+        await ack()
+        if self._once.is_new(body):
+            self.tasks.start(self._shortcut(body))
+
     async def _on_home(self, body: Body) -> None:
-        if body["event"].get("tab") == "home" and self._is_new(body):
+        if body["event"].get("tab") == "home" and self._once.is_new(body):
             self.tasks.start(self._home(asker_of(body)))
+
+    async def _on_said(self, body: Body) -> None:
+        if is_for_bot(body["event"]) and self._once.is_new(body):
+            self.tasks.start(self._said(body))
 
     async def _on_form(self, ack: AsyncAck, body: Body) -> None:
         """A form's own faults are part of its ack; nothing here waits for anything else."""
         asker, view = asker_of(body), body["view"]
         command = self._router.find(str(view["callback_id"]).removeprefix("ssl:"), typed=False)
-        if not self._may_ask(asker) or command is None:
-            await ack(response_action="update", view=view_of(replies.outsider()))
+        refusal = self._people.refusal_known(asker)
+        if refusal or command is None:
+            await ack(response_action="update", view=view_of(refusal or replies.outsider()))
             return
         try:
-            bound = command.bind_fields(_fields(view["state"]["values"]))
+            bound = command.bind_fields(fields_of(view["state"]["values"]))
         except UsageError as fault:
             await ack(response_action="errors", errors={str(fault.param): fault.message})
             return
-        await ack(response_action="update", view=view_of(replies.working("Working…")))
-        if self._is_new(body):
-            channel = json.loads(view.get("private_metadata") or "{}").get("channel", "")
+        channel = home_channel(view)
+        await ack(response_action="update", view=view_of(replies.working("Checking…"), channel))
+        if self._once.is_new(body):
             surface = Modal(self._web, view_id=view["id"], channel=channel, user=asker.user)
             self.tasks.start(self._work(surface, asker, command, lambda: bound))
 
     async def _command(self, body: Body) -> None:
-        """Typed words: run them, open a form, or say what is wrong with them."""
-        if not self._is_new(body):
+        """Typed words of the slash command."""
+        if not self._once.is_new(body):
             return
         asker, channel = asker_of(body), str(body["channel_id"])
         url = str(body["response_url"])
         surface = Typed(self._web, self._lists, response_url=url, channel=channel)
-        words = split(str(body.get("text") or "")) or ["help"]
-        verb, words = words[0].lower(), words[1:]
-        command = self._router.find(verb)
-        if not self._may_ask(asker):
-            await self._answer(surface, replies.outsider())
-        elif command is None:
-            await self._answer(surface, self._router.unknown(verb))
-        elif form := command.form_for(words):
-            view = view_of_form(form, json.dumps({"channel": channel}))
-            await self._told(surface, lambda: self._web.open_view(str(body["trigger_id"]), view))
+        words = split(str(body.get("text") or ""))
+        await self._run_words(surface, asker, words, str(body["trigger_id"]))
+
+    async def _said(self, body: Body) -> None:
+        """A mention in a channel or thread, or a direct message."""
+        event, asker = body["event"], asker_of(body)
+        channel, thread = str(event["channel"]), event.get("thread_ts")
+        if event["type"] == "app_mention":
+            thread = thread or event["ts"]
+        surface = Said(self._web, channel=channel, thread_ts=thread, user=asker.user)
+        words = said_words(event, self._web.identity.user_id)
+        await self._run_words(surface, asker, words, "")
+
+    async def _run_words(
+        self, surface: Surface, asker: Asker, words: list[str], trigger_id: str
+    ) -> None:
+        """Run what was typed, open a form for what is missing, or say what is wrong with it."""
+        verb, words = (words[0].lower(), words[1:]) if words else ("menu", [])
+        command = self._router.find(verb, typed=verb != "menu")
+        if command is None:
+            await self._tell(surface, asker, self._router.unknown(verb, words))
+        elif not command.wants_form(words):
+            share = " ".join([command.name, *words]) if isinstance(surface, Typed) else ""
+            await self._work(
+                surface, asker, command, lambda: command.bind_words(words), share=share
+            )
+        elif trigger_id:
+            await self._open_form(surface, asker, command, {}, trigger_id)
         else:
-            await self._work(surface, asker, command, lambda: command.bind_words(words))
+            await self._tell(surface, asker, replies.needs_form(command.name))
 
     async def _button(self, body: Body) -> None:
         """A button, or a line of a menu: its id and value are a command and its argument."""
-        if not self._is_new(body):
+        if not self._once.is_new(body):
             return
         asker = asker_of(body)
-        if not self._may_ask(asker):
-            await self._refuse_button(body)
-            return
-        verb, argument = _pressed(body["actions"][0])
+        verb, argument = pressed(body["actions"][0])
         surface = self._surface_of(body)
+        if verb == "home" and is_home(body):
+            await self._home(asker, int(argument) if argument.isdecimal() else 0)
+            return
+        if verb == "form":
+            await self._press_form(body, surface, asker, argument)
+            return
+        if verb == "share":
+            await self._share(body, surface, asker, argument)
+            return
         command = self._router.find(verb, typed=False)
-        words = [argument] if argument else []
         if command is None:
-            await self._answer(surface, self._router.unknown(verb))
-        elif _is_home(body):
-            await self._from_home(body, asker, command, lambda: command.bind_words(words))
+            await self._tell(surface, asker, self._router.unknown(verb))
+        elif is_home(body):
+            bind = functools.partial(command.bind_argument, argument)
+            await self._from_home(body, asker, command, bind)
         else:
-            await self._work(surface, asker, command, lambda: command.bind_words(words))
+            bind = functools.partial(command.bind_argument, argument)
+            private = bool((body.get("container") or {}).get("is_ephemeral"))
+            share = f"{verb} {argument}".strip() if private else ""
+            surface = await self._on_top(body, surface)
+            await self._work(surface, asker, command, bind, share=share)
+
+    async def _on_top(self, body: Body, surface: Surface) -> Surface:
+        """A new modal on top, for a button of a modal that is to stay; Slack stacks three."""
+        view, action = body.get("view") or {}, body["actions"][0]
+        if view.get("type") != "modal" or not str(action["action_id"]).endswith(":below"):
+            return surface
+        shown = view_of(replies.working("Working…"), surface.channel)
+        try:
+            view_id = await self._web.push_view(str(body["trigger_id"]), shown)
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.info("No modal could be put on top: %s", fault)
+            return surface
+        user = asker_of(body).user
+        return Modal(self._web, view_id=view_id, channel=surface.channel, user=user)
+
+    async def _share(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
+        """Post in the channel what somebody was shown privately: the command runs once more."""
+        verb, _, words = argument.partition(" ")
+        command = self._router.find(verb, typed=False)
+        if command is None or not command.shares:
+            await self._tell(surface, asker, self._router.unknown(verb))
+            return
+        who = await self._people.name_of(asker.user, asker.name)
+        shared = Shared(self._web, surface, form_cards.shared_note(who))
+        await self._work(shared, asker, command, functools.partial(command.bind_argument, words))
+
+    async def _shortcut(self, body: Body) -> None:
+        """“Check hosts in message”: what it names is shown at once, for a trigger lives 3 s."""
+        asker, channel = asker_of(body), str((body.get("channel") or {}).get("id", ""))
+        found = hosts_in(texts_of(body.get("message") or {}))
+        message = self._people.refusal_known(asker) or form_cards.found_hosts(found)
+        trigger = str(body["trigger_id"])
+
+        async def run() -> None:
+            view_id = await self._web.open_view(trigger, view_of(message, channel))
+            modal = Modal(self._web, view_id=view_id, channel=channel, user=asker.user)
+            await self._lets_in(modal, asker, changes=False)
+
+        await _kept_safe(run)
+
+    async def _press_form(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
+        """A button that opens a form, filled in with what its value holds (JSON)."""
+        name, _, draft = argument.partition(" ")
+        command = self._router.find(name, typed=False)
+        if command is None:
+            await self._tell(surface, asker, self._router.unknown(name))
+            return
+        filled = {str(field): str(text) for field, text in json.loads(draft or "{}").items()}
+        view = body.get("view") or {}
+        if view.get("type") == "modal":
+            shown = view_of_form(command.filled(filled, self._learnt), surface.channel)
+            await self._told(surface, lambda: self._web.replace_view(str(view["id"]), shown))
+        else:
+            await self._open_form(surface, asker, command, filled, str(body["trigger_id"]))
+
+    async def _open_form(
+        self,
+        surface: Surface,
+        asker: Asker,
+        command: Command,
+        filled: Mapping[str, str],
+        trigger_id: str,
+    ) -> None:
+        """Open a form at once, for a trigger lives 3 s; whoever may not use it is told in it."""
+        if refusal := self._people.refusal_known(asker):
+            await self._told(surface, lambda: surface.refuse(refusal))
+            return
+        view = view_of_form(command.filled(filled, self._learnt), surface.channel)
+
+        async def run() -> None:
+            view_id = await self._web.open_view(trigger_id, view)
+            modal = Modal(self._web, view_id=view_id, channel=surface.channel, user=asker.user)
+            await self._lets_in(modal, asker, changes=command.changes)
+
+        await self._told(surface, run)
 
     # From a door to a command and back.
 
@@ -218,16 +291,19 @@ class SlackBot:
         container = body.get("container") or {}
         channel = str((body.get("channel") or {}).get("id", ""))
         if container.get("type") == "view":
-            view_id = str(body["view"]["id"])
-            return Modal(self._web, view_id=view_id, channel="", user=asker_of(body).user)
+            view, user = body["view"], asker_of(body).user
+            channel = home_channel(view)
+            return Modal(self._web, view_id=str(view["id"]), channel=channel, user=user)
         url, action = str(body.get("response_url", "")), body["actions"][0]
-        if not str(action["action_id"]).endswith(":below"):
-            return Here(self._web, self._lists, response_url=url, channel=channel)
         ts, message = str(container.get("message_ts", "")), body.get("message") or {}
+        if not str(action["action_id"]).endswith(":below"):
+            private = bool(container.get("is_ephemeral"))
+            own = None if private else Address(channel, ts, message.get("thread_ts"))
+            return Here(self._web, self._lists, response_url=url, channel=channel, own=own)
         if container.get("is_ephemeral"):
             shown = self._lists.private(str(action.get("block_id", "")))
         else:
-            text, blocks = str(message.get("text", "")), message.get("blocks") or []
+            text, blocks = bare(str(message.get("text", ""))), message.get("blocks") or []
             shown = self._lists.public(channel, ts, text, blocks)
         return Below(
             self._web,
@@ -240,42 +316,88 @@ class SlackBot:
             shown=shown,
         )
 
-    async def _refuse_button(self, body: Body) -> None:
-        """Tell an outsider so, privately: the message belongs to others."""
-        if url := str(body.get("response_url") or ""):
-            await _kept_safe(lambda: self._web.respond(url, replies.outsider()))
+    async def _lets_in(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
+        """Whether somebody may do this; if not, they are told why. Every door asks here."""
+        refusal = await self._people.refusal(asker, changes=changes)
+        if refusal is not None:
+            await surface.refuse(refusal)
+        return refusal is None
 
-    async def _work(self, surface: Surface, asker: Asker, command: Command, bind: Bind) -> None:
-        """Run a command and show its answer; whatever happens, the asker is told."""
+    async def _work(
+        self, surface: Surface, asker: Asker, command: Command, bind: Bind, *, share: str = ""
+    ) -> None:
+        """Run a command and show its answer; whatever happens, the asker is told.
+
+        `share` is the line that runs it again where the answer is private, and may be shared.
+        """
+        shown: list[str] = []
 
         async def show(message: Message) -> None:
+            shown.append(message.text)
             try:
                 await surface.progress(message)
             except (SlackRefused, SlackUnreachable) as fault:
                 log.warning("That work goes on could not be shown: %s", fault)
 
-        call = Call(
-            api=self._api,
-            now=self._clock,
-            who=functools.partial(self._web.name_of, asker.user, asker.name),
-            show=show,
-            due_days=self._due_days,
-        )
+        async def post(message: Message) -> Address:
+            if address := await surface.keep(message):
+                return address
+            return replace(await self._web.post_at(asker.user, message), here=False)
 
         async def run() -> None:
-            await surface.answer(await self._router.dispatch(call, command, bind))
+            call = Call(
+                api=self._api,
+                memory=self._memory,
+                asker=asker.user,
+                channel=surface.channel,
+                now=self._clock,
+                who=functools.partial(self._people.name_of, asker.user, asker.name),
+                show=show,
+                post=post,
+                send_file=functools.partial(self._web.send_file, asker.user),
+                learnt=self._learnt,
+                audit=functools.partial(self._audit, asker),
+                share="" if surface.channel.startswith("D") else share,
+                rules=await self._memory.rules(),
+                watches=self._watches,
+            )
+            if await self._lets_in(surface, asker, changes=command.changes):
+                await surface.answer(await self._router.dispatch(call, command, bind))
+
+        await self._told(surface, run, shown)
+
+    async def _tell(self, surface: Surface, asker: Asker, message: Message) -> None:
+        """Answer without a command, whoever may ask."""
+
+        async def run() -> None:
+            if await self._lets_in(surface, asker, changes=False):
+                await surface.answer(message)
 
         await self._told(surface, run)
 
-    async def _answer(self, surface: Surface, message: Message) -> None:
-        await self._told(surface, functools.partial(surface.answer, message))
+    async def _audit(self, asker: Asker, command: str, target: str, result: str) -> None:
+        """Write a change down; the asker gets the answer even where that fails."""
+        try:
+            name = await self._people.name_of(asker.user, asker.name)
+            line = AuditLine(self._clock(), asker.user, name, command, target, result)
+            await self._memory.log(line)
+        except Exception:
+            log.exception("A change was not written down: %s %s", command, target)
 
-    async def _told(self, surface: Surface, run: Callable[[], Awaitable[object]]) -> None:
-        """The one place that catches everything: the log gets a reference, the asker a card."""
+    async def _told(
+        self,
+        surface: Surface,
+        run: Callable[[], Awaitable[object]],
+        shown: Sequence[str] = (),
+    ) -> None:
+        """The one place that catches everything: the log gets a reference, the asker a card.
+
+        `shown` is what was said of the progress so far.
+        """
         try:
             await run()
         except asyncio.CancelledError:
-            await _kept_safe(lambda: surface.answer(replies.restarting()))
+            await _kept_safe(lambda: surface.answer(replies.restarting(*shown[-1:])))
         except Exception as fault:
             if isinstance(fault, SlackRefused) and fault.reason == "ratelimited":
                 log.warning("Slack limits the bot, and an answer is late or lost")
@@ -294,22 +416,23 @@ class SlackBot:
             view_id = await self._web.open_view(str(body["trigger_id"]), view)
             surface = Modal(self._web, view_id=view_id, channel="", user=asker.user)
             await self._work(surface, asker, command, bind)
-            await self._publish_home(asker.user)
+            await self._publish_home(asker.user, home_page(body))
 
         await _kept_safe(run)
 
-    async def _home(self, asker: Asker) -> None:
+    async def _home(self, asker: Asker, page: int = 0) -> None:
         # The event tells where Home was opened, not whose it is, so Slack is asked.
-        if self._may_ask(asker) and await self._web.team_of(asker.user) == self._team:
-            await self._publish_home(asker.user)
+        if await self._people.team_of(asker.user) != self._team:
+            return
+        if refusal := await self._people.refusal(asker, changes=False):
+            await _kept_safe(lambda: self._web.publish_home(asker.user, refusal.blocks))
+        else:
+            await self._publish_home(asker.user, page)
 
-    async def _publish_home(self, user: str) -> None:
+    async def _publish_home(self, user: str, page: int) -> None:
         async def run() -> None:
-            try:
-                blocks = cards.home(await self._api.list(), self._clock())
-            except BotError as fault:
-                blocks = replies.failure(fault).blocks
-            await self._web.publish_home(user, blocks)
+            shown = await self._home_tab.page(page)
+            await self._web.publish_home(user, shown.blocks, shown.number)
 
         await _kept_safe(run)
 
@@ -326,25 +449,3 @@ async def _kept_safe(run: Callable[[], Awaitable[None]]) -> None:
             await run()
     except (SlackRefused, SlackUnreachable, TimeoutError) as fault:
         log.warning("A message did not reach Slack: %s", fault)
-
-
-def _pressed(action: Mapping[str, Any]) -> tuple[str, str]:
-    """The verb and argument of a pressed button, or of the chosen line of a menu."""
-    verb = str(action["action_id"]).split(":")[1]
-    if verb != "menu":
-        return verb, str(action.get("value") or "")
-    chosen, _, argument = str(action["selected_option"]["value"]).partition(" ")
-    return chosen, argument
-
-
-def _is_home(body: Body) -> bool:
-    return str((body.get("view") or {}).get("type", "")) == "home"
-
-
-def _fields(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A form's fields by block id; what phones type is cleaned, a password is taken as it is."""
-    return {
-        block_id: text if "password" in block_id else "\n".join(map(clean, text.splitlines()))
-        for block_id, inputs in values.items()
-        for text in [str(next(iter(inputs.values())).get("value") or "")]
-    }

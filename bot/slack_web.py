@@ -9,19 +9,31 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.http_retry.request import HttpRequest
+from slack_sdk.http_retry.response import HttpResponse
+from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import MAX_FALLBACK, Block, Form, Message, plain, plain_text, section
+from bot.blocks import (
+    MAX_FALLBACK,
+    Address,
+    Block,
+    Form,
+    Message,
+    packed,
+    plain,
+    plain_text,
+    section,
+)
 from bot.errors import SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
@@ -46,8 +58,12 @@ MAY_NOT_POST = frozenset(
 )
 #: An edit that can't be made: the message is to be posted anew.
 MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
-BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
-PEOPLE_KEPT = 2000
+#: What Slack says of blocks that it does not take; of a modal's, `invalid_arguments`.
+BAD_BLOCKS = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}
+)
+#: Slack's Retry-After in seconds that the bot waits out before it says anything.
+PATIENCE_SECONDS = 5.0
 HISTORY_PAGE = 200
 #: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
 CLOCK_MARGIN = timedelta(minutes=10)
@@ -56,20 +72,51 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is, from auth.test: its own workspace decides whom it answers."""
+    """Who the bot is, from auth.test: its own workspace decides whom it answers.
 
-    team_id: str
-    user_id: str
-    bot_id: str
-    scopes: frozenset[str]
+    `date` is Slack's clock as its answer showed it (RFC 9110, section 6.6.1).
+    """
+
+    team_id: str = ""
+    user_id: str = ""
+    bot_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    team: str = ""
+    user: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as Slack knows them: the name they go by, and the workspace they belong to."""
+    """A user as Slack knows them: the name they go by, their workspace, and their standing.
+
+    A guest is restricted to some channels; a stranger belongs to another organisation.
+    """
 
     name: str
     team_id: str
+    guest: bool
+    stranger: bool
+
+
+class BriefRateLimits(AsyncRateLimitErrorRetryHandler):
+    """Waits out a rate limit only where that is short: an asker is told sooner by another way."""
+
+    async def _can_retry_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        limited = await super()._can_retry_async(
+            state=state, request=request, response=response, error=error
+        )
+        headers = response.headers if response is not None else {}
+        asked = next((v for k, v in headers.items() if k.lower() == "retry-after"), ["1"])
+        wait = asked[0] if isinstance(asked, list) else asked
+        return limited and float(wait) <= PATIENCE_SECONDS
 
 
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
@@ -82,7 +129,7 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
         token,
         base_url=api_url,
         session=session,
-        retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)],
+        retry_handlers=[BriefRateLimits(max_retry_count=2)],
     )
 
 
@@ -92,28 +139,34 @@ def _fallback(message: Message) -> str:
 
 
 def _as_text(message: Message) -> Message:
-    return Message(message.text, (section(_fallback(message)),), metadata=message.metadata)
+    """The same words in plain sections, for when Slack does not take the blocks."""
+    texts = [_fallback(message)]
+    for block in message.blocks:
+        held = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
+        texts += [found["text"] for found in held if found and isinstance(found.get("text"), str)]
+    return replace(message, blocks=tuple(packed(texts, section)))
 
 
-def view_of(message: Message, title: str = "SSLmonitor") -> Block:
-    """A modal that shows a message."""
+def view_of(message: Message, channel: str = "") -> Block:
+    """A modal that shows a message; it carries the channel where changes are announced."""
     return {
         "type": "modal",
-        "title": plain_text(title),
+        "title": plain_text("SSLmonitor"),
         "close": plain_text("Close"),
+        "private_metadata": json.dumps({"channel": channel}),
         "blocks": list(message.blocks),
     }
 
 
-def view_of_form(form: Form, metadata: str) -> Block:
-    """A modal that asks for a command's arguments."""
+def view_of_form(form: Form, channel: str) -> Block:
+    """A modal that asks for a command's arguments, and knows the channel it was opened from."""
     return {
         "type": "modal",
         "callback_id": f"ssl:{form.command}",
         "title": plain_text(form.title),
         "submit": plain_text(form.submit),
         "close": plain_text("Cancel"),
-        "private_metadata": metadata,
+        "private_metadata": json.dumps({"channel": channel}),
         "blocks": list(form.blocks),
     }
 
@@ -124,8 +177,7 @@ class SlackWeb:
     def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
         self.client = client
         self._session = session
-        self._people: OrderedDict[str, Person] = OrderedDict()
-        self.identity = Identity("", "", "", frozenset())
+        self.identity = Identity()
 
     async def identify(self) -> Identity:
         """Ask Slack whose token this is, and remember it."""
@@ -137,13 +189,26 @@ class SlackWeb:
             user_id=str(answer.get("user_id", "")),
             bot_id=str(answer.get("bot_id", "")),
             scopes=frozenset(scope.strip() for scope in scopes.split(",") if scope.strip()),
+            team=str(answer.get("team", "")),
+            user=str(answer.get("user", "")),
+            date=str(headers.get("date", "")),
         )
         return self.identity
 
+    async def check_app_token(self, token: str) -> None:
+        """Ask for a Socket Mode address once: the SDK would try for ever, and not say why."""
+        await _asked(self.client.apps_connections_open, app_token=token)
+
     async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
         """Post a message; gives its ts."""
+        return (await self.post_at(channel, message, thread_ts)).ts
 
-        async def send(sent: Message) -> str:
+    async def post_at(
+        self, channel: str, message: Message, thread_ts: str | None = None
+    ) -> Address:
+        """Post a message to a channel, or to a user; gives where it stands."""
+
+        async def send(sent: Message) -> Address:
             answer = await _asked(
                 self.client.chat_postMessage,
                 channel=channel,
@@ -154,9 +219,26 @@ class SlackWeb:
                 unfurl_links=False,
                 unfurl_media=False,
             )
-            return str(answer["ts"])
+            return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
 
         return await _with_fallback(send, message)
+
+    async def whisper(
+        self, channel: str, user: str, message: Message, thread_ts: str | None = None
+    ) -> None:
+        """Post a message that one member of the channel sees (chat.postEphemeral)."""
+
+        async def send(sent: Message) -> None:
+            await _asked(
+                self.client.chat_postEphemeral,
+                channel=channel,
+                user=user,
+                text=_fallback(sent),
+                blocks=list(sent.blocks),
+                thread_ts=thread_ts,
+            )
+
+        await _with_fallback(send, message)
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Edit a message of ours."""
@@ -194,55 +276,85 @@ class SlackWeb:
         # The URL is a bearer capability: it never gets into a log line or an error.
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
-                text = (await answer.text())[:500]
+                text = (await answer.text())[:500].strip()
                 status = answer.status
+                retry_after = answer.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError):
             raise SlackUnreachable("Slack's response URL did not answer.") from None
         if status == 429:
-            raise SlackRefused("ratelimited")
-        if status >= 400 or text not in {"ok", ""}:
-            raise SlackRefused(_reason(text) or f"http_{status}")
+            seconds = float(retry_after) if retry_after.isdecimal() else None
+            raise SlackRefused("ratelimited", retry_after=seconds)
+        reason = _reason(text)
+        if status >= 300 or reason:
+            raise SlackRefused(reason or f"http_{status}")
 
     async def open_view(self, trigger_id: str, view: Block) -> str:
         """Open a modal; gives its id."""
         answer = await _asked(self.client.views_open, trigger_id=trigger_id, view=view)
         return str(answer["view"]["id"])
 
-    async def update_view(self, view_id: str, view: Block) -> None:
-        """Change an open modal."""
+    async def push_view(self, trigger_id: str, view: Block) -> str:
+        """Put a modal on top of an open one; gives its id."""
+        answer = await _asked(self.client.views_push, trigger_id=trigger_id, view=view)
+        return str(answer["view"]["id"])
+
+    async def replace_view(self, view_id: str, view: Block) -> None:
+        """Show another view in an open modal."""
         await _asked(self.client.views_update, view_id=view_id, view=view)
 
-    async def publish_home(self, user: str, blocks: Sequence[Block]) -> None:
-        """Show a user's Home tab."""
-        view = {"type": "home", "blocks": list(blocks)}
+    async def update_view(self, view_id: str, message: Message, channel: str = "") -> None:
+        """Show a message in an open modal."""
+
+        async def send(sent: Message) -> None:
+            await self.replace_view(view_id, view_of(sent, channel))
+
+        await _with_fallback(send, message)
+
+    async def publish_home(self, user: str, blocks: Sequence[Block], page: int = 0) -> None:
+        """Show a user's Home tab; the view keeps the number of its page."""
+        view = {"type": "home", "blocks": list(blocks), "private_metadata": str(page)}
         await _asked(self.client.views_publish, user_id=user, view=view)
 
-    async def name_of(self, user: str, otherwise: str) -> str:
-        """The name a user goes by; `otherwise` where Slack does not tell."""
-        person = await self._person(user)
-        return (person.name if person else "") or otherwise or "Somebody"
+    async def person(self, user: str) -> Person:
+        """Who a user is (users.info, scope users:read)."""
+        answer = await _asked(self.client.users_info, user=user)
+        found = answer.get("user") or {}
+        profile = found.get("profile") or {}
+        names = (profile.get("display_name"), profile.get("real_name"))
+        name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
+        return Person(
+            name=str(name),
+            team_id=str(found.get("team_id") or ""),
+            guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+            stranger=bool(found.get("is_stranger")),
+        )
 
-    async def team_of(self, user: str) -> str:
-        """The workspace that a user belongs to; empty where Slack does not tell."""
-        person = await self._person(user)
-        return person.team_id if person else ""
+    async def members_of_group(self, group: str) -> list[str]:
+        """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
+        answer = await _asked(self.client.usergroups_users_list, usergroup=group)
+        return [str(user) for user in answer.get("users") or []]
 
-    async def _person(self, user: str) -> Person | None:
-        """Who a user is; None where the scope users:read is missing, or Slack does not answer."""
-        if user not in self._people:
-            try:
-                answer = await _asked(self.client.users_info, user=user)
-            except (SlackRefused, SlackUnreachable) as fault:
-                log.warning("Slack does not tell who a user is: %s", fault)
-                return None
-            found = answer.get("user") or {}
-            profile = found.get("profile") or {}
-            names = (profile.get("display_name"), profile.get("real_name"))
-            name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
-            self._people[user] = Person(str(name), str(found.get("team_id") or ""))
-            if len(self._people) > PEOPLE_KEPT:
-                self._people.popitem(last=False)
-        return self._people[user]
+    async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
+        """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
+
+        The file is uploaded before anything is said, so that a refusal leaves nothing behind
+        (docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal).
+        """
+        answer = await _asked(
+            self.client.files_getUploadURLExternal, filename=name, length=len(content)
+        )
+        try:
+            async with self._session.post(str(answer["upload_url"]), data=content) as uploaded:
+                status = uploaded.status
+        except (aiohttp.ClientError, TimeoutError):
+            raise SlackUnreachable("Slack did not take the file.") from None
+        if status >= 400:
+            raise SlackRefused(f"upload_http_{status}")
+        address = await self.post_at(user, Message(text, (section(text),)))
+        files = [{"id": str(answer["file_id"]), "title": name}]
+        await _asked(
+            self.client.files_completeUploadExternal, files=files, channel_id=address.channel
+        )
 
     async def find_posted(
         self, channel: str, message: Message, since: datetime, thread_ts: str | None
@@ -300,12 +412,18 @@ async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Messa
     except SlackRefused as fault:
         if fault.reason not in BAD_BLOCKS:
             raise
-        log.error("Slack refused the blocks of “%s”; it is sent as text", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
-        return await send(_as_text(message))
+        log.error("Slack refused the blocks of “%s”; it is sent simpler", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
+    if message.fallback:
+        try:
+            return await send(replace(message, blocks=message.fallback))
+        except SlackRefused as fault:
+            if fault.reason not in BAD_BLOCKS:
+                raise
+    return await send(_as_text(message))
 
 
 def _reason(text: str) -> str:
-    """Slack's word in a response URL's reply, which is a bare word or JSON."""
+    """What a response URL's reply finds wrong: a bare word or JSON; empty where it says ok."""
     if found := re.search(r'"error"\s*:\s*"([a-z_]+)"', text):
         return found[1]
     return text if re.fullmatch(r"[a-z_]{3,60}", text) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -73,6 +73,13 @@ class State:
             won = (await connection.execute(statement)).one_or_none() is not None
         return await self.digest(day, channel) if won else None
 
+    async def last_digest(self) -> datetime | None:
+        """When the newest digest was posted completely."""
+        query = select(digests.c.finished_at).where(digests.c.finished_at.is_not(None))
+        async with self._database.read() as connection:
+            newest = query.order_by(digests.c.finished_at.desc()).limit(1)
+            return await connection.scalar(newest)
+
     async def take_over(self, left: StoredDigest, now: datetime) -> bool:
         """Claim a digest that another process left unfinished; one taker wins."""
         same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)
@@ -82,14 +89,19 @@ class State:
 
     async def posted(
         self, stored: StoredDigest, *, sent: int, ts: str, now: datetime, finished: bool
-    ) -> None:
-        """Record that Slack has the first `sent` messages; `ts` is the first one's."""
+    ) -> StoredDigest | None:
+        """Record that Slack has the first `sent` messages; `ts` is the first one's.
+
+        Gives the digest as it stands now; None where the day was given back meanwhile.
+        """
         values = {"sent": sent, "ts": ts, "claimed_at": now}
         if finished:
             values["finished_at"] = now
-        statement = update(digests).where(_is(stored.day, stored.channel)).values(values)
+        mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
+        statement = update(digests).where(mine).values(values)
         async with self._database.write() as connection:
-            await connection.execute(statement)
+            kept = (await connection.execute(statement)).rowcount
+        return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""

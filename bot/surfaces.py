@@ -18,22 +18,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.blocks import Block, Message, section
+from bot import replies
+from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.errors import SlackRefused, SlackUnreachable
-from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb, view_of
+from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
 
 log = logging.getLogger(__name__)
 LISTS_KEPT = 200
+#: How long a rate limit lasts that names no time.
+LIMIT_SECONDS = 30.0
 
 
 class Surface(Protocol):
-    """A place that an answer goes to."""
+    """A place that an answer goes to; `channel` is where changes are announced, if anywhere."""
+
+    channel: str
 
     async def progress(self, message: Message) -> None:
         """Show that work goes on."""
 
     async def answer(self, message: Message) -> None:
         """Show the result."""
+
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone that they may not, and leave everything as it is."""
+
+    async def keep(self, message: Message) -> Address | None:
+        """Show it as a message that may be edited later; None where the bot may not post."""
 
 
 class Posted:
@@ -66,10 +77,22 @@ class Posted:
                 self._may_post = False
         return self._may_post
 
+    async def keep(self, message: Message) -> Address | None:
+        """Post or edit it, and tell where it stands."""
+        if not await self.show(message) or self._ts is None:
+            return None
+        return Address(self._channel, self._ts, self._thread_ts)
+
     @property
     def exists(self) -> bool:
         """Whether something was posted."""
         return self._ts is not None
+
+
+async def _beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
+    """Post it in the channel, away from the place of the answer."""
+    address = await Posted(web, channel).keep(message)
+    return dataclasses.replace(address, here=False) if address else None
 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
@@ -77,11 +100,10 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     if not message.announce or not channel or channel.startswith("D"):
         return
     try:
-        await web.post(channel, Message(message.announce, (section(message.announce),)))
-    except SlackRefused as fault:
-        if fault.reason not in MAY_NOT_POST:
-            raise
-        log.info("A change was not announced in %s: %s", channel, fault)
+        await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
+    except (SlackRefused, SlackUnreachable) as fault:
+        # The change is made and its asker knows; a line that is missing must not say otherwise.
+        log.warning("A change was not announced in %s: %s", channel, fault)
 
 
 @dataclass(slots=True)
@@ -164,17 +186,37 @@ class Typed:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self.channel = channel
         self._public = Posted(web, channel)
+        self._told = False
 
     async def progress(self, message: Message) -> None:
-        """Post or privately say that work goes on."""
-        await self._show(message)
+        """Post that work goes on, or say so privately, once: nothing private can be edited."""
+        if message.public or self._public.exists or not self._told:
+            self._told = True
+            await self._show(message)
 
     async def answer(self, message: Message) -> None:
-        """Edit what was posted, or answer privately."""
-        await self._show(message)
-        await announce(self._web, self._channel, message)
+        """Edit what was posted, or answer privately; first so where Slack limits the bot."""
+        shared = message.public or self._public.exists
+        try:
+            await self._show(message)
+        except SlackRefused as fault:
+            if fault.reason != "ratelimited" or not shared:
+                raise
+            await self._web.respond(self._url, replies.told_apart(message))
+            wait = LIMIT_SECONDS if fault.retry_after is None else fault.retry_after
+            await asyncio.sleep(wait)
+            await self._show(message)
+        await announce(self._web, self.channel, message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post it in the channel."""
+        return await self._public.keep(message)
+
+    async def refuse(self, message: Message) -> None:
+        """Answer privately."""
+        await self._web.respond(self._url, message)
 
     async def _show(self, message: Message) -> None:
         shared = message.public or self._public.exists
@@ -183,13 +225,19 @@ class Typed:
 
 
 class Here:
-    """A button on a card of one monitor: the card itself becomes the answer."""
+    """A button on a card of one monitor: the card itself becomes the answer.
 
-    def __init__(self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str) -> None:
+    `own` is where that card stands; None for a private one, which nothing but a press can edit.
+    """
+
+    def __init__(
+        self, web: SlackWeb, lists: Lists, *, response_url: str, channel: str, own: Address | None
+    ) -> None:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self._own = own
+        self.channel = channel
 
     async def progress(self, message: Message) -> None:
         """Replace the card."""
@@ -198,7 +246,19 @@ class Here:
     async def answer(self, message: Message) -> None:
         """Replace the card."""
         await self.progress(message)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Answer privately: the message belongs to others."""
+        if self._url:
+            await self._web.respond(self._url, message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Replace the card; a private one stays, and a new one is posted in the channel."""
+        if self._own is None:
+            return await _beside(self._web, self.channel, message)
+        await self.progress(message)
+        return self._own
 
 
 class Below:
@@ -223,7 +283,7 @@ class Below:
         self._web = web
         self._lists = lists
         self._url = response_url
-        self._channel = channel
+        self.channel = channel
         self._ts = ts
         self._ephemeral = ephemeral
         self._shown = shown
@@ -246,7 +306,18 @@ class Below:
             await self._web.respond(self._url, self._lists.remember(message))
         if row := message.row or self._busy:
             await self._refresh(row)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post it in the thread; below a private list, in the channel."""
+        if self._ephemeral:
+            return await _beside(self._web, self.channel, message)
+        return await self._thread.keep(message)
+
+    async def refuse(self, message: Message) -> None:
+        """Answer privately: the message belongs to others."""
+        if self._url:
+            await self._web.respond(self._url, message)
 
     async def _refresh(self, row: Block) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
@@ -262,7 +333,7 @@ class Below:
                 if self._ephemeral:
                     await self._web.respond(self._url, message, replace=True)
                 else:
-                    await self._web.update(self._channel, self._ts, message)
+                    await self._web.update(self.channel, self._ts, message)
             except (SlackRefused, SlackUnreachable) as fault:
                 log.info("A row was not brought up to date: %s", fault)
 
@@ -273,13 +344,13 @@ class Modal:
     def __init__(self, web: SlackWeb, *, view_id: str, channel: str, user: str) -> None:
         self._web = web
         self._view_id = view_id
-        self._channel = channel
+        self.channel = channel
         self._user = user
 
     async def progress(self, message: Message) -> None:
         """Show it in the modal."""
         try:
-            await self._web.update_view(self._view_id, view_of(message))
+            await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise
@@ -287,9 +358,81 @@ class Modal:
     async def answer(self, message: Message) -> None:
         """Show it in the modal, or as a direct message."""
         try:
-            await self._web.update_view(self._view_id, view_of(message))
+            await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as fault:
             if fault.reason != "not_found":
                 raise
             await self._web.post(self._user, message)
-        await announce(self._web, self._channel, message)
+        await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Show it in the modal, which is its asker's own."""
+        await self.progress(message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Nowhere: a modal may be closed at any time."""
+        return None
+
+
+class Shared:
+    """A private answer that is shared: it is posted in the channel, by the one who saw it."""
+
+    def __init__(self, web: SlackWeb, private: Surface, note: Block) -> None:
+        self._web = web
+        self._private = private
+        self._note = note
+        self.channel = private.channel
+
+    async def progress(self, message: Message) -> None:
+        """Nothing: the answer is not long to come."""
+
+    async def answer(self, message: Message) -> None:
+        """Post it in the channel, or tell the asker that the bot may not."""
+        shared = dataclasses.replace(
+            message, blocks=(*message.blocks[: MAX_BLOCKS - 1], self._note)
+        )
+        if not await Posted(self._web, self.channel).show(shared):
+            await self._private.refuse(replies.not_in_channel())
+
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone."""
+        await self._private.refuse(message)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Nowhere: what is shared is not edited."""
+        return None
+
+
+class Said:
+    """A mention or a direct message: the answer is a message beside it, for all who are there.
+
+    A mention is answered in its thread, a direct message where it was written.
+    """
+
+    def __init__(self, web: SlackWeb, *, channel: str, thread_ts: str | None, user: str) -> None:
+        self._web = web
+        self.channel = channel
+        self._thread_ts = thread_ts
+        self._user = user
+        self._posted = Posted(web, channel, thread_ts)
+
+    async def progress(self, message: Message) -> None:
+        """Post that work goes on, to be edited later."""
+        await self._posted.show(message)
+
+    async def answer(self, message: Message) -> None:
+        """Post the answer, or edit what was posted; where the bot may not post, tell the asker."""
+        if not await self._posted.show(message):
+            await self._web.post(self._user, message)
+        await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Tell the asker alone."""
+        if self.channel.startswith("D"):
+            await self._web.post(self.channel, message, self._thread_ts)
+        else:
+            await self._web.whisper(self.channel, self._user, message, self._thread_ts)
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post it, or edit what was posted."""
+        return await self._posted.keep(message)

@@ -27,8 +27,11 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from bot.demo import Demo, first_digest, running_demo
+from bot.playground.places import CERTS
 
 T = TypeVar("T")
+#: Where the README's pictures are.
+DOCS = Path(__file__).parent.parent / "docs"
 
 #: Nothing may be fetched from outside, and root may not use Chromium's sandbox.
 ARGUMENTS = (
@@ -41,6 +44,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-lcd-text",
 )
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 15.0
@@ -72,6 +76,9 @@ new MutationObserver(note).observe(document.getElementById("messages"),
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", metavar="DIR", help="keep the browser tests' pictures here")
+    parser.addoption(
+        "--update-screenshots", action="store_true", help="renew the README's pictures in docs/"
+    )
 
 
 class DemoThread:
@@ -86,7 +93,7 @@ class DemoThread:
     def start(self) -> None:
         """Start the demo, and have its first digest posted."""
         self._thread.start()
-        self.demo = self._do(self._stack.enter_async_context(running_demo()))
+        self.demo = self._do(self._stack.enter_async_context(running_demo(watch="1s")))
         self._do(first_digest(self.demo))
 
     def close(self) -> None:
@@ -106,6 +113,10 @@ class DemoThread:
 
         self._do(swap())
 
+    def say(self, user: str, text: str) -> None:
+        """Let somebody who is not at this page type a line into the certificates channel."""
+        self._do(self.demo.playground.say(user, CERTS, text))
+
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
@@ -118,6 +129,7 @@ class Page:
     running: DemoThread
     pictures: Path
     size: str
+    shown: Path | None
 
     def open(self, user: str = "U0ANN", place: str = "channel=C0CERTS") -> None:
         """Open a place afresh, as somebody."""
@@ -197,12 +209,28 @@ class Page:
         except TimeoutException as fault:
             pytest.fail(f"{fault.msg}; there is {self.texts(css)}")
 
-    def message_with(self, *words: str) -> str:
+    def answer_to(self, text: str, *words: str) -> str:
+        """Type a line; gives the `data-ts` of a new message with all these words."""
+        last = self.newest()
+        self.say(text)
+        return self.message_with(*words, after=last)
+
+    def newest(self) -> float:
+        """The `data-ts` of the newest message."""
+        script = """
+        return Math.max(0, ...[...document.querySelectorAll("#messages article")]
+          .map((one) => Number(one.dataset.ts)))"""
+        return float(self.run(script))
+
+    def message_with(self, *words: str, after: float = 0) -> str:
         """The `data-ts` of the newest message with all these words, once it is there."""
         script = """
         return [...document.querySelectorAll("#messages article")].filter((one) =>
+          Number(one.dataset.ts) > arguments[1] &&
           arguments[0].every((word) => one.innerText.includes(word))).at(-1)?.dataset.ts"""
-        return self.until(lambda: str(self.run(script, words) or ""), f"a message with {words}")
+        return self.until(
+            lambda: str(self.run(script, words, after) or ""), f"a message with {words}"
+        )
 
     def record(self, ts: str) -> None:
         """From now on keep every text that this message shows, for `recorded`."""
@@ -221,17 +249,33 @@ class Page:
         self.driver.save_screenshot(str(self.pictures / f"{name}-{self.size}.png"))
         assert self.run(SIDEWAYS) == [], f"scrolls sideways: {name}"
 
+    def show(self, css: str, text: str) -> None:
+        """Scroll to the first such element with this text."""
+        script = """
+        [...document.querySelectorAll(arguments[0])].find((e) => e.innerText.includes(arguments[1]))
+          .scrollIntoView({block: "start"})"""
+        self.run(script, css, text)
+
+    def picture(self, name: str) -> None:
+        """Keep a picture as `look` does; with --update-screenshots it is the README's."""
+        self.look(name)
+        if self.shown is not None:
+            self.fit(scale=1.25)
+            self.driver.save_screenshot(str(self.shown / f"{name}.png"))
+            self.fit()
+
     def errors(self) -> list[str]:
         """What the page complained of since this was last asked."""
         entries: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [str(entry["message"]) for entry in entries if entry["level"] == "SEVERE"]
 
-    def fit(self) -> None:
+    def fit(self, scale: float = 1) -> None:
         """Make the window as large as the size's screen, and a finger of the phone's mouse."""
         width, height = SIZES[self.size]
         phone = self.size == "phone"
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": phone})
         touch = {"enabled": phone, "maxTouchPoints": 1}
         self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
 
@@ -273,7 +317,8 @@ def page(
     """The certificates channel as Ann sees it, at either size; at the end nothing was wrong."""
     pictures = Path(request.config.getoption("--screenshots") or tmp_path)
     pictures.mkdir(parents=True, exist_ok=True)
-    page = Page(driver, running, pictures, request.param)
+    shown = DOCS if request.config.getoption("--update-screenshots") else None
+    page = Page(driver, running, pictures, request.param, shown)
     page.fit()
     page.errors()
     page.open()

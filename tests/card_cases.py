@@ -7,23 +7,43 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from bot import cards, digest_cards, replies
-from bot.blocks import Block, Message, code, safe, section
+import msgspec
+
+from bot import (
+    cards,
+    changes,
+    detail_cards,
+    digest_cards,
+    form_cards,
+    home_cards,
+    list_cards,
+    replies,
+    watch_cards,
+)
+from bot.blocks import Block, Message, code, section
+from bot.changes import Sighting
 from bot.errors import (
     APIRefused,
     APIUnreachable,
     BadKey,
     BotError,
     NotFound,
+    NotWatched,
     SlackRefused,
     UsageError,
 )
+from bot.form_cards import Draft
 from bot.models import Account, Certificate, HTTPInfo, Monitor, MonitorSummary, Name, Ping
+from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
 from bot.target import Target
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+RULES = Thresholds()
+EARLY = Thresholds({"*": "60d"})
+#: Whom the bot mentions when a watch ends.
+ASKER = "U0ASKER"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -57,7 +77,7 @@ def row(texts: Texts = PLAIN, **changes: Any) -> MonitorSummary:
         "message": texts.message,
         "color": "green",
         "expire_days": 80,
-        "not_before": NOW - 10 * DAY,
+        "not_before": NOW - 120 * DAY,
         "not_after": NOW + 80 * DAY + HOUR,
         "host_match": True,
         "issuer": texts.issuer,
@@ -73,8 +93,8 @@ def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
     return {
         "ok": row(texts),
         "due in 12 days": row(texts, id=2, not_after=NOW + 12 * DAY + HOUR),
-        "due in 1 day": row(texts, id=3, not_after=NOW + DAY),
-        "due within 24 hours": row(texts, id=4, not_after=NOW + HOUR),
+        "act now, 1 day": row(texts, id=3, not_after=NOW + DAY),
+        "act now, 24 hours": row(texts, id=4, not_after=NOW + HOUR),
         "expired just now": row(texts, id=5, not_after=NOW, valid=True),
         "expired 4 h ago": row(texts, id=6, not_after=NOW - 4 * HOUR, valid=False),
         "expired years ago": row(texts, id=7, not_after=NOW - 4000 * DAY, valid=False),
@@ -91,7 +111,15 @@ def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
         "unknown without a date": row(texts, id=14, valid=None, not_after=None, message=""),
         "old scan": row(texts, id=15, scanned_at=NOW - 3 * DAY),
         "other port": row(texts, id=16, target=Target(texts.host, 8443)),
+        "overdue": row(texts, id=17, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY),
+        "on schedule": row(texts, id=18, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY),
     }
+
+
+def on_schedule(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
+    """So many certificates of 45 days that are not due yet."""
+    one = rows(texts)["on schedule"]
+    return [msgspec.structs.replace(one, id=n) for n in range(1, number + 1)]
 
 
 def certificate(texts: Texts = PLAIN, names: int = 2) -> Certificate:
@@ -151,76 +179,113 @@ def many(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
 FIELDS = [name for name in MonitorSummary.__struct_fields__ if name != "id"]
 
 
-def monitor_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards about one monitor."""
     held, target = rows(texts), Target(texts.host)
     who = replies.asked_by(texts.user)
     for name, each in held.items():
-        yield f"monitor: {name}", cards.monitor(each, NOW)
-        yield f"text row: {name}", _text(cards.text_row(each, NOW))
-    yield "monitor: note, public", cards.monitor(held["ok"], NOW, note=who, public=True)
+        yield f"monitor: {name}", cards.monitor(each, NOW, RULES)
+        yield f"text row: {name}", _text(cards.text_row(each, NOW, RULES))
+    yield "monitor: note, public", cards.monitor(held["ok"], NOW, RULES, note=who, public=True)
     yield (
         "monitor: due in 60",
-        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, due_days=60),
+        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, EARLY),
     )
-    yield "details", cards.details(monitor(texts), held["ok"], NOW)
-    yield "details: 1,000 names", cards.details(monitor(texts, 1000), held["ok"], NOW)
+    yield "details", detail_cards.details(monitor(texts), held["ok"], NOW, RULES)
+    yield "details: 1,000 names", detail_cards.details(monitor(texts, 1000), held["ok"], NOW, RULES)
     yield (
         "details: nothing known",
-        cards.details(Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW),
+        detail_cards.details(
+            Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW, RULES
+        ),
     )
     yield "scanning", cards.scanning(target, 888, note=who, public=True)
     yield "scanning: no note", cards.scanning(target, 888)
     yield "not watched", cards.not_watched(target)
-    yield "confirm delete", cards.confirm_delete(held["ok"], NOW)
+    yield "confirm delete", cards.confirm_delete(held["ok"], NOW, RULES)
     yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
 
 
-def list_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """Lists, and what is said of several hosts."""
-    held, target = rows(texts), Target(texts.host)
-    yield "list: one", cards.monitors([held["ok"]], NOW)
-    yield "list: several", cards.monitors(many(8, texts), NOW, title=f"Monitors for {texts.typed}")
-    yield "list: rows", cards.monitors(many(16, texts), NOW)
-    yield "list: one too many", cards.monitors(many(61, texts), NOW)
-    yield "list: hundreds", cards.monitors(many(300, texts), NOW)
-    yield "none found", cards.none_found(code(texts.typed))
-    yield "nothing watched", cards.nothing_watched()
-    yield "adding one", cards.adding([target])
-    yield "adding many", cards.adding([target, target])
-    line = replies.added_line(texts.user, [texts.host])
-    yield "summed up", cards.summed_up([held["ok"]], [_problem(texts)], NOW, line)
-    line = replies.added_line(texts.user, [texts.host] * 50)
-    yield "summed up: 50", cards.summed_up(many(25, texts), [_problem(texts)] * 25, NOW, line)
-    yield "summed up: none", cards.summed_up([], [_problem(texts)], NOW, "")
+    held = rows(texts)
+    yield "list: one", list_cards.monitors([held["ok"]], NOW, RULES)
+    yield (
+        "list: several",
+        list_cards.monitors(many(8, texts), NOW, RULES, title=f"Monitors for {texts.typed}"),
+    )
+    yield "list: rows", list_cards.monitors(many(16, texts), NOW, RULES)
+    yield "list: one too many", list_cards.monitors(many(61, texts), NOW, RULES)
+    yield "list: hundreds", list_cards.monitors(many(300, texts), NOW, RULES)
+    yield "none found", list_cards.none_found(code(texts.typed))
+    yield "nothing watched", list_cards.nothing_watched()
+    yield "csv sent", list_cards.csv_sent(10_000)
+    yield "csv needs a scope", list_cards.csv_needs_scope()
+    for rule in ("1d", "14d", "20%", ""):
+        line = cards.warned_line(texts.user, texts.host, rule)
+        yield f"warned: {rule or 'default'}", cards.warned(texts.host, rule, line)
 
 
-def _problem(texts: Texts) -> str:
-    return f"⛔ {code(texts.host)} was not added: {safe(texts.fault)}."
+def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """What a rescan tells, and the offer to watch the other names."""
+    held, target = rows(texts)["ok"], Target(texts.host)
+    before = Sighting.of(monitor(texts))
+    renewed = msgspec.structs.replace(
+        before,
+        not_after=NOW + 200 * DAY,
+        issuer=f"{texts.issuer} 2",
+        names=tuple(f"{texts.name}{n}" for n in range(9)),
+        http_code=503,
+    )
+    gone = msgspec.structs.replace(before, not_after=None, issuer="", names=(), http_code=None)
+    for name, one, other in (
+        ("nothing", before, before),
+        ("all", before, renewed),
+        ("back to the old", renewed, before),
+        ("gone", before, gone),
+        ("still gone", gone, gone),
+    ):
+        said = changes.sentence(one, other)
+        yield f"rescan: {name}", cards.monitor(held, NOW, RULES, said=said, public=True)
+    names = [f"{texts.name or 'x'}{n}" for n in range(40)]
+    for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):
+        offer = detail_cards.names_not_watched(target, names[:number], [target] * fitting)
+        yield (
+            f"names: {number}, {fitting} fit",
+            cards.monitor(held, NOW, RULES, more=[offer]),
+        )
 
 
 def _text(line: str) -> Message:
     return Message("", (section(line),))
 
 
-def reply_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards about the bot itself."""
     usages = [("status HOST[:PORT]|ID", "Show a host: expires<30."), ("ping", "Ask it.")]
     yield "help", replies.help_card(usages)
     wrong = UsageError(f"“{texts.typed}” is not a host name.", "which")
     yield "wrong words", replies.wrong_words(wrong, "status HOST[:PORT]|ID")
     yield "wrong words of a button", replies.wrong_words(wrong, "")
-    yield "unknown command", replies.unknown_command(texts.typed, "status", False)
-    yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", True)
-    yield "unknown command like none", replies.unknown_command(texts.typed, "", False)
+    yield "unknown command", replies.unknown_command(texts.typed, "status", runs=False)
+    yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", runs=True)
+    yield "unknown command like none", replies.unknown_command(texts.typed, "", runs=False)
     for name, fault in faults(texts).items():
         yield f"failure: {name}", replies.failure(fault, host=texts.host)
         yield f"scan failed: {name}", replies.scan_failed(fault, Target(texts.host), 888)
     yield "failure: no host", replies.failure(faults(texts)["not found"])
-    full = APIRefused(403, texts.fault, texts.req_id)
-    yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0), full)
-    yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0), full)
+    yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0))
+    yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0))
     yield "outsider", replies.outsider()
+    yield "guest", replies.guest()
+    yield "no admin", replies.no_admin(["U0ADMIN", "S0ADMINS"])
+    yield "no admin: many", replies.no_admin([f"U0{n}" for n in range(30)])
+    yield "unknown person", replies.unknown_person()
+    yield "not in the channel", replies.not_in_channel()
+    yield "needs a form", replies.needs_form("add")
+    yield "not watched: none near", replies.not_watched(NotWatched(texts.host, None, []))
+    near = NotWatched(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])
+    yield "not watched: some near", replies.not_watched(near)
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
     yield "slack busy", replies.slack_busy()
@@ -235,11 +300,82 @@ def reply_cards(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "deleted line", _text(replies.deleted_line(texts.user, texts.host))
 
 
+def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """What is shown while hosts are added, and of a message that names hosts."""
+    target, draft = Target(texts.host), Draft(texts.address, 8080, texts.user)
+    yield "checking one", form_cards.checking([target])
+    yield "checking many", form_cards.checking([target] * 7)
+    problems = [
+        replies.watched_already(target),
+        replies.not_added(target, faults(texts)["refused"]),
+        form_cards.no_room(target, 10, 10),
+        form_cards.no_room(target, None, None),
+    ]
+    yield "adding one", form_cards.adding(1, [target], [])
+    yield "adding 7 of 40", form_cards.adding(7, [target] * 40, problems)
+    yield "preview", form_cards.preview([target] * 4)
+    yield "preview: 50", form_cards.preview([target] * 50)
+    line = replies.added_line(texts.user, [texts.host] * 4)
+    lines = [cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
+    for name, left in (("all", []), ("some left", [target]), ("many left", [target] * 40)):
+        yield (
+            f"added: {name}",
+            form_cards.added(3, lines, problems, left=left, draft=draft, announce=line),
+        )
+    yield "hosts found", form_cards.found_hosts([target] * 25)
+    yield "menu: nothing watched", form_cards.menu([], NOW, RULES)
+    order = list_cards.ranked(rows(texts).values(), NOW, RULES)
+    yield "menu", form_cards.menu(order, NOW, RULES)
+    yield "menu without", form_cards.menu_without(replies.failure(faults(texts)["unreachable"]))
+    lines_of = [(NOW, texts.user, "delete_now", texts.host, texts.fault)] * 20
+    yield "audit", form_cards.audit(lines_of, "")
+    yield "audit: one host", form_cards.audit(lines_of[:1], texts.host)
+    yield "audit: nothing", form_cards.audit([], texts.host)
+    shared = cards.monitor(rows(texts)["ok"], NOW, RULES)
+    yield "shareable", replies.shareable(shared, "status api.example.com")
+    yield "shared", replace(shared, blocks=(*shared.blocks, form_cards.shared_note(texts.user)))
+    yield "no hosts found", form_cards.found_hosts([])
+
+
+def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """The cards of Scan & watch."""
+    target, held, later = Target(texts.host), rows(texts), NOW + 30 * timedelta(minutes=1)
+    before = Sighting.of(monitor(texts))
+    seen = watch_cards.Seen(held["expired 4 h ago"], before, before)
+    card = watch_cards.found(seen, NOW, RULES)
+    yield "watch: beginning", watch_cards.beginning(target, later, texts.user)
+    yield (
+        "watch: watching",
+        watch_cards.watching(
+            card, watch_id=1, target=target, ends_at=later, next_at=NOW, scans=2, small=[]
+        ),
+    )
+    for name, line in (
+        ("fixed", watch_cards.fixed_line(NOW, 3)),
+        ("over", watch_cards.over_line(NOW, 1, late=False)),
+        ("over late", watch_cards.over_line(NOW, 30, late=True)),
+        ("stopped", watch_cards.stopped_line(NOW, texts.user, 3)),
+    ):
+        yield f"watch: {name}", watch_cards.ended(card, line)
+    yield "watch: failed", watch_cards.failed(faults(texts)["unreachable"], target)
+    yield "watch: unknown", watch_cards.unknown(target)
+    yield "watch: elsewhere", watch_cards.elsewhere(target, direct=False)
+    yield "watch: in messages", watch_cards.elsewhere(target, direct=True)
+    row_shown = watch_cards.watch_row(1, target, later, 3)
+    yield "watch: already", watch_cards.already(target, later, row_shown)
+    yield "watch: fixed reply", watch_cards.fixed_reply(ASKER, seen, NOW, 3)
+    yield "watch: changed reply", watch_cards.changed_reply(ASKER, seen, NOW, RULES)
+    yield "watch: over reply", watch_cards.over_reply(ASKER, target, 30)
+    yield "watch: too many", watch_cards.too_many(10, [row_shown])
+    yield "watch: no longer", watch_cards.no_longer(7)
+    yield "watch: gone reply", watch_cards.gone_reply(ASKER, target)
+
+
 def gathered(
-    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], due_days: int = 30
+    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], rules: Thresholds = RULES
 ) -> digest_cards.Gathered:
     """A digest about these rows."""
-    return digest_cards.gathered(shown, [], every, NOW, due_days)
+    return digest_cards.gathered(shown, [], every, NOW, rules)
 
 
 def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -254,7 +390,9 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         "one old scan": gathered([], [fine, old]),
         "one due": gathered([held["due in 12 days"]], [held["due in 12 days"], fine]),
         "every state": gathered(bad, list(held.values())),
-        "due in 60": gathered([row(texts, not_after=NOW + 50 * DAY)], [fine], 60),
+        "due by the team's own rule": gathered([], [row(texts, not_after=NOW + 50 * DAY)], EARLY),
+        "one on schedule": gathered([held["on schedule"]], [fine, held["on schedule"]]),
+        "twenty on schedule": gathered(on_schedule(20, texts), on_schedule(20, texts)),
         "fifty": gathered(many(50, texts), many(60, texts)),
         "hundreds": gathered(many(300, texts), many(500, texts)),
         "many old scans": gathered([], many(100, texts)),
@@ -270,26 +408,38 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cards, list_cards, reply_cards, digest_cases)
+    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases)
     return {name: message for group in groups for name, message in group(texts)}
 
 
 def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
     """The Home tab of several accounts."""
     held = rows(texts)
-    return {
-        "home: empty": cards.home([], NOW),
-        "home: fine": cards.home([held["ok"]], NOW),
-        "home: old scans": cards.home([held["ok"], held["old scan"]], NOW),
-        "home: one due": cards.home([held["ok"], held["due in 12 days"]], NOW),
-        "home: hundreds": cards.home(many(300, texts), NOW),
+    watched = [watch_cards.watch_row(1, Target(texts.host), NOW + HOUR, 3)]
+    alone = home_cards.Facts(None, [], "none yet", [("Digest", "off")])
+    busy = home_cards.Facts(
+        Account(1, texts.email, 1000, 1, 999), watched, "today", [("Digest", code(texts.typed))]
+    )
+    kinds = {
+        "empty": [],
+        "fine": [held["ok"]],
+        "old scans": [held["ok"], held["old scan"]],
+        "one due": [held["ok"], held["due in 12 days"]],
+        "hundreds": many(300, texts),
     }
+    made = {
+        f"home: {name}": home_cards.home(
+            home_cards.standing(each, NOW, RULES, 0), busy if each else alone, NOW, RULES
+        )
+        for name, each in kinds.items()
+    }
+    return made | {"home: failed": home_cards.failed(faults(texts)["unreachable"], busy, NOW)}
 
 
 def views(messages: Mapping[str, Message]) -> dict[str, Json]:
     """What is shown in modals: forms, and answers to them."""
     shown = {name: view_of(message) for name, message in messages.items()}
-    return {"form: add": view_of_form(cards.ADD_FORM, '{"channel": "C0CERTS"}')} | shown
+    return {"form: add": view_of_form(form_cards.add_form({}, ()), "C0CERTS")} | shown
 
 
 def hostile(text: str) -> Texts:

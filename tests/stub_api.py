@@ -60,7 +60,7 @@ class StubAPI:
             "ssl_message": "Valid" if valid else "Not valid",
             "ssl_host_match": True,
             "ssl_issuer": "Test CA",
-            "ssl_expire_date_start": _date(now - timedelta(days=20)),
+            "ssl_expire_date_start": _date(now - timedelta(days=120)),
             "ssl_expire_date_end": _date(now + timedelta(days=days)),
             "http_code": 200,
             "scan_date": _date(now),

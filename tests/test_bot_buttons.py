@@ -85,6 +85,102 @@ async def test_rescan_on_a_list_answers_below_and_renews_that_row_alone(world: W
     assert world.seen(by=BEN) == []
 
 
+async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
+    http_world: World,
+) -> None:
+    number = http_world.api.watch("a.demo.test", days=5.5)
+    http_world.api.watch("b.demo.test", days=6.5)
+    await http_world.say("/ssl lisst")
+    await http_world.press("Run list", on=await http_world.card("UNKNOWN COMMAND"))
+    shown = await http_world.card("2 monitors")
+    http_world.api.renew(number, 90.5)
+
+    await http_world.press("Rescan", on=shown, row="a.demo.test")
+
+    await http_world.until(lambda: "in 90 days" in row_of(shown, number))
+
+
+async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: World) -> None:
+    first = world.api.watch("a.demo.test", days=5.5)
+    second = world.api.watch("b.demo.test", days=6.5)
+    await world.say("/ssl list")
+    shown = await world.card("2 monitors")
+    holds = [world.api.hold("monitor/scan"), world.api.hold("monitor/scan")]
+    for held, row in zip(holds, ("a.demo.test", "b.demo.test"), strict=True):
+        await world.press("Rescan", on=shown, row=row)
+        await held.reached.wait()
+    assert [row_of(shown, n).count("Scanning…") for n in (first, second)] == [1, 1]
+    world.api.renew(first, 90.5)
+    world.api.renew(second, 80.5)
+
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+    await world.settled()
+
+    assert "in 90 days" in row_of(shown, first)
+    assert "in 80 days" in row_of(shown, second)
+    assert labels(shown).count("Rescan") == 2
+
+
+async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: World) -> None:
+    number = world.api.watch("a.demo.test", days=5.5)
+    world.api.watch("b.demo.test", days=6.5)
+    await world.say("/ssl list")
+    shown = await world.card("2 monitors")
+    before = row_of(shown, number)
+    world.api.refuse("monitor/scan", 500, "no worker is free")
+
+    await world.press("Rescan", on=shown, row="a.demo.test")
+    await world.card("no worker is free", "`a.demo.test`")
+    await world.settled()
+
+    assert row_of(shown, number) == before
+
+
+async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(
+    http_world: World,
+) -> None:
+    number = http_world.api.watch("a.demo.test", days=5.5)
+    http_world.api.watch("b.demo.test", days=6.5)
+    await http_world.say("/ssl list")
+    shown = await http_world.card("2 monitors")
+    before = row_of(shown, number)
+
+    async with http_world.running_bot():
+        await http_world.press("Rescan", on=shown, row="a.demo.test")
+        await http_world.card("asked by Ann")
+        await http_world.settled()
+
+    assert row_of(shown, number) == before
+
+
+async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
+    http_digest_world: World,
+) -> None:
+    world = http_digest_world
+    number = world.api.watch("a.demo.test", days=5.5)
+    shown = await posted_digest(world)
+    world.api.renew(number, 90.5)
+
+    async with world.running_bot():
+        await world.press("Rescan", on=shown, row="a.demo.test")
+        await world.until(lambda: "in 90 days" in row_of(shown, number))
+
+
+async def test_rescan_on_the_card_in_a_thread_stays_there(http_digest_world: World) -> None:
+    world = http_digest_world
+    world.api.watch("a.demo.test", days=5.5)
+    shown = await posted_digest(world)
+    await world.press("Rescan", on=shown, row="a.demo.test")
+    card = await world.card("asked by Ann", "Details", by=BEN)
+
+    await world.press("Rescan", on=card, by=BEN)
+
+    became = await world.card("asked by Ben", "Details", by=BEN)
+    assert (became.ts, became.thread_ts) == (card.ts, shown.ts)
+
+
 async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_alone(
     digest_world: World,
 ) -> None:
@@ -170,17 +266,17 @@ async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) 
     assert number not in world.api.rows
 
 
-async def test_a_long_list_has_a_row_with_rescan_for_the_worst_and_a_line_for_the_rest(
-    http_world: World,
-) -> None:
+async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(http_world: World) -> None:
     for days in range(1, 31):
         http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
 
     await http_world.say("/ssl list")
 
     card = await http_world.card("30 monitors")
-    assert labels(card) == ["Rescan"] * 20
-    assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
+    assert labels(card) == ["Rescan", "Rescan", "Rescan", "CSV", "Share here"]
+    [table] = [block for block in card.blocks if block["type"] == "data_table"]
+    hosts = [row[0]["text"] for row in table["rows"][1:]]
+    assert hosts == [f"h{days}.demo.test" for days in range(1, 31)]
 
 
 async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:

@@ -10,14 +10,11 @@ from tests.world import World, labels, new_world, words
 
 
 async def test_help_names_every_command_with_its_usage(world: World) -> None:
-    for line in ("/ssl", "/ssl help"):
-        await world.say(line)
-        await world.settled()
-        card = world.seen()[-1]
+    await world.say("/ssl help")
 
-        assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
-        assert "/ssl status HOST[:PORT]|ID|PATTERN" in words(card)
-    assert [m.ephemeral_for for m in world.seen()] == [ANN, ANN]
+    card = await world.card("/ssl status HOST[:PORT]|ID|PATTERN")
+    assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
+    assert card.ephemeral_for == ANN
     assert world.api.work == []
 
 
@@ -36,7 +33,8 @@ async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
     card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
     assert card.text.startswith("api.demo.test DUE, ends in 12 days (5 Dec 2026")
     assert card.ephemeral_for == ANN
-    assert labels(card) == ["Rescan", "Details", "Delete this monitor"]
+    shown = ["Rescan", "Scan & watch", "Details", "Delete this monitor", "Share here"]
+    assert labels(card) == shown
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,7 @@ async def test_status_of_a_pattern_lists_what_it_meets_worst_first(http_world: W
 async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(http_world: World) -> None:
     await http_world.say("/ssl status *.demo.test")
 
-    assert labels(await http_world.card("No monitor matches `*.demo.test`")) == []
+    assert "Watch it" not in labels(await http_world.card("No monitor matches `*.demo.test`"))
 
 
 async def test_an_unknown_host_can_be_watched_by_one_press(world: World) -> None:
@@ -249,9 +247,9 @@ async def test_digest_is_for_its_asker_alone(world: World) -> None:
 
     await world.say("/ssl digest")
 
-    card = await world.card("Certificates now", "1 due within 30 days", "1 other not due")
+    card = await world.card("Certificates now", "1 due", "1 other not due")
     assert card.ephemeral_for == ANN
-    assert labels(card) == ["Rescan"]
+    assert labels(card) == ["Rescan", "Share here"]
 
 
 async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> None:

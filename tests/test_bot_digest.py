@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
 from bot.playground.places import BEN, CERTS, SECRET, Message
-from bot.state import State
+from bot.state import State, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
 TITLE = "Certificates on 23 November 2026"
@@ -59,14 +60,14 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
         nine_o_clock(world)
 
         async with world.running_bot():
-            card = await world.card(TITLE, "1 broken, 1 due", "1 other not due", by=BEN)
+            card = await world.card(TITLE, "1 broken, 1 to act on now", "1 other not due", by=BEN)
         async with world.running_bot() as bot:
             await digest_of(bot).tick()
             later(world, 600)
             await digest_of(bot).tick()
 
         assert posted(world) == [card]
-        assert labels(card) == ["Rescan", "Rescan"]
+        assert labels(card) == ["Rescan", "Scan & watch", "Rescan"]
         assert words(card).index("`gone.demo.test`") < words(card).index("`api.demo.test`")
         assert "fine.demo.test" not in words(card)
         assert "late" not in words(card)
@@ -81,6 +82,16 @@ async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
 
     assert [words(m).count("Certificates on") for m in posted(digest_world)] == [1, 1]
     assert "Certificates on 24 November 2026" in words(posted(digest_world)[1])
+
+
+async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -> None:
+    assert await digest_of(digest_world.bot).post_now()
+    assert not await digest_of(digest_world.bot).post_now()
+    nine_o_clock(digest_world)
+
+    await digest_of(digest_world.bot).tick()
+
+    assert len(posted(digest_world)) == 1
 
 
 async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
@@ -186,6 +197,23 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
     assert digest_of(world.bot).last_error == ""
 
 
+async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
+    http_digest_world: World,
+) -> None:
+    world = http_digest_world
+    nine_o_clock(world)
+    world.slack.clock = lambda: world.clock() - timedelta(minutes=1)
+    world.slack.drop("chat.postMessage")
+    await digest_of(world.bot).tick()
+    assert len(posted(world)) == 1
+
+    later(world, 6)
+    await digest_of(world.bot).tick()
+
+    assert len(posted(world)) == 1
+    assert digest_of(world.bot).last_error == ""
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
     part: int, http_digest_world: World, monkeypatch: pytest.MonkeyPatch
@@ -196,10 +224,10 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
     nine_o_clock(world)
     record = State.posted
 
-    async def die(self: State, *given: Any, sent: int, **named: Any) -> None:
+    async def die(self: State, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
         if sent > part:
             raise ConnectionResetError
-        await record(self, *given, sent=sent, **named)
+        return await record(self, *given, sent=sent, **named)
 
     with monkeypatch.context() as dying:
         dying.setattr(State, "posted", die)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,7 +17,7 @@ from slack_sdk.signature import SignatureVerifier
 from bot.playground.delivery import Outcome
 from bot.playground.payloads import http_body, signed_headers
 from bot.playground.places import ANN, BEN, CERTS, OLGA, PARTNERS, Json
-from tests.world import World, labels, words
+from tests.world import World, labels, new_world, words
 
 HOSTILE = "<!channel> <@U0BEN> <https://evil.test|Your bank> *b* _i_ ~s~ `c`\u202e\u0007\n> quote"
 
@@ -76,7 +78,7 @@ async def test_an_outsiders_home_stays_empty(world: World) -> None:
     await world.settled()
 
     assert world.slack.home(OLGA) is None
-    assert world.api.work == ["monitor/list"]
+    assert sorted(world.api.work) == ["account", "monitor/list"]
 
 
 # Requests that are not Slack's
@@ -121,6 +123,21 @@ async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
     assert (world.api.work, world.seen()) == ([], [])
 
 
+async def test_a_request_that_is_refused_leaves_nothing_of_itself_in_the_log(
+    tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with new_world(tmp_path, empty_database) as world:
+        body, content_type = http_body("slash_commands", command(world, "a-secret-word"))
+        headers = signed_by_another("", body) | {"Content-Type": content_type}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(str(world.playground.events_url), data=body, headers=headers) as answer,
+        ):
+            assert answer.status == 401
+    assert "a-secret-word" not in caplog.text
+
+
 async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World) -> None:
     world = socket_world
     url = f"http://127.0.0.1:{world.bot.port}/slack/events"
@@ -135,6 +152,19 @@ async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World)
 
     await world.settled()
     assert world.api.work == []
+
+
+async def test_slacks_question_whose_url_this_is_is_answered(http_world: World) -> None:
+    body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
+    headers = signed_headers(http_world.playground.app.signing_secret, body)
+    headers["Content-Type"] = "application/json"
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(str(http_world.playground.events_url), data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        assert "3eZbrw1aB" in await answer.text()
 
 
 async def test_a_request_that_comes_twice_runs_once(world: World) -> None:
@@ -273,7 +303,7 @@ async def test_hostile_text_can_neither_ping_nor_link_on_home(http_world: World)
     await http_world.playground.open_home(ANN)
 
     home = await http_world.home("2 monitors", "Your bank")
-    assert labels(home) == ["Rescan", "Rescan"]
+    assert labels(home) == ["Rescan", "Rescan", "Add hosts", "Refresh"]
     assert_harmless(home)
 
 

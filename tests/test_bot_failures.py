@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from bot import slack_web
 from bot.playground.places import ANN, BEN
 from tests.world import World, labels, words
 
@@ -43,7 +44,8 @@ async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> Non
 
     await world.say("/ssl add b.demo.test")
 
-    card = await world.card("QUOTA USED UP", "1 monitor", "/ssl delete HOST", "req-full")
+    card = await world.card("QUOTA USED UP", "1 of 1 monitors", "/ssl delete HOST")
+    assert world.api.asked("monitor/add") == []
     assert card.ephemeral_for == ANN
 
 
@@ -100,9 +102,26 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 
     await world.say("/ssl scan api.demo.test")
 
-    card = await world.card("SLACK IS BUSY")
+    card = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
     assert card.ephemeral_for == ANN
+    late = await world.card("OK", "asked by Ann", by=BEN)
+    assert late.ephemeral_for is None
     assert len(world.api.asked("monitor/scan")) == 1
+
+
+async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_web, "PATIENCE_SECONDS", 0.5)
+    world.api.watch("api.demo.test")
+    world.slack.rate_limit("chat.update", retry_after=1, times=1)
+
+    await world.say("/ssl scan api.demo.test")
+
+    told = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
+    assert told.ephemeral_for == ANN
+    assert "Scanning…" in words(next(m for m in world.seen(by=BEN)))
+    await world.card("OK", "asked by Ann", by=BEN)
 
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:
@@ -135,7 +154,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 
     await world.say(line)
 
-    card = await world.card("api.demo.test DUE, ends in 5 days")
+    card = await world.card("api.demo.test ACT NOW, ends in 5 days")
     assert labels(card) == []
     assert [block["type"] for block in card.blocks] == ["section"]
     assert "Slack refused the blocks" in caplog.text
@@ -159,7 +178,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bot.cards.monitors", fail)
+    monkeypatch.setattr("bot.list_cards.monitors", fail)
     world.api.watch("api.demo.test")
 
     await world.say("/ssl list")
@@ -203,8 +222,32 @@ async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: World) -> None:
     http_world.api.watch("api.demo.test")
-    http_world.slack.fail("users.info", "missing_scope")
+    http_world.slack.fail("users.info", "missing_scope", times=9)
 
     await http_world.say("/ssl scan api.demo.test")
 
     await http_world.card("OK", "asked by ann", by=BEN)
+
+
+async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl delete api.demo.test")
+    asked = await world.card("Delete the monitor for")
+    world.slack.fail("chat.postMessage", "internal_error")
+
+    await world.press("Delete", on=asked)
+
+    await world.card("is no longer watched")
+    await world.settled()
+    assert not [m for m in world.seen() if "WENT WRONG" in words(m)]
+
+
+async def test_a_response_url_may_answer_in_json(world: World) -> None:
+    world.slack.json_answers = True
+    world.api.watch("api.demo.test")
+
+    await world.say("/ssl status api.demo.test")
+
+    await world.card("api.demo.test")
+    await world.settled()
+    assert len(world.seen()) == 1

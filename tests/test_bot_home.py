@@ -2,23 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from bot.home_cards import PAGE
 from bot.playground.places import ANN, BEN
 from tests.world import World, labels, words
 
+ALWAYS = ["Add hosts", "Refresh"]
 
-async def test_home_shows_the_worst_first(world: World) -> None:
-    for days in range(1, 31):
+
+async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
+    for days in range(1, 30):
         world.api.watch(f"h{days}.demo.test", days=days + 0.5)
     world.api.watch("gone.demo.test", days=-3, valid=False)
     world.api.watch("fine.demo.test", days=60)
 
     await world.playground.open_home(ANN)
 
-    home = await world.home("32 monitors", "1 broken, 29 due within 30 days, 2 fine")
+    home = await world.home("31 monitors", "*🔴 Broken*\n1", "*✅ Fine*\n1", "31 of 1,000 used")
     text = words(home)
     assert text.index("`gone.demo.test`") < text.index("`h1.demo.test`")
-    assert labels(home) == ["Rescan"] * 20
+    assert labels(home) == ["Rescan"] * PAGE + ["Next", *ALWAYS]
     assert "fine.demo.test" not in text
+
+
+async def test_home_is_made_from_two_calls_at_the_same_time(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=5.5)
+    listed, account = http_world.api.hold("monitor/list"), http_world.api.hold("account")
+
+    await http_world.playground.open_home(ANN)
+    await asyncio.gather(listed.reached.wait(), account.reached.wait())
+    for held in (listed, account):
+        assert held.gate is not None
+        held.gate.set()
+
+    await http_world.home("`api.demo.test`", "1 of 1,000 used")
+    await http_world.settled()
+    assert sorted(http_world.api.work) == ["account", "monitor/list"]
+
+
+async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
+    for days in range(PAGE + 3):
+        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+    await world.playground.open_home(ANN)
+    first = await world.home("1 to 20 of 23 that are not fine", "`h00.demo.test`")
+
+    await world.press("Next", on=first)
+
+    second = await world.home("21 to 23 of 23", "`h22.demo.test`")
+    assert labels(second) == ["Rescan"] * 3 + ["Previous", *ALWAYS]
+    assert "`h00.demo.test`" not in words(second)
+    assert world.slack.modal(ANN) is None
+    await world.press("Previous", on=second)
+    await world.home("1 to 20 of 23", "`h00.demo.test`")
+
+
+async def test_a_rescan_leaves_home_on_its_page(http_world: World) -> None:
+    for days in range(PAGE + 3):
+        http_world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+    await http_world.playground.open_home(ANN)
+    await http_world.press("Next", on=await http_world.home("1 to 20"))
+    second = await http_world.home("21 to 23")
+    http_world.api.watch("new.demo.test", days=0.5)
+
+    await http_world.press("Rescan", on=second, row="h22.demo.test")
+
+    await http_world.home("21 to 24 of 24")
+
+
+async def test_a_page_that_is_no_longer_there_is_the_last_one(http_world: World) -> None:
+    numbers = [http_world.api.watch(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
+    await http_world.playground.open_home(ANN)
+    first = await http_world.home("1 to 20 of 23")
+    for number in numbers[10:]:
+        http_world.api.renew(number, 89)
+
+    await http_world.press("Next", on=first)
+
+    home = await http_world.home("*✅ Fine*\n13", "`h09.demo.test`")
+    assert labels(home) == ["Rescan"] * 10 + ALWAYS
 
 
 async def test_home_says_when_all_is_well(http_world: World) -> None:
@@ -26,13 +88,43 @@ async def test_home_says_when_all_is_well(http_world: World) -> None:
 
     await http_world.playground.open_home(ANN)
 
-    await http_world.home("1 monitor: 1 fine.")
+    home = await http_world.home("1 monitor", "Nothing needs to be done", "Last digest")
+    assert labels(home) == ALWAYS
 
 
 async def test_home_says_how_to_begin(http_world: World) -> None:
     await http_world.playground.open_home(ANN)
 
     await http_world.home("No host is watched yet", "/ssl add")
+
+
+async def test_home_tells_the_last_digest_and_the_settings(digest_world: World) -> None:
+    assert digest_world.bot.digest is not None
+    await digest_world.playground.open_home(ANN)
+    await digest_world.home("none yet", "daily at 09:00 UTC in <#C0CERTS>", "every full member")
+
+    await digest_world.bot.digest.post_now()
+    await digest_world.playground.open_home(ANN)
+
+    await digest_world.home("*Last digest*\n<!date^", "every 60 seconds at first")
+
+
+async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World) -> None:
+    world.api.watch("api.demo.test", days=-1, valid=False)
+    await world.say("/ssl watch api.demo.test")
+    await world.card("Watching until")
+    await world.settled()
+    await world.playground.open_home(ANN)
+    home = await world.home("Being watched until fixed", "1 scan")
+
+    await world.press("Stop", on=home)
+
+    await world.modal("Stopped by Ann")
+    await world.card("EXPIRED", "Stopped by Ann", by=BEN)
+    await world.settled()
+    shown = world.slack.home(ANN)
+    assert shown is not None
+    assert "Being watched" not in words(shown)
 
 
 async def test_rescan_on_home_answers_in_a_modal_and_renews_home(world: World) -> None:
@@ -48,22 +140,44 @@ async def test_rescan_on_home_answers_in_a_modal_and_renews_home(world: World) -
     held.gate.set()
 
     await world.modal("OK", "in 90 days", "asked by Ann")
-    await world.home("1 monitor: 1 fine.")
+    await world.home("1 monitor", "Nothing needs to be done")
     assert world.seen(by=BEN) == []
+
+
+async def test_scan_and_watch_from_homes_modal_posts_a_direct_message(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=-1, valid=False)
+    await http_world.playground.open_home(ANN)
+    await http_world.press("Rescan", on=await http_world.home("EXPIRED"), row="api.demo.test")
+    card = await http_world.modal("EXPIRED", "asked by Ann")
+
+    await http_world.press("Scan & watch", on=card)
+
+    await http_world.modal("WATCHING", "The card is in your messages")
+    watched = await http_world.card("EXPIRED", "Watching until", to="D0ANN")
+    assert labels(watched) == ["Stop"]
 
 
 async def test_home_shows_why_the_api_gave_nothing_and_comes_back(http_world: World) -> None:
     http_world.api.watch("api.demo.test")
     http_world.api.refuse("monitor/list", 401, "who are you")
     await http_world.playground.open_home(ANN)
-    await http_world.home("KEY REFUSED")
+    await http_world.home("KEY REFUSED", "About this bot")
 
     await http_world.playground.open_home(ANN)
 
-    await http_world.home("1 monitor: 1 fine.")
+    await http_world.home("1 monitor", "Nothing needs to be done")
 
 
-async def test_a_modal_that_can_not_be_opened_still_scans_nothing_twice(
+async def test_home_does_without_the_quota_where_the_api_refuses_it(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=5.5)
+    http_world.api.refuse("account", 403, "not for this key")
+
+    await http_world.playground.open_home(ANN)
+
+    await http_world.home("`api.demo.test`", "*Monitors*\nnot known")
+
+
+async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
     http_world: World,
 ) -> None:
     http_world.api.watch("api.demo.test", days=5.5)
@@ -71,8 +185,21 @@ async def test_a_modal_that_can_not_be_opened_still_scans_nothing_twice(
     home = await http_world.home("in 5 days")
     http_world.slack.fail("views.open", "expired_trigger_id")
 
-    await http_world.press("Rescan", on=home)
+    await http_world.press("Rescan", on=home, row="api.demo.test")
     await http_world.settled()
 
     assert http_world.api.asked("monitor/scan") == []
     assert http_world.slack.modal(ANN) is None
+
+
+async def test_hosts_are_added_from_home_by_a_form(http_world: World) -> None:
+    await http_world.playground.open_home(ANN)
+    home = await http_world.home("No host is watched yet")
+
+    await http_world.press("Add hosts", on=home)
+
+    form = await http_world.modal("Watch hosts")
+    assert await http_world.submit(form, targets="api.demo.test") == {}
+    await http_world.modal("`api.demo.test`")
+    await http_world.settled()
+    assert http_world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]

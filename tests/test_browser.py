@@ -12,6 +12,7 @@ MODAL = "dialog.modal"
 #: A port of backup.demo.test for each size, so that no test meets what another one watches.
 FORM_PORTS = dict(zip(SIZES, (1001, 1002), strict=True))
 DELETE_PORTS = dict(zip(SIZES, (2001, 2002), strict=True))
+OTHERS_PORTS = dict(zip(SIZES, (3001, 3002), strict=True))
 HOSTS = dict(zip(SIZES, ("intranet.demo.test", "mail.demo.test"), strict=True))
 
 
@@ -21,19 +22,18 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
     page.look("completion")
     page.find("#composer").send_keys(Keys.TAB)
     page.until(lambda: page.find("#composer").get_attribute("value") == "/ssl status ", "it")
+    before = page.newest()
     page.find("#composer").send_keys("shop.demo.test", Keys.ENTER)
-    text = page.until_text(CARD, "shop.demo.test", "OK", "Rescan")
-    assert "Only visible to you" in text
+    page.message_with("shop.demo.test", "OK", "Only visible to you", after=before)
     page.look("status")
 
 
 def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
-    page.say("/ssl status api.demo.test")
-    ts = page.message_with("api.demo.test", "Only visible to you", "Details")
+    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only visible", "Scan & watch")
     page.record(ts)
     card = f'#messages article[data-ts="{ts}"]'
     page.click("button[data-action-id='ssl:scan:here']", card)
-    page.until_text(card, "asked by Ann", "Details")
+    page.until_text(card, "asked by Ann", "Scan & watch")
     before, *between, after = page.recorded()
     assert any("Scanning…" in text for text in between), page.recorded()
     assert "asked by" not in before
@@ -90,10 +90,8 @@ def test_home_shows_the_worst_and_rescans_in_a_modal(page: Page) -> None:
 
 def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) -> None:
     target = f"backup.demo.test:{DELETE_PORTS[page.size]}"
-    page.say(f"/ssl add {target}")
-    page.message_with(target, "added", "Rescan")
-    page.say(f"/ssl delete {target}")
-    ts = page.message_with("Delete the monitor for", target)
+    page.answer_to(f"/ssl add {target}", target, "added", "Rescan")
+    ts = page.answer_to(f"/ssl delete {target}", "Delete the monitor for", target)
     card = f'#messages article[data-ts="{ts}"]'
     delete = "button[data-action-id^='ssl:delete_now']"
     page.click(delete, card)
@@ -107,12 +105,15 @@ def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) ->
     page.until_text("#messages article", f"Ann deleted the monitor for {target}")
 
 
-def test_another_user_does_not_see_what_is_private_to_ann(page: Page) -> None:
-    page.say("/ssl account")
-    page.until_text(CARD, "Only visible to you", "used")
+def test_another_user_sees_what_is_public_and_nothing_that_is_private_to_ann(page: Page) -> None:
+    page.answer_to("/ssl account", "Only visible to you", "used")
     page.act_as("U0BEN")
     page.until_text("#messages article", "Certificates on")
+    target = f"backup.demo.test:{OTHERS_PORTS[page.size]}"
+    page.running.say("U0ANN", f"/ssl add {target}")
+    page.until_text("#messages article", f"Ann added {target}")
     assert page.texts(CARD) == []
     page.look("as-ben")
     page.act_as("U0ANN")
     page.until_text(CARD, "used")
+    page.until_text(CARD, target, "added")

@@ -123,6 +123,7 @@ BAD = {
     "SCAN_ALLOW": "10.0.0.0/99",
     "SCAN_CA_FILE": "/no/such/file.pem",
     "SCAN_INTERVAL": "often",
+    "WATCH_INTERVAL": "60",
     "LOG_LEVEL": "LOUD",
 }
 

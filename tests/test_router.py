@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
@@ -9,14 +10,19 @@ import pytest
 
 from bot import commands
 from bot.blocks import Form, Message
-from bot.client import SSLMonitor
 from bot.errors import APIUnreachable, UsageError
+from bot.form_cards import add_form
 from bot.models import Proxy
 from bot.router import Call, Command, Router
+from bot.severity import USUAL
 from bot.target import Port, Target
 from bot.words import Filter, Selector
 
-FORM = Form("watch", "Watch", "Watch", ())
+LOGGED: list[tuple[str, str, str]] = []
+
+
+def form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
+    return Form("watch", f"Watch {filled} {sorted(learnt)}", "Watch", ())
 
 
 def check(*targets: Target, proxy_host: str = "", proxy_port: Port | None = None) -> None:
@@ -48,7 +54,7 @@ def router() -> Router:
         """Stop."""
         raise APIUnreachable("Nobody is there.")
 
-    @made.command("watch", changes=True, form=FORM, check=check)
+    @made.command("watch", changes=True, form=form, check=check)
     async def watch(
         call: Call,
         *targets: Annotated[Target, "TARGET…"],
@@ -78,8 +84,27 @@ def call() -> Call:
     async def show(message: Message) -> None:
         raise AssertionError(message)
 
+    async def audit(command: str, target: str, result: str) -> None:
+        LOGGED.append((command, target, result))
+
     now = datetime(2026, 11, 23, 8, tzinfo=UTC)
-    return Call(cast("SSLMonitor", None), lambda: now, who, show, 30)
+    nothing = cast("Any", None)
+    return Call(
+        api=nothing,
+        memory=nothing,
+        asker="U0ANN",
+        channel="C0CERTS",
+        now=lambda: now,
+        who=who,
+        show=show,
+        post=nothing,
+        send_file=nothing,
+        rules=USUAL,
+        watches=nothing,
+        learnt=set(),
+        audit=audit,
+        share="",
+    )
 
 
 def named(router: Router, name: str) -> Command:
@@ -172,14 +197,27 @@ def test_words_that_can_not_be_used_are_named(
 
 
 def test_a_form_opens_only_where_no_word_was_given(router: Router) -> None:
-    assert named(router, "watch").form_for([]) is FORM
-    assert named(router, "watch").form_for(["a.b"]) is None
-    assert named(router, "status").form_for([]) is None
+    assert named(router, "watch").wants_form([])
+    assert not named(router, "watch").wants_form(["a.b"])
+    assert not named(router, "status").wants_form([])
+
+
+def test_a_form_is_filled_in_and_knows_what_was_learnt(router: Router) -> None:
+    made = named(router, "watch").filled({"targets": "a.b"}, {"no proxies"})
+    assert made.title == "Watch {'targets': 'a.b'} ['no proxies']"
+    with pytest.raises(UsageError):
+        named(router, "ping").filled({}, ())
+
+
+def test_a_buttons_value_is_one_argument_or_many(router: Router) -> None:
+    assert named(router, "status").bind_argument("888 a.b:443")[0] == [Selector(888, "a.b", 443)]
+    assert named(router, "watch").bind_argument("a.b c.d:1")[0] == [Target("a.b"), Target("c.d", 1)]
+    assert named(router, "ping").bind_argument("")[0] == []
 
 
 def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Router) -> None:
     fields = {"targets": "a.example.com, b.example.com\nc.example.com:8443"}
-    command = commands.router.find("add")
+    command = commands.router.find("add_now", typed=False)
     assert command is not None
     assert command.bind_fields(fields | {"proxy_host": " ", "proxy_password": ""}) == (
         [Target("a.example.com"), Target("b.example.com"), Target("c.example.com", 8443)],
@@ -213,18 +251,17 @@ def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Rout
 def test_each_fault_of_the_form_goes_to_a_field_that_the_form_has(
     fields: dict[str, str], param: str
 ) -> None:
-    command = commands.router.find("add")
+    command = commands.router.find("add_now", typed=False)
     assert command is not None
-    assert command.form is not None
     with pytest.raises(UsageError) as caught:
         command.bind_fields(fields)
     assert caught.value.param == param
-    assert param in {block["block_id"] for block in command.form.blocks}
+    assert param in {block["block_id"] for block in add_form({}, ()).blocks}
     assert "x" not in caught.value.message.split()
 
 
 def test_a_password_is_taken_as_it_is() -> None:
-    command = commands.router.find("add")
+    command = commands.router.find("add_now", typed=False)
     assert command is not None
     fields = {"targets": "a.b", "proxy_host": "p", "proxy_port": "1", "proxy_username": "me"}
     _, given = command.bind_fields(fields | {"proxy_password": " “quoted” "})
@@ -269,6 +306,10 @@ async def test_a_fault_of_ours_is_not_swallowed(router: Router) -> None:
     [
         ("pign", "ping", True),
         ("stauts", "status", False),  # it needs a word
+        ("stauts a.b", "status", True),
+        ("stauts a..b", "status", False),
+        ("sacn a.b 2", "scan", False),  # a button holds one argument
+        ("wacth a.b", "watch", False),
         ("stpo", "stop", False),  # it changes something
         ("xyzzy", None, False),
         ("hiden", None, False),
@@ -278,11 +319,11 @@ async def test_a_fault_of_ours_is_not_swallowed(router: Router) -> None:
 def test_an_unknown_word_names_the_nearest_and_runs_it_where_that_is_harmless(
     router: Router, word: str, near: str | None, runs: bool
 ) -> None:
-    message = router.unknown(word)
+    message = router.unknown(word.split(maxsplit=1)[0], word.split()[1:])
     told = words_of(message)
     assert ("Did you mean" in told) is (near is not None)
     assert near is None or f"`{near}`" in told
-    assert ("ssl:ping:here" in told) is runs
+    assert (f"ssl:{near}:here" in told) is runs
     assert ("actions" in told) is runs
 
 
@@ -294,10 +335,9 @@ def test_each_real_command_has_help_of_one_sentence_and_short_usage() -> None:
 
 
 def test_the_form_of_add_asks_for_its_parameters_in_order() -> None:
-    command = commands.router.find("add")
+    command = commands.router.find("add_now", typed=False)
     assert command is not None
-    assert command.form is not None
-    assert [block["block_id"] for block in command.form.blocks] == [
+    assert [block["block_id"] for block in add_form({}, ()).blocks] == [
         parameter.name for parameter in command.parameters
     ]
 
@@ -317,4 +357,4 @@ def test_filters_are_read_by_the_list_command() -> None:
 
 def test_commands_that_change_things_say_so() -> None:
     changing = {name for name, each in commands.router.commands.items() if each.changes}
-    assert changing == {"add", "delete", "delete_now"}
+    assert changing == {"add", "add_now", "delete", "delete_now", "warn"}

@@ -70,14 +70,26 @@ async def test_progress_is_recorded_message_by_message(state: State) -> None:
     claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert claimed is not None
     later = NOW + timedelta(seconds=30)
-    await state.posted(claimed, sent=1, ts="1.1", now=later, finished=False)
+    left = await state.posted(claimed, sent=1, ts="1.1", now=later, finished=False)
     half = await state.digest(DAY, CHANNEL)
     assert half is not None
     assert (half.sent, half.ts, half.finished, half.claimed_at) == (1, "1.1", False, later)
-    await state.posted(claimed, sent=2, ts="1.1", now=later, finished=True)
+    assert left == half
+    await state.posted(half, sent=2, ts="1.1", now=later, finished=True)
     done = await state.digest(DAY, CHANNEL)
     assert done is not None
     assert (done.sent, done.finished) == (2, True)
+
+
+async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: State) -> None:
+    old = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert old is not None
+    await state.release(DAY, CHANNEL)
+    await state.claim(DAY, CHANNEL, NOW + timedelta(minutes=1), MESSAGES)
+    assert await state.posted(old, sent=1, ts="1.1", now=NOW, finished=False) is None
+    anew = await state.digest(DAY, CHANNEL)
+    assert anew is not None
+    assert (anew.sent, anew.ts) == (0, None)
 
 
 async def test_of_many_that_take_over_together_one_wins(state: State) -> None:

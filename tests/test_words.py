@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bot.errors import UsageError
 from bot.models import MonitorSummary
 from bot.target import Target
-from bot.words import Filter, Selector, api_filters, argument, clean, split
+from bot.words import Filter, Selector, api_filters, argument, clean, hosts_in, split
 
 T = TypeVar("T")
 #: The forms that the API's page shows for `port` and `ssl_expire_days`.
@@ -58,6 +58,7 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
         ("list port&gt;=1000", "list port>=1000"),
         ("a&amp;b", "a&b"),
         ("&amp;lt;", "&lt;"),
+        ("&amp;gt;", "&gt;"),
         ("status\u00a0example.com", "status example.com"),
         ("status\u202fexample.com", "status example.com"),
         ("status exa\u200bmple.com\ufeff", "status example.com"),
@@ -250,9 +251,9 @@ def test_a_filter_that_would_ask_for_something_else_is_refused(text: str) -> Non
         Filter.parse(text)
 
 
-@pytest.mark.parametrize("text", ["valid=false", "expires<30", "port!443", "port=443", "host=a.b"])
+@pytest.mark.parametrize("text", ["valid=false", "expires<30", "port=!443", "port=443", "host=a.b"])
 def test_a_filter_is_shown_as_it_is_typed(text: str) -> None:
-    assert str(Filter.parse(text.replace("!", "=!"))) == text
+    assert str(Filter.parse(text)) == text
 
 
 def test_filters_become_the_arguments_of_one_call() -> None:
@@ -316,3 +317,33 @@ def test_a_filter_asks_only_in_forms_that_the_apis_page_shows(text: str) -> None
         assert found.value in {True, False}
     else:
         assert re.fullmatch(r"[^\s<>&]+", found.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("api.example.com is down", ["api.example.com:443"]),
+        ("See <https://a.example.com:8443/x?y=1|the page>.", ["a.example.com:8443"]),
+        ("<http://b.example.com|b.example.com>, b.example.com", ["b.example.com:443"]),
+        ("ldaps://dir.example.com and (mail.example.com:993).", [
+            "dir.example.com:636", "mail.example.com:993"
+        ]),
+        ("ask <mailto:ann@example.com|ann@example.com> or ben@example.org", []),
+        ("report.pdf README.md run.sh main.py v1.2.3 1.2.3 10.0 e.g. i.e. 3.14", []),
+        ("www.example.sh and docs.rust.rs", ["www.example.sh:443", "docs.rust.rs:443"]),
+        ("<@U0ANN|ann.example.com> <#C0CERTS|x.example.com> <!channel>", []),
+        ("the end.Then foo.bar() and path/to.file", ["end.then:443"]),
+        ("bücher.example", ["xn--bcher-kva.example:443"]),
+        ("-x.example.com-", []),
+        ("`API.Example.COM`", ["api.example.com:443"]),
+        ("https://user:secret@example.com/", []),
+        ("a." * 5000, []),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_hosts_are_found_in_any_message(text: str, hosts: list[str]) -> None:
+    assert [str(target) for target in hosts_in([text])] == hosts
+
+
+def test_a_host_is_found_once_in_all_texts() -> None:
+    assert len(hosts_in(["a.example.com", "http://a.example.com and a.example.com:443"])) == 1

@@ -122,9 +122,19 @@ class World:
                 self.playground.events_url = f"http://127.0.0.1:{bot.port}{EVENTS_PATH}"
             yield bot
 
-    async def say(self, text: str, *, by: str = ANN, to: str = CERTS) -> None:
-        """Type into a channel; it returns when the bot has acknowledged it."""
-        await self.playground.say(by, to, text)
+    async def say(
+        self, text: str, *, by: str = ANN, to: str = CERTS, under: Message | None = None
+    ) -> None:
+        """Type into a channel, or in the thread `under` a message; the bot has acknowledged it."""
+        await self.playground.say(by, to, text, under.ts if under else None)
+
+    def said(self, text: str, *, to: str = CERTS) -> Message:
+        """The newest message that says this, whoever wrote it."""
+        return [m for m in self.slack.messages(to) if text in words(m)][-1]
+
+    async def shortcut(self, on: Message, *, by: str = ANN) -> None:
+        """Use “Check hosts in message” on a message."""
+        await self.playground.shortcut(by, "check_hosts", on.channel, on.ts)
 
     def seen(self, *, by: str = ANN, to: str = CERTS) -> list[Message]:
         """What the bot said in a channel, oldest first, as somebody sees it."""
@@ -267,4 +277,5 @@ async def new_world(
         world = World(playground, clock, settings, mode, stub, hosts)
         for _ in range(bots):
             await stack.enter_async_context(world.running_bot())
+        await world.settled()
         yield world

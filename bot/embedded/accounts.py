@@ -47,12 +47,12 @@ class Accounts:
         given = _hash(key)
         if hmac.compare_digest(given, self._first):
             return Account(FIRST, self._limit)
-        query = select(accounts.c.id, accounts.c.monitor_limit).where(
+        query = select(accounts.c.id, accounts.c.most_monitors).where(
             accounts.c.key_hash == given, accounts.c.revoked_at.is_(None)
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return row and Account(row.id, row.monitor_limit or self._limit)
+        return row and Account(row.id, row.most_monitors or self._limit)
 
     async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
         """Make an account: its number, and its key, which is kept nowhere."""
@@ -60,7 +60,7 @@ class Accounts:
         row = {
             "name": name[:100],
             "key_hash": _hash(key),
-            "monitor_limit": limit,
+            "most_monitors": limit,
             "created_at": now,
         }
         async with self._database.write() as connection:
@@ -96,7 +96,7 @@ class Accounts:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         return [
-            f"{row.id}  {row.name}  {row.used} of {row.monitor_limit or self._limit} monitors"
+            f"{row.id}  {row.name}  {row.used} of {row.most_monitors or self._limit} monitors"
             + (f"  revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "")
             for row in rows
         ]

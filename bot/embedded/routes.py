@@ -6,6 +6,7 @@ the HTTP status as its code. Query strings are never logged: they may hold passw
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from bot.embedded.metrics import CONTENT_TYPE, Metrics
 from bot.embedded.monitors import AlreadyWatched, Monitors, Page
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters
-from bot.embedded.scan import Scan, Scanner
+from bot.embedded.scan import Scan, Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.vault import Vault, WrongKey
 from bot.embedded.watch import Watch
@@ -93,6 +94,15 @@ class Routes:
         self._rate = rate
         self._vault = vault
         self._clock = clock
+        self._busy: set[asyncio.Task[Any]] = set()
+
+    async def finished(self) -> None:
+        """Wait for the requests under way, also those whose asker has hung up.
+
+        aiohttp lets such a request go on, and no longer counts it when it shuts down.
+        """
+        if self._busy:
+            await asyncio.wait(self._busy)
 
     def application(self) -> web.Application:
         """The aiohttp application that serves them."""
@@ -118,6 +128,9 @@ class Routes:
 
     @web.middleware
     async def _envelope(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if task := asyncio.current_task():
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
         response = await self._answer(request, handler)
         self._metrics.requests.labels(response.status).inc()
         return response
@@ -129,6 +142,8 @@ class Routes:
             return _error(refusal.code, refusal.message, retry_after=refusal.retry_after)
         except WrongKey as fault:
             return _error(503, str(fault))
+        except ScannerClosed:
+            return _error(503, "This server is ending. Ask again in a minute.")
         except web.HTTPException as fault:
             return _error(fault.status, _HTTP_FAULTS.get(fault.status, fault.reason))
         except Exception:  # noqa: BLE001 -- the last resort: the asker gets an id, the log the rest

@@ -15,7 +15,8 @@ showed a certificate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -56,6 +57,10 @@ class Scan:
     ip_geo: str = ""
 
 
+class ScannerClosed(Exception):
+    """The scan was broken off because this server ends; it found nothing worth keeping."""
+
+
 class Scanner:
     """Scans targets; `deadline` is in seconds, over the whole of a scan.
 
@@ -76,11 +81,20 @@ class Scanner:
         self._deadline = deadline
         self._reverse = reverse
         self._place = place
+        self._under_way: set[asyncio.Timeout] = set()
+        self.closed = False
+
+    def close(self) -> None:
+        """Break off the scans under way; whoever waits for one gets ScannerClosed."""
+        self.closed = True
+        for limit in self._under_way:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     async def scan(
         self, target: Target, now: datetime, *, protocol: str = "", proxy: Proxy | None = None
     ) -> Scan:
-        """Resolve, connect, shake hands, judge, and get the page.
+        """Resolve, connect, shake hands, judge, and get the page. Raises ScannerClosed.
 
         `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for none;
         then no page is asked for. Through a `proxy`, its address is resolved and checked, and a
@@ -92,7 +106,7 @@ class Scanner:
         naming: dict[str, asyncio.Task[str]] = {}
         failure, words = Verdict.TIMED_OUT, ""
         try:
-            async with asyncio.timeout(self._deadline):
+            async with self._limited():
                 ways = await self._ways(target, proxy)
                 findings = [Finding(way.address) for way in ways]
                 if proxy is not None:  # until it has answered
@@ -115,6 +129,23 @@ class Scanner:
         if not findings:
             return Scan(now, failure, sentence(failure, words))
         return self._sum_up(now, findings, naming)
+
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        """The deadline of a scan. Raises TimeoutError, and ScannerClosed after `close`."""
+        if self.closed:
+            raise ScannerClosed
+        try:
+            async with asyncio.timeout(self._deadline) as limit:
+                self._under_way.add(limit)
+                try:
+                    yield
+                finally:
+                    self._under_way.discard(limit)
+        except TimeoutError:
+            if self.closed:
+                raise ScannerClosed from None
+            raise
 
     async def _ways(self, target: Target, proxy: Proxy | None) -> list[Way]:
         """All ways to a target. Raises Forbidden, Unresolved or ProxyFailed."""

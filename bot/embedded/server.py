@@ -72,7 +72,7 @@ class EmbeddedAPI:
         self._places = Places(settings.geoip_file) if settings.geoip_file else None
         vault = Vault(settings.secret_key) if settings.secret_key else None
         allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
-        scanner = Scanner(
+        self._scanner = Scanner(
             Guard(allow, settings.hosts, deny=deny),
             Trust(settings.ca_file),
             settings.scan_deadline,
@@ -81,10 +81,10 @@ class EmbeddedAPI:
         )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
-        self.rescans = Rescans(scanner, leases, metrics, clock, vault)
+        self.rescans = Rescans(self._scanner, leases, metrics, clock, vault)
         self.sweep = Sweep(self.rescans, leases, clock)
         self._routes = Routes(
-            scanner,
+            self._scanner,
             Monitors(database, settings.scan_interval),
             self.rescans,
             Accounts(database, settings.key, settings.monitor_limit),
@@ -113,12 +113,14 @@ class EmbeddedAPI:
         self.sweep.start()
 
     async def close(self) -> None:
-        """Stop the sweep and the server; scans under way are broken off."""
+        """Stop the sweep and the server; scans under way are broken off, what is stored stays."""
         self.sweep.stop()
+        self._scanner.close()
         await self.rescans.close()
         await self.sweep.close()
         if self._runner is not None:
             await self._runner.cleanup()
+            await self._routes.finished()
             self._runner = None
         if self._places is not None:
             self._places.close()

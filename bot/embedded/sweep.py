@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.embedded.leases import LEASE, Lease, Leases, Result
 from bot.embedded.limits import Turns
 from bot.embedded.metrics import Metrics
-from bot.embedded.scan import Scan, Scanner
+from bot.embedded.scan import Scan, Scanner, ScannerClosed
 from bot.embedded.vault import Vault
 from bot.embedded.watch import Watch
 from bot.embedded.writer import Writer
@@ -52,33 +52,35 @@ class Rescans:
         self._turns = Turns()
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._idle: set[asyncio.Task[None]] = set()
-        self._closed = False
         self.held: set[int] = set()
         """The monitors that this process has leased."""
 
     async def scan(self, id_: int) -> None:
         """Scan and store, now; joins a scan of the same monitor that is under way, here or not.
 
-        Does nothing after `close`, and for a monitor that is gone.
+        Does nothing for a monitor that is gone. Raises ScannerClosed when this server ends before
+        the scan does.
         """
         await self._joined(self._asked, id_, lambda: self._on_demand(id_))
 
     async def look(self, watch: Watch) -> Scan:
-        """Scan something that is no monitor yet, in its turn at its host; stores nothing."""
+        """Scan something that is no monitor yet, in its turn at its host; stores nothing.
+
+        Raises ScannerClosed when this server ends before the scan does.
+        """
         async with self._turns.at(watch.target.host):
             return await self._timed(watch)
 
     async def sweep(self, lease: Lease, slots: asyncio.Semaphore) -> None:
         """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
 
-        Raises what the scan or the database raised.
+        Raises what the scan or the database raised, and ScannerClosed when this server ends.
         """
         await self._joined(self._running, lease.id, lambda: self._scan(lease, slots))
 
     async def _joined(self, tasks: Tasks, id_: int, work: Callable[[], Work]) -> None:
-        if self._closed:
-            return
+        if self._scanner.closed:
+            raise ScannerClosed
         task = tasks.get(id_)
         if task is None:
             task = tasks[id_] = asyncio.create_task(work())
@@ -88,22 +90,25 @@ class Rescans:
     async def _on_demand(self, id_: int) -> None:
         lease = await self._leases.take_one(id_, self._clock())
         if lease is not None:
+            self.held.add(lease.id)
             await self._joined(self._running, id_, lambda: self._scan(lease))
             return
         while await self._leases.is_held(id_, self._clock()):  # its result will be ours
             if running := self._running.get(id_):
                 await asyncio.shield(running)
                 return
-            with self._breakable():
-                await asyncio.sleep(_ASK_AGAIN)
+            if self._scanner.closed:
+                raise ScannerClosed
+            await asyncio.sleep(_ASK_AGAIN)
 
     async def _scan(self, lease: Lease, slots: asyncio.Semaphore | None = None) -> None:
         self.held.add(lease.id)
         try:
-            with self._breakable():
-                async with self._turns.at(lease.address), slots or nullcontext():
-                    found = await self._timed(lease.watch.opened(self._vault))
+            async with self._turns.at(lease.address), slots or nullcontext():
+                found = await self._timed(lease.watch.opened(self._vault))
             await self._writer.put(Result(lease, found, plainly=lease.id in self._asked))
+        except ScannerClosed:
+            raise  # the lease is held until `give_back`
         except Exception:
             self.held.discard(lease.id)
             await self._leases.postpone(lease, self._clock())
@@ -118,27 +123,13 @@ class Rescans:
         self._metrics.scans.labels(found.verdict.value).inc()
         return found
 
-    @contextmanager
-    def _breakable(self) -> Iterator[None]:
-        """Mark what `close` may break off: a database call that is cut off leaves it open."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this runs in a task
-        self._idle.add(task)
-        try:
-            yield
-        finally:
-            self._idle.discard(task)
-
     def crowded(self) -> list[str]:
         """The addresses that wait for their turn here."""
         return self._turns.crowded()
 
     async def close(self) -> None:
-        """Break off scans that are under way; what is being stored is stored."""
-        self._closed = True
+        """Wait until the scans under way are stored, or broken off by the scanner's end."""
         tasks = [*self._running.values(), *self._asked.values()]
-        for task in tuple(self._idle):
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._writer.close()
 
@@ -240,6 +231,8 @@ class Sweep:
     async def _scan(self, lease: Lease) -> None:
         try:
             await self._rescans.sweep(lease, self._slots)
+        except ScannerClosed:
+            pass  # `close` gives the lease back
         except Exception:  # noqa: BLE001 - one monitor's fault ends no sweep
             _LOG.exception("Monitor %d (%s) could not be rescanned.", lease.id, lease.watch.target)
 

@@ -40,7 +40,10 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class App:
-    """The app under test; `bot_events` are the events it subscribes to (`message.im`…)."""
+    """The app under test; `bot_events` are the events it subscribes to (`message.im`…).
+
+    `unfurl_domains` are the domains whose videos it may embed.
+    """
 
     app_id: str
     name: str
@@ -51,6 +54,7 @@ class App:
     commands: tuple[SlashCommand, ...] = ()
     shortcuts: tuple[Shortcut, ...] = ()
     bot_events: frozenset[str] = frozenset()
+    unfurl_domains: frozenset[str] = frozenset()
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown in the traffic."""

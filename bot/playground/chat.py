@@ -11,8 +11,9 @@ from bot.playground.tickets import SlackError
 def post_message(call: Call) -> Json:
     """chat.postMessage."""
     channel = call.posting_channel()
-    given = posting.content(call.args)
+    given = posting.content(call.args, call.app)
     thread = posting.parent(call.workspace, channel.id, call.optional("thread_ts"))
+    call.workspace.rates.message(channel.id)
     first, *_ = posting.post(call.workspace, channel.id, given, thread_ts=thread)
     shown = posting.for_api(call.workspace, first, metadata=True)
     reply: Json = {"channel": channel.id, "ts": first.ts, "message": shown}
@@ -27,7 +28,7 @@ def post_ephemeral(call: Call) -> Json:
     user = call.user()
     if user.id not in channel.members:
         raise SlackError("user_not_in_channel")
-    given = posting.content(call.args) | {"metadata": None}
+    given = posting.content(call.args, call.app) | {"metadata": None}
     thread = posting.parent(call.workspace, channel.id, call.optional("thread_ts"))
     first, *_ = posting.post(
         call.workspace, channel.id, given, thread_ts=thread, ephemeral_for=user.id
@@ -40,7 +41,7 @@ def update(call: Call) -> Json:
     message = _own(call, "cant_update_message")
     if len(str(call.args.get("text") or "")) > posting.UPDATE_MOST:
         raise SlackError("msg_too_long")
-    given = posting.content(call.args)
+    given = posting.content(call.args, call.app)
     if "text" not in call.args:
         given["text"] = message.text
     posting.replace(call.workspace, message, given)

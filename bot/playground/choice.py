@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.playground.checks import text_of
 from bot.playground.inputs import elements, entry
-from bot.playground.limits import BUTTONS
+from bot.playground.kinds import BUTTONS
 from bot.playground.places import Json
 
 

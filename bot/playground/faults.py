@@ -85,5 +85,10 @@ def rate_limited(fault: Fault | None) -> web.Response | None:
     if fault is None or fault.retry_after is None:
         return None
     fault.reached.set()
-    headers = {"Retry-After": str(fault.retry_after)}
+    return come_back(fault.retry_after)
+
+
+def come_back(retry_after: int) -> web.Response:
+    """Return a 429 that says in how many seconds to come again."""
+    headers = {"Retry-After": str(retry_after)}
     return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bot.playground.limits import BUTTONS, INPUTS, INTERACTIVE
+from bot.playground.kinds import BUTTONS, INPUTS, INTERACTIVE
 from bot.playground.places import Json
 
 _TYPED = frozenset({"plain_text_input", "email_text_input", "url_text_input", "number_input"})

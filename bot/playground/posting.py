@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.playground.app import App
 from bot.playground.limits import MESSAGE, faults
 from bot.playground.places import BOT_ID, BOT_USER, Json, Message
 from bot.playground.tickets import SlackError
@@ -19,9 +20,9 @@ UPDATE_MOST = 4_000
 """The longest text that chat.update takes (docs.slack.dev/reference/methods/chat.update)."""
 
 
-def refuse_faulty(surface: str, payload: Json) -> None:
+def refuse_faulty(surface: str, payload: Json, app: App) -> None:
     """Raise the SlackError of the first limit that is passed, listing every one."""
-    found = faults(surface, payload)
+    found = faults(surface, payload, app)
     if not found:
         return
     first = next((f for f in found if not f.error.startswith("invalid_")), found[0])
@@ -33,7 +34,7 @@ def refuse_faulty(surface: str, payload: Json) -> None:
     )
 
 
-def content(args: Json) -> Json:
+def content(args: Json, app: App) -> Json:
     """Return the checked text, blocks, attachments and metadata of a message's arguments."""
     for key in ("blocks", "attachments"):
         value = args.get(key)
@@ -45,7 +46,7 @@ def content(args: Json) -> Json:
     markdown = args.get("markdown_text")
     if markdown and (text or args.get("blocks")):
         raise SlackError("markdown_text_conflict")
-    refuse_faulty(MESSAGE, {key: value for key, value in args.items() if value is not None})
+    refuse_faulty(MESSAGE, {key: value for key, value in args.items() if value is not None}, app)
     found: Json = {"text": markdown or text, "metadata": args.get("metadata")}
     found |= {key: args.get(key) or [] for key in ("blocks", "attachments")}
     if not found["text"] and not found["blocks"] and not found["attachments"]:

@@ -43,6 +43,9 @@ class ResponseUrls:
         self.workspace.record("in", "response_url", args, error or "ok")
         await let_go(fault, request)
         if error is None:
+            # Slack answers either way; an app must take both.
+            if self.workspace.json_answers:
+                return web.json_response({"ok": True})
             return web.Response(text="ok")
         gone = error["error"] in {"used_url", "expired_url"}
         return web.json_response(error, status=404 if gone else 400)
@@ -64,7 +67,7 @@ def respond(workspace: Workspace, url: ResponseUrl, args: Json) -> None:
     if source is not None and args.get("delete_original"):
         workspace.remove(source)
         return
-    given = posting.content(args)
+    given = posting.content(args, workspace.app)
     if source is not None and args.get("replace_original"):
         posting.replace(workspace, source, given)
         return

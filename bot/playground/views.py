@@ -66,7 +66,7 @@ def validate(call: Call) -> Json:
     if not isinstance(payload, dict) or not isinstance(payload.get("blocks", []), list):
         raise SlackError("invalid_arguments")
     surface = payload.get("type", MODAL) if name == "view" else MESSAGE
-    found = faults(surface, payload)
+    found = faults(surface, payload, call.app)
     if found:
         code = f"invalid_{name}"
         raise SlackError(code, errors=[_told(fault, code) for fault in found])
@@ -81,7 +81,7 @@ def checked(workspace: Workspace, content: object, surface: str, of: View | None
         words = f"[ERROR] type must be {surface} [json-pointer:/view/type]"
         raise SlackError("invalid_arguments", response_metadata={"messages": [words]})
     content = {key: value for key, value in content.items() if value is not None}
-    posting.refuse_faulty(surface, content)
+    posting.refuse_faulty(surface, content, workspace.app)
     external = content.get("external_id")
     held = workspace.view_by_external_id(external) if external else None
     if held is not None and held is not of:

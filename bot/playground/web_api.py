@@ -15,48 +15,54 @@ from aiohttp import web
 from bot.playground import chat, directory, views
 from bot.playground.app import App
 from bot.playground.call import Call, read_arguments
-from bot.playground.faults import let_go, rate_limited, refuse
+from bot.playground.faults import come_back, let_go, rate_limited, refuse
 from bot.playground.places import Json
+from bot.playground.rates import RateLimited
 from bot.playground.tickets import SlackError, Tickets
 from bot.playground.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the Web API; any one of `scopes` will do."""
+    """A method of the Web API; any one of `scopes` will do.
+
+    `tier` is its rate (docs.slack.dev/apis/web-api/rate-limits); the methods that have a rate of
+    their own there (auth.test, chat.postMessage, chat.getPermalink) are in the fourth.
+    """
 
     run: Callable[[Call], Json]
     scopes: tuple[str, ...] = ()
     app_token: bool = False
+    tier: int = 3
 
 
 _READ = ("channels:read", "groups:read", "im:read", "mpim:read")
 
 METHODS: dict[str, Method] = {
-    "auth.test": Method(directory.auth_test),
+    "auth.test": Method(directory.auth_test, tier=4),
     "apps.connections.open": Method(directory.connections_open, app_token=True),
     "blocks.validate": Method(views.validate),
-    "chat.postMessage": Method(chat.post_message, ("chat:write",)),
-    "chat.postEphemeral": Method(chat.post_ephemeral, ("chat:write",)),
+    "chat.postMessage": Method(chat.post_message, ("chat:write",), tier=4),
+    "chat.postEphemeral": Method(chat.post_ephemeral, ("chat:write",), tier=4),
     "chat.update": Method(chat.update, ("chat:write",)),
     "chat.delete": Method(chat.delete, ("chat:write",)),
-    "chat.getPermalink": Method(chat.get_permalink),
+    "chat.getPermalink": Method(chat.get_permalink, tier=4),
     "conversations.history": Method(chat.history),
     "conversations.replies": Method(chat.replies),
     "conversations.info": Method(directory.conversations_info),
-    "conversations.members": Method(directory.conversations_members),
+    "conversations.members": Method(directory.conversations_members, tier=4),
     "conversations.open": Method(directory.conversations_open, ("im:write",)),
-    "conversations.list": Method(directory.conversations_list, _READ),
-    "users.info": Method(directory.users_info, ("users:read",)),
-    "users.list": Method(directory.users_list, ("users:read",)),
-    "usergroups.list": Method(directory.usergroups_list, ("usergroups:read",)),
-    "usergroups.users.list": Method(directory.usergroups_users_list, ("usergroups:read",)),
+    "conversations.list": Method(directory.conversations_list, _READ, tier=2),
+    "users.info": Method(directory.users_info, ("users:read",), tier=4),
+    "users.list": Method(directory.users_list, ("users:read",), tier=2),
+    "usergroups.list": Method(directory.usergroups_list, ("usergroups:read",), tier=2),
+    "usergroups.users.list": Method(directory.usergroups_users_list, ("usergroups:read",), tier=2),
     "views.open": Method(views.open_view),
     "views.push": Method(views.push),
     "views.update": Method(views.update),
     "views.publish": Method(views.publish),
-    "files.getUploadURLExternal": Method(directory.get_upload_url, ("files:write",)),
-    "files.completeUploadExternal": Method(directory.complete_upload, ("files:write",)),
+    "files.getUploadURLExternal": Method(directory.get_upload_url, ("files:write",), tier=4),
+    "files.completeUploadExternal": Method(directory.complete_upload, ("files:write",), tier=4),
 }
 
 
@@ -82,6 +88,9 @@ class WebAPI:
             args = await arguments(request)
             refuse(fault)
             reply = {"ok": True} | self._run(request, name, args)
+        except RateLimited as error:
+            self.workspace.record("in", name, args, {"ok": False, "error": error.error})
+            return come_back(error.retry_after)
         except SlackError as error:
             reply = {"ok": False, "error": error.error} | error.extra
         self.workspace.record("in", name, args, reply)
@@ -94,6 +103,7 @@ class WebAPI:
         if method is None:
             raise SlackError("unknown_method")
         self._check_token(_token(request, args), app_token=method.app_token)
+        self.workspace.rates.call(name, method.tier)
         url = f"http://{request.host}/"
         call = Call(self.app, self.workspace, self.tickets, url, read_arguments(args))
         call.need_scope(*method.scopes)

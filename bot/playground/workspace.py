@@ -23,6 +23,7 @@ from bot.playground.places import (
     default_users,
     im,
 )
+from bot.playground.rates import Rates
 
 STACK_LIMIT = 3
 """How many modals may lie on each other (docs.slack.dev/surfaces/modals)."""
@@ -56,12 +57,18 @@ class Notice:
 
 
 class Workspace(Faults):
-    """Users, channels, messages, views, and what tests ask to go wrong (`Faults`)."""
+    """Users, channels, messages, views, and what tests ask to go wrong (`Faults`).
+
+    Response URLs answer `ok`, or `{"ok": true}` with `json_answers`. `rates.counting` makes calls
+    that come too often be refused.
+    """
 
     def __init__(self, app: App, clock: Callable[[], datetime]) -> None:
         super().__init__()
         self.app = app
         self.clock = clock
+        self.json_answers = False
+        self.rates = Rates(clock)
         self.users: dict[str, User] = {user.id: user for user in default_users(app.name)}
         self.channels: dict[str, Channel] = {place.id: place for place in default_channels()}
         self.usergroups: dict[str, Json] = {}

@@ -233,3 +233,48 @@ async def test_a_restart_goes_on_at_once_with_what_was_under_way(
         came.clear()
         async with serving(fleet, database, deadline=60):
             await came.wait()
+
+
+async def test_a_host_whose_asker_hung_up_is_not_stored_once_the_server_has_ended(
+    fleet: Fleet, database: Database
+) -> None:
+    came = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+
+    before = asyncio.all_tasks()
+    async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
+        asking = asyncio.create_task(served.call("monitor/add", host="fleet.test", port=str(port)))
+        await came.wait()
+        asking.cancel()
+        await asyncio.wait({asking})
+    assert asyncio.all_tasks() <= before
+    async with database.read() as connection:
+        assert (await connection.execute(select(monitors))).all() == []
+
+
+async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_ends(
+    fleet: Fleet, database: Database
+) -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
+        await watch(database, "fleet.test", port, HOUR)
+        asked = [asyncio.create_task(served.call("monitor/scan", id="1"))]
+        for _ in range(3):
+            check = served.call("checks", host="fleet.test", port=str(port))
+            asked.append(asyncio.create_task(check))
+        while not served.api.rescans.crowded():
+            await served.call("ping")
+        await served.api.close()
+        answers = await asyncio.gather(*asked)
+    assert [answer.status for answer in answers] == [503] * 4
+    assert {answer.body["message"] for answer in answers} == {
+        "This server is ending. Ask again in a minute."
+    }
+    async with database.read() as connection:
+        row = (await connection.execute(select(monitors))).one()
+    assert (row.scanned_at, row.lease) == (None, None)

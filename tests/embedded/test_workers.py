@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy import insert, select
 
 from bot.app import clock
 from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.leases import LEASE
+from bot.embedded.leases import LEASE, Leases
 
 from . import fleet as fleets
 
@@ -140,8 +141,16 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
 
 
 async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
-    any_url: str, any_database: Database
+    any_url: str, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    is_held, looked = Leases.is_held, asyncio.Event()
+
+    async def note(self: Leases, id_: int, now: datetime) -> bool:
+        held = await is_held(self, id_, now)
+        looked.set()
+        return held
+
+    monkeypatch.setattr(Leases, "is_held", note)
     async with asyncio.timeout(LONG), hosts(1, 0, any_database) as made:
         async with process(any_url):
             await made.held.wait()
@@ -149,8 +158,7 @@ async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
             api = EmbeddedAPI(settings, any_database, clock=clock)
             asked = asyncio.create_task(api.rescans.scan(1))
             assert not await api.sweep.once()
-            while not api.rescans._idle:  # it waits for the other process
-                await stored(any_database)
+            await looked.wait()  # from here on it waits for the other process
             made.go.set()
             await asked
             await api.close()

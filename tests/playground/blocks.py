@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
+Cases = dict[str, tuple[Json, ...]]
+"""For each limit's name: what just passes it, then everything that just does not."""
+
 DIVIDER: Json = {"type": "divider"}
 
 
@@ -70,8 +73,8 @@ def pie(*segments: tuple[int, float]) -> Json:
     return {"type": "pie", "segments": held}
 
 
-def bar(names: list[str], labels: list[str], **axes: Any) -> Json:
-    data = [{"label": label, "value": -1} for label in labels]
+def bar(names: list[str], labels: list[str], value: Any = -1, **axes: Any) -> Json:
+    data = [{"label": label, "value": value} for label in labels]
     return {
         "type": "bar",
         "series": [{"name": name, "data": data} for name in names],
@@ -127,9 +130,28 @@ def indent(depth: int) -> Json:
     return {"type": "rich_text", "elements": [held]}
 
 
+def rich(*parts: Json, kind: str = "rich_text_section") -> Json:
+    return {"type": "rich_text", "elements": [{"type": kind, "elements": list(parts)}]}
+
+
 def tag(colour: str) -> Json:
-    pill = {"type": "tag", "text": "x", "color": colour}
-    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [pill]}]}
+    return rich({**PILL, "color": colour})
+
+
+def rows(*held: list[Any], kind: str = "table") -> Json:
+    return {"type": kind, "caption": "c", "rows": list(held)}
+
+
+def alert(**rest: Any) -> Json:
+    return {"type": "alert", "text": mrkdwn(), **rest}
+
+
+def context_actions(*elements: Json) -> Json:
+    return {"type": "context_actions", "elements": list(elements)}
+
+
+def plan(*tasks: Json, **rest: Any) -> Json:
+    return {"type": "plan", "title": "p", "tasks": list(tasks), **rest}
 
 
 def metadata(**rest: Any) -> Json:
@@ -144,5 +166,20 @@ FILE = {"type": "file_input", "action_id": "f"}
 TEXT_INPUT = {"type": "plain_text_input", "action_id": "i"}
 CHECKBOXES = {"type": "checkboxes", "action_id": "c"}
 OVERFLOW = {"type": "overflow", "action_id": "o"}
-FEEDBACK = {"type": "icon_button", "icon": "trash", "text": plain()}
+ANSWERING = {
+    "type": "conversations_select",
+    "action_id": "c",
+    "response_url_enabled": True,
+}
+PILL = {"type": "tag", "text": "x"}
+DATE = {"type": "date", "timestamp": 1, "format": "{date_short}"}
+KEY = {"type": "icon", "name": "key"}
+NUMERIC = {"type": "raw_number", "value": 7, "text": "7"}
+ACTION = {"type": "action_cell", "element": button(action_id="a")}
+ICON = {"type": "icon_button", "icon": "trash", "text": plain()}
+THUMBS = {
+    "type": "feedback_buttons",
+    "positive_button": {"text": plain(), "value": "1"},
+    "negative_button": {"text": plain(), "value": "0"},
+}
 TASK = {"type": "task_card", "task_id": "t", "title": "t"}

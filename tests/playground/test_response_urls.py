@@ -5,6 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.playground import Playground
 from bot.playground.places import ANN, BEN, CERTS, GENERAL
@@ -151,3 +152,13 @@ async def test_the_traffic_does_not_show_the_url(playground: Playground, answers
     url = answers.url()
     await answers.send(url, text=f"the url is {url}")
     assert url.rpartition("/")[2] not in str(playground.workspace.traffic)
+
+
+@pytest.mark.parametrize(("as_json", "body"), [(False, "ok"), (True, '{"ok": true}')])
+async def test_an_answer_is_taken_in_text_or_in_json(
+    playground: Playground, answers: Answers, as_json: bool, body: str
+) -> None:
+    playground.workspace.json_answers = as_json
+    answer = await AsyncWebhookClient(answers.url()).send(text="x")
+    assert (answer.status_code, answer.body) == (200, body)
+    assert texts(playground, ANN) == ["x"]

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 
 import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import App, Playground
@@ -355,64 +353,3 @@ async def test_a_file_is_uploaded_and_shared_once(
     with pytest.raises(SlackApiError) as caught:
         await client.files_completeUploadExternal(files=[{"id": file_id, "title": "x"}])
     assert error_of(caught) == "file_not_found"
-
-
-async def test_a_rate_limited_method_says_when_to_come_back(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.rate_limit("chat.postMessage", retry_after=7)
-    with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel=CERTS, text="x")
-    assert caught.value.response.status_code == 429
-    assert caught.value.response.headers["Retry-After"] == "7"
-    await client.auth_test()
-    await client.chat_postMessage(channel=CERTS, text="x")
-
-
-async def test_the_sdk_waits_and_comes_back(playground: Playground, client: AsyncWebClient) -> None:
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=1))
-    playground.workspace.rate_limit("chat.postMessage", retry_after=0)
-    await client.chat_postMessage(channel=CERTS, text="at last")
-    assert [m.text for m in playground.workspace.messages(CERTS)] == ["at last"]
-
-
-async def test_a_method_fails_once_when_a_test_says_so(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.fail("chat.postMessage", "is_archived")
-    with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel=CERTS, text="x")
-    assert error_of(caught) == "is_archived"
-    await client.chat_postMessage(channel=CERTS, text="x")
-    assert len(playground.workspace.messages(CERTS)) == 1
-
-
-async def test_a_dropped_connection_has_posted_all_the_same(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.drop("chat.postMessage")
-    with pytest.raises(aiohttp.ClientError):
-        await client.chat_postMessage(channel=CERTS, text="did it work")
-    assert len(playground.workspace.messages(CERTS)) == 1
-
-
-async def test_a_held_answer_comes_when_the_test_lets_go(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    fault = playground.workspace.hold("chat.postMessage")
-    call = asyncio.create_task(client.chat_postMessage(channel=CERTS, text="x"))
-    await fault.reached.wait()
-    assert len(playground.workspace.messages(CERTS)) == 1
-    assert not call.done()
-    assert fault.gate is not None
-    fault.gate.set()
-    assert (await call)["ok"] is True
-
-
-async def test_the_traffic_shows_calls_without_secrets(
-    playground: Playground, client: AsyncWebClient, app: App
-) -> None:
-    await client.chat_postMessage(channel=CERTS, text=f"my token is {app.bot_token}")
-    entry = playground.workspace.traffic[-1]
-    assert (entry["direction"], entry["name"]) == ("in", "chat.postMessage")
-    assert app.bot_token not in str(list(playground.workspace.traffic))

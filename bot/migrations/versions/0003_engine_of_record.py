@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -52,7 +52,7 @@ def _make_accounts() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("key_hash", sa.String(64)),
-        sa.Column("monitor_limit", sa.Integer),
+        sa.Column("most_monitors", sa.Integer),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("revoked_at", sa.BigInteger),
         sqlite_autoincrement=True,

@@ -8,14 +8,14 @@ const EMOJI = {
   no_entry_sign: "🚫", octagonal_sign: "🛑", rotating_light: "🚨", fire: "🔥", boom: "💥", skull: "💀", exclamation: "❗",
   red_circle: "🔴", large_orange_circle: "🟠", large_yellow_circle: "🟡", large_green_circle: "🟢",
   large_blue_circle: "🔵", blue_circle: "🔵", white_circle: "⚪", black_circle: "⚫",
-  hourglass: "⌛", hourglass_flowing_sand: "⏳", stopwatch: "⏱️", alarm_clock: "⏰", clock3: "🕒", calendar: "📅", date: "📅",
+  hourglass: "⌛", hourglass_flowing_sand: "⏳", stopwatch: "⏱️", alarm_clock: "⏰", clock3: "🕒", black_square_for_stop: "⏹️", calendar: "📅", date: "📅",
   spiral_calendar_pad: "🗓️", mag: "🔍", mag_right: "🔎", eyes: "👀", wave: "👋", tada: "🎉", thumbsup: "👍", "+1": "👍",
   thumbsdown: "👎", "-1": "👎", pray: "🙏", raised_hands: "🙌", lock: "🔒", unlock: "🔓", closed_lock_with_key: "🔐", key: "🔑",
   bell: "🔔", no_bell: "🔕", mute: "🔇", zzz: "💤", sleeping: "😴", arrows_counterclockwise: "🔄", repeat: "🔁",
   grey_question: "❔", question: "❓", bulb: "💡", information_source: "ℹ️", link: "🔗", globe_with_meridians: "🌐",
   satellite_antenna: "📡", electric_plug: "🔌", wrench: "🔧", hammer_and_wrench: "🛠️", gear: "⚙️", wastebasket: "🗑️",
   pencil: "📝", memo: "📝", clipboard: "📋", page_facing_up: "📄", bar_chart: "📊", chart_with_upwards_trend: "📈",
-  robot_face: "🤖", shield: "🛡️", scroll: "📜", ghost: "👻", sunny: "☀️", smile: "😄", slightly_smiling_face: "🙂",
+  robot_face: "🤖", shield: "🛡️", scroll: "📜", ghost: "👻", sunny: "☀️", thinking_face: "🤔", smile: "😄", slightly_smiling_face: "🙂",
   heart: "❤️", rocket: "🚀", point_right: "👉", arrow_right: "➡️", small_red_triangle: "🔺", speech_balloon: "💬",
   heavy_plus_sign: "➕", heavy_minus_sign: "➖", construction: "🚧", door: "🚪", package: "📦", inbox_tray: "📥", sos: "🆘",
 };
@@ -25,6 +25,7 @@ const SIGNS = {
   "🔴": "red dot", "🟠": "orange dot", "🟡": "yellow dot", "🟢": "green dot", "🔵": "blue dot", "⚪": "white dot", "⚫": "black dot",
   "✅": "tick", "❌": "cross", "⚠": "caution", "⛔": "stop", "⏳": "wait", "⌛": "wait", "🚨": "alarm", "🔒": "locked", "🔔": "bell",
   "🔍": "find", "🔄": "again", "❔": "query", "👋": "wave",
+  "🕒": "clock", "📅": "day", "👀": "eyes", "⏹": "halt", "📝": "note", "🤔": "think",
 };
 const SIGN = new RegExp(`(${Object.keys(SIGNS).join("|")})\\uFE0F?`, "u");
 const NAMES = Object.fromEntries(Object.entries(EMOJI).map(([name, char]) => [char.replace("\uFE0F", ""), name.replaceAll("_", " ")]));

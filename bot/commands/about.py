@@ -1,0 +1,41 @@
+"""The commands about the bot itself: the menu behind a bare `/ssl`, and the log of changes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from bot import form_cards, list_cards, replies
+from bot.blocks import Message
+from bot.commands.base import find, router
+from bot.errors import BotError
+from bot.router import Call
+from bot.words import Selector
+
+#: Every host.
+ALL = Selector()
+
+
+@router.command("menu", typed=False)
+async def menu(call: Call) -> Message:
+    """Show the worst monitors, and what can be done."""
+    try:
+        rows = await call.api.list()
+    except BotError as fault:
+        return form_cards.menu_without(replies.failure(fault))
+    # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
+    ranked = await asyncio.to_thread(list_cards.ranked, rows, call.now(), call.rules)
+    return form_cards.menu(ranked, call.now(), call.rules)
+
+
+@router.command("audit")
+async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL) -> Message:
+    """Show who changed what, and when: of all hosts, or of one."""
+    host = which.host
+    if which.id is not None and not host:
+        host = str((await find(call, which))[0].target)
+    elif which.target is not None:
+        host = str(which.target)
+    lines = await call.memory.audit(host)
+    told = [(line.at, line.user_name, line.command, line.target, line.result) for line in lines]
+    return form_cards.audit(told, host)

@@ -1,0 +1,255 @@
+"""Adding hosts: by form and by words, with what is refused and how it is corrected."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bot.commands.base import nearest
+from bot.playground.places import ANN, BEN
+from tests.test_bot_forms import PASSWORD, everything_seen
+from tests.world import World, labels, new_world, words
+
+PROXY = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": "me"}
+
+
+async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) -> None:
+    held = world.api.hold("monitor/list")
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+
+    await world.submit(form, targets="a.demo.test, b.demo.test")
+
+    shown = await world.modal("Checking…")
+    await held.reached.wait()
+    assert held.gate is not None
+    held.gate.set()
+    done = await world.modal("Added 2 of 2 hosts.")
+    assert shown.id == done.id == form.id
+
+
+async def test_a_fault_goes_to_its_field_and_the_corrected_form_is_taken(world: World) -> None:
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+
+    faults = await world.submit(form, targets="a..demo b.demo.test")
+    assert list(faults) == ["targets"]
+    assert await world.submit(form, targets="a.demo.test b.demo.test") == {}
+
+    await world.modal("Added 2 of 2 hosts.")
+
+
+async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world: World) -> None:
+    world.api.watch("old.demo.test")
+    world.api.refuse("monitor/add", 400, "no such host")
+    await world.say("/ssl add")
+    hosts = "bad.demo.test old.demo.test good.demo.test"
+
+    await world.submit(await world.modal("Watch hosts"), targets=hosts)
+
+    shown = await world.modal("Added 1 of 3 hosts.", "`old.demo.test` was watched already")
+    assert "`bad.demo.test` was not added: no such host." in words(shown)
+    await world.press("Correct", on=shown)
+    form = await world.modal("Watch hosts")
+    (field,) = [b for b in form.blocks if b.get("block_id") == "targets"]
+    assert field["element"]["initial_value"] == "bad.demo.test"
+    await world.submit(form, targets="better.demo.test")
+    await world.modal("`better.demo.test`", "added")
+
+
+async def test_a_correction_asks_for_the_password_again(world: World) -> None:
+    world.api.refuse("monitor/add", 400, "wrong password")
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    await world.submit(form, targets="a.demo.test", proxy_password=PASSWORD, **PROXY)
+
+    await world.press("Correct", on=await world.modal("REFUSED", "wrong password"))
+
+    form = await world.modal("Watch hosts", "the bot did not keep it")
+    kept = {b["block_id"]: b["element"].get("initial_value") for b in form.blocks}
+    assert kept == {"targets": "a.demo.test", **PROXY, "proxy_password": None}
+    assert "s3same" not in str(form.content)
+    assert "s3same" not in everything_seen(world)
+
+
+async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World) -> None:
+    world.api.watch("old.demo.test")
+    world.api.limit = 2
+    held = world.api.hold("monitor/add")
+    await world.say("/ssl add")
+
+    await world.submit(await world.modal("Watch hosts"), targets="a.demo.test b.demo.test")
+
+    await world.modal("Adding…", "`a.demo.test`", "`b.demo.test` was not added", "1 of 2")
+    assert held.gate is not None
+    held.gate.set()
+    await world.modal("Added 1 of 2 hosts.", "Correct")
+    assert len(world.api.asked("monitor/add")) == 1
+
+
+async def test_how_far_it_is_is_shown_at_most_every_two_seconds(http_world: World) -> None:
+    world = http_world
+    await world.say("/ssl add")
+    holds = [world.api.hold("monitor/add") for _ in range(4)]
+    hosts = " ".join(f"h{number}.demo.test" for number in range(4))
+    await world.submit(await world.modal("Watch hosts"), targets=hosts)
+    counted = []
+
+    for number, held in enumerate(holds, 1):
+        await held.reached.wait()
+        modal = world.slack.modal(ANN)
+        assert modal is not None
+        counted.append(words(modal).splitlines()[-1])
+        world.clock.move(seconds=1.5 if number < 3 else 2.5)  # type: ignore[attr-defined]
+        assert held.gate is not None
+        held.gate.set()
+
+    await world.modal("Added 4 of 4 hosts.")
+    assert [line.strip("⏳ *") for line in counted] == [
+        "Adding 1 of 4…", "Adding 1 of 4…", "Adding 3 of 4…", "Adding 4 of 4…"
+    ]  # fmt: skip
+
+
+async def test_a_form_that_was_closed_answers_all_results_as_a_direct_message(world: World) -> None:
+    world.api.refuse("monitor/add", 400, "no such host")
+    held = world.api.hold("monitor/list")
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    await world.submit(form, targets="bad.demo.test good.demo.test")
+    await held.reached.wait()
+    await world.playground.close_view(ANN, form.id)
+    assert held.gate is not None
+
+    held.gate.set()
+
+    card = await world.card("Added 1 of 2 hosts.", "no such host", to="D0ANN")
+    await world.press("Correct", on=card)
+    await world.modal("Watch hosts")
+
+
+async def test_more_than_three_typed_hosts_are_shown_before_they_are_added(world: World) -> None:
+    await world.say("/ssl add a.demo.test b.demo.test:636 c.demo.test d.demo.test, e.demo.test")
+    card = await world.card("Watch these 5 hosts?", "`b.demo.test:636`")
+    assert world.api.work == []
+
+    await world.press("Add 5", on=card)
+
+    became = await world.card("Added 5 of 5 hosts.")
+    assert became.ts == card.ts
+    await world.card("Ann added 5 hosts", by=BEN)
+
+
+async def test_too_many_typed_hosts_are_refused(http_world: World) -> None:
+    hosts = " ".join(f"h{number}.demo.test" for number in range(51))
+
+    await http_world.say(f"/ssl add {hosts}")
+
+    await http_world.card("At most 50 hosts")
+
+
+async def test_an_api_without_proxies_is_not_asked_for_one_twice(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, scans=True) as world:
+        assert world.hosts is not None
+        await world.say("/ssl add")
+        form = await world.modal("Watch hosts")
+        await world.submit(form, targets=world.hosts.targets[0], **PROXY)
+
+        await world.press("Correct", on=await world.modal("REFUSED", "not supported"))
+
+        form = await world.modal("Watch hosts", "takes no proxies")
+        assert [b["block_id"] for b in form.blocks if b["type"] == "input"] == ["targets"]
+
+
+# Names that are nearly right
+
+
+async def test_the_beginning_of_one_hosts_name_is_enough(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    world.api.watch("shop.demo.test", days=80)
+
+    await world.say("/ssl status api")
+
+    await world.card("`api.demo.test`", "Rescan", "#101")
+
+
+async def test_the_beginning_of_several_names_lists_them_worst_first(world: World) -> None:
+    world.api.watch("api1.demo.test", days=80)
+    world.api.watch("api2.demo.test", days=-1, valid=False)
+
+    await world.say("/ssl scan api")
+
+    text = words(await world.card("2 monitors"))
+    assert text.index("`api2.demo.test`") < text.index("`api1.demo.test`")
+    assert world.api.asked("monitor/scan") == []
+
+
+async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    world.api.watch("elsewhere.example.org", days=80)
+    await world.say("/ssl status appi.demo.test")
+    card = await world.card("NOT WATCHED", "Did you mean")
+    assert labels(card) == ["api.demo.test", "Watch it"]
+
+    await world.press("api.demo.test", on=card)
+
+    await world.card("`api.demo.test`", "Rescan")
+
+
+async def test_an_unknown_verb_is_run_with_its_words_by_one_press(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl statsu api.demo.test")
+
+    await world.press("Run status api.demo.test", on=await world.card("UNKNOWN COMMAND"))
+
+    await world.card("`api.demo.test`", "Rescan")
+
+
+async def test_an_unknown_verb_that_would_change_something_is_not_run(http_world: World) -> None:
+    await http_world.say("/ssl delet_ api.demo.test")
+
+    assert labels(await http_world.card("Did you mean `delete`?")) == []
+
+
+async def test_the_event_loop_gets_its_turn_while_ten_thousand_names_are_compared() -> None:
+    names = {f"host-{number}.demo.test" for number in range(10_000)}
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    found = await nearest("hots-4711.demo.tset", names)
+    counting.cancel()
+
+    assert found[0] == "host-4711.demo.test"
+    assert len(found) == 3
+    assert turns >= 200
+
+
+# The log of changes
+
+
+async def test_audit_shows_who_changed_what(world: World) -> None:
+    await world.say("/ssl add a.demo.test b.demo.test:636", by=BEN)
+    await world.card("Ben added")
+    await world.settled()
+
+    await world.say("/ssl audit")
+    card = await world.card("The newest changes")
+    await world.say("/ssl audit b.demo.test")
+
+    one = await world.card("The newest changes", "of `b.demo.test`")
+    assert "`a.demo.test:443`" in words(card)
+    assert "Ben · add · `b.demo.test:636` · added" in words(one)
+    assert "a.demo.test" not in words(one)
+
+
+async def test_audit_of_a_host_that_nobody_changed_says_so(http_world: World) -> None:
+    await http_world.say("/ssl audit api.demo.test")
+
+    await http_world.card("No change of `api.demo.test` is known.")

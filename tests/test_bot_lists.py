@@ -1,0 +1,204 @@
+"""Long lists, their CSV, thresholds, what a rescan changed, and names that nobody watches."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import pytest
+
+from bot.commands import noticing
+from bot.playground.places import ANN
+from bot.target import Target
+from tests.card_cases import certificate, monitor
+from tests.world import CERTS, World, labels, words
+
+
+async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> None:
+    number = world.api.watch("api.demo.test", days=5.5)
+    await world.say("/ssl scan api.demo.test")
+    await world.card("No change: still the old certificate.")
+    await world.settled()
+
+    world.api.renew(number, days=90.5)
+    card = world.seen()[-1]
+    await world.press("Rescan", on=card)
+
+    card = await world.card("Changed: end date")
+    assert "28 Nov 2026" in words(card)
+    assert "21 Feb 2027" in words(card)
+    assert card.text.startswith("api.demo.test OK, ends in 90 days")
+    assert "Changed: end date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
+
+
+async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_scan(
+    http_world: World,
+) -> None:
+    http_world.api.watch("api.demo.test")
+    for _ in range(2):
+        await http_world.say("/ssl scan api.demo.test")
+        await http_world.settled()
+    assert [path for path in http_world.api.work if path != "monitor/list"] == [
+        "monitor/get",
+        "monitor/scan",
+        "monitor/scan",
+    ]
+
+
+async def test_details_are_what_the_next_scan_is_compared_with(http_world: World) -> None:
+    number = http_world.api.watch("api.demo.test")
+    await http_world.say("/ssl status api.demo.test")
+    await http_world.press("Details", on=await http_world.card("OK"))
+    await http_world.settled()
+    http_world.api.renew(number, days=180.5)
+
+    await http_world.say("/ssl scan api.demo.test")
+
+    await http_world.card("Changed: end date")
+    assert http_world.api.work.count("monitor/get") == 1
+
+
+async def test_names_that_nobody_watches_are_added_with_one_press(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.watch("www.demo.test", port=8443)
+    world.api.names = [
+        *("api.demo.test", "*.demo.test", "www.demo.test"),
+        *("shop.demo.test", "mail.demo.test"),
+    ]
+    await world.say("/ssl scan api.demo.test")
+
+    card = await world.card("2 names on this certificate aren't watched: `shop.demo.test`")
+    await world.press("Add 2", on=card)
+    await world.settled()
+
+    assert {row["host"] for row in world.api.rows.values()} == {
+        *("api.demo.test", "www.demo.test", "shop.demo.test", "mail.demo.test")
+    }
+
+
+async def test_no_more_names_are_offered_than_the_account_has_room_for(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    http_world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
+    http_world.api.limit = 3
+    await http_world.say("/ssl scan api.demo.test")
+    card = await http_world.card("3 names on this certificate aren't watched")
+    assert "Add 2" in labels(card)
+
+    http_world.api.limit = 1
+    await http_world.press("Rescan", on=card)
+    card = await http_world.card("The account has no room for more monitors.")
+    assert not any(label.startswith("Add") for label in labels(card))
+
+
+async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    http_world.api.names = ["a.demo.test"]
+    http_world.api.refuse("account", 500, "broken", times=9)
+    await http_world.say("/ssl scan api.demo.test")
+    await http_world.card("OK", "No change: still the old certificate.")
+
+
+def test_wildcards_and_what_is_no_host_are_never_offered() -> None:
+    leaf = dataclasses.replace(
+        certificate(),
+        alt_names=("*.example.com", "api.example.com", "a b", "", "B.example.com", "b.example.com"),
+    )
+    found = dataclasses.replace(monitor(), target=Target("api.example.com", 8443), certificate=leaf)
+    assert noticing.other_names(found) == [Target("b.example.com", 8443)]
+
+
+def test_no_more_names_are_offered_than_a_button_holds() -> None:
+    long = [Target(f"{'x' * 60}.{n:03}.example.com") for n in range(60)]
+    fitting = noticing.that_fit(long)
+    assert 10 < len(fitting) < 50
+    assert len(" ".join(map(str, fitting))) <= 2000
+    assert len(noticing.that_fit([Target(f"h{n}.test") for n in range(60)])) == 50
+
+
+async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None:
+    world.api.watch("api.demo.test", days=45.5)
+    await world.say("/ssl warn *.demo.test 60d")
+    await world.card("Ann set the threshold of `*.demo.test` to 60d.")
+    await world.card("Renewal of `*.demo.test` is due when 60 days are left.")
+
+    await world.say("/ssl status api.demo.test")
+    await world.card("DUE", "in 45 days")
+
+    await world.say("/ssl warn *.demo.test default")
+    await world.card("The usual rule counts for `*.demo.test` again.")
+    await world.say("/ssl status api.demo.test")
+    await world.card("OK", "in 45 days")
+    assert [m.ephemeral_for for m in world.seen() if "rule counts" in words(m)] == [ANN]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/ssl warn api.demo.test 0d", "is not a threshold"),
+        ("/ssl warn api.demo.test soon", "is not a threshold"),
+        ("/ssl warn 888 14d", "not for a number"),
+        ("/ssl warn api.demo.test", "A word is missing"),
+    ],
+)
+async def test_a_threshold_that_makes_no_sense_is_explained(
+    http_world: World, line: str, said: str
+) -> None:
+    await http_world.say(line)
+    await http_world.card(said)
+
+
+async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:
+    for number in range(12):
+        world.api.watch(f"h{number}.demo.test", days=3.5)
+    world.api.watch("fine.demo.test")
+    await world.say("/ssl list expires<30")
+    card = await world.card("12 monitors")
+
+    await world.press("CSV", on=card)
+
+    await world.card("12 monitors is in your direct messages")
+    await world.settled()
+    [file] = [each for each in world.slack.files.values() if each["content"] is not None]
+    rows = list(csv.DictReader(file["content"].decode("utf-8-sig").splitlines()))
+    assert sorted(row["host"] for row in rows) == sorted(f"h{n}.demo.test" for n in range(12))
+    assert {row["state"] for row in rows} == {"ACT NOW"}
+    assert file["name"] == "monitors-2026-11-23.csv"
+
+
+async def test_a_table_that_slack_refuses_comes_in_classic_blocks(http_world: World) -> None:
+    for days in range(1, 31):
+        http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+    http_world.slack.fail("response_url", "invalid_blocks")
+
+    await http_world.say("/ssl list", to=CERTS)
+
+    card = await http_world.card("30 monitors")
+    assert labels(card) == [*["Rescan"] * 20, "CSV"]
+    assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
+
+
+async def test_without_the_scope_for_files_the_card_says_so(http_world: World) -> None:
+    for number in range(9):
+        http_world.api.watch(f"h{number}.demo.test")
+    http_world.slack.fail("files.getUploadURLExternal", "missing_scope")
+    await http_world.say("/ssl list")
+    await http_world.press("CSV", on=await http_world.card("9 monitors"))
+    await http_world.card("The bot may not send files", "files:write")
+
+
+async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offered(
+    http_world: World,
+) -> None:
+    http_world.api.names = ["api.demo.test", "www.demo.test"]
+    await http_world.say("/ssl add api.demo.test")
+    card = await http_world.card("1 name on this certificate isn't watched: `www.demo.test`.")
+    await http_world.say("/ssl scan api.demo.test")
+    await http_world.card("No change: still the old certificate.")
+    assert "monitor/get" not in http_world.api.work
+
+    await http_world.press("Add 1", on=card)
+
+    await http_world.card("`www.demo.test`", "added")
+    await http_world.say("/ssl scan www.demo.test")
+    await http_world.settled()
+    assert "watched:" not in words(http_world.seen()[-1])

@@ -1,0 +1,207 @@
+"""Mentions in channels and threads, and direct messages: answered where they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.playground.places import ANN, BEN, BOT_USER, CERTS, OLGA, PARTNERS, SECRET
+from tests.world import World, labels, words
+
+DM = "D0ANN"
+BOT = "@SSLmonitor"
+
+
+async def test_a_mention_is_answered_in_its_thread_for_all_to_see(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    await world.say(f"{BOT} scan api.demo.test")
+    asked = world.said("scan")
+
+    card = await world.card("`api.demo.test`", "asked by Ann", "Rescan", by=BEN)
+    await world.settled()
+
+    assert (card.thread_ts, card.ephemeral_for) == (asked.ts, None)
+    assert world.seen(by=BEN) == [card]
+
+
+async def test_a_read_by_mention_is_visible_too_and_offers_no_share(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say(f"{BOT}, status api.demo.test")
+
+    card = await world.card("`api.demo.test`", "Rescan", by=BEN)
+    assert card.in_thread
+    assert "Share here" not in labels(card)
+
+
+async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("is the certificate fine?", by=BEN)
+    first = world.said("is the certificate")
+
+    await world.say(f"{BOT} status api.demo.test", under=first)
+
+    card = await world.card("`api.demo.test`", "Rescan", by=BEN)
+    assert card.thread_ts == first.ts
+
+
+async def test_a_button_on_the_answer_to_a_mention_stays_in_the_thread(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say(f"{BOT} status api.demo.test")
+    card = await world.card("`api.demo.test`", "Rescan", by=BEN)
+
+    await world.press("Rescan", on=card, by=BEN)
+
+    became = await world.card("asked by Ben", by=BEN)
+    assert (became.ts, became.thread_ts) == (card.ts, card.thread_ts)
+
+
+async def test_an_add_by_mention_is_announced_in_the_channel(world: World) -> None:
+    await world.say(f"{BOT} add new.demo.test")
+
+    card = await world.card("`new.demo.test`", "added", "Rescan", by=BEN)
+    line = await world.card("Ann added `new.demo.test`.", by=BEN)
+    assert (card.in_thread, line.in_thread) == (True, False)
+
+
+async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: World) -> None:
+    await world.say(f"{BOT} add")
+    card = await world.card("The form asks for them", by=BEN)
+
+    await world.press("Open the form", on=card)
+
+    await world.submit(await world.modal("Watch hosts"), targets="a.demo.test")
+    await world.modal("`a.demo.test`", "added")
+    await world.card("Ann added `a.demo.test`.", by=BEN)
+
+
+async def test_wrong_words_in_a_mention_are_answered_in_the_thread(http_world: World) -> None:
+    await http_world.say(f"{BOT} scan")
+
+    card = await http_world.card("THAT DID NOT WORK", "/ssl scan", by=BEN)
+    assert card.in_thread
+
+
+async def test_a_mention_where_the_bot_is_not_gets_no_answer(http_world: World) -> None:
+    await http_world.say(f"{BOT} list", to=SECRET)
+    await http_world.settled()
+
+    assert http_world.seen(to=SECRET) == []
+
+
+async def test_a_direct_message_is_answered_plainly(world: World) -> None:
+    world.api.watch("api.demo.test")
+
+    await world.say("status api.demo.test", to=DM)
+
+    card = await world.card("`api.demo.test`", "Rescan", to=DM)
+    assert (card.in_thread, card.ephemeral_for) == (False, None)
+    assert "Share here" not in labels(card)
+
+
+@pytest.mark.parametrize(
+    "text", ["Scan “api.demo.test”", "ssl scan api.demo.test", "scan http://api.demo.test/login"]
+)
+async def test_a_direct_message_is_cleaned_like_a_command(text: str, http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+
+    await http_world.say(text, to=DM)
+
+    await http_world.card("`api.demo.test`", "asked by Ann", to=DM)
+
+
+async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None:
+    world.api.watch("api.demo.test")
+    held = world.api.hold("monitor/scan")
+    await world.say("scan api.demo.test", to=DM)
+    busy = await world.card("Scanning…", to=DM)
+    assert held.gate is not None
+
+    held.gate.set()
+
+    card = await world.card("asked by Ann", "Rescan", to=DM)
+    assert card.ts == busy.ts
+    assert len(world.seen(to=DM)) == 1
+
+
+async def test_a_direct_messages_form_opens_by_a_button(world: World) -> None:
+    await world.say("add", to=DM)
+
+    await world.press("Open the form", on=await world.card("The form asks", to=DM))
+
+    await world.modal("Watch hosts")
+
+
+def event(world: World, kind: str, text: str, channel: str, **fields: Any) -> dict[str, Any]:
+    slack = world.slack
+    message = slack.post(channel, ANN, text)
+    payload = world.playground.payloads.message_event(kind, slack.users[ANN], message)
+    payload["event"] |= fields
+    return payload
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subtype": "message_changed"},
+        {"subtype": "channel_join"},
+        {"bot_id": "B0OTHER"},
+        {"edited": {"user": ANN, "ts": "1.1"}},
+        {"hidden": True},
+        {"user": ""},
+    ],
+)
+@pytest.mark.parametrize(("kind", "channel"), [("app_mention", CERTS), ("message", DM)])
+async def test_edits_and_other_bots_are_not_answered(
+    kind: str, channel: str, fields: dict[str, Any], http_world: World
+) -> None:
+    payload = event(http_world, kind, f"<@{BOT_USER}> list", channel, **fields)
+
+    await http_world.playground.delivery.send("events_api", payload)
+    await http_world.settled()
+
+    assert http_world.seen(to=channel) == []
+    assert http_world.api.work == []
+
+
+async def test_a_message_in_a_channel_that_is_no_mention_is_not_for_the_bot(
+    http_world: World,
+) -> None:
+    payload = event(http_world, "message", "list", CERTS)
+
+    await http_world.playground.delivery.send("events_api", payload)
+    await http_world.settled()
+
+    assert http_world.seen() == []
+
+
+async def test_an_event_that_slack_sends_again_is_answered_once(world: World) -> None:
+    payload = event(world, "app_mention", f"<@{BOT_USER}> list", CERTS)
+
+    for _ in range(2):
+        await world.playground.delivery.send("events_api", payload)
+
+    await world.card("No host is watched yet", by=BEN)
+    await world.settled()
+    assert len(world.seen(by=BEN)) == 1
+
+
+async def test_the_bot_does_not_answer_itself(http_world: World) -> None:
+    message = http_world.slack.post(DM, BOT_USER, "list")
+    users = http_world.slack.users
+    payload = http_world.playground.payloads.message_event("message", users[BOT_USER], message)
+
+    await http_world.playground.delivery.send("events_api", payload)
+    await http_world.settled()
+
+    assert http_world.seen(to=DM) == [message]
+
+
+async def test_an_outsiders_mention_is_refused_for_their_eyes_only(world: World) -> None:
+    await world.say(f"{BOT} list", by=OLGA, to=PARTNERS)
+
+    card = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    await world.settled()
+    assert card.ephemeral_for == OLGA
+    assert "NOT FOR GUESTS" not in "".join(words(m) for m in world.seen(to=PARTNERS))
+    assert world.api.work == []

@@ -1,0 +1,283 @@
+"""Who may look, scan and change, at every door; and the log of changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bot.playground.places import ANN, BEN, GUS, OLGA, PARTNERS
+from tests.world import World, new_world, words
+
+BOT = "@SSLmonitor"
+GROUP = "S0ADMINS"
+
+
+@pytest_asyncio.fixture(params=["http", "socket"])
+async def ruled_world(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """A world where Ann may change things, and whoever is in the group of admins."""
+    mode = request.param
+    admins = f"{ANN}, {GROUP}"
+    async with new_world(tmp_path, empty_database, mode=mode, SSL_ADMINS=admins) as running:
+        running.slack.usergroups[GROUP] = {"id": GROUP, "handle": "admins", "users": []}
+        yield running
+
+
+# Guests
+
+
+@pytest.mark.parametrize("line", ["/ssl list", "/ssl add a.demo.test", "/ssl help", "/ssl nope"])
+async def test_a_guest_is_refused_whatever_they_type(line: str, world: World) -> None:
+    await world.say(line, by=GUS)
+
+    card = await world.card("NOT FOR GUESTS", "full member", by=GUS)
+    await world.settled()
+    assert card.ephemeral_for == GUS
+    assert world.api.work == []
+
+
+async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("asked by Ann", "Rescan")
+    await world.settled()
+    before = words(card)
+    world.api.calls.clear()
+
+    await world.press("Rescan", on=card, by=GUS)
+
+    told = await world.card("NOT FOR GUESTS", by=GUS)
+    await world.settled()
+    assert (told.ephemeral_for, words(card), world.api.work) == (GUS, before, [])
+
+
+async def test_a_guests_mention_is_refused_for_their_eyes_only(world: World) -> None:
+    await world.say(f"{BOT} list", by=GUS)
+
+    card = await world.card("NOT FOR GUESTS", by=GUS)
+    await world.settled()
+    assert card.ephemeral_for == GUS
+    assert world.seen() == []
+
+
+async def test_a_guests_direct_message_is_refused(world: World) -> None:
+    await world.say("list", by=GUS, to="D0GUS")
+
+    await world.card("NOT FOR GUESTS", by=GUS, to="D0GUS")
+    assert world.api.work == []
+
+
+async def test_a_guests_form_turns_into_the_refusal(world: World) -> None:
+    await world.say("/ssl add", by=GUS)
+
+    await world.modal("NOT FOR GUESTS", by=GUS)
+    assert world.slack.modal(GUS) is not None
+
+
+async def test_a_form_that_a_guest_sends_all_the_same_adds_nothing(world: World) -> None:
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    his = world.slack.push_modal(GUS, form.content)
+
+    await world.submit(his, by=GUS, targets="a.demo.test")
+
+    await world.modal("NOT FOR GUESTS", by=GUS)
+    await world.settled()
+    assert world.api.work == []
+
+
+async def test_a_guests_home_says_that_it_is_not_for_them(world: World) -> None:
+    await world.playground.open_home(GUS)
+
+    await world.home("NOT FOR GUESTS", by=GUS)
+    assert world.api.work == []
+
+
+# People whom the payload takes for ours
+
+
+async def test_a_stranger_whom_the_payload_calls_ours_is_refused(http_world: World) -> None:
+    http_world.slack.users[BEN].is_stranger = True
+
+    await http_world.say("/ssl list", by=BEN)
+
+    await http_world.card("NOT FOR GUESTS FROM OUTSIDE", by=BEN)
+    assert http_world.api.work == []
+
+
+async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say(f"{BOT} delete api.demo.test", to=PARTNERS)
+    card = await world.card("Delete the monitor for", to=PARTNERS, by=OLGA)
+
+    await world.press("Delete", on=card, by=OLGA)
+
+    await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    await world.settled()
+    assert len(world.api.rows) == 1
+
+
+# Admins
+
+
+async def test_whoever_is_no_admin_may_look_and_scan(ruled_world: World) -> None:
+    ruled_world.api.watch("api.demo.test")
+
+    await ruled_world.say("/ssl status api.demo.test", by=BEN)
+    await ruled_world.card("`api.demo.test`", by=BEN)
+    await ruled_world.say("/ssl scan api.demo.test", by=BEN)
+
+    await ruled_world.card("asked by Ben", by=BEN)
+
+
+@pytest.mark.parametrize("line", ["/ssl add a.demo.test", "/ssl delete api.demo.test"])
+async def test_whoever_is_no_admin_may_not_change_and_learns_who_can(
+    line: str, ruled_world: World
+) -> None:
+    ruled_world.api.watch("api.demo.test")
+
+    await ruled_world.say(line, by=BEN)
+
+    card = await ruled_world.card("YOU MAY NOT CHANGE THIS", f"<@{ANN}>", by=BEN)
+    await ruled_world.settled()
+    assert f"<!subteam^{GROUP}>" in words(card)
+    assert card.ephemeral_for == BEN
+    assert ruled_world.api.work == []
+
+
+async def test_an_admin_by_name_may_change(ruled_world: World) -> None:
+    await ruled_world.say("/ssl add a.demo.test")
+
+    await ruled_world.card("Ann added `a.demo.test`.", by=BEN)
+
+
+async def test_an_admin_by_group_may_change(ruled_world: World) -> None:
+    ruled_world.slack.usergroups[GROUP]["users"] = [BEN]
+
+    await ruled_world.say("/ssl add a.demo.test", by=BEN)
+
+    await ruled_world.card("Ben added `a.demo.test`.", by=ANN)
+
+
+async def test_the_form_of_whoever_is_no_admin_turns_into_the_refusal(ruled_world: World) -> None:
+    await ruled_world.say("/ssl add", by=BEN)
+
+    await ruled_world.modal("YOU MAY NOT CHANGE THIS", by=BEN)
+
+
+async def test_a_press_that_would_change_something_is_refused(ruled_world: World) -> None:
+    await ruled_world.say("/ssl status a.demo.test", by=BEN)
+    card = await ruled_world.card("NOT WATCHED", by=BEN)
+
+    await ruled_world.press("Watch it", on=card, by=BEN)
+
+    await ruled_world.card("YOU MAY NOT CHANGE THIS", by=BEN)
+    await ruled_world.settled()
+    assert ruled_world.api.rows == {}
+
+
+async def test_without_admins_every_full_member_may_change(world: World) -> None:
+    await world.say("/ssl add a.demo.test", by=BEN)
+
+    await world.card("Ben added `a.demo.test`.")
+
+
+# Where Slack can't be asked
+
+
+async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_not(
+    world: World,
+) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.fail("users.info", "missing_scope", times=9)
+
+    await world.say("/ssl status api.demo.test")
+    await world.card("`api.demo.test`", "Rescan")
+    await world.say("/ssl add a.demo.test")
+
+    await world.card("NOTHING WAS CHANGED", "Ask again in a minute")
+    await world.settled()
+    assert world.api.asked("monitor/add") == []
+
+
+async def test_where_slack_says_nothing_of_a_group_nobody_else_may_change(
+    ruled_world: World,
+) -> None:
+    ruled_world.slack.fail("usergroups.users.list", "missing_scope", times=9)
+
+    await ruled_world.say("/ssl add b.demo.test", by=BEN)
+    await ruled_world.card("NOTHING WAS CHANGED", by=BEN)
+    await ruled_world.say("/ssl add a.demo.test")
+
+    await ruled_world.card("Ann added `a.demo.test`.", by=BEN)
+    assert len(ruled_world.api.rows) == 1
+
+
+async def test_slack_is_asked_once_in_a_while(http_world: World) -> None:
+    def asked() -> int:
+        return sum(entry["name"] == "users.info" for entry in http_world.slack.traffic)
+
+    for _ in range(3):
+        await http_world.say("/ssl account")
+        await http_world.settled()
+    assert asked() == 1
+
+    http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    http_world.slack.users[ANN].is_restricted = True
+    await http_world.say("/ssl account")
+
+    await http_world.card("NOT FOR GUESTS")
+    assert asked() == 2
+
+
+async def test_a_guest_stays_one_while_slack_says_nothing(http_world: World) -> None:
+    await http_world.say("/ssl list", by=GUS)
+    await http_world.card("NOT FOR GUESTS", by=GUS)
+    http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    http_world.slack.fail("users.info", "internal_error", times=9)
+
+    await http_world.say("/ssl list", by=GUS)
+    await http_world.settled()
+
+    assert len(http_world.seen(by=GUS)) == 2
+    assert http_world.api.work == []
+
+
+# The log of changes
+
+
+async def test_every_change_is_written_down(world: World) -> None:
+    number = world.api.watch("old.demo.test")
+    await world.say("/ssl add new.demo.test")
+    await world.card("Ann added")
+    await world.say(f"/ssl delete {number}", by=BEN)
+    await world.press("Delete", on=await world.card("Delete the monitor", by=BEN), by=BEN)
+    await world.card("Ben deleted")
+    world.api.refuse("monitor/add", 400, "not this one")
+    await world.say("/ssl add bad.demo.test")
+    await world.card("REFUSED")
+    await world.settled()
+
+    lines = await world.bot.slack._memory.audit()
+
+    assert [(line.user_name, line.command, line.target) for line in lines] == [
+        ("Ann", "add", "bad.demo.test:443"),
+        ("Ben", "delete", "old.demo.test:443"),
+        ("Ann", "add", "new.demo.test:443"),
+    ]
+    assert "not this one" in lines[0].result
+    assert lines[1].result == "deleted"
+    assert lines[2].at == world.clock()
+
+
+async def test_what_changes_nothing_is_not_written_down(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
+        await http_world.say(f"/ssl {line}")
+    await http_world.settled()
+
+    assert await http_world.bot.slack._memory.audit() == []

@@ -1,0 +1,176 @@
+"""“Check hosts in message”, the menu behind a bare `/ssl`, and [Share here]."""
+
+from __future__ import annotations
+
+from bot.playground.places import ANN, BEN, BOT_USER, CERTS, GUS, SECRET
+from tests.world import World, labels, words
+
+TEXT = "api.demo.test is down, see https://shop.demo.test:8443/cart (report.pdf, v1.2.3, a@b.test)"
+
+
+async def test_the_shortcut_offers_what_can_be_done_with_each_host(world: World) -> None:
+    await world.say(TEXT, by=BEN)
+
+    await world.shortcut(world.said("is down"))
+
+    found = await world.modal("This message names 2 hosts.", "`api.demo.test`")
+    assert "`shop.demo.test:8443`" in words(found)
+    assert labels(found) == ["Status", "Scan", "Add"] * 2
+    assert world.api.work == []
+
+
+async def test_status_from_the_shortcut_comes_on_top_of_the_hosts(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say(TEXT, by=BEN)
+    await world.shortcut(world.said("is down"))
+    found = await world.modal("This message names")
+
+    await world.press("Status", on=found, row="api.demo.test")
+
+    shown = await world.modal("`api.demo.test`", "Rescan")
+    assert (shown.id != found.id, len(world.slack.modals(ANN))) == (True, 2)
+
+
+async def test_add_from_the_shortcut_is_announced_in_the_messages_channel(world: World) -> None:
+    await world.say(TEXT, by=BEN)
+    await world.shortcut(world.said("is down"))
+
+    await world.press("Add", on=await world.modal("names"), row="shop.demo.test")
+
+    await world.modal("`shop.demo.test:8443`", "added")
+    await world.card("Ann added `shop.demo.test:8443`.", by=BEN)
+
+
+async def test_scan_from_the_shortcut_scans(http_world: World) -> None:
+    number = http_world.api.watch("api.demo.test")
+    await http_world.say(TEXT)
+    await http_world.shortcut(http_world.said("is down"))
+
+    await http_world.press("Scan", on=await http_world.modal("names"), row="api.demo.test")
+
+    await http_world.modal("`api.demo.test`", "asked by Ann", "Rescan")
+    assert http_world.api.asked("monitor/scan") == [{"id": str(number)}]
+
+
+async def test_hosts_in_blocks_are_found_too(http_world: World) -> None:
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": "`db.demo.test:5432` is late"}}
+    message = http_world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])
+
+    await http_world.shortcut(message)
+
+    await http_world.modal("names 1 host.", "`db.demo.test:5432`")
+
+
+async def test_a_message_without_hosts_says_so(http_world: World) -> None:
+    await http_world.say("good morning", by=BEN)
+
+    await http_world.shortcut(http_world.said("good morning"))
+
+    await http_world.modal("No host name or web address")
+
+
+async def test_a_guests_shortcut_is_refused(world: World) -> None:
+    await world.say(TEXT, by=BEN)
+
+    await world.shortcut(world.said("is down"), by=GUS)
+
+    await world.modal("NOT FOR GUESTS", by=GUS)
+    assert world.api.work == []
+
+
+async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) -> None:
+    for number in range(5):
+        world.api.watch(f"h{number}.demo.test", days=5 * number + 1.5)
+
+    await world.say("/ssl")
+
+    card = await world.card("5 monitors", "`h0.demo.test`", "`h2.demo.test`")
+    assert "h3.demo.test" not in words(card)
+    assert labels(card) == ["Rescan"] * 3 + ["Add…", "List", "Due now", "Help"]
+    assert card.ephemeral_for == ANN
+
+
+async def test_the_menus_buttons_run_the_commands(world: World) -> None:
+    await world.say("/ssl")
+    card = await world.card("No host is watched yet", "Help")
+
+    await world.press("Help", on=card)
+    await world.card("/ssl status HOST")
+    await world.press("Add…", on=card)
+
+    await world.modal("Watch hosts")
+
+
+async def test_a_mention_alone_shows_the_menu_in_the_thread(http_world: World) -> None:
+    await http_world.say("@SSLmonitor")
+
+    card = await http_world.card("No host is watched yet", by=BEN)
+    assert card.in_thread
+
+
+async def test_the_menu_is_there_without_the_api(http_world: World) -> None:
+    http_world.api.refuse("monitor/list", 400, "not now")
+
+    await http_world.say("/ssl")
+
+    assert "Add…" in labels(await http_world.card("REFUSED", "not now"))
+
+
+async def test_a_private_answer_can_be_shared(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl status api.demo.test")
+    card = await world.card("`api.demo.test`", "Share here")
+
+    await world.press("Share here", on=card)
+
+    shared = await world.card("`api.demo.test`", "shared by Ann", by=BEN)
+    assert shared.ephemeral_for is None
+    assert "Share here" not in labels(shared)
+    assert "<@" not in words(shared)
+
+
+async def test_details_of_a_private_card_can_be_shared_as_well(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=80)
+    await http_world.say("/ssl status api.demo.test")
+    await http_world.press("Details", on=await http_world.card("Rescan"))
+
+    await http_world.press("Share here", on=await http_world.card("Names on it"))
+
+    await http_world.card("Names on it", "shared by Ann", by=BEN)
+
+
+async def test_a_list_is_shared_with_its_filters(http_world: World) -> None:
+    http_world.api.watch("a.demo.test", days=80)
+    http_world.api.watch("b.demo.test", port=8443, days=80)
+    await http_world.say("/ssl list port=8443 valid=true")
+
+    await http_world.press("Share here", on=await http_world.card("`b.demo.test:8443`"))
+
+    shared = await http_world.card("1 monitor", "shared by Ann", by=BEN)
+    assert "a.demo.test" not in words(shared)
+
+
+async def test_where_the_bot_may_not_post_sharing_says_so(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl status api.demo.test", to=SECRET)
+
+    await world.press("Share here", on=await world.card("Rescan", to=SECRET))
+
+    await world.card("NOT SHARED", "Invite it", to=SECRET)
+    assert world.seen(by=BEN, to=SECRET) == []
+
+
+async def test_in_a_direct_message_there_is_nobody_to_share_with(http_world: World) -> None:
+    http_world.api.watch("api.demo.test", days=80)
+
+    await http_world.say("/ssl status api.demo.test", to="D0ANN")
+
+    assert "Share here" not in labels(await http_world.card("Rescan", to="D0ANN"))
+
+
+async def test_a_fault_is_not_offered_for_sharing(http_world: World) -> None:
+    http_world.api.refuse("monitor/list", 400, "not now")
+
+    await http_world.say("/ssl list")
+
+    assert labels(await http_world.card("REFUSED")) == []

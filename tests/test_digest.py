@@ -1,0 +1,498 @@
+"""The daily digest: its hour on odd days, what it asks, and that each day gets it once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+import pytest_asyncio
+
+from bot import digest_cards
+from bot.blocks import Message
+from bot.client import SSLMonitor
+from bot.database import Database
+from bot.digest import LEASE, RETRY_AFTER, Digest, Due, Plan, due, gather
+from bot.errors import APIUnreachable, BotError, SlackRefused, SlackUnreachable
+from bot.memory import Memory
+from bot.models import MonitorSummary
+from bot.severity import USUAL, Thresholds
+from bot.state import State
+from tests.card_cases import NOW, many, row
+
+BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
+SANTIAGO, KATHMANDU = ZoneInfo("America/Santiago"), ZoneInfo("Asia/Kathmandu")
+CHANNEL = "C0CERTS"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def plan(at: str = "09:00", zone: str | ZoneInfo = "UTC") -> Plan:
+    zone = ZoneInfo(zone) if isinstance(zone, str) else zone
+    return Plan(CHANNEL, time.fromisoformat(at), zone)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+# When it is due.
+
+
+@pytest.mark.parametrize(
+    ("hour", "zone", "day", "utc"),
+    [
+        ("09:00", "UTC", "2026-11-23", "2026-11-23 09:00"),
+        ("09:00", "Europe/Berlin", "2026-07-01", "2026-07-01 07:00"),
+        ("09:00", "Europe/Berlin", "2026-12-01", "2026-12-01 08:00"),
+        ("02:30", "Europe/Berlin", "2026-03-29", "2026-03-29 01:30"),  # left out: 03:30 summer time
+        ("02:30", "Europe/Berlin", "2026-10-25", "2026-10-25 00:30"),  # twice: the first
+        ("02:30", "America/New_York", "2026-03-08", "2026-03-08 07:30"),
+        ("01:30", "America/New_York", "2026-11-01", "2026-11-01 05:30"),
+        ("09:00", "Asia/Kathmandu", "2026-11-23", "2026-11-23 03:15"),
+        ("00:00", "Asia/Kathmandu", "2026-11-23", "2026-11-22 18:15"),
+        ("23:59", "America/New_York", "2026-11-23", "2026-11-24 04:59"),
+        ("00:00", "Pacific/Kiritimati", "2026-11-23", "2026-11-22 10:00"),
+        ("00:00", "America/Santiago", "2026-09-06", "2026-09-06 04:00"),  # midnight is left out
+    ],
+)
+def test_the_hour_of_a_day_in_utc(hour: str, zone: str, day: str, utc: str) -> None:
+    assert plan(hour, zone).hour(date.fromisoformat(day)) == at(utc)
+
+
+@pytest.mark.parametrize("hour", ["00:00", "02:30", "09:00", "23:59"])
+@pytest.mark.parametrize(
+    ("zone", "before"),
+    [
+        (BERLIN, "2026-03-27"),
+        (BERLIN, "2026-10-23"),
+        (NEW_YORK, "2026-03-06"),
+        (NEW_YORK, "2026-10-30"),
+        (SANTIAGO, "2026-04-03"),
+        (SANTIAGO, "2026-09-04"),
+        (KATHMANDU, "2026-11-21"),
+    ],
+)
+def test_a_bot_that_always_runs_posts_each_local_day_once_and_in_time(
+    zone: ZoneInfo, before: str, hour: str
+) -> None:
+    wanted = plan(hour, zone)
+    begin = at(f"{before} 00:00:30")
+    posted: dict[date, Due] = {}
+    for minute in range(4 * 24 * 60):
+        now = begin + minute * MINUTE
+        found = due(wanted, now, LONG_AGO)
+        if found and found.day not in posted:
+            posted[found.day] = found
+            if minute > 24 * 60:
+                assert MINUTE > now - wanted.hour(found.day) >= timedelta()
+                assert not found.late
+    days = sorted(posted)
+    assert days == [days[0] + n * DAY for n in range(len(days))]
+    assert len(days) in {4, 5}
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        ("2026-11-23 08:59:59", None),
+        ("2026-11-23 09:00", Due(date(2026, 11, 23), late=False)),
+        ("2026-11-23 09:15", Due(date(2026, 11, 23), late=False)),
+        ("2026-11-23 09:15:01", Due(date(2026, 11, 23), late=True)),
+        ("2026-11-23 23:59:59", Due(date(2026, 11, 23), late=True)),
+        ("2026-11-24 00:00", None),
+    ],
+)
+def test_a_morning_digest_is_due_until_midnight(now: str, found: Due | None) -> None:
+    assert due(plan(), at(now), LONG_AGO) == found
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        ("2026-11-23 23:58:59", None),
+        ("2026-11-23 23:59", Due(date(2026, 11, 23), late=False)),
+        ("2026-11-23 23:59:59", Due(date(2026, 11, 23), late=False)),
+        ("2026-11-24 00:00", None),
+        ("2026-11-24 23:59", Due(date(2026, 11, 24), late=False)),
+    ],
+)
+def test_a_digest_of_the_last_minute_has_that_minute(now: str, found: Due | None) -> None:
+    assert due(plan("23:59"), at(now), LONG_AGO) == found
+
+
+def test_on_its_first_day_the_bot_posts_only_if_it_started_before_the_hour() -> None:
+    noon, evening = at("2026-11-23 12:00"), at("2026-11-23 20:00")
+    assert due(plan(), noon, at("2026-11-23 08:59")) == Due(date(2026, 11, 23), late=True)
+    assert due(plan(), noon, at("2026-11-23 09:00")) is None
+    assert due(plan(), evening, noon) is None
+    assert due(plan(), at("2026-11-24 09:00"), noon) == Due(date(2026, 11, 24), late=False)
+    assert due(plan("23:59"), at("2026-11-24 00:30"), at("2026-11-24 00:10")) is None
+
+
+# What it asks.
+
+
+class Monitors:
+    """An account's monitors in memory, asked as the bot asks the API."""
+
+    def __init__(self, rows: list[MonitorSummary]) -> None:
+        self.rows = rows
+        self.asked: list[dict[str, Any]] = []
+        self.fault: BotError | None = None
+
+    async def list(self, **filters: Any) -> list[MonitorSummary]:
+        self.asked.append(filters)
+        if self.fault:
+            raise self.fault
+        if filters == {"valid": False}:
+            return [each for each in self.rows if each.valid is False]
+        if "expires" in filters:
+            most = int(filters["expires"].removeprefix("<"))
+            return [
+                each for each in self.rows if each.not_after and each.not_after < NOW + most * DAY
+            ]
+        assert filters == {}
+        return self.rows
+
+
+def api(rows: list[MonitorSummary]) -> tuple[SSLMonitor, Monitors]:
+    held = Monitors(rows)
+    return cast("SSLMonitor", held), held
+
+
+async def test_it_asks_for_what_ends_soon_what_is_not_valid_and_how_many_there_are() -> None:
+    asked, held = api(many(16))
+    await gather(asked, NOW, USUAL)
+    assert sorted(map(str, held.asked)) == sorted(
+        map(str, [{"expires": "<30"}, {"valid": False}, {}])
+    )
+
+
+async def test_the_days_that_the_net_holds_can_be_set() -> None:
+    asked, held = api([row(not_after=NOW + 50 * DAY)])
+    found = await gather(asked, NOW, Thresholds(net_days=60))
+    assert {"expires": "<60"} in held.asked
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert message.text == "✅ Nothing is due for renewal among 1 monitor."
+    assert "1 certificate ends within 60 days and is not due for renewal yet" in str(message.blocks)
+
+
+async def test_a_threshold_of_the_teams_own_brings_a_monitor_in_early() -> None:
+    asked, _ = api([row(id=1, not_after=NOW + 50 * DAY), row(id=2, not_after=NOW + 50 * DAY)])
+    rules = Thresholds({"api.example.com": "60d"})
+    [message] = digest_cards.digest(await gather(asked, NOW, rules), NOW, day=NOW.date())
+    assert message.text.startswith("2 due. api.example.com DUE, ends in 50 days")
+
+
+async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
+    short = [row(id=n, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY) for n in range(1, 15)]
+    asked, _ = api([*short, row(id=20, not_after=NOW + 12 * DAY)])
+    found = await gather(asked, NOW, USUAL)
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert message.text.startswith("1 due, 14 on schedule. api.example.com DUE")
+    assert str(message.blocks).count("ON SCHEDULE") == 1
+    assert "14 certificates end within 30 days and are not due for renewal yet" in str(
+        message.blocks
+    )
+
+
+async def test_both_answers_are_merged_worst_first_and_none_comes_twice() -> None:
+    rows = [
+        row(id=1, not_after=NOW + 5 * DAY),
+        row(id=2, not_after=NOW - DAY, valid=False),
+        row(id=3, valid=False),
+        row(id=4),
+    ]
+    asked, _ = api(rows)
+    found = await gather(asked, NOW, USUAL)
+    assert [each.id for each in found.rows] == [2, 3, 1]
+    assert found.total == 4
+
+
+async def test_there_is_no_all_clear_while_scans_are_old() -> None:
+    asked, _ = api([row(id=1), row(id=2, scanned_at=NOW - 3 * DAY), row(id=3, scanned_at=None)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    told = f"{message.text} {message.blocks}"
+    assert "All clear" not in told
+    assert "2 monitors had no scan in the last 36 hours" in told
+
+
+async def test_all_clear_is_said_when_all_is_clear() -> None:
+    asked, _ = api([row(id=1), row(id=2)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    assert message.text == "✅ All clear: 2 monitors, none is due for renewal."
+
+
+async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
+    asked, held = api([])
+    held.fault = APIUnreachable("Nobody is there.")
+    with pytest.raises(APIUnreachable):
+        await gather(asked, NOW, USUAL)
+
+
+# That it is posted once.
+
+
+class Channel:
+    """A channel in memory. `faults` are raised by the next posts, `lost` after they arrived."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Message, str | None, datetime]] = []
+        self.faults: list[BotError | None] = []
+        self.lost = False
+        self.searches: list[datetime] = []
+        self.search_fault: BotError | None = None
+        self.now = NOW
+
+    async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
+        assert channel == CHANNEL
+        fault = self.faults.pop(0) if self.faults else None
+        if fault and not self.lost:
+            raise fault
+        self.messages.append((message, thread_ts, self.now))
+        if fault:
+            raise fault
+        return f"ts{len(self.messages)}"
+
+    async def find_posted(
+        self, channel: str, message: Message, since: datetime, thread_ts: str | None
+    ) -> str | None:
+        self.searches.append(since)
+        if self.search_fault:
+            raise self.search_fault
+        for number, (held, thread, posted_at) in enumerate(self.messages, 1):
+            if held.metadata == message.metadata and thread == thread_ts and posted_at >= since:
+                return f"ts{number}"
+        return None
+
+    @property
+    def parts(self) -> list[int]:
+        return [(held.metadata or {})["event_payload"]["part"] for held, _, _ in self.messages]
+
+
+class Bot:
+    """Processes that share a database and a channel, and a clock that the test turns."""
+
+    def __init__(self, database: Database, rows: list[MonitorSummary]) -> None:
+        self.state, self.memory = State(database), Memory(database)
+        self.channel = Channel()
+        self.api, self.monitors = api(rows)
+        self.now = at("2026-11-23 08:00")
+
+    def clock(self) -> datetime:
+        self.channel.now = self.now
+        return self.now
+
+    async def process(self) -> Digest:
+        started = Digest(plan(), self.api, self.state, self.channel, self.memory, clock=self.clock)
+        await started.start()
+        return started
+
+
+@pytest_asyncio.fixture
+async def bot(tmp_path: Path, empty_database: Path) -> AsyncIterator[Bot]:
+    file = shutil.copy(empty_database, tmp_path / "digest.sqlite3")
+    database = Database(f"sqlite:///{file}")
+    yield Bot(database, [row(id=1, not_after=NOW + 5 * DAY)])
+    await database.close()
+
+
+async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:
+    process = await bot.process()
+    for _ in range(3 * 24 * 4):
+        await process.tick()
+        bot.now += 15 * MINUTE
+    days = [
+        held.metadata["event_payload"]["day"]
+        for held, _, _ in bot.channel.messages
+        if held.metadata
+    ]
+    assert days == ["2026-11-23", "2026-11-24", "2026-11-25"]
+    assert process.last_error == ""
+
+
+async def test_before_its_start_is_known_nothing_is_posted(bot: Bot) -> None:
+    bot.now = at("2026-11-23 10:00")
+    unstarted = Digest(plan(), bot.api, bot.state, bot.channel, bot.memory, clock=bot.clock)
+    await unstarted.tick()
+    assert bot.channel.messages == []
+
+
+async def test_a_restart_repeats_nothing(bot: Bot) -> None:
+    bot.now = at("2026-11-23 09:00")
+    first = await bot.process()
+    assert bot.channel.messages == []
+    bot.now = at("2026-11-24 09:00")
+    await first.tick()
+    for _ in range(3):
+        bot.now += HOUR
+        await (await bot.process()).tick()
+    assert bot.channel.parts == [0]
+
+
+async def test_a_restart_over_the_hour_skips_nothing_and_says_that_it_is_late(bot: Bot) -> None:
+    await bot.process()
+    bot.now = at("2026-11-23 13:00")
+    await (await bot.process()).tick()
+    [(message, _, _)] = bot.channel.messages
+    assert "This digest is late" in str(message.blocks)
+
+
+async def test_replicas_post_it_once(bot: Bot) -> None:
+    replicas = [await bot.process() for _ in range(3)]
+    bot.now = at("2026-11-23 09:00")
+    for replica in replicas * 2:
+        await replica.tick()
+    assert bot.channel.parts == [0]
+
+
+async def test_the_parts_of_a_long_digest_go_to_its_thread(bot: Bot) -> None:
+    bot.monitors.rows = [row(id=n, valid=False) for n in range(1, 501)]
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert bot.channel.parts == list(range(len(bot.channel.messages)))
+    assert len(bot.channel.parts) > 2
+    threads = [thread for _, thread, _ in bot.channel.messages]
+    assert threads == [None, *["ts1"] * (len(threads) - 1)]
+
+
+async def test_a_thread_that_broke_off_goes_on_where_it_stopped(bot: Bot) -> None:
+    bot.monitors.rows = [row(id=n, valid=False) for n in range(1, 501)]
+    bot.channel.faults = [None, None, SlackRefused("internal_error")]
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert bot.channel.parts == [0, 1]
+    bot.now += RETRY_AFTER
+    bot.monitors.rows = []  # what was claimed is posted, not what is so now
+    await (await bot.process()).tick()
+    assert len(bot.channel.parts) > 3
+    assert bot.channel.parts == list(range(len(bot.channel.parts)))
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+async def test_a_post_that_may_have_arrived_is_looked_up_and_not_repeated(
+    bot: Bot, broken: int
+) -> None:
+    bot.monitors.rows = [row(id=n, valid=False) for n in range(1, 501)]
+    bot.channel.faults = [*[None] * broken, SlackUnreachable("The connection broke.")]
+    bot.channel.lost = True
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert process.last_error == "The connection broke."
+    bot.now += RETRY_AFTER
+    await process.tick()
+    assert bot.channel.parts == list(range(len(bot.channel.parts)))
+    assert len(bot.channel.searches) == 1
+    assert {thread for _, thread, _ in bot.channel.messages} == {None, "ts1"}
+    assert process.last_error == ""
+
+
+async def test_a_post_that_did_not_arrive_is_posted_after_the_look_up(bot: Bot) -> None:
+    bot.channel.faults = [SlackUnreachable("The connection broke.")]
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    bot.now += RETRY_AFTER
+    await process.tick()
+    assert bot.channel.parts == [0]
+    assert len(bot.channel.searches) == 1
+
+
+async def test_a_look_up_that_fails_leaves_the_next_one_the_same_time_to_look_from(
+    bot: Bot,
+) -> None:
+    bot.channel.faults = [SlackUnreachable("The connection broke.")]
+    bot.channel.lost = True
+    bot.channel.search_fault = SlackUnreachable("Slack is down.")
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    bot.now += RETRY_AFTER
+    await process.tick()
+    assert process.last_error == "Slack is down."
+    bot.channel.search_fault = None
+    bot.now += RETRY_AFTER
+    await process.tick()
+    assert bot.channel.parts == [0]
+    assert bot.channel.searches[0] == bot.channel.searches[1] < at("2026-11-23 09:00")
+
+
+async def test_a_claim_is_left_alone_until_its_lease_ends(bot: Bot) -> None:
+    bot.channel.faults = [SlackUnreachable("The process ends here.")]
+    first, second = await bot.process(), await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await first.tick()
+    bot.now += LEASE - timedelta(seconds=1)
+    await second.tick()
+    assert bot.channel.parts == []
+    bot.now += timedelta(seconds=1)
+    await second.tick()
+    assert bot.channel.parts == [0]
+
+
+async def test_a_refusal_gives_the_day_back_and_the_next_try_asks_anew(bot: Bot) -> None:
+    bot.channel.faults = [SlackRefused("not_in_channel")]
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert process.last_error == "Slack refused: not_in_channel"
+    assert await bot.state.digest(date(2026, 11, 23), CHANNEL) is None
+    bot.monitors.rows = []
+    bot.now += RETRY_AFTER
+    await process.tick()
+    [(message, _, _)] = bot.channel.messages
+    assert message.text.startswith("No host is watched yet.")
+    assert bot.channel.searches == []
+
+
+async def test_after_a_failure_the_next_tries_wait(bot: Bot) -> None:
+    bot.monitors.fault = APIUnreachable("Nobody is there.")
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    asked = []
+    for _ in range(11):
+        await process.tick()
+        asked.append(len(bot.monitors.asked) > 0)
+        bot.monitors.asked.clear()
+        bot.now += MINUTE
+    assert asked == [True, *[False] * 4, True, *[False] * 4, True]
+    assert process.last_error == "Nobody is there."
+    bot.monitors.fault = None
+    bot.now += RETRY_AFTER
+    await process.tick()
+    assert bot.channel.parts == [0]
+    assert process.last_error == ""
+
+
+async def test_a_digest_posted_by_hand_claims_the_day(bot: Bot) -> None:
+    process = await bot.process()
+    assert await process.post_now()
+    assert not await process.post_now()
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert bot.channel.parts == [0]
+
+
+async def test_a_digest_can_be_posted_again_by_hand(bot: Bot) -> None:
+    process = await bot.process()
+    assert await process.post_now()
+    assert await process.post_now(again=True)
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert bot.channel.parts == [0, 0]
+
+
+async def test_by_hand_a_fault_is_told(bot: Bot) -> None:
+    bot.channel.faults = [SlackRefused("channel_not_found")]
+    process = await bot.process()
+    with pytest.raises(SlackRefused):
+        await process.post_now()
+    assert await process.post_now()

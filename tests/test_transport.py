@@ -1,0 +1,167 @@
+"""How requests come in: Socket Mode that heals itself, and `/healthz`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.app import clock
+from bot.demo import playground_app
+from bot.playground import Playground
+from bot.playground.places import ANN, CERTS
+from bot.slack_web import make_client
+from bot.transport import HTTPServer, Sockets
+from tests.world import World
+
+
+@asynccontextmanager
+async def socket_app() -> AsyncIterator[tuple[Playground, AsyncApp]]:
+    """A playground, and an app that acknowledges every command."""
+
+    async def take(ack: AsyncAck) -> None:
+        await ack()
+
+    playground = Playground(playground_app(), clock=clock)
+    await playground.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            client = make_client(playground.app.bot_token, playground.api_url, session)
+            app = AsyncApp(client=client, process_before_response=True)
+            app.command("/ssl")(take)
+            yield playground, app
+    finally:
+        await playground.close()
+
+
+class Turnstile:
+    """Refuses the first so many tickets, and notes them all."""
+
+    def __init__(self, playground: Playground, refused: int) -> None:
+        self.playground = playground
+        self.left = refused
+        self.shown: list[str] = []
+        self._redeem = playground.tickets.redeem_socket
+
+    def __call__(self, ticket: str) -> bool:
+        self.shown.append(ticket)
+        if len(set(self.shown)) <= self.left:
+            return False
+        return self._redeem(ticket)
+
+
+async def test_a_refused_ticket_is_given_up_for_a_fresh_address(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with socket_app() as (playground, app):
+        turnstile = Turnstile(playground, refused=2)
+        monkeypatch.setattr(playground.tickets, "redeem_socket", turnstile)
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05, watch_seconds=0.02)
+
+        await asyncio.wait_for(sockets.start(), 5)
+
+        try:
+            assert sockets.connected >= 1
+            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
+            assert len(set(turnstile.shown)) > 2
+            await playground.say(ANN, CERTS, "/ssl help")
+            assert playground.workspace.notices == []
+        finally:
+            await sockets.close()
+    assert "it gets a fresh address" in caplog.text
+
+
+async def test_a_socket_that_slack_closes_comes_back() -> None:
+    async with socket_app() as (playground, app):
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
+        await sockets.start()
+        try:
+            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
+            gone = playground.delivery.sockets[0]
+
+            await gone.ws.close()
+
+            await playground.wait_for(
+                lambda _: (
+                    len(playground.delivery.sockets) == 2
+                    and gone not in playground.delivery.sockets
+                )
+            )
+            for _ in range(2):
+                await playground.say(ANN, CERTS, "/ssl help")
+            assert playground.workspace.notices == []
+        finally:
+            await sockets.close()
+        assert sockets.connected == 0
+
+
+async def test_a_refreshed_socket_loses_no_command(socket_world: World) -> None:
+    world = socket_world
+    delivery = world.playground.delivery
+    await world.until(lambda: len(delivery.sockets) == 2)
+    old = delivery.sockets[0]
+    held = world.slack.hold("apps.connections.open")
+
+    await old.ws.send_json({"type": "disconnect", "reason": "refresh_requested"})
+    await held.reached.wait()
+    await old.ws.close()
+    await world.until(lambda: len(delivery.sockets) == 1)
+    for _ in range(3):
+        await world.say("/ssl ping")
+    await world.until(lambda: len(world.seen()) == 3)
+
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: len(delivery.sockets) == 2)
+    for _ in range(4):
+        await world.say("/ssl ping")
+    await world.until(lambda: len(world.seen()) == 7)
+    assert world.slack.notices == []
+
+
+async def test_work_that_began_on_a_socket_is_answered_though_the_socket_is_gone(
+    socket_world: World,
+) -> None:
+    world = socket_world
+    world.api.watch("api.demo.test")
+    held = world.api.hold("monitor/list")
+    await world.say("/ssl list")
+    await held.reached.wait()
+
+    for socket in list(world.playground.delivery.sockets):
+        await socket.ws.close()
+    assert held.gate is not None
+    held.gate.set()
+
+    await world.card("1 monitor")
+
+
+async def health(server_port: int) -> tuple[int, dict[str, Any]]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server_port}/healthz") as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+@pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 503)])
+async def test_health_is_a_status_that_a_machine_reads(ok: bool, status: int) -> None:
+    server = HTTPServer(lambda: {"ok": ok}, None)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        assert await health(port) == (status, {"ok": ok})
+    finally:
+        await server.close()
+
+
+async def test_health_tells_the_mode_and_the_sockets(world: World) -> None:
+    status, state = await health(world.bot.port)
+
+    assert (status, state["ok"], state["mode"]) == (200, True, world.mode)
+    assert (state["sockets"] is None) == (world.mode == "http")
+    assert state["digest"] == "off"
