@@ -277,4 +277,4 @@ async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_e
     }
     async with database.read() as connection:
         row = (await connection.execute(select(monitors))).one()
-    assert (row.scanned_at, row.lease) == (None, None)
+    assert (row.scanned_at, row.lease, row.next_scan_at) == (None, None, NOW)
