@@ -151,7 +151,7 @@ async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -
     assert "s3same" not in everything_seen(http_world)
 
 
-async def test_the_embedded_api_says_that_proxies_are_not_supported_yet(
+async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, scans=True) as world:
@@ -161,11 +161,11 @@ async def test_the_embedded_api_says_that_proxies_are_not_supported_yet(
         await world.submit(
             await world.modal("Watch hosts"),
             targets=world.hosts.targets[0],
-            proxy_host="proxy.test",
+            proxy_host="169.254.169.254",
             proxy_port="3128",
         )
 
-        await world.modal("REFUSED", "proxies are not supported yet", "code 400")
+        await world.modal("REFUSED", "refused by this server's rules", "code 400")
 
 
 async def test_a_form_that_was_closed_meanwhile_answers_as_a_direct_message(world: World) -> None:
