@@ -11,7 +11,6 @@ from datetime import datetime
 
 from bot.blocks import (
     Block,
-    Form,
     Message,
     Place,
     actions,
@@ -27,7 +26,6 @@ from bot.blocks import (
     plain,
     safe,
     section,
-    text_input,
     utc,
 )
 from bot.models import MonitorSummary, days_left
@@ -204,20 +202,6 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     return " · ".join([*parts, f"#{row.id}"])
 
 
-def not_watched(target: Target) -> Message:
-    """There is no monitor for this host; one press makes one."""
-    host = target.short
-    return Message(
-        f"{plain(host, 100)} is not watched yet.",
-        (
-            section(f"⚪ *NOT WATCHED* · {code(host)}\nThere is no monitor for this host yet."),
-            actions(
-                button("Watch it", "add", str(target), about=f"Watch {host}", style="primary"),
-            ),
-        ),
-    )
-
-
 def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = False) -> Message:
     """The card of a monitor while its scan runs: it has no buttons."""
     busy = section(f"⏳ *Scanning…* · {code(target.short)}", block_id=row_id(monitor_id))
@@ -270,31 +254,6 @@ def deleted(target: Target, monitor_id: int, announce: str) -> Message:
         ),
         announce=announce,
     )
-
-
-#: The form behind `/ssl add` without words. A proxy's password exists here only.
-ADD_FORM = Form(
-    command="add",
-    title="Watch hosts",
-    submit="Watch",
-    blocks=(
-        text_input(
-            "targets",
-            "Hosts",
-            hint="One or many: host, host:port or a web address, with spaces or on lines.",
-            lines=True,
-        ),
-        text_input("proxy_host", "Proxy host", hint="Only to scan by proxy.", optional=True),
-        text_input("proxy_port", "Proxy port", optional=True),
-        text_input("proxy_username", "Proxy user name", optional=True),
-        text_input(
-            "proxy_password",
-            "Proxy password",
-            hint="Sent once to the SSLmonitor API. The bot does not keep it.",
-            optional=True,
-        ),
-    ),
-)
 
 
 def warned(name: str, rule: str, announce: str) -> Message:

@@ -201,7 +201,6 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     )
     yield "scanning", cards.scanning(target, 888, note=who, public=True)
     yield "scanning: no note", cards.scanning(target, 888)
-    yield "not watched", cards.not_watched(target)
     yield "confirm delete", cards.confirm_delete(held["ok"], NOW, RULES)
     yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
 

@@ -19,7 +19,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from bot import cards, detail_cards, digest_cards, list_cards, replies, table_cards
 from bot.blocks import Message
-from bot.errors import UsageError
+from bot.errors import NotWatched, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, faults
 from bot.target import Target
 from tests.card_cases import (
@@ -362,7 +362,7 @@ def test_no_cell_of_a_csv_is_ever_a_formula(text: str) -> None:
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
     assert f"`{host}`" in readable(cards.monitor(row(target=Target(host)), NOW, RULES))
-    assert f"`{host}`" in readable(cards.not_watched(Target(host)))
+    assert f"`{host}`" in readable(replies.not_watched(NotWatched(host, None, [])))
 
 
 def test_a_lock_screen_line_is_plain_text() -> None:
