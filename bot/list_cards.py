@@ -15,12 +15,12 @@ from bot.blocks import (
     code,
     context,
     counted,
+    fitting,
     header,
     menu,
-    packed,
     section,
 )
-from bot.cards import headline, list_row, text_row
+from bot.cards import headline, list_row
 from bot.models import MonitorSummary
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 from bot.words import argument
@@ -29,7 +29,6 @@ LIST_CARDS = 8
 LIST_ROWS = 20
 #: So many of a long list have a button above the table.
 LIST_WORST = 3
-LIST_LINES = 60
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -104,11 +103,11 @@ def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresho
 
 
 def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
-    """A long list without the table: rows, then lines of text, then how many more there are."""
+    """A long list without the table: the worst rows, and how many more there are."""
     blocks = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
-    blocks += packed([text_row(row, now, rules) for row in order[LIST_ROWS:LIST_LINES]], section)
-    if len(order) > LIST_LINES:
-        blocks.append(context(not_shown(len(order) - LIST_LINES, rules)))
+    blocks = blocks[: fitting([[block] for block in blocks])]
+    if len(order) > len(blocks):
+        blocks.append(context(not_shown(len(order) - len(blocks), rules)))
     return blocks
 
 
