@@ -214,6 +214,11 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{minutes // (24 * 60):,} days ago"
 
 
+def since(then: datetime, now: datetime) -> str:
+    """How long ago, as the reader's own clock says: a card is read long after it was written."""
+    return f"<!date^{int(then.timestamp())}^{{ago}}|{ago(then, now)}>"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 host`, `3 hosts`, `1,200 hosts`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

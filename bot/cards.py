@@ -26,6 +26,7 @@ from bot.blocks import (
     plain,
     safe,
     section,
+    since,
     utc,
 )
 from bot.models import MonitorSummary, days_left
@@ -81,7 +82,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
-        return f"Expired {date(row.not_after)}, {ago(row.not_after, now)}. Visitors see an error."
+        return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
     return f"{_verdict(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
 
@@ -100,7 +101,7 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
     if state is ACT_NOW:
         return " Renew it now."
     if state is OVERDUE:
-        return f" Renewal was due {date(due_at, '{date_short}')}, {ago(due_at, now)}."
+        return f" Renewal was due {date(due_at, '{date_short}')}, {since(due_at, now)}."
     if state is ON_SCHEDULE:
         return f" Renewal is due from {date(due_at, '{date_short}')}."
     return ""
@@ -114,7 +115,7 @@ def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
     if row.scanned_at:
         old = " ⚠️ old" if is_stale(row, now) else ""
-        parts.append(f"scanned {ago(row.scanned_at, now)}{old}")
+        parts.append(f"scanned {since(row.scanned_at, now)}{old}")
     if row.http_code:
         parts.append(f"HTTP {row.http_code}")
     return " · ".join([*parts, f"#{row.id}"])
@@ -193,7 +194,7 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     state = state_of(row, now, rules)
     parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
     if state is EXPIRED and row.not_after is not None:
-        parts.append(f"{date(row.not_after, '{date_short}')}, {ago(row.not_after, now)}")
+        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
     elif row.not_after is not None:
         left = days_text(days_left(row.not_after, now))
         parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
