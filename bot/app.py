@@ -189,6 +189,20 @@ def make_digest(
     return Digest(plan, api, State(database), web, memory, clock=now)
 
 
+def make_home(
+    settings: Settings,
+    api: SSLMonitor,
+    memory: Memory,
+    database: Database,
+    watches: Watches,
+    *,
+    now: Callable[[], datetime],
+) -> Home:
+    """The Home tab."""
+    shown = settings_shown(settings)
+    return Home(api, memory, watches, State(database), clock=now, settings=shown)
+
+
 def settings_shown(settings: Settings) -> list[tuple[str, str]]:
     """The settings that people may want to know, as Home shows them."""
     digest = "off"
@@ -218,30 +232,19 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        app = make_bolt(settings, client)
         memory = Memory(database, settings.digest_expire_days)
         people = People(web, settings.admins, clock=now)
-        watches = Watches(
-            api,
-            memory,
-            database,
-            web,
-            people.name_of,
-            clock=now,
-            interval=settings.watch_interval,
-        )
-        home = Home(
-            api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
-        )
+        often = settings.watch_interval
+        watches = Watches(api, memory, database, web, people.name_of, clock=now, interval=often)
         slack = SlackBot(
-            app,
+            make_bolt(settings, client),
             web,
             router,
             api,
             memory=memory,
             people=people,
             watches=watches,
-            home=home,
+            home=make_home(settings, api, memory, database, watches, now=now),
             clock=now,
         )
         await slack.warm_up()
@@ -256,13 +259,10 @@ async def running_bot(
         stack.callback(scheduler.pause)
         sockets = None
         if settings.slack_mode == "socket":
-            try:
-                await web.check_app_token(settings.slack_app_token.reveal())
-            except SlackRefused as fault:
-                raise BotError(f"SLACK_APP_TOKEN does not work: {fault.reason}.") from fault
-            sockets = Sockets(app, settings.slack_app_token.reveal())
+            await web.check_app_token(settings.slack_app_token.reveal())
+            sockets = Sockets(slack.app, settings.slack_app_token.reveal())
         server = HTTPServer(
-            lambda: _health(settings, sockets, digest), app if sockets is None else None
+            lambda: _health(settings, sockets, digest), slack.app if sockets is None else None
         )
         port = await server.start(settings.host, settings.port)
         stack.push_async_callback(server.close)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,6 +18,11 @@ Block = dict[str, Any]
 
 MAX_BLOCKS = 50
 MAX_TEXT = 3000
+#: Characters in all blocks of a message together. Slack's pages give no number; it was seen to
+#: refuse a message (msg_blocks_too_long) from 11,000 on.
+MAX_WORDS = 9000
+#: Blocks that a list leaves for its title, its notes and its buttons.
+ROOM = 8
 MAX_FALLBACK = 3000
 MAX_BUTTON = 75
 MAX_VALUE = 2000
@@ -209,6 +214,11 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{minutes // (24 * 60):,} days ago"
 
 
+def since(then: datetime, now: datetime) -> str:
+    """How long ago, as the reader's own clock says: a card is read long after it was written."""
+    return f"<!date^{int(then.timestamp())}^{{ago}}|{ago(then, now)}>"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 host`, `3 hosts`, `1,200 hosts`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -257,6 +267,25 @@ class Form:
     title: str
     submit: str
     blocks: tuple[Block, ...]
+
+
+def words_in(block: Any) -> int:
+    """How many characters of text a block, or several, hold in all."""
+    if isinstance(block, dict):
+        own = block.get("text")
+        return len(own) if isinstance(own, str) else sum(map(words_in, block.values()))
+    return sum(map(words_in, block)) if isinstance(block, list | tuple) else 0
+
+
+def fitting(groups: Sequence[Sequence[Block]], most: int = MAX_WORDS) -> int:
+    """How many leading groups of blocks one message takes; a group is kept whole or left."""
+    words, blocks = 0, 0
+    for number, group in enumerate(groups):
+        words += words_in(list(group))
+        blocks += len(group)
+        if words > most or blocks > MAX_BLOCKS - ROOM:
+            return number
+    return len(groups)
 
 
 def packed(

@@ -11,7 +11,6 @@ from datetime import datetime
 
 from bot.blocks import (
     Block,
-    Form,
     Message,
     Place,
     actions,
@@ -27,7 +26,7 @@ from bot.blocks import (
     plain,
     safe,
     section,
-    text_input,
+    since,
     utc,
 )
 from bot.models import MonitorSummary, days_left
@@ -83,7 +82,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
-        return f"Expired {date(row.not_after)}, {ago(row.not_after, now)}. Visitors see an error."
+        return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
     return f"{_verdict(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
 
@@ -102,7 +101,7 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
     if state is ACT_NOW:
         return " Renew it now."
     if state is OVERDUE:
-        return f" Renewal was due {date(due_at, '{date_short}')}, {ago(due_at, now)}."
+        return f" Renewal was due {date(due_at, '{date_short}')}, {since(due_at, now)}."
     if state is ON_SCHEDULE:
         return f" Renewal is due from {date(due_at, '{date_short}')}."
     return ""
@@ -116,7 +115,7 @@ def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
     if row.scanned_at:
         old = " ⚠️ old" if is_stale(row, now) else ""
-        parts.append(f"scanned {ago(row.scanned_at, now)}{old}")
+        parts.append(f"scanned {since(row.scanned_at, now)}{old}")
     if row.http_code:
         parts.append(f"HTTP {row.http_code}")
     return " · ".join([*parts, f"#{row.id}"])
@@ -195,27 +194,13 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     state = state_of(row, now, rules)
     parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
     if state is EXPIRED and row.not_after is not None:
-        parts.append(f"{date(row.not_after, '{date_short}')}, {ago(row.not_after, now)}")
+        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
     elif row.not_after is not None:
         left = days_text(days_left(row.not_after, now))
         parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
     elif said := safe(row.message, 60):
         parts.append(said)
     return " · ".join([*parts, f"#{row.id}"])
-
-
-def not_watched(target: Target) -> Message:
-    """There is no monitor for this host; one press makes one."""
-    host = target.short
-    return Message(
-        f"{plain(host, 100)} is not watched yet.",
-        (
-            section(f"⚪ *NOT WATCHED* · {code(host)}\nThere is no monitor for this host yet."),
-            actions(
-                button("Watch it", "add", str(target), about=f"Watch {host}", style="primary"),
-            ),
-        ),
-    )
 
 
 def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = False) -> Message:
@@ -270,31 +255,6 @@ def deleted(target: Target, monitor_id: int, announce: str) -> Message:
         ),
         announce=announce,
     )
-
-
-#: The form behind `/ssl add` without words. A proxy's password exists here only.
-ADD_FORM = Form(
-    command="add",
-    title="Watch hosts",
-    submit="Watch",
-    blocks=(
-        text_input(
-            "targets",
-            "Hosts",
-            hint="One or many: host, host:port or a web address, with spaces or on lines.",
-            lines=True,
-        ),
-        text_input("proxy_host", "Proxy host", hint="Only to scan by proxy.", optional=True),
-        text_input("proxy_port", "Proxy port", optional=True),
-        text_input("proxy_username", "Proxy user name", optional=True),
-        text_input(
-            "proxy_password",
-            "Proxy password",
-            hint="Sent once to the SSLmonitor API. The bot does not keep it.",
-            optional=True,
-        ),
-    ),
-)
 
 
 def warned(name: str, rule: str, announce: str) -> Message:

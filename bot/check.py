@@ -126,8 +126,6 @@ async def _transport(settings: Settings, web: SlackWeb) -> Finding:
         return Finding(None, "Requests", text)
     try:
         await web.check_app_token(settings.slack_app_token.reveal())
-    except SlackRefused as fault:
-        return Finding(False, "Requests", f"SLACK_APP_TOKEN does not work: {fault.reason}.")
     except BotError as fault:
         return Finding(False, "Requests", str(fault))
     return Finding(True, "Requests", "Socket Mode, and SLACK_APP_TOKEN works.")

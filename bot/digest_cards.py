@@ -7,25 +7,27 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from bot.blocks import (
-    MAX_BLOCKS,
     Block,
     Message,
     actions,
     code,
     context,
     counted,
+    fitting,
     header,
     packed,
     section,
 )
 from bot.cards import headline, list_row, text_row, watch_button
-from bot.list_cards import LIST_LINES, LIST_ROWS, not_shown, old_scans, ranked, tally
+from bot.list_cards import LIST_ROWS, not_shown, old_scans, ranked, tally
 from bot.models import MonitorSummary
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
 
 STALE_NAMED = 5
-#: Slack cuts a message that is much longer than this; four full sections stay below it.
-SECTIONS_A_MESSAGE = 4
+#: Characters that the rows of a digest's first message may hold; its notes need some too.
+HEAD_WORDS = 7500
+#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_WORDS`).
+SECTIONS_A_MESSAGE = 3
 METADATA_EVENT = "ssl_digest"
 
 
@@ -73,7 +75,8 @@ def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 
 def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> tuple[Message, ...]:
     """The digest of a day: its first message, then the replies for its thread."""
-    rest = found.rows[LIST_ROWS:]
+    head = _head(found, now)
+    rest = found.rows[len(head) :]
     small = ["This digest is late: it could not be posted at its usual hour."] if late else []
     small.append(_rule(found))
     if rest:
@@ -83,7 +86,7 @@ def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> 
         small.append("Monitors with old scans are in the thread.")
         lines += [f"⚪ OLD DATA · {code(str(row.target), 120)} · #{row.id}" for row in found.stale]
     title = f"Certificates on {day:%-d %B %Y}"
-    messages = [_first(found, now, title, small), *_thread(lines)]
+    messages = [_first(found, now, title, head, small), *_thread(lines)]
     return tuple(
         Message(m.text, m.blocks, metadata=_metadata(day, part)) for part, m in enumerate(messages)
     )
@@ -91,29 +94,38 @@ def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> 
 
 def preview(found: Gathered, now: datetime) -> Message:
     """The digest as it stands now, in one message for its asker's eyes."""
-    rest = found.rows[LIST_ROWS:]
+    head = _head(found, now)
+    rest = found.rows[len(head) :]
     small = [_rule(found)]
-    if len(rest) > LIST_LINES:
-        small.append(not_shown(len(rest) - LIST_LINES, found.rules))
-    message = _first(found, now, "Certificates now", small)
-    lines = packed((text_row(row, now, found.rules) for row in rest[:LIST_LINES]), section)
-    room = MAX_BLOCKS - len(message.blocks)
-    return Message(message.text, (*message.blocks[:-1], *lines[:room], message.blocks[-1]))
+    if rest:
+        small.append(not_shown(len(rest), found.rules))
+    return _first(found, now, "Certificates now", head, small)
 
 
-def _first(found: Gathered, now: datetime, title: str, small: Sequence[str]) -> Message:
-    head = found.rows[:LIST_ROWS]
+def _head(found: Gathered, now: datetime) -> list[list[Block]]:
+    """The worst rows, as many as one message takes: 20, or fewer where their texts are long."""
+    groups = [_row(row, now, found.rules) for row in found.rows[:LIST_ROWS]]
+    return groups[: fitting(groups, HEAD_WORDS)]
+
+
+def _first(
+    found: Gathered,
+    now: datetime,
+    title: str,
+    head: Sequence[Sequence[Block]],
+    small: Sequence[str],
+) -> Message:
     summary = _summary(found, now)
     blocks: list[Block] = [
         header(title),
         section(summary),
-        *(block for row in head for block in _row(row, now, found.rules)),
+        *(block for row in head for block in row),
     ]
     if found.scheduled:
         blocks.append(section(_scheduled_text(found)))
     if found.stale:
         blocks.append(section(_stale_text(found.stale)))
-    first = f" {headline(head[0], now, found.rules)}." if head else ""
+    first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bot import table_cards
 from bot.blocks import (
+    MAX_WORDS,
     Block,
     Message,
     actions,
@@ -15,10 +16,12 @@ from bot.blocks import (
     code,
     context,
     counted,
+    fitting,
     header,
     menu,
     packed,
     section,
+    words_in,
 )
 from bot.cards import headline, list_row, text_row
 from bot.models import MonitorSummary
@@ -29,7 +32,6 @@ LIST_CARDS = 8
 LIST_ROWS = 20
 #: So many of a long list have a button above the table.
 LIST_WORST = 3
-LIST_LINES = 60
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -105,10 +107,19 @@ def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresho
 
 def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
     """A long list without the table: rows, then lines of text, then how many more there are."""
-    blocks = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
-    blocks += packed([text_row(row, now, rules) for row in order[LIST_ROWS:LIST_LINES]], section)
-    if len(order) > LIST_LINES:
-        blocks.append(context(not_shown(len(order) - LIST_LINES, rules)))
+    rows = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
+    rows = rows[: fitting([[row] for row in rows])]
+    lines: list[str] = []
+    room = MAX_WORDS - words_in(rows)
+    for row in order[len(rows) :]:
+        line = text_row(row, now, rules)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    blocks = [*rows, *packed(lines, section)]
+    if hidden := len(order) - len(rows) - len(lines):
+        blocks.append(context(not_shown(hidden, rules)))
     return blocks
 
 

@@ -200,14 +200,15 @@ def not_watched(fault: NotWatched) -> Message:
     target = Target(fault.host, fault.port or HTTPS_PORT)
     host = target.short
     near = [
-        button(plain(name, 75), "status", name, about=f"Status of {name}") for name in fault.near
+        button(plain(name, 75) or "–", "status", name, about=f"Status of {name}")
+        for name in fault.near
     ]
     asked = "Did you mean one of these?" if near else "There is no monitor for this host yet."
     return Message(
         f"{plain(host, 100)} is not watched yet.",
         (
             section(f"⚪ *NOT WATCHED* · {code(host)}\n{asked}"),
-            *([actions(*near)] if near else []),
+            *(actions(each) for each in near),
             actions(button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")),
         ),
     )

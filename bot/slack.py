@@ -21,7 +21,8 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from bot import form_cards, replies
-from bot.blocks import Address, Message, bare
+from bot.answering import surface_of
+from bot.blocks import Address, Message
 from bot.client import SSLMonitor
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
 from bot.home import Home
@@ -42,7 +43,7 @@ from bot.payloads import (
 from bot.people import People
 from bot.router import Call, Command, Router
 from bot.slack_web import SlackWeb, view_of, view_of_form
-from bot.surfaces import Below, Here, Lists, Modal, Said, Shared, Surface, Typed
+from bot.surfaces import Lists, Modal, Said, Shared, Surface, Typed
 from bot.tasks import FAREWELL_SECONDS, Once, Tasks
 from bot.watches import Watches
 from bot.words import hosts_in, split
@@ -186,7 +187,7 @@ class SlackBot:
             return
         asker = asker_of(body)
         verb, argument = pressed(body["actions"][0])
-        surface = self._surface_of(body)
+        surface = surface_of(body, self._web, self._lists)
         if verb == "home" and is_home(body):
             await self._home(asker, int(argument) if argument.isdecimal() else 0)
             return
@@ -285,36 +286,6 @@ class SlackBot:
         await self._told(surface, run)
 
     # From a door to a command and back.
-
-    def _surface_of(self, body: Body) -> Surface:
-        """Where the answer to a button goes; the third part of its id decides."""
-        container = body.get("container") or {}
-        channel = str((body.get("channel") or {}).get("id", ""))
-        if container.get("type") == "view":
-            view, user = body["view"], asker_of(body).user
-            channel = home_channel(view)
-            return Modal(self._web, view_id=str(view["id"]), channel=channel, user=user)
-        url, action = str(body.get("response_url", "")), body["actions"][0]
-        ts, message = str(container.get("message_ts", "")), body.get("message") or {}
-        if not str(action["action_id"]).endswith(":below"):
-            private = bool(container.get("is_ephemeral"))
-            own = None if private else Address(channel, ts, message.get("thread_ts"))
-            return Here(self._web, self._lists, response_url=url, channel=channel, own=own)
-        if container.get("is_ephemeral"):
-            shown = self._lists.private(str(action.get("block_id", "")))
-        else:
-            text, blocks = bare(str(message.get("text", ""))), message.get("blocks") or []
-            shown = self._lists.public(channel, ts, text, blocks)
-        return Below(
-            self._web,
-            self._lists,
-            response_url=url,
-            channel=channel,
-            ts=ts,
-            thread_ts=message.get("thread_ts"),
-            ephemeral=bool(container.get("is_ephemeral")),
-            shown=shown,
-        )
 
     async def _lets_in(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
         """Whether somebody may do this; if not, they are told why. Every door asks here."""

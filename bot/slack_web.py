@@ -34,7 +34,7 @@ from bot.blocks import (
     plain_text,
     section,
 )
-from bot.errors import SlackRefused, SlackUnreachable
+from bot.errors import BotError, SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -196,8 +196,14 @@ class SlackWeb:
         return self.identity
 
     async def check_app_token(self, token: str) -> None:
-        """Ask for a Socket Mode address once: the SDK would try for ever, and not say why."""
-        await _asked(self.client.apps_connections_open, app_token=token)
+        """Ask for a Socket Mode address once: the SDK would try for ever, and not say why.
+
+        Raises BotError where Slack does not take the token.
+        """
+        try:
+            await _asked(self.client.apps_connections_open, app_token=token)
+        except SlackRefused as fault:
+            raise BotError(f"SLACK_APP_TOKEN does not work: {fault.reason}.") from fault
 
     async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
         """Post a message; gives its ts."""

@@ -201,7 +201,6 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     )
     yield "scanning", cards.scanning(target, 888, note=who, public=True)
     yield "scanning: no note", cards.scanning(target, 888)
-    yield "not watched", cards.not_watched(target)
     yield "confirm delete", cards.confirm_delete(held["ok"], NOW, RULES)
     yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
 
@@ -279,7 +278,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "outsider", replies.outsider()
     yield "guest", replies.guest()
     yield "no admin", replies.no_admin(["U0ADMIN", "S0ADMINS"])
-    yield "no admin: many", replies.no_admin([f"U0{n}" for n in range(30)])
+    yield "no admin: many", replies.no_admin([f"U0ADMIN{n}" for n in range(30)])
     yield "unknown person", replies.unknown_person()
     yield "not in the channel", replies.not_in_channel()
     yield "needs a form", replies.needs_form("add")

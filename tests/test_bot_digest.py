@@ -100,6 +100,7 @@ async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
         nine_o_clock(world)
         async with world.running_bot() as bot:
+            await world.settled()
             await digest_of(bot).tick()
             assert posted(world) == []
             later(world, 24 * 60)

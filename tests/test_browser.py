@@ -29,7 +29,7 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
 
 
 def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
-    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only visible", "Scan & watch")
+    ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only", "Scan & watch")
     page.record(ts)
     card = f'#messages article[data-ts="{ts}"]'
     page.click("button[data-action-id='ssl:scan:here']", card)

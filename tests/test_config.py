@@ -158,6 +158,8 @@ def test_all_faults_come_together_each_with_its_variable_and_no_secret() -> None
         ("SSLMONITOR_API_URL", "https://[::1"),
         ("DATABASE_URL", "nonsense"),
         ("DIGEST_CHANNEL", "certs"),
+        ("SSL_ADMINS", "@ann"),
+        ("SSL_ADMINS", "U0ANN C0CERTS"),
         ("SCAN_CA_FILE", "/"),
     ],
 )
@@ -300,3 +302,12 @@ def test_the_traceback_of_a_config_error_holds_no_secret() -> None:
     told = "".join(traceback.format_exception(caught.value))
     assert "DATABASE_URL" in told
     assert "top" not in told
+
+
+@pytest.mark.parametrize("text", ["U0ANN,S0ADMINS", " U0ANN , S0ADMINS ", "U0ANN S0ADMINS,"])
+def test_admins_are_ids_of_users_and_groups(text: str) -> None:
+    assert read(SSL_ADMINS=text).admins == {"U0ANN", "S0ADMINS"}
+
+
+def test_without_admins_there_are_none() -> None:
+    assert read().admins == frozenset()

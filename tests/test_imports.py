@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"digest_cards", "router"}),
     frozenset({"payloads", "tasks"}),
     frozenset({"home", "digest", "surfaces", "transport", "people"}),
+    frozenset({"answering"}),
     frozenset({"commands.base", "commands.noticing"}),
     frozenset(
         {

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Collection, Sequence
 from typing import Annotated
 
-from bot import cards, list_cards
+from bot import list_cards
 from bot.blocks import Message, code
 from bot.errors import NotFound, NotWatched
 from bot.models import Monitor, MonitorSummary, by_target
@@ -80,14 +80,12 @@ async def nearest(host: str, names: Collection[str]) -> list[str]:
 
 
 def several(call: Call, which: Selector, rows: Sequence[MonitorSummary]) -> Message | None:
-    """The answer where not exactly one monitor is meant: offer to watch it, or list them."""
+    """The answer where not exactly one monitor is meant: they are listed, worst first."""
     if len(rows) == 1:
         return None
     if rows:
         return list_cards.monitors(rows, call.now(), call.rules, title=f"Monitors for {which}")
-    if which.is_pattern:
-        return list_cards.none_found(code(which.host))
-    return cards.not_watched(which.target or Target(which.host))
+    return list_cards.none_found(code(str(which)))
 
 
 async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
