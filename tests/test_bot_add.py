@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from bot.commands.base import nearest
 from bot.playground.places import ANN, BEN
 from tests.test_bot_forms import PASSWORD, everything_seen
-from tests.world import World, labels, new_world, words
+from tests.world import World, labels, words
 
 PROXY = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": "me"}
 
@@ -147,19 +146,17 @@ async def test_too_many_typed_hosts_are_refused(http_world: World) -> None:
     await http_world.card("At most 50 hosts")
 
 
-async def test_an_api_without_proxies_is_not_asked_for_one_twice(
-    tmp_path: Path, empty_database: Path
-) -> None:
-    async with new_world(tmp_path, empty_database, scans=True) as world:
-        assert world.hosts is not None
-        await world.say("/ssl add")
-        form = await world.modal("Watch hosts")
-        await world.submit(form, targets=world.hosts.targets[0], **PROXY)
+async def test_an_api_without_proxies_is_not_asked_for_one_twice(http_world: World) -> None:
+    world = http_world
+    world.api.refuse("monitor/add", 400, "proxies are not supported yet")
+    await world.say("/ssl add")
+    form = await world.modal("Watch hosts")
+    await world.submit(form, targets="api.demo.test", **PROXY)
 
-        await world.press("Correct", on=await world.modal("REFUSED", "not supported"))
+    await world.press("Correct", on=await world.modal("REFUSED", "not supported"))
 
-        form = await world.modal("Watch hosts", "takes no proxies")
-        assert [b["block_id"] for b in form.blocks if b["type"] == "input"] == ["targets"]
+    form = await world.modal("Watch hosts", "takes no proxies")
+    assert [b["block_id"] for b in form.blocks if b["type"] == "input"] == ["targets"]
 
 
 # Names that are nearly right
