@@ -95,3 +95,9 @@ async def http_digest_world(
     """The whole world with a digest, by HTTP."""
     async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
