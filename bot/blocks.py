@@ -146,7 +146,7 @@ def button(
     made: Block = {
         "type": "button",
         "action_id": f"ssl:{command}:{place}",
-        "text": plain_text(label),
+        "text": plain_text(plain(label, MAX_BUTTON)),
         "accessibility_label": plain(about, 75),
     }
     if argument:
