@@ -18,6 +18,8 @@ Params = Mapping[str, str]
 NOT_FOUND = "monitor not found"  # the API page's own words
 LARGEST_ID = 2**31 - 1
 _MOST_ROWS = 1_000_000
+# What aiohttp raises for a body that is none of its type, or is in an unknown charset or encoding.
+_UNREADABLE = (ValueError, LookupError, RuntimeError, web.RequestPayloadError)
 _PROXY = ("proxy_host", "proxy_port", "proxy_username", "proxy_password")
 
 
@@ -45,10 +47,16 @@ def read(parse: Callable[[Params], T], params: Params) -> T:
 
 
 async def params_of(request: web.Request) -> dict[str, str]:
-    """The query and the form, as one; of a name that comes twice the first counts."""
+    """The query and the form, as one; of a name that comes twice the first counts.
+
+    A form that can't be read is a 400.
+    """
     pairs = [*request.query.items()]
     if request.method == "POST":
-        form = await request.post()
+        try:
+            form = await request.post()
+        except _UNREADABLE:
+            refuse(400, "The form can't be read.")
         pairs = [(name, value) for name, value in form.items() if isinstance(value, str)] + pairs
     return dict(reversed(pairs))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,19 @@ from bot.embedded.scan import Scanner
 from bot.embedded.sweep import Rescans, Sweep
 from bot.embedded.tls import Trust
 from bot.embedded.vault import Vault
+
+_LOG = logging.getLogger(f"{__name__}.http")
+
+
+def _leave_out_the_request(record: logging.LogRecord) -> bool:
+    """Keep the name of a fault alone: aiohttp's words quote the request, with its query."""
+    if record.exc_info and record.exc_info[0]:
+        record.msg = f"{record.getMessage()} ({record.exc_info[0].__name__})"
+        record.args, record.exc_info = None, None
+    return True
+
+
+_LOG.addFilter(_leave_out_the_request)
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,9 @@ class EmbeddedAPI:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Serve at `url` and start the sweep. Raises OSError when the port is taken."""
         # No access log: it would hold query strings.
-        runner = web.AppRunner(self._routes.application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            self._routes.application(), access_log=None, logger=_LOG, shutdown_timeout=1.0
+        )
         await runner.setup()
         self._runner = runner
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from bot.database import Database
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
@@ -73,7 +74,7 @@ class Served:
         yield
         self.hosts[name] = address
 
-    async def ask(self, method: str, url: str, **more: Any) -> Answer:
+    async def ask(self, method: str, url: str | URL, **more: Any) -> Answer:
         """Any request with the key; `more` goes to aiohttp."""
         headers = {"Authorization": f"Bearer {KEY}"} | more.pop("headers", {})
         async with self.session.request(method, url, headers=headers, **more) as response:

@@ -6,9 +6,11 @@ What openapi.json says is checked by Schemathesis against the server itself.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
+from urllib.parse import quote_from_bytes
 
 import pytest
 import pytest_asyncio
@@ -23,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from yarl import URL
 
 from bot.client import SSLMonitor
 from bot.database import Database
@@ -36,6 +39,7 @@ from .test_routes import NOBODY, refused
 
 Method = Literal["GET", "POST"]
 METHODS: list[Method] = ["GET", "POST"]
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest_asyncio.fixture
@@ -149,18 +153,68 @@ async def test_too_many_scans_and_monitors_are_refused(
         assert (caught.value.code, caught.value.retry_after) == (429, 30)
 
 
-HOSTILE = st.text(max_size=40) | st.text("0123456789,!<>=-*.% \\'\"\0", max_size=40)
-
-
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+FILTERS = ("host", "port", "ssl_valid", "ssl_expire_days", "limit", "offset")
+HOSTILE = st.one_of(
+    st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.text("0123456789,!<>=-*.% \\'\"\0;&[]", max_size=40).map(str.encode),
+    st.text("٣४9-", min_size=1, max_size=9).map(str.encode),
+    st.sampled_from([b"", b" ", b"==1", b"=<1", b"<>1", b"9" * 400, b"1," * 200, b"*" * 300]),
+    st.binary(max_size=40),
 )
-@given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days", "limit"]), HOSTILE)
-async def test_hostile_filters_are_understood_or_400(served: Served, name: str, text: str) -> None:
-    sent = text.encode("utf-8", "replace").decode()
-    answer = await served.call("monitor/list", "POST", **{name: sent})
-    if answer.status != 200:
-        assert refused(answer, 400)
+#: A form in parts (of boundary x) that hold `%s`, with something odd about their heads.
+PART = st.sampled_from(
+    [
+        b"--x\r\nContent-Disposition: form-data; name=port%s\r\n\r\n%%s\r\n--x--" % odd
+        for odd in (
+            b"",
+            b"\r\nContent-Type: text/plain; charset=nope",
+            b"\r\nContent-Transfer-Encoding: odd",
+            b"\r\nContent-Encoding: gzip",
+            b"\r\nContent-Type: multipart/mixed; boundary=y",
+        )
+    ]
+)
+AT_REST = [HealthCheck.function_scoped_fixture]  # what is asked for here changes nothing
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=AT_REST)
+@given(st.lists(st.tuples(st.sampled_from(FILTERS), HOSTILE), min_size=1, max_size=5))
+async def test_hostile_filters_are_understood_or_400(
+    served: Served, pairs: list[tuple[str, bytes]]
+) -> None:
+    query = "&".join(f"{name}={quote_from_bytes(value)}" for name, value in pairs)
+    url = f"{served.api.url}/monitor/list"
+    by_get = await served.ask("GET", URL(f"{url}?{query}", encoded=True))
+    by_post = await served.ask("POST", url, data=query.encode(), headers={"Content-Type": FORM})
+    for answer in (by_get, by_post):
+        assert answer.status == 200 or refused(answer, 400)
+    assert by_get.status == by_post.status
+
+
+MEANINGLESS = ["\0", "1\0", "٣", "१२", "\u202e1", "=<1", "<>1", "9" * 400, "-", "1" + ",1" * 150]
+
+
+async def test_each_filter_refuses_what_it_can_not_mean(served: Served) -> None:
+    for name, value in itertools.product(FILTERS, MEANINGLESS):
+        answer = await served.call("monitor/list", **{name: value})
+        if name == "host" and value.isprintable() and len(value) < 254:
+            assert (answer.status, answer.body["count"]) == (200, 0)  # no host is named so
+        else:
+            assert name in refused(answer, 400)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=AT_REST)
+@given(
+    st.sampled_from([FORM, f"{FORM}; charset=", "multipart/form-data; boundary=", "text/plain"]),
+    st.sampled_from(["", "x", "hex", "utf-16"]),
+    st.binary(max_size=60) | st.tuples(PART, st.binary(max_size=20)).map(lambda t: t[0] % t[1]),
+)
+async def test_a_form_that_can_not_be_read_is_400(
+    served: Served, kind: str, value: str, body: bytes
+) -> None:
+    url, headers = f"{served.api.url}/monitor/list", {"Content-Type": kind + value}
+    answer = await served.ask("POST", url, data=body, headers=headers)
+    assert answer.status == 200 or refused(answer, 400)
 
 
 CHECKS = [
