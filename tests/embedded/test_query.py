@@ -1,22 +1,29 @@
-"""The filter grammar against a plain model, and its SQL against the same rules in Python."""
+"""The filter grammar against a plain model, and its SQL on both databases against plain Python."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fnmatch
 import itertools
 import operator
+import re
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, insert, select
+from sqlalchemy import ScalarResult, Select, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.database import metadata, monitors
-from bot.embedded.query import Filters, Numbers
+from bot.database import Database, monitors
+from bot.embedded.query import Filters, Numbers, Range
 from bot.embedded.verdict import Verdict
+from tests.postgres import Cluster
 
 from .fleet import DAY, NOW
 
@@ -39,35 +46,62 @@ ROWS: dict[int, Row] = dict(
 )
 
 
-@pytest.fixture(scope="module")
-def table() -> Iterator[Connection]:
-    engine = create_engine("sqlite://")
-    metadata.create_all(engine)
-    with engine.connect() as connection:
-        connection.execute(
-            insert(monitors),
-            [
-                {
-                    "id": number,
-                    "host": host,
-                    "port": port,
-                    "verdict": verdict.value,
-                    "not_after": end,
-                    "created_at": NOW,
-                    "next_scan_at": NOW,
-                }
-                for number, (host, port, verdict, end) in ROWS.items()
-            ],
-        )
-        yield connection
-    engine.dispose()
+@dataclass(frozen=True)
+class Table:
+    """The rows in a database, for tests that are no coroutines: hypothesis repeats these best."""
+
+    runner: asyncio.Runner
+    connection: AsyncConnection
+
+    def find(self, filters: Filters) -> set[int]:
+        query = select(monitors.c.id).where(*filters.conditions(NOW))
+        return set(self.runner.run(self._numbers(query)))
+
+    async def _numbers(self, query: Select[tuple[int]]) -> ScalarResult[int]:
+        return await self.connection.scalars(query)
 
 
-def found(table: Connection, **params: str) -> set[int]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def table(
+    request: pytest.FixtureRequest, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Table]:
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("query") / "filled.sqlite3"
+        url = f"sqlite:///{shutil.copy(empty_database, path)}"
+    else:
+        cluster: Cluster = request.getfixturevalue("postgres")
+        url = cluster.new_database("migrated")
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        database = Database(url)
+        connection = runner.run(filled(database))
+        yield Table(runner, connection)
+        runner.run(connection.close())
+        runner.run(database.close())
+
+
+async def filled(database: Database) -> AsyncConnection:
+    """Store the rows, and give a connection to read them with."""
+    rows = [
+        {
+            "id": number,
+            "host": host,
+            "port": port,
+            "verdict": verdict.value,
+            "not_after": end,
+            "created_at": NOW,
+            "next_scan_at": NOW,
+        }
+        for number, (host, port, verdict, end) in ROWS.items()
+    ]
+    async with database.write() as connection:
+        await connection.execute(insert(monitors), rows)
+    return await database.read().__aenter__()
+
+
+def found(table: Table, **params: str) -> set[int]:
     """The numbers of the rows that SQL finds, which plain Python must find too."""
     filters = Filters.parse(params)
-    query = select(monitors.c.id).where(*filters.conditions(NOW))
-    numbers = set(table.scalars(query))
+    numbers = table.find(filters)
     assert numbers == {number for number, row in ROWS.items() if filters.match(*row, NOW)}
     return numbers
 
@@ -111,14 +145,14 @@ def model(given_terms: Terms, value: int) -> bool:
 
 
 @given(st.lists(terms(0, 9000), min_size=1, max_size=4))
-def test_ports_are_found_as_the_model_says(table: Connection, given_terms: Terms) -> None:
+def test_ports_are_found_as_the_model_says(table: Table, given_terms: Terms) -> None:
     text = ", ".join(term for term, *_ in given_terms)
     assert found(table, port=text) == expected(lambda row: model(given_terms, row[1]))
 
 
 @given(st.lists(terms(-40, 40), min_size=1, max_size=4))
 def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
-    table: Connection, given_terms: Terms
+    table: Table, given_terms: Terms
 ) -> None:
     text = ",".join(term for term, *_ in given_terms)
 
@@ -129,7 +163,7 @@ def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
 
 
 @given(st.text("ab_x.*%\\e-1:", max_size=12).filter(str.strip))
-def test_hosts_are_found_with_one_wildcard_only(table: Connection, text: str) -> None:
+def test_hosts_are_found_with_one_wildcard_only(table: Table, text: str) -> None:
     pattern = text.strip().removesuffix(".").replace("[", "[[]")
     plain = expected(lambda row: fnmatch.fnmatchcase(row[0], pattern))
     assert found(table, host=text) == plain
@@ -152,17 +186,17 @@ def test_hosts_are_found_with_one_wildcard_only(table: Connection, text: str) ->
         ("w?w.example.com", set()),
     ],
 )
-def test_a_host_pattern_finds_these_hosts(table: Connection, pattern: str, hosts: set[str]) -> None:
+def test_a_host_pattern_finds_these_hosts(table: Table, pattern: str, hosts: set[str]) -> None:
     assert found(table, host=pattern) == expected(lambda row: row[0] in hosts)
 
 
-def test_valid_means_valid_now_and_the_rest_is_invalid(table: Connection) -> None:
+def test_valid_means_valid_now_and_the_rest_is_invalid(table: Table) -> None:
     valid = found(table, ssl_valid="true")
     assert valid == expected(lambda r: r[2] is Verdict.VALID and r[3] is not None and r[3] >= NOW)
     assert found(table, ssl_valid="FALSE") == set(ROWS) - valid
 
 
-def test_filters_are_anded_and_empty_ones_are_none(table: Connection) -> None:
+def test_filters_are_anded_and_empty_ones_are_none(table: Table) -> None:
     both = found(table, host="example.com", port="443-460", ssl_valid="", ssl_expire_days=" ")
     assert both == expected(lambda r: r[0] == "example.com" and 443 <= r[1] <= 460)
     assert found(table) == set(ROWS)
@@ -185,7 +219,7 @@ def test_what_can_not_be_read_is_refused_with_a_sentence(name: str, text: str) -
 
 
 @given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days"]), st.text())
-def test_any_text_is_understood_or_refused(table: Connection, name: str, text: str) -> None:
+def test_any_text_is_understood_or_refused(table: Table, name: str, text: str) -> None:
     with contextlib.suppress(ValueError):
         found(table, **{name: text})
 
@@ -195,3 +229,103 @@ def test_a_negative_number_is_no_range(one: int, other: int) -> None:
     low, high = sorted((one, other))
     assert Numbers.parse(f"{low}-{high}", "n").wanted == ((low, high),)
     assert Numbers.parse(f"{one}", "n").wanted == ((one, one),)
+
+
+# Round trip: a value has many spellings, which all mean it, and one of them is the plain one.
+
+
+def written(numbers: Numbers) -> str:
+    """The plain spelling: what is wanted, then what is shut out."""
+    return ",".join([*map(term, numbers.wanted), *(f"!{term(each)}" for each in numbers.barred)])
+
+
+def term(ends: Range) -> str:
+    low, high = ends
+    if high is None:
+        assert low is not None
+        return f">{low - 1}"
+    if low is None:
+        return f"<{high + 1}"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def params_of(filters: Filters) -> dict[str, str]:
+    """The parameters that ask for just this, plainly spelled."""
+    return {
+        "host": filters.host or "",
+        "port": written(filters.port) if filters.port else "",
+        "ssl_valid": "" if filters.valid is None else str(filters.valid).lower(),
+        "ssl_expire_days": written(filters.days) if filters.days else "",
+    }
+
+
+MEANINGS: dict[str, Callable[[int], Range]] = {
+    "": lambda number: (number, number),
+    "=": lambda number: (number, number),
+    "==": lambda number: (number, number),
+    "<": lambda number: (None, number - 1),
+    "<=": lambda number: (None, number),
+    ">": lambda number: (number + 1, None),
+    ">=": lambda number: (number, None),
+}
+FIVE_DIGITS = st.integers(-99998, 99998)
+GAPS = st.sampled_from(["", " ", "  "])
+
+
+@st.composite
+def spelled_ranges(draw: st.DrawFn) -> tuple[str, Range]:
+    gap, number = draw(GAPS), draw(FIVE_DIGITS)
+    if draw(st.booleans()):
+        other = draw(FIVE_DIGITS)
+        low, high = min(number, other), max(number, other)
+        return f"{gap}{low}{gap}-{gap}{high}{gap}", (low, high)
+    sign = draw(st.sampled_from(sorted(MEANINGS)))
+    return f"{gap}{sign}{gap}{number}{gap}", MEANINGS[sign](number)
+
+
+@st.composite
+def spelled_numbers(draw: st.DrawFn) -> tuple[str, Numbers | None]:
+    drawn = draw(st.lists(st.tuples(st.booleans(), spelled_ranges()), max_size=5))
+    text = ",".join(" !" * barred + spelling for barred, (spelling, _) in drawn)
+    wanted = tuple(ends for barred, (_, ends) in drawn if not barred)
+    shut_out = tuple(ends for barred, (_, ends) in drawn if barred)
+    return text, Numbers(wanted, shut_out) if drawn else None
+
+
+@st.composite
+def spelled_hosts(draw: st.DrawFn) -> tuple[str, str | None]:
+    patterns = st.from_regex(r"[a-z0-9_-]{0,9}\*([a-z0-9._-]{0,9}[a-z0-9*])?", fullmatch=True)
+    value = draw(patterns.map(lambda text: re.sub(r"\*+", "*", text)) | st.sampled_from(HOSTS))
+    gap = draw(GAPS)
+    stars = value.replace("*", draw(st.sampled_from(["*", "**"])))
+    cased = draw(st.sampled_from([stars, stars.upper(), stars.title()]))
+    return f"{gap}{cased}{'.' * ('.' in value and draw(st.booleans()))}{gap}", value
+
+
+WORDS = st.sampled_from(
+    [("", None), (" ", None), ("true", True), ("TRUE ", True), ("false", False), (" False", False)]
+)
+
+
+@given(spelled_hosts() | st.just(("", None)), spelled_numbers(), WORDS, spelled_numbers())
+def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
+    host: tuple[str, str | None],
+    port: tuple[str, Numbers | None],
+    valid: tuple[str, bool | None],
+    days: tuple[str, Numbers | None],
+) -> None:
+    spelled = {"host": host[0], "port": port[0], "ssl_valid": valid[0], "ssl_expire_days": days[0]}
+    value = Filters(host[1], port[1], valid[1], days[1])
+    assert Filters.parse(spelled) == value
+    again = Filters.parse(params_of(value))
+    assert (again, params_of(again)) == (value, params_of(value))
+
+
+@given(st.text("0159,!<>=- ", min_size=1, max_size=20))
+@example("<=99998,>=-99998")
+def test_numbers_of_any_spelling_that_is_understood_can_be_written_again(text: str) -> None:
+    try:
+        value = Numbers.parse(text, "port")
+    except ValueError:
+        return
+    assert Numbers.parse(written(value), "port") == value
