@@ -138,6 +138,8 @@ audit = Table(
 )
 
 #: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
+#: `full_at` counts scans on demand: when an account may again ask for as many as a minute holds, in
+#: microseconds since 1970.
 accounts = Table(
     "accounts",
     metadata,
@@ -147,6 +149,7 @@ accounts = Table(
     Column("most_monitors", Integer),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("full_at", BigInteger),
     Index("accounts_key_hash", "key_hash", unique=True),
     sqlite_autoincrement=True,  # an id that was used never names another account
 )

@@ -7,9 +7,15 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import case, func, select, update
+
+from bot.database import Database, accounts
 
 AT_ONE_ADDRESS = 3
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE = 60_000_000  # microseconds
 
 
 @dataclass(slots=True)
@@ -46,23 +52,30 @@ class Turns:
 class RateLimit:
     """Lets each account do something `most` times a minute; 0 is no limit.
 
-    An account that was idle may do all of them at once; then they come back evenly.
+    An account that was idle may do all of them at once; then they come back evenly. The count is
+    kept in the database, so that it is one for all processes that share it.
     """
 
-    def __init__(self, most: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, most: int, clock: Callable[[], datetime]) -> None:
+        self._database = database
         self._most = most
         self._clock = clock
-        self._full_at: dict[int, datetime] = {}
 
-    def take(self, account: int) -> int:
+    async def take(self, account: int) -> int:
         """Count one; 0 if it may be done, else the seconds until it may."""
         if not self._most:
             return 0
-        now = self._clock()
-        one = timedelta(minutes=1) / self._most
-        full_at = max(now, self._full_at.get(account, now)) + one
-        over = full_at - now - timedelta(minutes=1)
-        if over > one / 2:  # only rounding is less
-            return max(1, math.ceil(over.total_seconds()))
-        self._full_at[account] = full_at
-        return 0
+        now = (self._clock() - _EPOCH) // timedelta(microseconds=1)
+        one = _MINUTE // self._most
+        full_at = func.coalesce(accounts.c.full_at, now)
+        mine = accounts.c.id == account
+        counted = (
+            update(accounts)
+            .where(mine, full_at + one <= now + _MINUTE)
+            .values(full_at=case((full_at > now, full_at), else_=now) + one)
+        )
+        async with self._database.write() as connection:
+            if (await connection.execute(counted)).rowcount:
+                return 0
+            until = int((await connection.execute(select(full_at).where(mine))).scalar_one())
+        return max(1, math.ceil((until + one - now - _MINUTE) / 1_000_000))

@@ -253,11 +253,11 @@ class Routes:
             refuse(400, f"{watch.target} is already watched as monitor {taken}.")
 
     async def _look(self, call: Call, watch: Watch) -> Scan:
-        self._count_scan(call)
+        await self._count_scan(call)
         return await self._rescans.look(watch)
 
-    def _count_scan(self, call: Call) -> None:
-        seconds = self._rate.take(call.account.id)
+    async def _count_scan(self, call: Call) -> None:
+        seconds = await self._rate.take(call.account.id)
         if seconds:
             refuse(429, f"Too many scans were asked for. Ask again in {seconds} s.", seconds)
 
@@ -266,7 +266,7 @@ class Routes:
         id_ = params.monitor_id(call.params)
         if await self._monitors.get(call.account.id, id_) is None:
             refuse(404, NOT_FOUND)
-        self._count_scan(call)
+        await self._count_scan(call)
         await self._rescans.scan(id_)
         return await self._monitor(call.account.id, id_)
 

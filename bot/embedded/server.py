@@ -103,7 +103,7 @@ class EmbeddedAPI:
             self.rescans,
             Accounts(database, settings.key, settings.monitor_limit),
             metrics,
-            rate=RateLimit(settings.scan_rate_limit, clock),
+            rate=RateLimit(database, settings.scan_rate_limit, clock),
             vault=vault,
             clock=clock,
         )
