@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Row,
+    and_,
     bindparam,
     delete,
     func,
@@ -57,6 +58,14 @@ class Lease:
     """Where it was last found, else its host: what connections are counted by."""
     failures: int = 0
     before: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a monitor stands: whether it is leased, and when the last stored scan was made."""
+
+    held: bool
+    scanned_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +129,13 @@ class Leases:
             )
             return [_lease_of(row) for row in taken]
 
-    async def is_held(self, id_: int, now: datetime) -> bool:
-        """Whether some worker has the monitor."""
-        query = select(monitors.c.id).where(
-            monitors.c.id == id_, monitors.c.lease.is_not(None), monitors.c.next_scan_at > now
-        )
+    async def standing(self, id_: int, now: datetime) -> Standing | None:
+        """Whether some worker has the monitor, and when it was scanned; None when it is gone."""
+        held = and_(monitors.c.lease.is_not(None), monitors.c.next_scan_at > now)
+        query = select(held, monitors.c.scanned_at).where(monitors.c.id == id_)
         async with self._database.read() as connection:
-            return await connection.scalar(query) is not None
+            row = (await connection.execute(query)).one_or_none()
+        return Standing(bool(row[0]), row[1]) if row else None
 
     async def renew(self, ids: Collection[int], now: datetime) -> None:
         """Hold leases for longer."""

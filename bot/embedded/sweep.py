@@ -88,18 +88,27 @@ class Rescans:
         await asyncio.shield(task)  # the one who asks may go away, the others still want it
 
     async def _on_demand(self, id_: int) -> None:
-        lease = await self._leases.take_one(id_, self._clock())
-        if lease is not None:
-            self.held.add(lease.id)
-            await self._joined(self._running, id_, lambda: self._scan(lease))
-            return
-        while await self._leases.is_held(id_, self._clock()):  # its result will be ours
+        while (lease := await self._leases.take_one(id_, self._clock())) is None:
+            if await self._made_elsewhere(id_):
+                return
+        self.held.add(lease.id)
+        await self._joined(self._running, id_, lambda: self._scan(lease))
+
+    async def _made_elsewhere(self, id_: int) -> bool:
+        """Wait for whoever has the monitor; true when that told something, or the monitor is gone.
+
+        False when its lease ran out, or it did not believe what it found: then it is our turn.
+        """
+        first = now = await self._leases.standing(id_, self._clock())
+        while now is not None and now.held:
             if running := self._running.get(id_):
                 await asyncio.shield(running)
-                return
+                return True
             if self._scanner.closed:
                 raise ScannerClosed
             await asyncio.sleep(_ASK_AGAIN)
+            now = await self._leases.standing(id_, self._clock())
+        return first is None or now is None or now.scanned_at != first.scanned_at
 
     async def _scan(self, lease: Lease, slots: asyncio.Semaphore | None = None) -> None:
         self.held.add(lease.id)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from bot.database import Database, accounts, monitor_facts, monitor_history, monitors
-from bot.embedded.leases import LEASE, Lease, Leases, Result
+from bot.embedded.leases import LEASE, Lease, Leases, Result, Standing
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan import Scan
 from bot.embedded.verdict import Verdict
@@ -97,10 +97,11 @@ async def test_of_two_that_ask_for_one_monitor_one_gets_it(any_database: Databas
     await watch(any_database, 1, next_scan_at=NOW + HOUR)
     both = [worker(any_database, name).take_one(1, NOW) for name in "ab"]
     assert sorted(lease is None for lease in await asyncio.gather(*both)) == [False, True]
-    assert await worker(any_database).is_held(1, NOW)
-    assert not await worker(any_database).is_held(1, NOW + LEASE)
+    assert await worker(any_database).standing(1, NOW) == Standing(held=True, scanned_at=None)
+    late = NOW + LEASE
+    assert await worker(any_database).standing(1, late) == Standing(held=False, scanned_at=None)
     assert await worker(any_database).take_one(7, NOW) is None
-    assert not await worker(any_database).is_held(7, NOW)
+    assert await worker(any_database).standing(7, NOW) is None
 
 
 async def test_nothing_is_taken_at_a_crowded_address(any_database: Database) -> None:

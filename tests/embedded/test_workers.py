@@ -18,7 +18,7 @@ from sqlalchemy import insert, select
 from bot.app import clock
 from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.leases import LEASE, Leases
+from bot.embedded.leases import LEASE, Leases, Standing
 
 from . import fleet as fleets
 
@@ -143,14 +143,14 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
 async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
     any_url: str, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_held, looked = Leases.is_held, asyncio.Event()
+    standing, looked = Leases.standing, asyncio.Event()
 
-    async def note(self: Leases, id_: int, now: datetime) -> bool:
-        held = await is_held(self, id_, now)
+    async def note(self: Leases, id_: int, now: datetime) -> Standing | None:
+        found = await standing(self, id_, now)
         looked.set()
-        return held
+        return found
 
-    monkeypatch.setattr(Leases, "is_held", note)
+    monkeypatch.setattr(Leases, "standing", note)
     async with asyncio.timeout(LONG), hosts(1, 0, any_database) as made:
         async with process(any_url):
             await made.held.wait()

@@ -1,0 +1,183 @@
+"""Two servers over one database: who asks at one for what the other is scanning.
+
+They are in one process here, each with its own engine and leases; `test_workers` has real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import insert, select
+
+from bot.database import Database, monitors
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.leases import LEASE, Leases, Standing
+from bot.embedded.scan import ScannerClosed
+
+from . import fleet as fleets
+from .fleet import DAY, HOUR, NOW, Fleet, Leaf
+
+
+@dataclass
+class Pair:
+    """Two servers, `a` and `b`, with one clock; `looked` is set when one waits for the other."""
+
+    databases: tuple[Database, Database]
+    fleet: Fleet
+    now: datetime = NOW
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    a: EmbeddedAPI = field(init=False)
+    b: EmbeddedAPI = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.a, self.b = map(self._api, self.databases)
+
+    def _api(self, database: Database) -> EmbeddedAPI:
+        settings = EmbeddedSettings(
+            "k",
+            scan_allow="127.0.0.1",
+            ca_file=self.fleet.ca_file,
+            scan_deadline=60,
+            hosts={"fleet.test": "127.0.0.1"},
+        )
+        return EmbeddedAPI(settings, database, clock=lambda: self.now)
+
+    async def watch(self, port: int, **values: object) -> None:
+        row = {"host": "fleet.test", "port": port, "created_at": NOW, "next_scan_at": NOW + HOUR}
+        async with self.databases[0].write() as connection:
+            await connection.execute(insert(monitors).values(row | values))
+
+    async def message(self) -> str | None:
+        async with self.databases[0].read() as connection:
+            return await connection.scalar(select(monitors.c.message))
+
+
+@pytest_asyncio.fixture
+async def pair(any_url: str, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
+    databases = Database(any_url), Database(any_url)
+    pair = Pair(databases, fleet)
+    standing = Leases.standing
+
+    async def note(self: Leases, id_: int, now: datetime) -> Standing | None:
+        found = await standing(self, id_, now)
+        pair.looked.set()
+        return found
+
+    monkeypatch.setattr(Leases, "standing", note)
+    yield pair
+    for api in (pair.a, pair.b):
+        await api.close()
+    for database in databases:
+        await database.close()
+
+
+class Door:
+    """A web server that counts its visitors, and lets them in when the test says so."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.visits = 0
+        self.came = asyncio.Event()
+        self.go = asyncio.Event()
+        self._answer = fleets.web_server()
+        self._context = fleet.context(fleet.file(Leaf()))
+
+    def serve(self) -> fleets.Serving:
+        return fleets.serve(self._talk, context=self._context)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.visits += 1
+        self.came.set()
+        await self.go.wait()
+        await self._answer(reader, writer)
+
+
+async def test_a_monitor_asked_for_at_both_is_scanned_once(pair: Pair, fleet: Fleet) -> None:
+    door = Door(fleet)
+    async with door.serve() as port:
+        await pair.watch(port)
+        first = asyncio.create_task(pair.a.rescans.scan(1))
+        await door.came.wait()
+        second = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.looked.wait()
+        assert not second.done()
+        door.go.set()
+        await asyncio.gather(first, second)
+    assert (door.visits, await pair.message()) == (1, "Valid")
+
+
+async def test_what_the_sweep_of_one_is_scanning_is_awaited_by_who_asks_at_the_other(
+    pair: Pair, fleet: Fleet
+) -> None:
+    door = Door(fleet)
+    async with door.serve() as port:
+        await pair.watch(port, next_scan_at=NOW)
+        sweep = asyncio.create_task(pair.a.sweep.once())
+        await door.came.wait()
+        assert not await pair.b.sweep.once()
+        asked = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.looked.wait()
+        door.go.set()
+        await asyncio.gather(sweep, asked)
+    assert (door.visits, await pair.message()) == (1, "Valid")
+
+
+async def test_who_waits_for_a_server_that_dies_scans_when_its_lease_ends(
+    pair: Pair, fleet: Fleet
+) -> None:
+    door = Door(fleet)
+    door.go.set()
+    async with door.serve() as port:
+        await pair.watch(port)
+        assert await Leases(pair.databases[0], DAY, "dead").take_one(1, NOW)
+        asked = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.looked.wait()
+        assert (door.visits, asked.done()) == (0, False)
+        pair.now += LEASE
+        await asked
+    assert (door.visits, await pair.message()) == (1, "Valid")
+
+
+async def test_who_asks_is_told_that_a_host_is_down_though_the_other_s_sweep_waits_and_sees(
+    pair: Pair,
+) -> None:
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await go.wait()
+
+    async with fleets.serve(hang_up) as port:
+        known = {"verdict": "valid", "message": "Valid", "scanned_at": NOW - DAY}
+        await pair.watch(port, next_scan_at=NOW, **known)
+        sweep = asyncio.create_task(pair.a.sweep.once())
+        await came.wait()
+        asked = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.looked.wait()
+        go.set()
+        await asyncio.gather(sweep, asked)
+    assert await pair.message() not in (None, "Valid")
+
+
+async def test_a_monitor_that_is_deleted_while_one_waits_for_it_ends_the_wait(pair: Pair) -> None:
+    await pair.watch(443)
+    assert await Leases(pair.databases[0], DAY, "other").take_one(1, NOW)
+    asked = asyncio.create_task(pair.b.rescans.scan(1))
+    await pair.looked.wait()
+    async with pair.databases[0].write() as connection:
+        await connection.execute(monitors.delete())
+    await asked
+
+
+async def test_who_waits_for_another_server_is_told_that_this_one_ends(pair: Pair) -> None:
+    await pair.watch(443)
+    assert await Leases(pair.databases[0], DAY, "other").take_one(1, NOW)
+    asked = asyncio.create_task(pair.b.rescans.scan(1))
+    await pair.looked.wait()
+    await pair.b.close()
+    with pytest.raises(ScannerClosed):
+        await asked
