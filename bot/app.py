@@ -373,7 +373,15 @@ async def manage_keys(
     """Add, list or revoke keys of the embedded API, as the command line says; the exit code."""
     async with open_database(settings) as database:
         accounts = Accounts(database)
-        if given.action == "add":
+        if given.action == "add" and given.account is not None:
+            interval = settings.scan_interval
+            key = await accounts.renew(given.account, given.limit, interval, clock())
+            if key is None:
+                say(f"There is no account {given.account} whose key was revoked.")
+                return 1
+            say(f"Account {given.account} has this new key. It is shown this once:\n{key}")
+            say("Its monitors are scanned again, each at its turn in SCAN_INTERVAL.")
+        elif given.action == "add":
             id_, key = await accounts.add(given.name, given.limit, clock())
             say(f"Account {id_} has this key. It is shown this once:\n{key}")
         elif given.action == "revoke":

@@ -8,9 +8,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from bot.database import Database, accounts, monitors
+from bot.embedded.schedule import next_scan
+from bot.target import Target
 
 FIRST = 1
 """The account of the environment's key; monitors that were there before accounts are its own."""
@@ -29,6 +31,10 @@ class Account:
 def _hash(key: str) -> str:
     # A plain hash is enough: keys are made here, of 256 random bits, and can't be guessed at.
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _new_key() -> str:
+    return f"sslm_{secrets.token_urlsafe(32)}"
 
 
 class Accounts:
@@ -56,7 +62,7 @@ class Accounts:
 
     async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
         """Make an account: its number, and its key, which is kept nowhere."""
-        key = f"sslm_{secrets.token_urlsafe(32)}"
+        key = _new_key()
         row = {
             "name": name[:100],
             "key_hash": _hash(key),
@@ -78,8 +84,42 @@ class Accounts:
             done = await connection.execute(update(accounts).where(alive).values(revoked_at=now))
             if done.rowcount:
                 mine = update(monitors).where(monitors.c.account_id == id_)
-                await connection.execute(mine.values(next_scan_at=now + _NEVER))
+                # Without its lease a scan under way is not stored, and sets no next turn.
+                await connection.execute(mine.values(lease=None, next_scan_at=now + _NEVER))
             return done.rowcount > 0
+
+    async def renew(
+        self, id_: int, limit: int | None, interval: timedelta, now: datetime
+    ) -> str | None:
+        """Give an account whose key was revoked another; None where there is no such account.
+
+        Its monitors are due again, each at its turn in the `interval`. Without a `limit` the
+        account keeps its own.
+        """
+        key = _new_key()
+        resting = (accounts.c.id == id_) & accounts.c.revoked_at.is_not(None)
+        waking = (
+            update(accounts)
+            .where(resting)
+            .values(
+                key_hash=_hash(key),
+                revoked_at=None,
+                most_monitors=func.coalesce(limit, accounts.c.most_monitors),
+            )
+        )
+        async with self._database.write() as connection:
+            if not (await connection.execute(waking)).rowcount:
+                return None
+            query = select(monitors.c.id, monitors.c.host, monitors.c.port)
+            mine = await connection.execute(query.where(monitors.c.account_id == id_))
+            turns = [
+                {"of_id": row.id, "turn": next_scan(Target(row.host, row.port), now, interval)}
+                for row in mine
+            ]
+            if turns:
+                one = update(monitors).where(monitors.c.id == bindparam("of_id"))
+                await connection.execute(one.values(next_scan_at=bindparam("turn")), turns)
+        return key
 
     async def lines(self) -> list[str]:
         """All accounts, a line each, for the operator."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ from sqlalchemy import select
 from bot.__main__ import main
 from bot.database import Database, accounts, monitors
 from bot.embedded import Accounts
+from bot.embedded.leases import Leases, Result
+from bot.embedded.monitors import Monitors
+from bot.embedded.scan import Scan
+from bot.embedded.verdict import Verdict
 
-from .fleet import HOUR, NOW, Fleet
+from .fleet import DAY, HOUR, NOW, Fleet
 from .serving import KEY, Answer, Served, serving
+from .test_leases import watch
 from .test_routes import NOBODY, refused
 
 
@@ -70,6 +76,46 @@ async def test_a_revoked_key_is_refused_at_once_and_its_monitors_rest(
         assert await connection.scalar(select(monitors.c.account_id)) == id_
 
 
+async def test_a_scan_under_way_does_not_wake_a_monitor_whose_key_is_revoked(
+    any_database: Database,
+) -> None:
+    store, leases = Accounts(any_database), Leases(any_database, DAY / 2, "w")
+    id_, _ = await store.add("Ann", None, NOW)
+    await watch(any_database, 1, account_id=id_)
+    (lease,) = await leases.take(NOW, 9)
+    assert await store.revoke(id_, NOW)
+    await leases.renew([lease.id], NOW)
+    await leases.save([Result(lease, Scan(NOW, Verdict.REFUSED, "refused"))])
+    assert (await Monitors(any_database, DAY).progress(NOW + 100 * DAY)).due == 0
+
+
+async def test_a_revoked_account_s_new_key_finds_its_monitors_which_are_scanned_again_by_and_by(
+    served: Served, any_database: Database
+) -> None:
+    store = Accounts(any_database)
+    id_, old = await store.add("Ann", 500, NOW)
+    await watch(any_database, 200, account_id=id_)
+    await store.revoke(id_, NOW)
+    new = await store.renew(id_, None, DAY / 2, NOW)
+    assert new is not None
+    refused(await call(served, old, "ping"), 401)
+    shown = (await call(served, new, "account")).body
+    assert (shown["id"], shown["monitor_limit"], shown["monitor_used"]) == (id_, 500, 200)
+    store_of_monitors = Monitors(any_database, DAY / 2)
+    due = [(await store_of_monitors.progress(NOW + part * DAY / 8)).due for part in range(6)]
+    assert due[0] == 0
+    assert all(20 < after - before < 80 for before, after in pairwise(due[:5]))
+    assert due[5] == 200
+
+
+async def test_only_an_account_whose_key_was_revoked_gets_another(any_database: Database) -> None:
+    store = Accounts(any_database)
+    alive, key = await store.add("Ann", None, NOW)
+    for id_ in (1, alive, 77):
+        assert await store.renew(id_, None, DAY, NOW) is None
+    assert await store.find(key)
+
+
 async def test_the_environment_s_key_can_not_be_revoked(any_database: Database) -> None:
     assert not await Accounts(any_database).revoke(1, NOW)
 
@@ -98,5 +144,18 @@ def test_the_command_line_adds_lists_and_revokes(
     assert "no account 2" in capsys.readouterr().out
     main([*keys, "list"])
     assert "revoked" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main([*keys, "add", "Bob", "--limit", "0"])
+    assert main([*keys, "add", "--account", "2"]) == 0
+    again = capsys.readouterr().out
+    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", again)
+    assert again.splitlines()[1] not in said
+    assert main([*keys, "add", "--account", "2"]) == 1
+    assert "no account 2 whose key was revoked" in capsys.readouterr().out
+    main([*keys, "list"])
+    assert "2  Ann  0 of 7 monitors\n" in capsys.readouterr().out
+    main([*keys, "revoke", "2"])
+    main([*keys, "add", "--account", "2", "--limit", "9"])
+    main([*keys, "list"])
+    assert "2  Ann  0 of 9 monitors\n" in capsys.readouterr().out
+    for wrong in (["Bob", "--limit", "0"], [], ["Bob", "--account", "2"]):
+        with pytest.raises(SystemExit):
+            main([*keys, "add", *wrong])
