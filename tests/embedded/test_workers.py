@@ -24,6 +24,7 @@ from . import fleet as fleets
 
 HOUR = timedelta(hours=1)
 LONG = 30.0  # seconds after which a test has failed
+LOOK = 0.1  # seconds between two looks at what other processes have stored
 
 
 @asynccontextmanager
@@ -101,13 +102,19 @@ async def stored(database: Database) -> dict[int, object]:
         return {row.id: row.scanned_at for row in await connection.execute(query)}
 
 
+async def when_stored(count: int, database: Database) -> dict[int, object]:
+    """What is stored once it is so many; the tests' own deadline bounds the wait."""
+    while len(found := await stored(database)) < count:  # noqa: ASYNC110 - nothing calls back here
+        await asyncio.sleep(LOOK)  # only the database knows what other processes have stored
+    return found
+
+
 async def test_a_worker_killed_in_mid_sweep_loses_nothing_and_is_followed_within_a_lease(
     any_url: str, any_database: Database
 ) -> None:
     async with asyncio.timeout(LONG), hosts(40, 20, any_database) as made:
         async with process(any_url) as worker:
-            while len(before := await stored(any_database)) < 20:
-                pass
+            before = await when_stored(20, any_database)
             await made.held.wait()
             worker.send_signal(signal.SIGKILL)
             await worker.wait()
@@ -129,8 +136,7 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
         async with AsyncExitStack() as stack:
             starts = (stack.enter_async_context(process(any_url)) for _ in range(2))
             workers = await asyncio.gather(*starts)
-            while len(await stored(any_database)) < 60:
-                pass
+            await when_stored(60, any_database)
             for worker in workers:
                 worker.send_signal(signal.SIGTERM)
                 assert await worker.wait() == 0
