@@ -21,6 +21,7 @@ from bot.target import Target
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving
 
+NO_WAY = "ff0e::1"
 #: Serves one address on the given port (0: any).
 Server = Callable[[str, int], Serving]
 
@@ -113,20 +114,41 @@ async def test_a_bad_certificate_outweighs_an_address_that_may_be_back_in_a_minu
     assert (await scan(trust, servers)).message == "Expired 2027-01-15 (at 127.0.0.2)"
 
 
-async def test_addresses_of_a_kind_that_this_machine_has_no_way_to_say_nothing(
-    trust: Trust,
+async def test_an_address_that_this_machine_has_no_way_to_says_nothing_of_a_host_that_has_others(
+    fleet: Fleet, trust: Trust
+) -> None:
+    # Nobody can connect to a group of machines: ENETUNREACH, as where there is no route for IPv6.
+    mixed = await scan(trust, {"127.0.0.1": tls(fleet), NO_WAY: None})
+    assert (mixed.message, mixed.ip) == ("Valid", "127.0.0.1")
+    ended = await scan(trust, {"127.0.0.1": tls(fleet, Leaf(left=-DAY)), NO_WAY: None})
+    assert ended.message == "Expired 2027-01-14"
+    alone = await scan(trust, {NO_WAY: None})
+    assert (alone.verdict, alone.message) == (
+        Verdict.UNREACHABLE,
+        "The server could not be reached",
+    )
+
+
+@pytest.mark.parametrize("fault", [errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+async def test_whatever_the_system_says_where_it_has_no_ipv6_it_says_nothing_of_the_host(
+    trust: Trust, fault: int
 ) -> None:
     async def no_way() -> NoReturn:
-        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        raise OSError(fault, "no IPv6 here")
 
     found = Finding("2001:db8::1")
     await Examination(Target("fleet.test"), trust, NOW).look(Way("2001:db8::1", no_way), found)
     other = Finding("127.0.0.1", Verdict.VALID)
-    assert (found.verdict, worst([found, other]), worst([found])) == (
-        Verdict.UNREACHABLE,
-        other,
-        found,
-    )
+    assert (found.verdict, worst([found, other])) == (Verdict.UNREACHABLE, other)
+
+
+async def test_an_address_that_should_be_reached_and_is_not_counts(trust: Trust) -> None:
+    async def lost() -> NoReturn:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    found = Finding("2001:db8::1")
+    await Examination(Target("fleet.test"), trust, NOW).look(Way("2001:db8::1", lost), found)
+    assert worst([found, Finding("127.0.0.1", Verdict.VALID)]) is found
 
 
 async def test_all_addresses_are_scanned_at_once_under_one_deadline(trust: Trust) -> None:
