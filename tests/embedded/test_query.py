@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -110,6 +110,7 @@ def expected(wanted: Callable[[Row], bool]) -> set[int]:
     return {number for number, row in ROWS.items() if wanted(row)}
 
 
+AT_ITS_OWN_PACE = settings(deadline=None)  # a database may be busy
 OPERATORS: dict[str, Callable[[int, int], bool]] = {
     "": operator.eq,
     "=": operator.eq,
@@ -144,12 +145,14 @@ def model(given_terms: Terms, value: int) -> bool:
     return (not wanted or any(m(value) for m in wanted)) and not any(m(value) for m in shut_out)
 
 
+@AT_ITS_OWN_PACE
 @given(st.lists(terms(0, 9000), min_size=1, max_size=4))
 def test_ports_are_found_as_the_model_says(table: Table, given_terms: Terms) -> None:
     text = ", ".join(term for term, *_ in given_terms)
     assert found(table, port=text) == expected(lambda row: model(given_terms, row[1]))
 
 
+@AT_ITS_OWN_PACE
 @given(st.lists(terms(-40, 40), min_size=1, max_size=4))
 def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
     table: Table, given_terms: Terms
@@ -162,6 +165,7 @@ def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
     assert found(table, ssl_expire_days=text) == expected(wanted)
 
 
+@AT_ITS_OWN_PACE
 @given(st.text("ab_x.*%\\e-1:", max_size=12).filter(str.strip))
 def test_hosts_are_found_with_one_wildcard_only(table: Table, text: str) -> None:
     pattern = text.strip().removesuffix(".").replace("[", "[[]")
@@ -218,6 +222,7 @@ def test_what_can_not_be_read_is_refused_with_a_sentence(name: str, text: str) -
         Filters.parse({name: text})
 
 
+@AT_ITS_OWN_PACE
 @given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days"]), st.text())
 def test_any_text_is_understood_or_refused(table: Table, name: str, text: str) -> None:
     with contextlib.suppress(ValueError):
