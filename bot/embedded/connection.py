@@ -17,6 +17,9 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._ahead = b""
+        self._loop = asyncio.get_running_loop()
+        self._watched = False  # whether the loop tells when there is something to read
+        self._readable: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, address: Address, port: int) -> Self:
@@ -37,7 +40,33 @@ class Connection:
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
-        return await asyncio.get_running_loop().sock_recv(self.sock, _CHUNK)
+        while True:
+            try:
+                return self.sock.recv(_CHUNK)
+            except (BlockingIOError, InterruptedError):
+                await self._until_readable()
+
+    async def _until_readable(self) -> None:
+        # `loop.sock_recv` asks the system anew to watch the socket for every wait; that is dear.
+        if not self._watched:
+            self._loop.add_reader(self.sock.fileno(), self._tell_reader)
+            self._watched = True
+        self._readable = self._loop.create_future()
+        try:
+            await self._readable
+        finally:
+            self._readable = None
+
+    def _tell_reader(self) -> None:
+        if self._readable is None:  # nobody wants to know now
+            self._stop_watching()
+        elif not self._readable.done():
+            self._readable.set_result(None)
+
+    def _stop_watching(self) -> None:
+        if self._watched:
+            self._loop.remove_reader(self.sock.fileno())
+            self._watched = False
 
     async def read_until(self, mark: bytes, most: int) -> bytes:
         """All up to `mark`, and with it; what comes after is kept for the next to read.
@@ -74,8 +103,9 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
-        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+        await self._loop.sock_sendall(self.sock, data)
 
     def close(self) -> None:
         """Close the socket."""
+        self._stop_watching()
         self.sock.close()

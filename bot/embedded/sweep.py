@@ -21,7 +21,7 @@ from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 50  # scans of the sweep that run at the same time
-_HELD = 150  # leases that a worker holds at most; those beyond _AT_ONCE wait for their turn
+_HELD = 300  # leases that a worker holds at most; those beyond _AT_ONCE wait for their turn
 _PICK = 50  # leases that are taken at once
 _LOOK = 5.0  # seconds between two looks for monitors that are due
 _RENEW = LEASE.total_seconds() / 3

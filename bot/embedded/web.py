@@ -99,7 +99,8 @@ class Reply:
             self.done = len(self._buffer) > HEAD_CAP or not _may_be_http(self._buffer)
             return False
         self._seen = 0
-        lines = re.split(rb"\r?\n", bytes(self._buffer[: end.start()]))
+        head = bytes(self._buffer[: end.start()])
+        lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
         del self._buffer[: end.end()]
         status = _STATUS.match(lines[0])
         if status is None:
@@ -137,11 +138,12 @@ class Reply:
             self.done = True
 
     def _take(self, most: int | None) -> None:
-        data = self._buffer[:most] if most is not None else self._buffer
+        whole = most is None or len(self._buffer) <= most
+        data = self._buffer if whole else self._buffer[:most]
         self.body += data
         if self._left is not None:
             self._left -= len(data)
-        self._buffer = self._buffer[len(data) :]
+        del self._buffer[: len(data)]
 
     def _read_chunks(self) -> None:
         at, data = 0, self._buffer

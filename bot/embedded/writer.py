@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from bot.embedded.leases import Result
 
 _MOST = 200  # results in one transaction
-_LINGER = 0.05  # seconds that results wait for more to share their transaction
+_LINGER = 0.2  # seconds that results wait for more to share their transaction
 _Waiting = tuple[Result, asyncio.Future[None]]
 
 
@@ -23,19 +24,24 @@ class Writer:
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._hurry = asyncio.Event()
 
     async def put(self, result: Result) -> None:
         """Store a result; returns when it is stored, and raises what storing it raised."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((result, done))
+        if result.plainly or len(self._waiting) >= _MOST:
+            self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
         await done
 
     async def _drain(self) -> None:
         while self._waiting:
-            if not self._closed and not any(result.plainly for result, _ in self._waiting):
-                await asyncio.sleep(_LINGER)
+            self._hurry.clear()
+            if not (self._closed or any(result.plainly for result, _ in self._waiting)):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), _LINGER)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
                 await self._save([result for result, _ in batch])
@@ -60,6 +66,7 @@ class Writer:
     async def close(self) -> None:
         """Wait until all that was put is stored."""
         self._closed = True
+        self._hurry.set()
         if self._task is not None:
             await self._task
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
@@ -169,6 +170,9 @@ async def ours(site: Site) -> None:
         await rescans.close()
         await sweep.close()
 
+    gc.collect()  # as `bot.app.forever` does
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     await _take_turns(everything, begin)
     await database.close()
 
