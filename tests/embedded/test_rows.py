@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from sqlalchemy import insert
 
-from bot.database import Database
+from bot.database import Database, monitors
 from bot.embedded import Accounts
 from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.scan import Scan, Scanner
@@ -110,6 +111,23 @@ async def test_an_alert_that_has_no_name_makes_a_whole_sentence(trust: Trust, nu
     assert found.message == "The TLS handshake failed: it broke off"
 
 
+async def test_a_server_that_hangs_up_once_is_judged_by_what_it_shows_then(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf(since=DAY)))
+    visits: list[asyncio.StreamReader] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(reader)
+        if len(visits) == 1:
+            await fleets.close(reader, writer)
+        else:
+            await fleets.shake_hands(context, reader, writer)
+
+    found = await scan(trust, fleets.serve(talk))
+    assert (found.verdict, found.message, len(visits)) == (Verdict.VALID, "Valid", 2)
+
+
 async def test_dates_are_cut_to_the_minute_wherever_they_are_shown(
     fleet: Fleet, served: Served
 ) -> None:
@@ -173,3 +191,31 @@ async def test_another_s_monitor_is_as_one_that_does_not_exist(
             answers.append(answer.body | {"req_id": ""})
         assert answers[0] == answers[1]
     assert (await served.call("monitor/get", id="1")).body == before
+
+
+async def test_fifty_scans_of_a_sweep_run_at_once_and_the_others_wait(
+    served: Served, database: Database
+) -> None:
+    there, fifty, go = 0, asyncio.Event(), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal there
+        there += 1
+        if there == 50:
+            fifty.set()
+        await go.wait()
+
+    names = [f"h{number}.test" for number in range(70)]
+    served.hosts.update(dict.fromkeys(names, "127.0.0.1"))
+    async with fleets.serve(hold) as port:
+        row = {"port": port, "created_at": NOW, "next_scan_at": NOW + DAY}
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), [row | {"host": name} for name in names])
+        served.now += 2 * DAY
+        sweeps = [asyncio.create_task(served.api.sweep.once()) for _ in range(2)]
+        await fifty.wait()
+        running = await served.text("/metrics")
+        go.set()
+        await asyncio.gather(*sweeps)
+    assert "sslmonitor_sweep_running 50.0" in running
+    assert (await served.call("ping")).body["sweep"]["due"] == 0
