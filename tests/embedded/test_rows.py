@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,21 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from bot.database import Database, monitors
 from bot.embedded import Accounts
 from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.leases import LEASE, Leases
+from bot.embedded.metrics import Metrics
 from bot.embedded.scan import Scan, Scanner
+from bot.embedded.sweep import Rescans, Sweep
 from bot.embedded.tls import Trust
 from bot.embedded.verdict import Verdict
 from bot.target import Target
 
 from . import fleet as fleets
-from .fleet import DAY, NOW, Fleet, Leaf, Serving, general_name, issue, name, new_key
+from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving, general_name, issue, name, new_key
 from .serving import Served, serving
 from .test_geo import database as places
 from .test_routes import NOBODY, refused
@@ -181,6 +184,7 @@ async def test_another_s_monitor_is_as_one_that_does_not_exist(
     _, other = await Accounts(database).add("Ann", None, NOW)
     await served.call("monitor/add", host=NOBODY, port="443")
     before = (await served.call("monitor/get", id="1")).body
+    served.now += HOUR
     headers = {"Authorization": f"Bearer {other}"}
     for endpoint in ("get", "scan", "history", "delete"):
         answers = []
@@ -219,3 +223,36 @@ async def test_fifty_scans_of_a_sweep_run_at_once_and_the_others_wait(
         await asyncio.gather(*sweeps)
     assert "sslmonitor_sweep_running 50.0" in running
     assert (await served.call("ping")).body["sweep"]["due"] == 0
+
+
+async def test_a_lease_is_held_for_as_long_as_its_scan_runs(
+    fleet: Fleet, trust: Trust, database: Database
+) -> None:
+    now, came = NOW, asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+
+    async def lease_s_end() -> datetime | None:
+        async with database.read() as connection:
+            return await connection.scalar(select(monitors.c.next_scan_at))
+
+    leases = Leases(database, 12 * HOUR, "one")
+    scanner = Scanner(Guard(parse_allow("127.0.0.1")), trust, 60)
+    rescans = Rescans(scanner, leases, Metrics(), lambda: now)
+    sweep = Sweep(rescans, leases, lambda: now, renew=0.001)
+    async with asyncio.timeout(10), fleets.serve(hold) as port:
+        row = {"host": "127.0.0.1", "port": port, "created_at": NOW, "next_scan_at": NOW}
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), [row])
+        sweep.start()
+        await came.wait()
+        now += LEASE / 2
+        while await lease_s_end() != now + LEASE:
+            pass
+        sweep.stop()
+        scanner.close()
+        await rescans.close()
+        await sweep.close()
+    assert await lease_s_end() == now  # given back
