@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Self
 
 from cryptography import x509
@@ -13,6 +15,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from bot.embedded.guard import is_address
+from bot.embedded.names import Address
+
+# Of the DER of a certificate (RFC 5280, section 4.1 and 4.2.1.6; X.690): tags, and an identifier.
+_EXTENSIONS = 0xA3
+_ALT_NAMES = bytes.fromhex("551d11")
+_DNS_NAME = 0x82
+_IP_ADDRESS = 0x87
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +50,10 @@ class Leaf:
         return cls(
             *_names(certificate, subject=True),
             *_names(certificate, subject=False),
-            alt_names=tuple(str(name.value) for name in names),
+            alt_names=tuple(map(str, names)),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
-            addresses=frozenset(str(n.value) for n in names if isinstance(n, x509.IPAddress)),
+            addresses=frozenset(str(name) for name in names if not isinstance(name, str)),
         )
 
     @property
@@ -110,7 +119,7 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
     try:
         name = certificate.subject if subject else certificate.issuer
-    except ValueError:  # text that is not what its type says
+    except (ValueError, TypeError):  # text that is not what its type says
         return "", "", ""
     found: dict[x509.ObjectIdentifier, str] = {}
     for attribute in name:
@@ -124,17 +133,50 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
 
 
-def _alt_names(certificate: x509.Certificate) -> list[x509.DNSName | x509.IPAddress]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        ValueError,
-    ):
-        return []
-    return [n for n in extension.value if isinstance(n, x509.DNSName | x509.IPAddress)]
+def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
+    """The DNS names and the addresses, but for those that can't be decoded.
+
+    `cryptography` reads all extensions or none, and another one that it can't read must not hide
+    the names: servers send such, and visitors do not mind.
+    """
+    found: list[str | Address] = []
+    with suppress(ValueError, IndexError):
+        for tag, value in _fields(_content(_extension(certificate, _ALT_NAMES))):
+            with suppress(ValueError):
+                if tag == _DNS_NAME:
+                    found.append(value.decode())
+                elif tag == _IP_ADDRESS:
+                    found.append(ip_address(value))
+    return found
+
+
+def _extension(certificate: x509.Certificate, oid: bytes) -> bytes:
+    """The value of an extension. Raises ValueError when there is none."""
+    for tag, value in _fields(_content(certificate.tbs_certificate_bytes)):
+        for _, extension in _fields(_content(value)) if tag == _EXTENSIONS else ():
+            (_, name), *_, (_, octets) = _fields(extension)
+            if name == oid:
+                return octets
+    raise ValueError("no such extension")
+
+
+def _content(der: bytes) -> bytes:
+    """What is in the first field. Raises ValueError or IndexError."""
+    return next(_fields(der), (0, b""))[1]
+
+
+def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """The tag and the content of each field in a row. Raises ValueError or IndexError."""
+    at = 0
+    while at < len(der):
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length & 0x80:
+            size = length & 0x7F
+            length, at = int.from_bytes(der[at : at + size], "big"), at + size
+        if at + length > len(der):
+            raise ValueError("a field is cut")
+        yield tag, der[at : at + length]
+        at += length
 
 
 def _covers(pattern: str, host: str) -> bool:

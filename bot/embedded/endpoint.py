@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cryptography.x509 import InvalidVersion
+
 from bot.embedded import starttls, tls, web
 from bot.embedded.certificate import Leaf, Link, links
 from bot.embedded.connection import Connection
@@ -88,7 +90,7 @@ class Finding:
             leaf = Leaf.read(chain[0])
             sent = links(leaf, chain[:_LONGEST_CHAIN])
             self.verdict, self.message = judge(host, leaf, chain, stream.faults, now)
-        except ValueError:  # OpenSSL reads more than `cryptography` does
+        except (ValueError, InvalidVersion):  # OpenSSL reads more than `cryptography` does
             self.say(Verdict.HANDSHAKE_FAILED, "the certificate can't be read")
             return
         self.leaf, self.chain = leaf, sent

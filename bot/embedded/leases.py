@@ -191,7 +191,6 @@ class Leases:
 
     def _turn(self, result: Result) -> dict[str, Any]:
         leaf = result.scan.leaf
-        not_after = result.lease.before.get("not_after") if result.doubtful else None
         return {
             "of_id": result.lease.id,
             "lease": None,
@@ -200,7 +199,7 @@ class Leases:
                 result.lease.watch.target,
                 result.scan.at,
                 self._interval,
-                not_after=leaf.not_after if leaf else not_after,
+                not_after=leaf.not_after if leaf else None,
                 failures=result.failures,
             ),
         }

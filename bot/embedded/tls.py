@@ -159,9 +159,10 @@ class Stream:
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
             return HandshakeFailed(Verdict.CLOSED)
         reasons = error.args[0] if error.args else []
-        reason = str(reasons[0][2]) if reasons else "it broke off"
+        reason = str(reasons[0][2]) if reasons else ""
         alert = _ALERT.match(reason)
-        said = f"the server says “{reason[alert.end() :]}”" if alert else reason
+        # OpenSSL has no words for alerts that no RFC names.
+        said = f"the server says “{reason[alert.end() :]}”" if alert else reason or "it broke off"
         return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
 
     @property
@@ -240,6 +241,7 @@ class Stream:
     def chain(self) -> list[x509.Certificate]:
         """The certificates as the server sent them, leaf first; empty when none came.
 
-        Raises ValueError for one that OpenSSL reads and `cryptography` does not.
+        Raises ValueError or x509.InvalidVersion for one that OpenSSL reads and `cryptography`
+        does not.
         """
         return self.tls.get_peer_cert_chain(as_cryptography=True) or []

@@ -38,9 +38,29 @@ _ATTRIBUTE = re.compile(
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNORECASE)
 # Python's names of the encodings that browsers know (WHATWG Encoding); others can be costly.
 _WEB_CODEC = re.compile(
-    r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(1250|1251|1252|1253|1254|1255|1256|1257|1258|866|874|949)"
+    r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(125[0-8]|866|874|932|949)"
     r"|koi8-[ru]|gb(k|2312|18030)|big5(hkscs)?|euc_(jp|kr)|shift_jis|iso2022_jp|mac-(roman|cyrillic)|ascii"
 )
+# Labels that browsers know and Python does not, and encodings that browsers read as a wider one
+# (WHATWG Encoding, section 4.2).
+_LABELS = {
+    "iso-8859-8-i": "iso8859-8",
+    "windows-31j": "cp932",
+    "windows-874": "cp874",
+    "windows-949": "cp949",
+}
+_WIDER = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+}
 
 
 class ByteStream(Protocol):
@@ -236,12 +256,12 @@ def _decode(body: bytes, content_type: str) -> str:
 
 
 def _codec(label: str) -> str:
+    label = label.lower().removeprefix("x-")
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(_LABELS.get(label, label)).name
     except LookupError:
         return "utf-8"
-    if name in ("ascii", "iso8859-1"):
-        return "cp1252"  # as browsers read these labels (WHATWG Encoding, section 4.2)
+    name = _WIDER.get(name, name)
     return name if _WEB_CODEC.fullmatch(name) else "utf-8"
 
 

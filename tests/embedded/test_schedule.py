@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.embedded.schedule import NEAR, next_scan
+from bot.embedded.schedule import next_scan
 from bot.target import Target
 
 from .fleet import DAY, HOUR, NOW
 
 INTERVAL = timedelta(hours=12)
 MINUTE = timedelta(minutes=1)
+NEAR = 3 * DAY
 TARGETS = st.builds(Target, st.text("abc.", min_size=1), st.integers(1, 65535))
 
 

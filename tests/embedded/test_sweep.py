@@ -149,6 +149,24 @@ async def test_a_monitor_that_was_up_is_down_only_after_three_tries(
     assert "refused" in (await row_of(served))[0]
 
 
+async def test_a_monitor_that_never_answered_is_tried_again_in_a_minute(served: Served) -> None:
+    async with fleets.refuse() as port:
+        await served.watch(port)
+        assert not await sweep_after(served, timedelta(seconds=59))
+        assert await sweep_after(served, timedelta(seconds=5))
+        assert not await sweep_after(served, timedelta(seconds=119))
+        assert await sweep_after(served, timedelta(seconds=9))
+
+
+async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
+    fleet: Fleet, served: Served
+) -> None:
+    async with fleet.tls(Leaf(left=3 * DAY)) as port:
+        await served.watch(port)
+        for _ in range(4):
+            assert await sweep_after(served, 64 * MINUTE)
+
+
 async def test_a_blip_leaves_nothing_behind(
     fleet: Fleet, served: Served, database: Database
 ) -> None:

@@ -151,6 +151,12 @@ def test_a_compressed_bomb_is_opened_a_little_way_only() -> None:
         ),
         (b"", b'<meta charset="shift_jis"><title>\x93\xfa\x96{</title>', "日本"),
         (b"", b'<meta http-equiv=x content="text/html; charset=koi8-r"><title>\xc4</title>', "д"),
+        (b"", b'<meta charset="gb2312"><title>\x96|\xd6\xd0</title>', "東中"),
+        (b"", b'<meta charset="windows-31j"><title>\x87\x40</title>', "①"),
+        (b"", b'<meta charset="x-sjis"><title>\x87\x40</title>', "①"),
+        (b"", b'<meta charset="euc-kr"><title>\x8cc</title>', "똠"),
+        (b"", b'<meta charset="windows-874"><title>\xe4\x85</title>', "ไ…"),
+        (b"", b'<meta charset="iso-8859-8-i"><title>\xf9</title>', "ש"),
         (b"", b"\xff\xfe" + "<title>wide</title>".encode("utf-16-le"), "wide"),
         (b"Content-Type: text/html; charset=punycode\r\n", b"<title>plain</title>", "plain"),
         (

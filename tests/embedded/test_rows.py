@@ -1,0 +1,258 @@
+"""Hosts, requests and settings on the edge of what the other files walk through row by row."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import insert, select
+
+from bot.database import Database, monitors
+from bot.embedded import Accounts
+from bot.embedded.guard import Guard, parse_allow
+from bot.embedded.leases import LEASE, Leases
+from bot.embedded.metrics import Metrics
+from bot.embedded.scan import Scan, Scanner
+from bot.embedded.sweep import Rescans, Sweep
+from bot.embedded.tls import Trust
+from bot.embedded.verdict import Verdict
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving, general_name, issue, name, new_key
+from .serving import Served, serving
+from .test_geo import database as places
+from .test_routes import NOBODY, refused
+
+VERSION = bytes.fromhex("a003020102")  # of a certificate: [0] INTEGER 2, which is the third
+SHOWN = ("monitor/list", "monitor/get", "monitor/history")
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
+    async with serving(fleet, database) as served:
+        yield served
+
+
+async def scan(trust: Trust, serving: Serving) -> Scan:
+    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+    async with serving as port:
+        return await Scanner(guard, trust, 5.0).scan(Target("fleet.test", port), NOW)
+
+
+def odd(fleet: Fleet, file: Path, *extensions: x509.ExtensionType, version: int = 2) -> Serving:
+    """Serve a certificate for fleet.test with these extensions, and of that version less one."""
+    key, by = new_key("ec"), fleet.authorities["intermediate"]
+    leaf = issue(name("fleet.test"), key, by, NOW - DAY, NOW + 90 * DAY, *extensions)
+    der = leaf.public_bytes(serialization.Encoding.DER)
+    sent = der.replace(VERSION, VERSION[:-1] + bytes([version]), 1)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    chain = ssl.DER_cert_to_PEM_cert(sent).encode() + fleets.pem(by.certificate)
+    file.write_bytes(private + chain)
+    return fleets.serve(fleets.web_server(), context=fleet.context(file))
+
+
+def raw(oid: str, value: str) -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), bytes.fromhex(value))
+
+
+@pytest.mark.parametrize("version", [1, 3])
+async def test_a_certificate_of_a_version_that_there_is_not_is_a_result(
+    fleet: Fleet, trust: Trust, tmp_path: Path, version: int
+) -> None:
+    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", version=version))
+    assert found.verdict is Verdict.HANDSHAKE_FAILED
+    assert found.message == "The TLS handshake failed: the certificate can't be read"
+    assert (found.leaf, found.host_match) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        raw("1.3.6.1.5.5.7.1.24", "3003020163"),  # a TLS feature that has no name
+        raw("1.3.6.1.5.5.7.1.1", "6a756e6b"),  # where the issuer is: not DER
+        raw("2.5.29.35", "3005a103a30105"),  # the issuer's key: of a kind that is not known
+    ],
+    ids=["feature", "issuer", "key"],
+)
+async def test_an_extension_that_can_not_be_read_hides_no_name(
+    fleet: Fleet, trust: Trust, tmp_path: Path, extension: x509.UnrecognizedExtension
+) -> None:
+    names = x509.SubjectAlternativeName([general_name("fleet.test"), general_name("10.1.2.3")])
+    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", names, extension))
+    assert (found.verdict, found.message, found.host_match) == (Verdict.VALID, "Valid", True)
+    assert found.leaf is not None
+    assert found.leaf.alt_names == ("fleet.test", "10.1.2.3")
+
+
+async def test_a_name_that_can_not_be_read_hides_no_other(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    # An X.400 address, an address of 8 bytes, a name that is no text, and the good one.
+    names = raw("2.5.29.17", "301da3020500870801020304ffffff008201ff820a666c6565742e74657374")
+    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", names))
+    assert found.leaf is not None
+    assert (found.message, found.leaf.alt_names) == ("Valid", ("fleet.test",))
+
+
+@pytest.mark.parametrize("number", [0, 200, 255])
+async def test_an_alert_that_has_no_name_makes_a_whole_sentence(trust: Trust, number: int) -> None:
+    alert = bytes([0x15, 3, 3, 0, 2, 2, number])
+    found = await scan(trust, fleets.serve(fleets.say(alert)))
+    assert found.message == "The TLS handshake failed: it broke off"
+
+
+async def test_a_server_that_hangs_up_once_is_judged_by_what_it_shows_then(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf(since=DAY)))
+    visits: list[asyncio.StreamReader] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(reader)
+        if len(visits) == 1:
+            await fleets.close(reader, writer)
+        else:
+            await fleets.shake_hands(context, reader, writer)
+
+    found = await scan(trust, fleets.serve(talk))
+    assert (found.verdict, found.message, len(visits)) == (Verdict.VALID, "Valid", 2)
+
+
+async def test_dates_are_cut_to_the_minute_wherever_they_are_shown(
+    fleet: Fleet, served: Served
+) -> None:
+    end = timedelta(hours=11, minutes=59, seconds=59)
+    served.now += timedelta(seconds=31)
+    async with fleet.tls(Leaf(left=90 * DAY + end, since=DAY - end)) as port:
+        await served.watch(port)
+        check = await served.call("checks", host="fleet.test", port=str(port))
+    answers = [await served.call(endpoint, id="1") for endpoint in SHOWN]
+    told = str([answer.body for answer in (*answers, check)])
+    assert "2027-01-15 12:00" in told
+    assert told.count("2027-04-15 23:59") == 6  # get and checks have it with the chain, too
+    assert told.count("2027-01-14 23:59") == 6
+    assert "2027-04-16" not in told
+    assert "12:01" not in told
+
+
+async def test_what_the_operator_sets_reaches_the_scans(
+    fleet: Fleet, database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "places.mmdb"
+    file.write_bytes(places({"127.0.0.0/8": {"country": {"iso_code": "DE"}}}))
+    more: dict[str, Any] = {
+        "scan_deny": "fleet.test:9",
+        "geoip_file": file,
+        "reverse_names": True,
+    }
+    async with serving(fleet, database, **more) as served, fleet.tls() as port:
+        added = await served.call("monitor/add", host="fleet.test", port=str(port))
+        denied = await served.call("monitor/add", host="fleet.test", port="9")
+    http = added.body["monitor"]["http"]
+    assert (http["ip"], http["ip_rev"], http["ip_geo"]) == ("127.0.0.1", "localhost", "DE")
+    assert refused(denied, 400) == "The address is refused by this server's rules."
+
+
+async def test_a_target_that_is_denied_is_refused_alike_with_a_proxy_and_without(
+    served: Served,
+) -> None:
+    proxy = {"proxy_host": NOBODY, "proxy_port": "3128"}
+    for target in ("169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"):
+        for way in ({}, proxy):
+            for endpoint in ("monitor/add", "checks"):
+                answer = await served.call(endpoint, host=target, port="443", **way)
+                said = refused(answer, 400)
+                assert said == "The address is refused by this server's rules."
+
+
+async def test_another_s_monitor_is_as_one_that_does_not_exist(
+    served: Served, database: Database
+) -> None:
+    _, other = await Accounts(database).add("Ann", None, NOW)
+    await served.call("monitor/add", host=NOBODY, port="443")
+    before = (await served.call("monitor/get", id="1")).body
+    served.now += HOUR
+    headers = {"Authorization": f"Bearer {other}"}
+    for endpoint in ("get", "scan", "history", "delete"):
+        answers = []
+        for id_ in ("1", "99"):
+            url = f"{served.api.url}/monitor/{endpoint}"
+            answer = await served.ask("GET", url, params={"id": id_}, headers=headers)
+            refused(answer, 404)
+            answers.append(answer.body | {"req_id": ""})
+        assert answers[0] == answers[1]
+    assert (await served.call("monitor/get", id="1")).body == before
+
+
+async def test_fifty_scans_of_a_sweep_run_at_once_and_the_others_wait(
+    served: Served, database: Database
+) -> None:
+    there, fifty, go = 0, asyncio.Event(), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal there
+        there += 1
+        if there == 50:
+            fifty.set()
+        await go.wait()
+
+    names = [f"h{number}.test" for number in range(70)]
+    served.hosts.update(dict.fromkeys(names, "127.0.0.1"))
+    async with fleets.serve(hold) as port:
+        row = {"port": port, "created_at": NOW, "next_scan_at": NOW + DAY}
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), [row | {"host": name} for name in names])
+        served.now += 2 * DAY
+        sweeps = [asyncio.create_task(served.api.sweep.once()) for _ in range(2)]
+        await fifty.wait()
+        running = await served.text("/metrics")
+        go.set()
+        await asyncio.gather(*sweeps)
+    assert "sslmonitor_sweep_running 50.0" in running
+    assert (await served.call("ping")).body["sweep"]["due"] == 0
+
+
+async def test_a_lease_is_held_for_as_long_as_its_scan_runs(
+    fleet: Fleet, trust: Trust, database: Database
+) -> None:
+    now, came = NOW, asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+
+    async def lease_s_end() -> datetime | None:
+        async with database.read() as connection:
+            return await connection.scalar(select(monitors.c.next_scan_at))
+
+    leases = Leases(database, 12 * HOUR, "one")
+    scanner = Scanner(Guard(parse_allow("127.0.0.1")), trust, 60)
+    rescans = Rescans(scanner, leases, Metrics(), lambda: now)
+    sweep = Sweep(rescans, leases, lambda: now, renew=0.001)
+    async with asyncio.timeout(10), fleets.serve(hold) as port:
+        row = {"host": "127.0.0.1", "port": port, "created_at": NOW, "next_scan_at": NOW}
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), [row])
+        sweep.start()
+        await came.wait()
+        now += LEASE / 2
+        while await lease_s_end() != now + LEASE:
+            pass
+        sweep.stop()
+        scanner.close()
+        await rescans.close()
+        await sweep.close()
+    assert await lease_s_end() == now  # given back
