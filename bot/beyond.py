@@ -6,6 +6,8 @@ The wire's names stay here, as in `models`, and every field may be missing or od
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -72,13 +74,6 @@ class WireChange(msgspec.Struct):
     ssl_issuer: str | None = None
 
 
-class WireHistory(msgspec.Struct):
-    """The answer of monitor/history."""
-
-    list: list[WireChange]
-    total: int | None = None
-
-
 def read_extras(reply: Reply) -> frozenset[Extra]:
     """Which extras the description lists; none where the answer is no description.
 
@@ -99,18 +94,24 @@ def read_extras(reply: Reply) -> frozenset[Extra]:
     return frozenset(each for each in Extra if any(path.endswith(f"/{each}") for path in known))
 
 
-def read_history(raw: Any, offset: timedelta) -> History:
-    """The answer of monitor/history; rows without a date are left out. Raises ValueError."""
-    wire = read_leniently(raw, WireHistory)
-    told = [change for row in wire.list if (change := _change(row, offset))]
+def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:
+    """The answer of monitor/history; rows that can't be read are left out.
+
+    Raises ValueError where there is no list.
+    """
+    told = []
+    for row in msgspec.convert(raw.get("list"), list[Any]):
+        with suppress(ValueError, RecursionError):
+            told.append(_change(read_leniently(row, WireChange), offset))
     changes = sorted(told, key=lambda change: change.at, reverse=True)
-    return History(tuple(changes), max(wire.total or 0, len(changes)))
+    total = raw.get("total")
+    return History(tuple(changes), max(total if isinstance(total, int) else 0, len(changes)))
 
 
-def _change(wire: WireChange, offset: timedelta) -> Change | None:
+def _change(wire: WireChange, offset: timedelta) -> Change:
     at = read_date(wire.date, offset)
     if at is None:
-        return None
+        raise ValueError("a change without a date")
     return Change(
         at=at,
         valid=wire.ssl_valid,

@@ -104,7 +104,7 @@ class StubAPI:
 
     @property
     def work(self) -> list[str]:
-        """The endpoints that were called, but for what the bot asks by itself: the clock, extras."""
+        """The endpoints that were called, but for those that the bot asks by itself."""
         return [path for path, _ in self.calls if path not in {"ping", "openapi.json"}]
 
     # What it does
@@ -154,7 +154,9 @@ class StubAPI:
         if path == "openapi.json":
             if self.extras is None:
                 return web.Response(status=404, text="<h1>Not Found</h1>", content_type="text/html")
-            return web.json_response({"openapi": "3.1.0", "paths": dict.fromkeys(self.extras, {})})
+            return web.json_response(
+                {"openapi": "3.1.0", "paths": {path: {} for path in self.extras}}
+            )
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"code": 401, "message": "bad key", "req_id": "req-401"})
         return web.json_response(self._answer(path, params))
@@ -179,6 +181,8 @@ class StubAPI:
                 return {"code": 403, "message": "no room", "req_id": "req-full"}
             number = self.watch(params["host"], port=int(params["port"]))
             return OK | {"monitor": self._monitor(number)}
+        if path == "checks":
+            return OK | {"check": self._check(params)}
         number = int(params["id"])
         if number not in self.rows:
             return {"code": 404, "message": "monitor not found", "req_id": "req-404"}
@@ -188,6 +192,12 @@ class StubAPI:
         if path == "monitor/scan":
             self.rows[number]["scan_date"] = _date(self.clock())
         return OK | {"monitor": self._monitor(number)}
+
+    def _check(self, params: dict[str, str]) -> Json:
+        number = self.watch(params["host"], port=int(params["port"]), days=12.5)
+        found = self.rows[number] | self._monitor(number)
+        del self.rows[number], found["id"]
+        return found
 
     def _monitor(self, number: int) -> Json:
         row = self.rows[number]
