@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,7 +30,7 @@ from bot.blocks import (
 )
 from bot.errors import BotError
 from bot.models import MonitorSummary, days_left
-from bot.severity import NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
+from bot.severity import EXPIRED, NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
 from bot.target import Target
 from bot.words import argument
 
@@ -48,15 +49,18 @@ def checking(target: Target) -> Message:
 def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Message:
     """What a check found. `protocol` names the STARTTLS that was spoken, empty for none."""
     row = check.row
-    parts = [f"Checked {since(now, now)}. Nothing was stored."]
+    by = f" by STARTTLS ({protocol})" if protocol else ""
+    small = f"Checked {since(now, now)}{by}. Nothing was stored."
     if protocol:
-        parts.append(f"STARTTLS, {protocol}. `/ssl add` can't watch that.")
+        small += (
+            f" `/ssl add` can't watch it; monitor/add can, with {code(f'protocol={protocol}')}."
+        )
     return Message(
         cards.headline(row, now, rules),
         (
             section(cards.verdict(row, now, rules)),
             *detail_cards.facts(check.found, now, rules),
-            context(" ".join(parts)),
+            context(small),
             _check_buttons(row.target, protocol),
         ),
     )
@@ -83,15 +87,15 @@ def _again(target: Target, protocol: str) -> Block:
 
 
 def history(row: MonitorSummary, found: History) -> Message:
-    """What changed on a monitor, the newest first; each line says what differs from the one before.
+    """What changed on a monitor, the newest first, as far as a message takes it.
 
-    Only as much is shown as a message takes.
+    Each entry is the first scan that told something new, and says what that is.
     """
     host = row.target.short
     if not found.changes:
         text = f"No scan of {code(host)} is recorded yet."
         return Message(bare(text), (section(f"{NEVER_SCANNED.symbol} {text}"), _below(row)))
-    told = _fitting([_told(row, *pair) for pair in _pairs(found)])
+    told = _fitting(_told(row, found, number) for number in range(len(found.changes)))
     entries = counted(found.total, "entry", "entries")
     few = f"Showing {len(told):,} of {entries}" if len(told) < found.total else entries
     newest = found.changes[0]
@@ -106,17 +110,11 @@ def history(row: MonitorSummary, found: History) -> Message:
     )
 
 
-def _pairs(found: History) -> list[tuple[Change, Change | None]]:
-    """Each change that may be shown, with the one before it where that is known."""
-    changes = found.changes
-    older: list[Change | None] = [*changes[1:], None]
-    return list(zip(changes, older, strict=True))[:CHANGES_SHOWN]
-
-
-def _fitting(told: Sequence[str]) -> list[str]:
+def _fitting(told: Iterable[str]) -> list[str]:
+    """As many of the entries as one message takes."""
     kept: list[str] = []
     room = MAX_WORDS
-    for each in told:
+    for each in itertools.islice(told, CHANGES_SHOWN):
         room -= len(each)
         if room < 0:
             break
@@ -129,16 +127,28 @@ def _below(row: MonitorSummary) -> Block:
     return actions(button("Details", "details", number, "below", about=f"Details of {host}"))
 
 
-def _told(row: MonitorSummary, change: Change, older: Change | None) -> str:
-    """A change as two or three lines of mrkdwn: the verdict and when, what is new, and the end."""
+def _told(row: MonitorSummary, found: History, number: int) -> str:
+    """An entry in mrkdwn: the verdict and when, what is new in it, what was wrong, and the end."""
+    change, older = found.changes[number], found.changes[number + 1 :]
+    known = next((each for each in older if each.not_after), None)
     state = _state(row, change)
-    marks = _marks(row, change, older)
-    lines = [f"{state.symbol} *{state.word}* · {date(change.at)}"]
-    if marks:
-        lines.append(f"*{', '.join(marks)}*")
-    said = safe(change.message, 150).rstrip(".") if state.rank is not Rank.OK else ""
-    lines.append(" ".join(filter(None, [f"{said}." if said else "", _ends(change, older)])))
+    marks = []
+    if number + 1 == found.total:
+        marks.append("First scan")
+    if older and (was := _state(row, older[0])) is not state:
+        marks.append(f"Was {was.word}")
+    if known and change.not_after and _certificate(change) != _certificate(known):
+        marks.append("new certificate" if marks else "New certificate")
+    lines = [
+        f"{state.symbol} *{state.word}* · {date(change.at)}",
+        f"*{', '.join(marks)}*" if marks else "",
+        " ".join(filter(None, [_said(change, state), _ends(change), _issuer(change, known)])),
+    ]
     return "\n".join(filter(None, lines))
+
+
+def _certificate(change: Change) -> tuple[datetime | None, datetime | None, str]:
+    return change.not_before, change.not_after, change.issuer
 
 
 def _state(row: MonitorSummary, change: Change) -> State:
@@ -155,30 +165,23 @@ def _state(row: MonitorSummary, change: Change) -> State:
     return state if state.rank in {Rank.BROKEN, Rank.UNKNOWN} else OK
 
 
-def _marks(row: MonitorSummary, change: Change, older: Change | None) -> list[str]:
-    """What differs from the line before, in words."""
-    if older is None:
-        return ["First scan"]
-    marks = []
-    if (was := _state(row, older)) is not _state(row, change):
-        marks.append(f"Was {was.word}")
-    if change.not_after is not None and older.not_after is not None:
-        mine, theirs = ((c.not_before, c.not_after, c.issuer) for c in (change, older))
-        if mine != theirs:
-            marks.append("new certificate" if marks else "New certificate")
-    return marks
+def _said(change: Change, state: State) -> str:
+    """What was wrong, as a sentence; that it has expired, the end date says."""
+    text = "" if state in {OK, EXPIRED} else safe(change.message, 150).rstrip(".")
+    return f"{text}." if text else ""
 
 
-def _ends(change: Change, older: Change | None) -> str:
-    """The end date, how many days were left then, and the issuer where it is another."""
+def _ends(change: Change) -> str:
     if change.not_after is None:
         return ""
     day = date(change.not_after, "{date_short}")
-    left = days_left(change.not_after, change.at)
     if change.not_after <= change.at:
-        ends = f"Ended {day}."
-    else:
-        ends = f"Ends {day}, {counted(left, 'day')} left then."
-    issuer = safe(change.issuer, 60).rstrip(".")
-    another = older is None or older.issuer != change.issuer
-    return f"{ends} Issuer: {issuer}." if issuer and another else ends
+        return f"Ended {day}."
+    return f"Ends {day}, {counted(days_left(change.not_after, change.at), 'day')} left then."
+
+
+def _issuer(change: Change, known: Change | None) -> str:
+    """Who issued the certificate, where that is another than before."""
+    same = known is not None and known.issuer == change.issuer
+    text = "" if same or change.not_after is None else safe(change.issuer, 60).rstrip(".")
+    return f"Issuer: {text}." if text else ""

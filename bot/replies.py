@@ -138,7 +138,7 @@ def not_offered(error: NotOffered) -> Message:
     }
     return reply(
         "⛔",
-        "NOT WITH THIS API",
+        "NOT AVAILABLE HERE",
         f"The hosted API lacks what `/ssl {error.command}` needs. {instead[error.command]}",
         context(
             "The embedded API has it. Whoever runs this bot can leave out `SSLMONITOR_API_URL` and "

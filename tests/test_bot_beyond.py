@@ -11,7 +11,7 @@ import pytest_asyncio
 from bot.playground.places import ANN, BEN, CERTS
 from tests.world import Clock, World, labels, new_world, words
 
-LACKS = ("NOT WITH THIS API", "The hosted API lacks", "embedded API")
+LACKS = ("NOT AVAILABLE HERE", "The hosted API lacks", "embedded API")
 
 
 @pytest_asyncio.fixture
@@ -60,12 +60,16 @@ async def test_a_checked_host_is_watched_by_one_press(own_world: World) -> None:
 async def test_a_check_is_repeated_and_shared_with_its_protocol(http_world: World) -> None:
     http_world.api.extras = ["/checks"]
     await http_world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
-    card = await http_world.card("DUE", "`mail.demo.test:25`", "STARTTLS, smtp.")
+    card = await http_world.card(
+        "DUE", "`mail.demo.test:25`", "by STARTTLS (smtp). Nothing was stored."
+    )
     assert labels(card) == ["Check again", "Share here"]
 
     await http_world.press("Share here", on=card)
 
-    shared = await http_world.card("STARTTLS, smtp.", "shared by Ann", by=BEN)
+    shared = await http_world.card(
+        "by STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN
+    )
     assert shared.ephemeral_for is None
     await http_world.press("Check again", on=shared, by=BEN)
     await http_world.settled()
