@@ -52,9 +52,7 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
     by = f" by STARTTLS ({protocol})" if protocol else ""
     small = f"Checked {since(now, now)}{by}. Nothing was stored."
     if protocol:
-        small += (
-            f" `/ssl add` can't watch it; monitor/add can, with {code(f'protocol={protocol}')}."
-        )
+        small += f" `/ssl add` can't watch it; the API's monitor/add can (`protocol={protocol}`)."
     return Message(
         cards.headline(row, now, rules),
         (
