@@ -28,7 +28,7 @@ from bot.blocks import (
     since,
     utc,
 )
-from bot.errors import BotError
+from bot.errors import APIRefused, BotError
 from bot.models import MonitorSummary, days_left
 from bot.severity import EXPIRED, NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
 from bot.target import Target
@@ -36,6 +36,8 @@ from bot.words import argument
 
 #: So many changes are shown at most; one more is asked for, to tell what the last of them changed.
 CHANGES_SHOWN = 20
+#: The API's code for a refusal that passes by itself.
+TOO_MANY = 429
 
 
 def checking(target: Target) -> Message:
@@ -65,8 +67,10 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
 
 
 def check_failed(error: BotError, target: Target, protocol: str) -> Message:
-    """A check that could not be done; one press tries again."""
+    """A check that could not be done; where that may help, one press tries again."""
     card = replies.failure(error, host=target.short)
+    if isinstance(error, APIRefused) and error.code != TOO_MANY:
+        return card
     return replace(card, blocks=(*card.blocks, actions(_again(target, protocol))))
 
 

@@ -416,18 +416,18 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "check: running", beyond_cards.checking(target)
     yield "check: fine", beyond_cards.checked(fine, "", NOW, RULES)
     yield "check: starttls", beyond_cards.checked(fine, "smtp", NOW, RULES)
-    yield "check: unreachable", beyond_cards.checked(dead, "", NOW, RULES)
-    fault = faults(texts)["refused"]
-    yield "check: refused", beyond_cards.check_failed(fault, target, "smtp")
+    yield "check: dead host", beyond_cards.checked(dead, "", NOW, RULES)
+    for name in ("refused", "too many, wait", "unreachable"):
+        yield f"check: {name}", beyond_cards.check_failed(faults(texts)[name], target, "smtp")
     for command in ("check", "history"):
         yield f"not offered: {command}", replies.not_offered(NotOffered(command))
     yield "details: chain", _details(linked, held["ok"])
-    long = replace(all_found, chain=chain(texts, more=1000))
-    yield "details: 1,000 links", _details(long, held["due in 12 days"])
+    long = replace(all_found, chain=chain(texts, more=30))
+    yield "details: many links", _details(long, held["due in 12 days"])
     lived = past(texts)
     yield "history", beyond_cards.history(held["ok"], History(tuple(lived), len(lived)))
     yield "history: one", beyond_cards.history(held["ok"], History(tuple(lived[-1:]), 1))
-    yield "history: hundreds", beyond_cards.history(held["ok"], History(tuple(lived * 50), 999))
+    yield "history: hundreds", beyond_cards.history(held["ok"], History(tuple(lived * 4), 999))
     yield "history: none", beyond_cards.history(held["never scanned"], History((), 0))
 
 

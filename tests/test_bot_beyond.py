@@ -108,11 +108,36 @@ async def test_a_check_by_mention_is_seen_by_all(own_world: World) -> None:
     assert [m for m in own_world.seen(by=BEN) if "Checking" in words(m)] == []
 
 
-async def test_a_check_that_is_refused_can_be_tried_again(own_world: World) -> None:
+async def test_a_check_that_is_refused_says_why(own_world: World) -> None:
     await own_world.say("/ssl check 127.0.0.1:9")
 
     card = await own_world.card("REFUSED", "`127.0.0.1:9`", "refused by this server's rules")
-    assert "Check again" in labels(card)
+    assert "Check again" not in labels(card)
+
+
+async def test_a_check_that_got_no_answer_can_be_tried_again(http_world: World) -> None:
+    http_world.api.extras = ["/checks"]
+    http_world.api.answer("checks", 503)
+    await http_world.say("/ssl check api.demo.test")
+    card = await http_world.card("SSLMONITOR DOES NOT ANSWER", "`api.demo.test`")
+
+    await http_world.press("Check again", on=card)
+
+    assert (await http_world.card("DUE", "Nothing was stored.")).ts == card.ts
+
+
+async def test_whoever_may_not_change_things_may_check_but_not_watch(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
+        world.api.extras = ["/checks"]
+        await world.say("/ssl check new.demo.test", by=BEN)
+        card = await world.card("DUE", "Nothing was stored.", by=BEN)
+
+        await world.press("Watch it", on=card, by=BEN)
+
+        await world.card("YOU MAY NOT CHANGE THIS", by=BEN)
+        assert world.api.asked("monitor/add") == []
 
 
 async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
