@@ -69,7 +69,8 @@ class HTTPInfo:
 class Monitor:
     """One watched target with all facts of its last scan (monitor/get, add and scan).
 
-    The chain is empty where the API does not tell it.
+    The chain is empty where the API does not tell it. Only monitor/get ever does, so that it takes
+    no part in a comparison with what add and scan give.
     """
 
     id: int
@@ -77,7 +78,7 @@ class Monitor:
     scanned_at: datetime | None
     certificate: Certificate | None
     http: HTTPInfo
-    chain: tuple[Link, ...] = ()
+    chain: tuple[Link, ...] = field(default=(), compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
