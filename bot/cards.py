@@ -48,6 +48,11 @@ from bot.severity import (
 from bot.target import Target
 from bot.words import argument
 
+#: A button that leads from a monitor's card to another card: its label, and its command.
+Beside = tuple[str, str]
+DETAILS: Beside = ("Details", "details")
+HISTORY: Beside = ("History", "history")
+
 
 def days_text(days: int) -> str:
     """`in 12 days`, `in 1 day`, `within 24 hours`."""
@@ -84,10 +89,10 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
-    return f"{_verdict(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
+    return f"{_wrong(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
 
 
-def _verdict(row: MonitorSummary, state: State) -> str:
+def _wrong(row: MonitorSummary, state: State) -> str:
     """What is wrong with a certificate that has not ended, as a sentence before the date."""
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
@@ -111,6 +116,11 @@ def _title(state: State, target: Target) -> str:
     return f"{state.symbol} *{state.word}* · {code(target.short)}"
 
 
+def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
+    return f"{_title(state_of(row, now, rules), row.target)}\n{_sentence(row, now, rules)}"
+
+
 def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
     if row.scanned_at:
@@ -131,21 +141,22 @@ def monitor(
     more: Sequence[Block] = (),
     public: bool = False,
     announce: str = "",
+    beside: Beside = DETAILS,
 ) -> Message:
     """The card of one monitor.
 
     `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
-    (what a rescan changed), `more` are blocks below the buttons.
+    (what a rescan changed), `more` are blocks below the buttons, `beside` leads to another card.
     """
     state = state_of(row, now, rules)
     small = _small_print(row, now) + (f" · {note}" if note else "")
-    told = "\n".join(filter(None, [_title(state, row.target), _sentence(row, now, rules), said]))
+    told = "\n".join(filter(None, [verdict(row, now, rules), said]))
     return Message(
         text=". ".join(filter(None, [headline(row, now, rules), bare(said)])),
         blocks=(
             section(told),
             context(small),
-            _buttons(row, state),
+            _buttons(row, state, beside),
             *more,
         ),
         public=public,
@@ -154,16 +165,17 @@ def monitor(
     )
 
 
-def _buttons(row: MonitorSummary, state: State) -> Block:
+def _buttons(row: MonitorSummary, state: State, beside: Beside) -> Block:
     """Two buttons and a menu; a host that is not fine can be watched until it is."""
     host, number = row.target.short, argument(row)
     rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
     delete = ("Delete this monitor", "delete", number)
+    label, command = beside
     if state.rank >= Rank.ON_SCHEDULE:
-        details = button("Details", "details", number, "below", about=f"Details of {host}")
-        return actions(rescan, details, menu([delete], "below"))
+        other = button(label, command, number, "below", about=f"{label} of {host}")
+        return actions(rescan, other, menu([delete], "below"))
     watch = watch_button(row)
-    return actions(rescan, watch, menu([("Details", "details", number), delete], "below"))
+    return actions(rescan, watch, menu([(label, command, number), delete], "below"))
 
 
 def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
@@ -176,9 +188,9 @@ def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
 
 def list_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block:
     """A monitor's row in a list or digest, with its Rescan button; found again by its block id."""
-    host, state = row.target.short, state_of(row, now, rules)
+    host = row.target.short
     return section(
-        f"{_title(state, row.target)}\n{_sentence(row, now, rules)}\n{_small_print(row, now)}",
+        f"{verdict(row, now, rules)}\n{_small_print(row, now)}",
         accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
         block_id=row_id(row.id),
     )

@@ -1,4 +1,4 @@
-"""The SSLmonitor REST API as seven typed methods over one request.
+"""The SSLmonitor REST API as typed methods over one request: its seven endpoints, and its extras.
 
 A reply is judged by its body first (`success`, or `code`, `message` and `req_id`) and by the HTTP
 status only where the body says nothing. Reads are repeated while that may help. `add`, `scan` and
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bot import __version__
+from bot.beyond import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
 from bot.envelope import Fields, Misdirected, Reply, judge, seconds, value
 from bot.errors import APIRefused, APIUnreachable, ConfigError
 from bot.models import (
@@ -40,18 +41,20 @@ from bot.target import Target, address_fault
 log = logging.getLogger(__name__)
 
 Summaries = list[MonitorSummary]
+T = TypeVar("T")
 
 MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
 ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
+LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
 MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
 
 
 class SSLMonitor:
     """A door to one SSLmonitor API, by its address (`https://api.sslmonitor.io/api/v1`) and key.
 
-    `deadline` and `scan_deadline` (add and scan) are seconds for one try: connecting, asking and
-    the whole body. Reads are tried `attempts` times, `wait` seconds apart and growing. Every
+    `deadline` and `scan_deadline` (add, scan, check) are seconds for one try: connecting, asking
+    and the whole body. Reads are tried `attempts` times, `wait` seconds apart and growing. Every
     method raises APIRefused (NotFound, BadKey) or APIUnreachable. Raises ConfigError for an
     address or key that can't be used; a key goes only to https or to this machine, unless
     `allow_http`.
@@ -88,6 +91,8 @@ class SSLMonitor:
         self._write_method = write_method
         self._attempts = attempts
         self._wait = wait
+        self._extras: frozenset[Extra] = frozenset()
+        self._described_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"SSLMonitor({self._url!r})"
@@ -168,8 +173,59 @@ class SSLMonitor:
         """Stop watching a monitor (`monitor/delete`)."""
         await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
 
+    async def offers(self, extra: Extra) -> bool:
+        """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
+
+        A yes is kept for good, a no for LACK_KEPT. The file is asked for without the key.
+        """
+        now = self._clock()
+        lately = self._described_at is not None and now - self._described_at < LACK_KEPT
+        if extra not in self._extras and not lately:
+            self._extras |= await self._again(self._described)
+            self._described_at = now
+        return extra in self._extras
+
+    async def _described(self) -> frozenset[Extra]:
+        return read_extras(
+            await self._send(self._session, "GET", DESCRIPTION, {}, self._deadline, key=False)
+        )
+
+    async def check(self, target: Target, protocol: str = "") -> Check:
+        """Scan a host and port once, and store nothing (`checks`, an extra).
+
+        `protocol` names the STARTTLS that is to be spoken before (`smtp`); empty for none. It is
+        asked once: a scan is costly, and whoever waits for it can ask again.
+        """
+        query = {"host": target.host, "port": str(target.port)}
+        if protocol:
+            query["protocol"] = protocol
+        deadline = self._scan_deadline
+        fields = await self._request(self._session, "GET", "checks", query, deadline)
+        try:
+            return read_check(value(fields, "check"), self.offset)
+        except (ValueError, RecursionError):
+            raise APIUnreachable("The SSLmonitor API answered without a readable check.") from None
+
+    async def history(self, monitor_id: int, limit: int) -> History:
+        """What changed on a monitor, newest first (`monitor/history`, an extra)."""
+        query = {"id": str(monitor_id), "limit": str(limit)}
+        fields = await self._read("monitor/history", query)
+        try:
+            return read_history(_decoded(fields), self.offset)
+        except (ValueError, RecursionError):
+            raise APIUnreachable(
+                "The SSLmonitor API answered without a readable history."
+            ) from None
+
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Ask for something that changes nothing, again where that may help."""
+        given = query or {}
+        return await self._again(
+            lambda: self._request(self._session, "GET", path, given, self._deadline)
+        )
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and ask again where that may help."""
         async for attempt in stamina.retry_context(
             on=self._worth_another_try,
             attempts=self._attempts,
@@ -178,7 +234,7 @@ class SSLMonitor:
             wait_jitter=self._wait,
         ):
             with attempt:
-                return await self._request(self._session, "GET", path, query or {}, self._deadline)
+                return await ask()
         raise AssertionError  # stamina gives the last attempt's error
 
     async def _write(self, path: str, params: Mapping[str, str], deadline: float) -> Fields:
@@ -216,13 +272,28 @@ class SSLMonitor:
         deadline: float,
     ) -> Fields:
         """The one request: send it, read the whole reply, judge it."""
+        reply = await self._send(session, method, path, params, deadline)
+        await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
+        password = params.get("proxy_password", "")
+        return judge(reply, hide=[self._key, password, quote(password, safe="")])
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        deadline: float,
+        *,
+        key: bool = True,
+    ) -> Reply:
+        """Send it, with the key or without, and read the whole reply."""
         encoded = urlencode(params, quote_via=quote)
         in_body = method == "POST"
         query = f"?{encoded}" if encoded and not in_body else ""
-        headers = {
-            "Authorization": f"Bearer {self._key}",
-            "User-Agent": f"sslmonitor-bot/{__version__}",
-        }
+        headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {self._key}"
         try:
             async with (
                 asyncio.timeout(deadline),
@@ -244,9 +315,7 @@ class SSLMonitor:
             # Not chained: aiohttp's texts may quote the query.
             raise APIUnreachable(_what_happened(error, deadline)) from None
         log.debug("%s %s: %d", method, path, reply.status)
-        await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
-        password = params.get("proxy_password", "")
-        return judge(reply, hide=[self._key, password, quote(password, safe="")])
+        return reply
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be repeated, and after how many seconds if the server said so."""

@@ -6,13 +6,28 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot import cards
-from bot.blocks import Block, Message, button, code, counted, date, fields, safe, section
-from bot.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name
-from bot.severity import Thresholds
+from bot.blocks import (
+    Block,
+    Message,
+    button,
+    code,
+    counted,
+    date,
+    fields,
+    packed,
+    safe,
+    section,
+    since,
+)
+from bot.cards import Beside
+from bot.models import Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name, days_left
+from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, limits
 from bot.target import Target
 
 SHOWN_NAMES = 30
 NAMES_OFFERED = 3
+#: A chain is the host's own certificate and one to three more; longer ones are a fault.
+SHOWN_LINKS = 8
 
 
 def names_not_watched(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
@@ -40,16 +55,28 @@ def _name(name: Name) -> str:
 
 
 def details(
-    found: Monitor, row: MonitorSummary, now: datetime, rules: Thresholds, said: str = ""
+    found: Monitor,
+    row: MonitorSummary,
+    now: datetime,
+    rules: Thresholds,
+    *,
+    said: str = "",
+    beside: Beside = cards.DETAILS,
 ) -> Message:
     """Everything that is known of a monitor, for its asker's eyes."""
-    card = cards.monitor(row, now, rules, said=said)
-    certificate = _certificate_blocks(found.certificate) if found.certificate else []
+    card = cards.monitor(row, now, rules, said=said, beside=beside)
     return Message(
         card.text,
-        (card.blocks[0], *certificate, *_http_blocks(found.http), *card.blocks[1:]),
+        (card.blocks[0], *facts(found, now, rules), *card.blocks[1:]),
         row=card.row,
     )
+
+
+def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
+    """What a scan found: the certificate, its chain, and the page."""
+    certificate = _certificate_blocks(found.certificate) if found.certificate else []
+    chain = _chain_blocks(found.chain, now, rules.for_(found.target))
+    return [*certificate, *chain, *_http_blocks(found.http)]
 
 
 def _certificate_blocks(certificate: Certificate) -> list[Block]:
@@ -65,6 +92,41 @@ def _certificate_blocks(certificate: Certificate) -> list[Block]:
         more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
         blocks.append(section(f"*Names on it ({len(names):,})*\n{shown}{more}"))
     return blocks
+
+
+def _chain_blocks(chain: Sequence[Link], now: datetime, rule: Threshold | None) -> list[Block]:
+    """A line for each certificate that the host sends; the team's rule counts for its own alone."""
+    if not chain:
+        return []
+    lines = [f"*Chain ({len(chain):,})*"]
+    for number, link in enumerate(chain[:SHOWN_LINKS]):
+        lines.append(f"{number + 1}. {_link(link, now, None if number else rule)}")
+    if len(chain) > SHOWN_LINKS:
+        lines.append(f"and {len(chain) - SHOWN_LINKS:,} more")
+    return packed(lines, section)
+
+
+def _link(link: Link, now: datetime, rule: Threshold | None) -> str:
+    subject, issuer = safe(link.subject, 80) or "–", safe(link.issuer, 80) or "–"
+    by = "issued by itself" if link.subject == link.issuer else f"issued by {issuer}"
+    return f"{subject}, {by}, {_link_ends(link, now, rule)}"
+
+
+def _link_ends(link: Link, now: datetime, rule: Threshold | None) -> str:
+    """When a certificate of the chain ends; one that ended or ends soon stands out."""
+    if link.not_after is None:
+        return "end date unknown"
+    if link.not_after <= now:
+        ended = since(link.not_after, now)
+        return f"{EXPIRED.symbol} *EXPIRED* {date(link.not_after, '{date_short}')}, {ended}"
+    lifetime = link.not_after - link.not_before if link.not_before else None
+    limit, left = limits(lifetime, rule), link.not_after - now
+    ends = f"ends {date(link.not_after, '{date_short}')}"
+    if left >= limit.due:
+        return ends
+    state = ACT_NOW if left < limit.act_now else DUE
+    days = cards.days_text(days_left(link.not_after, now))
+    return f"{state.symbol} *{ends}, {days}*"
 
 
 def _http_blocks(http: HTTPInfo) -> list[Block]:

@@ -52,6 +52,14 @@ class NotWatched(BotError):
         self.near = tuple(near)
 
 
+class NotOffered(BotError):
+    """The API that the bot uses lacks what `command` needs: another API has it."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"The hosted API lacks what “{command}” needs.")
+        self.command = command
+
+
 class BadKey(APIRefused):
     """The API does not accept the key (code 401): the operator can mend it."""
 

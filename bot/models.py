@@ -41,6 +41,16 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A certificate of the chain that a host sends: its own first, an authority's after it."""
+
+    subject: str
+    issuer: str
+    not_before: datetime | None
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class HTTPInfo:
     """What the host answered to `GET /`; None or empty where it gave nothing."""
 
@@ -57,13 +67,18 @@ class HTTPInfo:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """One watched target with all facts of its last scan (monitor/get, add and scan)."""
+    """One watched target with all facts of its last scan (monitor/get, add and scan).
+
+    The chain is empty where the API does not tell it. Only monitor/get ever does, so that it takes
+    no part in a comparison with what add and scan give.
+    """
 
     id: int
     target: Target
     scanned_at: datetime | None
     certificate: Certificate | None
     http: HTTPInfo
+    chain: tuple[Link, ...] = field(default=(), compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
@@ -186,6 +201,15 @@ class WireHTTP(msgspec.Struct):
     meta_keywords: str | None = None
 
 
+class WireLink(msgspec.Struct):
+    """A part of `chain`, which some APIs have beyond the documented page."""
+
+    subject: str | None = None
+    issuer: str | None = None
+    date_start: str | None = None
+    date_end: str | None = None
+
+
 class WireMonitor(msgspec.Struct):
     """The `monitor` of monitor/get, add and scan."""
 
@@ -195,6 +219,7 @@ class WireMonitor(msgspec.Struct):
     scan_date: str | None = None
     ssl: WireSSL | None = None
     http: WireHTTP | None = None
+    chain: list[WireLink] | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -266,6 +291,16 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         scanned_at=read_date(wire.scan_date, offset),
         certificate=_certificate(wire.ssl, offset),
         http=_http(wire.http or WireHTTP()),
+        chain=tuple(_link(link, offset) for link in wire.chain or ()),
+    )
+
+
+def _link(link: WireLink, offset: timedelta) -> Link:
+    return Link(
+        subject=link.subject or "",
+        issuer=link.issuer or "",
+        not_before=read_date(link.date_start, offset),
+        not_after=read_date(link.date_end, offset),
     )
 
 

@@ -31,6 +31,7 @@ from bot.errors import (
     BadKey,
     BotError,
     NotFound,
+    NotOffered,
     NotWatched,
     UsageError,
 )
@@ -127,6 +128,24 @@ def failure(error: BotError, *, host: str = "") -> Message:
             return reply("⚠️", "SSLMONITOR DOES NOT ANSWER", _unreachable(error), host=host)
         case _:
             return reply("⚠️", "THAT DID NOT WORK", _stated(str(error), 300), host=host)
+
+
+def not_offered(error: NotOffered) -> Message:
+    """The API lacks it: what the asker can do now, and what whoever runs the bot can."""
+    instead = {
+        "check": "`/ssl add HOST` watches a host, and shows its certificate at once.",
+        "history": "`/ssl scan HOST` says what changed since the bot last saw a host.",
+    }
+    return reply(
+        "⛔",
+        "NOT AVAILABLE HERE",
+        f"The hosted API lacks what `/ssl {error.command}` needs. {instead[error.command]}",
+        context(
+            "The embedded API has it. Whoever runs this bot can leave out `SSLMONITOR_API_URL` and "
+            "`SSLMONITOR_API_KEY`, so that the bot scans by itself, or point them to an embedded "
+            "API: see “The embedded API” in its README."
+        ),
+    )
 
 
 def scan_failed(error: BotError, target: Target, monitor_id: int) -> Message:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from bot import replies
 from bot.blocks import Address, Form, Message
 from bot.client import SSLMonitor
-from bot.errors import BotError, NotWatched, UsageError
+from bot.errors import BotError, NotOffered, NotWatched, UsageError
 from bot.memory import Memory
 from bot.severity import Thresholds
 from bot.watches import Watches
@@ -220,6 +220,8 @@ class Router:
             return replies.wrong_words(fault, command.usage if command.typed else "")
         except NotWatched as fault:
             return replies.not_watched(fault)
+        except NotOffered as fault:
+            return replies.not_offered(fault)
         except BotError as fault:
             return replies.failure(fault)
         return replies.shareable(answer, call.share) if command.shares else answer

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from bot import (
+    beyond_cards,
     cards,
     changes,
     detail_cards,
@@ -20,6 +21,7 @@ from bot import (
     replies,
     watch_cards,
 )
+from bot.beyond import Change, Check, History
 from bot.blocks import Block, Message, code, section
 from bot.changes import Sighting
 from bot.errors import (
@@ -28,12 +30,13 @@ from bot.errors import (
     BadKey,
     BotError,
     NotFound,
+    NotOffered,
     NotWatched,
     SlackRefused,
     UsageError,
 )
 from bot.form_cards import Draft
-from bot.models import Account, Certificate, HTTPInfo, Monitor, MonitorSummary, Name, Ping
+from bot.models import Account, Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name, Ping
 from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
 from bot.target import Target
@@ -370,6 +373,68 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "watch: gone reply", watch_cards.gone_reply(ASKER, target)
 
 
+def chain(texts: Texts = PLAIN, more: int = 0) -> tuple[Link, ...]:
+    """A host's certificate, and authorities' that have ended, end soon, and do not say when."""
+    links = [
+        (texts.name, texts.issuer, NOW - 10 * DAY, NOW + 80 * DAY),
+        (texts.issuer, texts.title, NOW - 90 * DAY, NOW - 4 * HOUR),
+        (texts.issuer, texts.title, NOW - 3000 * DAY, NOW + 12 * DAY),
+        (texts.issuer, texts.title, None, NOW + DAY),
+        (texts.title, texts.title, NOW - 3000 * DAY, NOW + 4000 * DAY),
+        (texts.title, "", None, None),
+    ]
+    return tuple(Link(*link) for link in links + links[-2:-1] * more)
+
+
+def past(texts: Texts = PLAIN) -> list[Change]:
+    """A monitor's life: one certificate, its end, another name, another one, and an outage."""
+    first, second = NOW - 90 * DAY, NOW - 10 * DAY
+    seen: list[dict[str, Any]] = [
+        {"at": first + HOUR, "valid": True},
+        {"at": second, "valid": False, "not_after": second, "message": texts.message},
+        {"at": second + HOUR, "valid": False, "host_match": False, "message": texts.message},
+        {"at": second + 2 * HOUR, "valid": True, "issuer": texts.title},
+        {"at": NOW - DAY, "valid": False, "not_after": None, "message": texts.message},
+        {"at": NOW - HOUR, "valid": None, "message": texts.fault, "issuer": texts.title},
+    ]
+    known = {
+        "message": "Valid",
+        "host_match": True,
+        "not_before": first,
+        "not_after": NOW + 80 * DAY,
+        "issuer": texts.issuer,
+    }
+    return [Change(**(known | each)) for each in reversed(seen)]
+
+
+def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """The cards of what only some APIs have."""
+    held, target, all_found = rows(texts), Target(texts.host), monitor(texts)
+    linked = replace(all_found, chain=chain(texts))
+    fine = Check(held["ok"], linked)
+    dead = Check(held["unreachable"], Monitor(0, target, NOW, None, HTTPInfo()))
+    yield "check: running", beyond_cards.checking(target)
+    yield "check: fine", beyond_cards.checked(fine, "", NOW, RULES)
+    yield "check: starttls", beyond_cards.checked(fine, "smtp", NOW, RULES)
+    yield "check: dead host", beyond_cards.checked(dead, "", NOW, RULES)
+    for name in ("refused", "too many, wait", "unreachable"):
+        yield f"check: {name}", beyond_cards.check_failed(faults(texts)[name], target, "smtp")
+    for command in ("check", "history"):
+        yield f"not offered: {command}", replies.not_offered(NotOffered(command))
+    yield "details: chain", _details(linked, held["ok"])
+    long = replace(all_found, chain=chain(texts, more=30))
+    yield "details: many links", _details(long, held["due in 12 days"])
+    lived = past(texts)
+    yield "history", beyond_cards.history(held["ok"], History(tuple(lived), len(lived)))
+    yield "history: one", beyond_cards.history(held["ok"], History(tuple(lived[-1:]), 1))
+    yield "history: hundreds", beyond_cards.history(held["ok"], History(tuple(lived * 4), 999))
+    yield "history: none", beyond_cards.history(held["never scanned"], History((), 0))
+
+
+def _details(found: Monitor, row: MonitorSummary) -> Message:
+    return detail_cards.details(found, row, NOW, RULES, beside=cards.HISTORY)
+
+
 def gathered(
     shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], rules: Thresholds = RULES
 ) -> digest_cards.Gathered:
@@ -407,7 +472,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases)
+    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases, beyond_cases)
     return {name: message for group in groups for name, message in group(texts)}
 
 

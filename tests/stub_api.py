@@ -30,7 +30,10 @@ class Fault:
 
 
 class StubAPI:
-    """The seven endpoints over rows in memory; `calls` are the paths and parameters asked for."""
+    """The seven endpoints over rows in memory; `calls` are the paths and parameters asked for.
+
+    Like the hosted API it has no `openapi.json`, unless `extras` says what that names.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
@@ -38,6 +41,7 @@ class StubAPI:
         self.http: Json = {}
         self.names: list[str] = []
         self.limit = 1000
+        self.extras: list[str] | None = None  # the paths that openapi.json names; None: no file
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.url = ""
         self._faults: dict[str, list[Fault]] = {}
@@ -100,8 +104,8 @@ class StubAPI:
 
     @property
     def work(self) -> list[str]:
-        """The endpoints that were called, `ping` left out: the bot reads its clock by itself."""
-        return [path for path, _ in self.calls if path != "ping"]
+        """The endpoints that were called, but for those that the bot asks by itself."""
+        return [path for path, _ in self.calls if path not in {"ping", "openapi.json"}]
 
     # What it does
 
@@ -147,6 +151,12 @@ class StubAPI:
                 request.transport.abort()
             if fault.body is not None:
                 return web.json_response(fault.body, status=fault.status, headers=fault.headers)
+        if path == "openapi.json":
+            if self.extras is None:
+                return web.Response(status=404, text="<h1>Not Found</h1>", content_type="text/html")
+            return web.json_response(
+                {"openapi": "3.1.0", "paths": {path: {} for path in self.extras}}
+            )
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"code": 401, "message": "bad key", "req_id": "req-401"})
         return web.json_response(self._answer(path, params))
@@ -171,6 +181,8 @@ class StubAPI:
                 return {"code": 403, "message": "no room", "req_id": "req-full"}
             number = self.watch(params["host"], port=int(params["port"]))
             return OK | {"monitor": self._monitor(number)}
+        if path == "checks":
+            return OK | {"check": self._check(params)}
         number = int(params["id"])
         if number not in self.rows:
             return {"code": 404, "message": "monitor not found", "req_id": "req-404"}
@@ -180,6 +192,12 @@ class StubAPI:
         if path == "monitor/scan":
             self.rows[number]["scan_date"] = _date(self.clock())
         return OK | {"monitor": self._monitor(number)}
+
+    def _check(self, params: dict[str, str]) -> Json:
+        number = self.watch(params["host"], port=int(params["port"]), days=12.5)
+        found = self.rows[number] | self._monitor(number)
+        del self.rows[number], found["id"]
+        return found
 
     def _monitor(self, number: int) -> Json:
         row = self.rows[number]

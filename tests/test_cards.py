@@ -17,7 +17,8 @@ from slack_sdk.models.blocks import Block as SDKBlock
 from slack_sdk.models.blocks import BlockElement
 from syrupy.assertion import SnapshotAssertion
 
-from bot import cards, detail_cards, digest_cards, list_cards, replies, table_cards
+from bot import beyond_cards, cards, detail_cards, digest_cards, list_cards, replies, table_cards
+from bot.beyond import History
 from bot.blocks import Message
 from bot.errors import NotWatched, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, faults
@@ -36,6 +37,7 @@ from tests.card_cases import (
     hostile,
     many,
     monitor,
+    past,
     row,
     views,
 )
@@ -314,6 +316,33 @@ def test_thirty_names_of_eighty_letters_are_shown_whole() -> None:
     told = readable(detail_cards.details(monitor(long, names=30), row(), NOW, RULES))
     assert told.count("n" * 77) >= 30
     assert "…" not in told
+
+
+def test_a_long_history_shows_the_newest_twenty_and_says_of_how_many() -> None:
+    lived = tuple(past() * 50)
+    told = readable(beyond_cards.history(row(), History(lived, 999)))
+    assert "Showing 20 of 999 entries, the newest first." in told
+    assert told.count("left then") + told.count("Ended") + told.count("UNREACHABLE* ·") == 20
+    assert "First scan" not in told
+
+
+def test_a_history_of_long_words_keeps_below_slacks_limit() -> None:
+    texts = hostile("&" * 300)
+    message = beyond_cards.history(row(texts), History(tuple(past(texts) * 4), 24))
+    found = re.search(r"Showing (\d+) of 24 entries", readable(message))
+    assert found is not None
+    assert 5 < int(found[1]) < 20
+    assert_slack_takes(message)
+
+
+def test_a_certificate_that_comes_back_after_an_outage_is_not_a_new_one() -> None:
+    fine = past()[-1]
+    dead = dataclasses.replace(fine, at=fine.at + DAY, valid=False, not_after=None, issuer="")
+    back = dataclasses.replace(fine, at=fine.at + 2 * DAY)
+    told = readable(beyond_cards.history(row(), History((back, dead, fine), 3)))
+    assert "*Was UNREACHABLE*" in told
+    assert "new certificate" not in told
+    assert told.count("Issuer:") == 1
 
 
 def test_a_table_has_the_worst_two_hundred_with_days_as_numbers() -> None:

@@ -52,6 +52,12 @@ ASKED: list[tuple[Call, str]] = [
     (lambda api: api.get(888), "monitor/get?id=888"),
     (lambda api: api.scan(888), "monitor/scan?id=888"),
     (lambda api: api.delete(888), "monitor/delete?id=888"),
+    (lambda api: api.history(888, 21), "monitor/history?id=888&limit=21"),
+    (lambda api: api.check(Target("a.b", 8443)), "checks?host=a.b&port=8443"),
+    (
+        lambda api: api.check(Target("::1", 25), "smtp"),
+        "checks?host=%3A%3A1&port=25&protocol=smtp",
+    ),
     (
         lambda api: api.add(Target("www.example.com", 443)),
         "monitor/add?host=www.example.com&port=443",
@@ -75,7 +81,7 @@ ASKED: list[tuple[Call, str]] = [
 async def test_every_parameter_goes_out_as_documented(
     call: Call, path: str, session: aiohttp.ClientSession
 ) -> None:
-    async with Recorder(monitor=MONITOR, list=[], count=0).serving() as server:
+    async with Recorder(monitor=MONITOR, check=MONITOR, list=[], count=0).serving() as server:
         await call(door(session, server.url))
 
         assert server.seen == [("GET", f"/api/v1/{path}", "")]
@@ -84,7 +90,7 @@ async def test_every_parameter_goes_out_as_documented(
 
 async def test_changes_can_go_out_as_posted_forms(session: aiohttp.ClientSession) -> None:
     added = f"host=www.example.com&port=443&{PROXIED}"
-    async with Recorder(monitor=MONITOR, list=[]).serving() as server:
+    async with Recorder(monitor=MONITOR, check=MONITOR, list=[]).serving() as server:
         api = door(session, server.url, write_method="POST")
         for call in EVERY_CALL.values():
             await call(api)
@@ -94,6 +100,8 @@ async def test_changes_can_go_out_as_posted_forms(session: aiohttp.ClientSession
             ("GET", "/api/v1/account", ""),
             ("GET", "/api/v1/monitor/list?host=%2A.example.com", ""),
             ("GET", "/api/v1/monitor/get?id=888", ""),
+            ("GET", "/api/v1/monitor/history?id=888&limit=21", ""),
+            ("GET", "/api/v1/checks?host=www.example.com&port=443", ""),
             (
                 "POST",
                 "/api/v1/monitor/add",
@@ -103,7 +111,7 @@ async def test_changes_can_go_out_as_posted_forms(session: aiohttp.ClientSession
             ("POST", "/api/v1/monitor/delete", "id=888"),
         ]
         form = "application/x-www-form-urlencoded"
-        assert [headers.get("Content-Type") for headers in server.headers[4:]] == [form] * 3
+        assert [headers.get("Content-Type") for headers in server.headers[6:]] == [form] * 3
         assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
 
 

@@ -23,10 +23,11 @@ MODULES = {
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "target", "lenient"}),
     frozenset({"database", "models", "envelope", "blocks"}),
-    frozenset({"config", "severity", "state", "words", "client"}),
+    frozenset({"config", "severity", "state", "words", "beyond"}),
+    frozenset({"client"}),
     frozenset({"replies", "cards", "changes", "table_cards"}),
     frozenset({"memory", "slack_web", "watch_store", "watch_cards", "list_cards", "detail_cards"}),
-    frozenset({"watches", "home_cards", "form_cards"}),
+    frozenset({"watches", "home_cards", "form_cards", "beyond_cards"}),
     frozenset({"digest_cards", "router"}),
     frozenset({"payloads", "tasks"}),
     frozenset({"home", "digest", "surfaces", "transport", "people"}),
@@ -39,6 +40,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "commands.warning",
             "commands.watching",
             "commands.about",
+            "commands.beyond",
         }
     ),
     frozenset({"commands"}),
@@ -52,7 +54,7 @@ SLACK = frozenset({"slack", "slack_web", "transport", "app", "check"})
 #: Values in, a card out: nothing here waits for the outside.
 PURE = frozenset(
     {"blocks", "cards", "list_cards", "detail_cards", "digest_cards", "home_cards", "watch_cards"}
-    | {"table_cards"}
+    | {"table_cards", "beyond", "beyond_cards"}
     | {"replies", "severity", "words", "router", "changes", "payloads", "form_cards"}
 )
 COMMANDS = frozenset(
@@ -64,14 +66,14 @@ COMMANDS = frozenset(
         "commands.watching",
         "commands.about",
     }
-    | {"commands.noticing", "commands.warning"}
+    | {"commands.noticing", "commands.warning", "commands.beyond"}
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 WIRE = re.compile(
     r"\b(ssl_(expire|valid|message|color|host_match|issuer)|html_title|meta_(description|keywords)"
     r"|monitor_(limit|used|available)|subject_cn|issuer_cn)"
 )
-WIRE_MODULES = frozenset({"models", "client", "envelope", "lenient"})
+WIRE_MODULES = frozenset({"models", "beyond", "client", "envelope", "lenient"})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # isort: off
 from bot.commands import look as look, change as change, warning as warning
-from bot.commands import watching as watching, about as about
+from bot.commands import watching as watching, beyond as beyond, about as about
 
 # isort: on
 from bot.commands.base import router

@@ -74,7 +74,8 @@ async def details(call: Call, which: One) -> Message:
         return answer
     found = await call.api.get(rows[0].id)
     await noticing.keep(call, found, rows[0])
-    return detail_cards.details(found, rows[0], call.now(), call.rules)
+    beside = cards.HISTORY if await noticing.has_history(call) else cards.DETAILS
+    return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside)
 
 
 @router.command("digest", shares=True)

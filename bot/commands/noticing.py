@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from bot import changes, detail_cards
+from bot.beyond import Extra
 from bot.blocks import MAX_VALUE, Block
 from bot.changes import Sighting
 from bot.errors import BotError
@@ -43,6 +44,16 @@ async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSumm
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
     """Keep what is known of a monitor, to compare the next scan with."""
     await call.memory.see(found.id, Sighting.of(found, row), call.now())
+
+
+async def has_history(call: Call) -> bool:
+    """Whether the API tells what changed; a button for it is extra, so no fault comes of it."""
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            return await call.api.offers(Extra.HISTORY)
+    except (BotError, TimeoutError) as fault:
+        log.info("What the API offers is not known: %s", fault)
+        return False
 
 
 async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
