@@ -41,18 +41,20 @@ class ReverseNames:
         self._name_of = name_of or _name_of
         self._known: dict[Address, tuple[float, asyncio.Future[str]]] = {}
 
-    async def __call__(self, address: Address) -> str:
+    def __call__(self, address: Address) -> asyncio.Future[str]:
         """The name of an address; who stops waiting leaves the answer for those who ask later."""
-        if address.is_loopback:
-            return _LOOPBACK.get(str(address), "")
         loop = asyncio.get_running_loop()
+        if address.is_loopback:
+            known: asyncio.Future[str] = loop.create_future()
+            known.set_result(_LOOPBACK.get(str(address), ""))
+            return known
         until, answer = self._known.get(address, (0.0, None))
         if answer is None or until < loop.time() or answer.cancelled():
             if len(self._known) >= _MOST_KEPT:
                 self._known.clear()
             answer = loop.run_in_executor(_REVERSE, self._name_of, str(address))
             self._known[address] = loop.time() + _KEPT, answer
-        return await asyncio.shield(answer)
+        return asyncio.shield(answer)
 
 
 def _name_of(address: str) -> str:

@@ -15,8 +15,7 @@ showed a certificate.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -100,23 +99,28 @@ class Scanner:
         then no page is asked for. Through a `proxy`, its address is resolved and checked, and a
         target's name is the proxy's to resolve.
         """
+        if self.closed:
+            raise ScannerClosed
         now = now.replace(microsecond=0)
         self._trust.set_time(now)
         findings: list[Finding] = []
-        naming: dict[str, asyncio.Task[str]] = {}
+        naming: dict[str, asyncio.Future[str]] = {}
         failure, words = Verdict.TIMED_OUT, ""
+        limit = asyncio.timeout(self._deadline)
         try:
-            async with self._limited():
+            async with limit:
+                self._under_way.add(limit)
                 ways = await self._ways(target, proxy)
                 findings = [Finding(way.address) for way in ways]
                 if proxy is not None:  # until it has answered
                     findings[0].say(Verdict.PROXY, "did not answer in time: the scan timed out")
                 naming = self._begin_naming(ways)
                 await self._look(Examination(target, self._trust, now, protocol), ways, findings)
-                if unnamed := [task for task in naming.values() if not task.done()]:
-                    await asyncio.wait(unnamed, timeout=_NAMING)
+                await _until_named(naming.values())
         except TimeoutError:
-            pass  # each finding says "timed out" from the start, or what was found by then
+            if self.closed:
+                raise ScannerClosed from None
+            # Each finding says "timed out" from the start, or what was found by then.
         except Forbidden:
             failure = Verdict.FORBIDDEN
         except Unresolved:
@@ -124,28 +128,12 @@ class Scanner:
         except ProxyFailed as fault:
             failure, words = Verdict.PROXY, str(fault)
         finally:
+            self._under_way.discard(limit)
             for task in naming.values():
                 task.cancel()
         if not findings:
             return Scan(now, failure, sentence(failure, words))
         return self._sum_up(now, findings, naming)
-
-    @asynccontextmanager
-    async def _limited(self) -> AsyncIterator[None]:
-        """The deadline of a scan. Raises TimeoutError, and ScannerClosed after `close`."""
-        if self.closed:
-            raise ScannerClosed
-        try:
-            async with asyncio.timeout(self._deadline) as limit:
-                self._under_way.add(limit)
-                try:
-                    yield
-                finally:
-                    self._under_way.discard(limit)
-        except TimeoutError:
-            if self.closed:
-                raise ScannerClosed from None
-            raise
 
     async def _ways(self, target: Target, proxy: Proxy | None) -> list[Way]:
         """All ways to a target. Raises Forbidden, Unresolved or ProxyFailed."""
@@ -176,7 +164,7 @@ class Scanner:
         else:
             await asyncio.gather(*looks)
 
-    def _begin_naming(self, ways: list[Way]) -> dict[str, asyncio.Task[str]]:
+    def _begin_naming(self, ways: list[Way]) -> dict[str, asyncio.Future[str]]:
         """Ask for the names of addresses while these are scanned."""
         if self._reverse is None:
             return {}
@@ -184,7 +172,7 @@ class Scanner:
         return {address: asyncio.ensure_future(ask) for address, ask in asks.items()}
 
     def _sum_up(
-        self, now: datetime, findings: list[Finding], naming: dict[str, asyncio.Task[str]]
+        self, now: datetime, findings: list[Finding], naming: dict[str, asyncio.Future[str]]
     ) -> Scan:
         decisive = worst(findings)
         shown = worst([f for f in findings if f.leaf] or [decisive])
@@ -204,3 +192,8 @@ class Scanner:
             name.result() if name and name.done() and not name.cancelled() else "",
             self._place(shown.address) if self._place else "",
         )
+
+
+async def _until_named(names: Iterable[asyncio.Future[str]]) -> None:
+    if unknown := [name for name in names if not name.done()]:
+        await asyncio.wait(unknown, timeout=_NAMING)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -71,21 +72,19 @@ class Rescans:
         async with self._turns.at(watch.target.host):
             return await self._timed(watch)
 
-    async def sweep(self, lease: Lease, slots: asyncio.Semaphore) -> None:
+    def begin(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[None]:
         """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
 
-        Raises what the scan or the database raised, and ScannerClosed when this server ends.
+        The task raises what the scan or the database raised, and ScannerClosed when this server
+        ends.
         """
-        await self._joined(self._running, lease.id, lambda: self._scan(lease, slots))
+        return _task(self._running, lease.id, lambda: self._scan(lease, slots))
 
     async def _joined(self, tasks: Tasks, id_: int, work: Callable[[], Work]) -> None:
         if self._scanner.closed:
             raise ScannerClosed
-        task = tasks.get(id_)
-        if task is None:
-            task = tasks[id_] = asyncio.create_task(work())
-            task.add_done_callback(lambda _: tasks.pop(id_))
-        await asyncio.shield(task)  # the one who asks may go away, the others still want it
+        # The one who asks may go away, the others still want it.
+        await asyncio.shield(_task(tasks, id_, work))
 
     async def _on_demand(self, id_: int) -> None:
         while (lease := await self._leases.take_one(id_, self._clock())) is None:
@@ -149,6 +148,15 @@ class Rescans:
             self.held.clear()
 
 
+def _task(tasks: Tasks, id_: int, work: Callable[[], Work]) -> asyncio.Task[None]:
+    """The task of that number: the one that runs, or a new one."""
+    task = tasks.get(id_)
+    if task is None:
+        task = tasks[id_] = asyncio.create_task(work())
+        task.add_done_callback(lambda _: tasks.pop(id_))
+    return task
+
+
 class Sweep:
     """Keeps every monitor's scan fresh, many at a time.
 
@@ -194,7 +202,7 @@ class Sweep:
     async def once(self) -> bool:
         """Scan the monitors that are most overdue; false when none was due."""
         taken = await self._begin()
-        await asyncio.gather(*self._scans)
+        await asyncio.gather(*self._scans, return_exceptions=True)
         return taken > 0
 
     async def _run(self) -> None:
@@ -228,22 +236,19 @@ class Sweep:
         taken = await self._leases.take(self._clock(), _PICK, crowded=self._rescans.crowded())
         self._rescans.held.update(lease.id for lease in taken)
         for lease in taken:
-            task = asyncio.create_task(self._scan(lease))
+            task = self._rescans.begin(lease, self._slots)
             self._scans.add(task)
-            task.add_done_callback(self._end)
+            task.add_done_callback(partial(self._end, lease))
         return len(taken)
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, lease: Lease, task: asyncio.Task[None]) -> None:
+        """One monitor's fault ends no sweep; the lease of a scan broken off, `close` gives back."""
         self._scans.discard(task)
         self._changed.set()
-
-    async def _scan(self, lease: Lease) -> None:
-        try:
-            await self._rescans.sweep(lease, self._slots)
-        except ScannerClosed:
-            pass  # `close` gives the lease back
-        except Exception:  # noqa: BLE001 - one monitor's fault ends no sweep
-            _LOG.exception("Monitor %d (%s) could not be rescanned.", lease.id, lease.watch.target)
+        fault = task.exception()
+        if fault is not None and not isinstance(fault, ScannerClosed):
+            what = "Monitor %d (%s) could not be rescanned."
+            _LOG.error(what, lease.id, lease.watch.target, exc_info=fault)
 
     async def _or_log(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """Do something with the database; one that is away for a while ends no sweep."""

@@ -348,9 +348,10 @@ def running(command: list[str], port: int) -> Iterator[None]:
 
 
 def prepare(folder: Path, port: int) -> None:
-    """Certificates as most servers have them (RSA, one intermediate), and a page of 20 KB."""
-    root = trustme.CA(organization_name="Bench")
-    leaf = root.create_child_ca().issue_cert("*.bench.test", key_type=trustme.KeyType.RSA)
+    """A chain of RSA keys with one intermediate, and a page of 20 KB."""
+    rsa = trustme.KeyType.RSA
+    root = trustme.CA(organization_name="Bench", key_type=rsa)
+    leaf = root.create_child_ca(rsa).issue_cert("*.bench.test", key_type=rsa)
     root.cert_pem.write_to_path(folder / "ca.pem")
     leaf.private_key_pem.write_to_path(folder / "key.pem")
     (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
