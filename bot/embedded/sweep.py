@@ -22,7 +22,7 @@ from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 50  # scans of the sweep that run at the same time
-_HELD = 300  # leases that a worker holds at most; those beyond _AT_ONCE wait for their turn
+_HELD = 150  # leases that are being scanned or wait for it; _AT_ONCE of them have their turn
 _PICK = 50  # leases that are taken at once
 _LOOK = 5.0  # seconds between two looks for monitors that are due
 _RENEW = LEASE.total_seconds() / 3
@@ -131,12 +131,18 @@ class Rescans:
         self._metrics.scans.labels(found.verdict.value).inc()
         return found
 
+    @property
+    def storing(self) -> int:
+        """How many scans are done, and on their way to the database."""
+        return self._writer.waiting
+
     def crowded(self) -> list[str]:
         """The addresses that wait for their turn here."""
         return self._turns.crowded()
 
     async def close(self) -> None:
         """Wait until the scans under way are stored, or broken off by the scanner's end."""
+        self._writer.hasten()
         tasks = [*self._running.values(), *self._asked.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._writer.close()
@@ -217,7 +223,7 @@ class Sweep:
                 await asyncio.wait_for(self._changed.wait(), None if busy else self._look)
 
     def _has_room(self) -> bool:
-        return len(self._scans) <= _HELD - _PICK
+        return len(self._scans) - self._rescans.storing <= _HELD - _PICK
 
     async def _keep(self) -> None:
         """Hold the leases for as long as their scans wait and run."""

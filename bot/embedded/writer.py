@@ -22,8 +22,10 @@ class Writer:
     def __init__(self, save: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: list[_Waiting] = []
+        self.waiting = 0
+        """How many results are not stored yet."""
         self._task: asyncio.Task[None] | None = None
-        self._closed = False
+        self._hasty = False
         self._hurry = asyncio.Event()
 
     async def put(self, result: Result) -> None:
@@ -34,12 +36,16 @@ class Writer:
             self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        await done
+        self.waiting += 1
+        try:
+            await done
+        finally:
+            self.waiting -= 1
 
     async def _drain(self) -> None:
         while self._waiting:
             self._hurry.clear()
-            if not (self._closed or any(result.plainly for result, _ in self._waiting)):
+            if not (self._hasty or any(result.plainly for result, _ in self._waiting)):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), _LINGER)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
@@ -63,10 +69,14 @@ class Writer:
             else:
                 _settle([each])
 
+    def hasten(self) -> None:
+        """Let nothing wait for company from now on."""
+        self._hasty = True
+        self._hurry.set()
+
     async def close(self) -> None:
         """Wait until all that was put is stored."""
-        self._closed = True
-        self._hurry.set()
+        self.hasten()
         if self._task is not None:
             await self._task
 
