@@ -111,7 +111,9 @@ class Accounts:
             if not (await connection.execute(waking)).rowcount:
                 return None
             query = select(monitors.c.id, monitors.c.host, monitors.c.port)
-            mine = await connection.execute(query.where(monitors.c.account_id == id_))
+            mine = await connection.execute(
+                query.where(monitors.c.account_id == id_).order_by(monitors.c.id)
+            )
             turns = [
                 {"of_id": row.id, "turn": next_scan(Target(row.host, row.port), now, interval)}
                 for row in mine

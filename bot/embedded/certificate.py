@@ -145,7 +145,7 @@ def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
             with suppress(ValueError):
                 if tag == _DNS_NAME:
                     found.append(value.decode())
-                elif tag == _IP_ADDRESS:
+                elif tag == _IP_ADDRESS and len(value) in (4, 16):
                     found.append(ip_address(value))
     return found
 

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, select, update
 
 from bot.database import Database, accounts
 
-AT_ONE_ADDRESS = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000  # microseconds
 
@@ -27,7 +26,7 @@ class _Queue:
 class Turns:
     """Lets at most `most` at once to each address; the others wait in line."""
 
-    def __init__(self, most: int = AT_ONE_ADDRESS) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._queues: dict[str, _Queue] = {}
 
@@ -67,12 +66,14 @@ class RateLimit:
             return 0
         now = (self._clock() - _EPOCH) // timedelta(microseconds=1)
         one = _MINUTE // self._most
-        full_at = func.coalesce(accounts.c.full_at, now)
+        # Later than a minute from now it can't be, but by a clock that was wrong once.
+        known = accounts.c.full_at
+        full_at = case((known.between(now, now + 2 * _MINUTE), known), else_=now)
         mine = accounts.c.id == account
         counted = (
             update(accounts)
             .where(mine, full_at + one <= now + _MINUTE)
-            .values(full_at=case((full_at > now, full_at), else_=now) + one)
+            .values(full_at=full_at + one)
         )
         async with self._database.write() as connection:
             if (await connection.execute(counted)).rowcount:

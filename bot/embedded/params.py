@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.embedded.monitors import Page
 from bot.embedded.proxy import Proxy
@@ -19,7 +20,13 @@ NOT_FOUND = "monitor not found"  # the API page's own words
 LARGEST_ID = 2**31 - 1
 _MOST_ROWS = 1_000_000
 # What aiohttp raises for a body that is none of its type, or is in an unknown charset or encoding.
-_UNREADABLE = (ValueError, LookupError, RuntimeError, web.RequestPayloadError)
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    RuntimeError,
+    web.RequestPayloadError,
+    HttpProcessingError,
+)
 _PROXY = ("proxy_host", "proxy_port", "proxy_username", "proxy_password")
 
 
@@ -54,10 +61,11 @@ async def params_of(request: web.Request) -> dict[str, str]:
     pairs = [*request.query.items()]
     if request.method == "POST":
         try:
-            form = await request.post()
+            form = [(n, v) for n, v in (await request.post()).items() if isinstance(v, str)]
+            "".join(map("".join, form)).encode()  # some charsets give what is no text
         except _UNREADABLE:
             refuse(400, "The form can't be read.")
-        pairs = [(name, value) for name, value in form.items() if isinstance(value, str)] + pairs
+        pairs = form + pairs
     return dict(reversed(pairs))
 
 

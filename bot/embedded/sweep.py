@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -21,16 +21,18 @@ from bot.embedded.watch import Watch
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
+_SWEPT = 3  # scans of the sweep that run at the same time at one address
+_ASKED = 2  # those beside them that somebody asked for, and who waits should not wait long
 _AT_ONCE = 50  # scans of the sweep that run at the same time
 _HELD = 150  # leases that are being scanned or wait for it; _AT_ONCE of them have their turn
+_UNSTORED = 200  # results that may wait for the database while others are scanned
 _PICK = 50  # leases that are taken at once
 _LOOK = 5.0  # seconds between two looks for monitors that are due
 _RENEW = LEASE.total_seconds() / 3
 _ASK_AGAIN = 0.2  # seconds between two looks at a scan that another process makes
 
 T = TypeVar("T")
-Work = Coroutine[Any, Any, None]
-Tasks = dict[int, asyncio.Task[None]]
+Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Rescans:
@@ -50,9 +52,11 @@ class Rescans:
         self._clock = clock
         self._vault = vault
         self._writer = Writer(leases.save)
-        self._turns = Turns()
+        self._swept_turns = Turns(_SWEPT)
+        self._asked_turns = Turns(_ASKED)
         self._asked: dict[int, asyncio.Task[None]] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[bool]] = {}
+        self._in_line: dict[int, Lease] = {}
         self.held: set[int] = set()
         """The monitors that this process has leased."""
 
@@ -69,52 +73,73 @@ class Rescans:
 
         Raises ScannerClosed when this server ends before the scan does.
         """
-        async with self._turns.at(watch.target.host):
+        async with self._asked_turns.at(watch.target.host):
             return await self._timed(watch)
 
-    def begin(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[None]:
+    def begin(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[bool]:
         """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
 
         The task raises what the scan or the database raised, and ScannerClosed when this server
-        ends.
+        ends; it is cancelled when somebody asks for the scan before it has its turn.
         """
-        return _task(self._running, lease.id, lambda: self._scan(lease, slots))
+        return _task(self._running, lease.id, lambda: self._scan(lease, self._line(lease, slots)))
 
-    async def _joined(self, tasks: Tasks, id_: int, work: Callable[[], Work]) -> None:
+    @asynccontextmanager
+    async def _line(self, lease: Lease, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        self._in_line[lease.id] = lease
+        try:
+            async with self._swept_turns.at(lease.address), slots:
+                del self._in_line[lease.id]
+                yield
+        finally:
+            self._in_line.pop(lease.id, None)
+
+    async def _joined(self, tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> T:
         if self._scanner.closed:
             raise ScannerClosed
         # The one who asks may go away, the others still want it.
-        await asyncio.shield(_task(tasks, id_, work))
+        return await asyncio.shield(_task(tasks, id_, work))
 
     async def _on_demand(self, id_: int) -> None:
-        while (lease := await self._leases.take_one(id_, self._clock())) is None:
+        while (lease := await self._taken(id_)) is None:
             if await self._made_elsewhere(id_):
                 return
         self.held.add(lease.id)
-        await self._joined(self._running, id_, lambda: self._scan(lease))
+        turn = self._asked_turns.at(lease.address)
+        await self._joined(self._running, id_, lambda: self._scan(lease, turn))
+
+    async def _taken(self, id_: int) -> Lease | None:
+        """The lease of a monitor, also when it waits for its turn here, which may be far off."""
+        if lease := self._in_line.get(id_):
+            waiting = self._running[id_]
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            return lease
+        return await self._leases.take_one(id_, self._clock())
 
     async def _made_elsewhere(self, id_: int) -> bool:
         """Wait for whoever has the monitor; true when that told something, or the monitor is gone.
 
         False when its lease ran out, or it did not believe what it found: then it is our turn.
         """
-        first = now = await self._leases.standing(id_, self._clock())
-        while now is not None and now.held:
+        first = current = await self._leases.standing(id_, self._clock())
+        while current is not None and current.held:
             if running := self._running.get(id_):
-                await asyncio.shield(running)
-                return True
+                return await asyncio.shield(running)
             if self._scanner.closed:
                 raise ScannerClosed
             await asyncio.sleep(_ASK_AGAIN)
-            now = await self._leases.standing(id_, self._clock())
-        return first is None or now is None or now.scanned_at != first.scanned_at
+            current = await self._leases.standing(id_, self._clock())
+        return first is None or current is None or current.scanned_at != first.scanned_at
 
-    async def _scan(self, lease: Lease, slots: asyncio.Semaphore | None = None) -> None:
+    async def _scan(self, lease: Lease, turn: AbstractAsyncContextManager[None]) -> bool:
+        """Scan and store; false when what was found is not believed yet."""
         self.held.add(lease.id)
         try:
-            async with self._turns.at(lease.address), slots or nullcontext():
+            async with turn:
                 found = await self._timed(lease.watch.opened(self._vault))
-            await self._writer.put(Result(lease, found, plainly=lease.id in self._asked))
+            result = Result(lease, found, plainly=lease.id in self._asked)
+            await self._writer.put(result)
         except ScannerClosed:
             raise  # the lease is held until `give_back`
         except Exception:
@@ -122,6 +147,7 @@ class Rescans:
             await self._leases.postpone(lease, self._clock())
             raise
         self.held.discard(lease.id)
+        return not result.doubtful
 
     async def _timed(self, watch: Watch) -> Scan:
         with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
@@ -134,11 +160,11 @@ class Rescans:
     @property
     def storing(self) -> int:
         """How many scans are done, and on their way to the database."""
-        return self._writer.waiting
+        return self._writer.unstored
 
     def crowded(self) -> list[str]:
         """The addresses that wait for their turn here."""
-        return self._turns.crowded()
+        return [*self._swept_turns.crowded(), *self._asked_turns.crowded()]
 
     async def close(self) -> None:
         """Wait until the scans under way are stored, or broken off by the scanner's end."""
@@ -154,7 +180,7 @@ class Rescans:
             self.held.clear()
 
 
-def _task(tasks: Tasks, id_: int, work: Callable[[], Work]) -> asyncio.Task[None]:
+def _task(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> asyncio.Task[T]:
     """The task of that number: the one that runs, or a new one."""
     task = tasks.get(id_)
     if task is None:
@@ -184,7 +210,7 @@ class Sweep:
         self._look = look
         self._renew = renew
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._scans: set[asyncio.Task[None]] = set()
+        self._scans: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
@@ -223,7 +249,8 @@ class Sweep:
                 await asyncio.wait_for(self._changed.wait(), None if busy else self._look)
 
     def _has_room(self) -> bool:
-        return len(self._scans) - self._rescans.storing <= _HELD - _PICK
+        scans = len(self._scans) - min(self._rescans.storing, _UNSTORED)
+        return scans <= _HELD - _PICK
 
     async def _keep(self) -> None:
         """Hold the leases for as long as their scans wait and run."""
@@ -247,11 +274,11 @@ class Sweep:
             task.add_done_callback(partial(self._end, lease))
         return len(taken)
 
-    def _end(self, lease: Lease, task: asyncio.Task[None]) -> None:
+    def _end(self, lease: Lease, task: asyncio.Task[bool]) -> None:
         """One monitor's fault ends no sweep; the lease of a scan broken off, `close` gives back."""
         self._scans.discard(task)
         self._changed.set()
-        fault = task.exception()
+        fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, ScannerClosed):
             what = "Monitor %d (%s) could not be rescanned."
             _LOG.error(what, lease.id, lease.watch.target, exc_info=fault)

@@ -22,7 +22,7 @@ class Writer:
     def __init__(self, save: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: list[_Waiting] = []
-        self.waiting = 0
+        self.unstored = 0
         """How many results are not stored yet."""
         self._task: asyncio.Task[None] | None = None
         self._hasty = False
@@ -36,16 +36,16 @@ class Writer:
             self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        self.waiting += 1
+        self.unstored += 1
         try:
             await done
         finally:
-            self.waiting -= 1
+            self.unstored -= 1
 
     async def _drain(self) -> None:
         while self._waiting:
             self._hurry.clear()
-            if not (self._hasty or any(result.plainly for result, _ in self._waiting)):
+            if not self._is_urgent():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), _LINGER)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
@@ -55,6 +55,10 @@ class Writer:
                 await self._one_by_one(batch, fault)
             else:
                 _settle(batch)
+
+    def _is_urgent(self) -> bool:
+        full = len(self._waiting) >= _MOST
+        return full or self._hasty or any(result.plainly for result, _ in self._waiting)
 
     async def _one_by_one(self, batch: list[_Waiting], fault: Exception) -> None:
         """Let one result that can't be stored spoil no other."""

@@ -171,6 +171,8 @@ PART = st.sampled_from(
             b"\r\nContent-Transfer-Encoding: odd",
             b"\r\nContent-Encoding: gzip",
             b"\r\nContent-Type: multipart/mixed; boundary=y",
+            b"\r\nno header",
+            b"\r\n" + b"x" * 9000 + b": long",
         )
     ]
 )
@@ -215,6 +217,17 @@ async def test_a_form_that_can_not_be_read_is_400(
     url, headers = f"{served.api.url}/monitor/list", {"Content-Type": kind + value}
     answer = await served.ask("POST", url, data=body, headers=headers)
     assert answer.status == 200 or refused(answer, 400)
+
+
+async def test_a_form_that_holds_no_text_or_broken_parts_is_400(served: Served) -> None:
+    escapes = {"Content-Type": f"{FORM}; charset=unicode_escape"}
+    parts = {"Content-Type": "multipart/form-data; boundary=x"}
+    broken = b"--x\r\nContent-Disposition: form-data; name=id\r\nno header\r\n\r\n1\r\n--x--"
+    for body, headers in ((rb"host=\ud800", escapes), (rb"\ud800=a", escapes), (broken, parts)):
+        for endpoint in ("monitor/add", "monitor/list", "checks"):
+            url = f"{served.api.url}/{endpoint}"
+            answer = await served.ask("POST", url, data=body, headers=headers)
+            assert "form" in refused(answer, 400)
 
 
 CHECKS = [

@@ -208,6 +208,31 @@ async def test_results_that_come_together_share_a_transaction() -> None:
     assert len(batches) <= 3
 
 
+async def test_a_full_batch_and_one_that_somebody_waits_for_are_stored_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.embedded.writer._LINGER", 3600.0)
+    batches: list[int] = []
+
+    async def save(results: object) -> None:
+        assert isinstance(results, list)
+        batches.append(len(results))
+
+    writer = Writer(save)
+    puts = [asyncio.create_task(writer.put(Result(lease_of(n), found()))) for n in range(401)]
+    await asyncio.wait(puts[:400])
+    assert batches == [200, 200]
+    assert writer.unstored == 1
+    await writer.put(Result(lease_of(402), found(), plainly=True))
+    await puts[400]
+    assert batches == [200, 200, 2]
+    puts = [asyncio.create_task(writer.put(Result(lease_of(403), found())))]
+    await asyncio.sleep(0)
+    await writer.close()
+    assert batches == [200, 200, 2, 1]
+    await puts[0]
+
+
 async def test_a_result_that_can_not_be_stored_spoils_no_other() -> None:
     stored: list[int] = []
 

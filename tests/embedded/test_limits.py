@@ -61,6 +61,16 @@ async def test_a_rate_that_divides_no_minute_is_kept_for_hours(
     assert done == 70
 
 
+async def test_a_clock_that_was_wrong_once_locks_nobody_out(
+    any_database: Database, clock: Clock
+) -> None:
+    limit = RateLimit(any_database, 3, clock)
+    clock.now += timedelta(days=365)
+    assert await taken(limit, 4) == [0, 0, 0, 20]
+    clock.now -= timedelta(days=365)
+    assert await taken(limit, 4) == [0, 0, 0, 20]
+
+
 async def test_two_processes_share_one_budget(any_url: str, clock: Clock) -> None:
     one, other = Database(any_url), Database(any_url)
     limits = [RateLimit(database, 4, clock) for database in (one, other)]

@@ -217,6 +217,52 @@ async def test_few_connections_go_to_one_address_at_once(
     assert len([line for line in metrics.splitlines() if "sslmonitor_monitors 8.0" in line]) == 1
 
 
+async def test_who_asks_for_a_scan_does_not_wait_in_the_line_of_the_sweep(
+    fleet: Fleet, served: Served, database: Database
+) -> None:
+    """A load balancer that is down holds many lines; one of its hosts may be back."""
+    go, three = asyncio.Event(), asyncio.Event()
+    held: list[int] = []
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(1)
+        if len(held) == 3:
+            three.set()
+        await go.wait()
+
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            port = await stack.enter_async_context(fleets.serve(hold))
+            await watch(database, "fleet.test", port, -HOUR)
+        back = await stack.enter_async_context(fleet.tls())
+        await watch(database, "fleet.test", back, -MINUTE)
+        sweep = asyncio.create_task(served.api.sweep.once())
+        await three.wait()
+        answer = await served.call("monitor/scan", id="6")
+        assert answer.status == 200
+        assert not go.is_set()
+        assert len(held) == 3
+        row = (await served.call("monitor/list", port=str(back))).body["list"][0]
+        assert (row["ssl_message"], row["scan_date"]) == ("Valid", "2027-01-15 12:00")
+        go.set()
+        await sweep
+
+
+async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own(
+    fleet: Fleet, served: Served
+) -> None:
+    async with fleet.tls() as port:
+        await served.watch(port)
+    served.now += 13 * HOUR
+    sweep = asyncio.create_task(served.api.sweep.once())
+    while not served.api.rescans.storing:
+        await served.call("ping")
+    assert (await row_of(served))[0] == "Valid"
+    await served.call("monitor/scan", id="1")
+    assert "refused" in (await row_of(served))[0]
+    await sweep
+
+
 async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
     served: Served, database: Database
 ) -> None:
@@ -285,7 +331,7 @@ async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_e
         for _ in range(3):
             check = served.call("checks", host="fleet.test", port=str(port))
             asked.append(asyncio.create_task(check))
-        while not served.api.rescans.crowded():
+        while not (served.api.rescans.crowded() and served.api.rescans.held):
             await served.call("ping")
         await served.api.close()
         answers = await asyncio.gather(*asked)
