@@ -39,7 +39,7 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNOREC
 # Python's names of the encodings that browsers know (WHATWG Encoding); others can be costly.
 _WEB_CODEC = re.compile(
     r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(125[0-8]|866|874|932|949)"
-    r"|koi8-[ru]|gb(k|2312|18030)|big5(hkscs)?|euc_(jp|kr)|shift_jis|iso2022_jp|mac-(roman|cyrillic)|ascii"
+    r"|koi8-[ru]|gb18030|big5hkscs|euc_jp|iso2022_jp|mac-(roman|cyrillic)"
 )
 # Labels that browsers know and Python does not, and encodings that browsers read as a wider one
 # (WHATWG Encoding, section 4.2).
