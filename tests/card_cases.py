@@ -36,7 +36,17 @@ from bot.errors import (
     UsageError,
 )
 from bot.form_cards import Draft
-from bot.models import Account, Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name, Ping
+from bot.models import (
+    Account,
+    Certificate,
+    HTTPInfo,
+    Link,
+    Monitor,
+    MonitorSummary,
+    Name,
+    Ping,
+    Sweep,
+)
 from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
 from bot.target import Target
@@ -293,9 +303,17 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "slack busy", replies.slack_busy()
     yield "account", replies.account_card(Account(1, texts.email, 1000, 1, 999))
     yield "account: not told", replies.account_card(Account(None, "", None, None, None))
-    yield "ping", replies.ping_card(Ping(NOW, 7), timedelta(milliseconds=1200), timedelta())
-    yield "ping: own zone", replies.ping_card(Ping(NOW, None), timedelta(), timedelta(hours=5.5))
-    yield "ping: bare", replies.ping_card(Ping(None, None), timedelta(), timedelta(hours=-3))
+    none, took = timedelta(), timedelta(milliseconds=1200)
+    yield "ping", replies.ping_card(Ping(NOW, 7), took, none, NOW)
+    yield "ping: own zone", replies.ping_card(Ping(NOW, None), none, 5.5 * HOUR, NOW)
+    yield "ping: bare", replies.ping_card(Ping(None, None), none, -3 * HOUR, NOW)
+    for name, sweep in (
+        ("on time", Sweep(0, none, 1200)),
+        ("on time, one due", Sweep(1, timedelta(seconds=59), 1)),
+        ("late", Sweep(70, 2 * HOUR, 1200)),
+        ("late, number unknown", Sweep(1, timedelta(minutes=1))),
+    ):
+        yield f"ping: {name}", replies.ping_card(Ping(NOW, 7, sweep), took, none, NOW)
     yield "working", replies.working("Working…")
     for count in (1, 3, 4):
         yield f"added {count}", _text(replies.added_line(texts.user, [texts.host] * count))

@@ -180,7 +180,8 @@ class Routes:
         """The server's time, and beyond the API page how far the sweep is."""
         now = self._now()
         progress = await self._monitors.progress(now)
-        sweep = {"due": progress.due, "lag_seconds": int(progress.lag.total_seconds())}
+        lag = int(progress.lag.total_seconds())
+        sweep = {"monitors": progress.monitors, "due": progress.due, "lag_seconds": lag}
         shown = {"date_time": wire.date(now), "apikey_id": call.account.id, "sweep": sweep}
         return _json({**_OK, **shown})
 

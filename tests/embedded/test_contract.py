@@ -30,7 +30,7 @@ from yarl import URL
 from bot.client import SSLMonitor
 from bot.database import Database
 from bot.errors import APIRefused, BadKey, NotFound
-from bot.models import Proxy
+from bot.models import Proxy, Sweep
 from bot.target import Target
 
 from .fleet import DAY, HOUR, Fleet, Leaf
@@ -81,6 +81,19 @@ async def test_a_monitor_lives_from_add_to_delete(
             await call
         assert (caught.value.code, caught.value.message) == (404, "monitor not found")
         assert caught.value.req_id
+
+
+async def test_a_ping_tells_how_late_the_sweep_is(served: Served) -> None:
+    api = client_of(served)
+    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 0)
+    await api.add(Target(NOBODY))
+    await api.add(Target(NOBODY, 8443))
+    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 2)
+    served.now += DAY
+    late = (await api.ping()).sweep
+    assert late is not None
+    assert (late.monitors, late.due) == (2, 2)
+    assert 11 * HOUR < late.lag < DAY
 
 
 @pytest.mark.parametrize("method", METHODS)

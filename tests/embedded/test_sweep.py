@@ -223,7 +223,8 @@ async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
     await watch(database, "elsewhere.test", 1, HOUR)
     await watch(database, "elsewhere.test", 2, 2 * HOUR)
     served.now += 90 * MINUTE
-    assert (await served.call("ping")).body["sweep"] == {"due": 1, "lag_seconds": 1800}
+    told = {"monitors": 2, "due": 1, "lag_seconds": 1800}
+    assert (await served.call("ping")).body["sweep"] == told
     metrics = await served.text("/metrics")
     assert "sslmonitor_sweep_due 1.0" in metrics
     assert "sslmonitor_sweep_lag_seconds 1800.0" in metrics
