@@ -167,6 +167,23 @@ async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
             assert await sweep_after(served, 64 * MINUTE)
 
 
+@pytest.mark.parametrize("rescanned", [False, True], ids=["added", "rescanned"])
+async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
+    fleet: Fleet, served: Served, rescanned: bool
+) -> None:
+    async with fleet.tls(Leaf(since=-10 * MINUTE)) as port:
+        await served.watch(port)
+        if rescanned:
+            await served.call("monitor/scan", id="1")
+        while await sweep_after(served, 10 * MINUTE - timedelta(seconds=1) + NOW - served.now):
+            pass  # its usual turn, if that should come first
+        message, scanned = await row_of(served)
+        assert "Not yet valid" in message
+        assert scanned < "2027-01-15 12:10"
+        assert await sweep_after(served, timedelta(seconds=6))
+        assert (await row_of(served))[1] == "2027-01-15 12:10"
+
+
 async def test_a_blip_leaves_nothing_behind(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
