@@ -490,7 +490,10 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases, beyond_cases)
+    groups = (
+        *(monitor_cases, list_cases, change_cases, reply_cases, form_cases),
+        *(digest_cases, watch_cases, beyond_cases),
+    )
     return {name: message for group in groups for name, message in group(texts)}
 
 
