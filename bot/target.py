@@ -14,6 +14,8 @@ import idna
 import msgspec
 
 HTTPS_PORT = 443
+#: What the embedded API finds of a host that it may not scan; the bot knows it by these words.
+REFUSED = "The address is refused by this server's rules"
 # What a pasted address means by itself. Slack turns a typed `example.com` into `http://example.com`.
 SCHEME_PORTS = {
     "https": 443,

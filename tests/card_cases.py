@@ -49,7 +49,7 @@ from bot.models import (
 )
 from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
-from bot.target import Target
+from bot.target import REFUSED, Target
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -199,6 +199,9 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for name, each in held.items():
         yield f"monitor: {name}", cards.monitor(each, NOW, RULES)
         yield f"text row: {name}", _text(cards.text_row(each, NOW, RULES))
+    refused = row(texts, valid=False, not_after=None, issuer="", http_code=None, message=REFUSED)
+    yield "monitor: not allowed", cards.monitor(refused, NOW, RULES)
+    yield "text row: not allowed", _text(cards.text_row(refused, NOW, RULES))
     yield "monitor: note, public", cards.monitor(held["ok"], NOW, RULES, note=who, public=True)
     yield (
         "monitor: due in 60",

@@ -248,7 +248,7 @@ async def test_digest_is_for_its_asker_alone(world: World) -> None:
 
     await world.say("/ssl digest")
 
-    card = await world.card("Certificates now", "1 due", "1 other not due")
+    card = await world.card("Certificates now", "1 due", "1 other is not due")
     assert card.ephemeral_for == ANN
     assert labels(card) == ["Rescan", "Share here"]
 
