@@ -76,7 +76,10 @@ def set_up_logging(level: int) -> None:
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
-    for name in ("slack_bolt", "slack_sdk", "apscheduler", "aiosqlite", "alembic", "asyncio"):
+    for name in (
+        *("slack_bolt", "slack_sdk", "apscheduler"),
+        *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
+    ):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 

@@ -158,6 +158,7 @@ def _state(row: MonitorSummary, change: Change) -> State:
     then = msgspec.structs.replace(
         row,
         valid=change.valid,
+        message=change.message,
         not_before=change.not_before,
         not_after=change.not_after,
         host_match=change.host_match,

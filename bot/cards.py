@@ -34,6 +34,7 @@ from bot.severity import (
     ACT_NOW,
     EXPIRED,
     NEVER_SCANNED,
+    NOT_ALLOWED,
     NOT_YET_VALID,
     ON_SCHEDULE,
     OVERDUE,
@@ -84,6 +85,8 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     state = state_of(row, now, rules)
     if state is NEVER_SCANNED:
         return "No scan has run yet."
+    if state is NOT_ALLOWED:
+        return "SSLmonitor's rules do not allow a scan of this address."
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
@@ -245,7 +248,7 @@ def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mes
                     style="danger",
                     confirm=confirmation(
                         "Delete this monitor?",
-                        f"{row.target} will no longer be watched. Its history is lost.",
+                        f"{row.target} will no longer be watched. Adding it again starts anew.",
                         "Delete",
                         "Keep it",
                     ),

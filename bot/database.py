@@ -239,7 +239,11 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = normal_url(url)
-        self.engine = create_async_engine(self.url, pool_pre_ping=self.url.startswith("postgresql"))
+        self.engine = create_async_engine(
+            self.url,
+            pool_pre_ping=self.url.startswith("postgresql"),
+            hide_parameters=True,  # they would stand in each fault, and a fault is logged
+        )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)

@@ -146,7 +146,8 @@ def _summary(found: Gathered, now: datetime) -> str:
     if found.rows:
         shown = [*found.rows, *found.scheduled]
         others = found.total - len(shown)
-        rest = f" {counted(others, 'other')} not due." if others > 0 else ""
+        verb = "is" if others == 1 else "are"
+        rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         return f"{tally(shown, now, found.rules).capitalize()}.{rest}"
     if not found.total:
         return "No host is watched yet. Start with /ssl add example.com."

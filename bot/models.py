@@ -19,6 +19,9 @@ import msgspec
 from bot.lenient import read_leniently
 from bot.target import HTTPS_PORT, Target, normal_host
 
+#: What no sweep exceeds: numbers beyond these are odd, and are not shown.
+MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -123,11 +126,27 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """How far an API's regular scans are: all its monitors, those due now, and how late they are.
+
+    `lag` is how long the first of those that are due has waited; `monitors` may be unknown.
+    """
+
+    due: int
+    lag: timedelta
+    monitors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
-    """The server's clock as it shows it (labelled UTC, whatever its zone), and the key's number."""
+    """The server's clock as it shows it (labelled UTC, whatever its zone), and the key's number.
+
+    `sweep` is None where the API does not tell it.
+    """
 
     date_time: datetime | None
     apikey_id: int | None
+    sweep: Sweep | None = None
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
@@ -232,11 +251,20 @@ class WireAccount(msgspec.Struct):
     monitor_available: int | None = None
 
 
+class WireSweep(msgspec.Struct):
+    """The `sweep` of ping, which some APIs have beyond the documented page."""
+
+    monitors: int | None = None
+    due: int | None = None
+    lag_seconds: float | None = None
+
+
 class WirePing(msgspec.Struct):
     """The answer of ping."""
 
     date_time: str | None = None
     apikey_id: int | None = None
+    sweep: WireSweep | None = None
 
 
 def _target(host: str, port: int | None) -> Target:
@@ -253,7 +281,19 @@ def _target(host: str, port: int | None) -> Target:
 def read_ping(raw: Any) -> Ping:
     """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
     wire = read_leniently(raw, WirePing)
-    return Ping(date_time=read_date(wire.date_time), apikey_id=wire.apikey_id)
+    sweep = _sweep(wire.sweep) if wire.sweep else None
+    return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
+
+
+def _sweep(wire: WireSweep) -> Sweep | None:
+    """How far the sweep is; None where it makes no sense."""
+    due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
+    if due is None or not 0 <= due <= MOST_MONITORS:
+        return None
+    if lag is None or not 0 <= lag <= MOST_LAG.total_seconds():
+        return None
+    known = monitors is not None and due <= monitors <= MOST_MONITORS
+    return Sweep(due, timedelta(seconds=lag), monitors if known else None)
 
 
 def read_account(raw: Any) -> Account:

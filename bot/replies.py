@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.blocks import (
     MAX_BLOCKS,
@@ -18,12 +18,14 @@ from bot.blocks import (
     code,
     context,
     counted,
+    date,
     escaped,
     fields,
     header,
     plain,
     safe,
     section,
+    since,
 )
 from bot.errors import (
     APIRefused,
@@ -35,8 +37,12 @@ from bot.errors import (
     NotWatched,
     UsageError,
 )
-from bot.models import Account, Ping
+from bot.models import Account, Ping, Sweep
 from bot.target import HTTPS_PORT, Target
+
+#: Regular scans that are due for longer than this are late. It takes some seconds until a monitor
+#: that is due has its turn.
+LATE = timedelta(minutes=1)
 
 
 def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
@@ -308,8 +314,11 @@ def account_card(account: Account) -> Message:
     return Message(f"Monitors: {used}. Free: {free}.", (fields(pairs),))
 
 
-def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
-    """The API answers: how fast, with which key, and what its clock says."""
+def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> Message:
+    """The API answers: how fast, with which key, what its clock says, and how late its scans are.
+
+    The last of these only where the API tells it.
+    """
     milliseconds = max(1, int(took / timedelta(milliseconds=1)))
     hours = offset / timedelta(hours=1)
     clock = "UTC" if not offset else f"UTC{hours:+g} h"
@@ -319,8 +328,20 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta) -> Message:
         ("Its clock", shown),
         ("Key", f"#{ping.apikey_id}" if ping.apikey_id is not None else "not given"),
     ]
+    if ping.sweep:
+        pairs.append(("Regular scans", _sweep(ping.sweep, now)))
     text = f"SSLmonitor answers in {milliseconds:,} ms."
     return Message(text, (section(f"✅ *OK*\n{text}"), fields(pairs)))
+
+
+def _sweep(sweep: Sweep, now: datetime) -> str:
+    """Whether the regular scans are on time, as a sentence of mrkdwn."""
+    every = "" if sweep.monitors is None else f"{counted(sweep.monitors, 'monitor')}, "
+    text = f"{every}{f'{sweep.due:,}' if sweep.due else 'none'} due now"
+    if not sweep.due or sweep.lag < LATE:
+        return f"On time: {text}."
+    first = now - sweep.lag
+    return f"⚠️ Late: {text}, the first since {date(first)}, {since(first, now)}."
 
 
 def not_added(target: Target, error: BotError) -> str:

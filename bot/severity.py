@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Self
 
 from bot.models import MonitorSummary, days_left
-from bot.target import Target
+from bot.target import REFUSED, Target
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
@@ -70,6 +70,7 @@ OVERDUE = State(Rank.OVERDUE, "🟠", "OVERDUE")
 DUE = State(Rank.DUE, "🕒", "DUE")
 NEVER_SCANNED = State(Rank.UNKNOWN, "⚪", "NOT SCANNED YET")
 UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
+NOT_ALLOWED = State(Rank.UNKNOWN, "⚪", "NOT ALLOWED")
 ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
 
@@ -174,7 +175,7 @@ def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
     if row.valid:
         return OK if row.not_after is None else _timed(row, row.not_after, now, rules)
     if row.not_after is None:
-        return UNREACHABLE
+        return NOT_ALLOWED if row.message.startswith(REFUSED) else UNREACHABLE
     if row.not_before is not None and row.not_before > now:
         return NOT_YET_VALID
     return WRONG_NAME if row.host_match is False else NOT_TRUSTED

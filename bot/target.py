@@ -14,6 +14,8 @@ import idna
 import msgspec
 
 HTTPS_PORT = 443
+#: What the embedded API finds of a host that it may not scan; the bot knows it by these words.
+REFUSED = "The address is refused by this server's rules"
 # What a pasted address means by itself. Slack turns a typed `example.com` into `http://example.com`.
 SCHEME_PORTS = {
     "https": 443,
@@ -24,7 +26,6 @@ SCHEME_PORTS = {
     "pop3s": 995,
     "smtps": 465,
 }
-_SLACK_LINK = re.compile(r"^<(?P<url>[^|>]+)(?:\|(?P<text>[^>]*))?>$")
 _ASCII_LABEL = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$")
 # RFC 3986 leaves it open, and browsers read it as an IPv4 address: a last label made of digits.
 _NUMERIC_LABEL = re.compile(r"^(0x[0-9a-f]*|[0-9]+)$")
@@ -86,8 +87,6 @@ def split_target(text: str) -> tuple[str, int | None]:
     A web address names a port only where it is not the usual one. Raises ValueError.
     """
     text = text.strip()
-    if link := _SLACK_LINK.match(text):
-        text = link["url"]
     if "://" in text:
         return _split_url(text)
     text = text.rstrip("/,;")
@@ -128,7 +127,7 @@ class Target(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `example.com`, `example.com:8443`, a URL, a Slack link, an IDN or `[::1]:443`.
+        """Read `example.com`, `example.com:8443`, a URL, an IDN or `[::1]:443`.
 
         Raises ValueError with a sentence for the user.
         """

@@ -36,10 +36,20 @@ from bot.errors import (
     UsageError,
 )
 from bot.form_cards import Draft
-from bot.models import Account, Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name, Ping
+from bot.models import (
+    Account,
+    Certificate,
+    HTTPInfo,
+    Link,
+    Monitor,
+    MonitorSummary,
+    Name,
+    Ping,
+    Sweep,
+)
 from bot.severity import Thresholds
 from bot.slack_web import view_of, view_of_form
-from bot.target import Target
+from bot.target import REFUSED, Target
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -189,6 +199,9 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for name, each in held.items():
         yield f"monitor: {name}", cards.monitor(each, NOW, RULES)
         yield f"text row: {name}", _text(cards.text_row(each, NOW, RULES))
+    refused = row(texts, valid=False, not_after=None, issuer="", http_code=None, message=REFUSED)
+    yield "monitor: not allowed", cards.monitor(refused, NOW, RULES)
+    yield "text row: not allowed", _text(cards.text_row(refused, NOW, RULES))
     yield "monitor: note, public", cards.monitor(held["ok"], NOW, RULES, note=who, public=True)
     yield (
         "monitor: due in 60",
@@ -293,9 +306,17 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "slack busy", replies.slack_busy()
     yield "account", replies.account_card(Account(1, texts.email, 1000, 1, 999))
     yield "account: not told", replies.account_card(Account(None, "", None, None, None))
-    yield "ping", replies.ping_card(Ping(NOW, 7), timedelta(milliseconds=1200), timedelta())
-    yield "ping: own zone", replies.ping_card(Ping(NOW, None), timedelta(), timedelta(hours=5.5))
-    yield "ping: bare", replies.ping_card(Ping(None, None), timedelta(), timedelta(hours=-3))
+    none, took = timedelta(), timedelta(milliseconds=1200)
+    yield "ping", replies.ping_card(Ping(NOW, 7), took, none, NOW)
+    yield "ping: own zone", replies.ping_card(Ping(NOW, None), none, 5.5 * HOUR, NOW)
+    yield "ping: bare", replies.ping_card(Ping(None, None), none, -3 * HOUR, NOW)
+    for name, sweep in (
+        ("on time", Sweep(0, none, 1200)),
+        ("on time, one due", Sweep(1, timedelta(seconds=59), 1)),
+        ("late", Sweep(70, 2 * HOUR, 1200)),
+        ("late, number unknown", Sweep(1, timedelta(minutes=1))),
+    ):
+        yield f"ping: {name}", replies.ping_card(Ping(NOW, 7, sweep), took, none, NOW)
     yield "working", replies.working("Working…")
     for count in (1, 3, 4):
         yield f"added {count}", _text(replies.added_line(texts.user, [texts.host] * count))
@@ -472,7 +493,10 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
-    groups = (monitor_cases, list_cases, reply_cases, digest_cases, watch_cases, beyond_cases)
+    groups = (
+        *(monitor_cases, list_cases, change_cases, reply_cases, form_cases),
+        *(digest_cases, watch_cases, beyond_cases),
+    )
     return {name: message for group in groups for name, message in group(texts)}
 
 

@@ -140,6 +140,15 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(
         assert world.api.asked("monitor/add") == []
 
 
+async def test_a_ping_tells_whether_the_regular_scans_are_on_time(own_world: World) -> None:
+    await own_world.say(f"/ssl add {place_of(own_world, 'shop')}")
+    await own_world.card("OK", "added")
+
+    await own_world.say("/ssl ping")
+
+    await own_world.card("SSLmonitor answers", "*Regular scans*\nOn time: 1 monitor, none due now.")
+
+
 async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     assert own_world.hosts is not None

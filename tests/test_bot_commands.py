@@ -238,7 +238,8 @@ async def test_account_shows_the_quota(world: World) -> None:
 async def test_ping_shows_that_the_api_answers(world: World) -> None:
     await world.say("/ssl ping")
 
-    await world.card("SSLmonitor answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
+    card = await world.card("SSLmonitor answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
+    assert "scans" not in words(card)
 
 
 async def test_digest_is_for_its_asker_alone(world: World) -> None:
@@ -247,7 +248,7 @@ async def test_digest_is_for_its_asker_alone(world: World) -> None:
 
     await world.say("/ssl digest")
 
-    card = await world.card("Certificates now", "1 due", "1 other not due")
+    card = await world.card("Certificates now", "1 due", "1 other is not due")
     assert card.ephemeral_for == ANN
     assert labels(card) == ["Rescan", "Share here"]
 

@@ -132,6 +132,8 @@ async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
         assert secret not in json.dumps(by_the_bot, ensure_ascii=False)
         assert secret not in caplog.text
         assert secret.encode() not in stored
+    for library in ("sqlalchemy.engine", "aiosqlite", "slack_sdk"):  # they would log rows and words
+        assert not logging.getLogger(library).isEnabledFor(logging.INFO)
 
 
 async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -> None:

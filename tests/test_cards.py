@@ -170,37 +170,39 @@ def judge(blocks: Sequence[Json]) -> None:
                 element.validate_json()
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_a_card_has_at_most_two_buttons_in_a_row_and_one_menu(name: str) -> None:
-    for block in CARDS[name].blocks:
-        kinds = [each["type"] for each in block.get("elements", []) if block["type"] == "actions"]
-        assert kinds.count("button") <= (3 if name.startswith(("menu", "hosts found")) else 2)
-        assert kinds.count("overflow") <= 1
+def most_buttons(name: str) -> int:
+    """How many buttons a row of this card may have: more on those that are a menu."""
+    return 4 if name.startswith("menu") else 3 if name.startswith("hosts found") else 2
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_labels_fit_a_phone(name: str) -> None:
-    labels = [
-        each["text"]["text"]
-        for each in things(CARDS[name].blocks)
-        if "action_id" in each and "text" in each and not HOST.fullmatch(each["text"]["text"])
-    ]
-    assert all(len(label) <= 13 for label in labels), labels
+def test_a_card_has_at_most_two_buttons_in_a_row_and_one_menu() -> None:
+    for name, message in CARDS.items():
+        for one in (block["elements"] for block in message.blocks if block["type"] == "actions"):
+            kinds = [each["type"] for each in one]
+            assert kinds.count("button") <= most_buttons(name), name
+            assert kinds.count("overflow") <= 1, name
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_sentences_are_calm_and_whole(name: str) -> None:
-    message = CARDS[name]
-    for each in [
-        message.text,
-        *(t["text"] for t in things(message.blocks) if t.get("type") == "mrkdwn"),
-    ]:
-        text = CODE.sub("host", each)
-        assert "!" not in OURS.sub("", DATE.sub("", text))
-        assert ".." not in text
-        assert "  " not in text
-        assert not re.search(r"\b1 (days|hosts|monitors|bytes|others)\b", text)
-        assert "None" not in text
+def test_labels_fit_a_phone() -> None:
+    for name, message in CARDS.items():
+        labels = [
+            each["text"]["text"]
+            for each in things(message.blocks)
+            if "action_id" in each and "text" in each and not HOST.fullmatch(each["text"]["text"])
+        ]
+        assert all(len(label) <= 13 for label in labels), name
+
+
+def test_sentences_are_calm_and_whole() -> None:
+    for name, message in CARDS.items():
+        told = [t["text"] for t in things(message.blocks) if t.get("type") == "mrkdwn"]
+        for each in [message.text, *told]:
+            text = CODE.sub("host", each)
+            assert "!" not in OURS.sub("", DATE.sub("", text)), name
+            assert ".." not in text, name
+            assert "  " not in text, name
+            assert not re.search(r"\b1 (days|hosts|monitors|bytes|others)\b", text), name
+            assert "None" not in text, name
 
 
 def test_verdict_host_date_days_issuer_and_age_come_in_this_order() -> None:

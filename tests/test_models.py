@@ -17,6 +17,7 @@ from bot.models import (
     Name,
     Ping,
     Proxy,
+    Sweep,
     by_target,
     days_left,
     read_account,
@@ -258,6 +259,37 @@ def test_ping_and_account_are_read_and_forgive() -> None:
     counts = {"monitor_used": 4, "monitor_available": 6}
     assert read_account(account | counts) == Account(888, "john@example.com", 10, 4, 6)
     assert read_account({"email": None}) == Account(None, "", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"monitors": 9, "due": 2, "lag_seconds": 61}, Sweep(2, timedelta(seconds=61), 9)),
+        ({"monitors": "9", "due": "2", "lag_seconds": 0.5}, Sweep(2, timedelta(seconds=0.5), 9)),
+        ({"due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
+        ({"monitors": "many", "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
+        ({"monitors": 1, "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
+        ({"monitors": 10**30, "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
+        ({"monitors": 9, "due": 2}, None),
+        ({"lag_seconds": 61}, None),
+        ({"due": -1, "lag_seconds": 61}, None),
+        ({"due": 10**30, "lag_seconds": 61}, None),
+        ({"due": 2, "lag_seconds": -1}, None),
+        ({"due": 2, "lag_seconds": 1e300}, None),
+        ({"due": 2, "lag_seconds": "inf"}, None),
+        ({"due": 2, "lag_seconds": "nan"}, None),
+        ({"due": None, "lag_seconds": None}, None),
+        ({}, None),
+        (None, None),
+        ([1, 2], None),
+        ("late", None),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict | str) else None,
+)
+def test_what_a_ping_tells_of_the_sweep_is_read_where_it_makes_sense(
+    sent: Any, read: Sweep | None
+) -> None:
+    assert read_ping({"apikey_id": 888, "sweep": sent}) == Ping(None, 888, read)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from bot.severity import (
     DUE,
     EXPIRED,
     NEVER_SCANNED,
+    NOT_ALLOWED,
     NOT_TRUSTED,
     NOT_YET_VALID,
     OK,
@@ -35,7 +36,7 @@ from bot.severity import (
     state_of,
     worst_first,
 )
-from bot.target import Target
+from bot.target import REFUSED, Target
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
@@ -77,6 +78,9 @@ def living(lifetime: timedelta, left: timedelta) -> MonitorSummary:
         (like(valid=False), NOT_TRUSTED),
         (like(valid=False, host_match=None), NOT_TRUSTED),
         (like(valid=False, not_after=None), UNREACHABLE),
+        (like(valid=False, not_after=None, message=REFUSED), NOT_ALLOWED),
+        (like(valid=False, not_after=None, message=f"{REFUSED} (at ::1)"), NOT_ALLOWED),
+        (like(valid=False, message=REFUSED), NOT_TRUSTED),
         (like(valid=False, not_before=NOW + SECOND), NOT_YET_VALID),
         (like(valid=False, not_before=NOW + SECOND, host_match=False), NOT_YET_VALID),
         (like(valid=False, not_before=NOW), NOT_TRUSTED),
@@ -310,7 +314,8 @@ def test_rows_are_ranked_worst_first_and_within_a_rank_by_their_end() -> None:
 
 def test_every_state_has_a_word_and_a_symbol_of_its_rank() -> None:
     broken = [EXPIRED, NOT_YET_VALID, WRONG_NAME, UNREACHABLE, NOT_TRUSTED]
-    states = [*broken, ACT_NOW, OVERDUE, DUE, NEVER_SCANNED, UNKNOWN, ON_SCHEDULE, OK]
+    states = [*broken, ACT_NOW, OVERDUE, DUE, NEVER_SCANNED, UNKNOWN]
+    states += [NOT_ALLOWED, ON_SCHEDULE, OK]
     assert len({state.word for state in states}) == len(states)
     assert {state.rank for state in states} == set(Rank)
     assert all(state.word == state.word.upper() and len(state.word) < 16 for state in states)

@@ -67,6 +67,7 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
         ("status exam\u00adple.com", "status example.com"),
         ("a.example.com\u2028b.example.com", "a.example.com b.example.com"),
         ("status <http://example.com|example.com>", "status http://example.com"),
+        ("add <http://example.com:8443|example.com:8443>", "add http://example.com:8443"),
         ("status <https://example.com:8443/a?b=c>", "status https://example.com:8443/a?b=c"),
         ("status <HTTPS://Example.com|Example.com>", "status HTTPS://Example.com"),
         ("status <https://example.com/?a=1&amp;b=2|x>", "status https://example.com/?a=1&b=2"),

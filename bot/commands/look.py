@@ -97,4 +97,5 @@ async def ping(call: Call) -> Message:
     """Ask SSLmonitor whether it answers, and how fast."""
     start = call.now()
     answer = await call.api.ping()
-    return replies.ping_card(answer, call.now() - start, call.api.offset)
+    now = call.now()
+    return replies.ping_card(answer, now - start, call.api.offset, now)

@@ -199,6 +199,7 @@ class Leases:
                 result.lease.watch.target,
                 result.scan.at,
                 self._interval,
+                not_before=leaf.not_before if leaf else None,
                 not_after=leaf.not_after if leaf else None,
                 failures=result.failures,
             ),

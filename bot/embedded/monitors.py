@@ -169,7 +169,12 @@ class Monitors:
             "created_at": scan.at,
             "failures": failures,
             "next_scan_at": next_scan(
-                watch.target, scan.at, self._interval, not_after=row["not_after"], failures=failures
+                watch.target,
+                scan.at,
+                self._interval,
+                not_before=row["not_before"],
+                not_after=row["not_after"],
+                failures=failures,
             ),
             **row,
         }

@@ -30,6 +30,7 @@ from bot.embedded.scan import Scan, Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.vault import Vault, WrongKey
 from bot.embedded.watch import Watch
+from bot.target import REFUSED
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
@@ -180,7 +181,8 @@ class Routes:
         """The server's time, and beyond the API page how far the sweep is."""
         now = self._now()
         progress = await self._monitors.progress(now)
-        sweep = {"due": progress.due, "lag_seconds": int(progress.lag.total_seconds())}
+        lag = int(progress.lag.total_seconds())
+        sweep = {"monitors": progress.monitors, "due": progress.due, "lag_seconds": lag}
         shown = {"date_time": wire.date(now), "apikey_id": call.account.id, "sweep": sweep}
         return _json({**_OK, **shown})
 
@@ -244,7 +246,7 @@ class Routes:
         watch = params.read(params.watch, call.params)
         ends = [watch.target] + ([watch.proxy.target] if watch.proxy else [])
         if not all(self._scanner.guard.permits_literal(end) for end in ends):
-            refuse(400, "The address is refused by this server's rules.")
+            refuse(400, f"{REFUSED}.")
         return watch
 
     async def _refuse_watched(self, account: int, watch: Watch) -> None:

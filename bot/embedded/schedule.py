@@ -17,6 +17,7 @@ TRIES = 3  # this many failed scans in a row make a monitor that was up "down"
 NEAR = timedelta(days=3)  # the time before expiry in which scans are hourly
 _OFTEN = timedelta(hours=1)
 _FIRST_RETRY = timedelta(minutes=1)
+_AFTER_START = timedelta(seconds=5)  # so long at most after a certificate begins to be valid
 _JITTER = 0.05  # the part of an interval by which a turn may come later
 
 
@@ -30,14 +31,15 @@ def next_scan(
     now: datetime,
     interval: timedelta,
     *,
+    not_before: datetime | None = None,
     not_after: datetime | None = None,
     failures: int = 0,
 ) -> datetime:
     """When a target scanned `now` is due again.
 
-    Usually at its turn in the next `interval`; in an hour's time in the last three days before
-    `not_after`; after 1, 2, 4… minutes when its last `failures` scans failed. Never later than its
-    usual turn.
+    Usually at its turn in the next `interval`; when its certificate begins to be valid, at
+    `not_before`; in an hour's time in the last three days before `not_after`; after 1, 2, 4…
+    minutes when its last `failures` scans failed. Never later than its usual turn.
     """
     usual = _turn(target, now, interval)
     if failures:
@@ -45,6 +47,8 @@ def next_scan(
             _FIRST_RETRY * (1 << min(failures - 1, 20)) * (1 + _JITTER * _part(target, failures))
         )
         return min(usual, now + delay)
+    if not_before is not None and now < not_before:
+        usual = min(usual, not_before + _AFTER_START * _part(target))
     if not_after is None or now > not_after:
         return usual
     often = _turn(target, max(now, not_after - NEAR), min(interval, _OFTEN))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.target import REFUSED
+
 _DAY = timedelta(days=1)
 GREEN_DAYS = 30  # more whole days left than this, and a valid certificate is green
 
@@ -57,7 +59,7 @@ _SENTENCES = {
     Verdict.REFUSED: "The connection was refused: nothing listens there",
     Verdict.UNREACHABLE: "The server could not be reached",
     Verdict.UNRESOLVED: "The host name could not be resolved",
-    Verdict.FORBIDDEN: "The address is refused by this server's rules",
+    Verdict.FORBIDDEN: REFUSED,
     Verdict.PROXY: "Proxy {}",
     Verdict.NO_STARTTLS: "STARTTLS failed: {}",
 }

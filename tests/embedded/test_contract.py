@@ -27,10 +27,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from yarl import URL
 
+from bot import beyond_cards
 from bot.client import SSLMonitor
 from bot.database import Database
 from bot.errors import APIRefused, BadKey, NotFound
-from bot.models import Proxy
+from bot.models import Proxy, Sweep
+from bot.severity import NOT_ALLOWED, USUAL, state_of
 from bot.target import Target
 
 from .fleet import DAY, HOUR, Fleet, Leaf
@@ -83,6 +85,19 @@ async def test_a_monitor_lives_from_add_to_delete(
         assert caught.value.req_id
 
 
+async def test_a_ping_tells_how_late_the_sweep_is(served: Served) -> None:
+    api = client_of(served)
+    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 0)
+    await api.add(Target(NOBODY))
+    await api.add(Target(NOBODY, 8443))
+    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 2)
+    served.now += DAY
+    late = (await api.ping()).sweep
+    assert late is not None
+    assert (late.monitors, late.due) == (2, 2)
+    assert 11 * HOUR < late.lag < DAY
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_address_can_be_given_as_a_url_and_a_proxy_with_it(
     served: Served, method: Method
@@ -117,6 +132,18 @@ async def test_each_filter_finds_what_it_names(fleet: Fleet, served: Served) -> 
     assert await found(expires="=90") == {1}
     assert await found(expires="10-90") == {1, 2}
     assert await found(expires=">10", host="fleet.test", valid=True, port=good) == {1}
+
+
+async def test_a_host_that_may_not_be_scanned_does_not_count_as_down(served: Served) -> None:
+    api = client_of(served)
+    found = await api.add(Target(NOBODY))
+    (row,) = await api.list()
+    assert state_of(row, served.now, USUAL) is NOT_ALLOWED
+    assert (await api.get(found.id)).certificate is None
+    check = await api.check(Target(NOBODY))
+    assert state_of(check.row, served.now, USUAL) is NOT_ALLOWED
+    history = await api.history(found.id, 20)
+    assert "*NOT ALLOWED*" in str(beyond_cards.history(row, history).blocks)
 
 
 async def test_each_error_is_the_client_s_own(fleet: Fleet, served: Served) -> None:

@@ -340,6 +340,23 @@ async def test_nothing_that_is_logged_holds_a_query_or_the_key(
     assert not any(secret in line or KEY in line for line in lines)
 
 
+async def test_a_fault_of_the_database_is_logged_without_what_was_asked_for(
+    fleet: Fleet, any_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    secret = "hunter2"
+    proxy = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": secret}
+    async with serving(fleet, any_database) as served:
+        async with any_database.write() as connection:
+            await connection.execute(text("ALTER TABLE monitors RENAME COLUMN issuer TO gone"))
+        refused(await served.call("monitor/list", host=f"*{secret}*"), 500)
+        refused(await served.call("monitor/add", host=NOBODY, port="443", **proxy), 500)
+    lines = [logging.Formatter().format(record) for record in caplog.records]
+    faults = [line for line in lines if "failed, req_id" in line]
+    assert ["hidden" in fault and "issuer" in fault for fault in faults] == [True, True]
+    assert not any(secret in line for line in lines)
+
+
 async def too_long(served: Served, query: str) -> None:
     """Ask for more than any server reads in one line; the answer comes before there is a call."""
     url = f"{served.api.url}/checks?{query}{'x' * 10_000}"

@@ -77,6 +77,33 @@ def test_scans_are_hourly_in_the_last_three_days_and_no_sooner(
         assert turn <= end - NEAR + 1.05 * HOUR + timedelta(seconds=1) or turn < end - NEAR
 
 
+@given(TARGETS, st.timedeltas(timedelta(seconds=1), 2 * DAY))
+def test_a_certificate_is_scanned_again_right_when_it_begins_to_be_valid(
+    target: Target, wait: timedelta
+) -> None:
+    start, usual = NOW + wait, next_scan(target, NOW, INTERVAL)
+    turn = next_scan(target, NOW, INTERVAL, not_before=start, not_after=start + 90 * DAY)
+    assert turn == usual or start <= turn <= start + timedelta(seconds=5)
+    assert turn <= usual
+    assert turn == usual or usual > start
+
+
+@given(TARGETS, st.timedeltas(timedelta(), 100 * DAY))
+def test_a_certificate_that_is_valid_already_is_scanned_as_usual(
+    target: Target, age: timedelta
+) -> None:
+    usual = next_scan(target, NOW, INTERVAL)
+    assert next_scan(target, NOW, INTERVAL, not_before=NOW - age) == usual
+
+
+def test_many_certificates_that_begin_together_are_not_scanned_in_one_instant() -> None:
+    start = NOW + MINUTE
+    turns = {
+        next_scan(Target(f"h{number}.test"), NOW, INTERVAL, not_before=start) for number in range(9)
+    }
+    assert len(turns) > 5
+
+
 def test_a_certificate_that_has_ended_is_scanned_as_usual() -> None:
     target = Target("a.test")
     usual = next_scan(target, NOW, INTERVAL)

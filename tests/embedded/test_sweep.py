@@ -167,6 +167,23 @@ async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
             assert await sweep_after(served, 64 * MINUTE)
 
 
+@pytest.mark.parametrize("rescanned", [False, True], ids=["added", "rescanned"])
+async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
+    fleet: Fleet, served: Served, rescanned: bool
+) -> None:
+    async with fleet.tls(Leaf(since=-10 * MINUTE)) as port:
+        await served.watch(port)
+        if rescanned:
+            await served.call("monitor/scan", id="1")
+        while await sweep_after(served, 10 * MINUTE - timedelta(seconds=1) + NOW - served.now):
+            pass  # its usual turn, if that should come first
+        message, scanned = await row_of(served)
+        assert "Not yet valid" in message
+        assert scanned < "2027-01-15 12:10"
+        assert await sweep_after(served, timedelta(seconds=6))
+        assert (await row_of(served))[1] == "2027-01-15 12:10"
+
+
 async def test_a_blip_leaves_nothing_behind(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
@@ -269,7 +286,8 @@ async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
     await watch(database, "elsewhere.test", 1, HOUR)
     await watch(database, "elsewhere.test", 2, 2 * HOUR)
     served.now += 90 * MINUTE
-    assert (await served.call("ping")).body["sweep"] == {"due": 1, "lag_seconds": 1800}
+    told = {"monitors": 2, "due": 1, "lag_seconds": 1800}
+    assert (await served.call("ping")).body["sweep"] == told
     metrics = await served.text("/metrics")
     assert "sslmonitor_sweep_due 1.0" in metrics
     assert "sslmonitor_sweep_lag_seconds 1800.0" in metrics

@@ -97,7 +97,7 @@ LINK: Shape = {
     "fingerprint": str,
 }
 BEYOND: dict[str, Shape] = {
-    "ping": {"sweep": {"due": int, "lag_seconds": int}},
+    "ping": {"sweep": {"monitors": int, "due": int, "lag_seconds": int}},
     "monitor/get": {"monitor": MONITOR | {"verdict": str, "chain": [LINK]}},
 }
 #: Where a host that can't be read leaves null; all other fields are always there.
