@@ -166,7 +166,7 @@ class Examination:
                 connection.close()
                 raise
         context = self.trust.legacy if old else self.trust.modern
-        return tls.Stream.over(connection, self.target.host, context)
+        return tls.Stream.over(connection, self.target.host, context, self.now)
 
     async def _try_old_protocols(self, way: Way, found: Finding) -> None:
         """Read the facts with what browsers no longer speak; else the first failure stands."""

@@ -102,7 +102,6 @@ class Scanner:
         if self.closed:
             raise ScannerClosed
         now = now.replace(microsecond=0)
-        self._trust.set_time(now)
         findings: list[Finding] = []
         naming: dict[str, asyncio.Future[str]] = {}
         failure, words = Verdict.TIMED_OUT, ""

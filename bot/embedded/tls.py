@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -31,6 +31,9 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
 _CHUNK = 65536
+_NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
+_HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
+_DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
 _RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # In the order of browsers: what costs both sides least comes first. OpenSSL's own has it second.
@@ -62,16 +65,6 @@ class Trust:
         self.modern = _context(SSL.TLS1_2_VERSION, ca_file)
         self.legacy = _context(SSL.TLS1_VERSION, ca_file)
         self.legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
-        self._now: datetime | None = None
-        self._stores = [self.modern.get_cert_store(), self.legacy.get_cert_store()]
-
-    def set_time(self, now: datetime) -> None:
-        """Judge the dates of chains as of `now`, not by the machine's clock."""
-        if now != self._now:
-            self._now = now
-            for store in self._stores:
-                if store is not None:
-                    store.set_time(now)
 
     def is_modern(self, stream: Stream) -> bool:
         """Say whether a connection could have been agreed on without `legacy`."""
@@ -102,11 +95,36 @@ def _roots() -> str:
     return next((p for p in candidates if p and Path(p).is_file()), certifi.where())
 
 
+class _Record(list[Fault]):
+    """The faults of one chain; its dates are judged as of `now`, not by the machine's clock."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def add(self, certificate: crypto.X509, code: int, depth: int, *, fine: bool) -> None:
+        """Take in what OpenSSL says: each fault, and each certificate that is otherwise fine."""
+        if fine:
+            code = self._dated(certificate)
+        elif code in _DATES:  # by a clock of its own, of which one store takes only the first
+            return
+        if code:
+            self.append(Fault(code, depth, certificate))
+
+    def _dated(self, certificate: crypto.X509) -> int:
+        try:
+            read = certificate.to_cryptography()
+            begins, ends = read.not_valid_before_utc, read.not_valid_after_utc
+        except (ValueError, x509.InvalidVersion):
+            return 0  # of dates that are none OpenSSL has told
+        if begins > self._now:
+            return _NOT_YET_VALID
+        return _HAS_EXPIRED if ends < self._now else 0
+
+
 def _record(
     connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
 ) -> bool:
-    if not ok:
-        connection.get_app_data().append(Fault(code, depth, certificate))
+    connection.get_app_data().add(certificate, code, depth, fine=bool(ok))
     return True
 
 
@@ -116,14 +134,14 @@ class Stream:
 
     connection: Connection
     tls: SSL.Connection
-    faults: list[Fault] = field(default_factory=list)
+    faults: _Record
     _first: bytes = b""
     _asked_for_certificate: bool = False
 
     @classmethod
-    def over(cls, connection: Connection, host: str, context: SSL.Context) -> Self:
+    def over(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
         """A client's side that asks for `host` by SNI. Call `handshake` next."""
-        stream = cls(connection, SSL.Connection(context))
+        stream = cls(connection, SSL.Connection(context), _Record(now))
         stream.tls.set_app_data(stream.faults)
         if not is_address(host):  # an address has no server name (RFC 6066, section 3)
             stream.tls.set_tlsext_host_name(host.encode("ascii"))

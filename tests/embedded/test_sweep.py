@@ -181,7 +181,7 @@ async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
         assert "Not yet valid" in message
         assert scanned < "2027-01-15 12:10"
         assert await sweep_after(served, timedelta(seconds=6))
-        assert (await row_of(served))[1] == "2027-01-15 12:10"
+        assert await row_of(served) == ("Valid", "2027-01-15 12:10")
 
 
 async def test_a_blip_leaves_nothing_behind(
@@ -360,3 +360,15 @@ async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_e
     async with database.read() as connection:
         row = (await connection.execute(select(monitors))).one()
     assert (row.scanned_at, row.lease, row.next_scan_at) == (None, None, NOW)
+
+
+async def test_a_certificate_issued_long_after_the_first_scan_is_valid(
+    fleet: Fleet, served: Served
+) -> None:
+    context = fleet.context(fleet.file(Leaf(left=20 * DAY)))
+    async with fleets.serve(fleets.web_server(), context=context) as port:
+        await served.watch(port)
+        context.load_cert_chain(fleet.file(Leaf(since=-10 * DAY)))
+        served.now += 11 * DAY
+        await served.call("monitor/scan", id="1")
+    assert await row_of(served) == ("Valid", "2027-01-26 12:00")
