@@ -10,6 +10,7 @@ from bot.embedded.leases import Result
 
 _MOST = 200  # results in one transaction
 _LINGER = 0.2  # seconds that results wait for more to share their transaction
+_HASTE = 0.02  # those that they wait when the server ends: others want to write too
 _Waiting = tuple[Result, asyncio.Future[None]]
 
 
@@ -25,7 +26,7 @@ class Writer:
         self.unstored = 0
         """How many results are not stored yet."""
         self._task: asyncio.Task[None] | None = None
-        self._hasty = False
+        self._linger = _LINGER
         self._hurry = asyncio.Event()
 
     async def put(self, result: Result) -> None:
@@ -47,7 +48,7 @@ class Writer:
             self._hurry.clear()
             if not self._is_urgent():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), _LINGER)
+                    await asyncio.wait_for(self._hurry.wait(), self._linger)
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             try:
                 await self._save([result for result, _ in batch])
@@ -58,7 +59,7 @@ class Writer:
 
     def _is_urgent(self) -> bool:
         full = len(self._waiting) >= _MOST
-        return full or self._hasty or any(result.plainly for result, _ in self._waiting)
+        return full or any(result.plainly for result, _ in self._waiting)
 
     async def _one_by_one(self, batch: list[_Waiting], fault: Exception) -> None:
         """Let one result that can't be stored spoil no other."""
@@ -74,8 +75,8 @@ class Writer:
                 _settle([each])
 
     def hasten(self) -> None:
-        """Let nothing wait for company from now on."""
-        self._hasty = True
+        """Let nothing wait long for company from now on."""
+        self._linger = _HASTE
         self._hurry.set()
 
     async def close(self) -> None:
