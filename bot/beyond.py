@@ -21,6 +21,8 @@ from bot.lenient import read_leniently
 from bot.models import Monitor, MonitorSummary, read_date, read_monitor, read_summary
 
 DESCRIPTION = "openapi.json"
+#: The name of no STARTTLS: TLS from the first byte.
+TLS = "tls"
 
 
 class Extra(StrEnum):

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from bot import cards, detail_cards, replies
-from bot.beyond import Change, Check, History
+from bot.beyond import TLS, Change, Check, History
 from bot.blocks import (
     MAX_WORDS,
     Block,
@@ -54,7 +54,7 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
     by = f" by STARTTLS ({protocol})" if protocol else ""
     small = f"Checked {since(now, now)}{by}. Nothing was stored."
     if protocol:
-        small += f" `/ssl add` can't watch it; the API's monitor/add can (`protocol={protocol}`)."
+        small += " `/ssl add` takes no protocol, so it can't watch this."
     return Message(
         cards.headline(row, now, rules),
         (
@@ -69,7 +69,7 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
 def check_failed(error: BotError, target: Target, protocol: str) -> Message:
     """A check that could not be done; where that may help, one press tries again."""
     card = replies.failure(error, host=target.short)
-    if isinstance(error, APIRefused) and error.code != TOO_MANY:
+    if isinstance(error, APIRefused) and error.code < 500 and error.code != TOO_MANY:
         return card
     return replace(card, blocks=(*card.blocks, actions(_again(target, protocol))))
 
@@ -84,7 +84,7 @@ def _check_buttons(target: Target, protocol: str) -> Block:
 
 
 def _again(target: Target, protocol: str) -> Block:
-    place = f"{target} {protocol}".strip()
+    place = f"{target} {protocol or TLS}"  # else a port such as 25 would tell the protocol
     return button("Check again", "check", place, about=f"Check {target.short} again")
 
 

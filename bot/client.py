@@ -24,7 +24,7 @@ from yarl import URL
 from bot import __version__
 from bot.beyond import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
 from bot.envelope import Fields, Misdirected, Reply, judge, seconds, value
-from bot.errors import APIRefused, APIUnreachable, ConfigError
+from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
 from bot.models import (
     Account,
     Monitor,
@@ -47,6 +47,7 @@ MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
 ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
+FAULT_KEPT = timedelta(minutes=1)  # how long it counts that the API did not say what it offers
 MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
 
 
@@ -92,7 +93,8 @@ class SSLMonitor:
         self._attempts = attempts
         self._wait = wait
         self._extras: frozenset[Extra] = frozenset()
-        self._described_at: datetime | None = None
+        self._lacks_until = self._not_said_until = clock()
+        self._not_said: BotError | None = None
 
     def __repr__(self) -> str:
         return f"SSLMonitor({self._url!r})"
@@ -173,16 +175,24 @@ class SSLMonitor:
         """Stop watching a monitor (`monitor/delete`)."""
         await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
 
-    async def offers(self, extra: Extra) -> bool:
+    async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
         """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
 
-        A yes is kept for good, a no for LACK_KEPT. The file is asked for without the key.
+        A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
+        raised again instead of asking. The file is asked for without the key.
         """
         now = self._clock()
-        lately = self._described_at is not None and now - self._described_at < LACK_KEPT
-        if extra not in self._extras and not lately:
-            self._extras |= await self._again(self._described)
-            self._described_at = now
+        if extra in self._extras or now < self._lacks_until:
+            return extra in self._extras
+        if hurry and self._not_said is not None and now < self._not_said_until:
+            raise self._not_said
+        try:
+            found = await self._again(self._described)
+        except BotError as fault:
+            self._not_said, self._not_said_until = fault, now + FAULT_KEPT
+            raise
+        self._extras |= found
+        self._lacks_until = now + LACK_KEPT
         return extra in self._extras
 
     async def _described(self) -> frozenset[Extra]:

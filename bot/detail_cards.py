@@ -108,7 +108,8 @@ def _chain_blocks(chain: Sequence[Link], now: datetime, rule: Threshold | None) 
 
 def _link(link: Link, now: datetime, rule: Threshold | None) -> str:
     subject, issuer = safe(link.subject, 80) or "–", safe(link.issuer, 80) or "–"
-    by = "issued by itself" if link.subject == link.issuer else f"issued by {issuer}"
+    itself = link.subject and link.subject == link.issuer
+    by = "issued by itself" if itself else f"issued by {issuer}"
     return f"{subject}, {by}, {_link_ends(link, now, rule)}"
 
 

@@ -51,7 +51,7 @@ each_method = pytest.mark.parametrize("method", ["GET", "POST"])
 
 
 def door(session: aiohttp.ClientSession, url: str = API, **settings: Any) -> SSLMonitor:
-    return SSLMonitor(url, KEY, session, clock=lambda: NOW, wait=0, **settings)
+    return SSLMonitor(url, KEY, session, **{"clock": lambda: NOW, "wait": 0, **settings})
 
 
 class Wire:

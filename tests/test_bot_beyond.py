@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bot.commands.beyond import PORTS
+from bot.embedded.starttls import PROTOCOLS
 from bot.playground.places import ANN, BEN, CERTS
 from tests.world import Clock, World, labels, new_world, words
 
@@ -96,6 +98,21 @@ async def test_a_check_understands_every_way_to_name_a_host(
     await http_world.say(f"/ssl check {typed}")
     await http_world.card("DUE", "Nothing was stored.")
     assert http_world.api.asked("checks") == [sent]
+
+
+async def test_a_check_that_named_tls_is_repeated_with_it(http_world: World) -> None:
+    http_world.api.extras = ["/checks"]
+    await http_world.say("/ssl check api.demo.test:25 tls")
+    card = await http_world.card("DUE", "Nothing was stored.")
+
+    await http_world.press("Check again", on=card)
+
+    await http_world.settled()
+    assert http_world.api.asked("checks") == [{"host": "api.demo.test", "port": "25"}] * 2
+
+
+def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
+    assert set(PORTS) == set(PROTOCOLS)
 
 
 async def test_a_check_by_mention_is_seen_by_all(own_world: World) -> None:

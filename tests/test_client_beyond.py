@@ -77,18 +77,27 @@ async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_a
         assert len(wire.arrivals) == 1
 
 
+@pytest.mark.parametrize("later", [True, False])
 @pytest.mark.parametrize("answer", TROUBLE, ids=lambda each: ascii(each and each[-40:]))
-async def test_trouble_is_told_after_some_tries_and_not_remembered(
-    answer: bytes | None, session: aiohttp.ClientSession
+async def test_trouble_is_told_after_some_tries_and_remembered_for_a_minute_in_a_hurry(
+    answer: bytes | None, later: bool, session: aiohttp.ClientSession
 ) -> None:
     async with Wire([answer] * (6 if answer is None else 3)).serving() as wire:
-        api = door(session, wire.url)
+        clock = Clock(NOW)
+        api = door(session, wire.url, clock=clock)
         with pytest.raises((APIRefused, APIUnreachable)):
             await api.offers(Extra.CHECK)
-        assert len(wire.arrivals) >= 3
+        asked = len(wire.arrivals)
+        assert asked >= 3
+        clock.move(seconds=59)
+        with pytest.raises((APIRefused, APIUnreachable)):
+            await api.offers(Extra.HISTORY, hurry=True)
+        assert len(wire.arrivals) == asked
 
         wire.answers = [http(LISTED)]
-        assert await api.offers(Extra.CHECK)
+        if later:
+            clock.move(seconds=1)
+        assert await api.offers(Extra.CHECK, hurry=later)
 
 
 async def test_a_no_counts_for_an_hour_and_a_yes_for_good(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 from bot import beyond_cards
-from bot.beyond import Extra
+from bot.beyond import TLS, Extra
 from bot.blocks import Message
 from bot.commands.base import One, find, router, several
 from bot.errors import BotError, NotOffered
@@ -22,7 +22,6 @@ PORTS = {
     "postgres": (5432,),
     "mysql": (3306,),
 }
-TLS = "tls"
 
 
 @dataclass(frozen=True, slots=True)

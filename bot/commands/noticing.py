@@ -50,7 +50,7 @@ async def has_history(call: Call) -> bool:
     """Whether the API tells what changed; a button for it is extra, so no fault comes of it."""
     try:
         async with asyncio.timeout(OFFER_SECONDS):
-            return await call.api.offers(Extra.HISTORY)
+            return await call.api.offers(Extra.HISTORY, hurry=True)
     except (BotError, TimeoutError) as fault:
         log.info("What the API offers is not known: %s", fault)
         return False
