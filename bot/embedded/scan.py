@@ -102,6 +102,7 @@ class Scanner:
         if self.closed:
             raise ScannerClosed
         now = now.replace(microsecond=0)
+        self._trust.refresh(now)
         findings: list[Finding] = []
         naming: dict[str, asyncio.Future[str]] = {}
         failure, words = Verdict.TIMED_OUT, ""

@@ -7,11 +7,13 @@ them. Nothing secret is ever sent over it.
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +32,8 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
+_LOG = logging.getLogger(__name__)
+_LOOK_AGAIN = timedelta(minutes=1)
 _CHUNK = 65536
 _NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
 _HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
@@ -56,15 +60,40 @@ class HandshakeFailed(Exception):
 
 
 class Trust:
-    """What this server trusts, loaded once: the system's roots (else certifi's), and `ca_file`.
+    """What this server trusts: the system's roots (else certifi's), and `ca_file`.
 
-    Raises ValueError with a sentence when `ca_file` can't be used.
+    Raises ValueError with a sentence when one can't be used.
     """
 
     def __init__(self, ca_file: Path | None = None) -> None:
-        self.modern = _context(SSL.TLS1_2_VERSION, ca_file)
-        self.legacy = _context(SSL.TLS1_VERSION, ca_file)
-        self.legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        self._files = [Path(_roots()), *([ca_file] if ca_file else [])]
+        self._look_at: datetime | None = None
+        self._loaded = self._changed_at()
+        self.modern, self.legacy = self._load()
+
+    def _load(self) -> tuple[SSL.Context, SSL.Context]:
+        modern = _context(SSL.TLS1_2_VERSION, self._files)
+        legacy = _context(SSL.TLS1_VERSION, self._files)
+        legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        return modern, legacy
+
+    def refresh(self, now: datetime) -> None:
+        """Load files again that have changed: the system updates its roots while this server runs.
+
+        It looks once a minute. What can't be used is logged, and what was loaded stays.
+        """
+        if self._look_at is not None and now < self._look_at:
+            return
+        self._look_at = now + _LOOK_AGAIN
+        try:
+            if (changed_at := self._changed_at()) != self._loaded:
+                self._loaded = changed_at
+                self.modern, self.legacy = self._load()
+        except (OSError, ValueError) as fault:
+            _LOG.warning("The trusted roots could not be loaded again: %s", fault)
+
+    def _changed_at(self) -> list[int]:
+        return [file.stat().st_mtime_ns for file in self._files if file.exists()]
 
     def is_modern(self, stream: Stream) -> bool:
         """Say whether a connection could have been agreed on without `legacy`."""
@@ -72,7 +101,7 @@ class Trust:
         return stream.protocol in ("TLSv1.2", "TLSv1.3") and stream.cipher in offered
 
 
-def _context(oldest: int, ca_file: Path | None) -> SSL.Context:
+def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(oldest)
     # Servers without RFC 5746, and those that end without close_notify, are common and no fault.
@@ -81,12 +110,11 @@ def _context(oldest: int, ca_file: Path | None) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _record)
-    context.load_verify_locations(_roots())
-    if ca_file is not None:
+    for file in files:
         try:
-            context.load_verify_locations(str(ca_file))
+            context.load_verify_locations(str(file))
         except SSL.Error:
-            raise ValueError(f"The CA file {ca_file} holds no certificates to read.") from None
+            raise ValueError(f"The CA file {file} holds no certificates to read.") from None
     return context
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -366,6 +367,24 @@ async def test_a_second_authority_is_trusted_when_a_file_names_it(
         stranger = await scan(trust, "fleet.test", port)
         friend = await scan(Trust(ca_file), "fleet.test", port)
     assert (stranger.verdict, friend.verdict) == (Verdict.INCOMPLETE_CHAIN, Verdict.VALID)
+
+
+async def test_a_ca_file_that_changes_is_read_again_within_a_minute(
+    fleet: Fleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca_file = tmp_path / "other.pem"
+    fleet.other.cert_pem.write_to_path(ca_file)
+    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+    scanner, verdicts = Scanner(guard, Trust(ca_file)), []
+    async with fleet.tls() as port:
+        for minute, content in enumerate((None, fleet.ca_file.read_bytes(), b"broken", None)):
+            if content is not None:
+                ca_file.write_bytes(content)
+                os.utime(ca_file, (minute, minute))
+            target, now = Target("fleet.test", port), NOW + minute * timedelta(minutes=1)
+            verdicts.append((await scanner.scan(target, now)).verdict)
+    assert verdicts == [Verdict.UNTRUSTED, Verdict.VALID, Verdict.VALID, Verdict.VALID]
+    assert caplog.text.count("The trusted roots could not be loaded again") == 1
 
 
 def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
