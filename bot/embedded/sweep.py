@@ -56,7 +56,7 @@ class Rescans:
         self._asked_turns = Turns(_ASKED)
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, asyncio.Task[bool]] = {}
-        self._in_line: dict[int, Lease] = {}
+        self._in_line: dict[int, Lease] = {}  # begun by the sweep, and waiting for their turn
         self.held: set[int] = set()
         """The monitors that this process has leased."""
 
@@ -82,17 +82,14 @@ class Rescans:
         The task raises what the scan or the database raised, and ScannerClosed when this server
         ends; it is cancelled when somebody asks for the scan before it has its turn.
         """
+        self._in_line[lease.id] = lease
         return _task(self._running, lease.id, lambda: self._scan(lease, self._line(lease, slots)))
 
     @asynccontextmanager
     async def _line(self, lease: Lease, slots: asyncio.Semaphore) -> AsyncIterator[None]:
-        self._in_line[lease.id] = lease
-        try:
-            async with self._swept_turns.at(lease.address), slots:
-                del self._in_line[lease.id]
-                yield
-        finally:
+        async with self._swept_turns.at(lease.address), slots:
             self._in_line.pop(lease.id, None)
+            yield
 
     async def _joined(self, tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> T:
         if self._scanner.closed:
@@ -110,8 +107,8 @@ class Rescans:
 
     async def _taken(self, id_: int) -> Lease | None:
         """The lease of a monitor, also when it waits for its turn here, which may be far off."""
-        if lease := self._in_line.get(id_):
-            waiting = self._running[id_]
+        lease, waiting = self._in_line.pop(id_, None), self._running.get(id_)
+        if lease is not None and waiting is not None:
             waiting.cancel()
             await asyncio.wait({waiting})
             return lease
@@ -120,10 +117,13 @@ class Rescans:
     async def _made_elsewhere(self, id_: int) -> bool:
         """Wait for whoever has the monitor; true when that told something, or the monitor is gone.
 
-        False when its lease ran out, or it did not believe what it found: then it is our turn.
+        False when it waits in line here, its lease ran out, or it did not believe what it found:
+        then it is our turn.
         """
         first = current = await self._leases.standing(id_, self._clock())
         while current is not None and current.held:
+            if id_ in self._in_line:
+                return False
             if running := self._running.get(id_):
                 return await asyncio.shield(running)
             if self._scanner.closed:
