@@ -161,6 +161,7 @@ def make_bolt(settings: Settings, client: AsyncWebClient) -> AsyncApp:
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
     return AsyncApp(
+        name="sslmonitor-bot",  # without one, Bolt reads the source of all callers to find one
         logger=quiet,
         client=client,
         signing_secret=settings.slack_signing_secret.reveal() or None,

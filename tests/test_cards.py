@@ -251,7 +251,7 @@ def test_no_card_is_broken_by_hostile_text_in_all_its_fields(text: str) -> None:
 
 
 @given(nasty_texts)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(PLAIN)
 def test_no_card_is_broken_by_mixed_hostile_text(texts: Texts) -> None:
     check_all(texts)

@@ -206,7 +206,7 @@ PART = st.sampled_from(
 AT_REST = [HealthCheck.function_scoped_fixture]  # what is asked for here changes nothing
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=AT_REST)
+@settings(max_examples=40, deadline=None, suppress_health_check=AT_REST)
 @given(st.lists(st.tuples(st.sampled_from(FILTERS), HOSTILE), min_size=1, max_size=5))
 async def test_hostile_filters_are_understood_or_400(
     served: Served, pairs: list[tuple[str, bytes]]
@@ -232,7 +232,7 @@ async def test_each_filter_refuses_what_it_can_not_mean(served: Served) -> None:
             assert name in refused(answer, 400)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=AT_REST)
+@settings(max_examples=40, deadline=None, suppress_health_check=AT_REST)
 @given(
     st.sampled_from([FORM, f"{FORM}; charset=", "multipart/form-data; boundary=", "text/plain"]),
     st.sampled_from(["", "x", "hex", "utf-16"]),
