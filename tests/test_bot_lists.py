@@ -10,7 +10,7 @@ import pytest
 from bot.commands import noticing
 from bot.playground.places import ANN
 from bot.target import Target
-from tests.card_cases import certificate, monitor
+from tests.card_values import certificate, monitor
 from tests.world import CERTS, World, labels, words
 
 

@@ -23,24 +23,8 @@ from bot.blocks import Message
 from bot.errors import NotWatched, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, faults
 from bot.target import Target
-from tests.card_cases import (
-    ASKER,
-    DAY,
-    NOW,
-    PLAIN,
-    RULES,
-    Json,
-    Texts,
-    every_card,
-    gathered,
-    homes,
-    hostile,
-    many,
-    monitor,
-    past,
-    row,
-    views,
-)
+from tests.card_cases import every_card, gathered, homes, hostile, past, views
+from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
 
 CARDS = every_card()
 HOMES = homes()

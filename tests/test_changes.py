@@ -10,7 +10,7 @@ import pytest
 
 from bot.blocks import bare
 from bot.changes import Sighting, changes, sentence
-from tests.card_cases import certificate, monitor, row
+from tests.card_values import certificate, monitor, row
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 DAY = timedelta(days=1)

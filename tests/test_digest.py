@@ -21,7 +21,7 @@ from bot.memory import Memory
 from bot.models import MonitorSummary
 from bot.severity import USUAL, Thresholds
 from bot.state import State
-from tests.card_cases import NOW, many, row
+from tests.card_values import NOW, many, row
 from tests.digest_plan import (
     CHANNEL,
     DAY,
