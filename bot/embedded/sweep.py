@@ -59,6 +59,7 @@ class Rescans:
         self._in_line: dict[int, Lease] = {}  # begun by the sweep, and waiting for their turn
         self.held: set[int] = set()
         """The monitors that this process has leased."""
+        metrics.leased.set_function(lambda: len(self.held))
 
     async def scan(self, id_: int) -> None:
         """Scan and store, now; joins a scan of the same monitor that is under way, here or not.

@@ -234,6 +234,28 @@ async def test_few_connections_go_to_one_address_at_once(
     assert len([line for line in metrics.splitlines() if "sslmonitor_monitors 8.0" in line]) == 1
 
 
+async def test_metrics_show_how_many_monitors_this_process_has_leased(
+    served: Served, database: Database
+) -> None:
+    arrived, release = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.release()
+        await release.wait()
+
+    async with fleets.serve(hold) as port:
+        for host in ("fleet.test", "a.fleet.test", "b.fleet.test"):
+            await watch(database, host, port, -HOUR)
+        sweep = asyncio.create_task(served.api.sweep.once())
+        for _ in range(3):
+            await arrived.acquire()
+        leased = await served.text("/metrics")
+        release.set()
+        await sweep
+    assert "sslmonitor_sweep_leased 3.0" in leased
+    assert "sslmonitor_sweep_leased 0.0" in await served.text("/metrics")
+
+
 async def test_who_asks_for_a_scan_does_not_wait_in_the_line_of_the_sweep(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
