@@ -92,7 +92,7 @@ def entry() -> NoReturn:
 class HastyThreads(ThreadPoolExecutor):
     """Threads that nobody waits for at the end; the system's name look-up can't be broken off."""
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, *_args: object, **_options: object) -> None:
         """Take nothing new, and go."""
         super().shutdown(wait=False, cancel_futures=True)
 

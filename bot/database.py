@@ -45,7 +45,7 @@ class Instant(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
         """A datetime to seconds. Raises ValueError for a naive one."""
         if value is None:
             return None
@@ -53,7 +53,7 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError("a datetime without a zone can't be stored")
         return int(value.timestamp() // 1)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any | None, _dialect: Dialect) -> datetime | None:
         """Seconds to an aware UTC datetime."""
         return None if value is None else datetime.fromtimestamp(value, UTC)
 

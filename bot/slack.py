@@ -195,7 +195,7 @@ class SlackBot:
             await self._press_form(body, surface, asker, argument)
             return
         if verb == "share":
-            await self._share(body, surface, asker, argument)
+            await self._share(surface, asker, argument)
             return
         command = self._router.find(verb, typed=False)
         if command is None:
@@ -224,7 +224,7 @@ class SlackBot:
         user = asker_of(body).user
         return Modal(self._web, view_id=view_id, channel=surface.channel, user=user)
 
-    async def _share(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
+    async def _share(self, surface: Surface, asker: Asker, argument: str) -> None:
         """Post in the channel what somebody was shown privately: the command runs once more."""
         verb, _, words = argument.partition(" ")
         command = self._router.find(verb, typed=False)

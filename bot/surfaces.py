@@ -369,7 +369,7 @@ class Modal:
         """Show it in the modal, which is its asker's own."""
         await self.progress(message)
 
-    async def keep(self, message: Message) -> Address | None:
+    async def keep(self, _message: Message) -> Address | None:
         """Nowhere: a modal may be closed at any time."""
         return None
 
@@ -383,7 +383,7 @@ class Shared:
         self._note = note
         self.channel = private.channel
 
-    async def progress(self, message: Message) -> None:
+    async def progress(self, _message: Message) -> None:
         """Nothing: the answer is not long to come."""
 
     async def answer(self, message: Message) -> None:
@@ -398,7 +398,7 @@ class Shared:
         """Tell the asker alone."""
         await self._private.refuse(message)
 
-    async def keep(self, message: Message) -> Address | None:
+    async def keep(self, _message: Message) -> Address | None:
         """Nowhere: what is shared is not edited."""
         return None
 

@@ -18,14 +18,9 @@ from bot.words import Selector
 router = Router()
 
 Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
-#: Above this many, the whole list is one question instead of many.
-ASKED_ONE_BY_ONE = 3
-#: How alike a name must be to be offered (difflib's ratio), and how many are.
-ALIKE = 0.6
-NEAR = 3
-#: So many names are compared before the event loop gets its turn: a few milliseconds of work.
-NAMES_AT_ONCE = 50
 One = Annotated[Selector, "ID|HOST[:PORT]"]
+#: The most hosts that can be added at once.
+MAX_TARGETS = 50
 #: Above this many, the whole list is one question instead of many.
 ASKED_ONE_BY_ONE = 3
 #: How alike a name must be to be offered (difflib's ratio), and how many are.

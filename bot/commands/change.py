@@ -12,7 +12,7 @@ from typing import Annotated
 from bot import cards, form_cards, list_cards, replies
 from bot.blocks import Message, code
 from bot.commands import noticing
-from bot.commands.base import One, find, router, row_of, rows_of, several
+from bot.commands.base import MAX_TARGETS, One, find, router, row_of, rows_of, several
 from bot.errors import APIRefused, BotError, UsageError
 from bot.form_cards import NO_PROXIES, Draft
 from bot.models import Account, Monitor, MonitorSummary, Proxy
@@ -21,7 +21,6 @@ from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
 
-MAX_TARGETS = 50
 #: More typed hosts than these are shown before they are added.
 ADDED_AT_ONCE = 3
 #: How often the view that counts the added hosts is edited at most.

@@ -15,7 +15,7 @@ from bot.words import Filter, api_filters
 
 
 @router.command("help")
-async def help_(call: Call, command: str = "") -> Message:
+async def help_(_call: Call, command: str = "") -> Message:
     """Show what can be asked, or how one command is written."""
     found = router.find(command.lower()) if command else None
     if command and found is None:

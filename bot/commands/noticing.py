@@ -10,6 +10,7 @@ from bot import changes, detail_cards
 from bot.beyond import Extra
 from bot.blocks import MAX_VALUE, Block
 from bot.changes import Sighting
+from bot.commands.base import ASKED_ONE_BY_ONE, MAX_TARGETS
 from bot.errors import BotError
 from bot.models import Monitor, MonitorSummary
 from bot.router import Call
@@ -17,10 +18,6 @@ from bot.target import Target
 
 log = logging.getLogger(__name__)
 
-#: So many hosts can be added at once.
-MAX_TARGETS = 50
-#: Above this many names, the whole list is one question instead of many.
-ASKED_ONE_BY_ONE = 3
 #: The card is not held up longer than this by the look for names.
 OFFER_SECONDS = 5.0
 
