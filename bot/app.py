@@ -38,7 +38,7 @@ from bot.home import Home
 from bot.memory import Memory
 from bot.people import People
 from bot.slack import SlackBot
-from bot.slack_web import MAY_NOT_POST, SlackWeb, make_client
+from bot.slack_web import SlackWeb, make_client
 from bot.state import State
 from bot.tasks import Tasks
 from bot.transport import HTTPServer, Sockets
@@ -351,7 +351,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         try:
             return digest is not None and await digest.post_now(again=again)
         except SlackRefused as fault:
-            if fault.reason not in MAY_NOT_POST:
+            if not fault.may_not_post:
                 raise
             raise BotError(
                 f"The bot may not post in {complete.digest_channel} ({fault.reason}). "

@@ -28,8 +28,9 @@ from bot.blocks import (
     since,
     utc,
 )
+from bot.dates import days_left
 from bot.errors import APIRefused, BotError
-from bot.models import MonitorSummary, days_left
+from bot.models import MonitorSummary
 from bot.severity import EXPIRED, NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
 from bot.target import Target
 from bot.words import argument

@@ -29,7 +29,8 @@ from bot.blocks import (
     since,
     utc,
 )
-from bot.models import MonitorSummary, days_left
+from bot.dates import days_left
+from bot.models import MonitorSummary
 from bot.severity import (
     ACT_NOW,
     EXPIRED,

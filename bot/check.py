@@ -12,26 +12,11 @@ from typing import Any
 import aiohttp
 
 from bot.app import clock, make_api, make_session, open_database, own_api
-from bot.config import Settings
+from bot.config import SCOPES, Settings
 from bot.database import Database
 from bot.errors import BotError, SlackRefused
 from bot.slack_web import SlackWeb, make_client
 
-#: Each scope of the manifest: whether the bot can't do without it, and what it is for.
-SCOPES: dict[str, tuple[bool, str]] = {
-    "commands": (True, "take the slash command"),
-    "chat:write": (True, "post cards and the digest"),
-    "chat:write.public": (False, "post in public channels that the bot was not invited to"),
-    "app_mentions:read": (False, "hear that it is mentioned"),
-    "im:history": (False, "hear direct messages"),
-    "users:read": (False, "tell members from guests, and say who asked"),
-    "usergroups:read": (False, "see who is in the user groups of SSL_ADMINS"),
-    "files:write": (False, "send a list as a file"),
-    "channels:read": (False, "let this check see whether the bot is in the digest's channel"),
-    "groups:read": (False, "the same for a private channel"),
-    "channels:history": (False, "look whether a digest was posted before it is posted again"),
-    "groups:history": (False, "the same in a private channel"),
-}
 #: Slack refuses signatures that are five minutes old; half of that asks for attention.
 CLOCK_TOLERANCE = timedelta(seconds=150)
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from bot.database import normal_url
 from bot.errors import ConfigError
-from bot.target import address_fault
+from bot.target import MAX_PORT, address_fault
 
 SECRET_KEY_LENGTH = 16
 HOSTED_API = "https://api.sslmonitor.io/api/v1"
@@ -116,6 +116,22 @@ VARIABLES: dict[str, tuple[str, str | None]] = {
     "GEOIP_FILE": ("geoip_file", None),
     "WATCH_INTERVAL": ("watch_interval", "60s"),
     "LOG_LEVEL": ("log_level", "INFO"),
+}
+
+#: Each scope of the manifest: whether the bot can't do without it, and what it is for.
+SCOPES: dict[str, tuple[bool, str]] = {
+    "commands": (True, "take the slash command"),
+    "chat:write": (True, "post cards and the digest"),
+    "chat:write.public": (False, "post in public channels that the bot was not invited to"),
+    "app_mentions:read": (False, "hear that it is mentioned"),
+    "im:history": (False, "hear direct messages"),
+    "users:read": (False, "tell members from guests, and say who asked"),
+    "usergroups:read": (False, "see who is in the user groups of SSL_ADMINS"),
+    "files:write": (False, "send a list as a file"),
+    "channels:read": (False, "let this check see whether the bot is in the digest's channel"),
+    "groups:read": (False, "the same for a private channel"),
+    "channels:history": (False, "look whether a digest was posted before it is posted again"),
+    "groups:history": (False, "the same in a private channel"),
 }
 
 _DURATION = re.compile(r"^(?P<number>[1-9][0-9]{0,5})(?P<unit>[smhd])$")
@@ -248,7 +264,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "digest_expire_days": _number(1, 3650),
     "database_url": normal_url,
     "host": str,
-    "port": _number(0, 65535),
+    "port": _number(0, MAX_PORT),
     "embedded_api_key": _secret(""),
     "scan_allow": str,
     "scan_deny": str,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -234,6 +235,12 @@ def normal_url(url: str) -> str:
     return parsed.set(drivername=drivers[parsed.drivername]).render_as_string(hide_password=False)
 
 
+_INSERTS: Mapping[str, Callable[[Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
 class Database:
     """The engine, with one door for reading and one for writing."""
 
@@ -253,6 +260,10 @@ class Database:
         self._reader = self.engine.execution_options(**reads)
         # SQLite's writers wait for each other by sleeping; in one process a queue is quicker.
         self._turn = asyncio.Lock() if self.engine.dialect.name == "sqlite" else None
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT in the dialect of this engine, which adds `on_conflict_do_nothing`."""
+        return _INSERTS[self.engine.dialect.name](table)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read with; it never waits for a writer, and sees one moment."""

@@ -11,9 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.app import Bot, clock, make_api, make_session, open_database, own_api, running_bot
-from bot.check import SCOPES
 from bot.commands import router
-from bot.config import Settings, read_settings
+from bot.config import SCOPES, Settings, read_settings
 from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 from bot.playground.hosts import SampleHosts
 from bot.target import Target

@@ -20,7 +20,8 @@ from bot.blocks import (
     since,
 )
 from bot.cards import Beside
-from bot.models import Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name, days_left
+from bot.dates import days_left
+from bot.models import Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name
 from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, limits
 from bot.target import Target
 

@@ -7,6 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: Slack's words for "the bot can't speak here" (docs.slack.dev/reference/methods/chat.postMessage).
+_MAY_NOT_POST = frozenset(
+    {
+        "not_in_channel",
+        "channel_not_found",
+        "is_archived",
+        "restricted_action",
+        "restricted_action_read_only_channel",
+        "restricted_action_thread_only_channel",
+        "restricted_action_non_threadable_channel",
+        "messages_tab_disabled",
+        "team_access_not_granted",
+        "missing_scope",
+        "no_permission",
+        "ekm_access_denied",
+    }
+)
+#: An edit that can't be made: the message is to be posted anew.
+_MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
+
 
 class BotError(Exception):
     """Anything this package raises on purpose."""
@@ -91,6 +111,16 @@ class SlackRefused(BotError):
         super().__init__(f"Slack refused: {reason}")
         self.reason = reason
         self.retry_after = retry_after
+
+    @property
+    def may_not_post(self) -> bool:
+        """Whether the bot can't post there at all: a direct message may still reach the asker."""
+        return self.reason in _MAY_NOT_POST
+
+    @property
+    def may_not_edit(self) -> bool:
+        """Whether this message can't be edited: it has to be posted anew."""
+        return self.reason in _MAY_NOT_EDIT
 
 
 class SlackUnreachable(BotError):

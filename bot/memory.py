@@ -6,11 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.changes import Sighting
 from bot.database import Database, audit, sightings, thresholds
@@ -40,8 +38,6 @@ class Memory:
         self._net_days = net_days
         self._rules = Thresholds(net_days=net_days)
         self._rules_until = 0.0
-        dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-        self._insert: Any = dialects[database.engine.dialect.name]
 
     async def thresholds(self) -> dict[str, str]:
         """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
@@ -67,7 +63,7 @@ class Memory:
             await connection.execute(gone)
             if rule:
                 row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
-                await connection.execute(self._insert(thresholds).values(row))
+                await connection.execute(self._database.insert(thresholds).values(row))
         self._rules_until = 0.0
 
     async def seen(self, monitor_id: int) -> Sighting | None:
@@ -81,7 +77,7 @@ class Memory:
         """Keep what the bot sees of a monitor now."""
         values = {"seen_at": now, "seen": msgspec.json.encode(sighting).decode()}
         statement = (
-            self._insert(sightings)
+            self._database.insert(sightings)
             .values(monitor_id=monitor_id, **values)
             .on_conflict_do_update(index_elements=["monitor_id"], set_=values)
         )
@@ -104,7 +100,7 @@ class Memory:
             "result": line.result[:500],
         }
         async with self._database.write() as connection:
-            await connection.execute(self._insert(audit).values(row))
+            await connection.execute(self._database.insert(audit).values(row))
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
         """The newest changes, of all hosts or of one."""

@@ -8,7 +8,6 @@ typed by hand, so nothing but `id` and `host` is relied on.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bot.lenient import read_leniently
-from bot.target import HTTPS_PORT, Target, normal_host
+from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
 #: What no sweep exceeds: numbers beyond these are odd, and are not shown.
 MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
@@ -94,8 +93,6 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     target: Target
     valid: bool | None
     message: str
-    color: str
-    expire_days: int | None
     not_before: datetime | None
     not_after: datetime | None
     host_match: bool | None
@@ -149,11 +146,6 @@ class Ping:
     sweep: Sweep | None = None
 
 
-def days_left(not_after: datetime, now: datetime) -> int:
-    """Whole days until `not_after`, rounded down: 0 on the last day, negative after it."""
-    return math.floor((not_after - now) / timedelta(days=1))
-
-
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
     """A date of the wire as an aware UTC datetime; None where it can't be read.
 
@@ -167,15 +159,13 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
 
 
 class WireSummary(msgspec.Struct, omit_defaults=True):
-    """A row of monitor/list, as documented."""
+    """A row of monitor/list: the documented fields that the bot reads."""
 
     id: int
     host: str
     port: int | None = None
     ssl_valid: bool | None = None
     ssl_message: str | None = None
-    ssl_color: str | None = None
-    ssl_expire_days: int | None = None
     ssl_expire_date_start: str | None = None
     ssl_expire_date_end: str | None = None
     ssl_host_match: bool | None = None
@@ -275,7 +265,7 @@ def _target(host: str, port: int | None) -> Target:
         host = normal_host(host)
     except ValueError:
         host = host.strip()
-    return Target(host, port if port and 1 <= port <= 65535 else HTTPS_PORT)
+    return Target(host, port if port and 1 <= port <= MAX_PORT else HTTPS_PORT)
 
 
 def read_ping(raw: Any) -> Ping:
@@ -311,8 +301,6 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         target=_target(wire.host, wire.port),
         valid=wire.ssl_valid,
         message=wire.ssl_message or "",
-        color=wire.ssl_color or "",
-        expire_days=wire.ssl_expire_days,
         not_before=read_date(wire.ssl_expire_date_start, offset),
         not_after=read_date(wire.ssl_expire_date_end, offset),
         host_match=wire.ssl_host_match,

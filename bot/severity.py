@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self
 
-from bot.models import MonitorSummary, days_left
+from bot.dates import DAY, HOUR, days_left
+from bot.models import MonitorSummary
 from bot.target import REFUSED, Target
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
 NET_DAYS = 30
 #: Renewal is due when a third of the lifetime is left, but never more than this.

@@ -39,25 +39,6 @@ from bot.errors import BotError, SlackRefused, SlackUnreachable
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Slack's words for "the bot can't speak here" (docs.slack.dev/reference/methods/chat.postMessage).
-MAY_NOT_POST = frozenset(
-    {
-        "not_in_channel",
-        "channel_not_found",
-        "is_archived",
-        "restricted_action",
-        "restricted_action_read_only_channel",
-        "restricted_action_thread_only_channel",
-        "restricted_action_non_threadable_channel",
-        "messages_tab_disabled",
-        "team_access_not_granted",
-        "missing_scope",
-        "no_permission",
-        "ekm_access_denied",
-    }
-)
-#: An edit that can't be made: the message is to be posted anew.
-MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 #: What Slack says of blocks that it does not take; of a modal's, `invalid_arguments`.
 BAD_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}

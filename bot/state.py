@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Row, Select, and_, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Message
@@ -36,14 +35,14 @@ class State:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-        self._insert: Any = dialects[database.engine.dialect.name]
 
     async def first_start(self, now: datetime) -> datetime:
         """When the bot first started on this database; that is `now` the first time."""
         row = {"key": _FIRST_START, "value": now.isoformat()}
         async with self._database.write() as connection:
-            await connection.execute(self._insert(notes).values(row).on_conflict_do_nothing())
+            await connection.execute(
+                self._database.insert(notes).values(row).on_conflict_do_nothing()
+            )
             known = await connection.scalar(
                 select(notes.c.value).where(notes.c.key == _FIRST_START)
             )
@@ -67,7 +66,10 @@ class State:
             "sent": 0,
         }
         statement: ReturningInsert[Any] = (
-            self._insert(digests).values(row).on_conflict_do_nothing().returning(digests.c.day)
+            self._database.insert(digests)
+            .values(row)
+            .on_conflict_do_nothing()
+            .returning(digests.c.day)
         )
         async with self._database.write() as connection:
             won = (await connection.execute(statement)).one_or_none() is not None

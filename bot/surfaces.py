@@ -21,7 +21,7 @@ from typing import Protocol
 from bot import replies
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.errors import SlackRefused, SlackUnreachable
-from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST, SlackWeb
+from bot.slack_web import SlackWeb
 
 log = logging.getLogger(__name__)
 LISTS_KEPT = 200
@@ -63,7 +63,7 @@ class Posted:
             try:
                 await self._web.update(self._channel, self._ts, message)
             except SlackRefused as fault:
-                if fault.reason not in MAY_NOT_EDIT:
+                if not fault.may_not_edit:
                     raise
                 self._ts = None
             else:
@@ -72,7 +72,7 @@ class Posted:
             try:
                 self._ts = await self._web.post(self._channel, message, self._thread_ts)
             except SlackRefused as fault:
-                if fault.reason not in MAY_NOT_POST:
+                if not fault.may_not_post:
                     raise
                 self._may_post = False
         return self._may_post

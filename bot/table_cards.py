@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from bot.blocks import Block, counted, plain
-from bot.models import MonitorSummary, days_left
+from bot.dates import days_left
+from bot.models import MonitorSummary
 from bot.severity import Thresholds, state_of
 
 #: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.

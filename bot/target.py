@@ -14,6 +14,7 @@ import idna
 import msgspec
 
 HTTPS_PORT = 443
+MAX_PORT = 65535
 #: What the embedded API finds of a host that it may not scan; the bot knows it by these words.
 REFUSED = "The address is refused by this server's rules"
 # What a pasted address means by itself. Slack turns a typed `example.com` into `http://example.com`.
@@ -66,10 +67,17 @@ def _normal_address(text: str) -> str:
     raise ValueError(f"“{text}” is not an IP address in its usual form.")
 
 
+def read_port(text: str) -> int | None:
+    """A TCP port, from 1 to 65535; None where the text is none."""
+    known = text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= MAX_PORT
+    return int(text) if known else None
+
+
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:6]) <= 65535:
-        raise ValueError(f"“{text}” is not a port. A port is a number from 1 to 65535.")
-    return int(text)
+    port = read_port(text)
+    if port is None:
+        raise ValueError(f"“{text}” is not a port. A port is a number from 1 to {MAX_PORT}.")
+    return port
 
 
 class Port(int):
@@ -114,7 +122,7 @@ def _split_url(text: str) -> tuple[str, int | None]:
     if url.scheme not in SCHEME_PORTS:
         raise ValueError(f"Addresses that start with “{url.scheme}:” can't be watched.")
     if port == 0:
-        raise ValueError("“0” is not a port. A port is a number from 1 to 65535.")
+        raise ValueError(f"“0” is not a port. A port is a number from 1 to {MAX_PORT}.")
     usual = SCHEME_PORTS[url.scheme]
     return normal_host(url.hostname or ""), port or (usual if usual != HTTPS_PORT else None)
 

@@ -22,7 +22,6 @@ from bot.database import Database
 from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
 from bot.memory import Memory
 from bot.models import MonitorSummary
-from bot.slack_web import MAY_NOT_EDIT, MAY_NOT_POST
 from bot.target import Target
 from bot.watch_cards import Seen
 from bot.watch_store import ACTIVE, FIXED, GONE, OVER, STOPPED, Watch, WatchStore
@@ -291,7 +290,7 @@ class Watches:
                 await self._poster.update(address.channel, address.ts, card)
                 return address
         except SlackRefused as fault:
-            if fault.reason not in MAY_NOT_EDIT | MAY_NOT_POST:
+            if not (fault.may_not_edit or fault.may_not_post):
                 raise
         return await self._post(watch, card, address.thread_ts)
 
@@ -304,7 +303,7 @@ class Watches:
             if watch.address.channel:
                 return await self._poster.post_at(watch.address.channel, message, thread_ts)
         except SlackRefused as fault:
-            if fault.reason not in MAY_NOT_POST:
+            if not fault.may_not_post:
                 raise
         return await self._poster.post_at(watch.asker, message)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from bot.errors import UsageError
 from bot.models import MonitorSummary
-from bot.target import Target, normal_host, split_target
+from bot.target import MAX_PORT, Target, normal_host, split_target
 
 # Phones and desktop composers turn quotes and dashes into typographic ones, and paste invisible
 # characters along with an address.
@@ -47,7 +47,6 @@ _NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,6})(?:-(?P<last>
 _SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
 _PORT_LIST = re.compile(r"^\d{1,5}(,\d{1,5})+$")
 
-MAX_PORT = 65535
 MAX_SEARCHED = 50_000
 _CLOSING = ".,;:!?)]}'\""
 # <https://example.com|text>; of any other mark (a person, a channel, an e-mail address) nothing.

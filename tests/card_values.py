@@ -63,8 +63,6 @@ def row(texts: Texts = PLAIN, **changes: Any) -> MonitorSummary:
         "target": Target(texts.host),
         "valid": True,
         "message": texts.message,
-        "color": "green",
-        "expire_days": 80,
         "not_before": NOW - 120 * DAY,
         "not_after": NOW + 80 * DAY + HOUR,
         "host_match": True,

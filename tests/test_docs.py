@@ -9,9 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from bot.check import SCOPES
 from bot.commands import router
-from bot.config import VARIABLES
+from bot.config import SCOPES, VARIABLES
 from bot.demo import playground_app
 
 ROOT = Path(__file__).parent.parent

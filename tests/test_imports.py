@@ -21,7 +21,7 @@ MODULES = {
 
 #: The bot's own modules from the ground up: each may import from the floors below its own.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "target", "lenient"}),
+    frozenset({"errors", "target", "dates", "lenient"}),
     frozenset({"database", "models", "envelope", "blocks"}),
     frozenset({"config", "severity", "state", "words", "beyond"}),
     frozenset({"client"}),
@@ -32,7 +32,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"payloads", "tasks"}),
     frozenset({"home", "digest", "surfaces", "transport", "people"}),
     frozenset({"answering"}),
-    frozenset({"commands.base", "commands.noticing"}),
+    frozenset({"commands.base"}),
+    frozenset({"commands.noticing"}),
     frozenset(
         {
             "commands.look",
@@ -225,11 +226,11 @@ RULES = (
         belongs_to("embedded", "playground"),
     ),
     Rule(
-        "the embedded API shares targets, errors and the database with the bot, and no more",
+        "the embedded API shares targets, dates, errors and the database with the bot, and no more",
         lambda name: program(name) == "embedded",
         lambda name: (
             belongs_to("bot", "playground")(name)
-            and short(name) not in {"target", "errors", "database", "bot"}
+            and short(name) not in {"target", "dates", "errors", "database", "bot"}
         ),
     ),
     Rule(

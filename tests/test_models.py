@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bot.dates import days_left
 from bot.models import (
     Account,
     Certificate,
@@ -19,7 +20,6 @@ from bot.models import (
     Proxy,
     Sweep,
     by_target,
-    days_left,
     read_account,
     read_date,
     read_monitor,
@@ -88,8 +88,6 @@ def test_a_row_is_read_field_by_field(wrap: Any) -> None:
         target=Target("www.example.com", 443),
         valid=True,
         message="Valid",
-        color="green",
-        expire_days=127,
         not_before=datetime(2026, 1, 1, 0, 0, tzinfo=UTC),
         not_after=datetime(2026, 12, 12, 23, 59, tzinfo=UTC),
         host_match=True,
@@ -131,7 +129,7 @@ def test_an_id_and_a_host_are_enough() -> None:
     monitor = read_monitor(raw({"id": 1, "host": "a.example"}), NO_OFFSET)
 
     assert row.target == monitor.target == Target("a.example", 443)
-    assert (row.valid, row.message, row.not_after, row.expire_days) == (None, "", None, None)
+    assert (row.valid, row.message, row.not_after) == (None, "", None)
     assert (monitor.certificate, monitor.http) == (None, HTTPInfo())
 
 

@@ -36,9 +36,7 @@ def reading(read: Callable[[str], T], text: str) -> T | str:
 
 
 def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> MonitorSummary:
-    return MonitorSummary(
-        number, Target(host, port), None, "", "", None, None, None, None, "", None, None
-    )
+    return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Self
 
 from bot.embedded.names import Address, LookUp, look_up
-from bot.target import Target, normal_host
+from bot.target import MAX_PORT, Target, normal_host, read_port
 
 Network = IPv4Network | IPv6Network
 
@@ -108,9 +108,10 @@ def _split_port(text: str) -> tuple[str, int | None]:
 
 
 def _port(digits: str, text: str) -> int:
-    if not (digits.isascii() and digits.isdecimal()) or not 1 <= int(digits[:6]) <= 65535:
-        raise ValueError(f"“{text}” does not end in a port from 1 to 65535.")
-    return int(digits)
+    port = read_port(digits)
+    if port is None:
+        raise ValueError(f"“{text}” does not end in a port from 1 to {MAX_PORT}.")
+    return port
 
 
 def parse_allow(text: str) -> tuple[Entry, ...]:

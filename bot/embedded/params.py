@@ -12,7 +12,7 @@ from bot.embedded.monitors import Page
 from bot.embedded.proxy import Proxy
 from bot.embedded.starttls import PROTOCOLS
 from bot.embedded.watch import Watch
-from bot.target import Target, normal_host
+from bot.target import MAX_PORT, Target, normal_host, read_port
 
 T = TypeVar("T")
 Params = Mapping[str, str]
@@ -116,9 +116,10 @@ def _target(params: Params) -> Target:
 
 
 def _port(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:6]) <= 65535:
-        raise ValueError(f"The parameter {name} is a number from 1 to 65535.")
-    return int(text)
+    port = read_port(text)
+    if port is None:
+        raise ValueError(f"The parameter {name} is a number from 1 to {MAX_PORT}.")
+    return port
 
 
 def _protocol(params: Params) -> str:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 import idna
 from sqlalchemy import Column, ColumnElement, and_, false, not_, or_
 
 from bot.database import monitors
-from bot.embedded.verdict import Verdict, days_left
+from bot.dates import DAY
+from bot.embedded.verdict import Verdict
 from bot.target import normal_host
 
 _TERM = re.compile(
@@ -26,7 +27,6 @@ _TERM = re.compile(
     r"|(?P<low>-?[0-9]{1,5})\s*-\s*(?P<high>-?[0-9]{1,5}))"
 )
 _MOST_TERMS = 100
-_DAY = timedelta(days=1)
 
 # Both ends count; None is open.
 Range = tuple[int | None, int | None]
@@ -54,9 +54,6 @@ class Numbers:
             (barred if found["bar"] else wanted).append(_range(found, name))
         return cls(tuple(wanted), tuple(barred))
 
-    def __contains__(self, value: int) -> bool:
-        return (not self.wanted or _within(value, self.wanted)) and not _within(value, self.barred)
-
 
 def _range(found: re.Match[str], name: str) -> Range:
     if found["low"] is not None:
@@ -72,12 +69,6 @@ def _range(found: re.Match[str], name: str) -> Range:
         ">=": (number, None),
     }
     return ranges.get(found["op"], (number, number))
-
-
-def _within(value: int, ranges: tuple[Range, ...]) -> bool:
-    return any(
-        (low is None or low <= value) and (high is None or value <= high) for low, high in ranges
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +92,6 @@ class Filters:
             Numbers.parse(port, "port") if port else None,
             _truth(valid) if valid else None,
             Numbers.parse(days, "ssl_expire_days") if days else None,
-        )
-
-    def match(
-        self, host: str, port: int, verdict: Verdict, not_after: datetime | None, now: datetime
-    ) -> bool:
-        """Say whether a monitor is wanted: the same rule as `conditions`, in plain Python."""
-        valid = verdict is Verdict.VALID and not_after is not None and not_after >= now
-        days = None if not_after is None else days_left(not_after, now)
-        return (
-            (self.host is None or _matches(self.host, host))
-            and (self.port is None or port in self.port)
-            and (self.valid is None or valid is self.valid)
-            and (self.days is None or (days is not None and days in self.days))
         )
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
@@ -169,11 +147,6 @@ def _a_label(label: str) -> str:
         return label  # no host is named so: nothing matches
 
 
-def _matches(pattern: str, host: str) -> bool:
-    parts = (re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(".*".join(parts), host) is not None
-
-
 def _host_condition(pattern: str) -> ColumnElement[bool]:
     if "*" not in pattern:
         return monitors.c.host == pattern
@@ -200,8 +173,8 @@ def _days_range(low: int | None, high: int | None, now: datetime) -> ColumnEleme
     # Whole days are rounded down: "30 days" is anything from 30 to just under 31 of them.
     return _between(
         monitors.c.not_after,
-        None if low is None else now + low * _DAY,
-        None if high is None else now + (high + 1) * _DAY,
+        None if low is None else now + low * DAY,
+        None if high is None else now + (high + 1) * DAY,
     )
 
 

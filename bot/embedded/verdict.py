@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from bot.target import REFUSED
 
-_DAY = timedelta(days=1)
 GREEN_DAYS = 30  # more whole days left than this, and a valid certificate is green
 
 
@@ -90,11 +89,6 @@ def sentence(verdict: Verdict, detail: str = "") -> str:
 def expired(not_after: datetime) -> str:
     """The `ssl_message` of a certificate that ended at `not_after` (UTC)."""
     return sentence(Verdict.EXPIRED, f"{not_after:%Y-%m-%d}")
-
-
-def days_left(not_after: datetime, now: datetime) -> int:
-    """Whole days until `not_after`, rounded down: 0 on the last day, negative after."""
-    return (not_after - now) // _DAY
 
 
 def color(verdict: Verdict, days: int | None) -> str:

@@ -17,8 +17,9 @@ import msgspec
 from sqlalchemy import BigInteger, Row, RowMapping, type_coerce
 
 from bot.database import monitors
+from bot.dates import days_left
 from bot.embedded.scan import Scan
-from bot.embedded.verdict import Verdict, color, days_left, expired
+from bot.embedded.verdict import Verdict, color, expired
 from bot.target import Target
 
 JSON = dict[str, Any]

@@ -4,9 +4,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from bot.dates import days_left
 from bot.embedded.certificate import Leaf
 from bot.embedded.guard import is_address
-from bot.embedded.verdict import Verdict, color, days_left, printable, sentence
+from bot.embedded.verdict import Verdict, color, printable, sentence
 
 from .fleet import DAY, HOUR, NOW, general_name, issue, name, new_key
 

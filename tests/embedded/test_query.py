@@ -9,7 +9,7 @@ import itertools
 import operator
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.database import Database, monitors
+from bot.dates import days_left
 from bot.embedded.query import Filters, Numbers, Range
 from bot.embedded.verdict import Verdict
 from tests.postgres import Cluster
@@ -102,8 +103,36 @@ def found(table: Table, **params: str) -> set[int]:
     """The numbers of the rows that SQL finds, which plain Python must find too."""
     filters = Filters.parse(params)
     numbers = table.find(filters)
-    assert numbers == {number for number, row in ROWS.items() if filters.match(*row, NOW)}
+    assert numbers == {number for number, row in ROWS.items() if matches(filters, row)}
     return numbers
+
+
+def matches(filters: Filters, row: Row) -> bool:
+    """The rule of `Filters.conditions` in plain Python, for SQL to agree with."""
+    host, port, verdict, not_after = row
+    valid = verdict is Verdict.VALID and not_after is not None and not_after >= NOW
+    days = None if not_after is None else days_left(not_after, NOW)
+    return (
+        (filters.host is None or matches_pattern(filters.host, host))
+        and (filters.port is None or within(filters.port, port))
+        and (filters.valid is None or valid is filters.valid)
+        and (filters.days is None or (days is not None and within(filters.days, days)))
+    )
+
+
+def matches_pattern(pattern: str, host: str) -> bool:
+    parts = (re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(".*".join(parts), host) is not None
+
+
+def within(numbers: Numbers, value: int) -> bool:
+    def inside(ranges: Iterable[Range]) -> bool:
+        return any(
+            (low is None or low <= value) and (high is None or value <= high)
+            for low, high in ranges
+        )
+
+    return (not numbers.wanted or inside(numbers.wanted)) and not inside(numbers.barred)
 
 
 def expected(wanted: Callable[[Row], bool]) -> set[int]:

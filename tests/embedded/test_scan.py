@@ -15,10 +15,11 @@ from typing import NoReturn
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from bot.dates import days_left
 from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.scan import Scan, Scanner
 from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict, days_left
+from bot.embedded.verdict import Verdict
 from bot.playground.hosts import SampleHosts
 from bot.target import Target
 
