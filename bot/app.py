@@ -26,23 +26,23 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.api.client import SSLMonitor
 from bot.blocks import counted, escaped
-from bot.client import SSLMonitor
 from bot.commands import router
+from bot.commands.home import Home
 from bot.config import Secret, Settings
-from bot.database import Database, upgrade
 from bot.digest import Digest, Plan
 from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
 from bot.errors import BotError, SlackRefused
-from bot.home import Home
-from bot.memory import Memory
-from bot.people import People
-from bot.slack import SlackBot
-from bot.slack_web import SlackWeb, make_client
-from bot.state import State
-from bot.tasks import Tasks
-from bot.transport import HTTPServer, Sockets
-from bot.watches import Watches
+from bot.recheck import Watches
+from bot.slack.access import People
+from bot.slack.listeners import SlackBot
+from bot.slack.tasks import Tasks
+from bot.slack.transport import HTTPServer, Sockets
+from bot.slack.web import SlackWeb, make_client
+from bot.store.database import Database, upgrade
+from bot.store.digests import State
+from bot.store.monitors import Memory
 
 log = logging.getLogger(__name__)
 

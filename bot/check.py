@@ -13,9 +13,9 @@ import aiohttp
 
 from bot.app import clock, make_api, make_session, open_database, own_api
 from bot.config import SCOPES, Settings
-from bot.database import Database
 from bot.errors import BotError, SlackRefused
-from bot.slack_web import SlackWeb, make_client
+from bot.slack.web import SlackWeb, make_client
+from bot.store.database import Database
 
 #: Slack refuses signatures that are five minutes old; half of that asks for attention.
 CLOCK_TOLERANCE = timedelta(seconds=150)

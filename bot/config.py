@@ -12,8 +12,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from bot.database import normal_url
 from bot.errors import ConfigError
+from bot.store.database import normal_url
 from bot.target import MAX_PORT, address_fault
 
 SECRET_KEY_LENGTH = 16

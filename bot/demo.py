@@ -15,8 +15,8 @@ from bot.commands import router
 from bot.config import SCOPES, Settings, read_settings
 from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 from bot.playground.hosts import SampleHosts
+from bot.slack.transport import EVENTS_PATH
 from bot.target import Target
-from bot.transport import EVENTS_PATH
 
 CHANNEL = "C0CERTS"
 #: The silent sample host would hold up the first digest for a scan's usual ten seconds.

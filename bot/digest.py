@@ -14,14 +14,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from bot import digest_cards
+from bot.api.client import SSLMonitor
 from bot.blocks import Message
-from bot.client import SSLMonitor
-from bot.digest_cards import Gathered
+from bot.cards import digest as digest_cards
+from bot.cards.digest import Gathered
 from bot.errors import BotError, SlackRefused
-from bot.memory import Memory
 from bot.severity import Thresholds
-from bot.state import State, StoredDigest
+from bot.store.digests import State, StoredDigest
+from bot.store.monitors import Memory
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self
 
+from bot.api.models import MonitorSummary
 from bot.dates import DAY, HOUR, days_left
-from bot.models import MonitorSummary
 from bot.target import REFUSED, Target
 
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.

@@ -9,38 +9,24 @@ from typing import Any
 
 import msgspec
 
-from bot import (
-    beyond_cards,
-    cards,
-    changes,
-    detail_cards,
-    digest_cards,
-    form_cards,
-    home_cards,
-    list_cards,
-    replies,
-    watch_cards,
-)
-from bot.beyond import Change, Check, History
+from bot import sighting as changes
+from bot.api.extras import Change, Check, History
+from bot.api.models import Account, HTTPInfo, Link, Monitor, MonitorSummary, Ping, Sweep
 from bot.blocks import Block, Message, code, section
-from bot.changes import Sighting
-from bot.errors import (
-    NotOffered,
-    NotWatched,
-    UsageError,
-)
-from bot.form_cards import Draft
-from bot.models import (
-    Account,
-    HTTPInfo,
-    Link,
-    Monitor,
-    MonitorSummary,
-    Ping,
-    Sweep,
-)
+from bot.cards import add as form_cards
+from bot.cards import details as detail_cards
+from bot.cards import digest as digest_cards
+from bot.cards import history as beyond_cards
+from bot.cards import home as home_cards
+from bot.cards import lists as list_cards
+from bot.cards import monitor as cards
+from bot.cards import recheck as watch_cards
+from bot.cards import replies
+from bot.cards.add import Draft
+from bot.errors import NotOffered, NotWatched, UsageError
 from bot.severity import Thresholds
-from bot.slack_web import view_of, view_of_form
+from bot.sighting import Sighting
+from bot.slack.web import view_of, view_of_form
 from bot.target import REFUSED, Target
 from tests.card_values import (
     ASKER,

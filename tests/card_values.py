@@ -8,21 +8,8 @@ from typing import Any
 
 import msgspec
 
-from bot.errors import (
-    APIRefused,
-    APIUnreachable,
-    BadKey,
-    BotError,
-    NotFound,
-    SlackRefused,
-)
-from bot.models import (
-    Certificate,
-    HTTPInfo,
-    Monitor,
-    MonitorSummary,
-    Name,
-)
+from bot.api.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name
+from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound, SlackRefused
 from bot.severity import Thresholds
 from bot.target import Target
 

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.client import SSLMonitor
-from bot.models import Proxy
+from bot.api.client import SSLMonitor
+from bot.api.models import Proxy
 from bot.target import Target
 
 KEY = "k3y-for-tests"

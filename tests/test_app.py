@@ -21,10 +21,10 @@ from bot import __version__
 from bot.__main__ import main
 from bot.app import clock
 from bot.config import VARIABLES
-from bot.database import Database
 from bot.demo import running_demo
 from bot.playground.places import ANN, CERTS
-from bot.state import State
+from bot.store.database import Database
+from bot.store.digests import State
 from tests.stub_api import KEY
 from tests.world import World, environment, new_world, words
 

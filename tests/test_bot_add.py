@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.commands.base import nearest
+from bot.commands.lookup import nearest
 from bot.playground.places import ANN, BEN
 from tests.test_bot_forms import PASSWORD, everything_seen
 from tests.world import World, labels, words

@@ -16,7 +16,7 @@ from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
 from bot.playground.places import BEN, CERTS, SECRET, Message
-from bot.state import State, StoredDigest
+from bot.store.digests import State, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
 TITLE = "Certificates on 23 November 2026"

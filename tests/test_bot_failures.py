@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from bot import slack_web
 from bot.playground.places import ANN, BEN
+from bot.slack import web as slack_web
 from tests.world import World, labels, words
 
 
@@ -178,7 +178,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bot.list_cards.monitors", fail)
+    monkeypatch.setattr("bot.cards.lists.monitors", fail)
     world.api.watch("api.demo.test")
 
     await world.say("/ssl list")
@@ -197,7 +197,7 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bot.cards.monitor", fail)
+    monkeypatch.setattr("bot.cards.monitor.monitor", fail)
     world.api.watch("api.demo.test")
 
     await world.say("/ssl scan api.demo.test")

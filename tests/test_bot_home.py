@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.home_cards import PAGE
+from bot.cards.home import PAGE
 from bot.playground.places import ANN, BEN
 from tests.world import World, labels, words
 

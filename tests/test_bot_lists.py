@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from bot.commands import noticing
+from bot.commands import after_scan as noticing
 from bot.playground.places import ANN
 from bot.target import Target
 from tests.card_values import certificate, monitor

@@ -17,9 +17,15 @@ from slack_sdk.models.blocks import Block as SDKBlock
 from slack_sdk.models.blocks import BlockElement
 from syrupy.assertion import SnapshotAssertion
 
-from bot import beyond_cards, cards, detail_cards, digest_cards, list_cards, replies, table_cards
-from bot.beyond import History
+from bot.api.extras import History
 from bot.blocks import Message
+from bot.cards import details as detail_cards
+from bot.cards import digest as digest_cards
+from bot.cards import history as beyond_cards
+from bot.cards import lists as list_cards
+from bot.cards import monitor as cards
+from bot.cards import replies
+from bot.cards import table as table_cards
 from bot.errors import NotWatched, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, faults
 from bot.target import Target

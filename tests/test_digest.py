@@ -11,16 +11,16 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from bot import digest_cards
+from bot.api.client import SSLMonitor
+from bot.api.models import MonitorSummary
 from bot.blocks import Message
-from bot.client import SSLMonitor
-from bot.database import Database
+from bot.cards import digest as digest_cards
 from bot.digest import LEASE, RETRY_AFTER, Digest, gather
 from bot.errors import APIUnreachable, BotError, SlackRefused, SlackUnreachable
-from bot.memory import Memory
-from bot.models import MonitorSummary
 from bot.severity import USUAL, Thresholds
-from bot.state import State
+from bot.store.database import Database
+from bot.store.digests import State
+from bot.store.monitors import Memory
 from tests.card_values import NOW, many, row
 from tests.digest_plan import (
     CHANNEL,

@@ -21,60 +21,85 @@ MODULES = {
 
 #: The bot's own modules from the ground up: each may import from the floors below its own.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "target", "dates", "lenient"}),
-    frozenset({"database", "models", "envelope", "blocks"}),
-    frozenset({"config", "severity", "state", "words", "beyond"}),
-    frozenset({"client"}),
-    frozenset({"replies", "cards", "changes", "table_cards"}),
-    frozenset({"memory", "slack_web", "watch_store", "watch_cards", "list_cards", "detail_cards"}),
-    frozenset({"watches", "home_cards", "form_cards", "beyond_cards"}),
-    frozenset({"digest_cards", "router"}),
-    frozenset({"payloads", "tasks"}),
-    frozenset({"home", "digest", "surfaces", "transport", "people"}),
-    frozenset({"answering"}),
-    frozenset({"commands.base"}),
-    frozenset({"commands.noticing"}),
+    frozenset({"errors", "target", "dates", "api.lenient"}),
+    frozenset({"store.database", "api.models", "api.envelope", "blocks"}),
+    frozenset({"config", "severity", "store.digests", "commands.arguments", "api.extras"}),
+    frozenset({"api.client"}),
+    frozenset({"cards.replies", "cards.monitor", "sighting", "cards.table"}),
     frozenset(
         {
-            "commands.look",
+            "store.monitors",
+            "slack.web",
+            "store.rechecks",
+            "cards.recheck",
+            "cards.lists",
+            "cards.details",
+        }
+    ),
+    frozenset({"recheck", "cards.home", "cards.add", "cards.history"}),
+    frozenset({"cards.digest", "commands.router"}),
+    frozenset({"slack.requests", "slack.tasks"}),
+    frozenset({"commands.home", "digest", "slack.surfaces", "slack.transport", "slack.access"}),
+    frozenset({"slack.answering"}),
+    frozenset({"commands.lookup"}),
+    frozenset({"commands.after_scan"}),
+    frozenset(
+        {
+            "commands.show",
             "commands.change",
-            "commands.warning",
-            "commands.watching",
+            "commands.thresholds",
+            "commands.recheck",
             "commands.about",
-            "commands.beyond",
+            "commands.extras",
         }
     ),
     frozenset({"commands"}),
-    frozenset({"slack"}),
+    frozenset({"slack.listeners"}),
     frozenset({"app"}),
     frozenset({"check"}),
     frozenset({"demo"}),
     frozenset({"__main__"}),
 )
-SLACK = frozenset({"slack", "slack_web", "transport", "app", "check"})
+SLACK = frozenset({"slack.listeners", "slack.web", "slack.transport", "app", "check"})
 #: Values in, a card out: nothing here waits for the outside.
 PURE = frozenset(
-    {"blocks", "cards", "list_cards", "detail_cards", "digest_cards", "home_cards", "watch_cards"}
-    | {"table_cards", "beyond", "beyond_cards"}
-    | {"replies", "severity", "words", "router", "changes", "payloads", "form_cards"}
+    {
+        "blocks",
+        "cards.monitor",
+        "cards.lists",
+        "cards.details",
+        "cards.digest",
+        "cards.home",
+        "cards.recheck",
+    }
+    | {"cards.table", "api.extras", "cards.history"}
+    | {
+        "cards.replies",
+        "severity",
+        "commands.arguments",
+        "commands.router",
+        "sighting",
+        "slack.requests",
+        "cards.add",
+    }
 )
 COMMANDS = frozenset(
     {
         "commands",
-        "commands.base",
-        "commands.look",
+        "commands.lookup",
+        "commands.show",
         "commands.change",
-        "commands.watching",
+        "commands.recheck",
         "commands.about",
     }
-    | {"commands.noticing", "commands.warning", "commands.beyond"}
+    | {"commands.after_scan", "commands.thresholds", "commands.extras"}
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 WIRE = re.compile(
     r"\b(ssl_(expire|valid|message|color|host_match|issuer)|html_title|meta_(description|keywords)"
     r"|monitor_(limit|used|available)|subject_cn|issuer_cn)"
 )
-WIRE_MODULES = frozenset({"models", "beyond", "client", "envelope", "lenient"})
+WIRE_MODULES = frozenset({"api.models", "api.extras", "api.client", "api.envelope", "api.lenient"})
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,8 @@ def at(path: Path, line: int, rule: str) -> str:
 
 def program(name: str) -> str:
     """Which of the three programs a module belongs to."""
+    if name.startswith("bot.store.migrations"):
+        return "migrations"
     part = name.removeprefix("bot.").split(".")[0]
     return part if part in {"embedded", "playground", "migrations"} else "bot"
 
@@ -122,8 +149,11 @@ def short(name: str) -> str:
     return name.removeprefix("bot.")
 
 
+FOLDERS = {"bot.api", "bot.cards", "bot.slack", "bot.store"}
 OWN = {
-    short(name): path for name, path in MODULES.items() if program(name) == "bot" and name != "bot"
+    short(name): path
+    for name, path in MODULES.items()
+    if program(name) == "bot" and name not in {"bot", *FOLDERS}
 }
 
 
@@ -211,14 +241,19 @@ RULES = (
     Rule(
         "commands and cards leave the database to others",
         lambda name: short(name) in PURE | COMMANDS | {"digest"},
-        lambda name: name == "bot.database",
+        lambda name: name == "bot.store.database",
     ),
     Rule(
         "cards know no client, router or surface",
         lambda name: (
-            short(name) in {"cards", "replies", "digest_cards", "form_cards", "blocks", "severity"}
+            short(name)
+            in {"cards.monitor", "cards.replies", "cards.digest", "cards.add", "blocks", "severity"}
         ),
-        lambda name: short(name) in COMMANDS | {"client", "router", "surfaces", "state", "memory"},
+        lambda name: (
+            short(name)
+            in COMMANDS
+            | {"api.client", "commands.router", "slack.surfaces", "store.digests", "store.monitors"}
+        ),
     ),
     Rule(
         "the bot meets the other programs over HTTP; only what starts them imports them",
@@ -230,7 +265,7 @@ RULES = (
         lambda name: program(name) == "embedded",
         lambda name: (
             belongs_to("bot", "playground")(name)
-            and short(name) not in {"target", "dates", "errors", "database", "bot"}
+            and short(name) not in {"target", "dates", "errors", "store.database", "bot"}
         ),
     ),
     Rule(

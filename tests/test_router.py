@@ -9,14 +9,14 @@ from typing import Annotated, Any, cast
 import pytest
 
 from bot import commands
+from bot.api.models import Proxy
 from bot.blocks import Form, Message
+from bot.cards.add import add_form
+from bot.commands.arguments import Filter, Selector
+from bot.commands.router import Call, Command, Router
 from bot.errors import APIUnreachable, UsageError
-from bot.form_cards import add_form
-from bot.models import Proxy
-from bot.router import Call, Command, Router
 from bot.severity import USUAL
 from bot.target import Port, Target
-from bot.words import Filter, Selector
 
 LOGGED: list[tuple[str, str, str]] = []
 

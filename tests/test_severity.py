@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.models import MonitorSummary
+from bot.api.models import MonitorSummary
 from bot.severity import (
     ACT_NOW,
     DUE,

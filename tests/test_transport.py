@@ -15,8 +15,8 @@ from bot.app import clock
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.places import ANN, CERTS
-from bot.slack_web import make_client
-from bot.transport import HTTPServer, Sockets
+from bot.slack.transport import HTTPServer, Sockets
+from bot.slack.web import make_client
 from tests.world import World
 
 

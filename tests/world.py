@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 from bot import app
 from bot.app import Bot, own_api, running_bot
 from bot.config import Settings, read_settings
-from bot.database import Database
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
 from bot.playground.places import ANN, BEN, BOT_USER, CERTS, Json, Message, View
 from bot.playground.workspace import Workspace
-from bot.transport import EVENTS_PATH
+from bot.slack.transport import EVENTS_PATH
+from bot.store.database import Database
 from tests.stub_api import KEY, StubAPI
 
 __all__ = ["ANN", "BEN", "CERTS", "Clock", "World", "labels", "new_world", "words"]

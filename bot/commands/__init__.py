@@ -6,10 +6,10 @@ The modules are imported in the order of the help: what looks, then what acts.
 from __future__ import annotations
 
 # isort: off
-from bot.commands import look as look, change as change, warning as warning
-from bot.commands import watching as watching, beyond as beyond, about as about
+from bot.commands import show as show, change as change, thresholds as thresholds
+from bot.commands import recheck as recheck, extras as extras, about as about
 
 # isort: on
-from bot.commands.base import router
+from bot.commands.lookup import router
 
 __all__ = ["router"]

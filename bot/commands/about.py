@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from bot import form_cards, list_cards, replies
 from bot.blocks import Message
-from bot.commands.base import find, router
+from bot.cards import add as form_cards
+from bot.cards import lists as list_cards
+from bot.cards import replies
+from bot.commands.arguments import Selector
+from bot.commands.lookup import find, router
+from bot.commands.router import Call
 from bot.errors import BotError
-from bot.router import Call
-from bot.words import Selector
 
 #: Every host.
 ALL = Selector()

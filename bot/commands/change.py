@@ -9,14 +9,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
-from bot import cards, form_cards, list_cards, replies
+from bot.api.models import Account, Monitor, MonitorSummary, Proxy
 from bot.blocks import Message, code
-from bot.commands import noticing
-from bot.commands.base import MAX_TARGETS, One, find, router, row_of, rows_of, several
+from bot.cards import add as form_cards
+from bot.cards import lists as list_cards
+from bot.cards import monitor as cards
+from bot.cards import replies
+from bot.cards.add import NO_PROXIES, Draft
+from bot.commands import after_scan as noticing
+from bot.commands.lookup import MAX_TARGETS, One, find, router, row_of, rows_of, several
+from bot.commands.router import Call
 from bot.errors import APIRefused, BotError, UsageError
-from bot.form_cards import NO_PROXIES, Draft
-from bot.models import Account, Monitor, MonitorSummary, Proxy
-from bot.router import Call
 from bot.target import Port, Target
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.embedded.accounts import Accounts
-from bot.embedded.guard import parse_allow
+from bot.embedded.scan.guard import parse_allow
 from bot.embedded.server import EmbeddedAPI, EmbeddedSettings
 
 __all__ = ["Accounts", "EmbeddedAPI", "EmbeddedSettings", "parse_allow"]

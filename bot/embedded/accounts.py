@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from bot.database import Database, accounts, monitors
 from bot.embedded.schedule import next_scan
+from bot.store.database import Database, accounts, monitors
 from bot.target import Target
 
 FIRST = 1

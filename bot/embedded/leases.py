@@ -27,14 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.database import Database, accounts, monitor_facts, monitor_history, monitors
-from bot.embedded import watch as watches
+from bot.embedded import job as watches
 from bot.embedded import wire
+from bot.embedded.job import Watch
 from bot.embedded.monitors import TELLING, scanned, telling
-from bot.embedded.scan import Scan
+from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict
 from bot.embedded.schedule import TRIES, failed, next_scan
-from bot.embedded.verdict import Verdict
-from bot.embedded.watch import Watch
+from bot.store.database import Database, accounts, monitor_facts, monitor_history, monitors
 
 _LOG = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, RowMapping, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from bot.database import Database, monitor_facts, monitor_history, monitors
 from bot.embedded import wire
-from bot.embedded.scan import Scan
+from bot.embedded.job import Watch
+from bot.embedded.scan.scanner import Scan
 from bot.embedded.schedule import failed, next_scan
-from bot.embedded.watch import Watch
+from bot.store.database import Database, monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]

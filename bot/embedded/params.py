@@ -8,10 +8,10 @@ from typing import NoReturn, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from bot.embedded.job import Watch
 from bot.embedded.monitors import Page
-from bot.embedded.proxy import Proxy
-from bot.embedded.starttls import PROTOCOLS
-from bot.embedded.watch import Watch
+from bot.embedded.scan.proxy import Proxy
+from bot.embedded.scan.starttls import PROTOCOLS
 from bot.target import MAX_PORT, Target, normal_host, read_port
 
 T = TypeVar("T")

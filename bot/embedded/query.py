@@ -17,9 +17,9 @@ from typing import Any, Self
 import idna
 from sqlalchemy import Column, ColumnElement, and_, false, not_, or_
 
-from bot.database import monitors
 from bot.dates import DAY
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.verdict import Verdict
+from bot.store.database import monitors
 from bot.target import normal_host
 
 _TERM = re.compile(

@@ -21,15 +21,15 @@ from sqlalchemy import ColumnElement
 
 from bot.embedded import params, wire
 from bot.embedded.accounts import Account, Accounts
-from bot.embedded.limits import RateLimit
+from bot.embedded.job import Watch
 from bot.embedded.metrics import CONTENT_TYPE, Metrics
 from bot.embedded.monitors import AlreadyWatched, Monitors, Page
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters
-from bot.embedded.scan import Scan, Scanner, ScannerClosed
+from bot.embedded.scan.scanner import Scan, Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
+from bot.embedded.turns import RateLimit
 from bot.embedded.vault import Vault, WrongKey
-from bot.embedded.watch import Watch
 from bot.target import REFUSED
 
 _LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import hashlib
 import math
 from datetime import UTC, datetime, timedelta
 
-from bot.embedded.verdict import Verdict, color
+from bot.embedded.scan.verdict import Verdict, color
 from bot.target import Target
 
 TRIES = 3  # this many failed scans in a row make a monitor that was up "down"

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.database import Database
 from bot.embedded.accounts import MONITOR_LIMIT, Accounts
-from bot.embedded.geo import Places
-from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.leases import Leases
-from bot.embedded.limits import RateLimit
 from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
-from bot.embedded.names import ReverseNames
 from bot.embedded.routes import Routes
-from bot.embedded.scan import Scanner
+from bot.embedded.scan.dns import ReverseNames
+from bot.embedded.scan.geo import Places
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
 from bot.embedded.sweep import Rescans, Sweep
-from bot.embedded.tls import Trust
+from bot.embedded.turns import RateLimit
 from bot.embedded.vault import Vault
+from bot.store.database import Database
 
 _LOG = logging.getLogger(f"{__name__}.http")
 

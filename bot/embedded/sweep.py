@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.embedded.job import Watch
 from bot.embedded.leases import LEASE, Lease, Leases, Result
-from bot.embedded.limits import Turns
 from bot.embedded.metrics import Metrics
-from bot.embedded.scan import Scan, Scanner, ScannerClosed
+from bot.embedded.scan.scanner import Scan, Scanner, ScannerClosed
+from bot.embedded.turns import Turns
 from bot.embedded.vault import Vault
-from bot.embedded.watch import Watch
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import BigInteger, Row, RowMapping, type_coerce
 
-from bot.database import monitors
 from bot.dates import days_left
-from bot.embedded.scan import Scan
-from bot.embedded.verdict import Verdict, color, expired
+from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict, color, expired
+from bot.store.database import monitors
 from bot.target import Target
 
 JSON = dict[str, Any]

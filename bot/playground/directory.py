@@ -6,15 +6,7 @@ from typing import Any
 
 from bot.playground import posting
 from bot.playground.call import Call
-from bot.playground.places import (
-    BOT_ID,
-    BOT_USER,
-    TEAM_DOMAIN,
-    TEAM_ID,
-    TEAM_NAME,
-    Channel,
-    Json,
-)
+from bot.playground.places import BOT_ID, BOT_USER, TEAM_DOMAIN, TEAM_ID, TEAM_NAME, Channel, Json
 from bot.playground.tickets import SlackError
 
 

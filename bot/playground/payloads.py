@@ -15,16 +15,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 
 from bot.playground import posting, views
 from bot.playground.app import App
-from bot.playground.places import (
-    BOT_USER,
-    TEAM_DOMAIN,
-    TEAM_ID,
-    Channel,
-    Json,
-    Message,
-    User,
-    View,
-)
+from bot.playground.places import BOT_USER, TEAM_DOMAIN, TEAM_ID, Channel, Json, Message, User, View
 from bot.playground.tickets import Tickets
 from bot.playground.workspace import Workspace
 

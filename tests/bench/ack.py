@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground.payloads import http_body, signed_headers
 from bot.playground.places import ANN, CERTS
-from bot.transport import EVENTS_PATH
+from bot.slack.transport import EVENTS_PATH
 from tests.world import World, empty_database, new_world, words
 
 ROUNDS, COMMANDS = 11, 20

@@ -36,14 +36,14 @@ from pathlib import Path
 import trustme
 from sqlalchemy import func, insert, select, update
 
-from bot.database import Database, monitors, upgrade
-from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.leases import Lease, Leases
 from bot.embedded.metrics import Metrics
-from bot.embedded.names import ReverseNames
-from bot.embedded.scan import Scanner
+from bot.embedded.scan.dns import ReverseNames
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
 from bot.embedded.sweep import Rescans, Sweep
-from bot.embedded.tls import Trust
+from bot.store.database import Database, monitors, upgrade
 
 CONCURRENCY = 50
 NOW = datetime(2027, 1, 15, tzinfo=UTC)

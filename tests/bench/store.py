@@ -20,11 +20,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert
 
-from bot.database import Database, monitor_facts, monitors, upgrade
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import Leases, Result
-from bot.embedded.scan import Scan
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict
+from bot.store.database import Database, monitor_facts, monitors, upgrade
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

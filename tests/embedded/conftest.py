@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.database import Database, upgrade
-from bot.embedded.tls import Trust
+from bot.embedded.scan.tls import Trust
+from bot.store.database import Database, upgrade
 from tests.postgres import Cluster
 
 from .fleet import Fleet

@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from bot.database import Database
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.store.database import Database
 
 from .fleet import NOW, Fleet
 

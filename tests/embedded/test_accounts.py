@@ -10,12 +10,12 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from bot.__main__ import main
-from bot.database import Database, accounts, monitors
 from bot.embedded import Accounts
 from bot.embedded.leases import Leases, Result
 from bot.embedded.monitors import Monitors
-from bot.embedded.scan import Scan
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict
+from bot.store.database import Database, accounts, monitors
 
 from .fleet import DAY, HOUR, NOW, Fleet
 from .serving import KEY, Answer, Served, serving

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from bot.embedded.endpoint import Examination, Finding, Way, worst
-from bot.embedded.guard import Guard, parse_allow
-from bot.embedded.names import Address
-from bot.embedded.scan import Scan, Scanner
-from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.dns import Address
+from bot.embedded.scan.endpoint import Examination, Finding, Way, worst
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
 from . import fleet as fleets

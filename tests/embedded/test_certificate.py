@@ -5,9 +5,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from bot.dates import days_left
-from bot.embedded.certificate import Leaf
-from bot.embedded.guard import is_address
-from bot.embedded.verdict import Verdict, color, printable, sentence
+from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.guard import is_address
+from bot.embedded.scan.verdict import Verdict, color, printable, sentence
 
 from .fleet import DAY, HOUR, NOW, general_name, issue, name, new_key
 

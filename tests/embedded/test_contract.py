@@ -27,12 +27,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from yarl import URL
 
-from bot import beyond_cards
-from bot.client import SSLMonitor
-from bot.database import Database
+from bot.api.client import SSLMonitor
+from bot.api.models import Proxy, Sweep
+from bot.cards import history as beyond_cards
 from bot.errors import APIRefused, BadKey, NotFound
-from bot.models import Proxy, Sweep
 from bot.severity import NOT_ALLOWED, USUAL, state_of
+from bot.store.database import Database
 from bot.target import Target
 
 from .fleet import DAY, HOUR, Fleet, Leaf

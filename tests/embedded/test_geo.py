@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.embedded.geo import Places
+from bot.embedded.scan.geo import Places
 
 _NETWORKS: dict[str, Any] = {
     "192.0.2.0/25": {"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "CA"}]},

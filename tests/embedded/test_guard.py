@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from bot.embedded.guard import METADATA, Forbidden, Guard, Unresolved, parse_allow
+from bot.embedded.scan.guard import METADATA, Forbidden, Guard, Unresolved, parse_allow
 from bot.target import Target
 
 ALLOWED = [

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from bot.database import Database, accounts, monitor_facts, monitor_history, monitors
+from bot.embedded.job import Watch
 from bot.embedded.leases import LEASE, Lease, Leases, Result, Standing
 from bot.embedded.monitors import Monitors
-from bot.embedded.scan import Scan
-from bot.embedded.verdict import Verdict
-from bot.embedded.watch import Watch
+from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict
 from bot.embedded.writer import Writer
+from bot.store.database import Database, accounts, monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 from .fleet import DAY, HOUR, NOW

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bot.embedded.guard import Guard, parse_allow
-from bot.embedded.proxy import Proxy
-from bot.embedded.scan import Scan, Scanner
-from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.proxy import Proxy
+from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
 from . import fleet as fleets

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.database import Database, monitors
 from bot.dates import days_left
 from bot.embedded.query import Filters, Numbers, Range
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.verdict import Verdict
+from bot.store.database import Database, monitors
 from tests.postgres import Cluster
 
 from .fleet import DAY, NOW

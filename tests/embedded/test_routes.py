@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, text
 
-from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.store.database import Database, monitors
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf

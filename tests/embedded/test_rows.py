@@ -15,15 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import insert, select
 
-from bot.database import Database, monitors
 from bot.embedded import Accounts
-from bot.embedded.guard import Guard, parse_allow
 from bot.embedded.leases import LEASE, Leases
 from bot.embedded.metrics import Metrics
-from bot.embedded.scan import Scan, Scanner
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
 from bot.embedded.sweep import Rescans, Sweep
-from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict
+from bot.store.database import Database, monitors
 from bot.target import Target
 
 from . import fleet as fleets

@@ -16,10 +16,10 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bot.dates import days_left
-from bot.embedded.guard import Guard, parse_allow
-from bot.embedded.scan import Scan, Scanner
-from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
 from bot.playground.hosts import SampleHosts
 from bot.target import Target
 
@@ -417,7 +417,7 @@ async def test_a_certificate_that_can_not_be_decoded_is_a_result(
     def fail(_: object) -> NoReturn:
         raise ValueError("invalid ASN.1")
 
-    monkeypatch.setattr("bot.embedded.certificate.Leaf.read", fail)
+    monkeypatch.setattr("bot.embedded.scan.certificate.Leaf.read", fail)
     async with fleet.tls() as port:
         found = await scan(trust, "fleet.test", port)
     assert (found.verdict, found.leaf, found.host_match) == (Verdict.HANDSHAKE_FAILED, None, None)

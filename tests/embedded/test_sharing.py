@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, select
 
-from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import LEASE, Leases, Standing
-from bot.embedded.scan import ScannerClosed
+from bot.embedded.scan.scanner import ScannerClosed
+from bot.store.database import Database, monitors
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.embedded.guard import Guard, parse_allow
-from bot.embedded.scan import Scan, Scanner
-from bot.embedded.starttls import PROTOCOLS
-from bot.embedded.tls import Trust
-from bot.embedded.verdict import Verdict
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.starttls import PROTOCOLS
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
 from . import fleet as fleets

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import insert, select
 
-from bot.database import Database, monitors
-from bot.embedded.scan import Scanner
+from bot.embedded.scan.scanner import Scanner
+from bot.store.database import Database, monitors
 from bot.target import Target
 
 from . import fleet as fleets

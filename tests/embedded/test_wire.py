@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.database import Database
+from bot.store.database import Database
 
 from .fleet import HOUR, HTML, Fleet
 from .serving import Served, serving

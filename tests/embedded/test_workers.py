@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from bot.app import clock
-from bot.database import Database, monitors
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import LEASE, Leases, Standing
+from bot.store.database import Database, monitors
 
 from . import fleet as fleets
 

@@ -1,0 +1,1 @@
+"""SSLmonitor's REST API: its client and what it returns."""

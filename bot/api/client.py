@@ -1,0 +1,419 @@
+"""The SSLmonitor REST API as typed methods over one request: its seven endpoints, and its extras.
+
+A reply is judged by its body first (`success`, or `code`, `message` and `req_id`) and by the HTTP
+status only where the body says nothing. Reads are repeated while that may help. `add`, `scan` and
+`delete` reach the server at most once. Queries, the key and passwords stay out of every log line
+and every error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import msgspec
+import stamina
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from bot import __version__
+from bot.api.envelope import Fields, Misdirected, Reply, judge, seconds, value
+from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
+from bot.api.models import (
+    Account,
+    Monitor,
+    MonitorSummary,
+    Ping,
+    Proxy,
+    read_account,
+    read_monitor,
+    read_ping,
+    read_summary,
+)
+from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
+from bot.target import Target, address_fault
+
+log = logging.getLogger(__name__)
+
+Summaries = list[MonitorSummary]
+T = TypeVar("T")
+
+MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
+ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
+CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
+LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
+FAULT_KEPT = timedelta(minutes=1)  # how long it counts that the API did not say what it offers
+MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
+
+
+class SSLMonitor:
+    """A door to one SSLmonitor API, by its address (`https://api.sslmonitor.io/api/v1`) and key.
+
+    `deadline` and `scan_deadline` (add, scan, check) are seconds for one try: connecting, asking
+    and the whole body. Reads are tried `attempts` times, `wait` seconds apart and growing. Every
+    method raises APIRefused (NotFound, BadKey) or APIUnreachable. Raises ConfigError for an
+    address or key that can't be used; a key goes only to https or to this machine, unless
+    `allow_http`.
+    """
+
+    offset: timedelta
+    """What the server's clock shows minus UTC, to a quarter of an hour; 0 until measured."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        session: aiohttp.ClientSession,
+        *,
+        clock: Callable[[], datetime],
+        deadline: float = 30.0,
+        scan_deadline: float = 60.0,
+        write_method: Literal["GET", "POST"] = "GET",
+        attempts: int = 3,
+        wait: float = 0.5,
+        allow_http: bool = False,
+    ) -> None:
+        if fault := address_fault(url, allow_http=allow_http):
+            raise ConfigError([fault])
+        if not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigError(["The API key is empty, or holds a character that no key has."])
+        self.offset = timedelta()
+        self._url = url.rstrip("/")
+        self._key = key
+        self._session = session
+        self._clock = clock
+        self._deadline = deadline
+        self._scan_deadline = scan_deadline
+        self._write_method = write_method
+        self._attempts = attempts
+        self._wait = wait
+        self._extras: frozenset[Extra] = frozenset()
+        self._lacks_until = self._not_said_until = clock()
+        self._not_said: BotError | None = None
+
+    def __repr__(self) -> str:
+        return f"SSLMonitor({self._url!r})"
+
+    async def measure_clock(self) -> timedelta:
+        """Ask the server's clock and keep its distance from UTC; an unreadable one changes nothing.
+
+        The API's dates name no zone, so this is the only way to know theirs.
+        """
+        shown = (await self.ping()).date_time
+        if shown is None:
+            log.warning("The API's clock can't be read; its offset stays %s", self.offset)
+            return self.offset
+        offset = round((shown - self._clock()) / CLOCK_STEP) * CLOCK_STEP
+        if abs(offset) > MAX_OFFSET:
+            log.warning("The API's clock is wrong by days; its offset stays %s", self.offset)
+        else:
+            self.offset = offset
+        return self.offset
+
+    async def ping(self) -> Ping:
+        """Test the key (`ping`)."""
+        return read_ping(_decoded(await self._read("ping")))
+
+    async def account(self) -> Account:
+        """The key's owner and quota (`account`)."""
+        return read_account(_decoded(await self._read("account")))
+
+    async def list(
+        self,
+        *,
+        host: str | None = None,
+        port: str | int | None = None,
+        valid: bool | None = None,
+        expires: str | None = None,
+    ) -> Summaries:
+        """The monitors that pass every filter given (`monitor/list`).
+
+        `host` may hold `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`, and
+        `expires`, in days, `=30`, `30-60`, `<30` or `>30`.
+        """
+        filters = {
+            "host": host,
+            "port": port,
+            "ssl_valid": None if valid is None else str(valid).lower(),
+            "ssl_expire_days": expires,
+        }
+        fields = await self._read("monitor/list", _given(filters))
+        await asyncio.sleep(0)
+        return await self._read_rows(fields)
+
+    async def get(self, monitor_id: int) -> Monitor:
+        """One monitor with all facts of its last scan (`monitor/get`)."""
+        return self._monitor(await self._read("monitor/get", {"id": str(monitor_id)}))
+
+    async def add(self, target: Target | str, proxy: Proxy | None = None) -> Monitor:
+        """Watch a host and port, or a URL given as text, and scan it now (`monitor/add`)."""
+        place: dict[str, Any] = {"url": target}
+        if isinstance(target, Target):
+            place = {"host": target.host, "port": target.port}
+        if proxy:
+            place |= {
+                "proxy_host": proxy.host,
+                "proxy_port": proxy.port,
+                "proxy_username": proxy.username or None,
+                "proxy_password": proxy.password or None,
+            }
+        fields = await self._write("monitor/add", _given(place), self._scan_deadline)
+        return self._monitor(fields, written=True)
+
+    async def scan(self, monitor_id: int) -> Monitor:
+        """Scan a monitor now, and give what was found (`monitor/scan`)."""
+        query = {"id": str(monitor_id)}
+        fields = await self._write("monitor/scan", query, self._scan_deadline)
+        return self._monitor(fields, written=True)
+
+    async def delete(self, monitor_id: int) -> None:
+        """Stop watching a monitor (`monitor/delete`)."""
+        await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
+
+    async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
+        """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
+
+        A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
+        raised again instead of asking. The file is asked for without the key.
+        """
+        now = self._clock()
+        if extra in self._extras or now < self._lacks_until:
+            return extra in self._extras
+        if hurry and self._not_said is not None and now < self._not_said_until:
+            raise self._not_said
+        try:
+            found = await self._again(self._described)
+        except BotError as fault:
+            self._not_said, self._not_said_until = fault, now + FAULT_KEPT
+            raise
+        self._extras |= found
+        self._lacks_until = now + LACK_KEPT
+        return extra in self._extras
+
+    async def _described(self) -> frozenset[Extra]:
+        return read_extras(
+            await self._send(self._session, "GET", DESCRIPTION, {}, self._deadline, key=False)
+        )
+
+    async def check(self, target: Target, protocol: str = "") -> Check:
+        """Scan a host and port once, and store nothing (`checks`, an extra).
+
+        `protocol` names the STARTTLS that is to be spoken before (`smtp`); empty for none. It is
+        asked once: a scan is costly, and whoever waits for it can ask again.
+        """
+        query = {"host": target.host, "port": str(target.port)}
+        if protocol:
+            query["protocol"] = protocol
+        deadline = self._scan_deadline
+        fields = await self._request(self._session, "GET", "checks", query, deadline)
+        try:
+            return read_check(value(fields, "check"), self.offset)
+        except (ValueError, RecursionError):
+            raise APIUnreachable("The SSLmonitor API answered without a readable check.") from None
+
+    async def history(self, monitor_id: int, limit: int) -> History:
+        """What changed on a monitor, newest first (`monitor/history`, an extra)."""
+        query = {"id": str(monitor_id), "limit": str(limit)}
+        fields = await self._read("monitor/history", query)
+        try:
+            return read_history(_decoded(fields), self.offset)
+        except (ValueError, RecursionError):
+            raise APIUnreachable(
+                "The SSLmonitor API answered without a readable history."
+            ) from None
+
+    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
+        """Ask for something that changes nothing, again where that may help."""
+        given = query or {}
+        return await self._again(
+            lambda: self._request(self._session, "GET", path, given, self._deadline)
+        )
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and ask again where that may help."""
+        async for attempt in stamina.retry_context(
+            on=self._worth_another_try,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=self._wait,
+            wait_jitter=self._wait,
+        ):
+            with attempt:
+                return await ask()
+        raise AssertionError  # stamina gives the last attempt's error
+
+    async def _write(self, path: str, params: Mapping[str, str], deadline: float) -> Fields:
+        """Ask for a change, at most once.
+
+        The connection is new, so no server can have dropped it meanwhile, and `_never_again` keeps
+        aiohttp from repeating the request when it breaks all the same.
+        """
+        sent: list[str] = []
+
+        async def note(*_: object) -> None:
+            sent.append(path)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(note)
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=[_never_again],
+            trace_configs=[trace],
+            trust_env=self._session.trust_env,
+        ) as session:
+            try:
+                return await self._request(session, self._write_method, path, params, deadline)
+            except APIUnreachable as error:
+                error.maybe_done = bool(sent) and not isinstance(error, Misdirected)
+                raise
+
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        deadline: float,
+    ) -> Fields:
+        """The one request: send it, read the whole reply, judge it."""
+        reply = await self._send(session, method, path, params, deadline)
+        await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
+        password = params.get("proxy_password", "")
+        return judge(reply, hide=[self._key, password, quote(password, safe="")])
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        deadline: float,
+        *,
+        key: bool = True,
+    ) -> Reply:
+        """Send it, with the key or without, and read the whole reply."""
+        encoded = urlencode(params, quote_via=quote)
+        in_body = method == "POST"
+        query = f"?{encoded}" if encoded and not in_body else ""
+        headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            async with (
+                asyncio.timeout(deadline),
+                session.request(
+                    method,
+                    URL(f"{self._url}/{path}{query}", encoded=True),
+                    data=dict(params) if in_body else None,
+                    headers=headers,
+                    allow_redirects=False,  # the key must not travel
+                    timeout=aiohttp.ClientTimeout(total=None),
+                ) as response,
+            ):
+                reply = Reply(
+                    response.status,
+                    await _read_body(response),
+                    seconds(response.headers.get("Retry-After"), self._clock()),
+                )
+        except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
+            # Not chained: aiohttp's texts may quote the query.
+            raise APIUnreachable(_what_happened(error, deadline)) from None
+        log.debug("%s %s: %d", method, path, reply.status)
+        return reply
+
+    def _worth_another_try(self, error: Exception) -> bool | float:
+        """Whether a read may be repeated, and after how many seconds if the server said so."""
+        if isinstance(error, APIRefused) and error.code == 429:
+            if error.retry_after is None:
+                return True
+            return error.retry_after <= self._deadline and error.retry_after
+        if isinstance(error, APIRefused):
+            return error.code >= 500
+        return isinstance(error, APIUnreachable) and not isinstance(error, Misdirected)
+
+    def _monitor(self, fields: Fields, *, written: bool = False) -> Monitor:
+        try:
+            return read_monitor(fields["monitor"], self.offset)
+        except (KeyError, ValueError, RecursionError):
+            raise APIUnreachable(
+                "The SSLmonitor API answered without a readable monitor.", maybe_done=written
+            ) from None
+
+    async def _read_rows(self, fields: Fields) -> Summaries:
+        """The rows of monitor/list, a handful at a time; one that can't be read is left out."""
+        count = value(fields, "count")
+        try:
+            rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
+        except (KeyError, ValueError):
+            if count == 0:
+                return []
+            raise APIUnreachable("The SSLmonitor API answered without a list.") from None
+        read: Summaries = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            await asyncio.sleep(0)
+            for row in rows[start : start + ROWS_AT_ONCE]:
+                try:
+                    read.append(read_summary(row, self.offset))
+                except (ValueError, RecursionError):
+                    continue  # counted below
+        if len(read) < len(rows):
+            log.warning("%d of %d monitors can't be read", len(rows) - len(read), len(rows))
+        if isinstance(count, int) and count != len(rows):
+            log.warning("The API counts %d monitors and lists %d", count, len(rows))
+        return read
+
+
+def _given(params: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in params.items() if value is not None}
+
+
+def _decoded(fields: Fields) -> dict[str, Any]:
+    return {name: value(fields, name) for name in fields}
+
+
+async def _never_again(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Turn a broken connection into an error that aiohttp does not answer by sending again.
+
+    aiohttp repeats every idempotent request once, and a GET is one to it, even on a connection
+    that was never used before (RFC 9112, section 9.3.1; `ClientSession._request`).
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent, and aiohttp does not repeat it
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientPayloadError(type(error).__name__) from None
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise APIUnreachable("The SSLmonitor API's answer is too long to be read.")
+    return bytes(body)
+
+
+def _what_happened(error: Exception, deadline: float) -> str:
+    """A sentence for the reader, with nothing of the error's own text."""
+    match error:
+        case TimeoutError():
+            return f"The SSLmonitor API did not answer within {deadline:g} seconds."
+        case aiohttp.ClientConnectorDNSError():
+            return "The SSLmonitor API's name could not be resolved."
+        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
+            return "The SSLmonitor API's own certificate was not accepted."
+        case aiohttp.ClientConnectorError():
+            return "The SSLmonitor API could not be reached."
+        case aiohttp.ClientResponseError():
+            return "Something answered in place of the SSLmonitor API that is not HTTP."
+        case _:
+            return "The connection to the SSLmonitor API broke off before its answer was complete."

@@ -1,0 +1,137 @@
+"""What an SSLmonitor API may have beyond the documented page, and how it is read from its JSON.
+
+Such an API describes itself in `openapi.json` (OpenAPI 3.1): only what stands there is asked for.
+The wire's names stay here, as in `models`, and every field may be missing or odd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from bot.api.envelope import Reply, judge, value
+from bot.api.lenient import read_leniently
+from bot.api.models import Monitor, MonitorSummary, read_date, read_monitor, read_summary
+from bot.errors import APIRefused, APIUnreachable
+
+DESCRIPTION = "openapi.json"
+#: The name of no STARTTLS: TLS from the first byte.
+TLS = "tls"
+
+
+class Extra(StrEnum):
+    """An endpoint that only some APIs have, by its path."""
+
+    CHECK = "checks"
+    HISTORY = "monitor/history"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a scan found of which nothing was stored: both have the number 0, which no monitor has.
+
+    `row` is as monitor/list would show it, `found` as monitor/get would.
+    """
+
+    row: MonitorSummary
+    found: Monitor
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What scans told of a monitor from `at` on; None or empty where that is not known."""
+
+    at: datetime
+    valid: bool | None
+    message: str
+    host_match: bool | None
+    not_before: datetime | None
+    not_after: datetime | None
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The newest changes of a monitor, newest first, and how many there are in all."""
+
+    changes: tuple[Change, ...]
+    total: int
+
+
+class WireChange(msgspec.Struct):
+    """A row of monitor/history."""
+
+    date: str
+    ssl_valid: bool | None = None
+    ssl_message: str | None = None
+    ssl_host_match: bool | None = None
+    ssl_expire_date_start: str | None = None
+    ssl_expire_date_end: str | None = None
+    ssl_issuer: str | None = None
+
+
+def read_extras(reply: Reply) -> frozenset[Extra]:
+    """Which extras the description lists; none where the answer is no description.
+
+    Raises APIRefused or APIUnreachable where the server is too busy, or too ill, to say.
+    """
+    try:
+        fields = judge(reply)
+    except APIRefused as refusal:
+        if refusal.code == 429 or 500 <= refusal.code < 600:
+            raise
+        return frozenset()
+    except APIUnreachable:
+        if reply.status >= 500:
+            raise
+        return frozenset()
+    paths = value(fields, "paths")
+    known = [path.rstrip("/") for path in paths] if isinstance(paths, dict) else []
+    return frozenset(each for each in Extra if any(path.endswith(f"/{each}") for path in known))
+
+
+def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:
+    """The answer of monitor/history; rows that can't be read are left out.
+
+    Raises ValueError where there is no list.
+    """
+    told = []
+    for row in msgspec.convert(raw.get("list"), list[Any]):
+        with suppress(ValueError, RecursionError):
+            told.append(_change(read_leniently(row, WireChange), offset))
+    changes = sorted(told, key=lambda change: change.at, reverse=True)
+    total = raw.get("total")
+    return History(tuple(changes), max(total if isinstance(total, int) else 0, len(changes)))
+
+
+def _change(wire: WireChange, offset: timedelta) -> Change:
+    at = read_date(wire.date, offset)
+    if at is None:
+        raise ValueError("a change without a date")
+    return Change(
+        at=at,
+        valid=wire.ssl_valid,
+        message=wire.ssl_message or "",
+        host_match=wire.ssl_host_match,
+        not_before=read_date(wire.ssl_expire_date_start, offset),
+        not_after=read_date(wire.ssl_expire_date_end, offset),
+        issuer=wire.ssl_issuer or "",
+    )
+
+
+def read_check(raw: Any, offset: timedelta) -> Check:
+    """The `check` of checks. Raises ValueError where it names no host."""
+    named = msgspec.convert(raw, dict[str, Any]) | {"id": 0}
+    found, row = read_monitor(named, offset), read_summary(named, offset)
+    leaf = found.certificate
+    if leaf is not None:
+        issuer = leaf.issuer.cn or leaf.issuer.o
+        dates = {"not_before": leaf.not_before, "not_after": leaf.not_after}
+        row = msgspec.structs.replace(row, issuer=issuer, **dates)
+    return Check(msgspec.structs.replace(row, http_code=found.http.code), found)

@@ -1,0 +1,363 @@
+"""The nouns of the SSLmonitor API, and how they are read from its JSON.
+
+Wire names (`ssl_expire_date_end`) stay in this module, in `client` and in `embedded`. The API's
+dates carry no zone (`2026-01-01 00:00`); `offset` is what its clock shows minus UTC, measured by
+`client.SSLMonitor.measure_clock`. Every field may be missing or null: the page's examples were
+typed by hand, so nothing but `id` and `host` is relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bot.api.lenient import read_leniently
+from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
+
+#: What no sweep exceeds: numbers beyond these are odd, and are not shown.
+MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A distinguished name: common name, organisation, country (RFC 5280, section 4.1.2.4)."""
+
+    cn: str = ""
+    o: str = ""
+    c: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The leaf certificate of a host, as the last scan saw it."""
+
+    subject: Name
+    issuer: Name
+    alt_names: tuple[str, ...]
+    not_before: datetime | None
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A certificate of the chain that a host sends: its own first, an authority's after it."""
+
+    subject: str
+    issuer: str
+    not_before: datetime | None
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPInfo:
+    """What the host answered to `GET /`; None or empty where it gave nothing."""
+
+    ip: str = ""
+    ip_rev: str = ""
+    ip_geo: str = ""
+    code: int | None = None
+    size: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    title: str = ""
+    description: str = ""
+    keywords: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One watched target with all facts of its last scan (monitor/get, add and scan).
+
+    The chain is empty where the API does not tell it. Only monitor/get ever does, so that it takes
+    no part in a comparison with what add and scan give.
+    """
+
+    id: int
+    target: Target
+    scanned_at: datetime | None
+    certificate: Certificate | None
+    http: HTTPInfo
+    chain: tuple[Link, ...] = field(default=(), compare=False)
+
+
+class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
+    """A row of monitor/list: the verdict and what a list or digest needs.
+
+    A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
+    """
+
+    id: int
+    target: Target
+    valid: bool | None
+    message: str
+    not_before: datetime | None
+    not_after: datetime | None
+    host_match: bool | None
+    issuer: str
+    http_code: int | None
+    scanned_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose key it is, and how many monitors it may hold."""
+
+    id: int | None
+    email: str
+    limit: int | None
+    used: int | None
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy to scan through. The password is sent once and never kept or shown."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """How far an API's regular scans are: all its monitors, those due now, and how late they are.
+
+    `lag` is how long the first of those that are due has waited; `monitors` may be unknown.
+    """
+
+    due: int
+    lag: timedelta
+    monitors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The server's clock as it shows it (labelled UTC, whatever its zone), and the key's number.
+
+    `sweep` is None where the API does not tell it.
+    """
+
+    date_time: datetime | None
+    apikey_id: int | None
+    sweep: Sweep | None = None
+
+
+def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
+    """A date of the wire as an aware UTC datetime; None where it can't be read.
+
+    A date that names its own zone is taken at its word, and needs no offset.
+    """
+    try:
+        date = datetime.fromisoformat((text or "").strip())
+        return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 has no day before it
+        return None
+
+
+class WireSummary(msgspec.Struct, omit_defaults=True):
+    """A row of monitor/list: the documented fields that the bot reads."""
+
+    id: int
+    host: str
+    port: int | None = None
+    ssl_valid: bool | None = None
+    ssl_message: str | None = None
+    ssl_expire_date_start: str | None = None
+    ssl_expire_date_end: str | None = None
+    ssl_host_match: bool | None = None
+    ssl_issuer: str | None = None
+    http_code: int | None = None
+    scan_date: str | None = None
+
+
+class WireSSL(msgspec.Struct):
+    """The `ssl` part of monitor/get."""
+
+    date_start: str | None = None
+    date_end: str | None = None
+    expire_days: int | None = None
+    issuer_cn: str | None = None
+    issuer_c: str | None = None
+    issuer_o: str | None = None
+    subject_cn: str | None = None
+    subject_c: str | None = None
+    subject_o: str | None = None
+    alt_names: list[str] | None = None
+
+
+class WireHeader(msgspec.Struct):
+    """A header of the host's answer: name and value."""
+
+    n: str | None = None
+    v: str | None = None
+
+
+class WireHTTP(msgspec.Struct):
+    """The `http` part of monitor/get."""
+
+    ip: str | None = None
+    ip_rev: str | None = None
+    ip_geo: str | None = None
+    code: int | None = None
+    size: int | None = None
+    headers: list[WireHeader] | None = None
+    html_title: str | None = None
+    meta_description: str | None = None
+    meta_keywords: str | None = None
+
+
+class WireLink(msgspec.Struct):
+    """A part of `chain`, which some APIs have beyond the documented page."""
+
+    subject: str | None = None
+    issuer: str | None = None
+    date_start: str | None = None
+    date_end: str | None = None
+
+
+class WireMonitor(msgspec.Struct):
+    """The `monitor` of monitor/get, add and scan."""
+
+    id: int
+    host: str
+    port: int | None = None
+    scan_date: str | None = None
+    ssl: WireSSL | None = None
+    http: WireHTTP | None = None
+    chain: list[WireLink] | None = None
+
+
+class WireAccount(msgspec.Struct):
+    """The answer of account."""
+
+    id: int | None = None
+    email: str | None = None
+    monitor_limit: int | None = None
+    monitor_used: int | None = None
+    monitor_available: int | None = None
+
+
+class WireSweep(msgspec.Struct):
+    """The `sweep` of ping, which some APIs have beyond the documented page."""
+
+    monitors: int | None = None
+    due: int | None = None
+    lag_seconds: float | None = None
+
+
+class WirePing(msgspec.Struct):
+    """The answer of ping."""
+
+    date_time: str | None = None
+    apikey_id: int | None = None
+    sweep: WireSweep | None = None
+
+
+def _target(host: str, port: int | None) -> Target:
+    """The place of a monitor; a host that is none of ours to judge stays as the server wrote it."""
+    if not host.strip():
+        raise ValueError("`host` is empty")
+    try:
+        host = normal_host(host)
+    except ValueError:
+        host = host.strip()
+    return Target(host, port if port and 1 <= port <= MAX_PORT else HTTPS_PORT)
+
+
+def read_ping(raw: Any) -> Ping:
+    """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
+    wire = read_leniently(raw, WirePing)
+    sweep = _sweep(wire.sweep) if wire.sweep else None
+    return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
+
+
+def _sweep(wire: WireSweep) -> Sweep | None:
+    """How far the sweep is; None where it makes no sense."""
+    due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
+    if due is None or not 0 <= due <= MOST_MONITORS:
+        return None
+    if lag is None or not 0 <= lag <= MOST_LAG.total_seconds():
+        return None
+    known = monitors is not None and due <= monitors <= MOST_MONITORS
+    return Sweep(due, timedelta(seconds=lag), monitors if known else None)
+
+
+def read_account(raw: Any) -> Account:
+    """The answer of account. Raises ValueError where it is no object."""
+    wire = read_leniently(raw, WireAccount)
+    counts = (wire.monitor_limit, wire.monitor_used, wire.monitor_available)
+    return Account(wire.id, wire.email or "", *counts)
+
+
+def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
+    """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
+    wire = read_leniently(raw, WireSummary)
+    return MonitorSummary(
+        id=wire.id,
+        target=_target(wire.host, wire.port),
+        valid=wire.ssl_valid,
+        message=wire.ssl_message or "",
+        not_before=read_date(wire.ssl_expire_date_start, offset),
+        not_after=read_date(wire.ssl_expire_date_end, offset),
+        host_match=wire.ssl_host_match,
+        issuer=wire.ssl_issuer or "",
+        http_code=wire.http_code,
+        scanned_at=read_date(wire.scan_date, offset),
+    )
+
+
+def read_monitor(raw: Any, offset: timedelta) -> Monitor:
+    """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
+    wire = read_leniently(raw, WireMonitor)
+    return Monitor(
+        id=wire.id,
+        target=_target(wire.host, wire.port),
+        scanned_at=read_date(wire.scan_date, offset),
+        certificate=_certificate(wire.ssl, offset),
+        http=_http(wire.http or WireHTTP()),
+        chain=tuple(_link(link, offset) for link in wire.chain or ()),
+    )
+
+
+def _link(link: WireLink, offset: timedelta) -> Link:
+    return Link(
+        subject=link.subject or "",
+        issuer=link.issuer or "",
+        not_before=read_date(link.date_start, offset),
+        not_after=read_date(link.date_end, offset),
+    )
+
+
+def _certificate(ssl: WireSSL | None, offset: timedelta) -> Certificate | None:
+    if ssl is None or not (ssl.date_end or ssl.issuer_cn or ssl.issuer_o or ssl.alt_names):
+        return None
+    return Certificate(
+        subject=Name(ssl.subject_cn or "", ssl.subject_o or "", ssl.subject_c or ""),
+        issuer=Name(ssl.issuer_cn or "", ssl.issuer_o or "", ssl.issuer_c or ""),
+        alt_names=tuple(ssl.alt_names or ()),
+        not_before=read_date(ssl.date_start, offset),
+        not_after=read_date(ssl.date_end, offset),
+    )
+
+
+def _http(http: WireHTTP) -> HTTPInfo:
+    return HTTPInfo(
+        ip=http.ip or "",
+        ip_rev=http.ip_rev or "",
+        ip_geo=http.ip_geo or "",
+        code=http.code,
+        size=http.size,
+        headers=tuple((h.n or "", h.v or "") for h in http.headers or ()),
+        title=http.html_title or "",
+        description=http.meta_description or "",
+        keywords=http.meta_keywords or "",
+    )
+
+
+def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSummary]:
+    """The rows for exactly this host and port: the API's own filter may be wider than asked."""
+    return [row for row in rows if row.target == target]

@@ -1,0 +1,1 @@
+"""What users read: values in, a card out."""

@@ -1,0 +1,234 @@
+"""The form that adds hosts, and every card on its way from there to the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    MAX_BLOCKS,
+    MAX_VALUE,
+    Block,
+    Form,
+    Message,
+    actions,
+    button,
+    code,
+    context,
+    counted,
+    date,
+    packed,
+    plain,
+    safe,
+    section,
+    text_input,
+)
+from bot.cards.lists import tally
+from bot.cards.monitor import headline, list_row
+from bot.severity import Thresholds
+from bot.target import Target
+
+#: What the bot has learnt of an API that refuses proxies.
+NO_PROXIES = "no proxies"
+SHOWN_TARGETS = 50
+SHOWN_HOSTS = 20
+WORST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a form was sent with, but for its password, which nobody keeps."""
+
+    proxy_host: str = ""
+    proxy_port: int = 0
+    proxy_username: str = ""
+
+    def value(self, command: str, targets: Sequence[Target]) -> str:
+        """The value of a button that opens the form again, with as many targets as it holds."""
+        left = [target.short for target in targets]
+        fields = {
+            "proxy_host": self.proxy_host,
+            "proxy_port": str(self.proxy_port or ""),
+            "proxy_username": self.proxy_username,
+        }
+        filled = {name: text for name, text in fields.items() if text}
+        while True:
+            value = f"{command} {json.dumps({'targets': chr(10).join(left)} | filled)}"
+            if len(value) <= MAX_VALUE or not left:
+                return value[:MAX_VALUE] if left else command
+            left.pop()
+
+
+def add_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
+    """The form behind `/ssl add` without words. A proxy's password exists here only."""
+    inputs = [
+        text_input(
+            "targets",
+            "Hosts",
+            hint="One or many: host, host:port or a web address, with spaces, commas or on lines.",
+            lines=True,
+        )
+    ]
+    if NO_PROXIES not in learnt:
+        inputs += _proxy_inputs(again="proxy_username" in filled)
+    for block in inputs:
+        if text := filled.get(block["block_id"]):
+            block["element"]["initial_value"] = text
+    blocks: list[Block] = list(inputs)
+    if NO_PROXIES in learnt:
+        blocks.append(context("This SSLmonitor API takes no proxies, so none is asked for."))
+    return Form(command="add_now", title="Watch hosts", submit="Watch", blocks=tuple(blocks))
+
+
+def _proxy_inputs(*, again: bool) -> list[Block]:
+    hint = "Sent once to the SSLmonitor API. The bot does not keep it."
+    if again:
+        hint = "Needed again: the bot did not keep it."
+    return [
+        text_input("proxy_host", "Proxy host", hint="Only to scan by proxy.", optional=True),
+        text_input("proxy_port", "Proxy port", optional=True),
+        text_input("proxy_username", "Proxy user name", optional=True),
+        text_input("proxy_password", "Proxy password", hint=hint, optional=True),
+    ]
+
+
+def _what(targets: Sequence[Target]) -> str:
+    return code(targets[0].short) if len(targets) == 1 else counted(len(targets), "host")
+
+
+def _plainly(targets: Sequence[Target]) -> str:
+    return plain(targets[0].short, 100) if len(targets) == 1 else counted(len(targets), "host")
+
+
+def checking(targets: Sequence[Target]) -> Message:
+    """Said while the API is asked what is watched already, and how much room there is."""
+    text = f"Checking {_plainly(targets)}…"
+    return Message(text, (section(f"⏳ *Checking…* · {_what(targets)}"),))
+
+
+def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Message:
+    """Said while hosts are added: which one it is, and what is known of the others (mrkdwn)."""
+    if len(new) == 1:
+        title, text = f"⏳ *Adding…* · {_what(new)}", f"Adding {_plainly(new)}…"
+    else:
+        text = f"Adding {number} of {len(new)}…"
+        title = f"⏳ *{text}*"
+    return Message(text, (section(title), *packed(problems, section)[: MAX_BLOCKS - 1]))
+
+
+def preview(targets: Sequence[Target]) -> Message:
+    """Many hosts that were typed: what was read, and one press that adds them."""
+    number = len(targets)
+    lines = [f"• {code(target.short, 120)}" for target in targets[:SHOWN_TARGETS]]
+    value = " ".join(target.short for target in targets)
+    go = button(f"Add {number}", "add_now", value, about=f"Add {number} hosts", style="primary")
+    if len(value) > MAX_VALUE:
+        go = button("Open the form", "form", "add", about="Open the form for many hosts")
+        lines.append("These names are too long for one press. Paste them into the form.")
+    text = f"Watch these {number} hosts?"
+    return Message(
+        text,
+        (section(text), *packed(lines, section), actions(go)),
+        changed=(),
+    )
+
+
+def added(
+    number: int,
+    lines: Sequence[str],
+    problems: Sequence[str],
+    *,
+    left: Sequence[Target],
+    draft: Draft,
+    announce: str,
+) -> Message:
+    """What became of several hosts: a line of mrkdwn for each, and [Correct] for what is left."""
+    total = len(lines) + len(problems)
+    text = f"Added {number} of {counted(total, 'host')}."
+    shown = packed([*lines, *problems], section)[: MAX_BLOCKS - 2]
+    return Message(text, (section(text), *shown, *correct(left, draft)), announce=announce)
+
+
+def correct(left: Sequence[Target], draft: Draft) -> tuple[Block, ...]:
+    """The button that opens the form again, filled in with what was not added."""
+    if not left:
+        return ()
+    about = f"Correct {left[0].short}" if len(left) == 1 else f"Correct {len(left)} hosts"
+    return (actions(button("Correct", "form", draft.value("add", left), about=about)),)
+
+
+def no_room(target: Target, used: int | None, limit: int | None) -> str:
+    """One line about a host that the account has no room for."""
+    held = "" if used is None or limit is None else f" (it watches {used:,} of {limit:,})"
+    return f"⛔ {code(target.short)} was not added: the account has no room for it{held}."
+
+
+def found_hosts(found: Sequence[Target]) -> Message:
+    """What a message names: each host with what can be done about it."""
+    if not found:
+        text = "No host name or web address was found in this message."
+        return Message(text, (section(text),))
+    text = f"This message names {counted(len(found), 'host')}."
+    blocks: list[Block] = [section(text)]
+    for target in found[:SHOWN_HOSTS]:
+        host, value = target.short, str(target)
+        blocks += [
+            section(code(host, 120)),
+            actions(
+                button("Status", "status", value, "below", about=f"Status of {host}"),
+                button("Scan", "scan", value, "below", about=f"Scan {host}"),
+                button("Add", "add", value, "below", about=f"Watch {host}"),
+            ),
+        ]
+    if len(found) > SHOWN_HOSTS:
+        more = counted(len(found) - SHOWN_HOSTS, "more host")
+        blocks.append(context(f"Not shown: {more}."))
+    return Message(text, tuple(blocks))
+
+
+def menu(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
+    """What a bare `/ssl` opens: how things stand, the worst monitors, and what can be done."""
+    if not rows:
+        text = "No host is watched yet."
+        return Message(text, (section(text), _menu_buttons()))
+    text = f"{counted(len(rows), 'monitor')}: {tally(rows, now, rules)}."
+    worst = [list_row(row, now, rules) for row in rows[:WORST]]
+    return Message(
+        f"{text} {headline(rows[0], now, rules)}.", (section(text), *worst, _menu_buttons())
+    )
+
+
+def menu_without(fault: Message) -> Message:
+    """The menu where the monitors can't be listed: why, and what can be done all the same."""
+    return replace(fault, blocks=(*fault.blocks, _menu_buttons()))
+
+
+def _menu_buttons() -> Block:
+    return actions(
+        button("Add…", "form", "add", "below", about="Open the form that adds hosts"),
+        button("List", "list", "", "below", about="List all monitors"),
+        button("Due now", "digest", "", "below", about="Show what is due now"),
+        button("Help", "help", "", "below", about="Show all commands"),
+    )
+
+
+def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
+    """The newest changes: when, who, what, which host, and what became of it."""
+    of = f" of {code(host, 120)}" if host else ""
+    plainly = f" of {plain(host, 120)}" if host else ""
+    if not lines:
+        return Message(f"No change{plainly} is known.", (section(f"No change{of} is known."),))
+    told = [
+        f"{date(at)} · {safe(who, 60)} · {command} · {code(target, 120)} · {safe(result, 120)}"
+        for at, who, command, target, result in lines
+    ]
+    text = f"The newest changes{plainly}."
+    return Message(text, (section(f"*The newest changes*{of}"), *packed(told, section)))
+
+
+def shared_note(who: str) -> Block:
+    """The small print of a card that somebody shared, without a ping."""
+    return context(f"shared by {safe(who, 80)}")

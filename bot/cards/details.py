@@ -1,0 +1,147 @@
+"""The card with everything that is known of a monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.api.models import Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name
+from bot.blocks import (
+    Block,
+    Message,
+    button,
+    code,
+    counted,
+    date,
+    fields,
+    packed,
+    safe,
+    section,
+    since,
+)
+from bot.cards import monitor as cards
+from bot.cards.monitor import Beside
+from bot.dates import days_left
+from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, limits
+from bot.target import Target
+
+SHOWN_NAMES = 30
+NAMES_OFFERED = 3
+#: A chain is the host's own certificate and one to three more; longer ones are a fault.
+SHOWN_LINKS = 8
+
+
+def names_not_watched(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
+    """The offer to watch the other names on a certificate; `fitting` are those that may be added.
+
+    Where the account has no room there is no button, and the text says so.
+    """
+    shown = ", ".join(code(name, 80) for name in names[:NAMES_OFFERED])
+    more = f" and {len(names) - NAMES_OFFERED:,} more" if len(names) > NAMES_OFFERED else ""
+    if len(names) == 1:
+        text = f"1 name on this certificate isn't watched: {shown}."
+    else:
+        text = f"{len(names):,} names on this certificate aren't watched: {shown}{more}."
+    if not fitting:
+        return section(f"{text} The account has no room for more monitors.")
+    number = len(fitting)
+    about = f"Watch {counted(number, 'more name')} of {target.short}"
+    argument = " ".join(map(str, fitting))
+    return section(text, accessory=button(f"Add {number}", "add", argument, "below", about=about))
+
+
+def _name(name: Name) -> str:
+    parts = [safe(part, 100) for part in (name.cn, name.o, name.c) if part]
+    return ", ".join(parts) or "–"
+
+
+def details(
+    found: Monitor,
+    row: MonitorSummary,
+    now: datetime,
+    rules: Thresholds,
+    *,
+    said: str = "",
+    beside: Beside = cards.DETAILS,
+) -> Message:
+    """Everything that is known of a monitor, for its asker's eyes."""
+    card = cards.monitor(row, now, rules, said=said, beside=beside)
+    return Message(
+        card.text,
+        (card.blocks[0], *facts(found, now, rules), *card.blocks[1:]),
+        row=card.row,
+    )
+
+
+def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
+    """What a scan found: the certificate, its chain, and the page."""
+    certificate = _certificate_blocks(found.certificate) if found.certificate else []
+    chain = _chain_blocks(found.chain, now, rules.for_(found.target))
+    return [*certificate, *chain, *_http_blocks(found.http)]
+
+
+def _certificate_blocks(certificate: Certificate) -> list[Block]:
+    pairs = [("Subject", _name(certificate.subject)), ("Issuer", _name(certificate.issuer))]
+    if certificate.not_before:
+        pairs.append(("Valid from", date(certificate.not_before)))
+    if certificate.not_after:
+        pairs.append(("Valid until", date(certificate.not_after)))
+    blocks = [fields(pairs)]
+    names = certificate.alt_names
+    if names:
+        shown = " ".join(code(name, 80) for name in names[:SHOWN_NAMES])
+        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+        blocks.append(section(f"*Names on it ({len(names):,})*\n{shown}{more}"))
+    return blocks
+
+
+def _chain_blocks(chain: Sequence[Link], now: datetime, rule: Threshold | None) -> list[Block]:
+    """A line for each certificate that the host sends; the team's rule counts for its own alone."""
+    if not chain:
+        return []
+    lines = [f"*Chain ({len(chain):,})*"]
+    for number, link in enumerate(chain[:SHOWN_LINKS]):
+        lines.append(f"{number + 1}. {_link(link, now, None if number else rule)}")
+    if len(chain) > SHOWN_LINKS:
+        lines.append(f"and {len(chain) - SHOWN_LINKS:,} more")
+    return packed(lines, section)
+
+
+def _link(link: Link, now: datetime, rule: Threshold | None) -> str:
+    subject, issuer = safe(link.subject, 80) or "–", safe(link.issuer, 80) or "–"
+    itself = link.subject and link.subject == link.issuer
+    by = "issued by itself" if itself else f"issued by {issuer}"
+    return f"{subject}, {by}, {_link_ends(link, now, rule)}"
+
+
+def _link_ends(link: Link, now: datetime, rule: Threshold | None) -> str:
+    """When a certificate of the chain ends; one that ended or ends soon stands out."""
+    if link.not_after is None:
+        return "end date unknown"
+    if link.not_after <= now:
+        ended = since(link.not_after, now)
+        return f"{EXPIRED.symbol} *EXPIRED* {date(link.not_after, '{date_short}')}, {ended}"
+    lifetime = link.not_after - link.not_before if link.not_before else None
+    limit, left = limits(lifetime, rule), link.not_after - now
+    ends = f"ends {date(link.not_after, '{date_short}')}"
+    if left >= limit.due:
+        return ends
+    state = ACT_NOW if left < limit.act_now else DUE
+    days = cards.days_text(days_left(link.not_after, now))
+    return f"{state.symbol} *{ends}, {days}*"
+
+
+def _http_blocks(http: HTTPInfo) -> list[Block]:
+    pairs = []
+    if http.ip:
+        place = " · ".join(safe(part, 80) for part in (http.ip_rev, http.ip_geo) if part)
+        pairs.append(("Address", f"{code(http.ip)}{f' {place}' if place else ''}"))
+    if http.code is not None:
+        size = f", {counted(http.size, 'byte')}" if http.size is not None else ""
+        pairs.append(("Page", f"HTTP {http.code}{size}"))
+    if http.title:
+        pairs.append(("Title", safe(http.title, 150)))
+    server = next((value for name, value in http.headers if name.casefold() == "server"), "")
+    if server:
+        pairs.append(("Server", safe(server, 80)))
+    return [fields(pairs)] if pairs else []

@@ -1,0 +1,193 @@
+"""The daily digest as messages: the worst with Rescan, all others in the thread, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    code,
+    context,
+    counted,
+    fitting,
+    header,
+    packed,
+    section,
+)
+from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally
+from bot.cards.monitor import headline, list_row, text_row, watch_button
+from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
+
+STALE_NAMED = 5
+#: Characters that the rows of a digest's first message may hold; its notes need some too.
+HEAD_WORDS = 7500
+#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_WORDS`).
+SECTIONS_A_MESSAGE = 3
+METADATA_EVENT = "ssl_digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What one digest is about.
+
+    `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
+    due yet. Of all `total` monitors, `stale` were not scanned lately.
+    """
+
+    rows: tuple[MonitorSummary, ...]
+    scheduled: tuple[MonitorSummary, ...]
+    total: int
+    stale: tuple[MonitorSummary, ...]
+    rules: Thresholds
+
+
+def gathered(
+    due: Iterable[MonitorSummary],
+    invalid: Iterable[MonitorSummary],
+    everything: Sequence[MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+) -> Gathered:
+    """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
+
+    A threshold of the team's own may call for a monitor that the net leaves out.
+    """
+    early = [row for row in everything if rules.for_(row.target) and _due(row, now, rules)]
+    net = ranked([*due, *invalid, *early], now, rules)
+    scheduled = [row for row in net if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE]
+    return Gathered(
+        rows=tuple(row for row in net if state_of(row, now, rules).rank < Rank.ON_SCHEDULE),
+        scheduled=tuple(scheduled),
+        total=len(everything),
+        stale=tuple(row for row in everything if is_stale(row, now)),
+        rules=rules,
+    )
+
+
+def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
+    return state_of(row, now, rules).rank <= Rank.DUE
+
+
+def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> tuple[Message, ...]:
+    """The digest of a day: its first message, then the replies for its thread."""
+    head = _head(found, now)
+    rest = found.rows[len(head) :]
+    small = ["This digest is late: it could not be posted at its usual hour."] if late else []
+    small.append(_rule(found))
+    if rest:
+        small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
+    lines = [text_row(row, now, found.rules) for row in rest]
+    if len(found.stale) > STALE_NAMED:
+        small.append("Monitors with old scans are in the thread.")
+        lines += [f"⚪ OLD DATA · {code(str(row.target), 120)} · #{row.id}" for row in found.stale]
+    title = f"Certificates on {day:%-d %B %Y}"
+    messages = [_first(found, now, title, head, small), *_thread(lines)]
+    return tuple(
+        Message(m.text, m.blocks, metadata=_metadata(day, part)) for part, m in enumerate(messages)
+    )
+
+
+def preview(found: Gathered, now: datetime) -> Message:
+    """The digest as it stands now, in one message for its asker's eyes."""
+    head = _head(found, now)
+    rest = found.rows[len(head) :]
+    small = [_rule(found)]
+    if rest:
+        small.append(not_shown(len(rest), found.rules))
+    return _first(found, now, "Certificates now", head, small)
+
+
+def _head(found: Gathered, now: datetime) -> list[list[Block]]:
+    """The worst rows, as many as one message takes: 20, or fewer where their texts are long."""
+    groups = [_row(row, now, found.rules) for row in found.rows[:LIST_ROWS]]
+    return groups[: fitting(groups, HEAD_WORDS)]
+
+
+def _first(
+    found: Gathered,
+    now: datetime,
+    title: str,
+    head: Sequence[Sequence[Block]],
+    small: Sequence[str],
+) -> Message:
+    summary = _summary(found, now)
+    blocks: list[Block] = [
+        header(title),
+        section(summary),
+        *(block for row in head for block in row),
+    ]
+    if found.scheduled:
+        blocks.append(section(_scheduled_text(found)))
+    if found.stale:
+        blocks.append(section(_stale_text(found.stale)))
+    first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
+    return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
+
+
+def _row(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
+    """A row of the digest; what is broken can be watched until it is fixed."""
+    shown = [list_row(row, now, rules)]
+    if state_of(row, now, rules).rank is Rank.BROKEN:
+        shown.append(actions(watch_button(row, "below")))
+    return shown
+
+
+def _rule(found: Gathered) -> str:
+    days = found.rules.net_days
+    return f"Shown: what is not valid, is due for renewal, or ends within {days} days."
+
+
+def _summary(found: Gathered, now: datetime) -> str:
+    if found.rows:
+        shown = [*found.rows, *found.scheduled]
+        others = found.total - len(shown)
+        verb = "is" if others == 1 else "are"
+        rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
+        return f"{tally(shown, now, found.rules).capitalize()}.{rest}"
+    if not found.total:
+        return "No host is watched yet. Start with /ssl add example.com."
+    if found.stale:
+        return f"Nothing is known to be wrong, but {old_scans(len(found.stale))}."
+    if found.scheduled:
+        return f"✅ Nothing is due for renewal among {counted(found.total, 'monitor')}."
+    return f"✅ All clear: {counted(found.total, 'monitor')}, none is due for renewal."
+
+
+def _scheduled_text(found: Gathered) -> str:
+    """The certificates that live so short that they are always in the net, in one line."""
+    number, days = len(found.scheduled), found.rules.net_days
+    names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
+    more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""
+    if number == 1:
+        said = f"1 certificate ends within {days} days and is not due for renewal yet"
+    else:
+        said = f"{number:,} certificates end within {days} days and are not due for renewal yet"
+    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names}{more}."
+
+
+def _stale_text(stale: Sequence[MonitorSummary]) -> str:
+    names = ", ".join(code(row.target.short, 80) for row in stale[:STALE_NAMED])
+    more = f" and {len(stale) - STALE_NAMED:,} more" if len(stale) > STALE_NAMED else ""
+    return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {names}{more}."
+
+
+def _thread(lines: Sequence[str]) -> list[Message]:
+    sections = packed(lines, section)
+    parts = [
+        sections[start : start + SECTIONS_A_MESSAGE]
+        for start in range(0, len(sections), SECTIONS_A_MESSAGE)
+    ]
+    return [
+        Message(f"More monitors, part {number} of {len(parts)}.", tuple(part))
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def _metadata(day: date, part: int) -> dict[str, object]:
+    payload = {"day": day.isoformat(), "part": part}
+    return {"event_type": METADATA_EVENT, "event_payload": payload}

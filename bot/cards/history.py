@@ -1,0 +1,193 @@
+"""The cards of what only some APIs have: one-off checks, and what changed on a monitor."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+
+from bot.api.extras import TLS, Change, Check, History
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    MAX_WORDS,
+    Block,
+    Message,
+    actions,
+    bare,
+    button,
+    code,
+    context,
+    counted,
+    date,
+    plain,
+    safe,
+    section,
+    since,
+    utc,
+)
+from bot.cards import details as detail_cards
+from bot.cards import monitor as cards
+from bot.cards import replies
+from bot.commands.arguments import argument
+from bot.dates import days_left
+from bot.errors import APIRefused, BotError
+from bot.severity import EXPIRED, NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
+from bot.target import Target
+
+#: So many changes are shown at most; one more is asked for, to tell what the last of them changed.
+CHANGES_SHOWN = 20
+#: The API's code for a refusal that passes by itself.
+TOO_MANY = 429
+
+
+def checking(target: Target) -> Message:
+    """Shown while a check runs."""
+    return Message(
+        f"Checking {plain(target.short, 100)}…",
+        (section(f"⏳ *Checking…* · {code(target.short)}"),),
+    )
+
+
+def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Message:
+    """What a check found. `protocol` names the STARTTLS that was spoken, empty for none."""
+    row = check.row
+    by = f" by STARTTLS ({protocol})" if protocol else ""
+    small = f"Checked {since(now, now)}{by}. Nothing was stored."
+    if protocol:
+        small += " `/ssl add` takes no protocol, so it can't watch this."
+    return Message(
+        cards.headline(row, now, rules),
+        (
+            section(cards.verdict(row, now, rules)),
+            *detail_cards.facts(check.found, now, rules),
+            context(small),
+            _check_buttons(row.target, protocol),
+        ),
+    )
+
+
+def check_failed(error: BotError, target: Target, protocol: str) -> Message:
+    """A check that could not be done; where that may help, one press tries again."""
+    card = replies.failure(error, host=target.short)
+    if isinstance(error, APIRefused) and error.code < 500 and error.code != TOO_MANY:
+        return card
+    return replace(card, blocks=(*card.blocks, actions(_again(target, protocol))))
+
+
+def _check_buttons(target: Target, protocol: str) -> Block:
+    again = _again(target, protocol)
+    if protocol:
+        return actions(again)
+    host = target.short
+    watch = button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")
+    return actions(watch, again)
+
+
+def _again(target: Target, protocol: str) -> Block:
+    place = f"{target} {protocol or TLS}"  # else a port such as 25 would tell the protocol
+    return button("Check again", "check", place, about=f"Check {target.short} again")
+
+
+def history(row: MonitorSummary, found: History) -> Message:
+    """What changed on a monitor, the newest first, as far as a message takes it.
+
+    Each entry is the first scan that told something new, and says what that is.
+    """
+    host = row.target.short
+    if not found.changes:
+        text = f"No scan of {code(host)} is recorded yet."
+        return Message(bare(text), (section(f"{NEVER_SCANNED.symbol} {text}"), _below(row)))
+    told = _fitting(_told(row, found, number) for number in range(len(found.changes)))
+    entries = counted(found.total, "entry", "entries")
+    few = f"Showing {len(told):,} of {entries}" if len(told) < found.total else entries
+    newest = found.changes[0]
+    return Message(
+        f"History of {plain(host, 100)}: {_state(row, newest).word} on {utc(newest.at)}.",
+        (
+            section(f"*History* · {code(host)}\n{few}, the newest first."),
+            *(section(each) for each in told),
+            context("Scans that found nothing new have no entry."),
+            _below(row),
+        ),
+    )
+
+
+def _fitting(told: Iterable[str]) -> list[str]:
+    """As many of the entries as one message takes."""
+    kept: list[str] = []
+    room = MAX_WORDS
+    for each in itertools.islice(told, CHANGES_SHOWN):
+        room -= len(each)
+        if room < 0:
+            break
+        kept.append(each)
+    return kept
+
+
+def _below(row: MonitorSummary) -> Block:
+    host, number = row.target.short, argument(row)
+    return actions(button("Details", "details", number, "below", about=f"Details of {host}"))
+
+
+def _told(row: MonitorSummary, found: History, number: int) -> str:
+    """An entry in mrkdwn: the verdict and when, what is new in it, what was wrong, and the end."""
+    change, older = found.changes[number], found.changes[number + 1 :]
+    known = next((each for each in older if each.not_after), None)
+    state = _state(row, change)
+    marks = []
+    if number + 1 == found.total:
+        marks.append("First scan")
+    if older and (was := _state(row, older[0])) is not state:
+        marks.append(f"Was {was.word}")
+    if known and change.not_after and _certificate(change) != _certificate(known):
+        marks.append("new certificate" if marks else "New certificate")
+    lines = [
+        f"{state.symbol} *{state.word}* · {date(change.at)}",
+        f"*{', '.join(marks)}*" if marks else "",
+        " ".join(filter(None, [_said(change, state), _ends(change), _issuer(change, known)])),
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _certificate(change: Change) -> tuple[datetime | None, datetime | None, str]:
+    return change.not_before, change.not_after, change.issuer
+
+
+def _state(row: MonitorSummary, change: Change) -> State:
+    """The verdict of a scan, at its time; what was only due then was fine."""
+    then = msgspec.structs.replace(
+        row,
+        valid=change.valid,
+        message=change.message,
+        not_before=change.not_before,
+        not_after=change.not_after,
+        host_match=change.host_match,
+        scanned_at=change.at,
+    )
+    state = state_of(then, change.at, USUAL)
+    return state if state.rank in {Rank.BROKEN, Rank.UNKNOWN} else OK
+
+
+def _said(change: Change, state: State) -> str:
+    """What was wrong, as a sentence; that it has expired, the end date says."""
+    text = "" if state in {OK, EXPIRED} else safe(change.message, 150).rstrip(".")
+    return f"{text}." if text else ""
+
+
+def _ends(change: Change) -> str:
+    if change.not_after is None:
+        return ""
+    day = date(change.not_after, "{date_short}")
+    if change.not_after <= change.at:
+        return f"Ended {day}."
+    return f"Ends {day}, {counted(days_left(change.not_after, change.at), 'day')} left then."
+
+
+def _issuer(change: Change, known: Change | None) -> str:
+    """Who issued the certificate, where that is another than before."""
+    same = known is not None and known.issuer == change.issuer
+    text = "" if same or change.not_after is None else safe(change.issuer, 60).rstrip(".")
+    return f"Issuer: {text}." if text else ""

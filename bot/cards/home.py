@@ -1,0 +1,159 @@
+"""The Home tab: how things stand, what is worst, what is being watched, and what is set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.api.models import Account, MonitorSummary
+from bot.blocks import Block, actions, button, context, counted, date, fields, header, section
+from bot.cards import lists as list_cards
+from bot.cards import replies
+from bot.cards.monitor import list_row
+from bot.errors import BotError
+from bot.severity import Rank, State, Thresholds, is_stale, state_of
+
+#: How many monitors a page shows.
+PAGE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What Home shows beside the monitors; every text is finished mrkdwn.
+
+    `account` is None where the API did not tell. `watched` are rows with [Stop].
+    """
+
+    account: Account | None
+    watched: Sequence[Block]
+    last_digest: str
+    settings: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The monitors as Home needs them: their number by state, and one page of those not fine."""
+
+    total: int
+    counts: Sequence[tuple[str, int]]
+    stale: int
+    shown: Sequence[MonitorSummary]
+    not_fine: int
+    page: int
+
+
+def standing(
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int
+) -> Standing:
+    """Count and sort all monitors, worst first; a page that is not there is the last one."""
+    order = list_cards.ranked(rows, now, rules)
+    states = [state_of(row, now, rules) for row in order]
+    bad = [row for row, state in zip(order, states, strict=True) if _not_fine(state)]
+    page = max(0, min(page, (len(bad) - 1) // PAGE))
+    return Standing(
+        total=len(order),
+        counts=_counts(states),
+        stale=sum(is_stale(row, now) for row in order),
+        shown=bad[page * PAGE : (page + 1) * PAGE],
+        not_fine=len(bad),
+        page=page,
+    )
+
+
+def _not_fine(state: State) -> bool:
+    return state.rank < Rank.ON_SCHEDULE
+
+
+def _counts(states: Sequence[State]) -> list[tuple[str, int]]:
+    names = {
+        Rank.BROKEN: "🔴 Broken",
+        Rank.ACT_NOW: "🚨 Act now",
+        Rank.OVERDUE: "🟠 Overdue",
+        Rank.DUE: "🕒 Due",
+        Rank.UNKNOWN: "⚪ No result",
+        Rank.ON_SCHEDULE: "📅 On schedule",
+        Rank.OK: "✅ Fine",
+    }
+    ranks = [state.rank for state in states]
+    return [(name, ranks.count(rank)) for rank, name in names.items() if rank in ranks]
+
+
+def home(found: Standing, facts: Facts, now: datetime, rules: Thresholds) -> tuple[Block, ...]:
+    """The blocks of Home: far fewer than the 100 that a view may hold."""
+    return (
+        header("Certificates"),
+        *_monitors(found, now, rules),
+        *_watched(facts),
+        *_about(facts, now),
+    )
+
+
+def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
+    """Home where the API gives no list: why, and all that the bot knows by itself."""
+    return (
+        header("Certificates"),
+        *replies.failure(fault).blocks,
+        *_watched(facts),
+        *_about(facts, now),
+    )
+
+
+def _monitors(found: Standing, now: datetime, rules: Thresholds) -> list[Block]:
+    if not found.total:
+        return list(list_cards.nothing_watched().blocks)
+    blocks: list[Block] = [
+        section(f"*{counted(found.total, 'monitor')}*"),
+        fields((name, f"{number:,}") for name, number in found.counts),
+    ]
+    if found.stale:
+        blocks.append(context(f"⚠️ {list_cards.old_scans(found.stale)}."))
+    if not found.not_fine:
+        return [*blocks, section("✅ Nothing needs to be done.")]
+    blocks.append(header("Worst first"))
+    blocks += [list_row(row, now, rules) for row in found.shown]
+    return blocks + _pages(found)
+
+
+def _pages(found: Standing) -> list[Block]:
+    """Which part is shown, and the way to the others."""
+    if found.not_fine <= PAGE:
+        return []
+    first = found.page * PAGE
+    last = first + len(found.shown)
+    turns = []
+    if found.page:
+        turns.append(button("Previous", "home", str(found.page - 1), about="The page before"))
+    if last < found.not_fine:
+        turns.append(button("Next", "home", str(found.page + 1), about="The next page"))
+    return [
+        context(f"{first + 1:,} to {last:,} of {found.not_fine:,} that are not fine."),
+        actions(*turns),
+    ]
+
+
+def _watched(facts: Facts) -> list[Block]:
+    if not facts.watched:
+        return []
+    return [header("Being watched until fixed"), *facts.watched]
+
+
+def _about(facts: Facts, now: datetime) -> list[Block]:
+    pairs = [("Monitors", _quota(facts.account)), ("Last digest", facts.last_digest)]
+    return [
+        header("About this bot"),
+        fields([*pairs, *facts.settings]),
+        context(f"As of {date(now)}. `/ssl help` shows all commands."),
+        actions(
+            button("Add hosts", "form", "add", about="Watch more hosts"),
+            button("Refresh", "home", "0", about="Show Home as it is now"),
+        ),
+    ]
+
+
+def _quota(account: Account | None) -> str:
+    if account is None or account.used is None:
+        return "not known"
+    if account.limit is None:
+        return f"{account.used:,} used"
+    return f"{account.used:,} of {account.limit:,} used"

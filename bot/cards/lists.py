@@ -1,0 +1,180 @@
+"""Lists of monitors, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    MAX_WORDS,
+    Block,
+    Message,
+    actions,
+    bare,
+    button,
+    code,
+    context,
+    counted,
+    fitting,
+    header,
+    menu,
+    packed,
+    section,
+    words_in,
+)
+from bot.cards import table as table_cards
+from bot.cards.monitor import headline, list_row, text_row
+from bot.commands.arguments import argument
+from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
+
+LIST_CARDS = 8
+LIST_ROWS = 20
+#: So many of a long list have a button above the table.
+LIST_WORST = 3
+
+
+def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
+    """`2 broken, 3 due`, in plain text; parts that are none are left out."""
+    ranks = [state_of(row, now, rules).rank for row in rows]
+    names = {
+        Rank.BROKEN: "broken",
+        Rank.ACT_NOW: "to act on now",
+        Rank.OVERDUE: "overdue",
+        Rank.DUE: "due",
+        Rank.UNKNOWN: "without a result",
+        Rank.ON_SCHEDULE: "on schedule",
+        Rank.OK: "fine",
+    }
+    return ", ".join(
+        f"{ranks.count(rank):,} {name}" for rank, name in names.items() if rank in ranks
+    )
+
+
+def ranked(
+    rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
+) -> list[MonitorSummary]:
+    """The rows worst first, each monitor once: Slack refuses a block id that comes twice."""
+    once = {row.id: row for row in rows}
+    return sorted(once.values(), key=lambda row: worst_first(row, now, rules))
+
+
+def old_scans(number: int) -> str:
+    """`3 monitors had no scan in the last 36 hours`: nobody knows how they are today."""
+    hours = int(STALE_AFTER / timedelta(hours=1))
+    return f"{counted(number, 'monitor')} had no scan in the last {hours} hours"
+
+
+def monitors(
+    rows: Sequence[MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    *,
+    title: str = "Monitors",
+    asked: str = "",
+) -> Message:
+    """A list of monitors, worst first: up to LIST_CARDS with buttons, more of them as a table.
+
+    `asked` are the filters as they are typed, for the button that gives the whole list as a CSV.
+    """
+    order = ranked(rows, now, rules)
+    summary = f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
+    first = f" {headline(order[0], now, rules)}." if order else ""
+    top = [header(title), context(summary)]
+    if len(order) <= LIST_CARDS:
+        return Message(f"{summary}{first}", (*top, *_with_buttons(order, now, rules)))
+    table, shown = table_cards.table(order, now, rules)
+    below = [_csv_button(asked)]
+    if len(order) > shown:
+        below.insert(0, context(not_shown(len(order) - shown, rules)))
+    worst = [list_row(row, now, rules) for row in order[:LIST_WORST]]
+    return Message(
+        f"{summary}{first}",
+        (*top, *worst, table, *below),
+        fallback=(*top, *_classic(order, now, rules), _csv_button(asked)),
+    )
+
+
+def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+    """A card for each, with its own row of buttons."""
+    blocks = []
+    for row in order:
+        shown = list_row(row, now, rules)
+        shown.pop("accessory")
+        blocks += [shown, _row_buttons(row)]
+    return blocks
+
+
+def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+    """A long list without the table: rows, then lines of text, then how many more there are."""
+    rows = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
+    rows = rows[: fitting([[row] for row in rows])]
+    lines: list[str] = []
+    room = MAX_WORDS - words_in(rows)
+    for row in order[len(rows) :]:
+        line = text_row(row, now, rules)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    blocks = [*rows, *packed(lines, section)]
+    if hidden := len(order) - len(rows) - len(lines):
+        blocks.append(context(not_shown(hidden, rules)))
+    return blocks
+
+
+def _csv_button(asked: str) -> Block:
+    about = "Send the whole list as a CSV file in a direct message"
+    return actions(button("CSV", "csv", asked, "below", about=about))
+
+
+def not_shown(number: int, rules: Thresholds) -> str:
+    """The small print of a list that is too long, in mrkdwn."""
+    narrow = code(f"/ssl list expires<{rules.net_days}")
+    return f"Not shown: {counted(number, 'more monitor')}. {narrow} makes the list shorter."
+
+
+def _row_buttons(row: MonitorSummary) -> Block:
+    host, number = row.target.short, argument(row)
+    return actions(
+        button("Rescan", "scan", number, "below", about=f"Rescan {host}"),
+        button("Details", "details", number, "below", about=f"Details of {host}"),
+        menu([("Delete this monitor", "delete", number)], "below"),
+    )
+
+
+def none_found(what: str) -> Message:
+    """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
+    return Message(
+        "No monitor matches.",
+        (
+            section(f"No monitor matches {what}."),
+            context("`/ssl list` shows all. `/ssl add HOST` watches a new host."),
+        ),
+    )
+
+
+def nothing_watched() -> Message:
+    """The list of an account without monitors."""
+    return Message(
+        "No host is watched yet.",
+        (section("No host is watched yet. Start with `/ssl add example.com`."),),
+    )
+
+
+def csv_sent(number: int) -> Message:
+    """The CSV is on its way."""
+    text = f"The list of {counted(number, 'monitor')} is in your direct messages, as a CSV file."
+    return Message(text, (section(f"✅ {text}"),))
+
+
+def csv_text(number: int) -> str:
+    """The sentence beside the file."""
+    return f"Here is the list of {counted(number, 'monitor')} as a CSV file."
+
+
+def csv_needs_scope() -> Message:
+    """The bot may not send files."""
+    text = "The bot may not send files: it lacks the scope `files:write`."
+    more = "Whoever installed the bot can add it: see “Scopes” in its README."
+    return Message(bare(f"{text} {more}"), (section(f"⛔ {text}"), context(more)))

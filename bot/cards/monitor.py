@@ -1,0 +1,292 @@
+"""The cards about one monitor: values and a `now` in, a `Message` out. Every sentence stands here.
+
+A card says, in this order: how bad it is (a word and a symbol), which host, the absolute date and
+the days left, who issued it, how old the scan is. Then at most two buttons and a menu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    Block,
+    Message,
+    Place,
+    actions,
+    ago,
+    bare,
+    button,
+    code,
+    confirmation,
+    context,
+    counted,
+    date,
+    menu,
+    plain,
+    safe,
+    section,
+    since,
+    utc,
+)
+from bot.commands.arguments import argument
+from bot.dates import days_left
+from bot.severity import (
+    ACT_NOW,
+    EXPIRED,
+    NEVER_SCANNED,
+    NOT_ALLOWED,
+    NOT_YET_VALID,
+    ON_SCHEDULE,
+    OVERDUE,
+    UNKNOWN,
+    Rank,
+    State,
+    Thresholds,
+    is_stale,
+    limits_of,
+    state_of,
+)
+from bot.target import Target
+
+#: A button that leads from a monitor's card to another card: its label, and its command.
+Beside = tuple[str, str]
+DETAILS: Beside = ("Details", "details")
+HISTORY: Beside = ("History", "history")
+
+
+def days_text(days: int) -> str:
+    """`in 12 days`, `in 1 day`, `within 24 hours`."""
+    return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
+
+
+def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """The lock-screen line of one monitor, in plain text: `api.example.com EXPIRED 4 h ago`."""
+    host, state = plain(row.target.short, 100), state_of(row, now, rules)
+    if row.not_after is None or state.rank is Rank.UNKNOWN:
+        return f"{host} {state.word}"
+    if state is EXPIRED:
+        return f"{host} EXPIRED {ago(row.not_after, now)} ({utc(row.not_after)})"
+    left = days_text(days_left(row.not_after, now))
+    return f"{host} {state.word}, ends {left} ({utc(row.not_after)})"
+
+
+def _said(row: MonitorSummary) -> str:
+    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
+    text = safe(row.message, 200).rstrip(".")
+    return f"{text}. " if text and text.casefold() != "valid" else ""
+
+
+def _ends(not_after: datetime, now: datetime) -> str:
+    return f"Ends {date(not_after)}, {days_text(days_left(not_after, now))}."
+
+
+def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    state = state_of(row, now, rules)
+    if state is NEVER_SCANNED:
+        return "No scan has run yet."
+    if state is NOT_ALLOWED:
+        return "SSLmonitor's rules do not allow a scan of this address."
+    if row.not_after is None:
+        return _said(row).rstrip() or "The certificate could not be read."
+    if state is EXPIRED:
+        return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
+    due_at = row.not_after - limits_of(row, rules).due
+    return f"{_wrong(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
+
+
+def _wrong(row: MonitorSummary, state: State) -> str:
+    """What is wrong with a certificate that has not ended, as a sentence before the date."""
+    if state is UNKNOWN:
+        return "The last scan gave no verdict. "
+    if state is NOT_YET_VALID and row.not_before is not None:
+        return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. "
+    return _said(row) if state.rank is Rank.BROKEN else ""
+
+
+def _renewal(state: State, due_at: datetime, now: datetime) -> str:
+    """What is to be done about a valid certificate, as a sentence after the date."""
+    if state is ACT_NOW:
+        return " Renew it now."
+    if state is OVERDUE:
+        return f" Renewal was due {date(due_at, '{date_short}')}, {since(due_at, now)}."
+    if state is ON_SCHEDULE:
+        return f" Renewal is due from {date(due_at, '{date_short}')}."
+    return ""
+
+
+def _title(state: State, target: Target) -> str:
+    return f"{state.symbol} *{state.word}* · {code(target.short)}"
+
+
+def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
+    return f"{_title(state_of(row, now, rules), row.target)}\n{_sentence(row, now, rules)}"
+
+
+def _small_print(row: MonitorSummary, now: datetime) -> str:
+    parts = [safe(row.issuer, 60)] if row.issuer else []
+    if row.scanned_at:
+        old = " ⚠️ old" if is_stale(row, now) else ""
+        parts.append(f"scanned {since(row.scanned_at, now)}{old}")
+    if row.http_code:
+        parts.append(f"HTTP {row.http_code}")
+    return " · ".join([*parts, f"#{row.id}"])
+
+
+def monitor(
+    row: MonitorSummary,
+    now: datetime,
+    rules: Thresholds,
+    *,
+    note: str = "",
+    said: str = "",
+    more: Sequence[Block] = (),
+    public: bool = False,
+    announce: str = "",
+    beside: Beside = DETAILS,
+) -> Message:
+    """The card of one monitor.
+
+    `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
+    (what a rescan changed), `more` are blocks below the buttons, `beside` leads to another card.
+    """
+    state = state_of(row, now, rules)
+    small = _small_print(row, now) + (f" · {note}" if note else "")
+    told = "\n".join(filter(None, [verdict(row, now, rules), said]))
+    return Message(
+        text=". ".join(filter(None, [headline(row, now, rules), bare(said)])),
+        blocks=(
+            section(told),
+            context(small),
+            _buttons(row, state, beside),
+            *more,
+        ),
+        public=public,
+        announce=announce,
+        row=list_row(row, now, rules),
+    )
+
+
+def _buttons(row: MonitorSummary, state: State, beside: Beside) -> Block:
+    """Two buttons and a menu; a host that is not fine can be watched until it is."""
+    host, number = row.target.short, argument(row)
+    rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
+    delete = ("Delete this monitor", "delete", number)
+    label, command = beside
+    if state.rank >= Rank.ON_SCHEDULE:
+        other = button(label, command, number, "below", about=f"{label} of {host}")
+        return actions(rescan, other, menu([delete], "below"))
+    watch = watch_button(row)
+    return actions(rescan, watch, menu([(label, command, number), delete], "below"))
+
+
+def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
+    """The button that scans until the host is fixed."""
+    host = row.target.short
+    return button(
+        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
+    )
+
+
+def list_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block:
+    """A monitor's row in a list or digest, with its Rescan button; found again by its block id."""
+    host = row.target.short
+    return section(
+        f"{verdict(row, now, rules)}\n{_small_print(row, now)}",
+        accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
+        block_id=row_id(row.id),
+    )
+
+
+def row_id(monitor_id: int) -> str:
+    """The block id of a monitor's row."""
+    return f"row:{monitor_id}"
+
+
+def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
+    state = state_of(row, now, rules)
+    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
+    if state is EXPIRED and row.not_after is not None:
+        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
+    elif row.not_after is not None:
+        left = days_text(days_left(row.not_after, now))
+        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
+    elif said := safe(row.message, 60):
+        parts.append(said)
+    return " · ".join([*parts, f"#{row.id}"])
+
+
+def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = False) -> Message:
+    """The card of a monitor while its scan runs: it has no buttons."""
+    busy = section(f"⏳ *Scanning…* · {code(target.short)}", block_id=row_id(monitor_id))
+    return Message(
+        f"Scanning {plain(target.short, 100)}…",
+        (
+            section(f"⏳ *Scanning…* · {code(target.short)}"),
+            context(" · ".join(filter(None, [f"#{monitor_id}", note]))),
+        ),
+        public=public,
+        row=busy,
+    )
+
+
+def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Message:
+    """Ask once more, privately; the button has Slack's own confirm dialog too."""
+    host, sentence = row.target.short, _sentence(row, now, rules)
+    return Message(
+        f"Delete the monitor for {plain(host, 100)}?",
+        (
+            section(f"Delete the monitor for {code(host)} (#{row.id})?\n{sentence}"),
+            actions(
+                button(
+                    "Delete",
+                    "delete_now",
+                    argument(row),
+                    about=f"Delete the monitor for {host}",
+                    style="danger",
+                    confirm=confirmation(
+                        "Delete this monitor?",
+                        f"{row.target} will no longer be watched. Adding it again starts anew.",
+                        "Delete",
+                        "Keep it",
+                    ),
+                ),
+                button("Keep it", "details", argument(row), about=f"Keep the monitor for {host}"),
+            ),
+        ),
+    )
+
+
+def deleted(target: Target, monitor_id: int, announce: str) -> Message:
+    """The monitor is gone; one press brings the host back."""
+    host = target.short
+    return Message(
+        f"{plain(host, 100)} is no longer watched.",
+        (
+            section(f"{code(host)} is no longer watched. Monitor #{monitor_id} was deleted."),
+            actions(button("Watch it", "add", str(target), about=f"Watch {host} again")),
+        ),
+        announce=announce,
+    )
+
+
+def warned(name: str, rule: str, announce: str) -> Message:
+    """A threshold was set, or the usual rule was given back (`rule` is empty)."""
+    if rule:
+        when = f"{rule[:-1]} %" if rule.endswith("%") else counted(int(rule[:-1]), "day")
+        of = "of the lifetime is left" if rule.endswith("%") else "are left"
+        of = "is left" if rule == "1d" else of
+        text = f"Renewal of {code(name)} is due when {when} {of}."
+    else:
+        text = f"The usual rule counts for {code(name)} again."
+    return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
+
+
+def warned_line(who: str, name: str, rule: str) -> str:
+    """The channel's line about a threshold."""
+    if rule:
+        return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
+    return f"{safe(who, 80)} gave {code(name)} the usual rule back."

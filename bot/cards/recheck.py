@@ -1,0 +1,222 @@
+"""The cards of Scan & watch: one card that is edited, and one reply that tells its asker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bot import sighting as changes
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    button,
+    code,
+    context,
+    counted,
+    date,
+    plain,
+    safe,
+    section,
+    utc,
+)
+from bot.cards import monitor as cards
+from bot.cards import replies
+from bot.errors import BotError
+from bot.severity import Thresholds, state_of
+from bot.sighting import Sighting
+from bot.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one scan of a watch showed: the monitor's row, and what it is compared with."""
+
+    row: MonitorSummary
+    now: Sighting
+    before: Sighting | None
+
+    @property
+    def change(self) -> str:
+        """What changed, as a sentence of mrkdwn; empty on the first scan."""
+        return changes.sentence(self.before, self.now) if self.before else ""
+
+
+def clock_time(at: datetime) -> str:
+    """The time of day in the reader's zone."""
+    return date(at, "{time}")
+
+
+def stop_button(watch_id: int, target: Target) -> Block:
+    """The button that ends a watch."""
+    return button("Stop", "stop", str(watch_id), about=f"Stop watching {target.short}")
+
+
+def beginning(target: Target, ends_at: datetime, who: str) -> Message:
+    """The card while its first scan runs."""
+    return Message(
+        f"Scanning {plain(target.short, 100)}…",
+        (
+            section(f"⏳ *Scanning…* · {code(target.short)}"),
+            context(f"👀 Watched until {clock_time(ends_at)} · {replies.asked_by(who)}"),
+        ),
+        public=True,
+    )
+
+
+def watching(
+    card: Message,
+    *,
+    watch_id: int,
+    target: Target,
+    ends_at: datetime,
+    next_at: datetime,
+    scans: int,
+    small: Sequence[str],
+) -> Message:
+    """A card with the state of its watch below it, and [Stop] in the place of its buttons."""
+    parts = [
+        f"👀 Watching until {clock_time(ends_at)}",
+        f"{counted(scans, 'scan')}, next {clock_time(next_at)}",
+        *small,
+    ]
+    return replace(
+        card,
+        blocks=(*_said(card), context(" · ".join(parts)), actions(stop_button(watch_id, target))),
+        public=True,
+    )
+
+
+def ended(card: Message, sentence: str, small: Sequence[str] = ()) -> Message:
+    """A card whose watch is over; its usual buttons are back."""
+    note = context(" · ".join([sentence, *small]))
+    buttons = [block for block in card.blocks if block["type"] == "actions"]
+    return replace(card, blocks=(*_said(card), note, *buttons), public=True)
+
+
+def _said(card: Message) -> list[Block]:
+    return [block for block in card.blocks if block["type"] != "actions"]
+
+
+def found(seen: Seen, now: datetime, rules: Thresholds) -> Message:
+    """What a scan showed, with what changed in the small print."""
+    return cards.monitor(seen.row, now, rules, said=seen.change)
+
+
+def failed(fault: BotError, target: Target) -> Message:
+    """A scan that could not be done; the watch tries again."""
+    return replies.failure(fault, host=target.short)
+
+
+def unknown(target: Target) -> Message:
+    """A card with no more than the host's name, where nothing else could be read."""
+    return Message(f"{plain(target.short, 100)}: watch", (section(f"👀 {code(target.short)}"),))
+
+
+def fixed_line(now: datetime, scans: int) -> str:
+    """The small print of a watch that saw it fixed."""
+    return f"✅ Fixed {clock_time(now)} after {counted(scans, 'scan')}"
+
+
+def over_line(ends_at: datetime, scans: int, *, late: bool) -> str:
+    """The small print of a watch whose time is over."""
+    line = f"⌛ The watch ended {clock_time(ends_at)} after {counted(scans, 'scan')}: not fixed"
+    return f"{line}. The bot was not running at that time" if late else line
+
+
+def stopped_line(now: datetime, who: str, scans: int) -> str:
+    """The small print of a watch that somebody stopped."""
+    return f"⏹️ Stopped by {safe(who, 80)} {clock_time(now)} after {counted(scans, 'scan')}"
+
+
+def fixed_reply(asker: str, seen: Seen, now: datetime, scans: int) -> Message:
+    """The one reply that tells the asker: an edit notifies nobody."""
+    host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
+    ends, plain_end = "", ""
+    if end is not None:
+        ends, plain_end = f": ends {date(end, '{date_short}')}", f", ends {utc(end)}"
+    return Message(
+        f"{plain(host, 100)} is fixed after {times}{plain_end}.",
+        (
+            section(f"<@{asker}> ✅ *Fixed* {clock_time(now)} after {times}{ends} · {code(host)}"),
+            *([context(seen.change)] if seen.change else []),
+        ),
+    )
+
+
+def changed_reply(asker: str, seen: Seen, now: datetime, rules: Thresholds) -> Message:
+    """Another certificate is there, and it is no good either; the watch goes on."""
+    host, state = seen.row.target.short, state_of(seen.row, now, rules)
+    return Message(
+        f"{plain(host, 100)} has another certificate, but is {state.word}.",
+        (
+            section(
+                f"<@{asker}> {state.symbol} There is another certificate on {code(host)}, "
+                f"but it is *{state.word}*. The watch goes on."
+            ),
+            context(seen.change),
+        ),
+    )
+
+
+def over_reply(asker: str, target: Target, scans: int) -> Message:
+    """Told when the time is over and nothing is fixed."""
+    host, times = target.short, counted(scans, "scan")
+    return Message(
+        f"{plain(host, 100)} is not fixed after {times}. The watch has ended.",
+        (section(f"<@{asker}> ⌛ {code(host)} is not fixed after {times}. The watch has ended."),),
+    )
+
+
+def gone_reply(asker: str, target: Target) -> Message:
+    """Told when the monitor was deleted while it was being watched."""
+    host = target.short
+    return Message(
+        f"The monitor for {plain(host, 100)} is gone. The watch has ended.",
+        (section(f"<@{asker}> The monitor for {code(host)} is gone. The watch has ended."),),
+    )
+
+
+def elsewhere(target: Target, *, direct: bool) -> Message:
+    """The answer in a place that can't be edited: where the card of the watch is."""
+    where = "in your messages from this bot" if direct else "in the channel"
+    host = target.short
+    return Message(
+        f"Watching {plain(host, 100)}. The card is {where}.",
+        (
+            section(
+                f"👀 *WATCHING* · {code(host)}\nThe card is {where}. It is edited as things change."
+            ),
+        ),
+    )
+
+
+def watch_row(watch_id: int, target: Target, ends_at: datetime, scans: int) -> Block:
+    """One running watch with [Stop], for Home and for the card that says there are too many."""
+    text = f"👀 {code(target.short)}\nuntil {clock_time(ends_at)} · {counted(scans, 'scan')}"
+    return section(text, accessory=stop_button(watch_id, target))
+
+
+def already(target: Target, ends_at: datetime, row: Block) -> Message:
+    """The asker watches this host already."""
+    host = target.short
+    return Message(
+        f"You are watching {plain(host, 100)} already, until {utc(ends_at)}.",
+        (section(f"You are watching {code(host)} already. You will be told."), row),
+    )
+
+
+def too_many(most: int, rows: Sequence[Block]) -> Message:
+    """No further watch fits; each may be stopped here."""
+    text = f"{counted(most, 'host')} are being watched, and that is the most at one time."
+    return Message(
+        text,
+        (section(f"⛔ *TOO MANY WATCHES*\n{text} Stop one, or wait until one ends."), *rows),
+    )
+
+
+def no_longer(watch_id: int) -> Message:
+    """Somebody pressed [Stop] on a watch that is not known any more."""
+    return replies.reply("⚪", "NOT BEING WATCHED", f"Watch {watch_id} has ended already.")

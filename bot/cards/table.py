@@ -1,0 +1,93 @@
+"""Many monitors at once: Slack's data_table for the eyes, and a CSV for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import Block, counted, plain
+from bot.dates import days_left
+from bot.severity import Thresholds, state_of
+
+#: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
+TABLE_ROWS = 200
+TABLE_CHARACTERS = 19_000
+PAGE_SIZE = 10
+#: What a column of numbers holds where there is none, so that it sorts to the worst.
+NO_DAYS = -99_999
+HEADER = ("Host", "State", "Days left", "Ends (UTC)", "Issuer", "Number")
+CSV_HEADER = (
+    *("id", "host", "port", "state", "days_left", "not_before", "not_after", "issuer"),
+    *("message", "http_code", "scanned_at"),
+)
+#: A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def table(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> tuple[Block, int]:
+    """The worst of a ranked list as a data_table, and how many of them it holds."""
+    rows = [[_text(title) for title in HEADER]]
+    characters = sum(map(len, HEADER))
+    for row in order[:TABLE_ROWS]:
+        cells = _cells(row, now, rules)
+        characters += sum(len(cell["text"]) for cell in cells)
+        if characters > TABLE_CHARACTERS:
+            break
+        rows.append(cells)
+    block: Block = {
+        "type": "data_table",
+        "caption": f"{counted(len(rows) - 1, 'monitor')}, worst first",
+        "rows": rows,
+        "page_size": PAGE_SIZE,
+    }
+    return block, len(rows) - 1
+
+
+def _cells(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
+    state = state_of(row, now, rules)
+    left = days_left(row.not_after, now) if row.not_after else None
+    ends = f"{row.not_after.astimezone(UTC):%Y-%m-%d}" if row.not_after else "none"
+    return [
+        _text(plain(row.target.short, 253)),
+        _text(f"{state.symbol} {state.word}"),
+        _number(NO_DAYS if left is None else left, "none" if left is None else f"{left:,}"),
+        _text(ends),
+        _text(plain(row.issuer, 30)),
+        _number(row.id, str(row.id)),
+    ]
+
+
+def _text(text: str) -> Block:
+    return {"type": "raw_text", "text": text or "–"}
+
+
+def _number(value: int, text: str) -> Block:
+    return {"type": "raw_number", "value": value, "text": text}
+
+
+def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> bytes:
+    """A list as a CSV file (RFC 4180) in UTF-8, with a mark at its start that spreadsheets need."""
+    written = io.StringIO(newline="")
+    writer = csv.writer(written)
+    writer.writerow(CSV_HEADER)
+    for row in order:
+        left = days_left(row.not_after, now) if row.not_after else ""
+        dates = [at.isoformat() if at else "" for at in (row.not_before, row.not_after)]
+        writer.writerow(
+            (
+                *(row.id, harmless(row.target.host), row.target.port),
+                *(state_of(row, now, rules).word, left, *dates),
+                *(harmless(row.issuer), harmless(row.message), row.http_code or ""),
+                row.scanned_at.isoformat() if row.scanned_at else "",
+            )
+        )
+    return written.getvalue().encode("utf-8-sig")
+
+
+def harmless(text: str) -> str:
+    """Third-party text for a cell: one line, and never a formula."""
+    line = plain(text, 1000)
+    return f"'{line}" if line.startswith(FORMULA) else line

@@ -1,0 +1,115 @@
+"""What the bot notices when it has a monitor's facts at hand: changes, and names not watched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+from bot import sighting as changes
+from bot.api.extras import Extra
+from bot.api.models import Monitor, MonitorSummary
+from bot.blocks import MAX_VALUE, Block
+from bot.cards import details as detail_cards
+from bot.commands.lookup import ASKED_ONE_BY_ONE, MAX_TARGETS
+from bot.commands.router import Call
+from bot.errors import BotError
+from bot.sighting import Sighting
+from bot.target import Target
+
+log = logging.getLogger(__name__)
+
+#: The card is not held up longer than this by the look for names.
+OFFER_SECONDS = 5.0
+
+
+async def last_seen(call: Call, monitor_id: int) -> Sighting:
+    """What was seen of a monitor before; one that the bot never saw is asked for. Raises BotError.
+
+    It has to be asked before a scan, which replaces what the API knows.
+    """
+    seen = await call.memory.seen(monitor_id)
+    return seen or Sighting.of(await call.api.get(monitor_id))
+
+
+async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSummary) -> str:
+    """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
+    now = Sighting.of(found, row)
+    await call.memory.see(found.id, now, call.now())
+    return changes.sentence(before, now)
+
+
+async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
+    """Keep what is known of a monitor, to compare the next scan with."""
+    await call.memory.see(found.id, Sighting.of(found, row), call.now())
+
+
+async def has_history(call: Call) -> bool:
+    """Whether the API tells what changed; a button for it is extra, so no fault comes of it."""
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            return await call.api.offers(Extra.HISTORY, hurry=True)
+    except (BotError, TimeoutError) as fault:
+        log.info("What the API offers is not known: %s", fault)
+        return False
+
+
+async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
+    """The offer to watch the other names on its certificate; none where there are none.
+
+    It is extra: where the API does not answer, the card does without it.
+    """
+    names = other_names(found)
+    if not names:
+        return ()
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            watched = await _watched(call, names)
+            left = [target for target in names if target.host not in watched]
+            account = await call.api.account() if left else None
+    except (BotError, TimeoutError) as fault:
+        log.info("Which names are not watched is not known: %s", fault)
+        return ()
+    if not left or account is None:
+        return ()
+    room = MAX_TARGETS if account.available is None else account.available
+    hosts = [target.host for target in left]
+    fitting = that_fit(left[: max(0, room)])
+    return (detail_cards.names_not_watched(found.target, hosts, fitting),)
+
+
+def other_names(found: Monitor) -> list[Target]:
+    """The names on a certificate that can be watched, on the monitor's port; no wildcards."""
+    held = found.certificate.alt_names if found.certificate else ()
+    targets = dict.fromkeys(_targets(held, found.target.port))
+    return [target for target in targets if target.host != found.target.host]
+
+
+def _targets(names: Iterable[str], port: int) -> Iterable[Target]:
+    for name in names:
+        if "*" in name:
+            continue
+        try:
+            yield Target(Target.parse(name).host, port)
+        except ValueError:
+            log.debug("A name on a certificate is no host name")
+
+
+def that_fit(targets: Sequence[Target]) -> list[Target]:
+    """The first of them that fit into one button's value, and into one addition."""
+    fitting: list[Target] = []
+    length = 0
+    for target in targets[:MAX_TARGETS]:
+        length += len(str(target)) + 1
+        if length > MAX_VALUE:
+            break
+        fitting.append(target)
+    return fitting
+
+
+async def _watched(call: Call, names: Sequence[Target]) -> set[str]:
+    """Which of these hosts have a monitor, on whatever port."""
+    if len(names) > ASKED_ONE_BY_ONE:
+        return {row.target.host for row in await call.api.list()}
+    answers = await asyncio.gather(*(call.api.list(host=target.host) for target in names))
+    return {row.target.host for rows in answers for row in rows}

@@ -1,0 +1,100 @@
+"""The commands that need an API with more than the documented page: check and history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from bot.api.extras import TLS, Extra
+from bot.blocks import Message
+from bot.cards import history as beyond_cards
+from bot.commands.lookup import One, find, router, several
+from bot.commands.router import Call
+from bot.errors import BotError, NotOffered
+from bot.target import HTTPS_PORT, Target, split_target
+
+#: STARTTLS by protocol, and the ports where it is usual: the first is taken where none is named.
+PORTS = {
+    "smtp": (25, 587),
+    "imap": (143,),
+    "pop3": (110,),
+    "ldap": (389,),
+    "postgres": (5432,),
+    "mysql": (3306,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What a server speaks first: `smtp` and its like before TLS begins, or `tls` at once."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
+        name = text.lower()
+        if name not in {TLS, *PORTS}:
+            raise ValueError(f"“{text}” is not a protocol. There are {TLS}, {', '.join(PORTS)}.")
+        return cls(name)
+
+
+#: Where none is named.
+UNSAID = Protocol("")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host, with its port and its protocol where they are named.
+
+    A button's argument is `mail.example.com:25 smtp`, all in one.
+    """
+
+    host: str
+    port: int | None = None
+    protocol: Protocol = UNSAID
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a host, a host and port, or a URL. Raises ValueError."""
+        place, _, protocol = text.partition(" ")
+        return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
+
+
+def meant(place: Place, protocol: Protocol) -> tuple[Target, str]:
+    """The host and port, and the STARTTLS to speak: each tells the other where one is left out."""
+    name = protocol.name or place.protocol.name
+    if not name:
+        name = next((each for each, ports in PORTS.items() if place.port in ports), TLS)
+    port = place.port or PORTS.get(name, (HTTPS_PORT,))[0]
+    return Target(place.host, port), "" if name == TLS else name
+
+
+@router.command("check", shares=True)
+async def check(
+    call: Call,
+    place: Annotated[Place, "HOST[:PORT]"],
+    protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
+) -> Message:
+    """Check any host now, and store nothing; it needs the embedded API."""
+    if not await call.api.offers(Extra.CHECK):
+        raise NotOffered("check")
+    target, spoken = meant(place, protocol)
+    await call.show(beyond_cards.checking(target))
+    try:
+        found = await call.api.check(target, spoken)
+    except BotError as fault:
+        return beyond_cards.check_failed(fault, target, spoken)
+    return beyond_cards.checked(found, spoken, call.now(), call.rules)
+
+
+@router.command("history", shares=True)
+async def history(call: Call, which: One) -> Message:
+    """Show what changed on a watched host, and when; it needs the embedded API."""
+    if not await call.api.offers(Extra.HISTORY):
+        raise NotOffered("history")
+    rows = await find(call, which)
+    if answer := several(call, which, rows):
+        return answer
+    found = await call.api.history(rows[0].id, beyond_cards.CHANGES_SHOWN + 1)
+    return beyond_cards.history(rows[0], found)

@@ -1,0 +1,93 @@
+"""The Home tab's content, gathered from at most two API calls that run at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from bot.api.client import SSLMonitor
+from bot.api.models import Account, MonitorSummary
+from bot.blocks import Block, date
+from bot.cards import home as home_cards
+from bot.cards import recheck as watch_cards
+from bot.cards.home import Facts
+from bot.errors import BotError
+from bot.recheck import Watches
+from bot.severity import Thresholds
+from bot.store.digests import State
+from bot.store.monitors import Memory
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of Home; `number` counts from 0."""
+
+    blocks: tuple[Block, ...]
+    number: int
+
+
+class Home:
+    """Makes Home's pages. `settings` are labels and finished mrkdwn, to be shown as they are."""
+
+    def __init__(
+        self,
+        api: SSLMonitor,
+        memory: Memory,
+        watches: Watches,
+        state: State,
+        *,
+        clock: Callable[[], datetime],
+        settings: Sequence[tuple[str, str]],
+    ) -> None:
+        self._api = api
+        self._memory = memory
+        self._watches = watches
+        self._state = state
+        self._clock = clock
+        self._settings = settings
+
+    async def page(self, number: int = 0) -> Page:
+        """A page as things stand now. Raises nothing that the API says: Home shows it."""
+        async with asyncio.TaskGroup() as group:
+            listed = group.create_task(_or_fault(self._api.list()))
+            asked = group.create_task(_or_fault(self._api.account()))
+            known = group.create_task(self._known())
+        rows, account, (rules, facts) = listed.result(), asked.result(), known.result()
+        now = self._clock()
+        if isinstance(account, Account):
+            facts = replace(facts, account=account)
+        if isinstance(rows, BotError):
+            return Page(home_cards.failed(rows, facts, now), 0)
+        # Some 10,000 monitors are counted and sorted here, while others are answered.
+        return await asyncio.to_thread(_page, rows, facts, now, rules, number)
+
+    async def _known(self) -> tuple[Thresholds, Facts]:
+        """What the bot knows by itself."""
+        rules, running = await self._memory.rules(), await self._watches.running()
+        watched = [
+            watch_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
+            for each in running
+        ]
+        last = await self._state.last_digest()
+        shown = date(last, "{date_short} {time}") if last else "none yet"
+        return rules, Facts(None, watched, shown, self._settings)
+
+
+def _page(
+    rows: Sequence[MonitorSummary], facts: Facts, now: datetime, rules: Thresholds, number: int
+) -> Page:
+    found = home_cards.standing(rows, now, rules, number)
+    return Page(home_cards.home(found, facts, now, rules), found.page)
+
+
+async def _or_fault(asked: Awaitable[T]) -> T | BotError:
+    """The answer, or the fault as a value: one call that fails must not take the other along."""
+    try:
+        return await asked
+    except BotError as fault:
+        return fault

@@ -1,0 +1,106 @@
+"""What all commands share: the router, and how the monitors that are meant are found."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Collection, Sequence
+from typing import Annotated
+
+from bot.api.models import Monitor, MonitorSummary, by_target
+from bot.blocks import Message, code
+from bot.cards import lists as list_cards
+from bot.commands.arguments import Selector
+from bot.commands.router import Call, Router
+from bot.errors import NotFound, NotWatched
+from bot.target import Target
+
+router = Router()
+
+Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
+One = Annotated[Selector, "ID|HOST[:PORT]"]
+#: The most hosts that can be added at once.
+MAX_TARGETS = 50
+#: Above this many, the whole list is one question instead of many.
+ASKED_ONE_BY_ONE = 3
+#: How alike a name must be to be offered (difflib's ratio), and how many are.
+ALIKE = 0.6
+NEAR = 3
+#: So many names are compared before the event loop gets its turn: a few milliseconds of work.
+NAMES_AT_ONCE = 50
+
+
+async def find(call: Call, which: Selector) -> list[MonitorSummary]:
+    """The monitors that are meant: by id, host, pattern, or the beginning of a host's name.
+
+    Raises NotFound for an unknown id, NotWatched where no host is like this.
+    """
+    if which.id is None:
+        rows = await call.api.list(host=which.host, port=which.port)
+        rows = [row for row in rows if which.matches(row)]
+        return rows or await _begins_so(call, which)
+    target = which.target or (await call.api.get(which.id)).target
+    rows = await call.api.list(host=target.host, port=target.port)
+    found = [row for row in rows if row.id == which.id]
+    if not found:
+        raise NotFound(404, "monitor not found")
+    return found
+
+
+async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
+    if which.is_pattern:
+        return []
+    rows = await call.api.list()
+    found = [row for row in rows if row.target.host.startswith(which.host)]
+    if which.port is not None:
+        found = [row for row in found if row.target.port == which.port]
+    if not found:
+        near = await nearest(which.host, {row.target.host for row in rows})
+        raise NotWatched(which.host, which.port, near)
+    return found
+
+
+async def nearest(host: str, names: Collection[str]) -> list[str]:
+    """The names most like this one, the best first; the event loop gets its turn in between."""
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(host)
+    close: list[tuple[float, str]] = []
+    for number, name in enumerate(sorted(names)):
+        if number % NAMES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE:
+            close.append((matcher.ratio(), name))
+    return [name for ratio, name in sorted(close, reverse=True)[:NEAR] if ratio >= ALIKE]
+
+
+def several(call: Call, which: Selector, rows: Sequence[MonitorSummary]) -> Message | None:
+    """The answer where not exactly one monitor is meant: they are listed, worst first."""
+    if len(rows) == 1:
+        return None
+    if rows:
+        return list_cards.monitors(rows, call.now(), call.rules, title=f"Monitors for {which}")
+    return list_cards.none_found(code(str(which)))
+
+
+async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
+    """The monitors of these hosts and ports, where there are any."""
+    if len(targets) > ASKED_ONE_BY_ONE:
+        rows = await call.api.list()
+    else:
+        rows = [
+            row
+            for target in targets
+            for row in by_target(await call.api.list(host=target.host, port=target.port), target)
+        ]
+    wanted = set(targets)
+    return {row.target: row for row in rows if row.target in wanted}
+
+
+async def row_of(call: Call, found: Monitor) -> MonitorSummary:
+    """The list's row of a monitor: only there the API says its verdict."""
+    rows = await call.api.list(host=found.target.host, port=found.target.port)
+    for row in rows:
+        if row.id == found.id:
+            return row
+    raise NotFound(404, "monitor not found")

@@ -1,0 +1,286 @@
+"""Commands and their three doors: typed words, a button, a form.
+
+A command is an async function of a `Call` and typed arguments; its signature is its grammar, and
+the first line of its docstring its help. The router knows neither Slack nor HTTP.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from bot.api.client import SSLMonitor
+from bot.blocks import Address, Form, Message
+from bot.cards import replies
+from bot.commands.arguments import split
+from bot.errors import BotError, NotOffered, NotWatched, UsageError
+from bot.recheck import Watches
+from bot.severity import Thresholds
+from bot.store.monitors import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a command may use: the API, the bot's memory, the clock, who asks, and more.
+
+    `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
+    a message where the answer will be, at once; the answer then takes its place. `post` shows it as
+    a message that may be edited later: there, or near by, or to the asker directly. `send_file`
+    sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
+    what the bot found out about the API since it started; `audit` writes a change down: the
+    command, its target, and what became of it. `share` is the line that runs this again, where the
+    answer is private and may be shared.
+    """
+
+    api: SSLMonitor
+    memory: Memory
+    asker: str
+    channel: str
+    now: Callable[[], datetime]
+    who: Callable[[], Awaitable[str]]
+    show: Callable[[Message], Awaitable[None]]
+    post: Callable[[Message], Awaitable[Address]]
+    send_file: Callable[[str, bytes, str], Awaitable[None]]
+    learnt: set[str]
+    audit: Callable[[str, str, str], Awaitable[None]]
+    share: str
+    rules: Thresholds
+    watches: Watches
+
+
+Run = Callable[..., Awaitable[Message]]
+#: Makes a form from what its fields are to hold, and from what the bot has learnt of the API.
+FormMaker = Callable[[Mapping[str, str], Collection[str]], Form]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a command. `many` takes all words left; `form_only` can't be typed."""
+
+    name: str
+    read: Callable[[str], Any]
+    usage: str
+    many: bool
+    optional: bool
+    form_only: bool
+
+    def convert(self, text: str) -> Any:
+        """The text as the parameter's type. Raises UsageError that names the parameter."""
+        try:
+            return self.read(text)
+        except ValueError as fault:
+            raise UsageError(str(fault), self.name) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand of `/ssl`. One that is not `typed` is run by buttons only."""
+
+    name: str
+    run: Run
+    parameters: tuple[Parameter, ...]
+    help: str
+    typed: bool
+    changes: bool
+    shares: bool
+    form: FormMaker | None
+    check: Callable[..., None] | None
+
+    @property
+    def usage(self) -> str:
+        """`status HOST[:PORT]|ID|PATTERN`, made of the signature."""
+        return " ".join([self.name, *(p.usage for p in self.parameters if not p.form_only)])
+
+    def wants_form(self, words: Sequence[str]) -> bool:
+        """Whether a form is to ask for what these words leave out."""
+        return self.form is not None and not words
+
+    def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+        """The words as arguments. Raises UsageError."""
+        left, bound = list(words), []
+        for parameter in self.parameters:
+            if parameter.form_only:
+                continue
+            if parameter.many:
+                bound += [parameter.convert(word) for word in left]
+                left = []
+            elif left:
+                bound.append(parameter.convert(left.pop(0)))
+            elif not parameter.optional:
+                needs = f"A word is missing: “{self.name}” needs {parameter.usage}."
+                raise UsageError(needs, parameter.name)
+        if left:
+            raise UsageError(f"“{left[0]}” is one word too many.")
+        return bound, {}
+
+    def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
+        """The command's form, filled in. Raises UsageError where it has none."""
+        if self.form is None:
+            raise UsageError(f"“{self.name}” has no form.")
+        return self.form(fields, learnt)
+
+    def bind_argument(self, argument: str) -> tuple[list[Any], dict[str, Any]]:
+        """A button's value as arguments: one, or many where the command takes many."""
+        many = any(parameter.many for parameter in self.parameters)
+        words = argument.split() if many else [argument] if argument else []
+        return self.bind_words(words)
+
+    def takes(self, argument: str) -> bool:
+        """Whether the command runs with this as a button's value."""
+        try:
+            self.bind_argument(argument)
+        except UsageError:
+            return False
+        return True
+
+    def bind_fields(self, fields: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
+        """A form's fields as arguments. Raises UsageError whose `param` is the field at fault."""
+        bound: list[Any] = []
+        named: dict[str, Any] = {}
+        for parameter in self.parameters:
+            text = fields.get(parameter.name, "")
+            if parameter.many:
+                words = split(text.replace(",", " "))
+                if not words:
+                    raise UsageError("This is needed.", parameter.name)
+                bound += [parameter.convert(word) for word in words]
+            elif parameter.form_only:
+                if text.strip():
+                    named[parameter.name] = parameter.convert(text)
+            else:
+                bound.append(parameter.convert(text))
+        if self.check:
+            self.check(*bound, **named)
+        return bound, named
+
+
+class Router:
+    """All commands by name: registers them, finds them, runs them."""
+
+    def __init__(self) -> None:
+        self.commands: dict[str, Command] = {}
+
+    def command(
+        self,
+        name: str,
+        *,
+        typed: bool = True,
+        changes: bool = False,
+        shares: bool = False,
+        form: FormMaker | None = None,
+        check: Callable[..., None] | None = None,
+    ) -> Callable[[Run], Run]:
+        """Register a function as a command. `check` judges a form's fields together, purely.
+
+        The private answer of one that `shares` has a button that posts it in the channel.
+        """
+
+        def register(run: Run) -> Run:
+            first_line = (inspect.getdoc(run) or "").partition("\n")[0]
+            self.commands[name] = Command(
+                name, run, _parameters(run), first_line, typed, changes, shares, form, check
+            )
+            return run
+
+        return register
+
+    def find(self, word: str, *, typed: bool = True) -> Command | None:
+        """The command of this name, or of the one name that begins so."""
+        names = [name for name, command in self.commands.items() if command.typed or not typed]
+        if word in names:
+            return self.commands[word]
+        starting = [name for name in names if typed and word and name.startswith(word)]
+        return self.commands[starting[0]] if len(starting) == 1 else None
+
+    def typed(self) -> list[Command]:
+        """The commands that people can type, in the order of the help."""
+        return [command for command in self.commands.values() if command.typed]
+
+    def nearest(self, word: str) -> Command | None:
+        """The typed command that this word may have meant."""
+        names = [command.name for command in self.typed()]
+        close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+        return self.commands[close[0]] if close else None
+
+    async def dispatch(
+        self, call: Call, command: Command, bind: Callable[[], tuple[list[Any], dict[str, Any]]]
+    ) -> Message:
+        """Bind and run a command; every fault that we foresee becomes a card."""
+        try:
+            arguments, named = bind()
+            if command.changes:
+                return await self._change(call, command, arguments, named)
+            answer = await command.run(call, *arguments, **named)
+        except UsageError as fault:
+            return replies.wrong_words(fault, command.usage if command.typed else "")
+        except NotWatched as fault:
+            return replies.not_watched(fault)
+        except NotOffered as fault:
+            return replies.not_offered(fault)
+        except BotError as fault:
+            return replies.failure(fault)
+        return replies.shareable(answer, call.share) if command.shares else answer
+
+    async def _change(
+        self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]
+    ) -> Message:
+        """Run a command that changes things, and write down what became of it, come what may."""
+        told = " ".join(map(str, arguments))
+        results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
+        try:
+            answer = await command.run(call, *arguments, **named)
+        except (UsageError, NotWatched):
+            results = ()
+            raise
+        except BotError as fault:
+            results = ((told, f"It failed: {fault}"),)
+            raise
+        else:
+            results = ((told, answer.text),) if answer.changed is None else answer.changed
+            return answer
+        finally:
+            for target, result in results:
+                await call.audit(command.name.removesuffix("_now"), target, result)
+
+    def unknown(self, word: str, words: Sequence[str] = ()) -> Message:
+        """The answer to a word that is no command; one press runs the nearest, if that is safe."""
+        near = self.nearest(word)
+        if near is None:
+            return replies.unknown_command(word)
+        argument = " ".join(words)
+        runs = not near.changes and near.takes(argument)
+        return replies.unknown_command(word, near.name, argument, runs=runs)
+
+
+def _parameters(run: Run) -> tuple[Parameter, ...]:
+    hints = get_type_hints(run, include_extras=True)
+    signature = list(inspect.signature(run).parameters.values())[1:]
+    return tuple(_parameter(each, hints[each.name]) for each in signature)
+
+
+def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
+    """A parameter from the signature; `Annotated[Type, "USAGE"]` says how it is shown."""
+    many = each.kind is inspect.Parameter.VAR_POSITIONAL
+    optional = many or each.default is not inspect.Parameter.empty
+    usage = f"[{each.name.upper()}]" if optional else each.name.upper()
+    if get_origin(hint) is Annotated:
+        hint, usage = get_args(hint)
+    return Parameter(
+        name=each.name,
+        read=_whole_number if hint is int else getattr(hint, "parse", hint),
+        usage=usage,
+        many=many,
+        optional=optional,
+        form_only=each.kind is inspect.Parameter.KEYWORD_ONLY,
+    )
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError(f"“{text}” is not a whole number.")
+    return int(text)

@@ -1,0 +1,107 @@
+"""The commands that look: help, status, list, details, digest, account, ping."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from bot import digest
+from bot.blocks import Message, code
+from bot.cards import details as detail_cards
+from bot.cards import digest as digest_cards
+from bot.cards import lists as list_cards
+from bot.cards import monitor as cards
+from bot.cards import replies
+from bot.cards import table as table_cards
+from bot.commands import after_scan as noticing
+from bot.commands.arguments import Filter, api_filters
+from bot.commands.lookup import One, Which, find, router, several
+from bot.commands.router import Call
+from bot.errors import SlackRefused
+
+
+@router.command("help")
+async def help_(_call: Call, command: str = "") -> Message:
+    """Show what can be asked, or how one command is written."""
+    found = router.find(command.lower()) if command else None
+    if command and found is None:
+        return router.unknown(command)
+    shown = [found] if found else router.typed()
+    return replies.help_card([(each.usage, each.help) for each in shown])
+
+
+@router.command("status", shares=True)
+async def status(call: Call, which: Which) -> Message:
+    """Show the certificate of a watched host."""
+    rows = await find(call, which)
+    return several(call, which, rows) or cards.monitor(rows[0], call.now(), call.rules)
+
+
+@router.command("list", shares=True)
+async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
+    """List monitors, worst first: expires<30, valid=false, port=8443, host=*.example.com."""
+    wanted = api_filters(filters)
+    rows = await call.api.list(**wanted)
+    if rows:
+        asked = " ".join(map(str, filters))
+        # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
+        return await asyncio.to_thread(
+            list_cards.monitors, rows, call.now(), call.rules, asked=asked
+        )
+    if not wanted:
+        return list_cards.nothing_watched()
+    return list_cards.none_found(" and ".join(code(str(each)) for each in filters))
+
+
+@router.command("csv", typed=False)
+async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
+    """Send a whole list as a CSV file, in a direct message."""
+    rows, now = await call.api.list(**api_filters(filters)), call.now()
+
+    def written() -> bytes:
+        return table_cards.as_csv(list_cards.ranked(rows, now, call.rules), now, call.rules)
+
+    content = await asyncio.to_thread(written)
+    name = f"monitors-{now:%Y-%m-%d}.csv"
+    try:
+        await call.send_file(name, content, list_cards.csv_text(len(rows)))
+    except SlackRefused as fault:
+        if fault.reason != "missing_scope":
+            raise
+        return list_cards.csv_needs_scope()
+    return list_cards.csv_sent(len(rows))
+
+
+@router.command("details", typed=False, shares=True)
+async def details(call: Call, which: One) -> Message:
+    """Show everything that is known of a monitor."""
+    rows = await find(call, which)
+    if answer := several(call, which, rows):
+        return answer
+    found = await call.api.get(rows[0].id)
+    await noticing.keep(call, found, rows[0])
+    beside = cards.HISTORY if await noticing.has_history(call) else cards.DETAILS
+    return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside)
+
+
+@router.command("digest", shares=True)
+async def digest_(call: Call) -> Message:
+    """Show today's digest now, to you alone."""
+    now = call.now()
+    found = await digest.gather(call.api, now, call.rules)
+    return digest_cards.preview(found, now)
+
+
+@router.command("account", shares=True)
+async def account_(call: Call) -> Message:
+    """Show how many monitors the account holds, and how many are free."""
+    return replies.account_card(await call.api.account())
+
+
+@router.command("ping")
+async def ping(call: Call) -> Message:
+    """Ask SSLmonitor whether it answers, and how fast."""
+    start = call.now()
+    answer = await call.api.ping()
+    now = call.now()
+    return replies.ping_card(answer, now - start, call.api.offset, now)

@@ -1,0 +1,75 @@
+"""What is scanned and how: a target, what is spoken before TLS, and the proxy in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Row, RowMapping
+
+from bot.embedded.scan.proxy import Proxy
+from bot.embedded.vault import Vault, WrongKey
+from bot.store.database import monitors
+from bot.target import Target
+
+COLUMNS = (
+    monitors.c.host,
+    monitors.c.port,
+    monitors.c.protocol,
+    monitors.c.proxy_host,
+    monitors.c.proxy_port,
+    monitors.c.proxy_username,
+    monitors.c.proxy_password,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A target and the way to it; in a row of the database the proxy's password is sealed."""
+
+    target: Target
+    protocol: str = ""
+    proxy: Proxy | None = None
+
+    @classmethod
+    def of(cls, row: Row[Any] | RowMapping) -> Watch:
+        """Read COLUMNS of a row; the password stays sealed."""
+        values = row if isinstance(row, RowMapping) else row._mapping  # noqa: SLF001 - its public way
+        proxy = None
+        if values["proxy_host"] is not None:
+            proxy = Proxy(
+                values["proxy_host"],
+                values["proxy_port"],
+                values["proxy_username"] or "",
+                values["proxy_password"] or "",
+            )
+        return cls(Target(values["host"], values["port"]), values["protocol"], proxy)
+
+    def row(self) -> dict[str, Any]:
+        """The values of COLUMNS."""
+        proxy = self.proxy
+        return {
+            "host": self.target.host,
+            "port": self.target.port,
+            "protocol": self.protocol,
+            "proxy_host": proxy and proxy.host,
+            "proxy_port": proxy and proxy.port,
+            "proxy_username": proxy and proxy.username,
+            "proxy_password": (proxy and proxy.password) or None,
+        }
+
+    def sealed(self, vault: Vault | None) -> Watch:
+        """With the proxy's password as it may be stored. Raises ValueError without a vault."""
+        if self.proxy is None or not self.proxy.password:
+            return self
+        if vault is None:
+            raise ValueError("A proxy's password can't be stored: the server has no SECRET_KEY.")
+        return replace(self, proxy=replace(self.proxy, password=vault.seal(self.proxy.password)))
+
+    def opened(self, vault: Vault | None) -> Watch:
+        """With the proxy's password as it is. Raises WrongKey."""
+        if self.proxy is None or not self.proxy.password:
+            return self
+        if vault is None:
+            raise WrongKey("A stored secret can't be read: there is no SECRET_KEY.")
+        return replace(self, proxy=replace(self.proxy, password=vault.open(self.proxy.password)))

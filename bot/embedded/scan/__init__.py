@@ -1,0 +1,1 @@
+"""One scan: connect, read the certificate, judge it. No database."""

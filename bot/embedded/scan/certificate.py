@@ -1,0 +1,186 @@
+"""What a leaf certificate says, and which hosts it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+from bot.embedded.scan.dns import Address
+from bot.embedded.scan.guard import is_address
+
+# Of the DER of a certificate (RFC 5280, section 4.1 and 4.2.1.6; X.690): tags, and an identifier.
+_EXTENSIONS = 0xA3
+_ALT_NAMES = bytes.fromhex("551d11")
+_DNS_NAME = 0x82
+_IP_ADDRESS = 0x87
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The facts of a server's own certificate; a name that it lacks is empty."""
+
+    subject_cn: str
+    subject_o: str
+    subject_c: str
+    issuer_cn: str
+    issuer_o: str
+    issuer_c: str
+    alt_names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    addresses: frozenset[str] = frozenset()
+    """Those of the alternative names that are addresses, not names that look like one."""
+
+    @classmethod
+    def read(cls, certificate: x509.Certificate) -> Self:
+        """Take the facts out of a certificate; names in it that can't be decoded are empty.
+
+        Raises ValueError when its dates can't be.
+        """
+        names = _alt_names(certificate)
+        return cls(
+            *_names(certificate, subject=True),
+            *_names(certificate, subject=False),
+            alt_names=tuple(map(str, names)),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            addresses=frozenset(str(name) for name in names if not isinstance(name, str)),
+        )
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it: the organisation, else the common name."""
+        return self.issuer_o or self.issuer_cn
+
+    def covers(self, host: str) -> bool:
+        """Say whether the certificate is for `host` (normalised), as browsers see it.
+
+        Subject alternative names alone count (RFC 9525, section 2): never the common name. `*` is
+        a whole first label, stands for exactly one, and has two labels after it. An address is
+        covered by names of the type iPAddress only.
+        """
+        if is_address(host):
+            return host in self.addresses
+        return any(_covers(name.lower(), host) for name in self.alt_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One certificate of a chain as it was sent: common names, or else organisations, and dates.
+
+    `fingerprint` is SHA-256 in hexadecimal.
+    """
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
+
+
+def links(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[Link, ...]:
+    """The links of a chain whose first certificate is `leaf`'s. Raises ValueError as Leaf does."""
+    first = Link(
+        leaf.subject_cn or leaf.subject_o,
+        leaf.issuer_cn or leaf.issuer_o,
+        leaf.not_before,
+        leaf.not_after,
+        _fingerprint(chain[0]),
+    )
+    return (first, *map(_link, chain[1:]))
+
+
+@lru_cache(maxsize=1000)  # few authorities issue for many servers
+def _link(certificate: x509.Certificate) -> Link:
+    subject_cn, subject_o, _ = _names(certificate, subject=True)
+    issuer_cn, issuer_o, _ = _names(certificate, subject=False)
+    return Link(
+        subject_cn or subject_o,
+        issuer_cn or issuer_o,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        _fingerprint(certificate),
+    )
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
+    try:
+        name = certificate.subject if subject else certificate.issuer
+    except (ValueError, TypeError):  # text that is not what its type says
+        return "", "", ""
+    found: dict[x509.ObjectIdentifier, str] = {}
+    for attribute in name:
+        found.setdefault(attribute.oid, _text(attribute.value))
+    oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME)
+    cn, o, c = (found.get(oid, "") for oid in oids)
+    return cn, o, c
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
+    """The DNS names and the addresses, but for those that can't be decoded.
+
+    `cryptography` reads all extensions or none, and another one that it can't read must not hide
+    the names: servers send such, and visitors do not mind.
+    """
+    found: list[str | Address] = []
+    with suppress(ValueError, IndexError):
+        for tag, value in _fields(_content(_extension(certificate, _ALT_NAMES))):
+            with suppress(ValueError):
+                if tag == _DNS_NAME:
+                    found.append(value.decode())
+                elif tag == _IP_ADDRESS and len(value) in (4, 16):
+                    found.append(ip_address(value))
+    return found
+
+
+def _extension(certificate: x509.Certificate, oid: bytes) -> bytes:
+    """The value of an extension. Raises ValueError when there is none."""
+    for tag, value in _fields(_content(certificate.tbs_certificate_bytes)):
+        for _, extension in _fields(_content(value)) if tag == _EXTENSIONS else ():
+            (_, name), *_, (_, octets) = _fields(extension)
+            if name == oid:
+                return octets
+    raise ValueError("no such extension")
+
+
+def _content(der: bytes) -> bytes:
+    """What is in the first field. Raises ValueError or IndexError."""
+    return next(_fields(der), (0, b""))[1]
+
+
+def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """The tag and the content of each field in a row. Raises ValueError or IndexError."""
+    at = 0
+    while at < len(der):
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length & 0x80:
+            size = length & 0x7F
+            length, at = int.from_bytes(der[at : at + size], "big"), at + size
+        if at + length > len(der):
+            raise ValueError("a field is cut")
+        yield tag, der[at : at + length]
+        at += length
+
+
+def _covers(pattern: str, host: str) -> bool:
+    if pattern == host:
+        return True
+    first, _, rest = pattern.partition(".")
+    return first == "*" and "." in rest and host.partition(".")[2] == rest

@@ -1,0 +1,80 @@
+"""Through an HTTP proxy: CONNECT (RFC 9110, section 9.3.6) with basic authentication (RFC 7617)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bot.embedded.scan.connection import Connection
+from bot.embedded.scan.dns import Address
+from bot.target import Target
+
+_HEAD_CAP = 16_384
+_STATUS = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: |\r?\n)")
+
+
+class ProxyFailed(Exception):
+    """The proxy made no way to the target; its text ends the sentence that begins with “Proxy”."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy to scan through; an empty username sends no credentials."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def target(self) -> Target:
+        """The proxy itself, as a place to connect to."""
+        return Target(self.host, self.port)
+
+
+async def tunnel(proxy: Proxy, addresses: Sequence[Address], target: Target) -> Connection:
+    """Connect to the target through the proxy at the first of its `addresses` that takes the call.
+
+    These are the proxy's own and were checked; a target's name is the proxy's to resolve. Raises
+    ProxyFailed.
+    """
+    connection = await _call(proxy, addresses)
+    try:
+        await connection.write(_request(proxy, target))
+        head = await connection.read_until(b"\r\n\r\n", _HEAD_CAP)
+    except (EOFError, OSError):
+        connection.close()
+        raise ProxyFailed("hung up without an answer") from None
+    except ValueError:
+        connection.close()
+        raise ProxyFailed("does not answer as an HTTP proxy does") from None
+    except asyncio.CancelledError:
+        connection.close()
+        raise
+    status = _STATUS.match(head)
+    if status is None or status[1][:1] != b"2":
+        connection.close()
+        if status is None:
+            raise ProxyFailed("does not answer as an HTTP proxy does")
+        raise ProxyFailed(f"answered {int(status[1])}")
+    return connection
+
+
+async def _call(proxy: Proxy, addresses: Sequence[Address]) -> Connection:
+    for address in addresses:
+        try:
+            return await Connection.open(address, proxy.port)
+        except OSError:
+            continue
+    raise ProxyFailed("could not be reached")
+
+
+def _request(proxy: Proxy, target: Target) -> bytes:
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.username:
+        credentials = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+        lines.append(f"Proxy-Authorization: Basic {credentials}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -1,0 +1,293 @@
+"""One TLS handshake with one server, read whatever the verdict.
+
+pyOpenSSL over memory BIOs: its verify callback records every fault with its depth and lets the
+handshake finish, so that one connection gives the certificate, all faults, and the page behind
+them. Nothing secret is ever sent over it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import certifi
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from bot.embedded.scan.connection import Connection
+from bot.embedded.scan.guard import is_address
+from bot.embedded.scan.judge import Fault
+from bot.embedded.scan.verdict import Verdict
+
+_SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Gentoo
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+_LOG = logging.getLogger(__name__)
+_LOOK_AGAIN = timedelta(minutes=1)
+_CHUNK = 65536
+_NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
+_HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
+_DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
+_RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
+_CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
+# In the order of browsers: what costs both sides least comes first. OpenSSL's own has it second.
+_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+# How OpenSSL names an alert that the other side sent; its own findings have no such beginning.
+_ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
+
+
+class HandshakeFailed(Exception):
+    """The handshake did not end well; `detail` is for the sentence of the verdict.
+
+    `by_server` is false when the fault was found on our side, in what the server sent.
+    """
+
+    def __init__(self, verdict: Verdict, detail: str = "", *, by_server: bool = True) -> None:
+        super().__init__(verdict, detail)
+        self.verdict = verdict
+        self.detail = detail
+        self.by_server = by_server
+
+
+class Trust:
+    """What this server trusts: the system's roots (else certifi's), and `ca_file`.
+
+    Raises ValueError with a sentence when one can't be used.
+    """
+
+    def __init__(self, ca_file: Path | None = None) -> None:
+        self._files = [Path(_roots()), *([ca_file] if ca_file else [])]
+        self._look_at: datetime | None = None
+        self._loaded = self._changed_at()
+        self.modern, self.legacy = self._load()
+
+    def _load(self) -> tuple[SSL.Context, SSL.Context]:
+        modern = _context(SSL.TLS1_2_VERSION, self._files)
+        legacy = _context(SSL.TLS1_VERSION, self._files)
+        legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        return modern, legacy
+
+    def refresh(self, now: datetime) -> None:
+        """Load files again that have changed: the system updates its roots while this server runs.
+
+        It looks once a minute. What can't be used is logged, and what was loaded stays.
+        """
+        if self._look_at is not None and now < self._look_at:
+            return
+        self._look_at = now + _LOOK_AGAIN
+        try:
+            if (changed_at := self._changed_at()) != self._loaded:
+                self._loaded = changed_at
+                self.modern, self.legacy = self._load()
+        except (OSError, ValueError) as fault:
+            _LOG.warning("The trusted roots could not be loaded again: %s", fault)
+
+    def _changed_at(self) -> list[int]:
+        return [file.stat().st_mtime_ns for file in self._files if file.exists()]
+
+    def is_modern(self, stream: Stream) -> bool:
+        """Say whether a connection could have been agreed on without `legacy`."""
+        offered = SSL.Connection(self.modern).get_cipher_list()
+        return stream.protocol in ("TLSv1.2", "TLSv1.3") and stream.cipher in offered
+
+
+def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(oldest)
+    # Servers without RFC 5746, and those that end without close_notify, are common and no fault.
+    context.set_options(SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_IGNORE_UNEXPECTED_EOF)
+    context.set_tls13_ciphersuites(_SUITES)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_verify(SSL.VERIFY_PEER, _record)
+    for file in files:
+        try:
+            context.load_verify_locations(str(file))
+        except SSL.Error:
+            raise ValueError(f"The CA file {file} holds no certificates to read.") from None
+    return context
+
+
+def _roots() -> str:
+    candidates = (ssl.get_default_verify_paths().cafile, *_SYSTEM_ROOTS)
+    return next((p for p in candidates if p and Path(p).is_file()), certifi.where())
+
+
+class _Record(list[Fault]):
+    """The faults of one chain; its dates are judged as of `now`, not by the machine's clock."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def add(self, certificate: crypto.X509, code: int, depth: int, *, fine: bool) -> None:
+        """Take in what OpenSSL says: each fault, and each certificate that is otherwise fine."""
+        if fine:
+            code = self._dated(certificate)
+        elif code in _DATES:  # by a clock of its own, of which one store takes only the first
+            return
+        if code:
+            self.append(Fault(code, depth, certificate))
+
+    def _dated(self, certificate: crypto.X509) -> int:
+        try:
+            read = certificate.to_cryptography()
+            begins, ends = read.not_valid_before_utc, read.not_valid_after_utc
+        except (ValueError, x509.InvalidVersion):
+            return 0  # of dates that are none OpenSSL has told
+        if begins > self._now:
+            return _NOT_YET_VALID
+        return _HAS_EXPIRED if ends < self._now else 0
+
+
+def _record(
+    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
+) -> bool:
+    connection.get_app_data().add(certificate, code, depth, fine=bool(ok))
+    return True
+
+
+@dataclass(slots=True)
+class Stream:
+    """A TLS connection over a TCP connection: handshake, read, write, close."""
+
+    connection: Connection
+    tls: SSL.Connection
+    faults: _Record
+    _first: bytes = b""
+    _asked_for_certificate: bool = False
+
+    @classmethod
+    def over(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
+        """A client's side that asks for `host` by SNI. Call `handshake` next."""
+        stream = cls(connection, SSL.Connection(context), _Record(now))
+        stream.tls.set_app_data(stream.faults)
+        if not is_address(host):  # an address has no server name (RFC 6066, section 3)
+            stream.tls.set_tlsext_host_name(host.encode("ascii"))
+        stream.tls.set_connect_state()
+        return stream
+
+    async def handshake(self) -> None:
+        """Shake hands. Raises HandshakeFailed."""
+        try:
+            while not await self._step():
+                if not await self._fill():
+                    raise HandshakeFailed(Verdict.CLOSED if self._may_be_tls else Verdict.NOT_TLS)
+        except ConnectionResetError:
+            raise HandshakeFailed(Verdict.RESET) from None
+        except OSError:
+            raise HandshakeFailed(Verdict.CLOSED) from None
+
+    async def _step(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except SSL.WantReadError:
+            await self._flush()
+            return False
+        except SSL.Error as error:
+            with suppress(OSError):
+                await self._flush()  # the alert
+            raise self._failure(error) from None
+        return True  # our last flight goes with the first words after it
+
+    def _failure(self, error: SSL.Error) -> HandshakeFailed:
+        if not self._may_be_tls:
+            return HandshakeFailed(Verdict.NOT_TLS)
+        if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
+            return HandshakeFailed(Verdict.CLOSED)
+        reasons = error.args[0] if error.args else []
+        reason = str(reasons[0][2]) if reasons else ""
+        alert = _ALERT.match(reason)
+        # OpenSSL has no words for alerts that no RFC names.
+        said = f"the server says “{reason[alert.end() :]}”" if alert else reason or "it broke off"
+        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
+
+    @property
+    def _may_be_tls(self) -> bool:
+        # A record starts with its type (20 to 24) and the version's major number, 3.
+        first, second = self._first[:1], self._first[1:2]
+        return not first or (20 <= first[0] <= 24 and second in (b"", b"\x03"))
+
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether the server asked for a client's certificate (seen before TLS 1.3 only)."""
+        return self._asked_for_certificate
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that was agreed on, as OpenSSL writes it: `TLSv1.1`."""
+        return self.tls.get_protocol_version_name()
+
+    @property
+    def cipher(self) -> str:
+        """The cipher suite that was agreed on, by its OpenSSL name."""
+        return self.tls.get_cipher_name() or "no cipher"
+
+    async def _fill(self) -> bool:
+        """Wait for bytes and pass them on; false at the end."""
+        data = await self.connection.read()
+        if len(self._first) < 2:
+            self._first += data[:2]
+        if data:
+            self.tls.bio_write(data)
+        return bool(data)
+
+    async def _flush(self) -> None:
+        while True:
+            try:
+                data = self.tls.bio_read(_CHUNK)
+            except SSL.WantReadError:
+                return
+            # Our own flight, still in the clear, starts with an (empty) certificate only when
+            # the server asked for one.
+            if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
+                self._asked_for_certificate = True
+            await self.connection.write(data)
+            if len(data) < _CHUNK:
+                return
+
+    async def write(self, data: bytes) -> None:
+        """Send. Raises OSError."""
+        try:
+            self.tls.sendall(data)
+        except SSL.Error:
+            raise ConnectionAbortedError from None
+        await self._flush()
+
+    async def read(self) -> bytes:
+        """The next bytes, or none at the end. Raises OSError."""
+        while True:
+            try:
+                return self.tls.recv(_RECORD)
+            except SSL.WantReadError:
+                await self._flush()
+                if not await self._fill():
+                    return b""
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error:
+                raise ConnectionAbortedError from None
+
+    def close(self) -> None:
+        """Say goodbye where that needs no waiting, and close the socket."""
+        with suppress(SSL.Error, OSError):
+            self.tls.shutdown()
+            self.connection.sock.send(self.tls.bio_read(_CHUNK))
+        self.connection.close()
+
+    def chain(self) -> list[x509.Certificate]:
+        """The certificates as the server sent them, leaf first; empty when none came.
+
+        Raises ValueError or x509.InvalidVersion for one that OpenSSL reads and `cryptography`
+        does not.
+        """
+        return self.tls.get_peer_cert_chain(as_cryptography=True) or []

@@ -1,0 +1,315 @@
+"""Scan & watch: scan a monitor again and again until it is fixed, then tell who asked.
+
+A scheduler asks every few seconds; the database decides what is due. A watch is claimed by moving
+its next time, so that of two replicas one does the work, and so that a process that ends in between
+leaves it to the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from bot.api.client import SSLMonitor
+from bot.api.models import MonitorSummary
+from bot.blocks import Address, Message
+from bot.cards import monitor as cards
+from bot.cards import recheck as watch_cards
+from bot.cards import replies
+from bot.cards.recheck import Seen
+from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
+from bot.sighting import Sighting
+from bot.store.database import Database
+from bot.store.monitors import Memory
+from bot.store.rechecks import ACTIVE, FIXED, GONE, OVER, STOPPED, Watch, WatchStore
+from bot.target import Target
+
+log = logging.getLogger(__name__)
+
+#: How many watches may run at one time: each is an API call and an edit every minute.
+MOST = 10
+#: So many scans come at the usual interval; then each wait is half as long again, up to MOST_WAIT.
+STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
+#: A watch that ends so long after its time was held up: the bot was not running.
+LATE_AFTER = timedelta(minutes=2)
+#: Where Slack takes no end of a watch for so long after its time, it is given up.
+GIVE_UP_AFTER = timedelta(hours=1)
+
+
+class Poster(Protocol):
+    """The door to Slack that a watch needs; both raise SlackRefused and SlackUnreachable."""
+
+    async def post_at(
+        self, channel: str, message: Message, thread_ts: str | None = None
+    ) -> Address:
+        """Post a message to a channel or user."""
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        """Edit a message of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one scan led to: the watch as it is now, its card, and a reply if there is news."""
+
+    watch: Watch
+    card: Message
+    reply: Message | None = None
+
+
+def wait_after(scans: int, interval: timedelta) -> timedelta:
+    """How long to wait after so many scans: steady at first, then longer and longer."""
+    return interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
+
+
+def good(seen: Sighting, now: datetime) -> bool:
+    """Whether visitors see a valid certificate."""
+    return seen.valid is True and (seen.not_after is None or seen.not_after > now)
+
+
+class Watches:
+    """Runs the watches, over restarts and among replicas. Its clock and times are arguments."""
+
+    def __init__(
+        self,
+        api: SSLMonitor,
+        memory: Memory,
+        database: Database,
+        poster: Poster,
+        name_of: Callable[[str, str], Awaitable[str]],
+        *,
+        clock: Callable[[], datetime],
+        interval: timedelta,
+    ) -> None:
+        self.interval = interval
+        self._api = api
+        self._memory = memory
+        self._store = WatchStore(database)
+        self._poster = poster
+        self._name_of = name_of
+        self._clock = clock
+        self._missed: dict[int, str] = {}
+
+    # What a command asks
+
+    async def running(self) -> Sequence[Watch]:
+        """The watches that run, the one that ends first before the others."""
+        return await self._store.running()
+
+    async def reserve(
+        self, monitor_id: int, target: Target, asker: str, length: timedelta
+    ) -> Watch | None:
+        """Make room for a watch; None where too many run. Nothing is posted or scanned yet."""
+        now = self._clock()
+        return await self._store.reserve(
+            monitor_id, target, asker, now=now, ends_at=now + length, most=MOST
+        )
+
+    async def begin(
+        self, watch: Watch, post: Callable[[Message], Awaitable[Address]]
+    ) -> tuple[Address, Message]:
+        """Post the card and scan for the first time; gives where the card is, and the card.
+
+        It is shown already where it is not `here`. Raises what `post` raises; then nothing runs.
+        """
+        who = await self._name_of(watch.asker, "")
+        card = watch_cards.beginning(watch.target, watch.ends_at, who)
+        try:
+            address = await post(card)
+        except BaseException:
+            await self._store.end(watch, STOPPED)
+            raise
+        watch = replace(watch, address=address)
+        await self._store.keep(watch)
+        try:
+            turn = await self._scanned(watch)
+        except asyncio.CancelledError:
+            await self._store.put_off(watch, self._clock())
+            raise
+        try:
+            if not address.here or turn.reply:
+                turn = await self._tell(turn)
+            await self._store.keep(turn.watch)
+        except (SlackRefused, SlackUnreachable) as fault:
+            await self._put_off(watch, str(fault), _asked_to_wait(fault))
+        return address, turn.card
+
+    async def stop(self, watch_id: int, who: str) -> Message:
+        """End a watch, and give its card; the card itself is edited too."""
+        watch, now = await self._store.get(watch_id), self._clock()
+        if watch is None or not await self._store.end(watch, STOPPED):
+            return watch_cards.no_longer(watch_id)
+        line = watch_cards.stopped_line(now, who, watch.scans)
+        card = watch_cards.ended(await self._card(watch, now), line)
+        try:
+            await self._poster.update(watch.address.channel, watch.address.ts, card)
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.warning("The card of watch %d was not edited: %s", watch_id, fault)
+        return card
+
+    async def _card(self, watch: Watch, now: datetime) -> Message:
+        """The monitor's card as the list has it now, without a scan."""
+        try:
+            rows = await self._api.list(host=watch.target.host, port=watch.target.port)
+        except BotError as fault:
+            return watch_cards.failed(fault, watch.target)
+        row = next((row for row in rows if row.id == watch.monitor_id), None)
+        if row is None:
+            return watch_cards.unknown(watch.target)
+        return cards.monitor(row, now, await self._memory.rules())
+
+    # What the scheduler asks
+
+    async def tick(self) -> None:
+        """Do what is due, all at the same time; no watch stands in another's way."""
+        waiting = await self._store.due(self._clock())
+        await asyncio.gather(*(self._turn(watch) for watch in waiting))
+
+    async def _turn(self, watch: Watch) -> None:
+        """Scan and tell; whatever goes wrong, the watch goes on."""
+        if not await self._store.claim(watch, self._clock()):
+            return
+        try:
+            turn = await self._tell(await self._scanned(watch))
+            await self._store.keep(turn.watch)
+        except asyncio.CancelledError:
+            await self._store.put_off(watch, self._clock())
+            raise
+        except (SlackRefused, SlackUnreachable) as fault:
+            await self._put_off(watch, str(fault), _asked_to_wait(fault))
+        except Exception:
+            log.exception("Watch %d failed", watch.id)
+            await self._put_off(watch, "The bot could not go on", None)
+
+    async def _put_off(self, watch: Watch, why: str, wait: float | None) -> None:
+        """Try again later; the next card that Slack takes says so."""
+        now = self._clock()
+        if now - watch.ends_at > GIVE_UP_AFTER:
+            log.error("Watch %d can't be ended where people see it: %s", watch.id, why)
+            await self._store.end(watch, OVER)
+            return
+        log.warning("Watch %d could not be shown, and tries again: %s", watch.id, why)
+        self._missed[watch.id] = f"{why} ({watch_cards.clock_time(now)})"
+        later = max(self.interval, timedelta(seconds=wait or 0))
+        await self._store.put_off(watch, now + later)
+
+    async def _scanned(self, watch: Watch) -> Turn:
+        """One scan, and what it means. Raises nothing that the API says."""
+        try:
+            row, sighting = await self._scan(watch)
+        except NotFound as fault:
+            card = watch_cards.ended(watch_cards.failed(fault, watch.target), "⌛ The watch ended")
+            reply = watch_cards.gone_reply(watch.asker, watch.target)
+            return Turn(replace(watch, state=GONE), card, reply)
+        except BotError as fault:
+            counted = replace(watch, scans=watch.scans + 1)
+            card = watch_cards.failed(fault, watch.target)
+            return await self._goes_on(counted, card, _asked_to_wait(fault))
+        return await self._judged(watch, row, sighting)
+
+    async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
+        found = await self._api.scan(watch.monitor_id)
+        rows = await self._api.list(host=watch.target.host, port=watch.target.port)
+        row = next((row for row in rows if row.id == watch.monitor_id), None)
+        if row is None:
+            raise NotFound(404, "monitor not found")
+        return row, Sighting.of(found, row)
+
+    async def _judged(self, watch: Watch, row: MonitorSummary, sighting: Sighting) -> Turn:
+        """Compare with the first scan; the very first with what the bot saw before, if bad."""
+        now, rules = self._clock(), await self._memory.rules()
+        before = watch.first
+        if before is None:
+            known = await self._memory.seen(watch.monitor_id)
+            before = known if known and not good(known, now) else None
+        await self._memory.see(watch.monitor_id, sighting, now)
+        seen = Seen(row, sighting, before)
+        watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
+        card = watch_cards.found(seen, now, rules)
+        renewed = before is not None and sighting.renewed_since(before)
+        if before is None or not (renewed or (good(sighting, now) and not good(before, now))):
+            return await self._goes_on(watch, card, None)
+        if not good(sighting, now):
+            turn = await self._goes_on(replace(watch, first=sighting), card, None)
+            reply = watch_cards.changed_reply(watch.asker, seen, now, rules)
+            return replace(turn, reply=turn.reply or reply)
+        line = watch_cards.fixed_line(now, watch.scans)
+        return Turn(
+            replace(watch, state=FIXED),
+            watch_cards.ended(card, line, self._notes(watch)),
+            watch_cards.fixed_reply(watch.asker, seen, now, watch.scans),
+        )
+
+    async def _goes_on(self, watch: Watch, card: Message, wait: float | None) -> Turn:
+        """Nothing is fixed: scan again later, or end where the time is over."""
+        now = self._clock()
+        if now >= watch.ends_at:
+            late = now - watch.ends_at > LATE_AFTER
+            line = watch_cards.over_line(watch.ends_at, watch.scans, late=late)
+            reply = watch_cards.over_reply(watch.asker, watch.target, watch.scans)
+            card = watch_cards.ended(card, line, self._notes(watch))
+            return Turn(replace(watch, state=OVER), card, reply)
+        later = max(wait_after(watch.scans, self.interval), timedelta(seconds=wait or 0))
+        watch = replace(watch, next_at=min(now + later, watch.ends_at))
+        card = watch_cards.watching(
+            card,
+            watch_id=watch.id,
+            target=watch.target,
+            ends_at=watch.ends_at,
+            next_at=watch.next_at,
+            scans=watch.scans,
+            small=[replies.asked_by(await self._name_of(watch.asker, "")), *self._notes(watch)],
+        )
+        return Turn(watch, card)
+
+    def _notes(self, watch: Watch) -> list[str]:
+        missed = self._missed.get(watch.id)
+        return [f"⚠️ {missed}"] if missed else []
+
+    # What Slack is told
+
+    async def _tell(self, turn: Turn) -> Turn:
+        """Edit the card, then reply; a watch that was stopped meanwhile says nothing more."""
+        known = await self._store.get(turn.watch.id)
+        if known is None or known.state != ACTIVE:
+            return turn
+        address = await self._edit(turn.watch, turn.card)
+        watch = replace(turn.watch, address=address)
+        if turn.reply:
+            await self._reply(watch, turn.reply)
+        self._missed.pop(watch.id, None)
+        return replace(turn, watch=watch)
+
+    async def _edit(self, watch: Watch, card: Message) -> Address:
+        """Edit the card, or post it anew where that can't be done; gives where it stands."""
+        address = watch.address
+        try:
+            if address.ts:
+                await self._poster.update(address.channel, address.ts, card)
+                return address
+        except SlackRefused as fault:
+            if not (fault.may_not_edit or fault.may_not_post):
+                raise
+        return await self._post(watch, card, address.thread_ts)
+
+    async def _reply(self, watch: Watch, reply: Message) -> None:
+        await self._post(watch, reply, watch.address.thread_ts or watch.address.ts)
+
+    async def _post(self, watch: Watch, message: Message, thread_ts: str | None) -> Address:
+        """Post in the watch's channel; to its asker where the bot may not."""
+        try:
+            if watch.address.channel:
+                return await self._poster.post_at(watch.address.channel, message, thread_ts)
+        except SlackRefused as fault:
+            if not fault.may_not_post:
+                raise
+        return await self._poster.post_at(watch.asker, message)
+
+
+def _asked_to_wait(fault: BotError) -> float | None:
+    """The seconds that a refusal asks to wait, if it does."""
+    return fault.retry_after if isinstance(fault, APIRefused | SlackRefused) else None

@@ -1,0 +1,126 @@
+"""Who may look, scan and change: asked at every door, in this one place.
+
+Everybody in the workspace may look and scan. Guests, and people of other organisations who share a
+channel (Slack Connect), may do neither. Changes are for those whom SSL_ADMINS names: users or user
+groups; where it is empty, for every full member. Slack is asked once in a while, and never before
+an ack. Flags: docs.slack.dev/reference/objects/user-object.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.blocks import Message
+from bot.cards import replies
+from bot.errors import SlackRefused, SlackUnreachable
+from bot.slack.requests import Asker
+from bot.slack.web import Person, SlackWeb
+
+log = logging.getLogger(__name__)
+
+#: How long what Slack said of a person or a group counts.
+LIFETIME = timedelta(minutes=10)
+KEPT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    at: datetime
+    person: Person
+
+
+class People:
+    """What is known of the people who ask, and what they may do."""
+
+    def __init__(
+        self, web: SlackWeb, admins: frozenset[str], *, clock: Callable[[], datetime]
+    ) -> None:
+        self._web = web
+        self._admins = admins
+        self._clock = clock
+        self._people: OrderedDict[str, _Known] = OrderedDict()
+        self._groups: dict[str, tuple[datetime, frozenset[str]]] = {}
+
+    async def refusal(self, asker: Asker, *, changes: bool) -> Message | None:
+        """Why somebody may not do this; None if they may. Slack may be asked for it.
+
+        Where Slack can't be asked, whoever the payload says is of this workspace may look and
+        scan, and nobody may change anything.
+        """
+        if not self._same_team(asker.team):
+            return replies.outsider()
+        person, fresh = await self._ask(asker.user)
+        if person is not None and (person.stranger or not self._same_team(person.team_id)):
+            return replies.outsider()
+        if person is not None and person.guest:
+            return replies.guest()
+        if not changes:
+            return None
+        if not fresh:
+            return replies.unknown_person()
+        return await self._no_admin(asker.user)
+
+    async def _no_admin(self, user: str) -> Message | None:
+        if not self._admins or user in self._admins:
+            return None
+        silent = False
+        for group in sorted(name for name in self._admins if name.startswith("S")):
+            members = await self._members(group)
+            if members is None:
+                silent = True
+            elif user in members:
+                return None
+        return replies.unknown_person() if silent else replies.no_admin(sorted(self._admins))
+
+    def refusal_known(self, asker: Asker) -> Message | None:
+        """The refusal that needs no question to Slack, for what must happen at once."""
+        if not self._same_team(asker.team):
+            return replies.outsider()
+        known = self._people.get(asker.user)
+        return replies.guest() if known and known.person.guest else None
+
+    async def name_of(self, user: str, otherwise: str) -> str:
+        """The name a user goes by; `otherwise` where Slack does not tell."""
+        person, _ = await self._ask(user)
+        return (person.name if person else "") or otherwise or "Somebody"
+
+    async def team_of(self, user: str) -> str:
+        """The workspace that a user belongs to; empty where Slack does not tell."""
+        person, _ = await self._ask(user)
+        return person.team_id if person else ""
+
+    def _same_team(self, team: str) -> bool:
+        return bool(team) and team == self._web.identity.team_id
+
+    async def _ask(self, user: str) -> tuple[Person | None, bool]:
+        """Who this is, and whether Slack said so lately; what it said before is kept for worse."""
+        known, now = self._people.get(user), self._clock()
+        if known and now - known.at < LIFETIME:
+            return known.person, True
+        try:
+            person = await self._web.person(user)
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.warning("Slack does not tell who a user is: %s", fault)
+            return (known.person if known else None), False
+        self._people[user] = _Known(now, person)
+        self._people.move_to_end(user)
+        if len(self._people) > KEPT:
+            self._people.popitem(last=False)
+        return person, True
+
+    async def _members(self, group: str) -> frozenset[str] | None:
+        """Who is in a user group; None where Slack does not tell."""
+        now = self._clock()
+        if group in self._groups and now - self._groups[group][0] < LIFETIME:
+            return self._groups[group][1]
+        try:
+            members = frozenset(await self._web.members_of_group(group))
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.warning("Slack does not tell who is in the group %s: %s", group, fault)
+            return None
+        self._groups[group] = (now, members)
+        return members

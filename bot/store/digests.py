@@ -1,0 +1,131 @@
+"""What the bot remembers between starts: when it first started, and which digests are posted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, and_, delete, select, update
+from sqlalchemy.sql.dml import ReturningInsert
+
+from bot.blocks import Message
+from bot.store.database import Database, digests, notes
+
+_FIRST_START = "first_start"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDigest:
+    """A day's digest as it stands: its messages, and how many of them Slack has."""
+
+    day: date
+    channel: str
+    claimed_at: datetime
+    messages: tuple[Message, ...]
+    sent: int
+    ts: str | None
+    finished: bool
+
+
+class State:
+    """The bot's own tables, behind one method for each thing that it asks or keeps."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def first_start(self, now: datetime) -> datetime:
+        """When the bot first started on this database; that is `now` the first time."""
+        row = {"key": _FIRST_START, "value": now.isoformat()}
+        async with self._database.write() as connection:
+            await connection.execute(
+                self._database.insert(notes).values(row).on_conflict_do_nothing()
+            )
+            known = await connection.scalar(
+                select(notes.c.value).where(notes.c.key == _FIRST_START)
+            )
+        return datetime.fromisoformat(str(known))
+
+    async def digest(self, day: date, channel: str) -> StoredDigest | None:
+        """The digest of this day and channel, if any process claimed it."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(_digest(day, channel))).one_or_none()
+        return _stored(row) if row else None
+
+    async def claim(
+        self, day: date, channel: str, now: datetime, messages: Sequence[Message]
+    ) -> StoredDigest | None:
+        """Claim the day, with the messages to post; None where another process was first."""
+        row = {
+            "day": day.isoformat(),
+            "channel": channel,
+            "claimed_at": now,
+            "messages": msgspec.json.encode(messages).decode(),
+            "sent": 0,
+        }
+        statement: ReturningInsert[Any] = (
+            self._database.insert(digests)
+            .values(row)
+            .on_conflict_do_nothing()
+            .returning(digests.c.day)
+        )
+        async with self._database.write() as connection:
+            won = (await connection.execute(statement)).one_or_none() is not None
+        return await self.digest(day, channel) if won else None
+
+    async def last_digest(self) -> datetime | None:
+        """When the newest digest was posted completely."""
+        query = select(digests.c.finished_at).where(digests.c.finished_at.is_not(None))
+        async with self._database.read() as connection:
+            newest = query.order_by(digests.c.finished_at.desc()).limit(1)
+            return await connection.scalar(newest)
+
+    async def take_over(self, left: StoredDigest, now: datetime) -> bool:
+        """Claim a digest that another process left unfinished; one taker wins."""
+        same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)
+        statement = update(digests).where(same).values(claimed_at=now)
+        async with self._database.write() as connection:
+            return bool((await connection.execute(statement)).rowcount)
+
+    async def posted(
+        self, stored: StoredDigest, *, sent: int, ts: str, now: datetime, finished: bool
+    ) -> StoredDigest | None:
+        """Record that Slack has the first `sent` messages; `ts` is the first one's.
+
+        Gives the digest as it stands now; None where the day was given back meanwhile.
+        """
+        values = {"sent": sent, "ts": ts, "claimed_at": now}
+        if finished:
+            values["finished_at"] = now
+        mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
+        statement = update(digests).where(mine).values(values)
+        async with self._database.write() as connection:
+            kept = (await connection.execute(statement)).rowcount
+        return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
+
+    async def release(self, day: date, channel: str) -> None:
+        """Give the day back: nothing of it was posted, or it is to be posted anew."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(digests).where(_is(day, channel)))
+
+
+def _is(day: date, channel: str) -> Any:
+    return and_(digests.c.day == day.isoformat(), digests.c.channel == channel)
+
+
+def _digest(day: date, channel: str) -> Select[Any]:
+    return select(digests).where(_is(day, channel))
+
+
+def _stored(row: Row[Any]) -> StoredDigest:
+    return StoredDigest(
+        day=date.fromisoformat(row.day),
+        channel=row.channel,
+        claimed_at=row.claimed_at,
+        messages=tuple(msgspec.json.decode(row.messages, type=list[Message])),
+        sent=row.sent,
+        ts=row.ts,
+        finished=row.finished_at is not None,
+    )

@@ -1,0 +1,116 @@
+"""What the bot remembers of its monitors: thresholds, sightings, and who changed what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import delete, select
+
+from bot.severity import NET_DAYS, Thresholds
+from bot.sighting import Sighting
+from bot.store.database import Database, audit, sightings, thresholds
+
+AUDIT_SHOWN = 20
+RULES_KEPT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One change: who asked for it, when, what, and what became of it."""
+
+    at: datetime
+    user_id: str
+    user_name: str
+    command: str
+    target: str
+    result: str
+
+
+class Memory:
+    """The bot's own tables about monitors, behind one method for each thing it asks or keeps."""
+
+    def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:
+        self._database = database
+        self._net_days = net_days
+        self._rules = Thresholds(net_days=net_days)
+        self._rules_until = 0.0
+
+    async def thresholds(self) -> dict[str, str]:
+        """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
+            return {row.pattern: row.rule for row in rows}
+
+    async def rules(self) -> Thresholds:
+        """The team's thresholds, ready to be asked; read again after a change, and now and then.
+
+        A change that another process made is so seen within RULES_KEPT seconds.
+        """
+        if time.monotonic() >= self._rules_until:
+            stored = await self.thresholds()
+            self._rules = Thresholds(stored, self._net_days)
+            self._rules_until = time.monotonic() + RULES_KEPT
+        return self._rules
+
+    async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
+        """Keep a rule for a host or pattern; an empty one gives the usual rule back."""
+        gone = delete(thresholds).where(thresholds.c.pattern == pattern)
+        async with self._database.write() as connection:
+            await connection.execute(gone)
+            if rule:
+                row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
+                await connection.execute(self._database.insert(thresholds).values(row))
+        self._rules_until = 0.0
+
+    async def seen(self, monitor_id: int) -> Sighting | None:
+        """What the bot last saw of a monitor."""
+        query = select(sightings.c.seen).where(sightings.c.monitor_id == monitor_id)
+        async with self._database.read() as connection:
+            stored = await connection.scalar(query)
+        return msgspec.json.decode(stored, type=Sighting) if stored else None
+
+    async def see(self, monitor_id: int, sighting: Sighting, now: datetime) -> None:
+        """Keep what the bot sees of a monitor now."""
+        values = {"seen_at": now, "seen": msgspec.json.encode(sighting).decode()}
+        statement = (
+            self._database.insert(sightings)
+            .values(monitor_id=monitor_id, **values)
+            .on_conflict_do_update(index_elements=["monitor_id"], set_=values)
+        )
+        async with self._database.write() as connection:
+            await connection.execute(statement)
+
+    async def forget(self, monitor_id: int) -> None:
+        """Forget a monitor that is gone."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
+
+    async def log(self, line: AuditLine) -> None:
+        """Write a change down, for good."""
+        row = {
+            "at": line.at,
+            "user_id": line.user_id[:40],
+            "user_name": line.user_name[:100],
+            "command": line.command,
+            "target": line.target[:260],
+            "result": line.result[:500],
+        }
+        async with self._database.write() as connection:
+            await connection.execute(self._database.insert(audit).values(row))
+
+    async def audit(self, host: str = "") -> Sequence[AuditLine]:
+        """The newest changes, of all hosts or of one."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(AUDIT_SHOWN)
+        if host:
+            ports = audit.c.target.startswith(f"{host}:", autoescape=True)
+            query = query.where((audit.c.target == host) | ports)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            AuditLine(row.at, row.user_id, row.user_name, row.command, row.target, row.result)
+            for row in rows
+        ]

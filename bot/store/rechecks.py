@@ -1,0 +1,138 @@
+"""The watches as the database keeps them: one row for each, claimed by moving its next time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
+
+from bot.blocks import Address
+from bot.sighting import Sighting
+from bot.store.database import Database
+from bot.store.database import watches as table
+from bot.target import Target
+
+#: A claim that made no progress for so long belongs to a process that is gone.
+LEASE = timedelta(minutes=3)
+ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One watch as it stands; `first` is what later scans are compared with."""
+
+    id: int
+    monitor_id: int
+    target: Target
+    address: Address
+    asker: str
+    ends_at: datetime
+    next_at: datetime
+    scans: int
+    first: Sighting | None
+    state: str
+
+
+class WatchStore:
+    """The table of watches, behind one method for each thing that is asked or kept."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def running(self) -> Sequence[Watch]:
+        """The watches that run, the one that ends first before the others."""
+        return await self._select(table.c.state == ACTIVE)
+
+    async def due(self, now: datetime) -> Sequence[Watch]:
+        """The watches whose next scan should run now."""
+        return await self._select(table.c.state == ACTIVE, table.c.next_at <= now)
+
+    async def get(self, watch_id: int) -> Watch | None:
+        """A watch, whether it runs or not."""
+        return next(iter(await self._select(table.c.id == watch_id)), None)
+
+    async def reserve(
+        self,
+        monitor_id: int,
+        target: Target,
+        asker: str,
+        *,
+        now: datetime,
+        ends_at: datetime,
+        most: int,
+    ) -> Watch | None:
+        """A new row, claimed, without an address yet; None where `most` run already."""
+        count = select(func.count()).select_from(table).where(table.c.state == ACTIVE)
+        row = {
+            "monitor_id": monitor_id,
+            "host": target.host,
+            "port": target.port,
+            "channel": "",
+            "ts": "",
+            "asker": asker,
+            "started_at": now,
+            "ends_at": ends_at,
+            "next_at": now + LEASE,
+            "scans": 0,
+            "state": ACTIVE,
+        }
+        async with self._database.write() as connection:
+            if (await connection.scalar(count) or 0) >= most:
+                return None
+            made = await connection.execute(insert(table).values(row).returning(table))
+            return _watch(made.one())
+
+    async def claim(self, watch: Watch, now: datetime) -> bool:
+        """Take this turn; False where another process, or an end, was sooner."""
+        return await self._update(watch, table.c.next_at == watch.next_at, next_at=now + LEASE)
+
+    async def end(self, watch: Watch, state: str) -> bool:
+        """Let a watch run no more; False where it did not."""
+        return await self._update(watch, state=state)
+
+    async def put_off(self, watch: Watch, next_at: datetime) -> None:
+        """Let the next turn come at another time."""
+        await self._update(watch, next_at=next_at)
+
+    async def keep(self, watch: Watch) -> None:
+        """Keep what a turn led to, unless the watch was stopped meanwhile."""
+        await self._update(
+            watch,
+            channel=watch.address.channel,
+            ts=watch.address.ts,
+            thread_ts=watch.address.thread_ts,
+            next_at=watch.next_at,
+            scans=watch.scans,
+            first=msgspec.json.encode(watch.first).decode() if watch.first else None,
+            state=watch.state,
+        )
+
+    async def _select(self, *conditions: ColumnElement[bool]) -> list[Watch]:
+        query = select(table).where(*conditions).order_by(table.c.ends_at, table.c.id)
+        async with self._database.read() as connection:
+            return [_watch(row) for row in await connection.execute(query)]
+
+    async def _update(self, watch: Watch, *conditions: ColumnElement[bool], **values: Any) -> bool:
+        runs = (table.c.id == watch.id, table.c.state == ACTIVE, *conditions)
+        async with self._database.write() as connection:
+            done = await connection.execute(update(table).where(*runs).values(**values))
+        return done.rowcount == 1
+
+
+def _watch(row: Row[Any]) -> Watch:
+    return Watch(
+        id=row.id,
+        monitor_id=row.monitor_id,
+        target=Target(row.host, row.port),
+        address=Address(row.channel, row.ts, row.thread_ts),
+        asker=row.asker,
+        ends_at=row.ends_at,
+        next_at=row.next_at,
+        scans=row.scans,
+        first=msgspec.json.decode(row.first, type=Sighting) if row.first else None,
+        state=row.state,
+    )

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import gzip
+import itertools
+import time
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.embedded.scan.http import BODY_CAP, Page, Reply, fetch
+from bot.target import Target
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def page(*pieces: bytes) -> Page:
+    reply = Reply()
+    for piece in pieces:
+        if not reply.done:
+            reply.feed(piece)
+    return reply.page()
+
+
+def titled(head: bytes, body: bytes) -> str:
+    return page(OK + head + b"\r\n" + body).title
+
+
+def test_headers_are_kept_in_order_with_their_repeats() -> None:
+    found = page(OK + b"B: 1\r\nSet-Cookie: a=1\r\nA:2\r\nset-cookie: b=2\r\n\r\n")
+    assert found.headers == (("B", "1"), ("Set-Cookie", "a=1"), ("A", "2"), ("set-cookie", "b=2"))
+
+
+def test_a_body_ends_with_its_length() -> None:
+    reply = Reply()
+    reply.feed(OK + b"Content-Length: 4\r\n\r\nabcdef")
+    assert (reply.done, reply.page().size) == (True, 4)
+
+
+def test_a_body_without_a_length_ends_with_the_connection() -> None:
+    reply = Reply()
+    reply.feed(OK + b"\r\nabcdef")
+    assert (reply.done, reply.page().size) == (False, 6)
+
+
+def test_chunks_are_put_together() -> None:
+    body = b"5;x=y\r\n<titl\r\n10\r\ne>Chunked</title>\r\n0\r\nTrailer: x\r\n\r\n"
+    reply = Reply()
+    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert reply.done
+    assert (reply.page().size, reply.page().title) == (21, "Chunked")
+
+
+SAMPLES = [
+    OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\n<titl\r\n10\r\ne>Chunked</title>\r\n0\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n"
+    + OK
+    + b"A: b\r\nContent-Length: 19\r\n\r\n<title>Four</title>",
+    b"HTTP/1.0 404 Not Found\n\n<TITLE lang=en>bare\nlines</TITLE>",
+    b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
+]
+
+
+@given(st.sampled_from(SAMPLES), st.lists(st.integers(0, 120), max_size=8))
+def test_it_does_not_matter_how_an_answer_is_cut(answer: bytes, cuts: list[int]) -> None:
+    at = [0, *sorted(cuts), len(answer)]
+    assert page(*(answer[a:b] for a, b in itertools.pairwise(at))) == page(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 302 Found\r\nLocation: https://else.test/\r\n\r\n", 302),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 503\r\n\r\n", 503),
+        (b"HTTP/2 200\r\n\r\n", 200),
+        (b"HTTP/1.1 20x\r\n\r\n", None),
+        (b"HTTP/1.1\r\n\r\n", None),
+        (b"* OK IMAP4rev1 ready\r\n", None),
+        (b"220 mail ESMTP\r\n\r\n", None),
+        (b"", None),
+        (b"HTT", None),
+    ],
+)
+def test_the_code_is_the_answer_of_the_host_itself(answer: bytes, code: int | None) -> None:
+    assert page(answer).code == code
+
+
+def test_what_does_not_begin_like_http_is_not_waited_for() -> None:
+    reply = Reply()
+    reply.feed(b"220 mail ESMTP\r\n")
+    assert reply.done
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    for start in (b"", OK, OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"):
+        page(start, data, data).title.encode()
+
+
+def test_a_head_that_never_ends_is_given_up() -> None:
+    reply = Reply()
+    reply.feed(OK + b"X: " + b"x" * 140_000)
+    assert (reply.done, reply.page()) == (True, Page())
+
+
+def test_a_body_is_cut_at_two_megabytes_and_keeps_its_title() -> None:
+    reply = Reply()
+    reply.feed(OK + b"Content-Length: 99999999\r\n\r\n<title>Big</title>")
+    while not reply.done:
+        reply.feed(b"x" * 65536)
+    assert (reply.page().size, reply.page().title) == (BODY_CAP, "Big")
+
+
+def test_a_chunk_without_an_end_is_cut_too() -> None:
+    reply = Reply()
+    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")
+    while not reply.done:
+        reply.feed(b"x" * 65536)
+    assert reply.page().size == BODY_CAP
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
+def test_a_page_that_comes_compressed_is_read(coding: str) -> None:
+    text = b"<title>Packed</title>"
+    bare = zlib.compressobj(wbits=-15)
+    packed = {
+        "gzip": gzip.compress(text),
+        "deflate": zlib.compress(text),
+        "bare deflate": bare.compress(text) + bare.flush(),
+    }[coding]
+    head = f"Content-Encoding: {coding.removeprefix('bare ')}\r\n".encode()
+    assert titled(head, packed) == "Packed"
+
+
+def test_a_compressed_bomb_is_opened_a_little_way_only() -> None:
+    bomb = gzip.compress(b"<title>Boom</title>" + b"\0" * 50_000_000)
+    began = time.process_time()
+    assert titled(b"Content-Encoding: gzip\r\n", bomb) == "Boom"
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "title"),
+    [
+        (b"", "<title>Grüße</title>".encode(), "Grüße"),
+        (
+            b"Content-Type: text/html; charset=ISO-8859-1\r\n",
+            b"<title>\x80 Gr\xfc</title>",
+            "€ Grü",
+        ),
+        (b"", b'<meta charset="shift_jis"><title>\x93\xfa\x96{</title>', "日本"),
+        (b"", b'<meta http-equiv=x content="text/html; charset=koi8-r"><title>\xc4</title>', "д"),
+        (b"", b'<meta charset="gb2312"><title>\x96|\xd6\xd0</title>', "東中"),
+        (b"", b'<meta charset="windows-31j"><title>\x87\x40</title>', "①"),
+        (b"", b'<meta charset="x-sjis"><title>\x87\x40</title>', "①"),
+        (b"", b'<meta charset="euc-kr"><title>\x8cc</title>', "똠"),
+        (b"", b'<meta charset="windows-874"><title>\xe4\x85</title>', "ไ…"),
+        (b"", b'<meta charset="iso-8859-8-i"><title>\xf9</title>', "ש"),
+        (b"", b"\xff\xfe" + "<title>wide</title>".encode("utf-16-le"), "wide"),
+        (b"Content-Type: text/html; charset=punycode\r\n", b"<title>plain</title>", "plain"),
+        (
+            b"Content-Type: text/html; charset=nonsense\r\n",
+            b"<title>\xc3\xbc\xff</title>",
+            "ü\ufffd",
+        ),
+        (b"", b"<title>A &amp; B\n  &lt;!channel&gt; <!here></title>", "A & B <!channel> <!here>"),
+        (b"", b"<title></title><title>second</title>", ""),
+        (b"", b"<titles>no</titles><TITLE id='x'>yes</TITLE >", "yes"),
+        (b"", b"<title>never closed", "never closed"),
+        (b"", b"no title at all", ""),
+    ],
+)
+def test_the_title_is_read_in_the_charset_of_the_page(head: bytes, body: bytes, title: str) -> None:
+    assert titled(head, body) == title
+
+
+def test_meta_tags_are_read_however_they_are_written() -> None:
+    found = page(
+        OK + b"\r\n<META content='a > \"b\" &amp; c' NAME=Description>"
+        b'<meta name="keywords" content="x, y"/><meta name=description content=later>'
+    )
+    assert (found.description, found.keywords) == ('a > "b" & c', "x, y")
+
+
+@pytest.mark.parametrize(
+    "piece", [b"<title", b"<title>", b"<meta ", b'<meta "', b"<meta a='", b"<"]
+)
+def test_hostile_markup_costs_little_time(piece: bytes) -> None:
+    body = piece * (BODY_CAP // len(piece))
+    began = time.process_time()
+    page(OK + b"\r\n" + body)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_flood_of_tiny_chunks_costs_little_time_and_ends() -> None:
+    reply = Reply()
+    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    began = time.process_time()
+    piece = b"1\r\nx\r\n" * 10_000
+    while not reply.done:
+        reply.feed(piece)
+    assert time.process_time() - began < 3
+    assert reply.page().size == 670_000
+
+
+def test_a_head_that_drips_costs_little_time() -> None:
+    reply = Reply()
+    reply.feed(OK + b"X: ")
+    began = time.process_time()
+    while not reply.done:
+        reply.feed(b"x")
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("line", [b"xyz\r\n", b"\r\n\r\n\r\n", b"-5\r\n", b"5" * 2000])
+def test_a_broken_chunk_ends_the_body(line: bytes) -> None:
+    reply = Reply()
+    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + line)
+    assert (reply.done, reply.page().size) == (True, 3)
+
+
+class Canned:
+    """A connection that keeps what is written, and gives one answer."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.sent = b""
+        self._answer = [answer, b""]
+
+    async def write(self, data: bytes) -> None:
+        self.sent += data
+
+    async def read(self) -> bytes:
+        return self._answer.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (Target("example.com"), b"example.com"),
+        (Target("example.com", 8443), b"example.com:8443"),
+        (Target("::1", 8443), b"[::1]:8443"),
+    ],
+)
+async def test_the_request_names_the_host_and_asks_for_no_compression(
+    target: Target, host: bytes
+) -> None:
+    stream, reply = Canned(OK + b"\r\nhello"), Reply()
+    await fetch(stream, target, reply)
+    lines = stream.sent.split(b"\r\n")
+    assert lines[:2] == [b"GET / HTTP/1.1", b"Host: " + host]
+    assert b"Accept-Encoding: identity" in lines
+    assert reply.page().size == 5

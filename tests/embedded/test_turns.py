@@ -1,0 +1,107 @@
+"""How much one key may ask for: one count for all processes, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import event
+
+from bot.embedded import Accounts
+from bot.embedded.turns import RateLimit
+from bot.store.database import Database
+
+from .fleet import NOW
+
+SECOND = timedelta(seconds=1)
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def taken(limit: RateLimit, count: int, account: int = 1) -> list[int]:
+    return [await limit.take(account) for _ in range(count)]
+
+
+async def test_a_minute_s_worth_may_be_asked_for_at_once_and_then_comes_back_evenly(
+    any_database: Database, clock: Clock
+) -> None:
+    limit = RateLimit(any_database, 3, clock)
+    assert await taken(limit, 5) == [0, 0, 0, 20, 20]
+    clock.now += 19 * SECOND
+    assert await taken(limit, 1) == [1]
+    clock.now += SECOND
+    assert await taken(limit, 2) == [0, 20]
+    clock.now += 300 * SECOND
+    assert await taken(limit, 4) == [0, 0, 0, 20]
+
+
+async def test_a_rate_that_divides_no_minute_is_kept_for_minutes(
+    any_database: Database, clock: Clock
+) -> None:
+    limit = RateLimit(any_database, 7, clock)
+    assert await taken(limit, 8) == [0] * 7 + [9]
+    begun, done = clock.now, 0
+    while clock.now < begun + 180 * SECOND:
+        clock.now += SECOND
+        done += await limit.take(1) == 0
+    assert done == 21
+
+
+async def test_a_clock_that_was_wrong_once_locks_nobody_out(
+    any_database: Database, clock: Clock
+) -> None:
+    limit = RateLimit(any_database, 3, clock)
+    clock.now += timedelta(days=365)
+    assert await taken(limit, 4) == [0, 0, 0, 20]
+    clock.now -= timedelta(days=365)
+    assert await taken(limit, 4) == [0, 0, 0, 20]
+
+
+async def test_two_processes_share_one_budget(any_url: str, clock: Clock) -> None:
+    one, other = Database(any_url), Database(any_url)
+    limits = [RateLimit(database, 4, clock) for database in (one, other)]
+    waits = [await limit.take(1) for limit in limits * 3]
+    await one.close()
+    await other.close()
+    assert waits == [0, 0, 0, 0, 15, 15]
+
+
+async def test_many_who_ask_at_once_get_no_more_than_the_limit(any_url: str, clock: Clock) -> None:
+    databases = [Database(any_url) for _ in range(3)]
+    limits = [RateLimit(database, 10, clock) for database in databases]
+    waits = await asyncio.gather(*(limit.take(1) for limit in limits for _ in range(10)))
+    for database in databases:
+        await database.close()
+    assert sorted(waits) == [0] * 10 + [6] * 20
+
+
+async def test_each_account_has_a_budget_of_its_own(any_database: Database, clock: Clock) -> None:
+    ann, _ = await Accounts(any_database).add("Ann", None, NOW)
+    limit = RateLimit(any_database, 1, clock)
+    assert await taken(limit, 2) == [0, 60]
+    assert await taken(limit, 2, ann) == [0, 60]
+
+
+async def test_no_limit_asks_the_database_nothing(any_database: Database, clock: Clock) -> None:
+    asked: list[str] = []
+    event.listen(
+        any_database.engine.sync_engine, "before_cursor_execute", lambda *say: asked.append(say[2])
+    )
+    assert await taken(RateLimit(any_database, 0, clock), 1000) == [0] * 1000
+    assert not asked
+    assert await taken(RateLimit(any_database, 1, clock), 1) == [0]
+    assert asked

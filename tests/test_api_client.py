@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from bot.api.envelope import Reply, judge
+from bot.api.models import Account, Ping, Proxy
+from bot.errors import APIUnreachable
+from bot.target import Target
+from tests.client_wire import (
+    API,
+    EVERY_CALL,
+    KEY,
+    MONITOR,
+    OK,
+    PASSWORD,
+    PROXY,
+    Call,
+    Recorder,
+    door,
+)
+
+# What is asked: every documented parameter, as it stands on the wire.
+
+PROXIED = "proxy_host=proxy.example&proxy_port=3128"
+ASKED: list[tuple[Call, str]] = [
+    (lambda api: api.ping(), "ping"),
+    (lambda api: api.account(), "account"),
+    (lambda api: api.list(), "monitor/list"),
+    (lambda api: api.list(host="*.domain.com"), "monitor/list?host=%2A.domain.com"),
+    (lambda api: api.list(port=443), "monitor/list?port=443"),
+    (lambda api: api.list(port="443,8443"), "monitor/list?port=443%2C8443"),
+    (lambda api: api.list(port="!443"), "monitor/list?port=%21443"),
+    (lambda api: api.list(port="100-200"), "monitor/list?port=100-200"),
+    (lambda api: api.list(port=">=100"), "monitor/list?port=%3E%3D100"),
+    (lambda api: api.list(valid=True), "monitor/list?ssl_valid=true"),
+    (lambda api: api.list(valid=False), "monitor/list?ssl_valid=false"),
+    (lambda api: api.list(expires="=30"), "monitor/list?ssl_expire_days=%3D30"),
+    (lambda api: api.list(expires="30-60"), "monitor/list?ssl_expire_days=30-60"),
+    (lambda api: api.list(expires="<30"), "monitor/list?ssl_expire_days=%3C30"),
+    (lambda api: api.list(expires=">30"), "monitor/list?ssl_expire_days=%3E30"),
+    (
+        lambda api: api.list(host="a", port=1, valid=True, expires="<3"),
+        "monitor/list?host=a&port=1&ssl_valid=true&ssl_expire_days=%3C3",
+    ),
+    (lambda api: api.get(888), "monitor/get?id=888"),
+    (lambda api: api.scan(888), "monitor/scan?id=888"),
+    (lambda api: api.delete(888), "monitor/delete?id=888"),
+    (lambda api: api.history(888, 21), "monitor/history?id=888&limit=21"),
+    (lambda api: api.check(Target("a.b", 8443)), "checks?host=a.b&port=8443"),
+    (
+        lambda api: api.check(Target("::1", 25), "smtp"),
+        "checks?host=%3A%3A1&port=25&protocol=smtp",
+    ),
+    (
+        lambda api: api.add(Target("www.example.com", 443)),
+        "monitor/add?host=www.example.com&port=443",
+    ),
+    (
+        lambda api: api.add("https://www.example.com"),
+        "monitor/add?url=https%3A%2F%2Fwww.example.com",
+    ),
+    (
+        lambda api: api.add(Target("::1", 8443), PROXY),
+        f"monitor/add?host=%3A%3A1&port=8443&{PROXIED}&proxy_username=me&proxy_password={PASSWORD}",
+    ),
+    (
+        lambda api: api.add(Target("a.b"), Proxy("proxy.example", 3128)),
+        f"monitor/add?host=a.b&port=443&{PROXIED}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "path"), ASKED, ids=[path for _, path in ASKED])
+async def test_every_parameter_goes_out_as_documented(
+    call: Call, path: str, session: aiohttp.ClientSession
+) -> None:
+    async with Recorder(monitor=MONITOR, check=MONITOR, list=[], count=0).serving() as server:
+        await call(door(session, server.url))
+
+        assert server.seen == [("GET", f"/api/v1/{path}", "")]
+        assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_changes_can_go_out_as_posted_forms(session: aiohttp.ClientSession) -> None:
+    added = f"host=www.example.com&port=443&{PROXIED}"
+    async with Recorder(monitor=MONITOR, check=MONITOR, list=[]).serving() as server:
+        api = door(session, server.url, write_method="POST")
+        for call in EVERY_CALL.values():
+            await call(api)
+
+        assert server.seen == [
+            ("GET", "/api/v1/ping", ""),
+            ("GET", "/api/v1/account", ""),
+            ("GET", "/api/v1/monitor/list?host=%2A.example.com", ""),
+            ("GET", "/api/v1/monitor/get?id=888", ""),
+            ("GET", "/api/v1/monitor/history?id=888&limit=21", ""),
+            ("GET", "/api/v1/checks?host=www.example.com&port=443", ""),
+            (
+                "POST",
+                "/api/v1/monitor/add",
+                f"{added}&proxy_username=me&proxy_password=p%26ss+w%C3%B6rd",
+            ),
+            ("POST", "/api/v1/monitor/scan", "id=888"),
+            ("POST", "/api/v1/monitor/delete", "id=888"),
+        ]
+        form = "application/x-www-form-urlencoded"
+        assert [headers.get("Content-Type") for headers in server.headers[6:]] == [form] * 3
+        assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+
+
+# What comes back.
+
+
+async def test_ping_and_account_give_all_documented_fields(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    api = door(session)
+    responses.get(f"{API}/ping", payload=OK | {"date_time": "2026-01-01 00:00", "apikey_id": 888})
+    quota = {"monitor_limit": 10, "monitor_used": 4, "monitor_available": 6}
+    owner = {"id": 888, "email": "john@example.com"}
+    responses.get(f"{API}/account", payload=OK | owner | quota)
+
+    assert await api.ping() == Ping(datetime(2026, 1, 1, tzinfo=UTC), 888)
+    assert await api.account() == Account(888, "john@example.com", 10, 4, 6)
+
+
+async def test_the_measured_offset_reaches_every_date(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    api = door(session)
+    shown = {"date_time": "2026-01-06 01:54"}  # five and a half hours ahead, rounded
+    responses.get(f"{API}/ping", payload=OK | shown)
+    responses.get(f"{API}/monitor/list", payload=OK | {"list": [MONITOR], "count": 1})
+    responses.get(f"{API}/monitor/get?id=888", payload=OK | {"monitor": MONITOR})
+    scanned = datetime(2026, 1, 5, 14, 55, tzinfo=UTC)
+
+    assert api.offset == timedelta(0)
+    assert await api.measure_clock() == api.offset == timedelta(hours=5, minutes=30)
+    assert [row.scanned_at for row in await api.list()] == [scanned]
+    assert (await api.get(888)).scanned_at == scanned
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", 12, "2020-01-01 00:00"], ids=str)
+async def test_an_unreadable_or_absurd_clock_keeps_the_old_offset(
+    date: object, responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    api = door(session)
+    responses.get(f"{API}/ping", payload=OK | {"date_time": "2026-01-05 19:26"})
+    responses.get(f"{API}/ping", payload=OK | {"date_time": date})
+
+    await api.measure_clock()
+    assert await api.measure_clock() == api.offset == timedelta(hours=-1)
+
+
+async def test_a_list_drops_unreadable_rows_and_says_so(
+    responses: aioresponses, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [MONITOR, {"id": "?"}, "odd", None, MONITOR | {"id": 889}]
+    responses.get(f"{API}/monitor/list", payload=OK | {"list": rows, "count": 9})
+
+    assert [row.id for row in await door(session).list()] == [888, 889]
+    assert "3 of 5 monitors can't be read" in caplog.text
+    assert "counts 9 monitors and lists 5" in caplog.text
+
+
+@pytest.mark.parametrize("fields", [{"list": [], "count": 0}, {"list": []}, {"count": 0}], ids=str)
+async def test_an_empty_list_is_no_failure(
+    fields: dict[str, object],
+    responses: aioresponses,
+    session: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    responses.get(f"{API}/monitor/list", payload=OK | fields)
+
+    assert await door(session).list() == []
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("fields", [{}, {"count": 3}, {"list": {}}, {"list": None}], ids=str)
+async def test_a_missing_list_is_never_taken_for_an_empty_one(
+    fields: dict[str, object], responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(f"{API}/monitor/list", payload=OK | fields)
+
+    with pytest.raises(APIUnreachable, match="without a list"):
+        await door(session).list()
+
+
+@pytest.mark.parametrize("monitor", [{}, None, [], "odd", {"id": 1}], ids=str)
+async def test_a_change_without_a_readable_monitor_may_be_done(
+    monitor: object, responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(f"{API}/monitor/scan?id=888", payload=OK | {"monitor": monitor})
+    responses.get(f"{API}/monitor/get?id=888", payload=OK | {"monitor": monitor})
+
+    with pytest.raises(APIUnreachable) as scanned:
+        await door(session).scan(888)
+    with pytest.raises(APIUnreachable) as got:
+        await door(session).get(888)
+    assert (scanned.value.maybe_done, got.value.maybe_done) == (True, False)
+
+
+async def test_a_long_list_lets_others_have_their_turn(session: aiohttp.ClientSession) -> None:
+    rows = [MONITOR | {"id": number} for number in range(1000)]
+    fields = judge(Reply(200, json.dumps(OK | {"list": rows}).encode()))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    read = await door(session)._read_rows(fields)
+    task.cancel()
+
+    assert [row.id for row in read] == list(range(1000))
+    assert turns >= 10

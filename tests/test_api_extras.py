@@ -1,0 +1,286 @@
+"""The client and what an API may have beyond the documented page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from bot.api.client import SSLMonitor
+from bot.api.extras import Change, Extra, History
+from bot.api.models import Link, Name
+from bot.errors import APIRefused, APIUnreachable, BotError
+from bot.target import Target
+from tests.client_wire import API, HTML, KEY, MONITOR, NOW, OK, Recorder, Wire, door, http
+from tests.world import Clock
+
+FILE = f"{API}/openapi.json"
+BOTH: dict[str, Any] = {"/checks": {}, "/monitor/history": {}}
+LISTED: dict[str, Any] = {"openapi": "3.1.0", "paths": BOTH | {"/ping": {}}}
+NO_FILE = [
+    http(HTML, 404),
+    http({"code": 404, "message": "no such endpoint"}, 404),
+    http({"code": 404, "message": "no such endpoint"}),
+    http({"code": 401, "message": "no key"}, 401),
+    http(HTML, 403),
+    http(b"", 302, "Location: /login\r\n"),
+    http(HTML),
+    http(b"[]"),
+    http({}),
+    http({"paths": None}),
+    http({"paths": ["/checks"]}),
+    http({"paths": {"/ping": {}, "/other-checks": {}}}),
+]
+TROUBLE = [
+    http(HTML, 502),
+    http({"code": 500, "message": "oops"}, 500),
+    http({"code": 500, "message": "oops"}),
+    http({"code": 429, "message": "too many"}, 429, "Retry-After: 0\r\n"),
+    None,
+]
+
+
+async def test_the_description_is_asked_for_once_and_without_the_key(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with Recorder(**LISTED).serving() as server:
+        api = door(session, server.url)
+
+        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [True] * 4
+        assert server.seen == [("GET", "/api/v1/openapi.json", "")]
+        assert "Authorization" not in server.headers[0]
+        assert KEY not in str(server.headers)
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])
+@pytest.mark.parametrize("extra", Extra)
+async def test_each_extra_is_known_apart(
+    prefix: str, extra: Extra, responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(FILE, payload={"paths": {f"{prefix}/{extra}": {}}})
+    api = door(session)
+
+    assert [await api.offers(each) for each in Extra] == [each is extra for each in Extra]
+
+
+@pytest.mark.parametrize("answer", NO_FILE, ids=[ascii(each[-60:]) for each in NO_FILE])
+async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_again(
+    answer: bytes, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([answer] * 3).serving() as wire:
+        api = door(session, wire.url)
+
+        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [False] * 4
+        assert len(wire.arrivals) == 1
+
+
+@pytest.mark.parametrize("later", [True, False])
+@pytest.mark.parametrize("answer", TROUBLE, ids=lambda each: ascii(each and each[-40:]))
+async def test_trouble_is_told_after_some_tries_and_remembered_for_a_minute_in_a_hurry(
+    answer: bytes | None, later: bool, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([answer] * (6 if answer is None else 3)).serving() as wire:
+        clock = Clock(NOW)
+        api = door(session, wire.url, clock=clock)
+        with pytest.raises((APIRefused, APIUnreachable)):
+            await api.offers(Extra.CHECK)
+        asked = len(wire.arrivals)
+        assert asked >= 3
+        clock.move(seconds=59)
+        with pytest.raises((APIRefused, APIUnreachable)):
+            await api.offers(Extra.HISTORY, hurry=True)
+        assert len(wire.arrivals) == asked
+
+        wire.answers = [http(LISTED)]
+        if later:
+            clock.move(seconds=1)
+        assert await api.offers(Extra.CHECK, hurry=later)
+
+
+async def test_a_no_counts_for_an_hour_and_a_yes_for_good(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    clock = Clock(NOW)
+    api = SSLMonitor(API, KEY, session, clock=clock, wait=0)
+    responses.get(FILE, payload={"paths": {"/monitor/history": {}}})
+    responses.get(FILE, payload=LISTED)
+    responses.get(FILE, status=404)
+
+    assert await api.offers(Extra.HISTORY)
+    clock.move(minutes=59)
+    assert not await api.offers(Extra.CHECK)
+    clock.move(minutes=1)
+    assert await api.offers(Extra.CHECK)
+    clock.move(days=9)
+    assert [await api.offers(extra) for extra in Extra] == [True, True]
+
+
+ROW = {
+    "date": "2026-01-05 20:25",
+    "verdict": "expired",
+    "ssl_valid": False,
+    "ssl_message": "Expired 2026-01-01",
+    "ssl_host_match": True,
+    "ssl_expire_date_start": "2025-10-03 00:00",
+    "ssl_expire_date_end": "2026-01-01 00:00",
+    "ssl_issuer": "R11",
+}
+CHANGE = Change(
+    at=datetime(2026, 1, 5, 20, 25, tzinfo=UTC),
+    valid=False,
+    message="Expired 2026-01-01",
+    host_match=True,
+    not_before=datetime(2025, 10, 3, tzinfo=UTC),
+    not_after=datetime(2026, 1, 1, tzinfo=UTC),
+    issuer="R11",
+)
+HISTORY = f"{API}/monitor/history?id=888&limit=21"
+
+
+async def test_a_history_is_read_with_the_clocks_offset_the_newest_first(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    older = ROW | {"date": "2025-12-01 00:00"}
+    responses.get(HISTORY, payload=OK | {"list": [older, ROW], "count": 2, "total": 57})
+    api = door(session)
+    api.offset = timedelta(hours=-1)
+
+    found = await api.history(888, 21)
+
+    assert found.changes[0].at == CHANGE.at + timedelta(hours=1)
+    assert found.changes[0].not_after == datetime(2026, 1, 1, 1, tzinfo=UTC)
+    assert [change.at.month for change in found.changes] == [1, 12]
+    assert found.total == 57
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"list": [ROW]}, History((CHANGE,), 1)),
+        ({"list": []}, History((), 0)),
+        ({"list": [ROW], "total": "many"}, History((CHANGE,), 1)),
+        ({"list": [{}, {"date": "soon"}, None, "odd", ROW | {"date": 7}, ROW]}, None),
+    ],
+    ids=["whole", "empty", "odd total", "odd rows"],
+)
+async def test_what_of_a_history_can_be_read_is_read(
+    fields: dict[str, object],
+    expected: History | None,
+    responses: aioresponses,
+    session: aiohttp.ClientSession,
+) -> None:
+    responses.get(HISTORY, payload=OK | fields)
+
+    assert await door(session).history(888, 21) == (expected or History((CHANGE,), 1))
+
+
+async def test_a_change_of_which_only_the_date_is_known_is_kept(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    odd = {name: [1] for name in ROW} | {"date": ROW["date"]}
+    responses.get(HISTORY, payload=OK | {"list": [odd]})
+
+    (change,) = (await door(session).history(888, 21)).changes
+    assert change == Change(CHANGE.at, None, "", None, None, None, "")
+
+
+CHAIN = [
+    {"subject": "a.b", "issuer": "R11", "date_start": "2026-01-01 00:00", "date_end": "x"},
+    {"subject": "R11", "issuer": "Root", "date_end": "2027-03-13 00:00", "fingerprint": "ab"},
+    "odd",
+]
+CHECKED = {
+    "host": "a.b",
+    "port": 8443,
+    "scan_date": "2026-01-05 20:25",
+    "ssl_valid": True,
+    "ssl_message": "Valid",
+    "ssl_color": "green",
+    "ssl_host_match": True,
+    "ssl": {
+        "date_start": "2026-01-01 00:00",
+        "date_end": "2026-03-13 00:00",
+        "issuer_cn": "R11",
+        "alt_names": ["a.b", "*.a.b"],
+    },
+    "http": {"ip": "192.0.2.1", "code": 200},
+    "verdict": "valid",
+    "chain": CHAIN,
+}
+ASKED = f"{API}/checks?host=a.b&port=8443"
+
+
+async def test_a_check_gives_what_a_row_and_a_monitor_would(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(ASKED, payload=OK | {"check": CHECKED})
+
+    check = await door(session).check(Target("a.b", 8443))
+
+    row, found = check.row, check.found
+    assert (row.target, row.valid, row.message) == (Target("a.b", 8443), True, "Valid")
+    assert row.not_before == datetime(2026, 1, 1, tzinfo=UTC)
+    assert row.not_after == datetime(2026, 3, 13, tzinfo=UTC)
+    assert (row.issuer, row.http_code, found.http.ip) == ("R11", 200, "192.0.2.1")
+    assert found.certificate is not None
+    assert found.certificate.issuer == Name("R11")
+    assert found.certificate.alt_names == ("a.b", "*.a.b")
+    assert found.chain == (
+        Link("a.b", "R11", datetime(2026, 1, 1, tzinfo=UTC), None),
+        Link("R11", "Root", None, datetime(2027, 3, 13, tzinfo=UTC)),
+    )
+
+
+@pytest.mark.parametrize("ssl", [None, {}, [], "odd", {"date_end": 7}], ids=str)
+async def test_a_check_of_a_host_without_a_certificate_is_read(
+    ssl: object, responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    bare = {"host": "a.b", "ssl_message": "Refused", "ssl": ssl, "http": ssl, "chain": ssl}
+    responses.get(ASKED, payload=OK | {"check": bare})
+
+    check = await door(session).check(Target("a.b", 8443))
+
+    assert (check.row.message, check.row.not_after, check.row.http_code) == ("Refused", None, None)
+    assert (check.found.certificate, check.found.chain) == (None, ())
+
+
+@pytest.mark.parametrize("body", [{}, {"check": None}, {"check": []}, {"check": {"port": 1}}])
+async def test_an_answer_without_a_check_is_a_fault_and_nothing_was_done(
+    body: dict[str, object], responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(ASKED, payload=OK | body)
+
+    with pytest.raises(APIUnreachable, match="without a readable check") as error:
+        await door(session).check(Target("a.b", 8443))
+    assert not error.value.maybe_done
+
+
+@pytest.mark.parametrize("body", [{}, {"list": None}, {"list": {}}, {"list": "odd"}], ids=str)
+async def test_a_missing_history_is_never_taken_for_an_empty_one(
+    body: dict[str, object], responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(HISTORY, payload=OK | body)
+
+    with pytest.raises(APIUnreachable, match="without a readable history"):
+        await door(session).history(888, 21)
+
+
+async def test_a_check_is_asked_once_whatever_comes_of_it(session: aiohttp.ClientSession) -> None:
+    async with Wire([http(HTML, 502)] * 3).serving() as wire:
+        with pytest.raises(BotError):
+            await door(session, wire.url).check(Target("a.b"))
+        assert len(wire.arrivals) == 1
+
+
+async def test_the_chain_of_a_monitor_is_read_where_there_is_one(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(f"{API}/monitor/get?id=888", payload=OK | {"monitor": MONITOR | {"chain": CHAIN}})
+    responses.get(f"{API}/monitor/get?id=888", payload=OK | {"monitor": MONITOR})
+    api = door(session)
+
+    assert [link.subject for link in (await api.get(888)).chain] == ["a.b", "R11"]
+    assert (await api.get(888)).chain == ()

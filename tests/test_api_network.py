@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import logging
+import ssl
+import traceback
+
+import aiohttp
+import pytest
+import trustme
+
+from bot.api import client as client_module
+from bot.api.client import SSLMonitor
+from bot.api.envelope import seconds
+from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
+from bot.target import Target
+from tests.client_wire import (
+    API,
+    HTML,
+    KEY,
+    MONITOR,
+    NOW,
+    OK,
+    PASSWORD,
+    PROXY,
+    WRITES,
+    Call,
+    Wire,
+    door,
+    each_call,
+    each_method,
+    each_read,
+    each_write,
+    http,
+)
+
+# Reads are repeated, within reason.
+
+CUT = (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        http(HTML, 502),
+        http({"code": 500, "message": "oops"}, 500),
+        http({"code": 503, "message": "busy"}, 200),
+        http(b"", 200),
+        http({"code": 429, "message": "slow down"}, 429),
+        http(HTML, 429, "Retry-After: 0\r\n"),
+        http(HTML, 429, "Retry-After: Mon, 05 Jan 2026 20:25:40 GMT\r\n"),
+        CUT,
+    ],
+    ids=["502", "500", "503 in 200", "empty", "429", "429 now", "429 date", "cut"],
+)
+@each_read
+async def test_reads_are_repeated_while_that_may_help(
+    call: Call, failure: bytes, session: aiohttp.ClientSession
+) -> None:
+    good = http(OK | {"monitor": MONITOR, "list": [MONITOR]})
+    async with Wire([failure, failure, good]).serving() as wire:
+        await call(door(session, wire.url))
+
+    assert len(wire.arrivals) == 3
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404])
+@each_read
+async def test_a_refused_read_is_not_repeated(
+    call: Call, code: int, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([http({"code": code, "message": "no"}, code)] * 3).serving() as wire:
+        with pytest.raises(APIRefused):
+            await call(door(session, wire.url))
+
+    assert len(wire.arrivals) == 1
+
+
+async def test_a_server_that_stays_down_is_asked_as_often_as_said(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with Wire([http(HTML, 502)] * 9).serving() as wire:
+        with pytest.raises(APIUnreachable):
+            await door(session, wire.url, attempts=4).ping()
+
+    assert len(wire.arrivals) == 4
+
+
+async def test_a_dropped_connection_is_no_end_for_a_read(session: aiohttp.ClientSession) -> None:
+    async with Wire([http(), None, http()]).serving() as wire:
+        api = door(session, wire.url)
+        await api.ping()
+        await api.ping()
+
+    assert len(wire.arrivals) == 3
+
+
+async def test_a_long_retry_after_is_told_and_not_waited_for(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with Wire([http(HTML, 429, "Retry-After: 31\r\n")] * 3).serving() as wire:
+        with pytest.raises(APIRefused) as refusal:
+            await door(session, wire.url, deadline=30).ping()
+
+    assert (refusal.value.code, refusal.value.retry_after) == (429, 31)
+    assert len(wire.arrivals) == 1
+
+
+def test_a_retry_after_sets_the_wait(session: aiohttp.ClientSession) -> None:
+    worth = door(session, deadline=30)._worth_another_try
+
+    assert worth(APIRefused(429, "slow down", retry_after=7.0)) == 7.0
+    assert worth(APIRefused(429, "slow down", retry_after=30.5)) is False
+    assert worth(APIRefused(429, "slow down")) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("7", 7.0),
+        (" 0 ", 0.0),
+        ("Mon, 05 Jan 2026 20:26:40 GMT", 60.0),
+        ("Mon, 05 Jan 2026 20:26:40 -0000", 60.0),
+        ("Mon, 05 Jan 2026 20:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date(text: str | None, wait: float | None) -> None:
+    assert seconds(text, NOW) == wait
+
+
+STALLED_BODY = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"]
+STALLED_HEAD = [b""]
+
+
+@each_call
+async def test_one_deadline_covers_the_body_too(call: Call, session: aiohttp.ClientSession) -> None:
+    async with Wire([STALLED_BODY]).serving() as wire:
+        api = door(session, wire.url, deadline=0.2, scan_deadline=0.2, attempts=1)
+        with pytest.raises(APIUnreachable, match=r"within 0\.2 seconds") as error:
+            await call(api)
+
+    assert error.value.maybe_done == (call in WRITES.values())
+    assert len(wire.arrivals) == 1
+
+
+async def test_a_silent_server_is_asked_again_to_read_but_not_to_change(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with Wire([STALLED_HEAD] * 3).serving() as wire:
+        api = door(session, wire.url, deadline=0.2, scan_deadline=0.2, attempts=2)
+        with pytest.raises(APIUnreachable, match="did not answer"):
+            await api.ping()
+        with pytest.raises(APIUnreachable, match="did not answer"):
+            await api.scan(888)
+
+    assert [line.split()[1] for line in wire.arrivals] == [
+        "/api/v1/ping",
+        "/api/v1/ping",
+        "/api/v1/monitor/scan?id=888",
+    ]
+
+
+# Changes arrive at most once.
+
+
+async def test_aiohttp_by_itself_sends_a_dropped_get_twice(session: aiohttp.ClientSession) -> None:
+    async with Wire([]).serving() as wire:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.get(f"{wire.url}/monitor/scan?id=888")
+
+    assert len(wire.arrivals) == 2
+
+
+@each_method
+@each_write
+async def test_a_change_arrives_once_where_connections_drop(
+    call: Call, method: str, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([]).serving() as wire:
+        with pytest.raises(APIUnreachable) as error:
+            await call(door(session, wire.url, write_method=method))
+
+    assert len(wire.arrivals) == 1
+    assert error.value.maybe_done
+
+
+@each_write
+async def test_without_the_guard_the_same_change_would_arrive_twice(
+    call: Call, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_guard(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        return await handler(request)
+
+    monkeypatch.setattr(client_module, "_never_again", no_guard)
+    async with Wire([]).serving() as wire:
+        with pytest.raises(APIUnreachable):
+            await call(door(session, wire.url))
+
+    assert len(wire.arrivals) == 2
+
+
+@each_method
+@each_write
+async def test_a_change_never_goes_over_a_connection_that_was_used_before(
+    call: Call, method: str, session: aiohttp.ClientSession
+) -> None:
+    good = http(OK | {"monitor": MONITOR})
+    async with Wire([good] * 4).serving() as wire:
+        api = door(session, wire.url, write_method=method)
+        await api.ping()
+        await api.ping()
+        assert len(wire.writers) == 1
+
+        await call(api)
+        await call(api)
+        assert len(wire.writers) == 3
+    assert len(wire.arrivals) == 4
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [http(HTML, 502), http({"code": 503, "message": "busy"}, 503), http(HTML, 429), CUT],
+    ids=["502", "503", "429", "cut"],
+)
+@each_write
+async def test_a_failed_change_is_not_repeated(
+    call: Call, failure: bytes, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([failure] * 3).serving() as wire:
+        with pytest.raises((APIRefused, APIUnreachable)):
+            await call(door(session, wire.url))
+
+    assert len(wire.arrivals) == 1
+
+
+@each_call
+async def test_where_nobody_listens_nothing_was_done(
+    call: Call, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([]).serving() as wire:
+        pass
+    with pytest.raises(APIUnreachable, match="could not be reached") as error:
+        await call(door(session, wire.url))
+
+    assert not error.value.maybe_done
+
+
+@each_call
+async def test_an_api_with_an_untrusted_certificate_gets_no_key(
+    call: Call, session: aiohttp.ClientSession
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with Wire([]).serving(context) as wire:
+        with pytest.raises(APIUnreachable, match="own certificate") as error:
+            await call(door(session, wire.url))
+
+    assert wire.arrivals == []
+    assert not error.value.maybe_done
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(OK | {"monitor": MONITOR, "list": [MONITOR]}),
+        http(HTML, 502),
+        http({"code": 400, "message": f"unknown key {KEY}"}, 400),
+        None,
+        STALLED_HEAD,
+    ],
+    ids=["good", "502", "echo", "drop", "stall"],
+)
+@each_call
+async def test_no_log_line_and_no_error_holds_query_key_or_password(
+    call: Call,
+    answer: bytes | list[bytes] | None,
+    session: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = ""
+    async with Wire([answer] * 4).serving() as wire:
+        try:
+            await call(door(session, wire.url, deadline=0.02, scan_deadline=0.02, attempts=2))
+        except BotError as error:
+            said = "".join(traceback.format_exception(error)) + repr(vars(error))
+    said += caplog.text
+
+    secrets = [KEY, PROXY.password, PASSWORD, "id=888", "example.com", "port=443"]
+    assert not [word for word in secrets if word in said]
+
+
+@pytest.mark.parametrize("echo", [PROXY.password, PASSWORD])
+async def test_a_proxy_password_that_the_server_repeats_is_blotted(
+    echo: str, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([http({"code": 400, "message": f"bad “{echo}”"}, 400)]).serving() as wire:
+        with pytest.raises(APIRefused) as refusal:
+            await door(session, wire.url).add(Target("www.example.com"), PROXY)
+
+    assert refusal.value.message == "bad “…”"
+
+
+def test_the_key_stays_out_of_the_clients_own_words(session: aiohttp.ClientSession) -> None:
+    assert KEY not in repr(door(session))
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "schlüssel"])
+def test_a_key_that_fits_no_header_is_refused_unseen(
+    key: str, session: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        SSLMonitor(API, key, session, clock=lambda: NOW)
+
+    assert not key or key not in str(error.value)
+
+
+def test_the_key_is_not_sent_unencrypted_unless_allowed(session: aiohttp.ClientSession) -> None:
+    with pytest.raises(ConfigError, match="unencrypted"):
+        door(session, "http://api.example/api/v1")
+
+    assert "api.example" in repr(door(session, "http://api.example/api/v1", allow_http=True))

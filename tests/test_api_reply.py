@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import aiohttp
+import pytest
+
+from bot.api import client as client_module
+from bot.api.envelope import Reply, judge
+from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
+from tests.client_wire import (
+    HTML,
+    KEY,
+    READS,
+    WRITES,
+    Call,
+    Wire,
+    door,
+    each_call,
+    http,
+)
+
+# What a reply means: the body first, the status where the body says nothing.
+
+ENVELOPE = {"code": 404, "message": "monitor not found", "req_id": "76a72264"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (404, ENVELOPE, NotFound, 404),
+        (200, ENVELOPE, NotFound, 404),
+        (200, ENVELOPE | {"code": "404"}, NotFound, 404),
+        (500, ENVELOPE, NotFound, 404),
+        (401, ENVELOPE | {"code": 401}, BadKey, 401),
+        (200, ENVELOPE | {"code": 401}, BadKey, 401),
+        (403, ENVELOPE | {"code": 403}, APIRefused, 403),
+        (200, ENVELOPE | {"code": 400}, APIRefused, 400),
+        (200, ENVELOPE | {"success": 0, "code": 402}, APIRefused, 402),
+        (404, {"message": "none"}, NotFound, 404),
+        (403, {"success": False}, APIRefused, 403),
+        (400, {"code": None, "message": "bad", "success": "0"}, APIRefused, 400),
+        (400, {"code": {"odd": 1}, "message": ["odd"]}, APIRefused, 400),
+    ],
+)
+def test_a_refusal_is_told_by_its_body(
+    status: int, body: object, kind: type[APIRefused], code: int
+) -> None:
+    with pytest.raises(APIRefused) as refusal:
+        judge(Reply(status, json.dumps(body).encode()))
+
+    assert type(refusal.value) is kind
+    assert refusal.value.code == code
+
+
+def test_a_refusal_carries_the_words_and_number_for_support() -> None:
+    with pytest.raises(NotFound) as refusal:
+        judge(Reply(200, json.dumps(ENVELOPE).encode()))
+
+    assert (refusal.value.message, refusal.value.req_id) == ("monitor not found", "76a72264")
+
+
+def test_a_refusal_that_repeats_the_key_is_blotted() -> None:
+    body = json.dumps({"code": 401, "message": f"unknown key {KEY}"}).encode()
+
+    with pytest.raises(BadKey) as refusal:
+        judge(Reply(200, body), hide=[KEY, ""])
+    assert refusal.value.message == "unknown key …"
+
+
+@pytest.mark.parametrize("success", [1, True, "1", "true", 1.0])
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_body_that_says_success_is_one(success: object, status: int) -> None:
+    body = json.dumps({"success": success, "new": [1]}).encode()
+
+    assert set(judge(Reply(status, body))) == {"success", "new"}
+
+
+def test_a_body_without_a_word_on_success_is_judged_by_its_status() -> None:
+    assert set(judge(Reply(200, b'\xef\xbb\xbf{"email": "john@example.com"}'))) == {"email"}
+    with pytest.raises(APIUnreachable):
+        judge(Reply(500, b'{"email": "john@example.com"}'))
+
+
+NO_ENVELOPE = [HTML, b"", b'{"success":1,"mess', b"[1]", b"1", b"\xff\xfe", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("body", NO_ENVELOPE, ids=lambda body: repr(body[:20]))
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, APIUnreachable),
+        (302, APIUnreachable),
+        (401, BadKey),
+        (403, APIUnreachable),
+        (404, APIUnreachable),
+        (429, APIRefused),
+        (502, APIUnreachable),
+    ],
+)
+def test_a_body_that_is_not_the_apis_is_judged_by_its_status(
+    body: bytes, status: int, kind: type[BotError]
+) -> None:
+    with pytest.raises(kind) as error:
+        judge(Reply(status, body))
+
+    assert not isinstance(error.value, NotFound)
+    if kind is APIUnreachable:
+        assert f"HTTP status {status}" in str(error.value)
+
+
+@each_call
+@pytest.mark.parametrize("status", [200, 404, 502])
+async def test_an_html_page_is_an_unusable_answer_to_every_call(
+    status: int, call: Call, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([http(HTML, status)] * 3).serving() as wire:
+        with pytest.raises(APIUnreachable, match=f"HTTP status {status}") as error:
+            await call(door(session, wire.url))
+
+    reads, writes = call in READS.values(), call in WRITES.values()
+    assert error.value.maybe_done == (writes and status != 404)
+    assert len(wire.arrivals) == (3 if reads and status != 404 else 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@each_call
+async def test_a_redirect_is_not_followed(
+    call: Call, status: int, session: aiohttp.ClientSession
+) -> None:
+    async with Wire([http()]).serving() as elsewhere:
+        moved = http(b"", status, f"Location: {elsewhere.url}/ping\r\n")
+        async with Wire([moved]).serving() as wire:
+            with pytest.raises(APIUnreachable, match="address may be wrong") as error:
+                await call(door(session, wire.url))
+
+    assert (len(wire.arrivals), elsewhere.arrivals) == (1, [])
+    assert not error.value.maybe_done
+
+
+async def test_a_body_without_end_is_cut_off(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "MAX_BODY", 1000)
+    async with Wire([http(b" " * 1001 + b"{}"), http()]).serving() as wire:
+        with pytest.raises(APIUnreachable, match="too long"):
+            await door(session, wire.url, attempts=1).ping()
+
+
+async def test_a_page_that_is_not_even_http_is_an_unusable_answer(
+    session: aiohttp.ClientSession,
+) -> None:
+    async with Wire([b"SSH-2.0-OpenSSH\r\n\r\n"] * 3).serving() as wire:
+        with pytest.raises(APIUnreachable, match="not HTTP"):
+            await door(session, wire.url).ping()
+
+
+async def test_bad_compression_is_an_unusable_answer(session: aiohttp.ClientSession) -> None:
+    answer = http(b"not gzip at all", headers="Content-Encoding: gzip\r\n")
+    async with Wire([answer] * 3).serving() as wire:
+        with pytest.raises(APIUnreachable):
+            await door(session, wire.url).ping()

@@ -1,0 +1,276 @@
+"""What needs an API beyond the documented page: one-off checks, the history, the chain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bot.commands.extras import PORTS
+from bot.embedded.scan.starttls import PROTOCOLS
+from bot.playground.places import ANN, BEN, CERTS
+from tests.world import Clock, World, labels, new_world, words
+
+LACKS = ("NOT AVAILABLE HERE", "The hosted API lacks", "embedded API")
+
+
+@pytest_asyncio.fixture
+async def own_world(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
+    """A bot that scans real hosts by its embedded API."""
+    async with new_world(tmp_path, empty_database, scans=True) as running:
+        yield running
+
+
+def place_of(world: World, name: str) -> str:
+    """A sample host with its port."""
+    assert world.hosts is not None
+    return next(target for target in world.hosts.targets if target.startswith(name))
+
+
+async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World) -> None:
+    place = place_of(own_world, "shop")
+    await own_world.say(f"/ssl check https://{place}/cart")
+
+    await own_world.card("Checking…", f"`{place}`")
+    card = await own_world.card("OK", f"`{place}`", "just now>. Nothing was stored.")
+
+    told = words(card)
+    assert "Demo Trust Services" in told
+    assert "*Names on it (1)*" in told
+    assert "127.0.0.1" in told
+    assert "*Chain (2)*\n1. shop.demo.test, issued by Demo" in told
+    assert card.ephemeral_for == ANN
+    assert labels(card) == ["Watch it", "Check again", "Share here"]
+    await own_world.say("/ssl account")
+    assert "*Monitors*\n0 of" in words(await own_world.card("Monitors: 0 of"))
+
+
+async def test_a_checked_host_is_watched_by_one_press(own_world: World) -> None:
+    place = place_of(own_world, "intranet")
+    await own_world.say(f"/ssl check {place}")
+    card = await own_world.card("EXPIRED", "Nothing was stored.")
+
+    await own_world.press("Watch it", on=card)
+
+    became = await own_world.card("EXPIRED", f"`{place}`", "added")
+    assert became.ts == card.ts
+    await own_world.card(f"Ann added `{place}`.")
+
+
+async def test_a_check_is_repeated_and_shared_with_its_protocol(http_world: World) -> None:
+    http_world.api.extras = ["/checks"]
+    await http_world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
+    card = await http_world.card(
+        "DUE", "`mail.demo.test:25`", "by STARTTLS (smtp). Nothing was stored."
+    )
+    assert labels(card) == ["Check again", "Share here"]
+
+    await http_world.press("Share here", on=card)
+
+    shared = await http_world.card(
+        "by STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN
+    )
+    assert shared.ephemeral_for is None
+    await http_world.press("Check again", on=shared, by=BEN)
+    await http_world.settled()
+    sent = {"host": "mail.demo.test", "port": "25", "protocol": "smtp"}
+    assert http_world.api.asked("checks") == [sent] * 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("<http://api.demo.test|api.demo.test>", {"host": "api.demo.test", "port": "443"}),
+        ("API.demo.test 8443", {"host": "api.demo.test", "port": "8443"}),
+        ("https://api.demo.test:8443/x?y", {"host": "api.demo.test", "port": "8443"}),
+        ("api.demo.test:587", {"host": "api.demo.test", "port": "587", "protocol": "smtp"}),
+        ("api.demo.test:25 TLS", {"host": "api.demo.test", "port": "25"}),
+        ("api.demo.test imap", {"host": "api.demo.test", "port": "143", "protocol": "imap"}),
+        ("[2001:db8::1]:5432", {"host": "2001:db8::1", "port": "5432", "protocol": "postgres"}),
+    ],
+)
+async def test_a_check_understands_every_way_to_name_a_host(
+    typed: str, sent: dict[str, str], http_world: World
+) -> None:
+    http_world.api.extras = ["/checks"]
+    await http_world.say(f"/ssl check {typed}")
+    await http_world.card("DUE", "Nothing was stored.")
+    assert http_world.api.asked("checks") == [sent]
+
+
+async def test_a_check_that_named_tls_is_repeated_with_it(http_world: World) -> None:
+    http_world.api.extras = ["/checks"]
+    await http_world.say("/ssl check api.demo.test:25 tls")
+    card = await http_world.card("DUE", "Nothing was stored.")
+
+    await http_world.press("Check again", on=card)
+
+    await http_world.settled()
+    assert http_world.api.asked("checks") == [{"host": "api.demo.test", "port": "25"}] * 2
+
+
+def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
+    assert set(PORTS) == set(PROTOCOLS)
+
+
+async def test_a_check_by_mention_is_seen_by_all(own_world: World) -> None:
+    place = place_of(own_world, "shop")
+    await own_world.say(f"@SSLmonitor check {place} tls")
+
+    card = await own_world.card("OK", "Nothing was stored.", by=BEN)
+
+    assert card.in_thread
+    assert [m for m in own_world.seen(by=BEN) if "Checking" in words(m)] == []
+
+
+async def test_a_check_that_is_refused_says_why(own_world: World) -> None:
+    await own_world.say("/ssl check 127.0.0.1:9")
+
+    card = await own_world.card("REFUSED", "`127.0.0.1:9`", "refused by this server's rules")
+    assert "Check again" not in labels(card)
+
+
+async def test_a_check_that_got_no_answer_can_be_tried_again(http_world: World) -> None:
+    http_world.api.extras = ["/checks"]
+    http_world.api.answer("checks", 503)
+    await http_world.say("/ssl check api.demo.test")
+    card = await http_world.card("SSLMONITOR DOES NOT ANSWER", "`api.demo.test`")
+
+    await http_world.press("Check again", on=card)
+
+    assert (await http_world.card("DUE", "Nothing was stored.")).ts == card.ts
+
+
+async def test_whoever_may_not_change_things_may_check_but_not_watch(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
+        world.api.extras = ["/checks"]
+        await world.say("/ssl check new.demo.test", by=BEN)
+        card = await world.card("DUE", "Nothing was stored.", by=BEN)
+
+        await world.press("Watch it", on=card, by=BEN)
+
+        await world.card("YOU MAY NOT CHANGE THIS", by=BEN)
+        assert world.api.asked("monitor/add") == []
+
+
+async def test_a_ping_tells_whether_the_regular_scans_are_on_time(own_world: World) -> None:
+    await own_world.say(f"/ssl add {place_of(own_world, 'shop')}")
+    await own_world.card("OK", "added")
+
+    await own_world.say("/ssl ping")
+
+    await own_world.card("SSLmonitor answers", "*Regular scans*\nOn time: 1 monitor, none due now.")
+
+
+async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
+    place = place_of(own_world, "intranet")
+    assert own_world.hosts is not None
+    await own_world.say(f"/ssl add {place}")
+    card = await own_world.card("EXPIRED", "added")
+    own_world.hosts.swap("intranet.demo.test", days=90)
+    await own_world.press("Rescan", on=card)
+    card = await own_world.card("OK", "in 89 days")
+
+    await own_world.press("Details", on=card)
+    details = await own_world.card("*Chain (2)*", "1. intranet.demo.test, issued by", "*Issuer*")
+    assert labels(details)[:2] == ["Rescan", "History"]
+    await own_world.press("History", on=details)
+
+    history = await own_world.card(f"*History* · `{place}`", "2 entries, the newest first.")
+    told = words(history)
+    assert told.index("*OK*") < told.index("*Was EXPIRED, new certificate*")
+    assert told.index("days left then.") < told.index("*EXPIRED*") < told.index("*First scan*")
+    assert history.ephemeral_for == ANN
+    assert labels(history) == ["Details", "Share here"]
+
+
+async def test_a_bare_host_name_finds_its_history(own_world: World) -> None:
+    place = place_of(own_world, "shop")
+    await own_world.say(f"/ssl add {place}")
+    await own_world.card("OK", "added")
+
+    await own_world.say("/ssl hist shop")
+
+    await own_world.card("*History*", f"`{place}`", "1 entry,", "First scan", "Issuer: Demo")
+
+
+@pytest.mark.parametrize("line", ["check new.demo.test", "history api.demo.test"])
+async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
+    line: str, world: World
+) -> None:
+    world.api.watch("api.demo.test")
+    await world.say(f"/ssl {line}")
+
+    card = await world.card(*LACKS, f"`/ssl {line.partition(' ')[0]}`")
+    assert (card.ephemeral_for, labels(card)) == (ANN, [])
+    await world.settled()
+    assert world.api.work == []
+    await world.say(f"@SSLmonitor {line}")
+    assert (await world.card(*LACKS, by=BEN)).in_thread
+
+
+async def test_that_the_hosted_api_lacks_them_is_asked_once_an_hour(http_world: World) -> None:
+    assert isinstance(http_world.clock, Clock)
+    for _ in range(3):
+        await http_world.say("/ssl check new.demo.test")
+        await http_world.settled()
+    assert len(http_world.api.asked("openapi.json")) == 1
+    http_world.clock.move(minutes=61)
+    http_world.api.extras = ["/monitor/history"]
+
+    await http_world.say("/ssl check new.demo.test")
+    await http_world.settled()
+
+    assert len(http_world.api.asked("openapi.json")) == 2
+    assert http_world.api.work == []
+
+
+async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(
+    http_world: World,
+) -> None:
+    http_world.api.watch("api.demo.test")
+    await http_world.say("/ssl status api.demo.test")
+    await http_world.press("Details", on=await http_world.card("OK"))
+
+    card = await http_world.card("*Subject*")
+    assert labels(card)[:2] == ["Rescan", "Details"]
+    assert "Chain" not in words(card)
+
+
+async def test_details_do_without_an_answer_about_extras(http_world: World) -> None:
+    http_world.api.watch("api.demo.test")
+    http_world.api.answer("openapi.json", 503, times=9)
+    await http_world.say("/ssl status api.demo.test")
+    await http_world.press("Details", on=await http_world.card("OK"))
+
+    assert "History" not in labels(await http_world.card("*Subject*"))
+
+
+async def test_trouble_is_no_lack(http_world: World) -> None:
+    http_world.api.answer("openapi.json", 503, times=3)
+    await http_world.say("/ssl check new.demo.test")
+    await http_world.card("SSLMONITOR DOES NOT ANSWER")
+
+    await http_world.say("/ssl check new.demo.test")
+
+    await http_world.card(*LACKS)
+
+
+async def test_wrong_words_ask_nothing(http_world: World) -> None:
+    await http_world.say("/ssl check")
+    await http_world.card("THAT DID NOT WORK", "/ssl check HOST[:PORT] [PROTOCOL]")
+    await http_world.say("/ssl check mail.demo.test gopher")
+    await http_world.card("“gopher” is not a protocol", "tls, smtp, imap")
+    await http_world.settled()
+    assert http_world.api.asked("openapi.json") == []
+
+
+async def test_help_says_that_they_need_the_embedded_api(http_world: World) -> None:
+    await http_world.say("/ssl help check")
+
+    await http_world.card("/ssl check HOST[:PORT] [PROTOCOL]", "it needs the embedded API")
+    assert http_world.seen(to=CERTS)[-1].ephemeral_for == ANN

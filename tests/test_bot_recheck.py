@@ -1,0 +1,449 @@
+"""Scan & watch: one card that is edited until the host is fixed, and a reply to its asker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from bot.playground.places import ANN, BEN, BOT_USER, CERTS, SECRET, Message
+from bot.recheck import MOST
+from tests.world import Clock, World, labels, new_world, words
+
+DM = "D0ANN"
+HOST = "api.demo.test"
+
+
+async def pass_time(world: World, **by: float) -> None:
+    """Let time pass, and the scheduler look."""
+    cast("Clock", world.clock).move(**by)
+    await world.bot.watches.tick()
+
+
+def scans(world: World) -> int:
+    return len(world.api.asked("monitor/scan"))
+
+
+def expired(world: World, host: str = HOST) -> int:
+    return world.api.watch(host, days=-1, valid=False)
+
+
+async def watching(world: World, *, to: str = CERTS) -> Message:
+    """Ann's card, once it shows the first scan and that nobody works on it any more."""
+    card = await world.card("EXPIRED", "Watching until", to=to)
+    await world.settled()
+    return card
+
+
+@pytest_asyncio.fixture(params=["http", "socket"])
+async def no_bot(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """A world in which no bot runs yet."""
+    async with new_world(tmp_path, empty_database, mode=request.param, bots=0) as running:
+        yield running
+
+
+async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
+    world: World,
+) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
+    assert labels(card) == ["Stop"]
+    assert "1 scan, next" in words(card)
+    await pass_time(world, seconds=60)
+    assert "2 scans" in words(await world.card("EXPIRED", "still the old certificate"))
+
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+
+    fixed = await world.card("OK", "Fixed", "after 3 scans", "Changed: end date", by=BEN)
+    assert (fixed.ts, fixed.channel, fixed.ephemeral_for) == (card.ts, CERTS, None)
+    assert "Stop" not in labels(fixed)
+    reply = await world.card(f"<@{ANN}>", "Fixed", "after 3 scans: ends", f"`{HOST}`", by=BEN)
+    assert reply.thread_ts == card.ts
+    assert reply.text.startswith(f"{HOST} is fixed after 3 scans, ends 21 Feb 2027")
+    await pass_time(world, minutes=10)
+    assert scans(world) == 3
+    assert len(world.seen()) == 2
+
+
+async def test_a_new_certificate_on_a_good_host_counts_as_fixed(http_world: World) -> None:
+    number = http_world.api.watch(HOST, days=3)
+    await http_world.say(f"/ssl watch {HOST}")
+    await http_world.card("ACT NOW", "Watching until")
+    await http_world.settled()
+
+    http_world.api.renew(number, 90.5)
+    await pass_time(http_world, seconds=60)
+
+    await http_world.card(f"<@{ANN}>", "Fixed", "after 2 scans")
+
+
+async def test_another_certificate_that_is_no_good_is_told_and_the_watch_goes_on(
+    http_world: World,
+) -> None:
+    number = expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    card = await watching(http_world)
+
+    http_world.api.renew(number, 90.5)
+    http_world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
+    await pass_time(http_world, seconds=60)
+    await http_world.card(f"<@{ANN}>", "another certificate", "*WRONG NAME*")
+    await http_world.card("WRONG NAME", "Watching until")
+    http_world.api.rows[number] |= {"ssl_valid": True, "ssl_host_match": True}
+    await pass_time(http_world, seconds=60)
+
+    fixed = await http_world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
+    assert fixed.thread_ts == card.ts
+
+
+async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(
+    http_world: World,
+) -> None:
+    number = expired(http_world)
+    await http_world.say(f"/ssl watch {HOST} for=1m")
+    await watching(http_world)
+    await pass_time(http_world, minutes=1)
+    await http_world.card("The watch ended")
+
+    http_world.api.renew(number, 90.5)
+    await http_world.say(f"/ssl watch {HOST}")
+
+    await http_world.card(f"<@{ANN}>", "Fixed", "after 1 scan")
+
+
+async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(
+    world: World,
+) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST} for=2m")
+    card = await watching(world)
+    await pass_time(world, minutes=1)
+    await world.card("2 scans, next")
+
+    await pass_time(world, minutes=1)
+
+    over = await world.card("EXPIRED", "The watch ended", "after 3 scans: not fixed")
+    assert over.ts == card.ts
+    assert "Stop" not in labels(over)
+    reply = await world.card(f"<@{ANN}>", "is not fixed after 3 scans")
+    assert reply.thread_ts == card.ts
+    await pass_time(world, minutes=30)
+    assert scans(world) == 3
+
+
+async def test_anybody_may_stop_a_watch(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
+
+    await world.press("Stop", on=card, by=BEN)
+
+    stopped = await world.card("EXPIRED", "Stopped by Ben", "after 1 scan")
+    assert stopped.ts == card.ts
+    await world.settled()
+    await pass_time(world, minutes=31)
+    assert scans(world) == 1
+    assert len(world.seen()) == 1
+
+
+async def test_a_watch_goes_on_after_a_restart(no_bot: World) -> None:
+    number = expired(no_bot)
+    async with no_bot.running_bot():
+        await no_bot.say(f"/ssl watch {HOST}")
+        card = await watching(no_bot)
+    no_bot.api.renew(number, 90.5)
+    cast("Clock", no_bot.clock).move(minutes=2)
+
+    async with no_bot.running_bot():
+        fixed = await no_bot.card("OK", "Fixed", "after 2 scans")
+        reply = await no_bot.card(f"<@{ANN}>", "Fixed")
+
+    assert fixed.ts == reply.thread_ts == card.ts
+
+
+async def test_a_watch_whose_time_went_by_while_the_bot_was_down_ends_with_a_note(
+    no_bot: World,
+) -> None:
+    expired(no_bot)
+    async with no_bot.running_bot():
+        await no_bot.say(f"/ssl watch {HOST}")
+        card = await watching(no_bot)
+    cast("Clock", no_bot.clock).move(hours=9)
+
+    async with no_bot.running_bot():
+        over = await no_bot.card("The watch ended", "The bot was not running at that time")
+        await no_bot.card(f"<@{ANN}>", "is not fixed after 2 scans")
+
+    assert over.ts == card.ts
+
+
+async def test_two_replicas_do_not_both_do_what_is_due(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    await watching(http_world)
+    async with http_world.running_bot() as other:
+        cast("Clock", http_world.clock).move(seconds=60)
+        held = http_world.api.hold("monitor/scan")
+        first = http_world.bot.slack.tasks.start(other.watches.tick())
+        await held.reached.wait()
+
+        await http_world.bots[0].watches.tick()
+
+        assert scans(http_world) == 2
+        assert held.gate is not None
+        held.gate.set()
+        await first
+    assert "2 scans" in words(await http_world.card("Watching until"))
+
+
+async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(
+    world: World,
+) -> None:
+    for number in range(MOST + 1):
+        expired(world, f"h{number}.demo.test")
+    for number in range(MOST):
+        await world.say(f"/ssl watch h{number}.demo.test")
+        await world.card("Watching until", f"`h{number}.demo.test`")
+        await world.settled()
+
+    await world.say(f"/ssl watch h{MOST}.demo.test")
+
+    full = await world.card("TOO MANY WATCHES", f"{MOST} hosts are being watched")
+    assert (full.ephemeral_for, labels(full)) == (ANN, ["Stop"] * MOST)
+    assert scans(world) == MOST
+    (first,) = [
+        each for each in await world.bot.watches.running() if each.target.host == "h1.demo.test"
+    ]
+    await world.press("Stop", on=full, row=str(first.id))
+    await world.card("`h1.demo.test`", "Stopped by Ann")
+    await world.settled()
+    await world.say(f"/ssl watch h{MOST}.demo.test")
+    await world.card("Watching until", f"`h{MOST}.demo.test`")
+
+
+async def test_from_a_private_card_a_new_one_is_posted_in_the_channel(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl status {HOST}")
+    private = await world.card("EXPIRED", "Visitors see an error")
+    assert private.ephemeral_for == ANN
+
+    await world.press("Scan & watch", on=private)
+
+    card = await world.card("EXPIRED", "Watching until", by=BEN)
+    assert card.ts != private.ts
+    await world.card("WATCHING", "The card is in the channel")
+    await world.settled()
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+    assert (await world.card("OK", "Fixed", by=BEN)).ts == card.ts
+
+
+async def test_from_a_public_card_that_very_card_is_watched(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl scan {HOST}")
+    card = await http_world.card("EXPIRED", "asked by Ann", by=BEN)
+    await http_world.settled()
+
+    await http_world.press("Scan & watch", on=card, by=BEN)
+
+    seen = await watching(http_world)
+    assert seen.ts == card.ts
+    assert len(http_world.seen()) == 1
+
+
+async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}", to=SECRET)
+
+    card = await watching(world, to=DM)
+    await world.card("WATCHING", "The card is in your messages", to=SECRET)
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+
+    assert (await world.card("OK", "Fixed", to=DM)).ts == card.ts
+    assert (await world.card(f"<@{ANN}>", "Fixed", to=DM)).thread_ts == card.ts
+    assert world.seen(by=BEN, to=SECRET) == []
+
+
+async def test_what_the_api_refuses_is_shown_and_tried_again(http_world: World) -> None:
+    number = expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    card = await watching(http_world)
+
+    http_world.api.refuse("monitor/scan", 500, "out of order")
+    await pass_time(http_world, seconds=60)
+
+    broken = await http_world.card("REFUSED", "out of order", "Watching until")
+    assert (broken.ts, labels(broken)) == (card.ts, ["Stop"])
+    http_world.api.renew(number, 90.5)
+    await pass_time(http_world, seconds=60)
+    await http_world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
+
+
+async def test_a_first_scan_that_fails_is_shown_and_tried_again(http_world: World) -> None:
+    expired(http_world)
+    http_world.api.refuse("monitor/scan", 429, "slow down")
+
+    await http_world.say(f"/ssl watch {HOST}")
+    await http_world.card("TOO MANY REQUESTS", "Watching until")
+    await http_world.settled()
+    await pass_time(http_world, seconds=60)
+
+    await http_world.card("EXPIRED", "2 scans")
+
+
+async def test_an_edit_that_slack_refuses_is_tried_again_and_told(http_world: World) -> None:
+    number = expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    card = await watching(http_world)
+    http_world.api.renew(number, 90.5)
+    http_world.slack.fail("chat.update", "internal_error")
+    await pass_time(http_world, seconds=60)
+    assert "Fixed" not in words(http_world.seen()[-1])
+
+    await pass_time(http_world, seconds=60)
+
+    fixed = await http_world.card("Fixed", "Slack refused: internal_error")
+    assert fixed.ts == card.ts
+    await http_world.card(f"<@{ANN}>", "Fixed")
+    assert len(http_world.seen()) == 2
+
+
+async def test_a_card_that_is_gone_is_posted_anew(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    card = await watching(http_world)
+    http_world.slack.fail("chat.update", "message_not_found")
+
+    await pass_time(http_world, seconds=60)
+
+    assert (await http_world.card("EXPIRED", "2 scans")).ts != card.ts
+
+
+async def test_a_monitor_that_is_deleted_ends_its_watch(http_world: World) -> None:
+    number = expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    await watching(http_world)
+    del http_world.api.rows[number]
+
+    await pass_time(http_world, seconds=60)
+
+    await http_world.card("NOT FOUND", "The watch ended")
+    await http_world.card(f"<@{ANN}>", "is gone", "The watch has ended")
+
+
+async def test_the_same_asker_watches_a_host_once(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    await watching(http_world)
+
+    await http_world.say(f"/ssl watch {HOST}")
+
+    again = await http_world.card("You are watching", "already")
+    assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
+    assert scans(http_world) == 1
+
+
+async def test_a_time_that_can_not_be_used_is_refused(http_world: World) -> None:
+    expired(http_world)
+
+    await http_world.say(f"/ssl watch {HOST} for=9h")
+
+    await http_world.card("THAT DID NOT WORK", "Write for=30m: 1m to 4h.")
+    assert scans(http_world) == 0
+
+
+async def test_a_mention_is_watched_in_its_thread(world: World) -> None:
+    number = expired(world)
+    await world.say(f"<@{BOT_USER}> watch {HOST}")
+    card = await watching(world)
+    assert card.thread_ts is not None
+
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+
+    assert (await world.card("OK", "Fixed")).ts == card.ts
+    reply = await world.card(f"<@{ANN}>", "Fixed")
+    assert reply.thread_ts == card.thread_ts
+
+
+async def test_in_a_direct_message_the_card_and_the_reply_are_there(http_world: World) -> None:
+    number = expired(http_world)
+    await http_world.say(f"watch {HOST}", to=DM)
+    card = await watching(http_world, to=DM)
+
+    http_world.api.renew(number, 90.5)
+    await pass_time(http_world, seconds=60)
+
+    reply = await http_world.card(f"<@{ANN}>", "Fixed", to=DM)
+    assert reply.thread_ts == card.ts
+
+
+async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World) -> None:
+    number = expired(digest_world)
+    assert digest_world.bot.digest is not None
+    await digest_world.bot.digest.post_now()
+    posted = await digest_world.card("Certificates on 23 November 2026", "EXPIRED")
+
+    await digest_world.press("Scan & watch", on=posted, row=HOST, by=BEN)
+
+    card = await watching(digest_world)
+    assert card.thread_ts == posted.ts
+    assert "asked by Ben" in words(card)
+    digest_world.api.renew(number, 90.5)
+    await pass_time(digest_world, seconds=60)
+    reply = await digest_world.card(f"<@{BEN}>", "Fixed")
+    assert reply.thread_ts == posted.ts
+
+
+async def test_a_scan_that_the_end_of_the_bot_breaks_off_is_done_again_at_once(
+    no_bot: World,
+) -> None:
+    number = expired(no_bot)
+    async with no_bot.running_bot() as bot:
+        await no_bot.say(f"/ssl watch {HOST}")
+        await watching(no_bot)
+        cast("Clock", no_bot.clock).move(seconds=60)
+        held = no_bot.api.hold("monitor/scan")
+        bot.slack.tasks.start(bot.watches.tick())
+        await held.reached.wait()
+    no_bot.api.renew(number, 90.5)
+
+    async with no_bot.running_bot():
+        await no_bot.card(f"<@{ANN}>", "Fixed", "after 2 scans")
+
+
+async def test_a_watch_whose_end_slack_never_takes_is_given_up(http_world: World) -> None:
+    expired(http_world)
+    await http_world.say(f"/ssl watch {HOST}")
+    await watching(http_world)
+    http_world.slack.fail("chat.update", "internal_error", times=2)
+
+    await pass_time(http_world, minutes=31)
+    assert len(await http_world.bot.watches.running()) == 1
+    await pass_time(http_world, minutes=61)
+
+    assert await http_world.bot.watches.running() == []
+
+
+async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
+    no_bot: World,
+) -> None:
+    expired(no_bot)
+    async with no_bot.running_bot():
+        held = no_bot.api.hold("monitor/scan")
+        await no_bot.say(f"/ssl watch {HOST}")
+        await held.reached.wait()
+        busy = await no_bot.card("Scanning…", "Watched until")
+
+    async with no_bot.running_bot():
+        card = await no_bot.card("EXPIRED", "Watching until", "1 scan")
+
+    assert card.ts == busy.ts

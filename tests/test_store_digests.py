@@ -1,0 +1,128 @@
+"""What the bot remembers, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest_asyncio
+
+from bot.blocks import Message, section
+from bot.store.database import Database
+from bot.store.digests import State
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+DAY, CHANNEL = date(2026, 11, 23), "C0CERTS"
+MESSAGES = (
+    Message("first “ünïcödé”", (section("one"),), metadata={"event_type": "x", "part": 0}),
+    Message("second", (section("two"), section("three")), metadata={"event_type": "x", "part": 1}),
+)
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Database]:
+    file = shutil.copy(empty_database, tmp_path / "state.sqlite3")
+    opened = Database(f"sqlite:///{file}")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def state(database: Database) -> State:
+    return State(database)
+
+
+async def test_the_first_start_is_kept_for_good(state: State, database: Database) -> None:
+    assert await state.first_start(NOW) == NOW
+    assert await state.first_start(NOW + timedelta(days=9)) == NOW
+    assert await State(database).first_start(NOW + timedelta(days=99)) == NOW
+
+
+async def test_no_digest_is_known_at_first(state: State) -> None:
+    assert await state.digest(DAY, CHANNEL) is None
+
+
+async def test_a_claim_keeps_all_messages_as_they_are(state: State) -> None:
+    claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert claimed is not None
+    assert claimed == await state.digest(DAY, CHANNEL)
+    assert (claimed.day, claimed.channel, claimed.claimed_at) == (DAY, CHANNEL, NOW)
+    assert claimed.messages == MESSAGES
+    assert (claimed.sent, claimed.ts, claimed.finished) == (0, None, False)
+
+
+async def test_of_many_that_claim_together_one_wins(state: State) -> None:
+    claims = await asyncio.gather(*(state.claim(DAY, CHANNEL, NOW, MESSAGES) for _ in range(8)))
+    assert sum(claim is not None for claim in claims) == 1
+
+
+async def test_days_and_channels_are_claimed_apart(state: State) -> None:
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert await state.claim(DAY + timedelta(days=1), CHANNEL, NOW, MESSAGES)
+    assert await state.claim(DAY, "C0OTHER", NOW, MESSAGES)
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES) is None
+
+
+async def test_progress_is_recorded_message_by_message(state: State) -> None:
+    claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert claimed is not None
+    later = NOW + timedelta(seconds=30)
+    left = await state.posted(claimed, sent=1, ts="1.1", now=later, finished=False)
+    half = await state.digest(DAY, CHANNEL)
+    assert half is not None
+    assert (half.sent, half.ts, half.finished, half.claimed_at) == (1, "1.1", False, later)
+    assert left == half
+    await state.posted(half, sent=2, ts="1.1", now=later, finished=True)
+    done = await state.digest(DAY, CHANNEL)
+    assert done is not None
+    assert (done.sent, done.finished) == (2, True)
+
+
+async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: State) -> None:
+    old = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert old is not None
+    await state.release(DAY, CHANNEL)
+    await state.claim(DAY, CHANNEL, NOW + timedelta(minutes=1), MESSAGES)
+    assert await state.posted(old, sent=1, ts="1.1", now=NOW, finished=False) is None
+    anew = await state.digest(DAY, CHANNEL)
+    assert anew is not None
+    assert (anew.sent, anew.ts) == (0, None)
+
+
+async def test_of_many_that_take_over_together_one_wins(state: State) -> None:
+    left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert left is not None
+    later = NOW + timedelta(minutes=5)
+    taken = await asyncio.gather(*(state.take_over(left, later) for _ in range(8)))
+    assert sum(taken) == 1
+    now_held = await state.digest(DAY, CHANNEL)
+    assert now_held is not None
+    assert now_held.claimed_at == later
+
+
+async def test_a_digest_whose_owner_moved_on_is_not_taken(state: State) -> None:
+    left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert left is not None
+    await state.posted(left, sent=1, ts="1.1", now=NOW + timedelta(minutes=4), finished=False)
+    assert not await state.take_over(left, NOW + timedelta(minutes=5))
+
+
+async def test_a_released_day_can_be_claimed_again(state: State) -> None:
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    await state.release(DAY, "C0OTHER")
+    assert await state.digest(DAY, CHANNEL) is not None
+    await state.release(DAY, CHANNEL)
+    assert await state.digest(DAY, CHANNEL) is None
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES[:1]) is not None
+
+
+async def test_what_is_kept_outlives_the_process(state: State, database: Database) -> None:
+    await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    again = Database(database.url)
+    found = await State(again).digest(DAY, CHANNEL)
+    await again.close()
+    assert found is not None
+    assert found.messages == MESSAGES

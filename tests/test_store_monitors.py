@@ -1,0 +1,81 @@
+"""What the bot remembers of its monitors, over a restart and among processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest_asyncio
+
+from bot.sighting import Sighting
+from bot.store.database import Database
+from bot.store.monitors import AuditLine, Memory
+from bot.target import Target
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+SEEN = Sighting(True, NOW, "Test CA", ("a.example.com",), 200)
+
+
+@pytest_asyncio.fixture
+async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Database]:
+    file = shutil.copy(empty_database, tmp_path / "memory.sqlite3")
+    opened = Database(f"sqlite:///{file}")
+    yield opened
+    await opened.close()
+
+
+async def test_a_threshold_counts_from_the_next_question_on(database: Database) -> None:
+    memory = Memory(database, net_days=45)
+    target = Target("a.example.com")
+    assert (await memory.rules()).for_(target) is None
+    assert (await memory.rules()).net_days == 45
+
+    await memory.set_threshold("a.example.com", "14d", by="U0ANN", now=NOW)
+    assert str((await memory.rules()).for_(target)) == "14d"
+    await memory.set_threshold("a.example.com", "20%", by="U0ANN", now=NOW)
+    assert str((await memory.rules()).for_(target)) == "20%"
+    await memory.set_threshold("a.example.com", "", by="U0ANN", now=NOW)
+    assert (await memory.rules()).for_(target) is None
+
+
+async def test_thresholds_are_read_from_the_database_only_now_and_then(database: Database) -> None:
+    memory, other = Memory(database), Memory(database)
+    first = await memory.rules()
+    await other.set_threshold("*.example.com", "14d", by="U0ANN", now=NOW)
+
+    assert await memory.rules() is first
+    assert (await other.rules()).for_(Target("a.example.com")) is not None
+    assert (await Memory(database).rules()).for_(Target("a.example.com")) is not None
+
+
+async def test_what_was_seen_last_is_remembered_for_each_monitor(database: Database) -> None:
+    memory = Memory(database)
+    assert await memory.seen(888) is None
+
+    await memory.see(888, SEEN, NOW)
+    later = Sighting(False, None, "", (), None)
+    await memory.see(889, later, NOW)
+    assert await Memory(database).seen(888) == SEEN
+
+    await memory.see(888, later, NOW)
+    assert await memory.seen(888) == later
+
+    await memory.forget(888)
+    assert await memory.seen(888) is None
+    assert await memory.seen(889) == later
+
+
+async def test_the_log_of_changes_is_newest_first_and_can_be_asked_for_one_host(
+    database: Database,
+) -> None:
+    memory = Memory(database)
+    hosts = ["a.example.com:443", "a.example.com:8443", "b.example.com:443", "a.example.com.evil:1"]
+    for number, host in enumerate(hosts):
+        at = NOW + timedelta(minutes=number)
+        await memory.log(AuditLine(at, "U0ANN", "Ann", "add", host, "added"))
+
+    assert [line.target for line in await memory.audit()] == hosts[::-1]
+    assert [line.target for line in await memory.audit("a.example.com")] == hosts[1::-1]
+    assert await memory.audit("%") == []
