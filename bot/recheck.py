@@ -17,8 +17,8 @@ from typing import Protocol
 from bot.api.client import SSLMonitor
 from bot.api.models import MonitorSummary
 from bot.blocks import Address, Message
-from bot.cards import monitor as cards
-from bot.cards import recheck as watch_cards
+from bot.cards import monitor as monitor_cards
+from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.recheck import Seen
 from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
@@ -117,7 +117,7 @@ class Watches:
         It is shown already where it is not `here`. Raises what `post` raises; then nothing runs.
         """
         who = await self._name_of(watch.asker, "")
-        card = watch_cards.beginning(watch.target, watch.ends_at, who)
+        card = recheck_cards.beginning(watch.target, watch.ends_at, who)
         try:
             address = await post(card)
         except BaseException:
@@ -142,9 +142,9 @@ class Watches:
         """End a watch, and give its card; the card itself is edited too."""
         watch, now = await self._store.get(watch_id), self._clock()
         if watch is None or not await self._store.end(watch, STOPPED):
-            return watch_cards.no_longer(watch_id)
-        line = watch_cards.stopped_line(now, who, watch.scans)
-        card = watch_cards.ended(await self._card(watch, now), line)
+            return recheck_cards.no_longer(watch_id)
+        line = recheck_cards.stopped_line(now, who, watch.scans)
+        card = recheck_cards.ended(await self._card(watch, now), line)
         try:
             await self._poster.update(watch.address.channel, watch.address.ts, card)
         except (SlackRefused, SlackUnreachable) as fault:
@@ -156,11 +156,11 @@ class Watches:
         try:
             rows = await self._api.list(host=watch.target.host, port=watch.target.port)
         except BotError as fault:
-            return watch_cards.failed(fault, watch.target)
+            return recheck_cards.failed(fault, watch.target)
         row = next((row for row in rows if row.id == watch.monitor_id), None)
         if row is None:
-            return watch_cards.unknown(watch.target)
-        return cards.monitor(row, now, await self._memory.rules())
+            return recheck_cards.unknown(watch.target)
+        return monitor_cards.monitor(row, now, await self._memory.rules())
 
     # What the scheduler asks
 
@@ -193,7 +193,7 @@ class Watches:
             await self._store.end(watch, OVER)
             return
         log.warning("Watch %d could not be shown, and tries again: %s", watch.id, why)
-        self._missed[watch.id] = f"{why} ({watch_cards.clock_time(now)})"
+        self._missed[watch.id] = f"{why} ({recheck_cards.clock_time(now)})"
         later = max(self.interval, timedelta(seconds=wait or 0))
         await self._store.put_off(watch, now + later)
 
@@ -202,12 +202,14 @@ class Watches:
         try:
             row, sighting = await self._scan(watch)
         except NotFound as fault:
-            card = watch_cards.ended(watch_cards.failed(fault, watch.target), "⌛ The watch ended")
-            reply = watch_cards.gone_reply(watch.asker, watch.target)
+            card = recheck_cards.ended(
+                recheck_cards.failed(fault, watch.target), "⌛ The watch ended"
+            )
+            reply = recheck_cards.gone_reply(watch.asker, watch.target)
             return Turn(replace(watch, state=GONE), card, reply)
         except BotError as fault:
             counted = replace(watch, scans=watch.scans + 1)
-            card = watch_cards.failed(fault, watch.target)
+            card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, _asked_to_wait(fault))
         return await self._judged(watch, row, sighting)
 
@@ -229,19 +231,19 @@ class Watches:
         await self._memory.see(watch.monitor_id, sighting, now)
         seen = Seen(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
-        card = watch_cards.found(seen, now, rules)
+        card = recheck_cards.found(seen, now, rules)
         renewed = before is not None and sighting.renewed_since(before)
         if before is None or not (renewed or (good(sighting, now) and not good(before, now))):
             return await self._goes_on(watch, card, None)
         if not good(sighting, now):
             turn = await self._goes_on(replace(watch, first=sighting), card, None)
-            reply = watch_cards.changed_reply(watch.asker, seen, now, rules)
+            reply = recheck_cards.changed_reply(watch.asker, seen, now, rules)
             return replace(turn, reply=turn.reply or reply)
-        line = watch_cards.fixed_line(now, watch.scans)
+        line = recheck_cards.fixed_line(now, watch.scans)
         return Turn(
             replace(watch, state=FIXED),
-            watch_cards.ended(card, line, self._notes(watch)),
-            watch_cards.fixed_reply(watch.asker, seen, now, watch.scans),
+            recheck_cards.ended(card, line, self._notes(watch)),
+            recheck_cards.fixed_reply(watch.asker, seen, now, watch.scans),
         )
 
     async def _goes_on(self, watch: Watch, card: Message, wait: float | None) -> Turn:
@@ -249,13 +251,13 @@ class Watches:
         now = self._clock()
         if now >= watch.ends_at:
             late = now - watch.ends_at > LATE_AFTER
-            line = watch_cards.over_line(watch.ends_at, watch.scans, late=late)
-            reply = watch_cards.over_reply(watch.asker, watch.target, watch.scans)
-            card = watch_cards.ended(card, line, self._notes(watch))
+            line = recheck_cards.over_line(watch.ends_at, watch.scans, late=late)
+            reply = recheck_cards.over_reply(watch.asker, watch.target, watch.scans)
+            card = recheck_cards.ended(card, line, self._notes(watch))
             return Turn(replace(watch, state=OVER), card, reply)
         later = max(wait_after(watch.scans, self.interval), timedelta(seconds=wait or 0))
         watch = replace(watch, next_at=min(now + later, watch.ends_at))
-        card = watch_cards.watching(
+        card = recheck_cards.watching(
             card,
             watch_id=watch.id,
             target=watch.target,

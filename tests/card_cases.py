@@ -9,18 +9,18 @@ from typing import Any
 
 import msgspec
 
-from bot import sighting as changes
+from bot import sighting
 from bot.api.extras import Change, Check, History
 from bot.api.models import Account, HTTPInfo, Link, Monitor, MonitorSummary, Ping, Sweep
 from bot.blocks import Block, Message, code, section
-from bot.cards import add as form_cards
+from bot.cards import add as add_cards
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
-from bot.cards import history as beyond_cards
+from bot.cards import history as history_cards
 from bot.cards import home as home_cards
 from bot.cards import lists as list_cards
-from bot.cards import monitor as cards
-from bot.cards import recheck as watch_cards
+from bot.cards import monitor as monitor_cards
+from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.add import Draft
 from bot.errors import NotOffered, NotWatched, UsageError
@@ -52,15 +52,18 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     held, target = rows(texts), Target(texts.host)
     who = replies.asked_by(texts.user)
     for name, each in held.items():
-        yield f"monitor: {name}", cards.monitor(each, NOW, RULES)
-        yield f"text row: {name}", _text(cards.text_row(each, NOW, RULES))
+        yield f"monitor: {name}", monitor_cards.monitor(each, NOW, RULES)
+        yield f"text row: {name}", _text(monitor_cards.text_row(each, NOW, RULES))
     refused = row(texts, valid=False, not_after=None, issuer="", http_code=None, message=REFUSED)
-    yield "monitor: not allowed", cards.monitor(refused, NOW, RULES)
-    yield "text row: not allowed", _text(cards.text_row(refused, NOW, RULES))
-    yield "monitor: note, public", cards.monitor(held["ok"], NOW, RULES, note=who, public=True)
+    yield "monitor: not allowed", monitor_cards.monitor(refused, NOW, RULES)
+    yield "text row: not allowed", _text(monitor_cards.text_row(refused, NOW, RULES))
+    yield (
+        "monitor: note, public",
+        monitor_cards.monitor(held["ok"], NOW, RULES, note=who, public=True),
+    )
     yield (
         "monitor: due in 60",
-        cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, EARLY),
+        monitor_cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, EARLY),
     )
     yield "details", detail_cards.details(monitor(texts), held["ok"], NOW, RULES)
     yield "details: 1,000 names", detail_cards.details(monitor(texts, 1000), held["ok"], NOW, RULES)
@@ -70,10 +73,13 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
             Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW, RULES
         ),
     )
-    yield "scanning", cards.scanning(target, 888, note=who, public=True)
-    yield "scanning: no note", cards.scanning(target, 888)
-    yield "confirm delete", cards.confirm_delete(held["ok"], NOW, RULES)
-    yield "deleted", cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host))
+    yield "scanning", monitor_cards.scanning(target, 888, note=who, public=True)
+    yield "scanning: no note", monitor_cards.scanning(target, 888)
+    yield "confirm delete", monitor_cards.confirm_delete(held["ok"], NOW, RULES)
+    yield (
+        "deleted",
+        monitor_cards.deleted(target, 888, replies.deleted_line(texts.user, texts.host)),
+    )
 
 
 def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -92,8 +98,8 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "csv sent", list_cards.csv_sent(10_000)
     yield "csv needs a scope", list_cards.csv_needs_scope()
     for rule in ("1d", "14d", "20%", ""):
-        line = cards.warned_line(texts.user, texts.host, rule)
-        yield f"warned: {rule or 'default'}", cards.warned(texts.host, rule, line)
+        line = monitor_cards.warned_line(texts.user, texts.host, rule)
+        yield f"warned: {rule or 'default'}", monitor_cards.warned(texts.host, rule, line)
 
 
 def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -115,14 +121,14 @@ def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         ("gone", before, gone),
         ("still gone", gone, gone),
     ):
-        said = changes.sentence(one, other)
-        yield f"rescan: {name}", cards.monitor(held, NOW, RULES, said=said, public=True)
+        said = sighting.sentence(one, other)
+        yield f"rescan: {name}", monitor_cards.monitor(held, NOW, RULES, said=said, public=True)
     names = [f"{texts.name or 'x'}{n}" for n in range(40)]
     for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):
         offer = detail_cards.names_not_watched(target, names[:number], [target] * fitting)
         yield (
             f"names: {number}, {fitting} fit",
-            cards.monitor(held, NOW, RULES, more=[offer]),
+            monitor_cards.monitor(held, NOW, RULES, more=[offer]),
         )
 
 
@@ -181,72 +187,72 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """What is shown while hosts are added, and of a message that names hosts."""
     target, draft = Target(texts.host), Draft(texts.address, 8080, texts.user)
-    yield "checking one", form_cards.checking([target])
-    yield "checking many", form_cards.checking([target] * 7)
+    yield "checking one", add_cards.checking([target])
+    yield "checking many", add_cards.checking([target] * 7)
     problems = [
         replies.watched_already(target),
         replies.not_added(target, faults(texts)["refused"]),
-        form_cards.no_room(target, 10, 10),
-        form_cards.no_room(target, None, None),
+        add_cards.no_room(target, 10, 10),
+        add_cards.no_room(target, None, None),
     ]
-    yield "adding one", form_cards.adding(1, [target], [])
-    yield "adding 7 of 40", form_cards.adding(7, [target] * 40, problems)
-    yield "preview", form_cards.preview([target] * 4)
-    yield "preview: 50", form_cards.preview([target] * 50)
+    yield "adding one", add_cards.adding(1, [target], [])
+    yield "adding 7 of 40", add_cards.adding(7, [target] * 40, problems)
+    yield "preview", add_cards.preview([target] * 4)
+    yield "preview: 50", add_cards.preview([target] * 50)
     line = replies.added_line(texts.user, [texts.host] * 4)
-    lines = [cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
+    lines = [monitor_cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
     for name, left in (("all", []), ("some left", [target]), ("many left", [target] * 40)):
         yield (
             f"added: {name}",
-            form_cards.added(3, lines, problems, left=left, draft=draft, announce=line),
+            add_cards.added(3, lines, problems, left=left, draft=draft, announce=line),
         )
-    yield "hosts found", form_cards.found_hosts([target] * 25)
-    yield "menu: nothing watched", form_cards.menu([], NOW, RULES)
+    yield "hosts found", add_cards.found_hosts([target] * 25)
+    yield "menu: nothing watched", add_cards.menu([], NOW, RULES)
     order = list_cards.ranked(rows(texts).values(), NOW, RULES)
-    yield "menu", form_cards.menu(order, NOW, RULES)
-    yield "menu without", form_cards.menu_without(replies.failure(faults(texts)["unreachable"]))
+    yield "menu", add_cards.menu(order, NOW, RULES)
+    yield "menu without", add_cards.menu_without(replies.failure(faults(texts)["unreachable"]))
     lines_of = [(NOW, texts.user, "delete_now", texts.host, texts.fault)] * 20
-    yield "audit", form_cards.audit(lines_of, "")
-    yield "audit: one host", form_cards.audit(lines_of[:1], texts.host)
-    yield "audit: nothing", form_cards.audit([], texts.host)
-    shared = cards.monitor(rows(texts)["ok"], NOW, RULES)
+    yield "audit", add_cards.audit(lines_of, "")
+    yield "audit: one host", add_cards.audit(lines_of[:1], texts.host)
+    yield "audit: nothing", add_cards.audit([], texts.host)
+    shared = monitor_cards.monitor(rows(texts)["ok"], NOW, RULES)
     yield "shareable", replies.shareable(shared, "status api.example.com")
-    yield "shared", replace(shared, blocks=(*shared.blocks, form_cards.shared_note(texts.user)))
-    yield "no hosts found", form_cards.found_hosts([])
+    yield "shared", replace(shared, blocks=(*shared.blocks, add_cards.shared_note(texts.user)))
+    yield "no hosts found", add_cards.found_hosts([])
 
 
 def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards of Scan & watch."""
     target, held, later = Target(texts.host), rows(texts), NOW + 30 * timedelta(minutes=1)
     before = Sighting.of(monitor(texts))
-    seen = watch_cards.Seen(held["expired 4 h ago"], before, before)
-    card = watch_cards.found(seen, NOW, RULES)
-    yield "watch: beginning", watch_cards.beginning(target, later, texts.user)
+    seen = recheck_cards.Seen(held["expired 4 h ago"], before, before)
+    card = recheck_cards.found(seen, NOW, RULES)
+    yield "watch: beginning", recheck_cards.beginning(target, later, texts.user)
     yield (
         "watch: watching",
-        watch_cards.watching(
+        recheck_cards.watching(
             card, watch_id=1, target=target, ends_at=later, next_at=NOW, scans=2, small=[]
         ),
     )
     for name, line in (
-        ("fixed", watch_cards.fixed_line(NOW, 3)),
-        ("over", watch_cards.over_line(NOW, 1, late=False)),
-        ("over late", watch_cards.over_line(NOW, 30, late=True)),
-        ("stopped", watch_cards.stopped_line(NOW, texts.user, 3)),
+        ("fixed", recheck_cards.fixed_line(NOW, 3)),
+        ("over", recheck_cards.over_line(NOW, 1, late=False)),
+        ("over late", recheck_cards.over_line(NOW, 30, late=True)),
+        ("stopped", recheck_cards.stopped_line(NOW, texts.user, 3)),
     ):
-        yield f"watch: {name}", watch_cards.ended(card, line)
-    yield "watch: failed", watch_cards.failed(faults(texts)["unreachable"], target)
-    yield "watch: unknown", watch_cards.unknown(target)
-    yield "watch: elsewhere", watch_cards.elsewhere(target, direct=False)
-    yield "watch: in messages", watch_cards.elsewhere(target, direct=True)
-    row_shown = watch_cards.watch_row(1, target, later, 3)
-    yield "watch: already", watch_cards.already(target, later, row_shown)
-    yield "watch: fixed reply", watch_cards.fixed_reply(ASKER, seen, NOW, 3)
-    yield "watch: changed reply", watch_cards.changed_reply(ASKER, seen, NOW, RULES)
-    yield "watch: over reply", watch_cards.over_reply(ASKER, target, 30)
-    yield "watch: too many", watch_cards.too_many(10, [row_shown])
-    yield "watch: no longer", watch_cards.no_longer(7)
-    yield "watch: gone reply", watch_cards.gone_reply(ASKER, target)
+        yield f"watch: {name}", recheck_cards.ended(card, line)
+    yield "watch: failed", recheck_cards.failed(faults(texts)["unreachable"], target)
+    yield "watch: unknown", recheck_cards.unknown(target)
+    yield "watch: elsewhere", recheck_cards.elsewhere(target, direct=False)
+    yield "watch: in messages", recheck_cards.elsewhere(target, direct=True)
+    row_shown = recheck_cards.watch_row(1, target, later, 3)
+    yield "watch: already", recheck_cards.already(target, later, row_shown)
+    yield "watch: fixed reply", recheck_cards.fixed_reply(ASKER, seen, NOW, 3)
+    yield "watch: changed reply", recheck_cards.changed_reply(ASKER, seen, NOW, RULES)
+    yield "watch: over reply", recheck_cards.over_reply(ASKER, target, 30)
+    yield "watch: too many", recheck_cards.too_many(10, [row_shown])
+    yield "watch: no longer", recheck_cards.no_longer(7)
+    yield "watch: gone reply", recheck_cards.gone_reply(ASKER, target)
 
 
 def chain(texts: Texts = PLAIN, more: int = 0) -> tuple[Link, ...]:
@@ -289,26 +295,26 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     linked = replace(all_found, chain=chain(texts))
     fine = Check(held["ok"], linked)
     dead = Check(held["unreachable"], Monitor(0, target, NOW, None, HTTPInfo()))
-    yield "check: running", beyond_cards.checking(target)
-    yield "check: fine", beyond_cards.checked(fine, "", NOW, RULES)
-    yield "check: starttls", beyond_cards.checked(fine, "smtp", NOW, RULES)
-    yield "check: dead host", beyond_cards.checked(dead, "", NOW, RULES)
+    yield "check: running", history_cards.checking(target)
+    yield "check: fine", history_cards.checked(fine, "", NOW, RULES)
+    yield "check: starttls", history_cards.checked(fine, "smtp", NOW, RULES)
+    yield "check: dead host", history_cards.checked(dead, "", NOW, RULES)
     for name in ("refused", "too many, wait", "unreachable"):
-        yield f"check: {name}", beyond_cards.check_failed(faults(texts)[name], target, "smtp")
+        yield f"check: {name}", history_cards.check_failed(faults(texts)[name], target, "smtp")
     for command in ("check", "history"):
         yield f"not offered: {command}", replies.not_offered(NotOffered(command))
     yield "details: chain", _details(linked, held["ok"])
     long = replace(all_found, chain=chain(texts, more=30))
     yield "details: many links", _details(long, held["due in 12 days"])
     lived = past(texts)
-    yield "history", beyond_cards.history(held["ok"], History(tuple(lived), len(lived)))
-    yield "history: one", beyond_cards.history(held["ok"], History(tuple(lived[-1:]), 1))
-    yield "history: hundreds", beyond_cards.history(held["ok"], History(tuple(lived * 4), 999))
-    yield "history: none", beyond_cards.history(held["never scanned"], History((), 0))
+    yield "history", history_cards.history(held["ok"], History(tuple(lived), len(lived)))
+    yield "history: one", history_cards.history(held["ok"], History(tuple(lived[-1:]), 1))
+    yield "history: hundreds", history_cards.history(held["ok"], History(tuple(lived * 4), 999))
+    yield "history: none", history_cards.history(held["never scanned"], History((), 0))
 
 
 def _details(found: Monitor, row: MonitorSummary) -> Message:
-    return detail_cards.details(found, row, NOW, RULES, beside=cards.HISTORY)
+    return detail_cards.details(found, row, NOW, RULES, beside=monitor_cards.HISTORY)
 
 
 def gathered(
@@ -358,7 +364,7 @@ def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
 def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
     """The Home tab of several accounts."""
     held = rows(texts)
-    watched = [watch_cards.watch_row(1, Target(texts.host), NOW + HOUR, 3)]
+    watched = [recheck_cards.watch_row(1, Target(texts.host), NOW + HOUR, 3)]
     alone = home_cards.Facts(None, [], "none yet", [("Digest", "off")])
     busy = home_cards.Facts(
         Account(1, texts.email, 1000, 1, 999), watched, "today", [("Digest", code(texts.typed))]
@@ -382,7 +388,7 @@ def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
 def views(messages: Mapping[str, Message]) -> dict[str, Json]:
     """What is shown in modals: forms, and answers to them."""
     shown = {name: view_of(message) for name, message in messages.items()}
-    return {"form: add": view_of_form(form_cards.add_form({}, ()), "C0CERTS")} | shown
+    return {"form: add": view_of_form(add_cards.add_form({}, ()), "C0CERTS")} | shown
 
 
 def hostile(text: str) -> Texts:

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from bot.commands import after_scan as noticing
+from bot.commands import after_scan
 from bot.playground.places import ANN
 from bot.target import Target
 from tests.card_values import certificate, monitor
@@ -104,15 +104,15 @@ def test_wildcards_and_what_is_no_host_are_never_offered() -> None:
         alt_names=("*.example.com", "api.example.com", "a b", "", "B.example.com", "b.example.com"),
     )
     found = dataclasses.replace(monitor(), target=Target("api.example.com", 8443), certificate=leaf)
-    assert noticing.other_names(found) == [Target("b.example.com", 8443)]
+    assert after_scan.other_names(found) == [Target("b.example.com", 8443)]
 
 
 def test_no_more_names_are_offered_than_a_button_holds() -> None:
     long = [Target(f"{'x' * 60}.{n:03}.example.com") for n in range(60)]
-    fitting = noticing.that_fit(long)
+    fitting = after_scan.that_fit(long)
     assert 10 < len(fitting) < 50
     assert len(" ".join(map(str, fitting))) <= 2000
-    assert len(noticing.that_fit([Target(f"h{n}.test") for n in range(60)])) == 50
+    assert len(after_scan.that_fit([Target(f"h{n}.test") for n in range(60)])) == 50
 
 
 async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None:

@@ -21,9 +21,9 @@ from bot.api.extras import History
 from bot.blocks import Message
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
-from bot.cards import history as beyond_cards
+from bot.cards import history as history_cards
 from bot.cards import lists as list_cards
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.errors import NotWatched, UsageError
@@ -196,7 +196,7 @@ def test_sentences_are_calm_and_whole() -> None:
 
 
 def test_verdict_host_date_days_issuer_and_age_come_in_this_order() -> None:
-    card = cards.monitor(row(not_after=NOW + 12 * DAY), NOW, RULES)
+    card = monitor_cards.monitor(row(not_after=NOW + 12 * DAY), NOW, RULES)
     told = "\n".join(t["text"] for t in things(card.blocks) if t.get("type") == "mrkdwn")
     parts = ["🕒", "DUE", "api.example.com", "5 Dec 2026", "in 12 days", "Let's Encrypt", "2 h ago"]
     places = [told.index(part) for part in parts]
@@ -312,7 +312,7 @@ def test_thirty_names_of_eighty_letters_are_shown_whole() -> None:
 
 def test_a_long_history_shows_the_newest_twenty_and_says_of_how_many() -> None:
     lived = tuple(past() * 50)
-    told = readable(beyond_cards.history(row(), History(lived, 999)))
+    told = readable(history_cards.history(row(), History(lived, 999)))
     assert "Showing 20 of 999 entries, the newest first." in told
     assert told.count("left then") + told.count("Ended") + told.count("UNREACHABLE* ·") == 20
     assert "First scan" not in told
@@ -320,7 +320,7 @@ def test_a_long_history_shows_the_newest_twenty_and_says_of_how_many() -> None:
 
 def test_a_history_of_long_words_keeps_below_slacks_limit() -> None:
     texts = hostile("&" * 300)
-    message = beyond_cards.history(row(texts), History(tuple(past(texts) * 4), 24))
+    message = history_cards.history(row(texts), History(tuple(past(texts) * 4), 24))
     found = re.search(r"Showing (\d+) of 24 entries", readable(message))
     assert found is not None
     assert 5 < int(found[1]) < 20
@@ -331,7 +331,7 @@ def test_a_certificate_that_comes_back_after_an_outage_is_not_a_new_one() -> Non
     fine = past()[-1]
     dead = dataclasses.replace(fine, at=fine.at + DAY, valid=False, not_after=None, issuer="")
     back = dataclasses.replace(fine, at=fine.at + 2 * DAY)
-    told = readable(beyond_cards.history(row(), History((back, dead, fine), 3)))
+    told = readable(history_cards.history(row(), History((back, dead, fine), 3)))
     assert "*Was UNREACHABLE*" in told
     assert "new certificate" not in told
     assert told.count("Issuer:") == 1
@@ -384,7 +384,7 @@ def test_no_cell_of_a_csv_is_ever_a_formula(text: str) -> None:
 
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
-    assert f"`{host}`" in readable(cards.monitor(row(target=Target(host)), NOW, RULES))
+    assert f"`{host}`" in readable(monitor_cards.monitor(row(target=Target(host)), NOW, RULES))
     assert f"`{host}`" in readable(replies.not_watched(NotWatched(host, None, [])))
 
 

@@ -19,7 +19,7 @@ from bot.blocks import (
     section,
     since,
 )
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards.monitor import Beside
 from bot.dates import days_left
 from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, limits
@@ -62,10 +62,10 @@ def details(
     rules: Thresholds,
     *,
     said: str = "",
-    beside: Beside = cards.DETAILS,
+    beside: Beside = monitor_cards.DETAILS,
 ) -> Message:
     """Everything that is known of a monitor, for its asker's eyes."""
-    card = cards.monitor(row, now, rules, said=said, beside=beside)
+    card = monitor_cards.monitor(row, now, rules, said=said, beside=beside)
     return Message(
         card.text,
         (card.blocks[0], *facts(found, now, rules), *card.blocks[1:]),
@@ -127,7 +127,7 @@ def _link_ends(link: Link, now: datetime, rule: Threshold | None) -> str:
     if left >= limit.due:
         return ends
     state = ACT_NOW if left < limit.act_now else DUE
-    days = cards.days_text(days_left(link.not_after, now))
+    days = monitor_cards.days_text(days_left(link.not_after, now))
     return f"{state.symbol} *{ends}, {days}*"
 
 

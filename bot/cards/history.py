@@ -29,7 +29,7 @@ from bot.blocks import (
     utc,
 )
 from bot.cards import details as detail_cards
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.commands.arguments import argument
 from bot.dates import days_left
@@ -59,9 +59,9 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
     if protocol:
         small += " `/ssl add` takes no protocol, so it can't watch this."
     return Message(
-        cards.headline(row, now, rules),
+        monitor_cards.headline(row, now, rules),
         (
-            section(cards.verdict(row, now, rules)),
+            section(monitor_cards.verdict(row, now, rules)),
             *detail_cards.facts(check.found, now, rules),
             context(small),
             _check_buttons(row.target, protocol),

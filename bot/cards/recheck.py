@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import sighting as changes
+from bot import sighting
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
@@ -22,7 +22,7 @@ from bot.blocks import (
     section,
     utc,
 )
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.errors import BotError
 from bot.severity import Thresholds, state_of
@@ -41,7 +41,7 @@ class Seen:
     @property
     def change(self) -> str:
         """What changed, as a sentence of mrkdwn; empty on the first scan."""
-        return changes.sentence(self.before, self.now) if self.before else ""
+        return sighting.sentence(self.before, self.now) if self.before else ""
 
 
 def clock_time(at: datetime) -> str:
@@ -102,7 +102,7 @@ def _said(card: Message) -> list[Block]:
 
 def found(seen: Seen, now: datetime, rules: Thresholds) -> Message:
     """What a scan showed, with what changed in the small print."""
-    return cards.monitor(seen.row, now, rules, said=seen.change)
+    return monitor_cards.monitor(seen.row, now, rules, said=seen.change)
 
 
 def failed(fault: BotError, target: Target) -> Message:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 from bot.blocks import Message
-from bot.cards import add as form_cards
+from bot.cards import add as add_cards
 from bot.cards import lists as list_cards
 from bot.cards import replies
 from bot.commands.arguments import Selector
@@ -24,10 +24,10 @@ async def menu(call: Call) -> Message:
     try:
         rows = await call.api.list()
     except BotError as fault:
-        return form_cards.menu_without(replies.failure(fault))
+        return add_cards.menu_without(replies.failure(fault))
     # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
     ranked = await asyncio.to_thread(list_cards.ranked, rows, call.now(), call.rules)
-    return form_cards.menu(ranked, call.now(), call.rules)
+    return add_cards.menu(ranked, call.now(), call.rules)
 
 
 @router.command("audit")
@@ -40,4 +40,4 @@ async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL
         host = str(which.target)
     lines = await call.memory.audit(host)
     told = [(line.at, line.user_name, line.command, line.target, line.result) for line in lines]
-    return form_cards.audit(told, host)
+    return add_cards.audit(told, host)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from bot import sighting as changes
+from bot import sighting
 from bot.api.extras import Extra
 from bot.api.models import Monitor, MonitorSummary
 from bot.blocks import MAX_VALUE, Block
@@ -36,7 +36,7 @@ async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSumm
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     now = Sighting.of(found, row)
     await call.memory.see(found.id, now, call.now())
-    return changes.sentence(before, now)
+    return sighting.sentence(before, now)
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:

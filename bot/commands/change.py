@@ -11,12 +11,12 @@ from typing import Annotated
 
 from bot.api.models import Account, Monitor, MonitorSummary, Proxy
 from bot.blocks import Message, code
-from bot.cards import add as form_cards
+from bot.cards import add as add_cards
 from bot.cards import lists as list_cards
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import NO_PROXIES, Draft
-from bot.commands import after_scan as noticing
+from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, One, find, router, row_of, rows_of, several
 from bot.commands.router import Call
 from bot.errors import APIRefused, BotError, UsageError
@@ -65,24 +65,26 @@ async def scan(call: Call, which: One) -> Message:
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     note = replies.asked_by(await call.who())
-    await call.show(cards.scanning(target, monitor_id, note=note, public=True))
+    await call.show(monitor_cards.scanning(target, monitor_id, note=note, public=True))
     try:
-        before = await noticing.last_seen(call, monitor_id)
+        before = await after_scan.last_seen(call, monitor_id)
         found = await call.api.scan(monitor_id)
-        row, offer = await asyncio.gather(row_of(call, found), noticing.names_offer(call, found))
+        row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
         return replies.scan_failed(fault, target, monitor_id)
-    said = await noticing.changed(call, before, found, row)
-    return cards.monitor(row, call.now(), call.rules, note=note, said=said, more=offer, public=True)
+    said = await after_scan.changed(call, before, found, row)
+    return monitor_cards.monitor(
+        row, call.now(), call.rules, note=note, said=said, more=offer, public=True
+    )
 
 
-@router.command("add", changes=True, form=form_cards.add_form)
+@router.command("add", changes=True, form=add_cards.add_form)
 async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
     """Watch one or more hosts."""
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
     if len(wanted) > ADDED_AT_ONCE:
-        return form_cards.preview(wanted)
+        return add_cards.preview(wanted)
     return await _add(call, wanted, None)
 
 
@@ -107,10 +109,12 @@ async def add_now(
 async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
     """Look what is watched already and how much room there is, then add one after another."""
     draft = Draft(proxy.host, proxy.port, proxy.username) if proxy else Draft()
-    await call.show(form_cards.checking(targets))
+    await call.show(add_cards.checking(targets))
     watched, account = await asyncio.gather(rows_of(call, targets), _account(call))
     if len(targets) == 1 and targets[0] in watched:
-        card = cards.monitor(watched[targets[0]], call.now(), call.rules, note="already watched")
+        card = monitor_cards.monitor(
+            watched[targets[0]], call.now(), call.rules, note="already watched"
+        )
         return replace(card, changed=())
     new = [target for target in targets if target not in watched]
     room = len(new) if account is None or account.available is None else account.available
@@ -119,7 +123,7 @@ async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Me
         return _one_refused(replies.quota_used_up(account), left, draft)
     problems = [replies.watched_already(target) for target in targets if target in watched]
     if account is not None:
-        problems += [form_cards.no_room(each, account.used, account.limit) for each in left]
+        problems += [add_cards.no_room(each, account.used, account.limit) for each in left]
     outcomes = await _add_each(call, fits, proxy, problems)
     if len(targets) == 1:
         return await _one_added(call, targets[0], outcomes[targets[0]], draft)
@@ -144,7 +148,7 @@ async def _add_each(
     for number, target in enumerate(targets, 1):
         if call.now() - shown >= PROGRESS_EVERY:
             shown = call.now()
-            await call.show(form_cards.adding(number, targets, problems))
+            await call.show(add_cards.adding(number, targets, problems))
         try:
             outcomes[target] = await call.api.add(target, proxy)
         except BotError as fault:
@@ -173,17 +177,19 @@ async def _one_added(
     line = replies.added_line(await call.who(), [target.short])
     if row is None:
         said = [f"✅ {code(target.short)} is watched now."]
-        card = form_cards.added(1, said, [], left=[], draft=draft, announce=line)
+        card = add_cards.added(1, said, [], left=[], draft=draft, announce=line)
     else:
-        await noticing.keep(call, outcome, row)
-        offer = await noticing.names_offer(call, outcome)
-        card = cards.monitor(row, call.now(), call.rules, note="added", announce=line, more=offer)
+        await after_scan.keep(call, outcome, row)
+        offer = await after_scan.names_offer(call, outcome)
+        card = monitor_cards.monitor(
+            row, call.now(), call.rules, note="added", announce=line, more=offer
+        )
     return replace(card, changed=((str(target), "added"),))
 
 
 def _one_refused(card: Message, left: Sequence[Target], draft: Draft) -> Message:
     changed = tuple((str(target), card.text) for target in left)
-    blocks = (*card.blocks, *form_cards.correct(left, draft))
+    blocks = (*card.blocks, *add_cards.correct(left, draft))
     return replace(card, blocks=blocks, changed=changed)
 
 
@@ -200,16 +206,16 @@ async def _summed_up(
     done = list(added)
     rows = await _rows_if_told(call, done)
     for target, row in rows.items():
-        await noticing.keep(call, added[target], row)
+        await after_scan.keep(call, added[target], row)
     lines = [
-        cards.text_row(rows[target], call.now(), call.rules)
+        monitor_cards.text_row(rows[target], call.now(), call.rules)
         if target in rows
         else f"✅ {code(target.short)} is watched now."
         for target in done
     ]
     told = [*problems, *(replies.not_added(target, fault) for target, fault in refused.items())]
     who = await call.who()
-    card = form_cards.added(
+    card = add_cards.added(
         len(done),
         lines,
         told,
@@ -236,7 +242,9 @@ async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, M
 async def delete(call: Call, which: One) -> Message:
     """Stop watching a host; it asks once more."""
     rows = await find(call, which)
-    card = several(call, which, rows) or cards.confirm_delete(rows[0], call.now(), call.rules)
+    card = several(call, which, rows) or monitor_cards.confirm_delete(
+        rows[0], call.now(), call.rules
+    )
     return replace(card, changed=())
 
 
@@ -250,5 +258,5 @@ async def delete_now(call: Call, which: One) -> Message:
     await call.api.delete(row.id)
     await call.memory.forget(row.id)
     line = replies.deleted_line(await call.who(), row.target.short)
-    card = cards.deleted(row.target, row.id, line)
+    card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from bot.api.extras import TLS, Extra
 from bot.blocks import Message
-from bot.cards import history as beyond_cards
+from bot.cards import history as history_cards
 from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
 from bot.errors import BotError, NotOffered
@@ -80,12 +80,12 @@ async def check(
     if not await call.api.offers(Extra.CHECK):
         raise NotOffered("check")
     target, spoken = meant(place, protocol)
-    await call.show(beyond_cards.checking(target))
+    await call.show(history_cards.checking(target))
     try:
         found = await call.api.check(target, spoken)
     except BotError as fault:
-        return beyond_cards.check_failed(fault, target, spoken)
-    return beyond_cards.checked(found, spoken, call.now(), call.rules)
+        return history_cards.check_failed(fault, target, spoken)
+    return history_cards.checked(found, spoken, call.now(), call.rules)
 
 
 @router.command("history", shares=True)
@@ -96,5 +96,5 @@ async def history(call: Call, which: One) -> Message:
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer
-    found = await call.api.history(rows[0].id, beyond_cards.CHANGES_SHOWN + 1)
-    return beyond_cards.history(rows[0], found)
+    found = await call.api.history(rows[0].id, history_cards.CHANGES_SHOWN + 1)
+    return history_cards.history(rows[0], found)

@@ -12,7 +12,7 @@ from bot.api.client import SSLMonitor
 from bot.api.models import Account, MonitorSummary
 from bot.blocks import Block, date
 from bot.cards import home as home_cards
-from bot.cards import recheck as watch_cards
+from bot.cards import recheck as recheck_cards
 from bot.cards.home import Facts
 from bot.errors import BotError
 from bot.recheck import Watches
@@ -70,7 +70,7 @@ class Home:
         """What the bot knows by itself."""
         rules, running = await self._memory.rules(), await self._watches.running()
         watched = [
-            watch_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
+            recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
             for each in running
         ]
         last = await self._state.last_digest()

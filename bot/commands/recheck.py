@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Self
 
 from bot.blocks import Message
-from bot.cards import recheck as watch_cards
+from bot.cards import recheck as recheck_cards
 from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
 from bot.recheck import MOST
@@ -50,18 +50,18 @@ async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] =
     running = await call.watches.running()
     for each in running:
         if (each.monitor_id, each.asker) == (monitor_id, call.asker):
-            return watch_cards.already(target, each.ends_at, watch_row(each))
+            return recheck_cards.already(target, each.ends_at, watch_row(each))
     made = await call.watches.reserve(monitor_id, target, call.asker, length.time)
     if made is None:
-        return watch_cards.too_many(MOST, [watch_row(each) for each in running])
+        return recheck_cards.too_many(MOST, [watch_row(each) for each in running])
     address, card = await call.watches.begin(made, call.post)
     direct = address.channel.startswith("D")
-    return card if address.here else watch_cards.elsewhere(target, direct=direct)
+    return card if address.here else recheck_cards.elsewhere(target, direct=direct)
 
 
 def watch_row(each: Watch) -> dict[str, object]:
     """A running watch as a row with [Stop]."""
-    return watch_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
+    return recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
 
 
 @router.command("stop", typed=False)

@@ -10,10 +10,10 @@ from bot.blocks import Message, code
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
 from bot.cards import lists as list_cards
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
-from bot.commands import after_scan as noticing
+from bot.commands import after_scan
 from bot.commands.arguments import Filter, api_filters
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
@@ -34,7 +34,7 @@ async def help_(_call: Call, command: str = "") -> Message:
 async def status(call: Call, which: Which) -> Message:
     """Show the certificate of a watched host."""
     rows = await find(call, which)
-    return several(call, which, rows) or cards.monitor(rows[0], call.now(), call.rules)
+    return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
 @router.command("list", shares=True)
@@ -79,8 +79,8 @@ async def details(call: Call, which: One) -> Message:
     if answer := several(call, which, rows):
         return answer
     found = await call.api.get(rows[0].id)
-    await noticing.keep(call, found, rows[0])
-    beside = cards.HISTORY if await noticing.has_history(call) else cards.DETAILS
+    await after_scan.keep(call, found, rows[0])
+    beside = monitor_cards.HISTORY if await after_scan.has_history(call) else monitor_cards.DETAILS
     return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside)
 
 

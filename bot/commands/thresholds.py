@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 from bot.blocks import Message
-from bot.cards import monitor as cards
+from bot.cards import monitor as monitor_cards
 from bot.commands.arguments import Selector
 from bot.commands.lookup import router
 from bot.commands.router import Call
@@ -40,5 +40,5 @@ async def warn(
     name = str(which.target or which.host)
     held = "" if rule.threshold is None else str(rule.threshold)
     await call.memory.set_threshold(name, held, by=call.asker, now=call.now())
-    line = cards.warned_line(await call.who(), name, held)
-    return replace(cards.warned(name, held, line), changed=((name, held or "default"),))
+    line = monitor_cards.warned_line(await call.who(), name, held)
+    return replace(monitor_cards.warned(name, held, line), changed=((name, held or "default"),))

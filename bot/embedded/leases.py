@@ -27,8 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.embedded import job as watches
-from bot.embedded import wire
+from bot.embedded import job, wire
 from bot.embedded.job import Watch
 from bot.embedded.monitors import TELLING, scanned, telling
 from bot.embedded.scan.scanner import Scan
@@ -41,7 +40,7 @@ LEASE = timedelta(seconds=60)
 _HISTORY = 200  # pieces of history that a monitor keeps
 _TAKEN = (
     monitors.c.id,
-    *watches.COLUMNS,
+    *job.COLUMNS,
     monitors.c.ip,
     monitors.c.failures,
     *(monitors.c[name] for name in TELLING),

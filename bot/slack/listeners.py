@@ -22,7 +22,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from bot.api.client import SSLMonitor
 from bot.blocks import Address, Message
-from bot.cards import add as form_cards
+from bot.cards import add as add_cards
 from bot.cards import replies
 from bot.commands.arguments import hosts_in, split
 from bot.commands.home import Home
@@ -233,14 +233,14 @@ class SlackBot:
             await self._tell(surface, asker, self._router.unknown(verb))
             return
         who = await self._people.name_of(asker.user, asker.name)
-        shared = Shared(self._web, surface, form_cards.shared_note(who))
+        shared = Shared(self._web, surface, add_cards.shared_note(who))
         await self._work(shared, asker, command, functools.partial(command.bind_argument, words))
 
     async def _shortcut(self, body: Body) -> None:
         """“Check hosts in message”: what it names is shown at once, for a trigger lives 3 s."""
         asker, channel = asker_of(body), str((body.get("channel") or {}).get("id", ""))
         found = hosts_in(texts_of(body.get("message") or {}))
-        message = self._people.refusal_known(asker) or form_cards.found_hosts(found)
+        message = self._people.refusal_known(asker) or add_cards.found_hosts(found)
         trigger = str(body["trigger_id"])
 
         async def run() -> None:

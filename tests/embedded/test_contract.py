@@ -29,7 +29,7 @@ from yarl import URL
 
 from bot.api.client import SSLMonitor
 from bot.api.models import Proxy, Sweep
-from bot.cards import history as beyond_cards
+from bot.cards import history as history_cards
 from bot.errors import APIRefused, BadKey, NotFound
 from bot.severity import NOT_ALLOWED, USUAL, state_of
 from bot.store.database import Database
@@ -143,7 +143,7 @@ async def test_a_host_that_may_not_be_scanned_does_not_count_as_down(served: Ser
     check = await api.check(Target(NOBODY))
     assert state_of(check.row, served.now, USUAL) is NOT_ALLOWED
     history = await api.history(found.id, 20)
-    assert "*NOT ALLOWED*" in str(beyond_cards.history(row, history).blocks)
+    assert "*NOT ALLOWED*" in str(history_cards.history(row, history).blocks)
 
 
 async def test_each_error_is_the_client_s_own(fleet: Fleet, served: Served) -> None:

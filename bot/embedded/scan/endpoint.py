@@ -13,8 +13,7 @@ from datetime import datetime
 
 from cryptography.x509 import InvalidVersion
 
-from bot.embedded.scan import http as web
-from bot.embedded.scan import starttls, tls
+from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Leaf, Link, links
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge
@@ -73,7 +72,7 @@ class Finding:
     leaf: Leaf | None = None
     host_match: bool | None = None
     chain: tuple[Link, ...] = ()
-    reply: web.Reply = field(default_factory=web.Reply)
+    reply: http.Reply = field(default_factory=http.Reply)
     no_way: bool = False
     """Whether this machine itself has no way to such an address."""
 
@@ -191,4 +190,4 @@ class Examination:
         if self.protocol:
             return
         with suppress(OSError):  # the certificate is judged even when HTTP fails
-            await web.fetch(stream, self.target, found.reply)
+            await http.fetch(stream, self.target, found.reply)

@@ -21,8 +21,7 @@ from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
 
-from bot.embedded.scan import http as web
-from bot.embedded.scan import tls
+from bot.embedded.scan import http, tls
 from bot.embedded.scan.certificate import Leaf, Link
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import Reverse
@@ -51,7 +50,7 @@ class Scan:
     leaf: Leaf | None = None
     host_match: bool | None = None
     ip: str = ""
-    page: web.Page = field(default_factory=web.Page)
+    page: http.Page = field(default_factory=http.Page)
     chain: tuple[Link, ...] = ()
     ip_rev: str = ""
     ip_geo: str = ""
