@@ -8,12 +8,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from bot import __version__
 from bot.config import Settings, read_settings
 from bot.errors import BotError, ConfigError
+from bot.process import AbandonedThreads, ended_by_signals, forever, set_up_logging
 
 DEMO_PORT = 8020
 EXIT_FAILED = 1
@@ -89,24 +89,16 @@ def entry() -> NoReturn:
     os._exit(code)
 
 
-class HastyThreads(ThreadPoolExecutor):
-    """Threads that nobody waits for at the end; the system's name look-up can't be broken off."""
-
-    def shutdown(self, *_args: object, **_options: object) -> None:
-        """Take nothing new, and go."""
-        super().shutdown(wait=False, cancel_futures=True)
-
-
 async def _program(given: argparse.Namespace) -> int:
-    asyncio.get_running_loop().set_default_executor(HastyThreads())
+    asyncio.get_running_loop().set_default_executor(AbandonedThreads())
     # Each program imports what it needs: the demo's page must not wait for the other programs.
     if given.program == "demo":
         return await _demo(given.port)
     keys = given.program == "embedded" and given.part == "keys"
     settings = _settings("keys" if keys else given.program)
-    from bot import app  # noqa: PLC0415
+    from bot import app
 
-    app.set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level)
     match "keys" if keys else given.program:
         case "keys":
             return await app.manage_keys(settings, given, print)
@@ -120,21 +112,20 @@ async def _program(given: argparse.Namespace) -> int:
                 "Posted." if posted else "Today's digest is posted already. (--again repeats it.)"
             )
         case "check":
-            from bot.check import check  # noqa: PLC0415
+            from bot.check import check
 
             return EXIT_FAILED if await check(settings, print) else 0
     return 0
 
 
 def _settings(program: str) -> Settings:
-    from bot.embedded import parse_allow  # noqa: PLC0415
+    from bot.embedded import parse_allow
 
     return read_settings(os.environ, program=program, scan_rules=parse_allow)
 
 
 async def _demo(port: int | None) -> int:
-    from bot.app import ended_by_signals, forever, set_up_logging  # noqa: PLC0415
-    from bot.demo import first_digest, running_demo  # noqa: PLC0415
+    from bot.demo import first_digest, running_demo
 
     set_up_logging(logging.WARNING)
     async with ended_by_signals(), running_demo(port=_free_port(port)) as demo:
@@ -146,7 +137,7 @@ async def _demo(port: int | None) -> int:
 
 def _free_port(wanted: int | None) -> int:
     """The wanted port; without a wish the usual one, or any if that is taken."""
-    import socket  # noqa: PLC0415
+    import socket
 
     if wanted is not None:
         return wanted

@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import gc
 import logging
 import secrets
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,29 +17,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
-import stamina
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from slack_bolt.async_app import AsyncApp
-from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.api.client import SSLMonitor
-from bot.blocks import counted, escaped
+from bot.cards.home import settings_shown
 from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Secret, Settings
 from bot.digest import Digest, Plan
-from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
+from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings, keys
 from bot.errors import BotError, SlackRefused
+from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import People
-from bot.slack.listeners import SlackBot
+from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.tasks import Tasks
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
-from bot.store.database import Database, upgrade
+from bot.store.database import Database
 from bot.store.digests import State
 from bot.store.monitors import Memory
+from bot.store.upgrade import upgrade
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +64,6 @@ class Bot:
     slack: SlackBot
     sockets: Sockets | None
     watches: Watches
-
-
-def set_up_logging(level: int) -> None:
-    """Log to standard error; libraries that log whole payloads are kept to warnings."""
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
-    for name in (
-        *("slack_bolt", "slack_sdk", "apscheduler"),
-        *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
-    ):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
@@ -156,19 +139,6 @@ def make_api(
     )
 
 
-def make_bolt(settings: Settings, client: AsyncWebClient) -> AsyncApp:
-    """The Bolt app. It logs errors only: at INFO it writes down whole bodies, secrets included."""
-    quiet = logging.getLogger("bot.bolt")
-    quiet.setLevel(logging.ERROR)
-    return AsyncApp(
-        name="sslmonitor-bot",  # without one, Bolt reads the source of all callers to find one
-        logger=quiet,
-        client=client,
-        signing_secret=settings.slack_signing_secret.reveal() or None,
-        process_before_response=True,
-    )
-
-
 def make_session() -> aiohttp.ClientSession:
     """The one session for Slack and the API; the SDK leaves its timeout to it."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS))
@@ -194,35 +164,6 @@ def make_digest(
     return Digest(plan, api, State(database), web, memory, clock=now)
 
 
-def make_home(
-    settings: Settings,
-    api: SSLMonitor,
-    memory: Memory,
-    database: Database,
-    watches: Watches,
-    *,
-    now: Callable[[], datetime],
-) -> Home:
-    """The Home tab."""
-    shown = settings_shown(settings)
-    return Home(api, memory, watches, State(database), clock=now, settings=shown)
-
-
-def settings_shown(settings: Settings) -> list[tuple[str, str]]:
-    """The settings that people may want to know, as Home shows them."""
-    digest = "off"
-    if settings.digest_channel:
-        at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"
-        digest = f"daily at {at} in <#{settings.digest_channel}>"
-    ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
-    seconds = int(settings.watch_interval.total_seconds())
-    return [
-        ("Digest", digest),
-        ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
-        ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
-    ]
-
-
 @asynccontextmanager
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
@@ -242,14 +183,16 @@ async def running_bot(
         often = settings.watch_interval
         watches = Watches(api, memory, database, web, people.name_of, clock=now, interval=often)
         slack = SlackBot(
-            make_bolt(settings, client),
+            make_bolt(client, settings.slack_signing_secret.reveal()),
             web,
             router,
             api,
             memory=memory,
             people=people,
             watches=watches,
-            home=make_home(settings, api, memory, database, watches, now=now),
+            home=Home(
+                api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
+            ),
             clock=now,
         )
         await slack.warm_up()
@@ -375,62 +318,12 @@ async def serve_embedded(settings: Settings, host: str, port: int) -> None:
 async def manage_keys(
     settings: Settings, given: argparse.Namespace, say: Callable[[str], None]
 ) -> int:
-    """Add, list or revoke keys of the embedded API, as the command line says; the exit code."""
+    """Add, list or revoke keys of the embedded API; returns the exit code. Raises BotError."""
     async with open_database(settings) as database:
-        accounts = Accounts(database)
-        if given.action == "add" and given.account is not None:
-            interval = settings.scan_interval
-            key = await accounts.renew(given.account, given.limit, interval, clock())
-            if key is None:
-                say(f"There is no account {given.account} whose key was revoked.")
-                return 1
-            say(f"Account {given.account} has this new key. It is shown this once:\n{key}")
-            say("Its monitors are scanned again, each at its turn in SCAN_INTERVAL.")
-        elif given.action == "add":
-            id_, key = await accounts.add(given.name, given.limit, clock())
-            say(f"Account {id_} has this key. It is shown this once:\n{key}")
-        elif given.action == "revoke":
-            if not await accounts.revoke(given.id, clock()):
-                say(f"There is no account {given.id} with a key that could be revoked.")
-                return 1
-            say(f"The key of account {given.id} is revoked. Its monitors rest.")
-        else:
-            for line in await accounts.lines():
-                say(line)
-    return 0
-
-
-@asynccontextmanager
-async def ended_by_signals() -> AsyncIterator[None]:
-    """Let SIGTERM and Ctrl-C end what is inside, once, wherever it is; it may clean up in peace."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    ended = asyncio.Event()
-
-    def end() -> None:
-        if not ended.is_set() and task is not None:
-            ended.set()
-            task.cancel()
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for each in signals:
-        loop.add_signal_handler(each, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not ended.is_set():
-            raise
-    finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
-
-
-async def forever() -> None:
-    """Wait until something ends this task.
-
-    By now all is loaded that stays. Python's garbage collector looks at it no more, and at the rest
-    less often: that saves a tenth of the time of a scan.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
-    await asyncio.Event().wait()
+        return await keys.manage_keys(
+            Accounts(database),
+            given,
+            scan_interval=settings.scan_interval,
+            now=clock(),
+            say=say,
+        )

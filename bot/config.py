@@ -12,8 +12,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from bot.errors import ConfigError
-from bot.store.database import normal_url
 from bot.target import MAX_PORT, address_fault
 
 SECRET_KEY_LENGTH = 16
@@ -245,6 +247,28 @@ def _log_level(text: str) -> int:
     if level is None:
         raise ValueError("it must be DEBUG, INFO, WARNING or ERROR")
     return level
+
+
+def normal_url(url: str) -> str:
+    """A database URL with the driver that this package uses.
+
+    `postgres://` and `postgresql://` mean asyncpg, `sqlite://` means aiosqlite. Raises ValueError
+    for what is no URL, or another engine.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError("it is not a database URL") from None
+    drivers = {
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+        "postgresql+asyncpg": "postgresql+asyncpg",
+        "sqlite": "sqlite+aiosqlite",
+        "sqlite+aiosqlite": "sqlite+aiosqlite",
+    }
+    if parsed.drivername not in drivers:
+        raise ValueError("it must start with sqlite:/// or postgresql://")
+    return parsed.set(drivername=drivers[parsed.drivername]).render_as_string(hide_password=False)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

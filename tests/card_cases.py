@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from bot import sighting
 from bot.api.extras import Change, Check, History
 from bot.api.models import Account, HTTPInfo, Link, Monitor, MonitorSummary, Ping, Sweep
 from bot.blocks import Block, Message, code, section
 from bot.cards import add as add_cards
+from bot.cards import changes, replies
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
 from bot.cards import history as history_cards
@@ -21,7 +21,6 @@ from bot.cards import home as home_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
-from bot.cards import replies
 from bot.cards.add import Draft
 from bot.errors import NotOffered, NotWatched, UsageError
 from bot.severity import Thresholds
@@ -121,7 +120,7 @@ def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         ("gone", before, gone),
         ("still gone", gone, gone),
     ):
-        said = sighting.sentence(one, other)
+        said = changes.sentence(one, other)
         yield f"rescan: {name}", monitor_cards.monitor(held, NOW, RULES, said=said, public=True)
     names = [f"{texts.name or 'x'}{n}" for n in range(40)]
     for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from bot.api.envelope import Reply, judge
 from bot.api.models import Account, Ping, Proxy
+from bot.api.reply import Reply, judge
 from bot.errors import APIUnreachable
 from bot.target import Target
 from tests.client_wire import (

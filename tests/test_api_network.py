@@ -10,7 +10,7 @@ import trustme
 
 from bot.api import client as client_module
 from bot.api.client import SSLMonitor
-from bot.api.envelope import seconds
+from bot.api.reply import seconds
 from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
 from bot.target import Target
 from tests.client_wire import (

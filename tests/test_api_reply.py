@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from bot.api import client as client_module
-from bot.api.envelope import Reply, judge
+from bot.api.reply import Reply, judge
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
 from tests.client_wire import (
     HTML,

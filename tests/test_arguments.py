@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
-from bot.commands.arguments import Filter, Selector, api_filters, argument, clean, hosts_in, split
+from bot.cards.monitor import argument
+from bot.commands.arguments import Filter, Selector, api_filters, clean, hosts_in, split
 from bot.errors import UsageError
 from bot.target import Target
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot import app
 from bot.playground.places import ANN, BEN
+from bot.process import set_up_logging
 from tests.world import World, new_world, words
 
 PASSWORD = "s3same/“öffne” &amp; dich–"  # a clean-up of typed words would change it
@@ -104,7 +104,7 @@ async def test_more_than_fifty_hosts_are_refused_at_their_field(http_world: Worl
 async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
     world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    app.set_up_logging(logging.DEBUG)
+    set_up_logging(logging.DEBUG)
     caplog.set_level(logging.DEBUG)
     await world.say("/ssl add")
     form = await world.modal("Watch hosts")

@@ -19,87 +19,29 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 
-#: The bot's own modules from the ground up: each may import from the floors below its own.
-FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "target", "dates", "api.lenient"}),
-    frozenset({"store.database", "api.models", "api.envelope", "blocks"}),
-    frozenset({"config", "severity", "store.digests", "commands.arguments", "api.extras"}),
-    frozenset({"api.client"}),
-    frozenset({"cards.replies", "cards.monitor", "sighting", "cards.table"}),
-    frozenset(
-        {
-            "store.monitors",
-            "slack.web",
-            "store.rechecks",
-            "cards.recheck",
-            "cards.lists",
-            "cards.details",
-        }
-    ),
-    frozenset({"recheck", "cards.home", "cards.add", "cards.history"}),
-    frozenset({"cards.digest", "commands.router"}),
-    frozenset({"slack.requests", "slack.tasks"}),
-    frozenset({"commands.home", "digest", "slack.surfaces", "slack.transport", "slack.access"}),
-    frozenset({"slack.answering"}),
-    frozenset({"commands.lookup"}),
-    frozenset({"commands.after_scan"}),
-    frozenset(
-        {
-            "commands.show",
-            "commands.change",
-            "commands.thresholds",
-            "commands.recheck",
-            "commands.about",
-            "commands.extras",
-        }
-    ),
-    frozenset({"commands"}),
-    frozenset({"slack.listeners"}),
-    frozenset({"app"}),
-    frozenset({"check"}),
-    frozenset({"demo"}),
-    frozenset({"__main__"}),
-)
-SLACK = frozenset({"slack.listeners", "slack.web", "slack.transport", "app", "check"})
-#: Values in, a card out: nothing here waits for the outside.
-PURE = frozenset(
-    {
-        "blocks",
-        "cards.monitor",
-        "cards.lists",
-        "cards.details",
-        "cards.digest",
-        "cards.home",
-        "cards.recheck",
-    }
-    | {"cards.table", "api.extras", "cards.history"}
-    | {
-        "cards.replies",
-        "severity",
-        "commands.arguments",
-        "commands.router",
-        "sighting",
-        "slack.requests",
-        "cards.add",
-    }
-)
-COMMANDS = frozenset(
-    {
-        "commands",
-        "commands.lookup",
-        "commands.show",
-        "commands.change",
-        "commands.recheck",
-        "commands.about",
-    }
-    | {"commands.after_scan", "commands.thresholds", "commands.extras"}
+#: The rooms of the bot from the top: each imports only from the rows below its own.
+ROWS = (
+    ("__main__",),
+    ("demo", "check"),
+    ("app",),
+    ("slack",),
+    ("commands",),
+    ("digest", "recheck"),
+    ("cards",),
+    ("store",),
+    ("severity", "sighting"),
+    ("api",),
+    ("config", "process"),
+    ("blocks", "target", "dates", "errors"),
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
+#: What embedded may import of the bot; the scanner does without the store.
+SHARED = frozenset({"target", "dates", "errors", "store"})
+IO = ("aiohttp", "asyncio", "os", "socket", "sqlalchemy", "ssl", "subprocess", "urllib")
 WIRE = re.compile(
     r"\b(ssl_(expire|valid|message|color|host_match|issuer)|html_title|meta_(description|keywords)"
     r"|monitor_(limit|used|available)|subject_cn|issuer_cn)"
 )
-WIRE_MODULES = frozenset({"api.models", "api.extras", "api.client", "api.envelope", "api.lenient"})
 
 
 @dataclass(frozen=True)
@@ -115,14 +57,27 @@ class Import:
         return self.name.split(".")[0]
 
 
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
 @functools.cache
 def imports(path: Path) -> tuple[Import, ...]:
-    """Every import in a file, wherever it stands; `from bot import x` imports `bot.x`."""
-    return tuple(_imports(path))
+    """Every import of a file that runs; `from bot import x` imports `bot.x`."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and dotted(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    return tuple(_imports(path, [node for node in ast.walk(tree) if id(node) not in for_types]))
 
 
-def _imports(path: Path) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def _imports(path: Path, nodes: list[ast.AST]) -> Iterator[Import]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(path, node.lineno, alias.name)
@@ -137,52 +92,38 @@ def at(path: Path, line: int, rule: str) -> str:
     return f"{path.relative_to(ROOT.parent)}:{line}: {rule}"
 
 
-def program(name: str) -> str:
-    """Which of the three programs a module belongs to."""
-    if name.startswith("bot.store.migrations"):
-        return "migrations"
-    part = name.removeprefix("bot.").split(".")[0]
-    return part if part in {"embedded", "playground", "migrations"} else "bot"
+def room(name: str) -> str:
+    """The room of a module: its folder below `bot`, or its own name; empty for a library's."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "bot" and len(parts) > 1 else ""
 
 
-def short(name: str) -> str:
-    return name.removeprefix("bot.")
+def is_in(*rooms: str) -> Callable[[str], bool]:
+    return lambda name: room(name) in rooms
 
 
-FOLDERS = {"bot.api", "bot.cards", "bot.slack", "bot.store"}
-OWN = {
-    short(name): path
-    for name, path in MODULES.items()
-    if program(name) == "bot" and name not in {"bot", *FOLDERS}
-}
+def is_of(*libraries: str) -> Callable[[str], bool]:
+    return lambda name: name.split(".")[0] in libraries
 
 
-def broken(rule: str, wrong: Callable[[str, Import], bool]) -> list[str]:
-    """The lines of all modules that break a rule about imports."""
-    return [
-        at(path, found.line, f"{rule} ({found.name})")
+def row(name: str) -> int:
+    return next(number for number, rooms in enumerate(ROWS) if room(name) in rooms)
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room(name) for name in MODULES} - {""}
+    assert rooms == {each for rooms in ROWS for each in rooms} | {"embedded", "playground"}
+
+
+def test_a_room_imports_only_from_the_rows_below() -> None:
+    apart = is_in("", "embedded", "playground")
+    assert [
+        at(path, found.line, f"{room(name)} may not import {room(found.name)}")
         for name, path in MODULES.items()
         for found in imports(path)
-        if wrong(name, found)
-    ]
-
-
-def floor(name: str) -> int:
-    return next(n for n, names in enumerate(FLOORS) if short(name) in names)
-
-
-def test_the_plan_knows_every_module_and_no_other() -> None:
-    assert set(OWN) == set().union(*FLOORS)
-    assert sum(map(len, FLOORS)) == len(OWN)
-
-
-def test_the_bots_modules_import_from_the_floors_below() -> None:
-    def wrong(name: str, found: Import) -> bool:
-        if short(name) not in OWN or short(found.name) not in OWN:
-            return False
-        return floor(found.name) >= floor(name)
-
-    assert broken("import only from a floor below", wrong) == []
+        if not apart(name) and not apart(found.name) and room(name) != room(found.name)
+        if row(found.name) <= row(name)
+    ] == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -214,74 +155,46 @@ class Rule:
     never: Callable[[str], bool]
 
 
-def is_of(*tops: str) -> Callable[[str], bool]:
-    return lambda name: name.split(".")[0] in tops
-
-
-def belongs_to(*programs: str) -> Callable[[str], bool]:
-    return lambda name: name in MODULES and program(name) in programs
-
-
 RULES = (
     Rule(
-        "only Slack's side may import Slack's libraries",
-        lambda name: program(name) != "playground" and short(name) not in SLACK,
-        is_of("slack_bolt", "slack_sdk"),
-    ),
-    Rule(
-        "the playground may import the SDK's signatures alone",
-        lambda name: program(name) == "playground",
+        "Slack's libraries stay in slack; the playground has the SDK's signatures alone",
+        lambda name: not is_in("slack")(name),
         lambda name: is_of("slack_bolt", "slack_sdk")(name) and name != "slack_sdk.signature",
     ),
     Rule(
-        "pure modules know no network, database or environment",
-        lambda name: short(name) in PURE | COMMANDS | {"digest"},
-        is_of("aiohttp", "sqlalchemy", "os", "socket", "ssl", "urllib", "subprocess"),
+        "commands do no I/O but through their call",
+        is_in("commands"),
+        lambda name: is_of("aiohttp", "os", "sqlalchemy")(name) or is_in("store")(name),
     ),
     Rule(
-        "commands and cards leave the database to others",
-        lambda name: short(name) in PURE | COMMANDS | {"digest"},
-        lambda name: name == "bot.store.database",
-    ),
-    Rule(
-        "cards know no client, router or surface",
-        lambda name: (
-            short(name)
-            in {"cards.monitor", "cards.replies", "cards.digest", "cards.add", "blocks", "severity"}
-        ),
-        lambda name: (
-            short(name)
-            in COMMANDS
-            | {"api.client", "commands.router", "slack.surfaces", "store.digests", "store.monitors"}
-        ),
+        "cards, blocks, severity and sightings are pure",
+        is_in("cards", "blocks", "severity", "sighting", "dates", "target"),
+        lambda name: is_of(*IO)(name) and name != "urllib.parse",
     ),
     Rule(
         "the bot meets the other programs over HTTP; only what starts them imports them",
-        lambda name: program(name) == "bot" and short(name) not in STARTERS,
-        belongs_to("embedded", "playground"),
+        lambda name: not is_in("embedded", "playground", *STARTERS)(name),
+        is_in("embedded", "playground"),
     ),
     Rule(
-        "the embedded API shares targets, dates, errors and the database with the bot, and no more",
-        lambda name: program(name) == "embedded",
-        lambda name: (
-            belongs_to("bot", "playground")(name)
-            and short(name) not in {"target", "dates", "errors", "store.database", "bot"}
-        ),
+        "embedded shares targets, dates, errors and the store with the bot, and no more",
+        is_in("embedded"),
+        lambda name: room(name) not in {"", "embedded", *SHARED},
+    ),
+    Rule(
+        "a scan needs no database",
+        lambda name: name.startswith("bot.embedded.scan"),
+        lambda name: is_in("store")(name) or is_of("sqlalchemy")(name),
     ),
     Rule(
         "the playground imports nothing of the bot",
-        lambda name: program(name) == "playground",
-        belongs_to("bot", "embedded"),
-    ),
-    Rule(
-        "the playground is started by the demo alone",
-        lambda name: program(name) == "bot" and short(name) not in {"demo", "__main__"},
-        belongs_to("playground"),
+        is_in("playground"),
+        lambda name: room(name) not in {"", "playground"},
     ),
     Rule(
         "the environment is read by the command line alone",
-        lambda name: short(name) not in {"config", "__main__"},
-        lambda name: name == "os" or name.startswith("os.environ"),
+        lambda name: not is_in("config", "__main__")(name),
+        is_of("os"),
     ),
 )
 
@@ -289,13 +202,12 @@ RULES = (
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.sentence)
 def test_nothing_is_imported_where_it_must_not_be(rule: Rule) -> None:
     assert any(rule.holds(name) for name in MODULES), "the rule is about nobody"
-    assert broken(rule.sentence, lambda name, f: rule.holds(name) and rule.never(f.name)) == []
-
-
-def dotted(node: ast.AST) -> str:
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "?"
+    assert [
+        at(path, found.line, f"{rule.sentence} ({found.name})")
+        for name, path in MODULES.items()
+        for found in imports(path)
+        if rule.holds(name) and rule.never(found.name)
+    ] == []
 
 
 def uses(path: Path, names: re.Pattern[str]) -> Iterator[tuple[int, str]]:
@@ -339,16 +251,16 @@ def test_the_environment_is_read_in_one_place() -> None:
         at(path, line, f"settings come from bot.config ({name})")
         for module, path in MODULES.items()
         for line, name in uses(path, ENVIRONMENT)
-        if short(module) not in {"config", "__main__"}
+        if not is_in("config", "__main__")(module)
     ]
     assert read == []
 
 
 def test_the_words_of_the_wire_stay_at_the_border() -> None:
     said = [
-        at(path, number, "the wire's names stay in models, client and embedded")
-        for name, path in OWN.items()
-        if name not in WIRE_MODULES
+        at(path, number, "wire names stay in api and embedded")
+        for name, path in MODULES.items()
+        if not is_in("api", "embedded", "playground", "store")(name)
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if WIRE.search(line)
     ]
@@ -359,10 +271,11 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(
         "import os\nfrom slack_sdk.web import client\nfrom bot import embedded\n"
+        "if TYPE_CHECKING:\n    import aiohttp\n"
         "import datetime as d\nnow = d.datetime.now()\nx = os.environ['A']\n"
     )
     assert [found.name for found in imports(bad)] == [
         "os", "slack_sdk.web", "bot.embedded", "datetime"
     ]  # fmt: skip
-    assert [line for line, _ in uses(bad, CLOCKS)] == [5]
-    assert [line for line, _ in uses(bad, ENVIRONMENT)] == [6]
+    assert [line for line, _ in uses(bad, CLOCKS)] == [7]
+    assert [line for line, _ in uses(bad, ENVIRONMENT)] == [8]

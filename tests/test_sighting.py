@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from bot.blocks import bare
-from bot.sighting import Sighting, changes, sentence
+from bot.cards.changes import changes, sentence
+from bot.sighting import Sighting
 from tests.card_values import certificate, monitor, row
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -6,18 +6,18 @@ import pytest
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.dialects import sqlite
 
-from bot.store.database import (
-    Database,
+from bot.config import normal_url
+from bot.store.database import Database
+from bot.store.tables import (
     Instant,
     accounts,
     metadata,
     monitor_facts,
     monitor_history,
     monitors,
-    normal_url,
     notes,
-    upgrade,
 )
+from bot.store.upgrade import upgrade
 from tests.postgres import Cluster
 
 

@@ -22,7 +22,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bot import __version__
-from bot.api.envelope import Fields, Misdirected, Reply, judge, seconds, value
 from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
 from bot.api.models import (
     Account,
@@ -35,6 +34,7 @@ from bot.api.models import (
     read_ping,
     read_summary,
 )
+from bot.api.reply import Fields, Misdirected, Reply, judge, seconds, value
 from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
 from bot.target import Target, address_fault
 

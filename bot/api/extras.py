@@ -15,9 +15,8 @@ from typing import Any
 
 import msgspec
 
-from bot.api.envelope import Reply, judge, value
-from bot.api.lenient import read_leniently
 from bot.api.models import Monitor, MonitorSummary, read_date, read_monitor, read_summary
+from bot.api.reply import Reply, judge, read_leniently, value
 from bot.errors import APIRefused, APIUnreachable
 
 DESCRIPTION = "openapi.json"

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bot.api.lenient import read_leniently
+from bot.api.reply import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
 #: What no sweep exceeds: numbers beyond these are odd, and are not shown.

@@ -7,10 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.api.models import Account, MonitorSummary
-from bot.blocks import Block, actions, button, context, counted, date, fields, header, section
+from bot.blocks import (
+    Block,
+    actions,
+    button,
+    context,
+    counted,
+    date,
+    escaped,
+    fields,
+    header,
+    section,
+)
 from bot.cards import lists as list_cards
 from bot.cards import replies
 from bot.cards.monitor import list_row
+from bot.config import Settings
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, is_stale, state_of
 
@@ -157,3 +169,18 @@ def _quota(account: Account | None) -> str:
     if account.limit is None:
         return f"{account.used:,} used"
     return f"{account.used:,} of {account.limit:,} used"
+
+
+def settings_shown(settings: Settings) -> list[tuple[str, str]]:
+    """The settings that people may want to know, as Home shows them."""
+    digest = "off"
+    if settings.digest_channel:
+        at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"
+        digest = f"daily at {at} in <#{settings.digest_channel}>"
+    ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
+    seconds = int(settings.watch_interval.total_seconds())
+    return [
+        ("Digest", digest),
+        ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
+        ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
+    ]

@@ -24,8 +24,7 @@ from bot.blocks import (
     words_in,
 )
 from bot.cards import table as table_cards
-from bot.cards.monitor import headline, list_row, text_row
-from bot.commands.arguments import argument
+from bot.cards.monitor import argument, headline, list_row, text_row
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
 LIST_CARDS = 8

@@ -30,7 +30,6 @@ from bot.blocks import (
     since,
     utc,
 )
-from bot.commands.arguments import argument
 from bot.dates import days_left
 from bot.severity import (
     ACT_NOW,
@@ -54,6 +53,12 @@ from bot.target import Target
 Beside = tuple[str, str]
 DETAILS: Beside = ("Details", "details")
 HISTORY: Beside = ("History", "history")
+
+
+def argument(row: MonitorSummary) -> str:
+    """A monitor as a button's argument, which `Selector.parse` reads."""
+    full = f"{row.id} {row.target}"
+    return full if len(full) <= 120 else str(row.id)
 
 
 def days_text(days: int) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import sighting
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
@@ -22,8 +21,8 @@ from bot.blocks import (
     section,
     utc,
 )
+from bot.cards import changes, replies
 from bot.cards import monitor as monitor_cards
-from bot.cards import replies
 from bot.errors import BotError
 from bot.severity import Thresholds, state_of
 from bot.sighting import Sighting
@@ -41,7 +40,7 @@ class Seen:
     @property
     def change(self) -> str:
         """What changed, as a sentence of mrkdwn; empty on the first scan."""
-        return sighting.sentence(self.before, self.now) if self.before else ""
+        return changes.sentence(self.before, self.now) if self.before else ""
 
 
 def clock_time(at: datetime) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from bot import sighting
 from bot.api.extras import Extra
 from bot.api.models import Monitor, MonitorSummary
 from bot.blocks import MAX_VALUE, Block
+from bot.cards import changes
 from bot.cards import details as detail_cards
 from bot.commands.lookup import ASKED_ONE_BY_ONE, MAX_TARGETS
 from bot.commands.router import Call
@@ -36,7 +36,7 @@ async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSumm
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     now = Sighting.of(found, row)
     await call.memory.see(found.id, now, call.now())
-    return sighting.sentence(before, now)
+    return changes.sentence(before, now)
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:

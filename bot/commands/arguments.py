@@ -136,12 +136,6 @@ class Selector:
         return same_host and self.port in {None, row.target.port}
 
 
-def argument(row: MonitorSummary) -> str:
-    """A monitor as a button's argument, which `Selector.parse` reads."""
-    full = f"{row.id} {row.target}"
-    return full if len(full) <= 120 else str(row.id)
-
-
 def _target(text: str) -> Target | None:
     """The target in a button's argument; a host that only its server can read is left to the id."""
     try:

@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bot.api.client import SSLMonitor
 from bot.api.models import Account, MonitorSummary
 from bot.blocks import Block, date
 from bot.cards import home as home_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.home import Facts
 from bot.errors import BotError
-from bot.recheck import Watches
 from bot.severity import Thresholds
-from bot.store.digests import State
-from bot.store.monitors import Memory
+
+if TYPE_CHECKING:  # it is handed these
+    from bot.api.client import SSLMonitor
+    from bot.recheck import Watches
+    from bot.store.digests import State
+    from bot.store.monitors import Memory
 
 T = TypeVar("T")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from bot.blocks import Message
 from bot.cards import recheck as recheck_cards
 from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
 from bot.recheck import MOST
-from bot.store.rechecks import Watch
+
+if TYPE_CHECKING:
+    from bot.store.rechecks import Watch
 
 _LENGTH = re.compile(r"(?:for=)?(?P<number>[0-9]{1,3})(?P<unit>[mh])")
 LEAST, LONGEST = timedelta(minutes=1), timedelta(hours=4)

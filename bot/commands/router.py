@@ -12,16 +12,18 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
-from bot.api.client import SSLMonitor
 from bot.blocks import Address, Form, Message
 from bot.cards import replies
 from bot.commands.arguments import split
 from bot.errors import BotError, NotOffered, NotWatched, UsageError
-from bot.recheck import Watches
 from bot.severity import Thresholds
-from bot.store.monitors import Memory
+
+if TYPE_CHECKING:  # a call is handed these; commands open no connection of their own
+    from bot.api.client import SSLMonitor
+    from bot.recheck import Watches
+    from bot.store.monitors import Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func, insert, select, update
 
 from bot.embedded.schedule import next_scan
-from bot.store.database import Database, accounts, monitors
+from bot.store.database import Database
+from bot.store.tables import accounts, monitors
 from bot.target import Target
 
 FIRST = 1

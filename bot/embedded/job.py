@@ -9,7 +9,7 @@ from sqlalchemy import Row, RowMapping
 
 from bot.embedded.scan.proxy import Proxy
 from bot.embedded.vault import Vault, WrongKey
-from bot.store.database import monitors
+from bot.store.tables import monitors
 from bot.target import Target
 
 COLUMNS = (

@@ -33,7 +33,8 @@ from bot.embedded.monitors import TELLING, scanned, telling
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.schedule import TRIES, failed, next_scan
-from bot.store.database import Database, accounts, monitor_facts, monitor_history, monitors
+from bot.store.database import Database
+from bot.store.tables import accounts, monitor_facts, monitor_history, monitors
 
 _LOG = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)

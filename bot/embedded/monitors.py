@@ -14,7 +14,8 @@ from bot.embedded import wire
 from bot.embedded.job import Watch
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.schedule import failed, next_scan
-from bot.store.database import Database, monitor_facts, monitor_history, monitors
+from bot.store.database import Database
+from bot.store.tables import monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]

@@ -19,7 +19,7 @@ from sqlalchemy import Column, ColumnElement, and_, false, not_, or_
 
 from bot.dates import DAY
 from bot.embedded.scan.verdict import Verdict
-from bot.store.database import monitors
+from bot.store.tables import monitors
 from bot.target import normal_host
 
 _TERM = re.compile(

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import case, select, update
 
-from bot.store.database import Database, accounts
+from bot.store.database import Database
+from bot.store.tables import accounts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000  # microseconds

@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, Row, RowMapping, type_coerce
 from bot.dates import days_left
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict, color, expired
-from bot.store.database import monitors
+from bot.store.tables import monitors
 from bot.target import Target
 
 JSON = dict[str, Any]

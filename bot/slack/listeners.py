@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.api.client import SSLMonitor
 from bot.blocks import Address, Message
@@ -52,6 +53,19 @@ from bot.store.monitors import AuditLine, Memory
 log = logging.getLogger(__name__)
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
+
+
+def make_bolt(client: AsyncWebClient, signing_secret: str) -> AsyncApp:
+    """The Bolt app. It logs errors only, since at INFO it logs whole bodies with their secrets."""
+    quiet = logging.getLogger("bot.bolt")
+    quiet.setLevel(logging.ERROR)
+    return AsyncApp(
+        name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
+        logger=quiet,
+        client=client,
+        signing_secret=signing_secret or None,
+        process_before_response=True,
+    )
 
 
 class SlackBot:

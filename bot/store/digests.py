@@ -12,7 +12,8 @@ from sqlalchemy import Row, Select, and_, delete, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Message
-from bot.store.database import Database, digests, notes
+from bot.store.database import Database
+from bot.store.tables import digests, notes
 
 _FIRST_START = "first_start"
 

@@ -12,7 +12,8 @@ from sqlalchemy import delete, select
 
 from bot.severity import NET_DAYS, Thresholds
 from bot.sighting import Sighting
-from bot.store.database import Database, audit, sightings, thresholds
+from bot.store.database import Database
+from bot.store.tables import audit, sightings, thresholds
 
 AUDIT_SHOWN = 20
 RULES_KEPT = 30.0

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from bot.blocks import Address
 from bot.sighting import Sighting
 from bot.store.database import Database
-from bot.store.database import watches as table
+from bot.store.tables import watches as table
 from bot.target import Target
 
 #: A claim that made no progress for so long belongs to a process that is gone.

@@ -25,7 +25,8 @@ from sqlalchemy import insert
 from bot.app import clock
 from bot.demo import Demo, first_digest, running_demo
 from bot.playground.places import ANN, BOT_USER, CERTS, Message
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 
 ROUNDS, MONITORS, DUE, COMMANDS = 5, 10_000, 500, 20
 BEAT, LATE, HELD_SECONDS = 0.001, 0.02, 0.05

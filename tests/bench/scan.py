@@ -43,7 +43,9 @@ from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.sweep import Rescans, Sweep
-from bot.store.database import Database, monitors, upgrade
+from bot.store.database import Database
+from bot.store.tables import monitors
+from bot.store.upgrade import upgrade
 
 CONCURRENCY = 50
 NOW = datetime(2027, 1, 15, tzinfo=UTC)

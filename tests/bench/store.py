@@ -24,7 +24,9 @@ from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import Leases, Result
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict
-from bot.store.database import Database, monitor_facts, monitors, upgrade
+from bot.store.database import Database
+from bot.store.tables import monitor_facts, monitors
+from bot.store.upgrade import upgrade
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from bot.embedded.scan.tls import Trust
-from bot.store.database import Database, upgrade
+from bot.store.database import Database
+from bot.store.upgrade import upgrade
 from tests.postgres import Cluster
 
 from .fleet import Fleet

@@ -15,7 +15,8 @@ from bot.embedded.leases import Leases, Result
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict
-from bot.store.database import Database, accounts, monitors
+from bot.store.database import Database
+from bot.store.tables import accounts, monitors
 
 from .fleet import DAY, HOUR, NOW, Fleet
 from .serving import KEY, Answer, Served, serving

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, Fleet, Leaf

@@ -14,7 +14,8 @@ from bot.embedded.monitors import Monitors
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.writer import Writer
-from bot.store.database import Database, accounts, monitor_facts, monitor_history, monitors
+from bot.store.database import Database
+from bot.store.tables import accounts, monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 from .fleet import DAY, HOUR, NOW

@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.dates import days_left
 from bot.embedded.query import Filters, Numbers, Range
 from bot.embedded.scan.verdict import Verdict
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 from tests.postgres import Cluster
 
 from .fleet import DAY, NOW

@@ -10,7 +10,8 @@ import pytest_asyncio
 from sqlalchemy import insert, text
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf

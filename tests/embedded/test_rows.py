@@ -23,7 +23,8 @@ from bot.embedded.scan.scanner import Scan, Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.sweep import Rescans, Sweep
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 from bot.target import Target
 
 from . import fleet as fleets

@@ -17,7 +17,8 @@ from sqlalchemy import insert, select
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import LEASE, Leases, Standing
 from bot.embedded.scan.scanner import ScannerClosed
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf

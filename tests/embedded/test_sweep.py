@@ -11,7 +11,8 @@ import pytest_asyncio
 from sqlalchemy import insert, select
 
 from bot.embedded.scan.scanner import Scanner
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 from bot.target import Target
 
 from . import fleet as fleets

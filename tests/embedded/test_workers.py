@@ -18,7 +18,8 @@ from sqlalchemy import insert, select
 from bot.app import clock
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import LEASE, Leases, Standing
-from bot.store.database import Database, monitors
+from bot.store.database import Database
+from bot.store.tables import monitors
 
 from . import fleet as fleets
 

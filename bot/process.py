@@ -1,0 +1,71 @@
+"""The process around a program: logging, signals, threads that may hang, the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import stamina
+
+
+def set_up_logging(level: int) -> None:
+    """Log to standard error; libraries that log whole payloads stay at WARNING or above."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
+    for name in (
+        *("slack_bolt", "slack_sdk", "apscheduler"),
+        *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
+    ):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+class AbandonedThreads(ThreadPoolExecutor):
+    """Threads that nobody waits for at exit: a system name look-up can't be interrupted."""
+
+    def shutdown(self, *_args: object, **_options: object) -> None:
+        """Accept no new work and return at once."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+@asynccontextmanager
+async def ended_by_signals() -> AsyncIterator[None]:
+    """Cancel the body once on SIGTERM or Ctrl-C; its clean-up then runs undisturbed."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    ended = asyncio.Event()
+
+    def end() -> None:
+        if not ended.is_set() and task is not None:
+            ended.set()
+            task.cancel()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for each in signals:
+        loop.add_signal_handler(each, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not ended.is_set():
+            raise
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+async def forever() -> None:
+    """Wait until this task is cancelled.
+
+    Freezes the objects loaded so far, so that the garbage collector skips them: scans take about
+    10% less time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    await asyncio.Event().wait()

@@ -1,0 +1,198 @@
+"""The tables, and how times are stored in them.
+
+The bot and the embedded API share one database, each with tables of its own. Times are stored as
+whole seconds since 1970 (UTC), so that SQLite and PostgreSQL compare and subtract them alike.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as whole seconds since 1970 (rounded down)."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
+        """A datetime to seconds. Raises ValueError for a naive one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a datetime without a zone can't be stored")
+        return int(value.timestamp() // 1)
+
+    def process_result_value(self, value: Any | None, _dialect: Dialect) -> datetime | None:
+        """Seconds to an aware UTC datetime."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+metadata = MetaData()
+
+#: What the bot remembers by name: when it first started, and the like.
+notes = Table(
+    "notes",
+    metadata,
+    Column("key", String(100), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: One row for each day's digest and channel: the messages, and how many of them are posted.
+digests = Table(
+    "digests",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("channel", String(40), primary_key=True),
+    Column("claimed_at", Instant, nullable=False),
+    Column("messages", Text, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("ts", String(40)),
+    Column("finished_at", Instant),
+)
+
+#: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("pattern", String(260), primary_key=True),
+    Column("rule", String(10), nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
+#: What the bot last saw of each monitor (JSON), to say after a rescan what changed.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("seen", Text, nullable=False),
+)
+
+#: "Scan & watch": the card that is being edited, who waits, and what the first scan showed (JSON).
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("monitor_id", BigInteger, nullable=False),
+    Column("host", String(253), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("ts", String(40), nullable=False),
+    Column("thread_ts", String(40)),
+    Column("asker", String(40), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("scans", Integer, nullable=False),
+    Column("first", Text),
+    Column("state", String(10), nullable=False),
+    Index("watches_state", "state"),
+    sqlite_autoincrement=True,
+)
+
+#: Every change: who asked for it, when, what, and what became of it. Nothing here is ever edited.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("user_id", String(40), nullable=False),
+    Column("user_name", String(100), nullable=False),
+    Column("command", String(20), nullable=False),
+    Column("target", String(260), nullable=False),
+    Column("result", Text, nullable=False),
+    Index("audit_target", "target"),
+    sqlite_autoincrement=True,
+)
+
+#: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
+#: `full_at` counts scans on demand: when an account may again ask for as many as a minute holds, in
+#: microseconds since 1970.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False),
+    Column("key_hash", String(64)),
+    Column("most_monitors", Integer),
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Column("full_at", BigInteger),
+    Index("accounts_key_hash", "key_hash", unique=True),
+    sqlite_autoincrement=True,  # an id that was used never names another account
+)
+
+#: The embedded API's monitors, each with the short part of its last scan. Rows are kept small: the
+#: list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
+monitors = Table(
+    "monitors",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("account_id", Integer, nullable=False, default=1),
+    Column("host", String(253), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("protocol", String(10), nullable=False, default=""),
+    Column("proxy_host", String(253)),
+    Column("proxy_port", Integer),
+    Column("proxy_username", Text),
+    Column("proxy_password", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("next_scan_at", Instant, nullable=False),
+    Column("lease", String(32)),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("scanned_at", Instant),
+    Column("verdict", String(40)),
+    Column("message", Text),
+    Column("ip", String(45)),
+    Column("host_match", Boolean),
+    Column("not_before", Instant),
+    Column("not_after", Instant),
+    Column("issuer", Text),
+    Column("http_code", Integer),
+    Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
+    Index("monitors_next_scan_at", "next_scan_at"),
+    Index("monitors_account_not_after", "account_id", "not_after"),
+    sqlite_autoincrement=True,  # an id that was deleted never names another monitor
+)
+
+#: The long part of each monitor's last scan, as JSON: the rest of monitor/get.
+monitor_facts = Table(
+    "monitor_facts",
+    metadata,
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("facts", LargeBinary, nullable=False),
+)
+
+#: What changed on a monitor, and when it was first seen: one row for each change, not each scan.
+monitor_history = Table(
+    "monitor_history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("monitor_id", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("verdict", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("host_match", Boolean),
+    Column("not_before", Instant),
+    Column("not_after", Instant),
+    Column("issuer", Text),
+    Index("monitor_history_monitor_id", "monitor_id", "id"),
+)

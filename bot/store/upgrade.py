@@ -1,0 +1,41 @@
+"""Bring the schema up to date with Alembic."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from bot.errors import BotError
+from bot.store.database import Database
+
+# Any number that no other program is likely to lock with (pg_advisory_xact_lock).
+_MIGRATION_LOCK = 7_755_001
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema up to date; processes that start together wait for each other.
+
+    Raises BotError where the schema is newer than this program knows.
+    """
+    database = Database(url)
+    try:
+        async with database.write() as connection:
+            if database.engine.dialect.name == "postgresql":
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            await connection.run_sync(_run_migrations, revision)
+    finally:
+        await database.close()
+
+
+def _run_migrations(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "bot.store:migrations")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as fault:
+        raise BotError(
+            f"The database was made by a newer version of this program ({fault})."
+        ) from fault
