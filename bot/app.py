@@ -6,11 +6,10 @@ Only here (and in `demo`) do the bot and the embedded API meet, and only by a UR
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from typing import Any
 
 import aiohttp
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot.api.client import SSLMonitor
 from bot.cards.home import settings_shown
@@ -30,23 +28,22 @@ from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings, keys
 from bot.errors import BotError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
-from bot.slack.access import People
+from bot.slack.access import Access
 from bot.slack.listeners import SlackBot, make_bolt
-from bot.slack.tasks import Tasks
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
 from bot.store.digests import State
 from bot.store.monitors import Memory
-from bot.store.upgrade import upgrade
+from bot.store.upgrade import open_database
 
 log = logging.getLogger(__name__)
 
 #: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
 DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
-#: How often at least the bot looks which watches are due.
-WATCH_TICK = timedelta(seconds=5)
+#: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
+RECHECK_TICK = timedelta(seconds=5)
 
 
 def clock() -> datetime:
@@ -108,21 +105,6 @@ async def own_api(
         await embedded.close()
 
 
-@asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database with its schema up to date. Raises BotError where it can't be used."""
-    try:
-        await upgrade(settings.database_url)
-    except SQLAlchemyError as fault:
-        reason = getattr(fault, "orig", None) or fault
-        raise BotError(f"The database can't be used: {reason}") from fault
-    database = Database(settings.database_url)
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
 def make_api(
     settings: Settings, session: aiohttp.ClientSession, now: Callable[[], datetime] = clock
 ) -> SSLMonitor:
@@ -179,16 +161,17 @@ async def running_bot(
         web = SlackWeb(client, session)
         await web.identify()
         memory = Memory(database, settings.digest_expire_days)
-        people = People(web, settings.admins, clock=now)
+        await memory.refresh_rules()
+        access = Access(web, settings.admins, clock=now)
         often = settings.watch_interval
-        watches = Watches(api, memory, database, web, people.name_of, clock=now, interval=often)
+        watches = Watches(api, memory, database, web, access.name_of, clock=now, interval=often)
         slack = SlackBot(
             make_bolt(client, settings.slack_signing_secret.reveal()),
             web,
             router,
             api,
             memory=memory,
-            people=people,
+            access=access,
             watches=watches,
             home=Home(
                 api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
@@ -201,62 +184,83 @@ async def running_bot(
             log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
         else:
             await digest.start()
-        scheduler = _start_clock(slack.tasks, api, digest, watches)
-        stack.callback(scheduler.shutdown, wait=False)
+        bot = Bot(0, api, digest, slack, None, watches)
+        ticking = Clock(bot, memory)
+        ticking.start()
+        stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
-        stack.callback(scheduler.pause)
-        sockets = None
-        if settings.slack_mode == "socket":
-            await web.check_app_token(settings.slack_app_token.reveal())
-            sockets = Sockets(slack.app, settings.slack_app_token.reveal())
-        server = HTTPServer(
-            lambda: _health(settings, sockets, digest), slack.app if sockets is None else None
-        )
-        port = await server.start(settings.host, settings.port)
-        stack.push_async_callback(server.close)
-        if sockets is not None:
-            stack.push_async_callback(sockets.close)
-            await sockets.start()
-        yield Bot(port, api, digest, slack, sockets, watches)
+        stack.callback(ticking.scheduler.pause)
+        await _listen(settings, bot, web, stack)
+        yield bot
 
 
-def _start_clock(
-    tasks: Tasks, api: SSLMonitor, digest: Digest | None, watches: Watches
-) -> AsyncIOScheduler:
-    """Start the scheduler: only a clock, for the database decides what is due.
+async def _listen(settings: Settings, bot: Bot, web: SlackWeb, stack: AsyncExitStack) -> None:
+    """Take requests from Slack, by HTTP or by Socket Mode, and answer `/healthz`."""
+    app, token = bot.slack.app, settings.slack_app_token.reveal()
+    if settings.slack_mode == "socket":
+        await web.check_app_token(token)
+        bot.sockets = Sockets(app, token)
+    server = HTTPServer(lambda: _health(settings, bot), None if bot.sockets else app)
+    bot.port = await server.start(settings.host, settings.port)
+    stack.push_async_callback(server.close)
+    if bot.sockets is not None:
+        stack.push_async_callback(bot.sockets.close)
+        await bot.sockets.start()
 
-    The work runs among the bot's tasks, so that it is ended with them, before what it uses. The
-    digest waits for the API's clock to be measured: its dates mean nothing before.
+
+class Clock:
+    """A scheduler that only says when to look; the database decides what is due.
+
+    The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
     """
-    scheduler = AsyncIOScheduler(timezone=UTC)
-    often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-    look = functools.partial(tasks.run, watches.tick)
-    seconds = min(WATCH_TICK, watches.interval).total_seconds()
-    scheduler.add_job(look, "interval", seconds=seconds, **often)
-    measured = asyncio.Event()
 
-    async def measure() -> None:
+    def __init__(self, bot: Bot, memory: Memory) -> None:
+        self._bot = bot
+        self._memory = memory
+        self._measured = False
+        self.scheduler = AsyncIOScheduler(timezone=UTC)
+
+    def start(self) -> None:
+        """Start ticking; the first tick of each job comes at once."""
+        self._add(self._bot.watches.tick, min(RECHECK_TICK, self._bot.watches.interval))
+        self._add(self._tick, timedelta(minutes=1))
+        self._add(self._measure, timedelta(hours=1), at_once=False)
+        self._add(self._memory.refresh_rules, timedelta(seconds=30), at_once=False)
+        self.scheduler.start()
+
+    def _add(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        every: timedelta,
+        *,
+        at_once: bool = True,
+    ) -> None:
+        tasks, seconds = self._bot.slack.tasks, every.total_seconds()
+        job = functools.partial(tasks.run, work)
+        # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
+        # a run that is one second late).
+        often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self.scheduler.add_job(job, "interval", seconds=seconds, **often)
+        if at_once:
+            tasks.start(work())
+
+    async def _measure(self) -> None:
         try:
-            await api.measure_clock()
-            measured.set()
-        except BotError as fault:
-            log.warning("The API's clock could not be read: %s", fault)
+            await self._bot.api.measure_clock()
+            self._measured = True
+        except BotError as error:
+            log.warning("Could not read the API's clock: %s", error)
 
-    async def tick() -> None:
-        if not measured.is_set():
-            await measure()
-        if digest is not None:
-            await digest.tick(ready=measured.is_set())
-
-    scheduler.add_job(functools.partial(tasks.run, measure), "interval", hours=1, **often)
-    scheduler.add_job(functools.partial(tasks.run, tick), "interval", minutes=1, **often)
-    scheduler.start()
-    tasks.start(tick())
-    tasks.start(watches.tick())
-    return scheduler
+    async def _tick(self) -> None:
+        """Post the digest if it is due, once the API's clock is known: its dates need it."""
+        if not self._measured:
+            await self._measure()
+        if self._bot.digest is not None:
+            await self._bot.digest.tick(ready=self._measured)
 
 
-def _health(settings: Settings, sockets: Sockets | None, digest: Digest | None) -> dict[str, Any]:
+def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
+    sockets, digest = bot.sockets, bot.digest
     return {
         "ok": sockets is None or sockets.connected > 0,
         "mode": settings.slack_mode,
@@ -269,7 +273,7 @@ async def run(settings: Settings) -> None:
     """Run the bot until SIGTERM or Ctrl-C. Raises BotError or OSError where it can't start."""
     async with (
         ended_by_signals(),
-        open_database(settings) as database,
+        open_database(settings.database_url) as database,
         own_api(settings, database) as complete,
         running_bot(complete, database) as bot,
     ):
@@ -280,7 +284,7 @@ async def run(settings: Settings) -> None:
 async def post_digest(settings: Settings, *, again: bool) -> bool:
     """Post today's digest and claim the day; False where that was done. Raises BotError."""
     async with (
-        open_database(settings) as database,
+        open_database(settings.database_url) as database,
         own_api(settings, database) as complete,
         make_session() as session,
     ):
@@ -290,6 +294,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         await web.identify()
         await api.measure_clock()
         memory = Memory(database, complete.digest_expire_days)
+        await memory.refresh_rules()
         digest = make_digest(complete, api, database, web, memory, now=clock)
         try:
             return digest is not None and await digest.post_now(again=again)
@@ -304,7 +309,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
 
 async def serve_embedded(settings: Settings, host: str, port: int) -> None:
     """Serve the embedded API alone, until SIGTERM or Ctrl-C. Raises OSError, ValueError."""
-    async with ended_by_signals(), open_database(settings) as database:
+    async with ended_by_signals(), open_database(settings.database_url) as database:
         key = settings.embedded_api_key.reveal()
         embedded = EmbeddedAPI(scan_settings(settings, key), database, clock=clock)
         await embedded.start(host, port)
@@ -319,7 +324,7 @@ async def manage_keys(
     settings: Settings, given: argparse.Namespace, say: Callable[[str], None]
 ) -> int:
     """Add, list or revoke keys of the embedded API; returns the exit code. Raises BotError."""
-    async with open_database(settings) as database:
+    async with open_database(settings.database_url) as database:
         return await keys.manage_keys(
             Accounts(database),
             given,

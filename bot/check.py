@@ -11,11 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import clock, make_api, make_session, open_database, own_api
+from bot.app import clock, make_api, make_session, own_api
 from bot.config import SCOPES, Settings
 from bot.errors import BotError, SlackRefused
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
+from bot.store.upgrade import open_database
 
 #: Slack refuses signatures that are five minutes old; half of that asks for attention.
 CLOCK_TOLERANCE = timedelta(seconds=150)
@@ -51,7 +52,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         complete = settings
         try:
-            database = await stack.enter_async_context(open_database(settings))
+            database = await stack.enter_async_context(open_database(settings.database_url))
         except (BotError, OSError) as fault:
             yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
         else:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bot.app import Bot, clock, make_api, make_session, open_database, own_api, running_bot
+from bot.app import Bot, clock, make_api, make_session, own_api, running_bot
 from bot.commands import router
 from bot.config import SCOPES, Settings, read_settings
 from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 from bot.playground.hosts import SampleHosts
 from bot.slack.transport import EVENTS_PATH
+from bot.store.upgrade import open_database
 from bot.target import Target
 
 CHANNEL = "C0CERTS"
@@ -100,7 +101,7 @@ async def running_demo(
         try:
             settings = demo_settings(playground, hosts, directory, mode=mode, watch=watch)
             async with (
-                open_database(settings) as database,
+                open_database(settings.database_url) as database,
                 own_api(
                     settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS, now=now
                 ) as complete,

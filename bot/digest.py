@@ -175,7 +175,7 @@ class Digest:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, await self._memory.rules())
+            found = await gather(self._api, now, self._memory.rules)
             messages = digest_cards.digest(found, now, day=wanted.day, late=wanted.late)
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:

@@ -160,7 +160,7 @@ class Watches:
         row = next((row for row in rows if row.id == watch.monitor_id), None)
         if row is None:
             return recheck_cards.unknown(watch.target)
-        return monitor_cards.monitor(row, now, await self._memory.rules())
+        return monitor_cards.monitor(row, now, self._memory.rules)
 
     # What the scheduler asks
 
@@ -223,7 +223,7 @@ class Watches:
 
     async def _judged(self, watch: Watch, row: MonitorSummary, sighting: Sighting) -> Turn:
         """Compare with the first scan; the very first with what the bot saw before, if bad."""
-        now, rules = self._clock(), await self._memory.rules()
+        now, rules = self._clock(), self._memory.rules
         before = watch.first
         if before is None:
             known = await self._memory.seen(watch.monitor_id)

@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Self
 
 from bot.api.models import MonitorSummary
-from bot.dates import DAY, HOUR, days_left
+from bot.dates import DAY, HOUR
 from bot.target import REFUSED, Target
 
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
@@ -37,6 +37,11 @@ STALE_AFTER = timedelta(hours=36)
 
 _RULE = re.compile(r"(?P<number>[0-9]{1,3})(?P<unit>[d%])")
 MOST_RULE = {"d": 365, "%": 90}
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days until `not_after`, rounded down: 0 on the last day, negative after it."""
+    return (not_after - now) // DAY
 
 
 class Rank(IntEnum):

@@ -215,7 +215,7 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "audit: one host", add_cards.audit(lines_of[:1], texts.host)
     yield "audit: nothing", add_cards.audit([], texts.host)
     shared = monitor_cards.monitor(rows(texts)["ok"], NOW, RULES)
-    yield "shareable", replies.shareable(shared, "status api.example.com")
+    yield "shareable", monitor_cards.shareable(shared, "status api.example.com")
     yield "shared", replace(shared, blocks=(*shared.blocks, add_cards.shared_note(texts.user)))
     yield "no hosts found", add_cards.found_hosts([])
 

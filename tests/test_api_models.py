@@ -25,7 +25,7 @@ from bot.api.models import (
     read_ping,
     read_summary,
 )
-from bot.dates import days_left
+from bot.severity import days_left
 from bot.target import Target
 
 NO_OFFSET = timedelta()

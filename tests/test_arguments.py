@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
-from bot.commands.arguments import Filter, Selector, api_filters, clean, hosts_in, split
+from bot.commands.arguments import Filter, api_filters
+from bot.commands.lookup import Selector
 from bot.errors import UsageError
+from bot.slack.named_hosts import hosts_in
+from bot.slack.requests import clean, split
 from bot.target import Target
 
 T = TypeVar("T")

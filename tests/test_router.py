@@ -12,7 +12,8 @@ from bot import commands
 from bot.api.models import Proxy
 from bot.blocks import Form, Message
 from bot.cards.add import add_form
-from bot.commands.arguments import Filter, Selector
+from bot.commands.arguments import Filter
+from bot.commands.lookup import Selector
 from bot.commands.router import Call, Command, Router
 from bot.errors import APIUnreachable, UsageError
 from bot.severity import USUAL

@@ -31,6 +31,7 @@ from bot.severity import (
     State,
     Threshold,
     Thresholds,
+    days_left,
     is_stale,
     limits,
     state_of,
@@ -319,3 +320,9 @@ def test_every_state_has_a_word_and_a_symbol_of_its_rank() -> None:
     assert all(state.word == state.word.upper() and len(state.word) < 16 for state in states)
     symbols = [symbol for rank in Rank for symbol in {s.symbol for s in states if s.rank is rank}]
     assert len(set(symbols)) == len(symbols)  # no two ranks share one
+
+
+def test_days_left_are_whole_and_rounded_down() -> None:
+    assert days_left(NOW + timedelta(days=30, hours=-1), NOW) == 29
+    assert days_left(NOW + timedelta(hours=1), NOW) == 0
+    assert days_left(NOW - timedelta(hours=1), NOW) == -1

@@ -29,25 +29,28 @@ async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Databa
 async def test_a_threshold_counts_from_the_next_question_on(database: Database) -> None:
     memory = Memory(database, net_days=45)
     target = Target("a.example.com")
-    assert (await memory.rules()).for_(target) is None
-    assert (await memory.rules()).net_days == 45
+    assert memory.rules.for_(target) is None
+    assert memory.rules.net_days == 45
 
     await memory.set_threshold("a.example.com", "14d", by="U0ANN", now=NOW)
-    assert str((await memory.rules()).for_(target)) == "14d"
+    assert str(memory.rules.for_(target)) == "14d"
     await memory.set_threshold("a.example.com", "20%", by="U0ANN", now=NOW)
-    assert str((await memory.rules()).for_(target)) == "20%"
+    assert str(memory.rules.for_(target)) == "20%"
     await memory.set_threshold("a.example.com", "", by="U0ANN", now=NOW)
-    assert (await memory.rules()).for_(target) is None
+    assert memory.rules.for_(target) is None
 
 
-async def test_thresholds_are_read_from_the_database_only_now_and_then(database: Database) -> None:
+async def test_a_threshold_set_by_another_process_counts_after_a_refresh(
+    database: Database,
+) -> None:
     memory, other = Memory(database), Memory(database)
-    first = await memory.rules()
+    target = Target("a.example.com")
     await other.set_threshold("*.example.com", "14d", by="U0ANN", now=NOW)
 
-    assert await memory.rules() is first
-    assert (await other.rules()).for_(Target("a.example.com")) is not None
-    assert (await Memory(database).rules()).for_(Target("a.example.com")) is not None
+    assert other.rules.for_(target) is not None
+    assert memory.rules.for_(target) is None
+    await memory.refresh_rules()
+    assert memory.rules.for_(target) is not None
 
 
 async def test_what_was_seen_last_is_remembered_for_each_monitor(database: Database) -> None:

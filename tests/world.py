@@ -25,6 +25,7 @@ from bot.playground.places import ANN, BEN, BOT_USER, CERTS, Json, Message, View
 from bot.playground.workspace import Workspace
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
+from bot.store.upgrade import open_database
 from tests.stub_api import KEY, StubAPI
 
 __all__ = ["ANN", "BEN", "CERTS", "Clock", "World", "labels", "new_world", "words"]
@@ -210,7 +211,7 @@ async def empty_database(directory: Path) -> Path:
     """A database file with the schema, to be copied by each test."""
     file = directory / "empty.sqlite3"
     if not file.exists():
-        async with app.open_database(_settings_of({"DATABASE_URL": f"sqlite:///{file}"})):
+        async with open_database(f"sqlite:///{file}"):
             pass
     return file
 

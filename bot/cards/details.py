@@ -21,8 +21,7 @@ from bot.blocks import (
 )
 from bot.cards import monitor as monitor_cards
 from bot.cards.monitor import Beside
-from bot.dates import days_left
-from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, limits
+from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, days_left, limits
 from bot.target import Target
 
 SHOWN_NAMES = 30

@@ -32,9 +32,18 @@ from bot.cards import details as detail_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.monitor import argument
-from bot.dates import days_left
 from bot.errors import APIRefused, BotError
-from bot.severity import EXPIRED, NEVER_SCANNED, OK, USUAL, Rank, State, Thresholds, state_of
+from bot.severity import (
+    EXPIRED,
+    NEVER_SCANNED,
+    OK,
+    USUAL,
+    Rank,
+    State,
+    Thresholds,
+    days_left,
+    state_of,
+)
 from bot.target import Target
 
 #: So many changes are shown at most; one more is asked for, to tell what the last of them changed.

@@ -7,10 +7,13 @@ the days left, who issued it, how old the scan is. Then at most two buttons and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
+    MAX_BLOCKS,
+    MAX_VALUE,
     Block,
     Message,
     Place,
@@ -30,7 +33,6 @@ from bot.blocks import (
     since,
     utc,
 )
-from bot.dates import days_left
 from bot.severity import (
     ACT_NOW,
     EXPIRED,
@@ -43,6 +45,7 @@ from bot.severity import (
     Rank,
     State,
     Thresholds,
+    days_left,
     is_stale,
     limits_of,
     state_of,
@@ -295,3 +298,11 @@ def warned_line(who: str, name: str, rule: str) -> str:
     if rule:
         return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
     return f"{safe(who, 80)} gave {code(name)} the usual rule back."
+
+
+def shareable(message: Message, line: str) -> Message:
+    """A private answer with the button that posts it in the channel."""
+    if message.public or not line or len(line) > MAX_VALUE or len(message.blocks) >= MAX_BLOCKS:
+        return message
+    share = button("Share here", "share", line, about="Share this in the channel")
+    return replace(message, blocks=(*message.blocks, actions(share)))

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 
 from bot.api.models import Account, Ping, Sweep
 from bot.blocks import (
-    MAX_BLOCKS,
-    MAX_VALUE,
     Block,
     Message,
     actions,
@@ -201,14 +199,6 @@ def outsider() -> Message:
         "NOT FOR GUESTS FROM OUTSIDE",
         "This bot answers only people of the workspace that installed it. Ask one of them.",
     )
-
-
-def shareable(message: Message, line: str) -> Message:
-    """A private answer with the button that posts it in the channel."""
-    if message.public or not line or len(line) > MAX_VALUE or len(message.blocks) >= MAX_BLOCKS:
-        return message
-    share = button("Share here", "share", line, about="Share this in the channel")
-    return replace(message, blocks=(*message.blocks, actions(share)))
 
 
 def not_in_channel() -> Message:

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import Block, counted, plain
-from bot.dates import days_left
-from bot.severity import Thresholds, state_of
+from bot.severity import Thresholds, days_left, state_of
 
 #: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
 TABLE_ROWS = 200

@@ -9,8 +9,7 @@ from bot.blocks import Message
 from bot.cards import add as add_cards
 from bot.cards import lists as list_cards
 from bot.cards import replies
-from bot.commands.arguments import Selector
-from bot.commands.lookup import find, router
+from bot.commands.lookup import Selector, find, router
 from bot.commands.router import Call
 from bot.errors import BotError
 

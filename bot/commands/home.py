@@ -70,7 +70,7 @@ class Home:
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""
-        rules, running = await self._memory.rules(), await self._watches.running()
+        rules, running = self._memory.rules, await self._watches.running()
         watched = [
             recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
             for each in running

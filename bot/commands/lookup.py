@@ -4,18 +4,91 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 from collections.abc import Collection, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Self
 
 from bot.api.models import Monitor, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
-from bot.commands.arguments import Selector
 from bot.commands.router import Call, Router
 from bot.errors import NotFound, NotWatched
-from bot.target import Target
+from bot.target import Target, normal_host, split_target
+
+_PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
 
 router = Router()
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which monitor is meant: an id, a host (on any port), a host and port, or a pattern with `*`.
+
+    A button's argument is `888 api.example.com:443`: the id decides, the target saves a look-up.
+    """
+
+    id: int | None = None
+    host: str = ""
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an id, a host, a host and port, a URL or a pattern. Raises ValueError."""
+        number, space, target = text.partition(" ")
+        number = number.removeprefix("#")
+        if number.isascii() and number.isdecimal():
+            if len(number) > 15:
+                raise ValueError(f"“{number}” is too long for a monitor's number.")
+            known = _target(target) if space else None
+            return cls(int(number), known.host if known else "", known.port if known else None)
+        if "*" in text:
+            return cls(host=host_pattern(text))
+        host, port = split_target(text)
+        return cls(host=host, port=port)
+
+    @property
+    def target(self) -> Target | None:
+        """The host and port, where both are known."""
+        return Target(self.host, self.port) if self.host and self.port else None
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it may mean many hosts."""
+        return "*" in self.host
+
+    def __str__(self) -> str:
+        if self.target:
+            return self.target.short
+        return self.host or f"#{self.id}"
+
+    def matches(self, row: MonitorSummary) -> bool:
+        """Whether this row is meant: the API's own idea of a pattern is not known."""
+        if self.id is not None:
+            return row.id == self.id
+        parts = [re.escape(part) for part in self.host.split("*")]
+        same_host = re.fullmatch(".*".join(parts), row.target.host) is not None
+        return same_host and self.port in {None, row.target.port}
+
+
+def _target(text: str) -> Target | None:
+    """The target in a button's argument; a host that only its server can read is left to the id."""
+    try:
+        return Target.parse(text)
+    except ValueError:
+        return None
+
+
+def host_pattern(text: str) -> str:
+    """A pattern such as `*.example.com`, in A-labels. Raises ValueError with a sentence."""
+    text = text.lower().strip("./,;")
+    if not _PATTERN.match(text) or set(text) <= {"*", "."}:
+        raise ValueError(f"“{text}” is not a pattern. Write it as *.example.com.")
+    labels = text.split(".")
+    return ".".join(
+        label if label.isascii() or "*" in label else normal_host(label) for label in labels
+    )
+
 
 Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
 One = Annotated[Selector, "ID|HOST[:PORT]"]

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from bot.blocks import Address, Form, Message
+from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.commands.arguments import split
 from bot.errors import BotError, NotOffered, NotWatched, UsageError
 from bot.severity import Thresholds
 
@@ -147,7 +147,7 @@ class Command:
         for parameter in self.parameters:
             text = fields.get(parameter.name, "")
             if parameter.many:
-                words = split(text.replace(",", " "))
+                words = text.replace(",", " ").split()
                 if not words:
                     raise UsageError("This is needed.", parameter.name)
                 bound += [parameter.convert(word) for word in words]
@@ -226,7 +226,7 @@ class Router:
             return replies.not_offered(fault)
         except BotError as fault:
             return replies.failure(fault)
-        return replies.shareable(answer, call.share) if command.shares else answer
+        return monitor_cards.shareable(answer, call.share) if command.shares else answer
 
     async def _change(
         self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]

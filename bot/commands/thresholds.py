@@ -7,8 +7,7 @@ from typing import Annotated, Self
 
 from bot.blocks import Message
 from bot.cards import monitor as monitor_cards
-from bot.commands.arguments import Selector
-from bot.commands.lookup import router
+from bot.commands.lookup import Selector, router
 from bot.commands.router import Call
 from bot.errors import UsageError
 from bot.severity import Threshold

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import BigInteger, Row, RowMapping, type_coerce
 
-from bot.dates import days_left
 from bot.embedded.scan.scanner import Scan
 from bot.embedded.scan.verdict import Verdict, color, expired
 from bot.store.tables import monitors
@@ -120,7 +119,7 @@ def monitor(row: RowMapping, now: datetime, *, beyond: bool = False) -> JSON:
     stored = msgspec.json.decode(row["facts"]) if row["facts"] else _no_facts()
     chain = stored.pop("chain", [])
     if row["not_after"] is not None:
-        stored["ssl"]["expire_days"] = days_left(row["not_after"], now)
+        stored["ssl"]["expire_days"] = (row["not_after"] - now).days
     return {
         "id": row["id"],
         "host": row["host"],
@@ -132,7 +131,7 @@ def monitor(row: RowMapping, now: datetime, *, beyond: bool = False) -> JSON:
 
 def check(target: Target, scan: Scan, now: datetime) -> JSON:
     """The `check` of checks: what monitor/list and monitor/get would show, in one object."""
-    days = None if scan.leaf is None else days_left(scan.leaf.not_after, now)
+    days = None if scan.leaf is None else (scan.leaf.not_after - now).days
     ssl = _ssl(scan) | {"expire_days": days}
     return {
         "host": target.host,

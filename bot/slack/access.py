@@ -33,7 +33,7 @@ class _Known:
     person: Person
 
 
-class People:
+class Access:
     """What is known of the people who ask, and what they may do."""
 
     def __init__(

@@ -1,19 +1,18 @@
-"""The Bolt app: who is asking, what was asked, and where the answer goes.
+"""The Bolt app: takes in every request, and carries it to a command and back.
 
-A listener only checks the asker, reads the payload, calls `ack()` and starts a tracked task. The
-app runs with `process_before_response`, so the ack leaves as soon as the listener returns, and a
-task that fails can't take it back.
+A listener only acknowledges and starts a tracked task. The app runs with `process_before_response`,
+so the ack leaves as soon as the listener returns, and a task that fails can't take it back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,32 +24,32 @@ from bot.api.client import SSLMonitor
 from bot.blocks import Address, Message
 from bot.cards import add as add_cards
 from bot.cards import replies
-from bot.commands.arguments import hosts_in, split
 from bot.commands.home import Home
 from bot.commands.router import Call, Command, Router
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
 from bot.recheck import Watches
-from bot.slack.access import People
-from bot.slack.answering import surface_of
+from bot.slack.access import Access
 from bot.slack.requests import (
-    Asker,
     Body,
-    asker_of,
-    fields_of,
-    home_channel,
-    home_page,
-    is_for_bot,
-    is_home,
-    pressed,
-    said_words,
-    texts_of,
+    Origin,
+    Request,
+    read_command,
+    read_form,
+    read_home,
+    read_mention,
+    read_press,
+    read_shortcut,
 )
-from bot.slack.surfaces import Lists, Modal, Said, Shared, Surface, Typed
-from bot.slack.tasks import FAREWELL_SECONDS, Once, Tasks
+from bot.slack.rows import RowLists
+from bot.slack.surfaces import Modal, Share, Surface, surface_of
 from bot.slack.web import SlackWeb, view_of, view_of_form
 from bot.store.monitors import AuditLine, Memory
 
 log = logging.getLogger(__name__)
+
+#: How long work that is cancelled at the end may take to say so.
+FAREWELL_SECONDS = 2.0
+DELIVERIES_KEPT = 2000
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
 
@@ -68,8 +67,41 @@ def make_bolt(client: AsyncWebClient, signing_secret: str) -> AsyncApp:
     )
 
 
+class Tasks:
+    """The work that goes on after an ack or by the clock. Nothing that it raises gets out."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it in a task that is kept until it is done."""
+        task = asyncio.create_task(self._guarded(work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it and wait until it ends, one way or another: what a scheduler calls."""
+        await asyncio.wait({self.start(work())})
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("Background work failed")
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the work for so long, then cancel the rest, which tells its askers."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=FAREWELL_SECONDS)
+
+
 class SlackBot:
-    """The listeners, and the way from each to a command and back."""
+    """The listeners, and the one path from a request to its command and back."""
 
     def __init__(
         self,
@@ -79,7 +111,7 @@ class SlackBot:
         api: SSLMonitor,
         *,
         memory: Memory,
-        people: People,
+        access: Access,
         watches: Watches,
         home: Home,
         clock: Callable[[], datetime],
@@ -90,240 +122,121 @@ class SlackBot:
         self._router = router
         self._api = api
         self._memory = memory
-        self._people = people
+        self._access = access
         self._watches = watches
-        self._home_tab = home
+        self._home = home
         self._clock = clock
-        self._lists = Lists()
-        self._once = Once()
+        self._lists = RowLists()
+        self._deliveries: OrderedDict[str, None] = OrderedDict()
         self._learnt: set[str] = set()
         app.command(re.compile("^/"))(self._on_command)
-        app.action(re.compile("^ssl:"))(self._on_button)
-        app.action(re.compile(""))(_on_nothing)
+        app.action(re.compile("^ssl:"))(self._on_press)
+        app.action(re.compile(""))(_on_link)
         app.view(re.compile("^ssl:"))(self._on_form)
         app.shortcut("check_hosts")(self._on_shortcut)
         app.event("app_home_opened")(self._on_home)
-        app.event("app_mention")(self._on_said)
-        app.event("message")(self._on_said)
-        app.event(re.compile(""))(_on_nothing)
+        app.event("app_mention")(self._on_message)
+        app.event("message")(self._on_message)
+        app.event(re.compile(""))(_on_link)
 
     async def warm_up(self) -> None:
-        """Let Bolt verify the token now, so that auth.test is not in the first asker's way."""
-        body = {"type": "event_callback", "event": {"type": "warm_up"}, "team_id": self._team}
+        """Let Bolt verify the token now, so that the first asker doesn't wait for auth.test."""
+        team = self._web.identity.team_id
+        body = {"type": "event_callback", "event": {"type": "warm_up"}, "team_id": team}
         await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body))
 
-    @property
-    def _team(self) -> str:
-        return self._web.identity.team_id
-
-    # The doors: each acknowledges, and leaves the rest to a task.
+    # Listeners
 
     async def _on_command(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        self.tasks.start(self._command(body))
+        self._begin(lambda: read_command(body))
 
-    async def _on_button(self, ack: AsyncAck, body: Body) -> None:
+    async def _on_press(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        self.tasks.start(self._button(body))
+        self._begin(lambda: read_press(body))
 
     async def _on_shortcut(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        if self._once.is_new(body):
-            self.tasks.start(self._shortcut(body))
+        self._begin(lambda: read_shortcut(body))
 
     async def _on_home(self, body: Body) -> None:
-        if body["event"].get("tab") == "home" and self._once.is_new(body):
-            self.tasks.start(self._home(asker_of(body)))
+        self._begin(lambda: read_home(body))
 
-    async def _on_said(self, body: Body) -> None:
-        if is_for_bot(body["event"]) and self._once.is_new(body):
-            self.tasks.start(self._said(body))
+    async def _on_message(self, body: Body) -> None:
+        self._begin(lambda: read_mention(body, self._web.identity.user_id))
 
     async def _on_form(self, ack: AsyncAck, body: Body) -> None:
-        """A form's own faults are part of its ack; nothing here waits for anything else."""
-        asker, view = asker_of(body), body["view"]
-        command = self._router.find(str(view["callback_id"]).removeprefix("ssl:"), typed=False)
-        refusal = self._people.refusal_known(asker)
+        """A form's errors are part of its ack, so nothing here waits for anything else."""
+        request = read_form(body)
+        command = self._router.find(request.verb, typed=False)
+        refusal = self._access.refusal_known(request.asker)
         if refusal or command is None:
             await ack(response_action="update", view=view_of(refusal or replies.outsider()))
             return
         try:
-            bound = command.bind_fields(fields_of(view["state"]["values"]))
-        except UsageError as fault:
-            await ack(response_action="errors", errors={str(fault.param): fault.message})
+            bound = command.bind_fields(request.fields or {})
+        except UsageError as error:
+            await ack(response_action="errors", errors={str(error.param): error.message})
             return
-        channel = home_channel(view)
-        await ack(response_action="update", view=view_of(replies.working("Checking…"), channel))
-        if self._once.is_new(body):
-            surface = Modal(self._web, view_id=view["id"], channel=channel, user=asker.user)
-            self.tasks.start(self._work(surface, asker, command, lambda: bound))
+        checking = view_of(replies.working("Checking…"), request.channel)
+        await ack(response_action="update", view=checking)
+        if self._is_new(request):
+            surface = surface_of(request, self._web, self._lists)
+            self.tasks.start(self._run(surface, request, command, lambda: bound))
 
-    async def _command(self, body: Body) -> None:
-        """Typed words of the slash command."""
-        if not self._once.is_new(body):
+    # From a request to a command and back
+
+    def _begin(self, read: Callable[[], Request | None]) -> None:
+        self.tasks.start(self._handle(read))
+
+    def _is_new(self, request: Request) -> bool:
+        """Whether this request comes for the first time: Slack, or an attacker, repeats some."""
+        if request.delivery in self._deliveries:
+            return False
+        self._deliveries[request.delivery] = None
+        if len(self._deliveries) > DELIVERIES_KEPT:
+            self._deliveries.popitem(last=False)
+        return True
+
+    async def _handle(self, read: Callable[[], Request | None]) -> None:
+        request = read()
+        if request is None or not self._is_new(request):
             return
-        asker, channel = asker_of(body), str(body["channel_id"])
-        url = str(body["response_url"])
-        surface = Typed(self._web, self._lists, response_url=url, channel=channel)
-        words = split(str(body.get("text") or ""))
-        await self._run_words(surface, asker, words, str(body["trigger_id"]))
-
-    async def _said(self, body: Body) -> None:
-        """A mention in a channel or thread, or a direct message."""
-        event, asker = body["event"], asker_of(body)
-        channel, thread = str(event["channel"]), event.get("thread_ts")
-        if event["type"] == "app_mention":
-            thread = thread or event["ts"]
-        surface = Said(self._web, channel=channel, thread_ts=thread, user=asker.user)
-        words = said_words(event, self._web.identity.user_id)
-        await self._run_words(surface, asker, words, "")
-
-    async def _run_words(
-        self, surface: Surface, asker: Asker, words: list[str], trigger_id: str
-    ) -> None:
-        """Run what was typed, open a form for what is missing, or say what is wrong with it."""
-        verb, words = (words[0].lower(), words[1:]) if words else ("menu", [])
-        command = self._router.find(verb, typed=verb != "menu")
-        if command is None:
-            await self._tell(surface, asker, self._router.unknown(verb, words))
-        elif not command.wants_form(words):
-            share = " ".join([command.name, *words]) if isinstance(surface, Typed) else ""
-            await self._work(
-                surface, asker, command, lambda: command.bind_words(words), share=share
-            )
-        elif trigger_id:
-            await self._open_form(surface, asker, command, {}, trigger_id)
+        if request.origin is Origin.SHORTCUT:
+            await self._offer_hosts(request)
+        elif request.origin is Origin.HOME and request.verb == "home":
+            await self._open_home(request)
         else:
-            await self._tell(surface, asker, replies.needs_form(command.name))
+            await self._answer(request)
 
-    async def _button(self, body: Body) -> None:
-        """A button, or a line of a menu: its id and value are a command and its argument."""
-        if not self._once.is_new(body):
-            return
-        asker = asker_of(body)
-        verb, argument = pressed(body["actions"][0])
-        surface = surface_of(body, self._web, self._lists)
-        if verb == "home" and is_home(body):
-            await self._home(asker, int(argument) if argument.isdecimal() else 0)
-            return
-        if verb == "form":
-            await self._press_form(body, surface, asker, argument)
-            return
-        if verb == "share":
-            await self._share(surface, asker, argument)
-            return
-        command = self._router.find(verb, typed=False)
-        if command is None:
-            await self._tell(surface, asker, self._router.unknown(verb))
-        elif is_home(body):
-            bind = functools.partial(command.bind_argument, argument)
-            await self._from_home(body, asker, command, bind)
+    async def _answer(self, request: Request) -> None:
+        """Run the command of a request, open its form, or say what is wrong with it."""
+        verb = request.verb or "menu"
+        command = self._router.find(verb, typed=request.typed and verb == request.verb)
+        surface = surface_of(request, self._web, self._lists)
+        if command is None or (request.shares and not command.shares):
+            await self._tell(surface, request, self._router.unknown(verb, request.words))
+        elif request.draft is not None or (request.typed and command.wants_form(request.words)):
+            await self._open_form(surface, request, command)
+        elif request.origin is Origin.HOME:
+            await _log_failure(lambda: self._answer_home(request, command))
         else:
-            bind = functools.partial(command.bind_argument, argument)
-            private = bool((body.get("container") or {}).get("is_ephemeral"))
-            share = f"{verb} {argument}".strip() if private else ""
-            surface = await self._on_top(body, surface)
-            await self._work(surface, asker, command, bind, share=share)
+            surface = await self._on_top(surface, request) if request.stacks else surface
+            await self._run(surface, request, command, _binding(command, request))
 
-    async def _on_top(self, body: Body, surface: Surface) -> Surface:
-        """A new modal on top, for a button of a modal that is to stay; Slack stacks three."""
-        view, action = body.get("view") or {}, body["actions"][0]
-        if view.get("type") != "modal" or not str(action["action_id"]).endswith(":below"):
-            return surface
-        shown = view_of(replies.working("Working…"), surface.channel)
-        try:
-            view_id = await self._web.push_view(str(body["trigger_id"]), shown)
-        except (SlackRefused, SlackUnreachable) as fault:
-            log.info("No modal could be put on top: %s", fault)
-            return surface
-        user = asker_of(body).user
-        return Modal(self._web, view_id=view_id, channel=surface.channel, user=user)
-
-    async def _share(self, surface: Surface, asker: Asker, argument: str) -> None:
-        """Post in the channel what somebody was shown privately: the command runs once more."""
-        verb, _, words = argument.partition(" ")
-        command = self._router.find(verb, typed=False)
-        if command is None or not command.shares:
-            await self._tell(surface, asker, self._router.unknown(verb))
-            return
-        who = await self._people.name_of(asker.user, asker.name)
-        shared = Shared(self._web, surface, add_cards.shared_note(who))
-        await self._work(shared, asker, command, functools.partial(command.bind_argument, words))
-
-    async def _shortcut(self, body: Body) -> None:
-        """“Check hosts in message”: what it names is shown at once, for a trigger lives 3 s."""
-        asker, channel = asker_of(body), str((body.get("channel") or {}).get("id", ""))
-        found = hosts_in(texts_of(body.get("message") or {}))
-        message = self._people.refusal_known(asker) or add_cards.found_hosts(found)
-        trigger = str(body["trigger_id"])
-
-        async def run() -> None:
-            view_id = await self._web.open_view(trigger, view_of(message, channel))
-            modal = Modal(self._web, view_id=view_id, channel=channel, user=asker.user)
-            await self._lets_in(modal, asker, changes=False)
-
-        await _kept_safe(run)
-
-    async def _press_form(self, body: Body, surface: Surface, asker: Asker, argument: str) -> None:
-        """A button that opens a form, filled in with what its value holds (JSON)."""
-        name, _, draft = argument.partition(" ")
-        command = self._router.find(name, typed=False)
-        if command is None:
-            await self._tell(surface, asker, self._router.unknown(name))
-            return
-        filled = {str(field): str(text) for field, text in json.loads(draft or "{}").items()}
-        view = body.get("view") or {}
-        if view.get("type") == "modal":
-            shown = view_of_form(command.filled(filled, self._learnt), surface.channel)
-            await self._told(surface, lambda: self._web.replace_view(str(view["id"]), shown))
-        else:
-            await self._open_form(surface, asker, command, filled, str(body["trigger_id"]))
-
-    async def _open_form(
-        self,
-        surface: Surface,
-        asker: Asker,
-        command: Command,
-        filled: Mapping[str, str],
-        trigger_id: str,
-    ) -> None:
-        """Open a form at once, for a trigger lives 3 s; whoever may not use it is told in it."""
-        if refusal := self._people.refusal_known(asker):
-            await self._told(surface, lambda: surface.refuse(refusal))
-            return
-        view = view_of_form(command.filled(filled, self._learnt), surface.channel)
-
-        async def run() -> None:
-            view_id = await self._web.open_view(trigger_id, view)
-            modal = Modal(self._web, view_id=view_id, channel=surface.channel, user=asker.user)
-            await self._lets_in(modal, asker, changes=command.changes)
-
-        await self._told(surface, run)
-
-    # From a door to a command and back.
-
-    async def _lets_in(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
-        """Whether somebody may do this; if not, they are told why. Every door asks here."""
-        refusal = await self._people.refusal(asker, changes=changes)
-        if refusal is not None:
-            await surface.refuse(refusal)
-        return refusal is None
-
-    async def _work(
-        self, surface: Surface, asker: Asker, command: Command, bind: Bind, *, share: str = ""
-    ) -> None:
-        """Run a command and show its answer; whatever happens, the asker is told.
-
-        `share` is the line that runs it again where the answer is private, and may be shared.
-        """
-        shown: list[str] = []
+    async def _run(self, surface: Surface, request: Request, command: Command, bind: Bind) -> None:
+        """Run a command and show its answer; whatever happens, the asker gets one."""
+        asker, progress = request.asker, [""]
+        if request.shares:
+            name = await self._access.name_of(asker.user, asker.name)
+            surface = Share(self._web, surface, add_cards.shared_note(name))
 
         async def show(message: Message) -> None:
-            shown.append(message.text)
+            progress.append(message.text)
             try:
                 await surface.progress(message)
-            except (SlackRefused, SlackUnreachable) as fault:
-                log.warning("That work goes on could not be shown: %s", fault)
+            except (SlackRefused, SlackUnreachable) as error:
+                log.warning("Could not show progress: %s", error)
 
         async def post(message: Message) -> Address:
             if address := await surface.keep(message):
@@ -331,107 +244,163 @@ class SlackBot:
             return replace(await self._web.post_at(asker.user, message), here=False)
 
         async def run() -> None:
+            can_share = request.private and not request.shares and surface.channel[:1] != "D"
             call = Call(
                 api=self._api,
                 memory=self._memory,
                 asker=asker.user,
                 channel=surface.channel,
                 now=self._clock,
-                who=functools.partial(self._people.name_of, asker.user, asker.name),
+                who=functools.partial(self._access.name_of, asker.user, asker.name),
                 show=show,
                 post=post,
                 send_file=functools.partial(self._web.send_file, asker.user),
                 learnt=self._learnt,
-                audit=functools.partial(self._audit, asker),
-                share="" if surface.channel.startswith("D") else share,
-                rules=await self._memory.rules(),
+                audit=functools.partial(self._audit, request),
+                share=f"{command.name} {request.argument}".strip() if can_share else "",
+                rules=self._memory.rules,
                 watches=self._watches,
             )
-            if await self._lets_in(surface, asker, changes=command.changes):
+            if await self._may(surface, request, changes=command.changes):
                 await surface.answer(await self._router.dispatch(call, command, bind))
 
-        await self._told(surface, run, shown)
+        await self._guarded(surface, run, progress)
 
-    async def _tell(self, surface: Surface, asker: Asker, message: Message) -> None:
-        """Answer without a command, whoever may ask."""
+    async def _may(self, surface: Surface, request: Request, *, changes: bool) -> bool:
+        """Whether the asker may do this; if not, they are told why. Every request passes here."""
+        refusal = await self._access.refusal(request.asker, changes=changes)
+        if refusal is not None:
+            await surface.refuse(refusal)
+        return refusal is None
+
+    async def _tell(self, surface: Surface, request: Request, message: Message) -> None:
+        """Answer without running a command."""
 
         async def run() -> None:
-            if await self._lets_in(surface, asker, changes=False):
+            if await self._may(surface, request, changes=False):
                 await surface.answer(message)
 
-        await self._told(surface, run)
+        await self._guarded(surface, run)
 
-    async def _audit(self, asker: Asker, command: str, target: str, result: str) -> None:
-        """Write a change down; the asker gets the answer even where that fails."""
+    async def _audit(self, request: Request, command: str, target: str, result: str) -> None:
+        """Write the audit entry of a change; the asker gets the answer even where that fails."""
         try:
-            name = await self._people.name_of(asker.user, asker.name)
+            asker = request.asker
+            name = await self._access.name_of(asker.user, asker.name)
             line = AuditLine(self._clock(), asker.user, name, command, target, result)
             await self._memory.log(line)
         except Exception:
-            log.exception("A change was not written down: %s %s", command, target)
+            log.exception("Could not write the audit entry for %s %s", command, target)
 
-    async def _told(
+    async def _guarded(
         self,
         surface: Surface,
         run: Callable[[], Awaitable[object]],
-        shown: Sequence[str] = (),
+        progress: Sequence[str] = ("",),
     ) -> None:
-        """The one place that catches everything: the log gets a reference, the asker a card.
+        """Catch everything, here alone: the log gets a reference, the asker a card with it.
 
-        `shown` is what was said of the progress so far.
+        The last text of `progress` is what the asker was told to wait for.
         """
         try:
             await run()
         except asyncio.CancelledError:
-            await _kept_safe(lambda: surface.answer(replies.restarting(*shown[-1:])))
-        except Exception as fault:
-            if isinstance(fault, SlackRefused) and fault.reason == "ratelimited":
-                log.warning("Slack limits the bot, and an answer is late or lost")
+            await _log_failure(lambda: surface.answer(replies.restarting(progress[-1])))
+        except Exception as error:
+            if isinstance(error, SlackRefused) and error.reason == "ratelimited":
+                log.warning("Rate-limited by Slack; a reply was delayed or dropped")
                 message = replies.slack_busy()
             else:
                 reference = uuid.uuid4().hex[:12]
                 log.exception("A command failed, reference %s", reference)
                 message = replies.broken(reference)
-            await _kept_safe(lambda: surface.answer(message))
+            await _log_failure(lambda: surface.answer(message))
 
-    async def _from_home(self, body: Body, asker: Asker, command: Command, bind: Bind) -> None:
-        """Home has no place for an answer, so a modal opens at once and gets it."""
+    # Modals and Home. A trigger lives 3 s, so each opens before anything else is asked.
 
-        async def run() -> None:
-            view = view_of(replies.working("Working…"))
-            view_id = await self._web.open_view(str(body["trigger_id"]), view)
-            surface = Modal(self._web, view_id=view_id, channel="", user=asker.user)
-            await self._work(surface, asker, command, bind)
-            await self._publish_home(asker.user, home_page(body))
-
-        await _kept_safe(run)
-
-    async def _home(self, asker: Asker, page: int = 0) -> None:
-        # The event tells where Home was opened, not whose it is, so Slack is asked.
-        if await self._people.team_of(asker.user) != self._team:
+    async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
+        """Open a form, or replace the modal with it; nothing else than a press can open one."""
+        if not request.trigger_id:
+            await self._tell(surface, request, replies.needs_form(command.name))
             return
-        if refusal := await self._people.refusal(asker, changes=False):
-            await _kept_safe(lambda: self._web.publish_home(asker.user, refusal.blocks))
-        else:
-            await self._publish_home(asker.user, page)
+        if refusal := self._access.refusal_known(request.asker):
+            await self._guarded(surface, lambda: surface.refuse(refusal))
+            return
 
-    async def _publish_home(self, user: str, page: int) -> None:
         async def run() -> None:
-            shown = await self._home_tab.page(page)
-            await self._web.publish_home(user, shown.blocks, shown.number)
+            form = view_of_form(command.filled(request.draft or {}, self._learnt), surface.channel)
+            if request.origin is Origin.MODAL and request.view:
+                await self._web.replace_view(request.view.id, form)
+                return
+            modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, form))
+            await self._may(modal, request, changes=command.changes)
 
-        await _kept_safe(run)
+        await self._guarded(surface, run)
+
+    async def _offer_hosts(self, request: Request) -> None:
+        """“Check hosts in message”: offer to check, scan and add what the message names."""
+        refusal = self._access.refusal_known(request.asker)
+        message = refusal or add_cards.found_hosts(request.hosts)
+
+        async def run() -> None:
+            view = view_of(message, request.channel)
+            modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, view))
+            await self._may(modal, request, changes=False)
+
+        await _log_failure(run)
+
+    async def _on_top(self, surface: Surface, request: Request) -> Surface:
+        """A new modal on top, for a button of a modal that stays; Slack stacks three."""
+        working = view_of(replies.working("Working…"), request.channel)
+        try:
+            view_id = await self._web.push_view(request.trigger_id, working)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("views.push failed: %s", error)
+            return surface
+        return Modal(self._web, request, view_id)
+
+    async def _answer_home(self, request: Request, command: Command) -> None:
+        """Home has no place for an answer, so a modal opens for it; then Home is refreshed."""
+        working = view_of(replies.working("Working…"))
+        view_id = await self._web.open_view(request.trigger_id, working)
+        modal = Modal(self._web, request, view_id)
+        await self._run(modal, request, command, _binding(command, request))
+        await self._publish_home(request, request.view.page if request.view else 0)
+
+    async def _open_home(self, request: Request) -> None:
+        # The event says where Home was opened, not whose workspace that is, so Slack is asked.
+        if await self._access.team_of(request.asker.user) != self._web.identity.team_id:
+            return
+        user = request.asker.user
+        if refusal := await self._access.refusal(request.asker, changes=False):
+            await _log_failure(lambda: self._web.publish_home(user, refusal.blocks))
+        else:
+            page = int(request.argument) if request.argument.isdecimal() else 0
+            await self._publish_home(request, page)
+
+    async def _publish_home(self, request: Request, number: int) -> None:
+        async def run() -> None:
+            page = await self._home.page(number)
+            await self._web.publish_home(request.asker.user, page.blocks, page.number)
+
+        await _log_failure(run)
 
 
-async def _on_nothing(ack: AsyncAck) -> None:
+def _binding(command: Command, request: Request) -> Bind:
+    if request.typed:
+        return functools.partial(command.bind_words, request.words)
+    return functools.partial(command.bind_argument, request.argument)
+
+
+async def _on_link(ack: AsyncAck) -> None:
     """Acknowledge what needs no answer, such as a button that only opens a link."""
     await ack()
 
 
-async def _kept_safe(run: Callable[[], Awaitable[None]]) -> None:
-    """A last word that may fail itself; then the log has it."""
+async def _log_failure(run: Callable[[], Awaitable[None]]) -> None:
+    """Do a last thing that may fail too; then the log says so."""
     try:
         async with asyncio.timeout(FAREWELL_SECONDS * 5):
             await run()
-    except (SlackRefused, SlackUnreachable, TimeoutError) as fault:
-        log.warning("A message did not reach Slack: %s", fault)
+    except (SlackRefused, SlackUnreachable, TimeoutError) as error:
+        log.warning("A message did not reach Slack: %s", error)

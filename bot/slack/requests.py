@@ -1,47 +1,271 @@
-"""What Slack sends, read: who asks, and what was typed, said, pressed or filled in.
+"""Slack's payloads, each read once into a `Request`; nothing behind this module sees a payload.
 
-Pure: a payload in, plain values out. Names in a payload are not to be trusted; the ids are Slack's.
+Text is cleaned here too: phones turn quotes and dashes into typographic ones, and Slack wraps what
+it takes for a link. Names in a payload are not to be trusted; the ids are Slack's own.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from bot.commands.arguments import clean, split
+from bot.blocks import Block, bare
+from bot.slack.named_hosts import INVISIBLE, hosts_in, texts_of
+from bot.target import Target
 
+# Phones and desktop composers turn quotes and dashes into typographic ones, and paste invisible
+# characters along with an address.
+_TYPED = str.maketrans(
+    {
+        "‘": "'",
+        "’": "'",
+        "‚": "'",
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "…": " ",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "≤": "<=",
+        "≥": ">=",
+        "≠": "!=",
+    }
+)
+# Slack wraps an address that it recognised: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
+_LINK = re.compile(
+    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
+)
+# People write `example.com 8443` where `example.com:8443` is meant.
+_HOST_SPACE_PORT = re.compile(r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)")
+
+#: A payload as Bolt hands it over.
 Body = Mapping[str, Any]
+
+
+class Origin(Enum):
+    """Where a request came from, which decides where its answer goes."""
+
+    SLASH_COMMAND = auto()
+    MENTION = auto()
+    """A mention in a channel or thread, or a direct message."""
+    CARD_BUTTON = auto()
+    """A button whose answer takes the place of its message."""
+    ROW_BUTTON = auto()
+    """A button whose answer goes below its message, which stays."""
+    MODAL = auto()
+    HOME = auto()
+    SHORTCUT = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who sent a request, as its payload says; names in it are not to be trusted."""
+    """Who sent a request: user and workspace ids, and a name that is not to be trusted."""
 
     user: str
     team: str
-    name: str
+    name: str = ""
 
 
-def asker_of(body: Body) -> Asker:
-    """The asker of any payload. An event names the team of its author, which may not be ours."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """An open modal, or a Home tab and the number of the page that it shows."""
+
+    id: str
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The message that a pressed button belongs to; Slack sends no text with an ephemeral one."""
+
+    ts: str
+    thread_ts: str | None
+    text: str
+    blocks: tuple[Block, ...]
+    block_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks of the bot, whichever way they ask it.
+
+    `verb` and `argument` are the command: words joined by spaces where they were typed, a button's
+    value otherwise. `delivery` is the same when Slack sends a request again. `draft` is set where
+    a form is to open, and holds what its fields start with; `fields` is a submitted form.
+    `shares` posts a private answer in the channel; `stacks` opens a modal on top of another.
+    """
+
+    origin: Origin
+    asker: Asker
+    delivery: str
+    verb: str = ""
+    argument: str = ""
+    channel: str = ""
+    thread_ts: str | None = None
+    trigger_id: str = ""
+    response_url: str = ""
+    private: bool = False
+    source: Source | None = None
+    view: View | None = None
+    draft: Mapping[str, str] | None = None
+    fields: Mapping[str, str] | None = None
+    hosts: tuple[Target, ...] = ()
+    shares: bool = False
+    stacks: bool = False
+
+    @property
+    def typed(self) -> bool:
+        """Whether the command was typed, so that its words may be shortened or misspelled."""
+        return self.origin in {Origin.SLASH_COMMAND, Origin.MENTION}
+
+    @property
+    def words(self) -> list[str]:
+        """The typed words after the verb."""
+        return self.argument.split()
+
+
+def read_command(body: Body) -> Request:
+    """A slash command (docs.slack.dev, implementing slash commands)."""
+    verb, argument = _verb(split(str(body.get("text") or "")))
+    return Request(
+        Origin.SLASH_COMMAND,
+        _asker(body),
+        _delivery(body),
+        verb,
+        argument,
+        channel=str(body["channel_id"]),
+        trigger_id=str(body["trigger_id"]),
+        response_url=str(body["response_url"]),
+        private=True,
+    )
+
+
+def read_mention(body: Body, bot_user: str) -> Request | None:
+    """A mention or a direct message; None for what is not said to the bot.
+
+    A mention is answered in its thread, a direct message where it was written.
+    """
+    event = body["event"]
+    if not _is_for_bot(event):
+        return None
+    verb, argument = _verb(said_words(event, bot_user))
+    thread = event.get("thread_ts")
+    if event["type"] == "app_mention":
+        thread = thread or event["ts"]
+    return Request(
+        Origin.MENTION,
+        _asker(body),
+        _delivery(body),
+        verb,
+        argument,
+        channel=str(event["channel"]),
+        thread_ts=thread,
+    )
+
+
+def read_press(body: Body) -> Request:
+    """A pressed button or menu item: `ssl:VERB:here` with its argument as the value.
+
+    `ssl:menu:…` is an overflow menu, whose values are `VERB ARGUMENT`. `ssl:form` opens the form
+    of the command that its value names, and `ssl:share` runs it once more for the channel.
+    """
+    action = body["actions"][0]
+    verb, argument = _pressed(action)
+    below = str(action["action_id"]).endswith(":below")
+    container, view = body.get("container") or {}, body.get("view") or {}
+    draft, shares = None, verb == "share"
+    if verb in {"form", "share"}:
+        command, _, argument = argument.partition(" ")
+        if verb == "form":
+            draft = {str(k): str(v) for k, v in json.loads(argument or "{}").items()}
+            argument = ""
+        verb = command
+    return Request(
+        _origin(view, below=below),
+        _asker(body),
+        _delivery(body),
+        verb,
+        argument,
+        channel=_channel(body),
+        trigger_id=str(body.get("trigger_id", "")),
+        response_url=str(body.get("response_url", "")),
+        private=bool(container.get("is_ephemeral")),
+        source=None if view else _source(body, container, action),
+        view=_view(view) if view else None,
+        draft=draft,
+        shares=shares,
+        stacks=below and view.get("type") == "modal",
+    )
+
+
+def read_form(body: Body) -> Request:
+    """A submitted form: its callback id names the command, its block ids the parameters."""
+    view = body["view"]
+    return Request(
+        Origin.MODAL,
+        _asker(body),
+        _delivery(body),
+        str(view["callback_id"]).removeprefix("ssl:"),
+        channel=_channel(body),
+        view=_view(view),
+        fields=fields_of(view["state"]["values"]),
+    )
+
+
+def read_shortcut(body: Body) -> Request:
+    """“Check hosts in message”: the hosts that a message names."""
+    return Request(
+        Origin.SHORTCUT,
+        _asker(body),
+        _delivery(body),
+        channel=_channel(body),
+        trigger_id=str(body["trigger_id"]),
+        hosts=tuple(hosts_in(texts_of(body.get("message") or {}))),
+    )
+
+
+def read_home(body: Body) -> Request | None:
+    """Somebody opened the Home tab; None for the app's other tabs."""
+    if body["event"].get("tab") != "home":
+        return None
+    return Request(Origin.HOME, _asker(body), _delivery(body), "home")
+
+
+def _verb(words: list[str]) -> tuple[str, str]:
+    """The command and its words; nothing typed asks for the menu."""
+    return (words[0].lower(), " ".join(words[1:])) if words else ("", "")
+
+
+def _asker(body: Body) -> Asker:
+    """The asker of any payload. An event names its author's workspace, which may not be ours."""
     user, event = body.get("user"), body.get("event")
     if isinstance(user, Mapping):  # block_actions, view_submission, message_action
         name = user.get("username") or user.get("name") or ""
         return Asker(str(user.get("id", "")), str(user.get("team_id", "")), str(name))
     if isinstance(event, Mapping):
         team = event.get("user_team") or event.get("team") or body.get("team_id")
-        return Asker(str(event.get("user", "")), str(team or ""), "")
+        return Asker(str(event.get("user", "")), str(team or ""))
     name = str(body.get("user_name", ""))
     return Asker(str(body.get("user_id", "")), str(body.get("team_id", "")), name)
 
 
-def is_for_bot(event: Body) -> bool:
+def _delivery(body: Body) -> str:
+    """What stays the same when Slack, or an attacker, sends a request once more."""
+    return str(body.get("trigger_id") or body.get("event_id") or uuid.uuid4())
+
+
+def _is_for_bot(event: Body) -> bool:
     """Whether a message is said to the bot: a mention in a channel, or anything in private.
 
-    Edits, joins and the like have a subtype; what bots write would be answered without end.
+    Edits, joins and the like have a subtype; answering what bots write would never end.
     """
     if event.get("subtype") or event.get("bot_id") or event.get("edited") or event.get("hidden"):
         return False
@@ -52,14 +276,14 @@ def is_for_bot(event: Body) -> bool:
 
 
 def said_words(event: Body, bot_user: str) -> list[str]:
-    """The words of a message to the bot: without its name, and without a `/ssl` before them."""
+    """The words of a message to the bot, without its name and without a leading `/ssl`."""
     mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
     words = split(mention.sub(" ", str(event.get("text") or "")))
     return words[1:] if words and words[0].lower() in {"/ssl", "ssl"} else words
 
 
-def pressed(action: Body) -> tuple[str, str]:
-    """The verb and argument of a pressed button, or of the chosen line of a menu."""
+def _pressed(action: Body) -> tuple[str, str]:
+    """The verb and argument of a button, or of the chosen item of a menu."""
     verb = str(action["action_id"]).split(":")[1]
     if verb != "menu":
         return verb, str(action.get("value") or "")
@@ -67,28 +291,42 @@ def pressed(action: Body) -> tuple[str, str]:
     return chosen, argument
 
 
-def is_home(body: Body) -> bool:
-    """Whether a button was pressed on the Home tab."""
-    return str((body.get("view") or {}).get("type", "")) == "home"
+def _origin(view: Body, *, below: bool) -> Origin:
+    if view:
+        return Origin.HOME if view.get("type") == "home" else Origin.MODAL
+    return Origin.ROW_BUTTON if below else Origin.CARD_BUTTON
 
 
-def home_page(body: Body) -> int:
-    """The number of the page that Home showed when a button on it was pressed."""
-    kept = str((body.get("view") or {}).get("private_metadata") or "0")
-    return int(kept) if kept.isdecimal() else 0
-
-
-def home_channel(view: Body) -> str:
-    """The channel that a modal was opened from, as the modal carries it; empty where none is."""
+def _channel(body: Body) -> str:
+    """The channel of a payload; of a modal, the one that it was opened from and carries along."""
+    view = body.get("view") or {}
+    if view.get("type") != "modal":
+        return str((body.get("channel") or {}).get("id", ""))
     try:
-        kept = json.loads(view.get("private_metadata") or "{}")
+        metadata = json.loads(view.get("private_metadata") or "{}")
     except ValueError:
         return ""
-    return str(kept.get("channel", "")) if isinstance(kept, Mapping) else ""
+    return str(metadata.get("channel", "")) if isinstance(metadata, Mapping) else ""
+
+
+def _view(view: Body) -> View:
+    page = str(view.get("private_metadata") or "0") if view.get("type") == "home" else "0"
+    return View(str(view["id"]), int(page) if page.isdecimal() else 0)
+
+
+def _source(body: Body, container: Body, action: Body) -> Source:
+    message = body.get("message") or {}
+    return Source(
+        ts=str(container.get("message_ts", "")),
+        thread_ts=message.get("thread_ts"),
+        text=bare(str(message.get("text", ""))),
+        blocks=tuple(message.get("blocks") or ()),
+        block_id=str(action.get("block_id", "")),
+    )
 
 
 def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A form's fields by block id; what phones type is cleaned, a password is taken as it is."""
+    """A form's fields by block id: cleaned of what phones type; a password is taken as it is."""
     return {
         block_id: text if "password" in block_id else "\n".join(map(clean, text.splitlines()))
         for block_id, inputs in values.items()
@@ -96,20 +334,15 @@ def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def texts_of(message: Body) -> list[str]:
-    """All that can be read in a message: its text, its blocks, and its attachments."""
-    parts = (message.get("blocks"), message.get("attachments"))
-    return [str(message.get("text") or ""), *(text for part in parts for text in _texts(part))]
+def clean(text: str) -> str:
+    """One line of plain words: links unwrapped, quotes and dashes straight, nothing invisible."""
+    text = _LINK.sub(lambda link: link[1] if "://" in link[1] else link[2] or link[1], text)
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(entity, character)
+    text = " ".join(INVISIBLE.sub("", text.translate(_TYPED)).replace('"', " ").split())
+    return _HOST_SPACE_PORT.sub(r"\1:\2", text)
 
 
-def _texts(thing: Any) -> Iterator[str]:
-    if isinstance(thing, list):
-        for item in thing:
-            yield from _texts(item)
-    elif isinstance(thing, Mapping):
-        for key, value in thing.items():
-            if isinstance(value, str):
-                if key in {"text", "url", "fallback", "title", "title_link", "from_url"}:
-                    yield value
-            else:
-                yield from _texts(value)
+def split(text: str) -> list[str]:
+    """The words of a command: separated by spaces, commas at their ends dropped."""
+    return [word for word in (word.strip(",;'") for word in clean(text).split()) if word]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class HTTPServer:
 
     def __init__(self, health: Health, app: AsyncApp | None) -> None:
         self._health = health
-        self._app = app
         routes = web.Application(client_max_size=MAX_BODY)
         routes.router.add_get("/healthz", self._on_health)
         if app is not None:
-            routes.router.add_post(EVENTS_PATH, self._on_events)
+            bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
+            routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
         self._runner = web.AppRunner(routes, access_log=None, shutdown_timeout=1.0)
 
     async def start(self, host: str, port: int) -> int:
@@ -50,12 +50,6 @@ class HTTPServer:
     async def _on_health(self, _request: web.Request) -> web.Response:
         state = dict(self._health())
         return web.json_response(state, status=200 if state["ok"] else 503)
-
-    async def _on_events(self, request: web.Request) -> web.Response:
-        assert self._app is not None  # noqa: S101 - the route exists only with an app
-        return await to_aiohttp_response(
-            await self._app.async_dispatch(await to_bolt_request(request))
-        )
 
 
 class Sockets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,6 @@ from bot.store.database import Database
 from bot.store.tables import audit, sightings, thresholds
 
 AUDIT_SHOWN = 20
-RULES_KEPT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class Memory:
     def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:
         self._database = database
         self._net_days = net_days
-        self._rules = Thresholds(net_days=net_days)
-        self._rules_until = 0.0
+        self.rules = Thresholds(net_days=net_days)
+        """The team's thresholds, as they were last read."""
 
     async def thresholds(self) -> dict[str, str]:
         """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
@@ -46,16 +44,9 @@ class Memory:
             rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
             return {row.pattern: row.rule for row in rows}
 
-    async def rules(self) -> Thresholds:
-        """The team's thresholds, ready to be asked; read again after a change, and now and then.
-
-        A change that another process made is so seen within RULES_KEPT seconds.
-        """
-        if time.monotonic() >= self._rules_until:
-            stored = await self.thresholds()
-            self._rules = Thresholds(stored, self._net_days)
-            self._rules_until = time.monotonic() + RULES_KEPT
-        return self._rules
+    async def refresh_rules(self) -> None:
+        """Read the thresholds again: another process may have changed one."""
+        self.rules = Thresholds(await self.thresholds(), self._net_days)
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Keep a rule for a host or pattern; an empty one gives the usual rule back."""
@@ -65,7 +56,7 @@ class Memory:
             if rule:
                 row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
                 await connection.execute(self._database.insert(thresholds).values(row))
-        self._rules_until = 0.0
+        await self.refresh_rules()
 
     async def seen(self, monitor_id: int) -> Sighting | None:
         """What the bot last saw of a monitor."""

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.errors import BotError
 from bot.store.database import Database
 
 # Any number that no other program is likely to lock with (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """The database with its schema up to date. Raises BotError where it can't be used."""
+    try:
+        await upgrade(url)
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or error
+        raise BotError(f"The database can't be used: {reason}") from error
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def upgrade(url: str, revision: str = "head") -> None:

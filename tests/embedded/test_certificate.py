@@ -4,12 +4,11 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from bot.dates import days_left
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.guard import is_address
-from bot.embedded.scan.verdict import Verdict, color, printable, sentence
+from bot.embedded.scan.verdict import Verdict, color
 
-from .fleet import DAY, HOUR, NOW, general_name, issue, name, new_key
+from .fleet import DAY, NOW, general_name, issue, name, new_key
 
 
 def leaf(*names: str, issuer_o: str = "O") -> Leaf:
@@ -88,20 +87,3 @@ def test_the_issuer_is_the_organisation_or_else_the_common_name() -> None:
 )
 def test_the_color_says_how_things_stand(verdict: Verdict, days: int | None, shown: str) -> None:
     assert color(verdict, days) == shown
-
-
-def test_days_are_whole_and_rounded_down() -> None:
-    assert days_left(NOW + 30 * DAY - HOUR, NOW) == 29
-    assert days_left(NOW + HOUR, NOW) == 0
-    assert days_left(NOW - HOUR, NOW) == -1
-
-
-def test_every_verdict_has_its_words_and_only_valid_is_one_word() -> None:
-    said = {verdict: sentence(verdict, "x") for verdict in Verdict}
-    assert said.pop(Verdict.VALID) == "Valid"
-    assert all(text[0].isupper() and " " in text and text[-1] != "." for text in said.values())
-
-
-def test_hostile_text_in_a_sentence_is_one_printable_line_of_bounded_length() -> None:
-    assert printable("a\0b\u202ec\nd") == "a\ufffdb\ufffdc\ufffdd"
-    assert len(printable("x" * 1000)) == 200

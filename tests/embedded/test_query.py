@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.dates import days_left
 from bot.embedded.query import Filters, Numbers, Range
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
@@ -112,7 +111,7 @@ def matches(filters: Filters, row: Row) -> bool:
     """The rule of `Filters.conditions` in plain Python, for SQL to agree with."""
     host, port, verdict, not_after = row
     valid = verdict is Verdict.VALID and not_after is not None and not_after >= NOW
-    days = None if not_after is None else days_left(not_after, NOW)
+    days = None if not_after is None else (not_after - NOW).days
     return (
         (filters.host is None or matches_pattern(filters.host, host))
         and (filters.port is None or within(filters.port, port))

@@ -15,7 +15,6 @@ from typing import NoReturn
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bot.dates import days_left
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.scanner import Scan, Scanner
 from bot.embedded.scan.tls import Trust
@@ -223,7 +222,7 @@ async def test_a_host_is_judged_and_read(fleet: Fleet, trust: Trust, case: Case)
     )
     assert case.word.lower() in found.message.lower()
     assert (found.message == "Valid") is (found.verdict is Verdict.VALID)
-    days = None if found.leaf is None else days_left(found.leaf.not_after, NOW)
+    days = None if found.leaf is None else (found.leaf.not_after - NOW).days
     assert days == case.days
     assert found.ip == case.address
 
@@ -440,5 +439,5 @@ async def test_the_demos_sample_hosts_show_what_they_are_there_for(tmp_path: Pat
     ]
     due = found[1].leaf
     assert due is not None
-    assert days_left(due.not_after, NOW) == 12
+    assert (due.not_after - NOW).days == 12
     assert found[0].page.title == "Demo Shop"

@@ -1,0 +1,91 @@
+"""Lists and digests that the bot showed, kept so that one row can be refreshed at a time.
+
+Two people press Rescan on two rows: the second edit must not bring back the old state of the first
+row, which the second press still carries. Slack sends no text with a press on an ephemeral list,
+so the bot keeps what it sent and finds it by a name in the list's block ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bot.blocks import Block, Message
+
+LISTS_KEPT = 200
+
+
+@dataclass(slots=True)
+class RowList:
+    """A list or digest as it stands now, with the lock for its next edit."""
+
+    text: str
+    blocks: list[Block]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _has_buttons: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._has_buttons = any("accessory" in block for block in self.blocks)
+
+    @property
+    def message(self) -> Message:
+        """The list as a message."""
+        return Message(self.text, tuple(self.blocks))
+
+    def row(self, row: Block | None) -> Block | None:
+        """The block that shows the same monitor as `row`, if the list has one."""
+        name = _name(row or {})
+        return next((block for block in self.blocks if name and _name(block) == name), None)
+
+    def replace(self, row: Block) -> None:
+        """Put a row in the place of its old state; its button only if the others have one."""
+        old = self.row(row)
+        kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
+        self.blocks = [
+            {**kept, "block_id": block["block_id"]} if block is old else block
+            for block in self.blocks
+        ]
+
+
+class RowLists:
+    """The lists that were shown last, at most LISTS_KEPT of them."""
+
+    def __init__(self) -> None:
+        self._lists: OrderedDict[str, RowList] = OrderedDict()
+
+    def remember(self, message: Message) -> Message:
+        """A private list with a name of its own in its block ids, to find it by later."""
+        list_id = uuid.uuid4().hex[:16]
+        blocks = [
+            {**block, "block_id": f"{_name(block) or f'part:{number}'}@{list_id}"}
+            for number, block in enumerate(message.blocks)
+        ]
+        self._keep(list_id, RowList(message.text, blocks))
+        return dataclasses.replace(message, blocks=tuple(blocks))
+
+    def private(self, block_id: str) -> RowList | None:
+        """The private list with this block; None for one that is no longer kept."""
+        list_id = block_id.partition("@")[2]
+        rows = self._lists.get(list_id)
+        return self._keep(list_id, rows) if rows else None
+
+    def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> RowList:
+        """The list or digest at this place; the first press brings its text and blocks along."""
+        list_id = f"{channel} {ts}"
+        return self._keep(list_id, self._lists.get(list_id) or RowList(text, list(blocks)))
+
+    def _keep(self, list_id: str, rows: RowList) -> RowList:
+        self._lists[list_id] = rows
+        self._lists.move_to_end(list_id)
+        if len(self._lists) > LISTS_KEPT:
+            self._lists.popitem(last=False)
+        return rows
+
+
+def _name(block: Block) -> str:
+    """Which block of its message this is, such as `row:888`, whatever list it is in."""
+    return str(block.get("block_id", "")).partition("@")[0]
