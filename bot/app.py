@@ -46,9 +46,8 @@ SLACK_SECONDS = 15.0
 RECHECK_TICK = timedelta(seconds=5)
 
 
-def clock() -> datetime:
-    """The one wall clock; everything else gets it, or a time, as an argument."""
-    return datetime.now(UTC)
+#: The one wall clock; everything else gets it, or a time, as an argument.
+clock: Callable[[], datetime] = functools.partial(datetime.now, UTC)
 
 
 @dataclass(slots=True)

@@ -267,6 +267,26 @@ def test_the_words_of_the_wire_stay_at_the_border() -> None:
     assert said == []
 
 
+def reads(path: Path, *names: str) -> Iterator[int]:
+    """The lines that look into one of these dictionaries, by `body[…]` or `body.get(…)`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Subscript | ast.Attribute) or dotted(node.value) not in names:
+            continue
+        if isinstance(node, ast.Subscript) or node.attr == "get":
+            yield node.lineno
+
+
+def test_a_payload_is_read_in_one_place() -> None:
+    assert [
+        at(path, line, "payloads are read in slack/requests.py")
+        for name, path in MODULES.items()
+        if room(name) in {each for rooms in ROWS for each in rooms}
+        and name not in {"bot.slack.requests", "bot.slack.named_hosts"}
+        for line in reads(path, "body", "payload", "event")
+    ] == []
+    assert list(reads(MODULES["bot.slack.requests"], "body"))
+
+
 def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -40,6 +41,7 @@ from bot.target import Target, address_fault
 
 log = logging.getLogger(__name__)
 
+_SUCCESS = msgspec.Raw(b"1")
 Summaries = list[MonitorSummary]
 T = TypeVar("T")
 
@@ -283,7 +285,11 @@ class SSLMonitor:
     ) -> Fields:
         """The one request: send it, read the whole reply, judge it."""
         reply = await self._send(session, method, path, params, deadline)
-        await asyncio.sleep(0)  # a long body took its time, and judging it takes as much again
+        await asyncio.sleep(0)  # reading a long body took its time, and decoding it takes as much
+        with suppress(ValueError, RecursionError):
+            fields = msgspec.json.decode(reply.body, type=Fields)
+            if fields.get("success") == _SUCCESS:
+                return fields  # the documented form; `judge` reads every other one
         password = params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
 
@@ -319,13 +325,17 @@ class SSLMonitor:
                 reply = Reply(
                     response.status,
                     await _read_body(response),
-                    seconds(response.headers.get("Retry-After"), self._clock()),
+                    self._retry_after(response),
                 )
         except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
             # Not chained: aiohttp's texts may quote the query.
             raise APIUnreachable(_what_happened(error, deadline)) from None
         log.debug("%s %s: %d", method, path, reply.status)
         return reply
+
+    def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
+        text = response.headers.get("Retry-After")
+        return seconds(text, self._clock()) if text else None
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be repeated, and after how many seconds if the server said so."""
@@ -347,7 +357,7 @@ class SSLMonitor:
 
     async def _read_rows(self, fields: Fields) -> Summaries:
         """The rows of monitor/list, a handful at a time; one that can't be read is left out."""
-        count = value(fields, "count")
+        count = _count(fields)
         try:
             rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
         except (KeyError, ValueError):
@@ -364,13 +374,21 @@ class SSLMonitor:
                     continue  # counted below
         if len(read) < len(rows):
             log.warning("%d of %d monitors can't be read", len(rows) - len(read), len(rows))
-        if isinstance(count, int) and count != len(rows):
+        if count is not None and count != len(rows):
             log.warning("The API counts %d monitors and lists %d", count, len(rows))
         return read
 
 
 def _given(params: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in params.items() if value is not None}
+
+
+def _count(fields: Fields) -> int | None:
+    """How many monitors the API says that it lists; None where it doesn't say."""
+    try:
+        return msgspec.json.decode(fields["count"], type=int)
+    except (KeyError, ValueError):
+        return None
 
 
 def _decoded(fields: Fields) -> dict[str, Any]:

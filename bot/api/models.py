@@ -9,6 +9,7 @@ typed by hand, so nothing but `id` and `host` is relied on.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,6 +175,9 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     scan_date: str | None = None
 
 
+_ROWS = msgspec.json.Decoder(WireSummary, strict=False)
+
+
 class WireSSL(msgspec.Struct):
     """The `ssl` part of monitor/get."""
 
@@ -295,7 +299,7 @@ def read_account(raw: Any) -> Account:
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
-    wire = read_leniently(raw, WireSummary)
+    wire = _row(raw)
     return MonitorSummary(
         id=wire.id,
         target=_target(wire.host, wire.port),
@@ -308,6 +312,14 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         http_code=wire.http_code,
         scanned_at=read_date(wire.scan_date, offset),
     )
+
+
+def _row(raw: Any) -> WireSummary:
+    """The row as documented, which is the usual case; else what of it can be read."""
+    if isinstance(raw, msgspec.Raw):
+        with suppress(ValueError):
+            return _ROWS.decode(raw)
+    return read_leniently(raw, WireSummary)
 
 
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:

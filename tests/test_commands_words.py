@@ -15,8 +15,6 @@ from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters
 from bot.commands.lookup import Selector
 from bot.errors import UsageError
-from bot.slack.named_hosts import hosts_in
-from bot.slack.requests import clean, split
 from bot.target import Target
 
 T = TypeVar("T")
@@ -41,65 +39,6 @@ def reading(read: Callable[[str], T], text: str) -> T | str:
 
 def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> MonitorSummary:
     return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("status example.com", "status example.com"),
-        ("  status \t example.com \n", "status example.com"),
-        ("status “example.com”", "status example.com"),
-        ("status ‘example.com’", "status 'example.com'"),
-        ("list port=100–200", "list port=100-200"),
-        ("list port=100—200", "list port=100-200"),
-        ("list expires=30−60", "list expires=30-60"),
-        ("list expires≤30", "list expires<=30"),
-        ("list port≥1000", "list port>=1000"),
-        ("list port≠443", "list port!=443"),
-        ("list expires&lt;30", "list expires<30"),
-        ("list port&gt;=1000", "list port>=1000"),
-        ("a&amp;b", "a&b"),
-        ("&amp;lt;", "&lt;"),
-        ("&amp;gt;", "&gt;"),
-        ("status\u00a0example.com", "status example.com"),
-        ("status\u202fexample.com", "status example.com"),
-        ("status exa\u200bmple.com\ufeff", "status example.com"),
-        ("status \u2068example.com\u2069", "status example.com"),
-        ("status \u202eexample.com", "status example.com"),
-        ("status exam\u00adple.com", "status example.com"),
-        ("a.example.com\u2028b.example.com", "a.example.com b.example.com"),
-        ("status <http://example.com|example.com>", "status http://example.com"),
-        ("add <http://example.com:8443|example.com:8443>", "add http://example.com:8443"),
-        ("status <https://example.com:8443/a?b=c>", "status https://example.com:8443/a?b=c"),
-        ("status <HTTPS://Example.com|Example.com>", "status HTTPS://Example.com"),
-        ("status <https://example.com/?a=1&amp;b=2|x>", "status https://example.com/?a=1&b=2"),
-        ("status <mailto:me@example.com|me@example.com>", "status me@example.com"),
-        ("status <mailto:me@example.com>", "status me@example.com"),
-        ("status example.com 8443", "status example.com:8443"),
-        ("add localhost 8443 example.com 443", "add localhost:8443 example.com:443"),
-        ("add 10.0.0.1 8443", "add 10.0.0.1:8443"),
-        ("scan 888", "scan 888"),
-        ("list host=example.com 30", "list host=example.com 30"),
-        ("", ""),
-    ],
-)
-def test_what_phones_do_to_words_is_undone(typed: str, meant: str) -> None:
-    assert clean(typed) == meant
-
-
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        ("add a.example.com, b.example.com; c.example.com", 4),
-        ("add 'a.example.com'", 2),
-        (" , ; ", 0),
-        ("", 0),
-    ],
-)
-def test_words_are_split_at_spaces_and_lose_stray_punctuation(typed: str, words: int) -> None:
-    found = split(typed)
-    assert len(found) == words
-    assert all(word == word.strip(",;'") for word in found)
 
 
 @pytest.mark.parametrize(
@@ -273,15 +212,6 @@ def test_a_filter_given_twice_is_refused_rather_than_half_obeyed() -> None:
 
 @given(nasty)
 @few
-def test_no_text_breaks_the_cleaning(text: str) -> None:
-    cleaned = clean(text)
-    assert "\n" not in cleaned
-    assert not set(cleaned) & set("\u200b\u200e\u202e\u2066\ufeff\u00a0")
-    assert all(word.strip() for word in split(text))
-
-
-@given(nasty)
-@few
 def test_no_text_breaks_a_selector(text: str) -> None:
     found = reading(Selector.parse, text)
     if isinstance(found, str):
@@ -320,33 +250,3 @@ def test_a_filter_asks_only_in_forms_that_the_apis_page_shows(text: str) -> None
         assert found.value in {True, False}
     else:
         assert re.fullmatch(r"[^\s<>&]+", found.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "hosts"),
-    [
-        ("api.example.com is down", ["api.example.com:443"]),
-        ("See <https://a.example.com:8443/x?y=1|the page>.", ["a.example.com:8443"]),
-        ("<http://b.example.com|b.example.com>, b.example.com", ["b.example.com:443"]),
-        ("ldaps://dir.example.com and (mail.example.com:993).", [
-            "dir.example.com:636", "mail.example.com:993"
-        ]),
-        ("ask <mailto:ann@example.com|ann@example.com> or ben@example.org", []),
-        ("report.pdf README.md run.sh main.py v1.2.3 1.2.3 10.0 e.g. i.e. 3.14", []),
-        ("www.example.sh and docs.rust.rs", ["www.example.sh:443", "docs.rust.rs:443"]),
-        ("<@U0ANN|ann.example.com> <#C0CERTS|x.example.com> <!channel>", []),
-        ("the end.Then foo.bar() and path/to.file", ["end.then:443"]),
-        ("bücher.example", ["xn--bcher-kva.example:443"]),
-        ("-x.example.com-", []),
-        ("`API.Example.COM`", ["api.example.com:443"]),
-        ("https://user:secret@example.com/", []),
-        ("a." * 5000, []),
-        ("", []),
-    ],
-)  # fmt: skip
-def test_hosts_are_found_in_any_message(text: str, hosts: list[str]) -> None:
-    assert [str(target) for target in hosts_in([text])] == hosts
-
-
-def test_a_host_is_found_once_in_all_texts() -> None:
-    assert len(hosts_in(["a.example.com", "http://a.example.com and a.example.com:443"])) == 1
