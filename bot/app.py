@@ -33,8 +33,8 @@ from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
-from bot.store.digests import State
-from bot.store.monitors import Memory
+from bot.store.digests import DigestStore
+from bot.store.monitors import Records
 from bot.store.upgrade import open_database
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def make_digest(
     api: SSLMonitor,
     database: Database,
     web: SlackWeb,
-    memory: Memory,
+    records: Records,
     *,
     now: Callable[[], datetime],
 ) -> Digest | None:
@@ -142,7 +142,7 @@ def make_digest(
         at=settings.digest_time,
         timezone=settings.digest_timezone,
     )
-    return Digest(plan, api, State(database), web, memory, clock=now)
+    return Digest(plan, api, DigestStore(database), web, records, clock=now)
 
 
 @asynccontextmanager
@@ -159,32 +159,37 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
-        memory = Memory(database, settings.digest_expire_days)
-        await memory.refresh_rules()
+        records = Records(database, settings.digest_expire_days)
+        await records.refresh_rules()
         access = Access(web, settings.admins, clock=now)
         often = settings.watch_interval
-        watches = Watches(api, memory, database, web, access.name_of, clock=now, interval=often)
+        watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         slack = SlackBot(
             make_bolt(client, settings.slack_signing_secret.reveal()),
             web,
             router,
             api,
-            memory=memory,
+            records=records,
             access=access,
             watches=watches,
             home=Home(
-                api, memory, watches, State(database), clock=now, settings=settings_shown(settings)
+                api,
+                records,
+                watches,
+                DigestStore(database),
+                clock=now,
+                settings=settings_shown(settings),
             ),
             clock=now,
         )
         await slack.warm_up()
-        digest = make_digest(settings, api, database, web, memory, now=now)
+        digest = make_digest(settings, api, database, web, records, now=now)
         if digest is None:
             log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
         else:
             await digest.start()
         bot = Bot(0, api, digest, slack, None, watches)
-        ticking = Clock(bot, memory)
+        ticking = Clock(bot, records)
         ticking.start()
         stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
@@ -213,9 +218,9 @@ class Clock:
     The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
     """
 
-    def __init__(self, bot: Bot, memory: Memory) -> None:
+    def __init__(self, bot: Bot, records: Records) -> None:
         self._bot = bot
-        self._memory = memory
+        self._records = records
         self._measured = False
         self.scheduler = AsyncIOScheduler(timezone=UTC)
 
@@ -224,7 +229,7 @@ class Clock:
         self._add(self._bot.watches.tick, min(RECHECK_TICK, self._bot.watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         self._add(self._measure, timedelta(hours=1), at_once=False)
-        self._add(self._memory.refresh_rules, timedelta(seconds=30), at_once=False)
+        self._add(self._records.refresh_rules, timedelta(seconds=30), at_once=False)
         self.scheduler.start()
 
     def _add(
@@ -292,9 +297,9 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         web = SlackWeb(client, session)
         await web.identify()
         await api.measure_clock()
-        memory = Memory(database, complete.digest_expire_days)
-        await memory.refresh_rules()
-        digest = make_digest(complete, api, database, web, memory, now=clock)
+        records = Records(database, complete.digest_expire_days)
+        await records.refresh_rules()
+        digest = make_digest(complete, api, database, web, records, now=clock)
         try:
             return digest is not None and await digest.post_now(again=again)
         except SlackRefused as fault:

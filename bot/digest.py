@@ -20,8 +20,8 @@ from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
 from bot.errors import BotError, SlackRefused
 from bot.severity import Thresholds
-from bot.store.digests import State, StoredDigest
-from bot.store.monitors import Memory
+from bot.store.digests import DigestStore, StoredDigest
+from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Due:
     late: bool
 
 
-class Poster(Protocol):
+class DigestPoster(Protocol):
     """The door to Slack that the digest needs.
 
     Both raise SlackRefused where nothing was posted, SlackUnreachable where it may have been.
@@ -112,9 +112,9 @@ class Digest:
         self,
         plan: Plan,
         api: SSLMonitor,
-        state: State,
-        poster: Poster,
-        memory: Memory,
+        state: DigestStore,
+        poster: DigestPoster,
+        records: Records,
         *,
         clock: Callable[[], datetime],
     ) -> None:
@@ -122,7 +122,7 @@ class Digest:
         self._api = api
         self._state = state
         self._poster = poster
-        self._memory = memory
+        self._records = records
         self._clock = clock
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
@@ -175,7 +175,7 @@ class Digest:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, self._memory.rules)
+            found = await gather(self._api, now, self._records.rules)
             messages = digest_cards.digest(found, now, day=wanted.day, late=wanted.late)
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:

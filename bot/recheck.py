@@ -24,8 +24,8 @@ from bot.cards.recheck import Seen
 from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
 from bot.sighting import Sighting
 from bot.store.database import Database
-from bot.store.monitors import Memory
-from bot.store.rechecks import ACTIVE, FIXED, GONE, OVER, STOPPED, Watch, WatchStore
+from bot.store.monitors import Records
+from bot.store.rechecks import ACTIVE, FIXED, GONE, OVER, STOPPED, RecheckStore, Watch
 from bot.target import Target
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ LATE_AFTER = timedelta(minutes=2)
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
-class Poster(Protocol):
+class RecheckPoster(Protocol):
     """The door to Slack that a watch needs; both raise SlackRefused and SlackUnreachable."""
 
     async def post_at(
@@ -77,9 +77,9 @@ class Watches:
     def __init__(
         self,
         api: SSLMonitor,
-        memory: Memory,
+        records: Records,
         database: Database,
-        poster: Poster,
+        poster: RecheckPoster,
         name_of: Callable[[str, str], Awaitable[str]],
         *,
         clock: Callable[[], datetime],
@@ -87,8 +87,8 @@ class Watches:
     ) -> None:
         self.interval = interval
         self._api = api
-        self._memory = memory
-        self._store = WatchStore(database)
+        self._records = records
+        self._store = RecheckStore(database)
         self._poster = poster
         self._name_of = name_of
         self._clock = clock
@@ -160,7 +160,7 @@ class Watches:
         row = next((row for row in rows if row.id == watch.monitor_id), None)
         if row is None:
             return recheck_cards.unknown(watch.target)
-        return monitor_cards.monitor(row, now, self._memory.rules)
+        return monitor_cards.monitor(row, now, self._records.rules)
 
     # What the scheduler asks
 
@@ -223,12 +223,12 @@ class Watches:
 
     async def _judged(self, watch: Watch, row: MonitorSummary, sighting: Sighting) -> Turn:
         """Compare with the first scan; the very first with what the bot saw before, if bad."""
-        now, rules = self._clock(), self._memory.rules
+        now, rules = self._clock(), self._records.rules
         before = watch.first
         if before is None:
-            known = await self._memory.seen(watch.monitor_id)
+            known = await self._records.seen(watch.monitor_id)
             before = known if known and not good(known, now) else None
-        await self._memory.see(watch.monitor_id, sighting, now)
+        await self._records.see(watch.monitor_id, sighting, now)
         seen = Seen(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
         card = recheck_cards.found(seen, now, rules)

@@ -9,8 +9,16 @@ from typing import Any
 
 import msgspec
 
-from bot.api.extras import Change, Check, History
-from bot.api.models import Account, HTTPInfo, Link, Monitor, MonitorSummary, Ping, Sweep
+from bot.api.extras import Check, History, HistoryEntry
+from bot.api.models import (
+    Account,
+    ChainCertificate,
+    HTTPInfo,
+    Monitor,
+    MonitorSummary,
+    Ping,
+    SweepProgress,
+)
 from bot.blocks import Block, Message, code, section
 from bot.cards import add as add_cards
 from bot.cards import changes, replies
@@ -171,10 +179,10 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "ping: own zone", replies.ping_card(Ping(NOW, None), none, 5.5 * HOUR, NOW)
     yield "ping: bare", replies.ping_card(Ping(None, None), none, -3 * HOUR, NOW)
     for name, sweep in (
-        ("on time", Sweep(0, none, 1200)),
-        ("on time, one due", Sweep(1, timedelta(seconds=59), 1)),
-        ("late", Sweep(70, 2 * HOUR, 1200)),
-        ("late, number unknown", Sweep(1, timedelta(minutes=1))),
+        ("on time", SweepProgress(0, none, 1200)),
+        ("on time, one due", SweepProgress(1, timedelta(seconds=59), 1)),
+        ("late", SweepProgress(70, 2 * HOUR, 1200)),
+        ("late, number unknown", SweepProgress(1, timedelta(minutes=1))),
     ):
         yield f"ping: {name}", replies.ping_card(Ping(NOW, 7, sweep), took, none, NOW)
     yield "working", replies.working("Working…")
@@ -254,7 +262,7 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "watch: gone reply", recheck_cards.gone_reply(ASKER, target)
 
 
-def chain(texts: Texts = PLAIN, more: int = 0) -> tuple[Link, ...]:
+def chain(texts: Texts = PLAIN, more: int = 0) -> tuple[ChainCertificate, ...]:
     """A host's certificate, and authorities' that have ended, end soon, and do not say when."""
     links = [
         (texts.name, texts.issuer, NOW - 10 * DAY, NOW + 80 * DAY),
@@ -264,10 +272,10 @@ def chain(texts: Texts = PLAIN, more: int = 0) -> tuple[Link, ...]:
         (texts.title, texts.title, NOW - 3000 * DAY, NOW + 4000 * DAY),
         (texts.title, "", None, None),
     ]
-    return tuple(Link(*link) for link in links + links[-2:-1] * more)
+    return tuple(ChainCertificate(*link) for link in links + links[-2:-1] * more)
 
 
-def past(texts: Texts = PLAIN) -> list[Change]:
+def past(texts: Texts = PLAIN) -> list[HistoryEntry]:
     """A monitor's life: one certificate, its end, another name, another one, and an outage."""
     first, second = NOW - 90 * DAY, NOW - 10 * DAY
     seen: list[dict[str, Any]] = [
@@ -285,7 +293,7 @@ def past(texts: Texts = PLAIN) -> list[Change]:
         "not_after": NOW + 80 * DAY,
         "issuer": texts.issuer,
     }
-    return [Change(**(known | each)) for each in reversed(seen)]
+    return [HistoryEntry(**(known | each)) for each in reversed(seen)]
 
 
 def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:

@@ -10,8 +10,8 @@ import pytest
 from aioresponses import aioresponses
 
 from bot.api.client import SSLMonitor
-from bot.api.extras import Change, Extra, History
-from bot.api.models import Link, Name
+from bot.api.extras import Extra, History, HistoryEntry
+from bot.api.models import ChainCertificate, Name
 from bot.errors import APIRefused, APIUnreachable, BotError
 from bot.target import Target
 from tests.client_wire import API, HTML, KEY, MONITOR, NOW, OK, Recorder, Wire, door, http
@@ -128,7 +128,7 @@ ROW = {
     "ssl_expire_date_end": "2026-01-01 00:00",
     "ssl_issuer": "R11",
 }
-CHANGE = Change(
+CHANGE = HistoryEntry(
     at=datetime(2026, 1, 5, 20, 25, tzinfo=UTC),
     valid=False,
     message="Expired 2026-01-01",
@@ -184,7 +184,7 @@ async def test_a_change_of_which_only_the_date_is_known_is_kept(
     responses.get(HISTORY, payload=OK | {"list": [odd]})
 
     (change,) = (await door(session).history(888, 21)).changes
-    assert change == Change(CHANGE.at, None, "", None, None, None, "")
+    assert change == HistoryEntry(CHANGE.at, None, "", None, None, None, "")
 
 
 CHAIN = [
@@ -229,8 +229,8 @@ async def test_a_check_gives_what_a_row_and_a_monitor_would(
     assert found.certificate.issuer == Name("R11")
     assert found.certificate.alt_names == ("a.b", "*.a.b")
     assert found.chain == (
-        Link("a.b", "R11", datetime(2026, 1, 1, tzinfo=UTC), None),
-        Link("R11", "Root", None, datetime(2027, 3, 13, tzinfo=UTC)),
+        ChainCertificate("a.b", "R11", datetime(2026, 1, 1, tzinfo=UTC), None),
+        ChainCertificate("R11", "Root", None, datetime(2027, 3, 13, tzinfo=UTC)),
     )
 
 

@@ -17,7 +17,7 @@ from bot.api.models import (
     Name,
     Ping,
     Proxy,
-    Sweep,
+    SweepProgress,
     by_target,
     read_account,
     read_date,
@@ -262,12 +262,15 @@ def test_ping_and_account_are_read_and_forgive() -> None:
 @pytest.mark.parametrize(
     ("sent", "read"),
     [
-        ({"monitors": 9, "due": 2, "lag_seconds": 61}, Sweep(2, timedelta(seconds=61), 9)),
-        ({"monitors": "9", "due": "2", "lag_seconds": 0.5}, Sweep(2, timedelta(seconds=0.5), 9)),
-        ({"due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
-        ({"monitors": "many", "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
-        ({"monitors": 1, "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
-        ({"monitors": 10**30, "due": 2, "lag_seconds": 0}, Sweep(2, timedelta())),
+        ({"monitors": 9, "due": 2, "lag_seconds": 61}, SweepProgress(2, timedelta(seconds=61), 9)),
+        (
+            {"monitors": "9", "due": "2", "lag_seconds": 0.5},
+            SweepProgress(2, timedelta(seconds=0.5), 9),
+        ),
+        ({"due": 2, "lag_seconds": 0}, SweepProgress(2, timedelta())),
+        ({"monitors": "many", "due": 2, "lag_seconds": 0}, SweepProgress(2, timedelta())),
+        ({"monitors": 1, "due": 2, "lag_seconds": 0}, SweepProgress(2, timedelta())),
+        ({"monitors": 10**30, "due": 2, "lag_seconds": 0}, SweepProgress(2, timedelta())),
         ({"monitors": 9, "due": 2}, None),
         ({"lag_seconds": 61}, None),
         ({"due": -1, "lag_seconds": 61}, None),
@@ -285,7 +288,7 @@ def test_ping_and_account_are_read_and_forgive() -> None:
     ids=lambda value: str(value)[:40] if isinstance(value, dict | str) else None,
 )
 def test_what_a_ping_tells_of_the_sweep_is_read_where_it_makes_sense(
-    sent: Any, read: Sweep | None
+    sent: Any, read: SweepProgress | None
 ) -> None:
     assert read_ping({"apikey_id": 888, "sweep": sent}) == Ping(None, 888, read)
 

@@ -24,7 +24,7 @@ from bot.config import VARIABLES
 from bot.demo import running_demo
 from bot.playground.places import ANN, CERTS
 from bot.store.database import Database
-from bot.store.digests import State
+from bot.store.digests import DigestStore
 from tests.stub_api import KEY
 from tests.world import World, environment, new_world, words
 
@@ -176,7 +176,7 @@ async def test_a_digest_that_waits_for_the_api_does_not_hold_up_the_end(
     async with new_world(tmp_path, empty_database, bots=0) as world:
         file = tmp_path / "bot.sqlite3"
         database = Database(f"sqlite:///{file}")
-        await State(database).first_start(clock() - timedelta(days=9))
+        await DigestStore(database).first_start(clock() - timedelta(days=9))
         await database.close()
         held = world.api.hold("monitor/list")
         told = {"DIGEST_CHANNEL": CERTS, "DIGEST_TIME": "00:00"}

@@ -262,7 +262,7 @@ async def test_every_change_is_written_down(world: World) -> None:
     await world.card("REFUSED")
     await world.settled()
 
-    lines = await world.bot.slack._memory.audit()
+    lines = await world.bot.slack._records.audit()
 
     assert [(line.user_name, line.command, line.target) for line in lines] == [
         ("Ann", "add", "bad.demo.test:443"),
@@ -280,4 +280,4 @@ async def test_what_changes_nothing_is_not_written_down(http_world: World) -> No
         await http_world.say(f"/ssl {line}")
     await http_world.settled()
 
-    assert await http_world.bot.slack._memory.audit() == []
+    assert await http_world.bot.slack._records.audit() == []

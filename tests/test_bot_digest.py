@@ -16,7 +16,7 @@ from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
 from bot.playground.places import BEN, CERTS, SECRET, Message
-from bot.store.digests import State, StoredDigest
+from bot.store.digests import DigestStore, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
 TITLE = "Certificates on 23 November 2026"
@@ -225,15 +225,15 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
     for number in range(450):
         world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
-    record = State.posted
+    record = DigestStore.posted
 
-    async def die(self: State, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
+    async def die(self: DigestStore, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
         if sent > part:
             raise ConnectionResetError
         return await record(self, *given, sent=sent, **named)
 
     with monkeypatch.context() as dying:
-        dying.setattr(State, "posted", die)
+        dying.setattr(DigestStore, "posted", die)
         with pytest.raises(ConnectionResetError):
             await digest_of(world.bot).tick()
     assert len(posted(world)) == part + 1

@@ -19,8 +19,8 @@ from bot.digest import LEASE, RETRY_AFTER, Digest, gather
 from bot.errors import APIUnreachable, BotError, SlackRefused, SlackUnreachable
 from bot.severity import USUAL, Thresholds
 from bot.store.database import Database
-from bot.store.digests import State
-from bot.store.monitors import Memory
+from bot.store.digests import DigestStore
+from bot.store.monitors import Records
 from tests.card_values import NOW, many, row
 from tests.digest_plan import (
     CHANNEL,
@@ -176,7 +176,7 @@ class Bot:
     """Processes that share a database and a channel, and a clock that the test turns."""
 
     def __init__(self, database: Database, rows: list[MonitorSummary]) -> None:
-        self.state, self.memory = State(database), Memory(database)
+        self.state, self.records = DigestStore(database), Records(database)
         self.channel = Channel()
         self.api, self.monitors = api(rows)
         self.now = at("2026-11-23 08:00")
@@ -186,7 +186,7 @@ class Bot:
         return self.now
 
     async def process(self) -> Digest:
-        started = Digest(plan(), self.api, self.state, self.channel, self.memory, clock=self.clock)
+        started = Digest(plan(), self.api, self.state, self.channel, self.records, clock=self.clock)
         await started.start()
         return started
 
@@ -215,7 +215,7 @@ async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:
 
 async def test_before_its_start_is_known_nothing_is_posted(bot: Bot) -> None:
     bot.now = at("2026-11-23 10:00")
-    unstarted = Digest(plan(), bot.api, bot.state, bot.channel, bot.memory, clock=bot.clock)
+    unstarted = Digest(plan(), bot.api, bot.state, bot.channel, bot.records, clock=bot.clock)
     await unstarted.tick()
     assert bot.channel.messages == []
 

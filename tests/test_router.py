@@ -92,7 +92,7 @@ def call() -> Call:
     nothing = cast("Any", None)
     return Call(
         api=nothing,
-        memory=nothing,
+        records=nothing,
         asker="U0ANN",
         channel="C0CERTS",
         now=lambda: now,

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from bot.blocks import Message, section
 from bot.store.database import Database
-from bot.store.digests import State
+from bot.store.digests import DigestStore
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 DAY, CHANNEL = date(2026, 11, 23), "C0CERTS"
@@ -31,21 +31,21 @@ async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Databa
 
 
 @pytest_asyncio.fixture
-async def state(database: Database) -> State:
-    return State(database)
+async def state(database: Database) -> DigestStore:
+    return DigestStore(database)
 
 
-async def test_the_first_start_is_kept_for_good(state: State, database: Database) -> None:
+async def test_the_first_start_is_kept_for_good(state: DigestStore, database: Database) -> None:
     assert await state.first_start(NOW) == NOW
     assert await state.first_start(NOW + timedelta(days=9)) == NOW
-    assert await State(database).first_start(NOW + timedelta(days=99)) == NOW
+    assert await DigestStore(database).first_start(NOW + timedelta(days=99)) == NOW
 
 
-async def test_no_digest_is_known_at_first(state: State) -> None:
+async def test_no_digest_is_known_at_first(state: DigestStore) -> None:
     assert await state.digest(DAY, CHANNEL) is None
 
 
-async def test_a_claim_keeps_all_messages_as_they_are(state: State) -> None:
+async def test_a_claim_keeps_all_messages_as_they_are(state: DigestStore) -> None:
     claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert claimed is not None
     assert claimed == await state.digest(DAY, CHANNEL)
@@ -54,19 +54,19 @@ async def test_a_claim_keeps_all_messages_as_they_are(state: State) -> None:
     assert (claimed.sent, claimed.ts, claimed.finished) == (0, None, False)
 
 
-async def test_of_many_that_claim_together_one_wins(state: State) -> None:
+async def test_of_many_that_claim_together_one_wins(state: DigestStore) -> None:
     claims = await asyncio.gather(*(state.claim(DAY, CHANNEL, NOW, MESSAGES) for _ in range(8)))
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_days_and_channels_are_claimed_apart(state: State) -> None:
+async def test_days_and_channels_are_claimed_apart(state: DigestStore) -> None:
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert await state.claim(DAY + timedelta(days=1), CHANNEL, NOW, MESSAGES)
     assert await state.claim(DAY, "C0OTHER", NOW, MESSAGES)
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES) is None
 
 
-async def test_progress_is_recorded_message_by_message(state: State) -> None:
+async def test_progress_is_recorded_message_by_message(state: DigestStore) -> None:
     claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert claimed is not None
     later = NOW + timedelta(seconds=30)
@@ -81,7 +81,7 @@ async def test_progress_is_recorded_message_by_message(state: State) -> None:
     assert (done.sent, done.finished) == (2, True)
 
 
-async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: State) -> None:
+async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: DigestStore) -> None:
     old = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert old is not None
     await state.release(DAY, CHANNEL)
@@ -92,7 +92,7 @@ async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: Stat
     assert (anew.sent, anew.ts) == (0, None)
 
 
-async def test_of_many_that_take_over_together_one_wins(state: State) -> None:
+async def test_of_many_that_take_over_together_one_wins(state: DigestStore) -> None:
     left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert left is not None
     later = NOW + timedelta(minutes=5)
@@ -103,14 +103,14 @@ async def test_of_many_that_take_over_together_one_wins(state: State) -> None:
     assert now_held.claimed_at == later
 
 
-async def test_a_digest_whose_owner_moved_on_is_not_taken(state: State) -> None:
+async def test_a_digest_whose_owner_moved_on_is_not_taken(state: DigestStore) -> None:
     left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert left is not None
     await state.posted(left, sent=1, ts="1.1", now=NOW + timedelta(minutes=4), finished=False)
     assert not await state.take_over(left, NOW + timedelta(minutes=5))
 
 
-async def test_a_released_day_can_be_claimed_again(state: State) -> None:
+async def test_a_released_day_can_be_claimed_again(state: DigestStore) -> None:
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     await state.release(DAY, "C0OTHER")
     assert await state.digest(DAY, CHANNEL) is not None
@@ -119,10 +119,10 @@ async def test_a_released_day_can_be_claimed_again(state: State) -> None:
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES[:1]) is not None
 
 
-async def test_what_is_kept_outlives_the_process(state: State, database: Database) -> None:
+async def test_what_is_kept_outlives_the_process(state: DigestStore, database: Database) -> None:
     await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     again = Database(database.url)
-    found = await State(again).digest(DAY, CHANNEL)
+    found = await DigestStore(again).digest(DAY, CHANNEL)
     await again.close()
     assert found is not None
     assert found.messages == MESSAGES

@@ -43,7 +43,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HistoryEntry:
     """What scans told of a monitor from `at` on; None or empty where that is not known."""
 
     at: datetime
@@ -59,11 +59,11 @@ class Change:
 class History:
     """The newest changes of a monitor, newest first, and how many there are in all."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[HistoryEntry, ...]
     total: int
 
 
-class WireChange(msgspec.Struct):
+class WireHistoryEntry(msgspec.Struct):
     """A row of monitor/history."""
 
     date: str
@@ -103,17 +103,17 @@ def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:
     told = []
     for row in msgspec.convert(raw.get("list"), list[Any]):
         with suppress(ValueError, RecursionError):
-            told.append(_change(read_leniently(row, WireChange), offset))
+            told.append(_change(read_leniently(row, WireHistoryEntry), offset))
     changes = sorted(told, key=lambda change: change.at, reverse=True)
     total = raw.get("total")
     return History(tuple(changes), max(total if isinstance(total, int) else 0, len(changes)))
 
 
-def _change(wire: WireChange, offset: timedelta) -> Change:
+def _change(wire: WireHistoryEntry, offset: timedelta) -> HistoryEntry:
     at = read_date(wire.date, offset)
     if at is None:
         raise ValueError("a change without a date")
-    return Change(
+    return HistoryEntry(
         at=at,
         valid=wire.ssl_valid,
         message=wire.ssl_message or "",

@@ -44,7 +44,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainCertificate:
     """A certificate of the chain that a host sends: its own first, an authority's after it."""
 
     subject: str
@@ -81,7 +81,7 @@ class Monitor:
     scanned_at: datetime | None
     certificate: Certificate | None
     http: HTTPInfo
-    chain: tuple[Link, ...] = field(default=(), compare=False)
+    chain: tuple[ChainCertificate, ...] = field(default=(), compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +124,7 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepProgress:
     """How far an API's regular scans are: all its monitors, those due now, and how late they are.
 
     `lag` is how long the first of those that are due has waited; `monitors` may be unknown.
@@ -144,7 +144,7 @@ class Ping:
 
     date_time: datetime | None
     apikey_id: int | None
-    sweep: Sweep | None = None
+    sweep: SweepProgress | None = None
 
 
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
@@ -214,7 +214,7 @@ class WireHTTP(msgspec.Struct):
     meta_keywords: str | None = None
 
 
-class WireLink(msgspec.Struct):
+class WireChainCertificate(msgspec.Struct):
     """A part of `chain`, which some APIs have beyond the documented page."""
 
     subject: str | None = None
@@ -232,7 +232,7 @@ class WireMonitor(msgspec.Struct):
     scan_date: str | None = None
     ssl: WireSSL | None = None
     http: WireHTTP | None = None
-    chain: list[WireLink] | None = None
+    chain: list[WireChainCertificate] | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -245,7 +245,7 @@ class WireAccount(msgspec.Struct):
     monitor_available: int | None = None
 
 
-class WireSweep(msgspec.Struct):
+class WireSweepProgress(msgspec.Struct):
     """The `sweep` of ping, which some APIs have beyond the documented page."""
 
     monitors: int | None = None
@@ -258,7 +258,7 @@ class WirePing(msgspec.Struct):
 
     date_time: str | None = None
     apikey_id: int | None = None
-    sweep: WireSweep | None = None
+    sweep: WireSweepProgress | None = None
 
 
 def _target(host: str, port: int | None) -> Target:
@@ -279,7 +279,7 @@ def read_ping(raw: Any) -> Ping:
     return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
 
 
-def _sweep(wire: WireSweep) -> Sweep | None:
+def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
     """How far the sweep is; None where it makes no sense."""
     due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
     if due is None or not 0 <= due <= MOST_MONITORS:
@@ -287,7 +287,7 @@ def _sweep(wire: WireSweep) -> Sweep | None:
     if lag is None or not 0 <= lag <= MOST_LAG.total_seconds():
         return None
     known = monitors is not None and due <= monitors <= MOST_MONITORS
-    return Sweep(due, timedelta(seconds=lag), monitors if known else None)
+    return SweepProgress(due, timedelta(seconds=lag), monitors if known else None)
 
 
 def read_account(raw: Any) -> Account:
@@ -335,8 +335,8 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
     )
 
 
-def _link(link: WireLink, offset: timedelta) -> Link:
-    return Link(
+def _link(link: WireChainCertificate, offset: timedelta) -> ChainCertificate:
+    return ChainCertificate(
         subject=link.subject or "",
         issuer=link.issuer or "",
         not_before=read_date(link.date_start, offset),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.api.models import Certificate, HTTPInfo, Link, Monitor, MonitorSummary, Name
+from bot.api.models import Certificate, ChainCertificate, HTTPInfo, Monitor, MonitorSummary, Name
 from bot.blocks import (
     Block,
     Message,
@@ -94,7 +94,9 @@ def _certificate_blocks(certificate: Certificate) -> list[Block]:
     return blocks
 
 
-def _chain_blocks(chain: Sequence[Link], now: datetime, rule: Threshold | None) -> list[Block]:
+def _chain_blocks(
+    chain: Sequence[ChainCertificate], now: datetime, rule: Threshold | None
+) -> list[Block]:
     """A line for each certificate that the host sends; the team's rule counts for its own alone."""
     if not chain:
         return []
@@ -106,14 +108,14 @@ def _chain_blocks(chain: Sequence[Link], now: datetime, rule: Threshold | None) 
     return packed(lines, section)
 
 
-def _link(link: Link, now: datetime, rule: Threshold | None) -> str:
+def _link(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
     subject, issuer = safe(link.subject, 80) or "–", safe(link.issuer, 80) or "–"
     itself = link.subject and link.subject == link.issuer
     by = "issued by itself" if itself else f"issued by {issuer}"
     return f"{subject}, {by}, {_link_ends(link, now, rule)}"
 
 
-def _link_ends(link: Link, now: datetime, rule: Threshold | None) -> str:
+def _link_ends(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
     """When a certificate of the chain ends; one that ended or ends soon stands out."""
     if link.not_after is None:
         return "end date unknown"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from bot.api.extras import TLS, Change, Check, History
+from bot.api.extras import TLS, Check, History, HistoryEntry
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     MAX_WORDS,
@@ -161,11 +161,11 @@ def _told(row: MonitorSummary, found: History, number: int) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _certificate(change: Change) -> tuple[datetime | None, datetime | None, str]:
+def _certificate(change: HistoryEntry) -> tuple[datetime | None, datetime | None, str]:
     return change.not_before, change.not_after, change.issuer
 
 
-def _state(row: MonitorSummary, change: Change) -> State:
+def _state(row: MonitorSummary, change: HistoryEntry) -> State:
     """The verdict of a scan, at its time; what was only due then was fine."""
     then = msgspec.structs.replace(
         row,
@@ -180,13 +180,13 @@ def _state(row: MonitorSummary, change: Change) -> State:
     return state if state.rank in {Rank.BROKEN, Rank.UNKNOWN} else OK
 
 
-def _said(change: Change, state: State) -> str:
+def _said(change: HistoryEntry, state: State) -> str:
     """What was wrong, as a sentence; that it has expired, the end date says."""
     text = "" if state in {OK, EXPIRED} else safe(change.message, 150).rstrip(".")
     return f"{text}." if text else ""
 
 
-def _ends(change: Change) -> str:
+def _ends(change: HistoryEntry) -> str:
     if change.not_after is None:
         return ""
     day = date(change.not_after, "{date_short}")
@@ -195,7 +195,7 @@ def _ends(change: Change) -> str:
     return f"Ends {day}, {counted(days_left(change.not_after, change.at), 'day')} left then."
 
 
-def _issuer(change: Change, known: Change | None) -> str:
+def _issuer(change: HistoryEntry, known: HistoryEntry | None) -> str:
     """Who issued the certificate, where that is another than before."""
     same = known is not None and known.issuer == change.issuer
     text = "" if same or change.not_after is None else safe(change.issuer, 60).rstrip(".")

@@ -44,7 +44,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HomeMonitors:
     """The monitors as Home needs them: their number by state, and one page of those not fine."""
 
     total: int
@@ -57,13 +57,13 @@ class Standing:
 
 def standing(
     rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int
-) -> Standing:
+) -> HomeMonitors:
     """Count and sort all monitors, worst first; a page that is not there is the last one."""
     order = list_cards.ranked(rows, now, rules)
     states = [state_of(row, now, rules) for row in order]
     bad = [row for row, state in zip(order, states, strict=True) if _not_fine(state)]
     page = max(0, min(page, (len(bad) - 1) // PAGE))
-    return Standing(
+    return HomeMonitors(
         total=len(order),
         counts=_counts(states),
         stale=sum(is_stale(row, now) for row in order),
@@ -91,7 +91,7 @@ def _counts(states: Sequence[State]) -> list[tuple[str, int]]:
     return [(name, ranks.count(rank)) for rank, name in names.items() if rank in ranks]
 
 
-def home(found: Standing, facts: Facts, now: datetime, rules: Thresholds) -> tuple[Block, ...]:
+def home(found: HomeMonitors, facts: Facts, now: datetime, rules: Thresholds) -> tuple[Block, ...]:
     """The blocks of Home: far fewer than the 100 that a view may hold."""
     return (
         header("Certificates"),
@@ -111,7 +111,7 @@ def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
     )
 
 
-def _monitors(found: Standing, now: datetime, rules: Thresholds) -> list[Block]:
+def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Block]:
     if not found.total:
         return list(list_cards.nothing_watched().blocks)
     blocks: list[Block] = [
@@ -127,7 +127,7 @@ def _monitors(found: Standing, now: datetime, rules: Thresholds) -> list[Block]:
     return blocks + _pages(found)
 
 
-def _pages(found: Standing) -> list[Block]:
+def _pages(found: HomeMonitors) -> list[Block]:
     """Which part is shown, and the way to the others."""
     if found.not_fine <= PAGE:
         return []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.api.models import Account, Ping, Sweep
+from bot.api.models import Account, Ping, SweepProgress
 from bot.blocks import (
     Block,
     Message,
@@ -324,7 +324,7 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> 
     return Message(text, (section(f"✅ *OK*\n{text}"), fields(pairs)))
 
 
-def _sweep(sweep: Sweep, now: datetime) -> str:
+def _sweep(sweep: SweepProgress, now: datetime) -> str:
     """Whether the regular scans are on time, as a sentence of mrkdwn."""
     every = "" if sweep.monitors is None else f"{counted(sweep.monitors, 'monitor')}, "
     text = f"{every}{f'{sweep.due:,}' if sweep.due else 'none'} due now"

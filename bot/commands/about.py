@@ -37,6 +37,6 @@ async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL
         host = str((await find(call, which))[0].target)
     elif which.target is not None:
         host = str(which.target)
-    lines = await call.memory.audit(host)
+    lines = await call.records.audit(host)
     told = [(line.at, line.user_name, line.command, line.target, line.result) for line in lines]
     return add_cards.audit(told, host)

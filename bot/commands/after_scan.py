@@ -28,20 +28,20 @@ async def last_seen(call: Call, monitor_id: int) -> Sighting:
 
     It has to be asked before a scan, which replaces what the API knows.
     """
-    seen = await call.memory.seen(monitor_id)
+    seen = await call.records.seen(monitor_id)
     return seen or Sighting.of(await call.api.get(monitor_id))
 
 
 async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSummary) -> str:
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     now = Sighting.of(found, row)
-    await call.memory.see(found.id, now, call.now())
+    await call.records.see(found.id, now, call.now())
     return changes.sentence(before, now)
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
     """Keep what is known of a monitor, to compare the next scan with."""
-    await call.memory.see(found.id, Sighting.of(found, row), call.now())
+    await call.records.see(found.id, Sighting.of(found, row), call.now())
 
 
 async def has_history(call: Call) -> bool:

@@ -256,7 +256,7 @@ async def delete_now(call: Call, which: One) -> Message:
         return list_cards.none_found(code(str(which)))
     row = rows[0]
     await call.api.delete(row.id)
-    await call.memory.forget(row.id)
+    await call.records.forget(row.id)
     line = replies.deleted_line(await call.who(), row.target.short)
     card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))

@@ -44,7 +44,7 @@ UNSAID = Protocol("")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CheckTarget:
     """A host, with its port and its protocol where they are named.
 
     A button's argument is `mail.example.com:25 smtp`, all in one.
@@ -61,7 +61,7 @@ class Place:
         return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
 
 
-def meant(place: Place, protocol: Protocol) -> tuple[Target, str]:
+def meant(place: CheckTarget, protocol: Protocol) -> tuple[Target, str]:
     """The host and port, and the STARTTLS to speak: each tells the other where one is left out."""
     name = protocol.name or place.protocol.name
     if not name:
@@ -73,7 +73,7 @@ def meant(place: Place, protocol: Protocol) -> tuple[Target, str]:
 @router.command("check", shares=True)
 async def check(
     call: Call,
-    place: Annotated[Place, "HOST[:PORT]"],
+    place: Annotated[CheckTarget, "HOST[:PORT]"],
     protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
 ) -> Message:
     """Check any host now, and store nothing; it needs the embedded API."""

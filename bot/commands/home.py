@@ -19,14 +19,14 @@ from bot.severity import Thresholds
 if TYPE_CHECKING:  # it is handed these
     from bot.api.client import SSLMonitor
     from bot.recheck import Watches
-    from bot.store.digests import State
-    from bot.store.monitors import Memory
+    from bot.store.digests import DigestStore
+    from bot.store.monitors import Records
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class HomePage:
     """One page of Home; `number` counts from 0."""
 
     blocks: tuple[Block, ...]
@@ -39,21 +39,21 @@ class Home:
     def __init__(
         self,
         api: SSLMonitor,
-        memory: Memory,
+        records: Records,
         watches: Watches,
-        state: State,
+        state: DigestStore,
         *,
         clock: Callable[[], datetime],
         settings: Sequence[tuple[str, str]],
     ) -> None:
         self._api = api
-        self._memory = memory
+        self._records = records
         self._watches = watches
         self._state = state
         self._clock = clock
         self._settings = settings
 
-    async def page(self, number: int = 0) -> Page:
+    async def page(self, number: int = 0) -> HomePage:
         """A page as things stand now. Raises nothing that the API says: Home shows it."""
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(_or_fault(self._api.list()))
@@ -64,13 +64,13 @@ class Home:
         if isinstance(account, Account):
             facts = replace(facts, account=account)
         if isinstance(rows, BotError):
-            return Page(home_cards.failed(rows, facts, now), 0)
+            return HomePage(home_cards.failed(rows, facts, now), 0)
         # Some 10,000 monitors are counted and sorted here, while others are answered.
         return await asyncio.to_thread(_page, rows, facts, now, rules, number)
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""
-        rules, running = self._memory.rules, await self._watches.running()
+        rules, running = self._records.rules, await self._watches.running()
         watched = [
             recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
             for each in running
@@ -82,9 +82,9 @@ class Home:
 
 def _page(
     rows: Sequence[MonitorSummary], facts: Facts, now: datetime, rules: Thresholds, number: int
-) -> Page:
+) -> HomePage:
     found = home_cards.standing(rows, now, rules, number)
-    return Page(home_cards.home(found, facts, now, rules), found.page)
+    return HomePage(home_cards.home(found, facts, now, rules), found.page)
 
 
 async def _or_fault(asked: Awaitable[T]) -> T | BotError:

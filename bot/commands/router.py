@@ -23,12 +23,12 @@ from bot.severity import Thresholds
 if TYPE_CHECKING:  # a call is handed these; commands open no connection of their own
     from bot.api.client import SSLMonitor
     from bot.recheck import Watches
-    from bot.store.monitors import Memory
+    from bot.store.monitors import Records
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a command may use: the API, the bot's memory, the clock, who asks, and more.
+    """What a command may use: the API, the bot's records, the clock, who asks, and more.
 
     `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
     a message where the answer will be, at once; the answer then takes its place. `post` shows it as
@@ -40,7 +40,7 @@ class Call:
     """
 
     api: SSLMonitor
-    memory: Memory
+    records: Records
     asker: str
     channel: str
     now: Callable[[], datetime]

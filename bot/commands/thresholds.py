@@ -38,6 +38,6 @@ async def warn(
         raise UsageError("A pattern has no port.", "which")
     name = str(which.target or which.host)
     held = "" if rule.threshold is None else str(rule.threshold)
-    await call.memory.set_threshold(name, held, by=call.asker, now=call.now())
+    await call.records.set_threshold(name, held, by=call.asker, now=call.now())
     line = monitor_cards.warned_line(await call.who(), name, held)
     return replace(monitor_cards.warned(name, held, line), changed=((name, held or "default"),))

@@ -43,7 +43,7 @@ from bot.slack.requests import (
 from bot.slack.rows import RowLists
 from bot.slack.surfaces import Modal, Share, Surface, surface_of
 from bot.slack.web import SlackWeb, view_of, view_of_form
-from bot.store.monitors import AuditLine, Memory
+from bot.store.monitors import AuditLine, Records
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class SlackBot:
         router: Router,
         api: SSLMonitor,
         *,
-        memory: Memory,
+        records: Records,
         access: Access,
         watches: Watches,
         home: Home,
@@ -121,7 +121,7 @@ class SlackBot:
         self._web = web
         self._router = router
         self._api = api
-        self._memory = memory
+        self._records = records
         self._access = access
         self._watches = watches
         self._home = home
@@ -247,7 +247,7 @@ class SlackBot:
             can_share = request.private and not request.shares and surface.channel[:1] != "D"
             call = Call(
                 api=self._api,
-                memory=self._memory,
+                records=self._records,
                 asker=asker.user,
                 channel=surface.channel,
                 now=self._clock,
@@ -258,7 +258,7 @@ class SlackBot:
                 learnt=self._learnt,
                 audit=functools.partial(self._audit, request),
                 share=f"{command.name} {request.argument}".strip() if can_share else "",
-                rules=self._memory.rules,
+                rules=self._records.rules,
                 watches=self._watches,
             )
             if await self._may(surface, request, changes=command.changes):
@@ -288,7 +288,7 @@ class SlackBot:
             asker = request.asker
             name = await self._access.name_of(asker.user, asker.name)
             line = AuditLine(self._clock(), asker.user, name, command, target, result)
-            await self._memory.log(line)
+            await self._records.log(line)
         except Exception:
             log.exception("Could not write the audit entry for %s %s", command, target)
 

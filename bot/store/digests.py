@@ -31,7 +31,7 @@ class StoredDigest:
     finished: bool
 
 
-class State:
+class DigestStore:
     """The bot's own tables, behind one method for each thing that it asks or keeps."""
 
     def __init__(self, database: Database) -> None:

@@ -29,7 +29,7 @@ class AuditLine:
     result: str
 
 
-class Memory:
+class Records:
     """The bot's own tables about monitors, behind one method for each thing it asks or keeps."""
 
     def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:

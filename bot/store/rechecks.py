@@ -37,7 +37,7 @@ class Watch:
     state: str
 
 
-class WatchStore:
+class RecheckStore:
     """The table of watches, behind one method for each thing that is asked or kept."""
 
     def __init__(self, database: Database) -> None:

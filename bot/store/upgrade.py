@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from bot.errors import BotError
 from bot.store.database import Database
@@ -38,6 +39,15 @@ async def upgrade(url: str, revision: str = "head") -> None:
 
     Raises BotError where the schema is newer than this program knows.
     """
+    # SQLite refuses at once, whatever its busy timeout, while another process turns WAL on.
+    async for attempt in stamina.retry_context(
+        on=_is_locked, attempts=None, timeout=10.0, wait_initial=0.05, wait_max=0.5
+    ):
+        with attempt:
+            await _upgrade(url, revision)
+
+
+async def _upgrade(url: str, revision: str) -> None:
     database = Database(url)
     try:
         async with database.write() as connection:
@@ -46,6 +56,10 @@ async def upgrade(url: str, revision: str = "head") -> None:
             await connection.run_sync(_run_migrations, revision)
     finally:
         await database.close()
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def _run_migrations(connection: Connection, revision: str) -> None:

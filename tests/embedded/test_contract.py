@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from yarl import URL
 
 from bot.api.client import SSLMonitor
-from bot.api.models import Proxy, Sweep
+from bot.api.models import Proxy, SweepProgress
 from bot.cards import history as history_cards
 from bot.errors import APIRefused, BadKey, NotFound
 from bot.severity import NOT_ALLOWED, USUAL, state_of
@@ -87,10 +87,10 @@ async def test_a_monitor_lives_from_add_to_delete(
 
 async def test_a_ping_tells_how_late_the_sweep_is(served: Served) -> None:
     api = client_of(served)
-    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 0)
+    assert (await api.ping()).sweep == SweepProgress(0, 0 * HOUR, 0)
     await api.add(Target(NOBODY))
     await api.add(Target(NOBODY, 8443))
-    assert (await api.ping()).sweep == Sweep(0, 0 * HOUR, 2)
+    assert (await api.ping()).sweep == SweepProgress(0, 0 * HOUR, 2)
     served.now += DAY
     late = (await api.ping()).sweep
     assert late is not None
