@@ -28,7 +28,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from bot import demo
 from bot.demo import Demo, first_digest, running_demo
-from bot.playground.places import CERTS
+from bot.playground.objects import CERTS
 
 T = TypeVar("T")
 #: Where the README's pictures are.

@@ -22,7 +22,7 @@ from bot.__main__ import main
 from bot.app import clock
 from bot.config import VARIABLES
 from bot.demo import running_demo
-from bot.playground.places import ANN, CERTS
+from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
 from bot.store.digests import DigestStore
 from tests.stub_api import KEY

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.playground.places import ANN, BEN, GUS, OLGA, PARTNERS
+from bot.playground.objects import ANN, BEN, GUS, OLGA, PARTNERS
 from tests.world import World, new_world, words
 
 BOT = "@SSLmonitor"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.commands.lookup import nearest
-from bot.playground.places import ANN, BEN
+from bot.playground.objects import ANN, BEN
 from tests.test_bot_forms import PASSWORD, everything_seen
 from tests.world import World, labels, words
 

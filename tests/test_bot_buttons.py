@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.playground.places import ANN, BEN, CERTS, Message
+from bot.playground.objects import ANN, BEN, CERTS, Message
 from tests.world import World, labels, words
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.commands import router
-from bot.playground.places import ANN
+from bot.playground.objects import ANN
 from tests.world import World, labels, new_world, words
 
 

@@ -15,7 +15,7 @@ import pytest
 from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
-from bot.playground.places import BEN, CERTS, SECRET, Message
+from bot.playground.objects import BEN, CERTS, SECRET, Message
 from bot.store.digests import DigestStore, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 

@@ -15,8 +15,8 @@ from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
 from bot.playground.delivery import Outcome
+from bot.playground.objects import ANN, BEN, CERTS, OLGA, PARTNERS, Json
 from bot.playground.payloads import http_body, signed_headers
-from bot.playground.places import ANN, BEN, CERTS, OLGA, PARTNERS, Json
 from tests.world import World, labels, new_world, words
 
 HOSTILE = "<!channel> <@U0BEN> <https://evil.test|Your bank> *b* _i_ ~s~ `c`\u202e\u0007\n> quote"

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from bot.commands.extras import PORTS
 from bot.embedded.scan.starttls import PROTOCOLS
-from bot.playground.places import ANN, BEN, CERTS
+from bot.playground.objects import ANN, BEN, CERTS
 from tests.world import Clock, World, labels, new_world, words
 
 LACKS = ("NOT AVAILABLE HERE", "The hosted API lacks", "embedded API")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bot.playground.places import ANN, BEN
+from bot.playground.objects import ANN, BEN
 from bot.slack import web as slack_web
 from tests.world import World, labels, words
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.playground.places import ANN, BEN
+from bot.playground.objects import ANN, BEN
 from bot.process import set_up_logging
 from tests.world import World, new_world, words
 

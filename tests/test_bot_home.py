@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.cards.home import PAGE
-from bot.playground.places import ANN, BEN
+from bot.playground.objects import ANN, BEN
 from tests.world import World, labels, words
 
 ALWAYS = ["Add hosts", "Refresh"]

@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from bot.commands import after_scan
-from bot.playground.places import ANN
+from bot.playground.objects import ANN
 from bot.target import Target
 from tests.card_values import certificate, monitor
 from tests.world import CERTS, World, labels, words

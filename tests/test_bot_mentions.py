@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.playground.places import ANN, BEN, BOT_USER, CERTS, OLGA, PARTNERS, SECRET
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, OLGA, PARTNERS, SECRET
 from tests.world import World, labels, words
 
 DM = "D0ANN"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.playground.places import ANN, BEN, CERTS, GENERAL, SECRET
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, SECRET
 from tests.world import World, labels, words
 
 DM = "D0ANN"

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from bot.playground.places import ANN, BEN, BOT_USER, CERTS, SECRET, Message
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, Message
 from bot.recheck import MOST
 from tests.world import Clock, World, labels, new_world, words
 

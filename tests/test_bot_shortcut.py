@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.playground.places import ANN, BEN, BOT_USER, CERTS, GUS, SECRET
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GUS, SECRET
 from tests.world import World, labels, words
 
 TEXT = "api.demo.test is down, see https://shop.demo.test:8443/cart (report.pdf, v1.2.3, a@b.test)"

@@ -14,7 +14,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.app import clock
 from bot.demo import playground_app
 from bot.playground import Playground
-from bot.playground.places import ANN, CERTS
+from bot.playground.objects import ANN, CERTS
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import make_client
 from tests.world import World

@@ -21,7 +21,7 @@ from bot.config import Settings, read_settings
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
-from bot.playground.places import ANN, BEN, BOT_USER, CERTS, Json, Message, View
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, Message, View
 from bot.playground.workspace import Workspace
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database

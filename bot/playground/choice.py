@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.playground.checks import text_of
-from bot.playground.inputs import elements, entry
-from bot.playground.kinds import BUTTONS
-from bot.playground.places import Json
+from bot.playground.elements import elements, entry
+from bot.playground.limits.checks import text_of
+from bot.playground.limits.kinds import BUTTONS
+from bot.playground.objects import Json
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp import web
 
 from bot.playground.app import App, PlaygroundError
+from bot.playground.objects import Json
 from bot.playground.payloads import http_body, signed_headers
-from bot.playground.places import Json
 from bot.playground.tickets import Tickets
 from bot.playground.workspace import Workspace
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from bot.playground.app import PlaygroundError
+from bot.playground.objects import BOT_USER, TEAM_ID, TEAM_NAME, Json
 from bot.playground.people import People
-from bot.playground.places import BOT_USER, TEAM_ID, TEAM_NAME, Json
 
 PAGE = Path(__file__).parent / "page"
 #: The page holds third-party text: it may load nothing but its own files, and no frame may hold it.

@@ -13,10 +13,19 @@ from urllib.parse import urlencode
 
 from slack_sdk.signature import Clock, SignatureVerifier
 
-from bot.playground import posting, views
 from bot.playground.app import App
-from bot.playground.places import BOT_USER, TEAM_DOMAIN, TEAM_ID, Channel, Json, Message, User, View
+from bot.playground.objects import (
+    BOT_USER,
+    TEAM_DOMAIN,
+    TEAM_ID,
+    Channel,
+    Json,
+    Message,
+    User,
+    View,
+)
 from bot.playground.tickets import Tickets
+from bot.playground.web_api import posting, views
 from bot.playground.workspace import Workspace
 
 VERIFICATION_TOKEN = "deprecated-verification-token"  # noqa: S105 - Slack's public field, no secret

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bot.playground import inputs, views
+from bot.playground import elements as inputs
 from bot.playground.app import App, PlaygroundError, Shortcut
-from bot.playground.checks import text_of
 from bot.playground.choice import Choice
 from bot.playground.delivery import Ack, Delivery, Outcome
 from bot.playground.limits import MODAL
+from bot.playground.limits.checks import text_of
+from bot.playground.objects import BOT_USER, Channel, Json, Message, User, View
 from bot.playground.payloads import Payloads, typed_message
-from bot.playground.places import BOT_USER, Channel, Json, Message, User, View
-from bot.playground.response_urls import respond
 from bot.playground.tickets import SlackError, Tickets
+from bot.playground.web_api import views
+from bot.playground.web_api.response_urls import respond
 from bot.playground.workspace import Workspace
 
 T = TypeVar("T")

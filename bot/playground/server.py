@@ -8,8 +8,8 @@ from aiohttp import web
 
 from bot.playground.page_api import PageAPI, guard
 from bot.playground.people import People
-from bot.playground.response_urls import ResponseUrls
-from bot.playground.web_api import WebAPI
+from bot.playground.web_api.methods import WebAPI
+from bot.playground.web_api.response_urls import ResponseUrls
 
 
 class Server:

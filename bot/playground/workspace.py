@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.playground.app import App
 from bot.playground.faults import Faults
-from bot.playground.places import (
+from bot.playground.objects import (
     Channel,
     Json,
     Message,

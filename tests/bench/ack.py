@@ -20,8 +20,8 @@ from aiohttp import web
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.playground.objects import ANN, CERTS
 from bot.playground.payloads import http_body, signed_headers
-from bot.playground.places import ANN, CERTS
 from bot.slack.transport import EVENTS_PATH
 from tests.world import World, empty_database, new_world, words
 

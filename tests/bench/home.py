@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bot.playground.places import ANN
+from bot.playground.objects import ANN
 from tests.stub_api import Fault
 from tests.world import World, empty_database, new_world
 

@@ -24,7 +24,7 @@ from sqlalchemy import insert
 
 from bot.app import clock
 from bot.demo import Demo, first_digest, running_demo
-from bot.playground.places import ANN, BOT_USER, CERTS, Message
+from bot.playground.objects import ANN, BOT_USER, CERTS, Message
 from bot.store.database import Database
 from bot.store.tables import monitors
 

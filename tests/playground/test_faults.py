@@ -11,9 +11,9 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import App, Playground
-from bot.playground.places import ANN, BEN, CERTS, PARTNERS
+from bot.playground.objects import ANN, BEN, CERTS, PARTNERS
 from bot.playground.rates import CALLS_A_MINUTE, MESSAGES_A_MINUTE, RateLimited, Rates
-from bot.playground.web_api import METHODS
+from bot.playground.web_api.methods import METHODS
 from tests.playground.conftest import Clock
 
 

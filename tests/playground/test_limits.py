@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bot.playground import App, Workspace
-from bot.playground.call import Call
-from bot.playground.limits import HOME, LIMITS, MESSAGE, MODAL, Limit, app_limits, faults
-from bot.playground.places import ANN, CERTS
+from bot.playground.limits.violations import HOME, LIMITS, MESSAGE, MODAL, Limit, app_limits, faults
+from bot.playground.objects import ANN, CERTS
 from bot.playground.tickets import SlackError, Tickets
-from bot.playground.web_api import METHODS
+from bot.playground.web_api.call import Call
+from bot.playground.web_api.methods import METHODS
 from tests.playground.block_cases import BLOCK_CASES
 from tests.playground.blocks import (
     DIVIDER,

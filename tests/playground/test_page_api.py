@@ -8,8 +8,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground
-from bot.playground.inputs import elements
-from bot.playground.places import ANN, BEN, CERTS, GENERAL
+from bot.playground.elements import elements
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL
 from bot.playground.workspace import REPLAY
 from tests.playground.blocks import actions, button, field, modal
 

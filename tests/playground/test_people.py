@@ -9,8 +9,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground, PlaygroundError
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, OLGA, PARTNERS, SECRET
 from bot.playground.payloads import typed_message
-from bot.playground.places import ANN, BEN, CERTS, GENERAL, OLGA, PARTNERS, SECRET
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.playground import Playground
-from bot.playground.places import ANN, BEN, CERTS, GENERAL
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL
 from tests.playground.conftest import Clock
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond, AsyncSay
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground, PlaygroundError
-from bot.playground.places import ANN, CERTS, OLGA, OTHER_TEAM_ID, PARTNERS, TEAM_ID
+from bot.playground.objects import ANN, CERTS, OLGA, OTHER_TEAM_ID, PARTNERS, TEAM_ID
 
 Json = dict[str, Any]
 BUTTON = {

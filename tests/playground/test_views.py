@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground, PlaygroundError
-from bot.playground.places import ANN, BEN, CERTS
+from bot.playground.objects import ANN, BEN, CERTS
 from tests.playground.blocks import (
     actions,
     button,

@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import App, Playground
-from bot.playground.places import (
+from bot.playground.objects import (
     ANN,
     BEN,
     BOT_USER,

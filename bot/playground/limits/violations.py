@@ -11,17 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bot.playground.app import App
-from bot.playground.block_checks import (
-    characters,
-    domain,
-    metadata,
-    metadata_size,
-    scope,
-    submit,
-    view_size,
-)
-from bot.playground.block_limits import BLOCK_LIMITS
-from bot.playground.checks import (
+from bot.playground.limits.blocks import BLOCK_LIMITS
+from bot.playground.limits.checks import (
     Json,
     choice,
     count,
@@ -35,7 +26,7 @@ from bot.playground.checks import (
     total,
     unique,
 )
-from bot.playground.kinds import (
+from bot.playground.limits.kinds import (
     BLOCKS,
     EVERYWHERE,
     FEEDBACK,
@@ -46,7 +37,16 @@ from bot.playground.kinds import (
     MODAL,
     VIEWS,
 )
-from bot.playground.limit import Fault, Limit, only
+from bot.playground.limits.limit import Fault, Limit, only
+from bot.playground.limits.tables import (
+    characters,
+    domain,
+    metadata,
+    metadata_size,
+    scope,
+    submit,
+    view_size,
+)
 
 __all__ = ["HOME", "LIMITS", "MESSAGE", "MODAL", "Fault", "Limit", "app_limits", "faults"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.playground.checks import Check, forbidden
-from bot.playground.kinds import EVERYWHERE
+from bot.playground.limits.checks import Check, forbidden
+from bot.playground.limits.kinds import EVERYWHERE
 
 
 @dataclass(frozen=True)

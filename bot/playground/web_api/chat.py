@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.playground import posting
-from bot.playground.call import Call
-from bot.playground.places import BOT_USER, TEAM_DOMAIN, Channel, Json, Message
+from bot.playground.objects import BOT_USER, TEAM_DOMAIN, Channel, Json, Message
 from bot.playground.tickets import SlackError
+from bot.playground.web_api import posting
+from bot.playground.web_api.call import Call
 
 
 def post_message(call: Call) -> Json:

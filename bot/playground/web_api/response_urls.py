@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.playground import posting
-from bot.playground.call import read_arguments
 from bot.playground.faults import let_go, rate_limited, refuse
-from bot.playground.places import Json
+from bot.playground.objects import Json
 from bot.playground.tickets import ResponseUrl, SlackError, Tickets
-from bot.playground.web_api import arguments
+from bot.playground.web_api import posting
+from bot.playground.web_api.call import read_arguments
+from bot.playground.web_api.methods import arguments
 from bot.playground.workspace import Workspace
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bot.playground import posting
-from bot.playground.call import Call
 from bot.playground.limits import HOME, MESSAGE, MODAL, Fault, faults
-from bot.playground.places import BOT_ID, TEAM_ID, Json, View
+from bot.playground.objects import BOT_ID, TEAM_ID, Json, View
 from bot.playground.tickets import SlackError
+from bot.playground.web_api import posting
+from bot.playground.web_api.call import Call
 from bot.playground.workspace import STACK_LIMIT, Workspace
 
 

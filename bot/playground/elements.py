@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bot.playground.kinds import BUTTONS, INPUTS, INTERACTIVE
-from bot.playground.places import Json
+from bot.playground.limits.kinds import BUTTONS, INPUTS, INTERACTIVE
+from bot.playground.objects import Json
 
 _TYPED = frozenset({"plain_text_input", "email_text_input", "url_text_input", "number_input"})
 _HELD = {

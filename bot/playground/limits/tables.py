@@ -9,7 +9,16 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.playground.checks import Check, Json, dicts, is_number, length, of_type, text_of, twice
+from bot.playground.limits.checks import (
+    Check,
+    Json,
+    dicts,
+    is_number,
+    length,
+    of_type,
+    text_of,
+    twice,
+)
 
 OTHER_PICTURES = frozenset({".avif", ".bmp", ".heic", ".ico", ".svg", ".tif", ".tiff", ".webp"})
 """Kinds of picture that Slack does not draw; an address without any ending may be one it does."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.playground.app import App
-from bot.playground.places import BOT_USER, Channel, Json, User
+from bot.playground.objects import BOT_USER, Channel, Json, User
 from bot.playground.tickets import SlackError, Tickets
 from bot.playground.workspace import Workspace
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.playground.app import App
 from bot.playground.limits import MESSAGE, faults
-from bot.playground.places import BOT_ID, BOT_USER, Json, Message
+from bot.playground.objects import BOT_ID, BOT_USER, Json, Message
 from bot.playground.tickets import SlackError
 from bot.playground.workspace import Workspace
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.playground import chat, directory, views
 from bot.playground.app import App
-from bot.playground.call import Call, read_arguments
 from bot.playground.faults import come_back, let_go, rate_limited, refuse
-from bot.playground.places import Json
+from bot.playground.objects import Json
 from bot.playground.rates import RateLimited
 from bot.playground.tickets import SlackError, Tickets
+from bot.playground.web_api import chat, directory, views
+from bot.playground.web_api.call import Call, read_arguments
 from bot.playground.workspace import Workspace
 
 

@@ -5,7 +5,40 @@ Sources: the pages below docs.slack.dev/reference/block-kit/blocks, as of autumn
 
 from __future__ import annotations
 
-from bot.playground.block_checks import (
+from bot.playground.limits.checks import (
+    absent,
+    bare,
+    choice,
+    count,
+    each,
+    exactly_one,
+    holds,
+    is_number,
+    length,
+    needs,
+    needs_any,
+    not_both,
+    number,
+    text_objects,
+)
+from bot.playground.limits.kinds import (
+    BUTTONS,
+    CELLS,
+    CONTAINER_CHILDREN,
+    FEEDBACK,
+    GRAPHS,
+    HOME,
+    ICON_NAMES,
+    INPUTS,
+    INTERACTIVE,
+    MESSAGE,
+    MODAL,
+    MODAL_INPUTS,
+    MULTI_SELECTS,
+    TAG_COLOURS,
+)
+from bot.playground.limits.limit import Limit, barred, only
+from bot.playground.limits.tables import (
     axis_labels,
     categories,
     column_settings,
@@ -24,39 +57,6 @@ from bot.playground.block_checks import (
     slack_file,
     unique_actions,
 )
-from bot.playground.checks import (
-    absent,
-    bare,
-    choice,
-    count,
-    each,
-    exactly_one,
-    holds,
-    is_number,
-    length,
-    needs,
-    needs_any,
-    not_both,
-    number,
-    text_objects,
-)
-from bot.playground.kinds import (
-    BUTTONS,
-    CELLS,
-    CONTAINER_CHILDREN,
-    FEEDBACK,
-    GRAPHS,
-    HOME,
-    ICON_NAMES,
-    INPUTS,
-    INTERACTIVE,
-    MESSAGE,
-    MODAL,
-    MODAL_INPUTS,
-    MULTI_SELECTS,
-    TAG_COLOURS,
-)
-from bot.playground.limit import Limit, barred, only
 
 _SURFACES = (
     barred("markdown", MODAL, HOME),

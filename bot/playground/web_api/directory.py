@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.playground import posting
-from bot.playground.call import Call
-from bot.playground.places import BOT_ID, BOT_USER, TEAM_DOMAIN, TEAM_ID, TEAM_NAME, Channel, Json
+from bot.playground.objects import BOT_ID, BOT_USER, TEAM_DOMAIN, TEAM_ID, TEAM_NAME, Channel, Json
 from bot.playground.tickets import SlackError
+from bot.playground.web_api import posting
+from bot.playground.web_api.call import Call
 
 
 def auth_test(call: Call) -> Json:
