@@ -111,7 +111,7 @@ class DemoThread:
         """Give a sample host a fresh certificate."""
 
         async def swap() -> None:
-            self.demo.hosts.swap(host)
+            self.demo.hosts.renew(host)
 
         self._do(swap())
 

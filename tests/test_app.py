@@ -143,13 +143,12 @@ async def test_a_slack_that_falls_silent_does_not_hold_up_the_end(
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
             await world.say("/ssl list")
             await held.reached.wait()
-            farewell = world.slack.hold("response_url")
+            farewell = world.slack.faults.hold("response_url")
 
             code, log = await ended(running, signal.SIGTERM)
 
         assert farewell.reached.is_set()
-        assert farewell.gate is not None
-        farewell.gate.set()
+        farewell.release()
         assert (code, "Traceback" in log) == (0, False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, GUS, OLGA, PARTNERS
 from tests.world import World, new_world, words
 
@@ -193,7 +194,7 @@ async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_n
     world: World,
 ) -> None:
     world.api.watch("api.demo.test")
-    world.slack.fail("users.info", "missing_scope", times=9)
+    world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
     await world.say("/ssl status api.demo.test")
     await world.card("`api.demo.test`", "Rescan")
@@ -207,7 +208,7 @@ async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_n
 async def test_where_slack_says_nothing_of_a_group_nobody_else_may_change(
     ruled_world: World,
 ) -> None:
-    ruled_world.slack.fail("usergroups.users.list", "missing_scope", times=9)
+    ruled_world.slack.faults.add("usergroups.users.list", refusal("missing_scope"), times=9)
 
     await ruled_world.say("/ssl add b.demo.test", by=BEN)
     await ruled_world.card("NOTHING WAS CHANGED", by=BEN)
@@ -238,7 +239,7 @@ async def test_a_guest_stays_one_while_slack_says_nothing(http_world: World) -> 
     await http_world.say("/ssl list", by=GUS)
     await http_world.card("NOT FOR GUESTS", by=GUS)
     http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
-    http_world.slack.fail("users.info", "internal_error", times=9)
+    http_world.slack.faults.add("users.info", refusal("internal_error"), times=9)
 
     await http_world.say("/ssl list", by=GUS)
     await http_world.settled()

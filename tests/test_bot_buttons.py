@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from bot.playground.objects import ANN, BEN, CERTS, Message
+from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
 from tests.world import World, labels, words
 
 
-async def public_card(world: World, host: str) -> Message:
+async def public_card(world: World, host: str) -> PostedMessage:
     await world.say(f"/ssl scan {host}")
     return await world.card("Rescan", f"`{host}`", by=BEN)
 
 
-async def private_card(world: World, host: str) -> Message:
+async def private_card(world: World, host: str) -> PostedMessage:
     await world.say(f"/ssl status {host}")
     return await world.card("Rescan", f"`{host}`")
 
 
-async def posted_digest(world: World) -> Message:
+async def posted_digest(world: World) -> PostedMessage:
     """Today's digest in the channel."""
     assert world.bot.digest is not None
     assert await world.bot.digest.post_now()
     return await world.card("Certificates on 23 November 2026", by=BEN)
 
 
-def row_of(message: Message, number: int) -> str:
+def row_of(message: PostedMessage, number: int) -> str:
     places = {str(block["block_id"]).partition("@")[0]: block for block in message.blocks}
     return str(places[f"row:{number}"]["text"]["text"])
 

@@ -307,7 +307,7 @@ async def test_the_bot_watches_real_hosts_by_its_embedded_api(
         expired = next(t for t in world.hosts.targets if t.startswith("intranet"))
         await world.say(f"/ssl add {expired}")
         card = await world.card("EXPIRED", f"`{expired}`", "Demo Trust Services", "HTTP 200")
-        world.hosts.swap("intranet.demo.test", days=90)
+        world.hosts.renew("intranet.demo.test", days=90)
 
         await world.press("Rescan", on=card)
 

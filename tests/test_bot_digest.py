@@ -15,7 +15,8 @@ import pytest
 from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
-from bot.playground.objects import BEN, CERTS, SECRET, Message
+from bot.playground.faults import dropped_connection, refusal
+from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
 from bot.store.digests import DigestStore, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
@@ -37,7 +38,7 @@ def later(world: World, minutes: float) -> None:
     world.clock.move(minutes=minutes)
 
 
-def posted(world: World) -> list[Message]:
+def posted(world: World) -> list[PostedMessage]:
     return world.seen(by=BEN)
 
 
@@ -188,7 +189,7 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
     world = digest_world
     world.api.watch("api.demo.test", days=5.5)
     nine_o_clock(world)
-    world.slack.drop("chat.postMessage")
+    world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
     await digest_of(world.bot).tick()
     (card,) = posted(world)
 
@@ -206,7 +207,7 @@ async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
     world = http_digest_world
     nine_o_clock(world)
     world.slack.clock = lambda: world.clock() - timedelta(minutes=1)
-    world.slack.drop("chat.postMessage")
+    world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
     await digest_of(world.bot).tick()
     assert len(posted(world)) == 1
 
@@ -258,7 +259,7 @@ async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(
 ) -> None:
     world = http_digest_world
     nine_o_clock(world)
-    world.slack.fail("chat.postMessage", "is_archived")
+    world.slack.faults.add("chat.postMessage", refusal("is_archived"))
     await digest_of(world.bot).tick()
     assert "is_archived" in digest_of(world.bot).last_error
 

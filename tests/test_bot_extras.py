@@ -171,7 +171,7 @@ async def test_the_history_tells_what_changed_and_details_lead_there(own_world: 
     assert own_world.hosts is not None
     await own_world.say(f"/ssl add {place}")
     card = await own_world.card("EXPIRED", "added")
-    own_world.hosts.swap("intranet.demo.test", days=90)
+    own_world.hosts.renew("intranet.demo.test", days=90)
     await own_world.press("Rescan", on=card)
     card = await own_world.card("OK", "in 89 days")
 

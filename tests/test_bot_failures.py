@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from bot.playground.faults import http_answer, rate_limit, refusal
 from bot.playground.objects import ANN, BEN
 from bot.slack import web as slack_web
 from tests.world import World, labels, words
@@ -89,7 +90,7 @@ async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(
 
 async def test_slacks_short_limit_is_waited_for(world: World) -> None:
     world.api.watch("api.demo.test")
-    world.slack.rate_limit("chat.postMessage", retry_after=0)
+    world.slack.faults.add("chat.postMessage", rate_limit(0))
 
     await world.say("/ssl scan api.demo.test")
 
@@ -98,7 +99,7 @@ async def test_slacks_short_limit_is_waited_for(world: World) -> None:
 
 async def test_slacks_lasting_limit_is_told(world: World) -> None:
     world.api.watch("api.demo.test")
-    world.slack.rate_limit("chat.postMessage", retry_after=0, times=6)
+    world.slack.faults.add("chat.postMessage", rate_limit(0), times=6)
 
     await world.say("/ssl scan api.demo.test")
 
@@ -114,7 +115,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
 ) -> None:
     monkeypatch.setattr(slack_web, "PATIENCE_SECONDS", 0.5)
     world.api.watch("api.demo.test")
-    world.slack.rate_limit("chat.update", retry_after=1, times=1)
+    world.slack.faults.add("chat.update", rate_limit())
 
     await world.say("/ssl scan api.demo.test")
 
@@ -126,7 +127,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:
     world.api.watch("api.demo.test")
-    world.slack.fail("chat.postMessage", "internal_error")
+    world.slack.faults.add("chat.postMessage", refusal("internal_error"))
 
     await world.say("/ssl scan api.demo.test")
 
@@ -135,7 +136,7 @@ async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world
 
 
 async def test_a_limited_response_url_is_told_as_soon_as_it_works(http_world: World) -> None:
-    http_world.slack.rate_limit("response_url", retry_after=1)
+    http_world.slack.faults.add("response_url", rate_limit())
 
     await http_world.say("/ssl ping")
 
@@ -150,7 +151,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
     line: str, method: str, error: str, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.api.watch("api.demo.test", days=5.5)
-    world.slack.fail(method, error)
+    world.slack.faults.add(method, refusal(error))
 
     await world.say(line)
 
@@ -163,7 +164,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 @pytest.mark.parametrize("error", ["message_not_found", "edit_window_closed"])
 async def test_a_message_that_can_not_be_edited_is_posted_anew(error: str, world: World) -> None:
     world.api.watch("api.demo.test")
-    world.slack.fail("chat.update", error)
+    world.slack.faults.add("chat.update", refusal(error))
 
     await world.say("/ssl scan api.demo.test")
 
@@ -209,7 +210,7 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
 async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
     http_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    http_world.slack.fail("response_url", "expired_url", times=2)
+    http_world.slack.faults.add("response_url", refusal("expired_url"), times=2)
     await http_world.say("/ssl ping")
     await http_world.settled()
     assert "A message did not reach Slack" in caplog.text
@@ -222,7 +223,7 @@ async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: World) -> None:
     http_world.api.watch("api.demo.test")
-    http_world.slack.fail("users.info", "missing_scope", times=9)
+    http_world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
     await http_world.say("/ssl scan api.demo.test")
 
@@ -233,7 +234,7 @@ async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world
     world.api.watch("api.demo.test")
     await world.say("/ssl delete api.demo.test")
     asked = await world.card("Delete the monitor for")
-    world.slack.fail("chat.postMessage", "internal_error")
+    world.slack.faults.add("chat.postMessage", refusal("internal_error"))
 
     await world.press("Delete", on=asked)
 
@@ -243,7 +244,8 @@ async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world
 
 
 async def test_a_response_url_may_answer_in_json(world: World) -> None:
-    world.slack.json_answers = True
+    json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
+    world.slack.faults.add("response_url", json_answer, times=9)
     world.api.watch("api.demo.test")
 
     await world.say("/ssl status api.demo.test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.cards.home import PAGE
+from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN
 from tests.world import World, labels, words
 
@@ -183,7 +184,7 @@ async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
     http_world.api.watch("api.demo.test", days=5.5)
     await http_world.playground.open_home(ANN)
     home = await http_world.home("in 5 days")
-    http_world.slack.fail("views.open", "expired_trigger_id")
+    http_world.slack.faults.add("views.open", refusal("expired_trigger_id"))
 
     await http_world.press("Rescan", on=home, row="api.demo.test")
     await http_world.settled()

@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from bot.commands import after_scan
+from bot.playground.faults import refusal
 from bot.playground.objects import ANN
 from bot.target import Target
 from tests.card_values import certificate, monitor
@@ -168,7 +169,7 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
 async def test_a_table_that_slack_refuses_comes_in_classic_blocks(http_world: World) -> None:
     for days in range(1, 31):
         http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
-    http_world.slack.fail("response_url", "invalid_blocks")
+    http_world.slack.faults.add("response_url", refusal("invalid_blocks"))
 
     await http_world.say("/ssl list", to=CERTS)
 
@@ -180,7 +181,7 @@ async def test_a_table_that_slack_refuses_comes_in_classic_blocks(http_world: Wo
 async def test_without_the_scope_for_files_the_card_says_so(http_world: World) -> None:
     for number in range(9):
         http_world.api.watch(f"h{number}.demo.test")
-    http_world.slack.fail("files.getUploadURLExternal", "missing_scope")
+    http_world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
     await http_world.say("/ssl list")
     await http_world.press("CSV", on=await http_world.card("9 monitors"))
     await http_world.card("The bot may not send files", "files:write")

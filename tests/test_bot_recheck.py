@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, Message
+from bot.playground.faults import refusal
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, PostedMessage
 from bot.recheck import MOST
 from tests.world import Clock, World, labels, new_world, words
 
@@ -31,7 +32,7 @@ def expired(world: World, host: str = HOST) -> int:
     return world.api.watch(host, days=-1, valid=False)
 
 
-async def watching(world: World, *, to: str = CERTS) -> Message:
+async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
     """Ann's card, once it shows the first scan and that nobody works on it any more."""
     card = await world.card("EXPIRED", "Watching until", to=to)
     await world.settled()
@@ -304,7 +305,7 @@ async def test_an_edit_that_slack_refuses_is_tried_again_and_told(http_world: Wo
     await http_world.say(f"/ssl watch {HOST}")
     card = await watching(http_world)
     http_world.api.renew(number, 90.5)
-    http_world.slack.fail("chat.update", "internal_error")
+    http_world.slack.faults.add("chat.update", refusal("internal_error"))
     await pass_time(http_world, seconds=60)
     assert "Fixed" not in words(http_world.seen()[-1])
 
@@ -320,7 +321,7 @@ async def test_a_card_that_is_gone_is_posted_anew(http_world: World) -> None:
     expired(http_world)
     await http_world.say(f"/ssl watch {HOST}")
     card = await watching(http_world)
-    http_world.slack.fail("chat.update", "message_not_found")
+    http_world.slack.faults.add("chat.update", refusal("message_not_found"))
 
     await pass_time(http_world, seconds=60)
 
@@ -424,7 +425,7 @@ async def test_a_watch_whose_end_slack_never_takes_is_given_up(http_world: World
     expired(http_world)
     await http_world.say(f"/ssl watch {HOST}")
     await watching(http_world)
-    http_world.slack.fail("chat.update", "internal_error", times=2)
+    http_world.slack.faults.add("chat.update", refusal("internal_error"), times=2)
 
     await pass_time(http_world, minutes=31)
     assert len(await http_world.bot.watches.running()) == 1

@@ -27,7 +27,7 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.errors import NotWatched, UsageError
-from bot.playground.limits import HOME, MESSAGE, MODAL, faults
+from bot.playground.limits import HOME, MESSAGE, MODAL, violations
 from bot.target import Target
 from tests.card_cases import every_card, gathered, homes, hostile, past, views
 from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
@@ -104,7 +104,7 @@ def assert_reads_safely(message: Message) -> None:
 
 def assert_slack_takes(message: Message) -> None:
     payload = {"channel": "C1", "text": message.text or "-", "blocks": list(message.blocks)}
-    assert faults(MESSAGE, payload) == []
+    assert violations(MESSAGE, payload) == []
     ids = [block["block_id"] for block in message.blocks if "block_id" in block]
     assert len(ids) == len(set(ids))
 
@@ -134,13 +134,13 @@ def test_slacks_own_models_and_the_playground_take_every_card(name: str) -> None
 
 @pytest.mark.parametrize("name", HOMES)
 def test_slacks_own_models_and_the_playground_take_every_home(name: str) -> None:
-    assert faults(HOME, {"type": "home", "blocks": list(HOMES[name])}) == []
+    assert violations(HOME, {"type": "home", "blocks": list(HOMES[name])}) == []
     judge(HOMES[name])
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_slacks_own_models_and_the_playground_take_every_modal(name: str) -> None:
-    assert faults(MODAL, VIEWS[name]) == []
+    assert violations(MODAL, VIEWS[name]) == []
     judge(VIEWS[name]["blocks"])
 
 
@@ -253,7 +253,7 @@ def check_all(texts: Texts) -> None:
         assert_slack_takes(message)
     for blocks in homes(texts).values():
         assert_reads_safely(Message("-", blocks))
-        assert faults(HOME, {"type": "home", "blocks": list(blocks)}) == []
+        assert violations(HOME, {"type": "home", "blocks": list(blocks)}) == []
 
 
 def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:

@@ -105,7 +105,7 @@ async def test_a_refreshed_socket_loses_no_command(socket_world: World) -> None:
     delivery = world.playground.delivery
     await world.until(lambda: len(delivery.sockets) == 2)
     old = delivery.sockets[0]
-    held = world.slack.hold("apps.connections.open")
+    held = world.slack.faults.hold("apps.connections.open")
 
     await old.ws.send_json({"type": "disconnect", "reason": "refresh_requested"})
     await held.reached.wait()
@@ -115,8 +115,7 @@ async def test_a_refreshed_socket_loses_no_command(socket_world: World) -> None:
         await world.say("/ssl ping")
     await world.until(lambda: len(world.seen()) == 3)
 
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.until(lambda: len(delivery.sockets) == 2)
     for _ in range(4):
         await world.say("/ssl ping")

@@ -21,7 +21,7 @@ from bot.config import Settings, read_settings
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
-from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, Message, View
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, PostedMessage, View
 from bot.playground.workspace import Workspace
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
@@ -48,9 +48,9 @@ class Clock:
         self.now += timedelta(**by)
 
 
-def words(shown: Message | View) -> str:
+def words(shown: PostedMessage | View) -> str:
     """Everything that can be read in a message or view, buttons and fallback text included."""
-    text = shown.text if isinstance(shown, Message) else str(shown.content.get("title", ""))
+    text = shown.text if isinstance(shown, PostedMessage) else str(shown.content.get("title", ""))
     return "\n".join([text, *_texts(shown.blocks)])
 
 
@@ -66,7 +66,7 @@ def _texts(thing: Any) -> Iterator[str]:
                 yield from _texts(value)
 
 
-def labels(shown: Message | View) -> list[str]:
+def labels(shown: PostedMessage | View) -> list[str]:
     """The labels of the buttons and menu lines that can be pressed, in their order."""
     return [label for label, *_ in _presses(shown.blocks)]
 
@@ -124,29 +124,29 @@ class World:
             yield bot
 
     async def say(
-        self, text: str, *, by: str = ANN, to: str = CERTS, under: Message | None = None
+        self, text: str, *, by: str = ANN, to: str = CERTS, under: PostedMessage | None = None
     ) -> None:
         """Type into a channel, or in the thread `under` a message; the bot has acknowledged it."""
         await self.playground.say(by, to, text, under.ts if under else None)
 
-    def said(self, text: str, *, to: str = CERTS) -> Message:
+    def said(self, text: str, *, to: str = CERTS) -> PostedMessage:
         """The newest message that says this, whoever wrote it."""
         return [m for m in self.slack.messages(to) if text in words(m)][-1]
 
-    async def shortcut(self, on: Message, *, by: str = ANN) -> None:
+    async def shortcut(self, on: PostedMessage, *, by: str = ANN) -> None:
         """Use “Check hosts in message” on a message."""
         await self.playground.shortcut(by, "check_hosts", on.channel, on.ts)
 
-    def seen(self, *, by: str = ANN, to: str = CERTS) -> list[Message]:
+    def seen(self, *, by: str = ANN, to: str = CERTS) -> list[PostedMessage]:
         """What the bot said in a channel, oldest first, as somebody sees it."""
         return [m for m in self.slack.messages(to, by) if m.user == BOT_USER]
 
     async def card(
         self, *parts: str, by: str = ANN, to: str = CERTS, within: float = 5.0
-    ) -> Message:
+    ) -> PostedMessage:
         """Wait for a message of the bot's that says all of this; the newest one."""
 
-        def look(_: Workspace) -> Message | None:
+        def look(_: Workspace) -> PostedMessage | None:
             found = [m for m in self.seen(by=by, to=to) if all(p in words(m) for p in parts)]
             return found[-1] if found else None
 
@@ -174,7 +174,9 @@ class World:
 
         return await self.playground.wait_for(look)
 
-    async def press(self, label: str, *, on: Message | View, row: str = "", by: str = ANN) -> None:
+    async def press(
+        self, label: str, *, on: PostedMessage | View, row: str = "", by: str = ANN
+    ) -> None:
         """Press a button, or choose a line of a menu; `row` names the host of the one meant."""
         fits = [
             (block, element, option)

@@ -1,8 +1,9 @@
-"""A local stand-in for Slack, with a web page: to try the bot, and to test it for real."""
+"""A small Slack on this machine, with a web page: to try the bot, and to test it."""
 
 from __future__ import annotations
 
-from bot.playground.app import App, Completion, PlaygroundError, Shortcut, SlashCommand
+from bot.playground.app import App, Completion, Shortcut, SlashCommand
+from bot.playground.errors import PlaygroundError
 from bot.playground.playground import Playground
 from bot.playground.workspace import Workspace
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-
-class PlaygroundError(AssertionError):
-    """Somebody in the playground tried what Slack would not let them do."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One line that the page offers while a command is being typed."""
+    """A line that the page suggests while someone types a command."""
 
     insert: str
     usage: str
@@ -21,7 +16,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class SlashCommand:
-    """A slash command; `command` has its slash."""
+    """A slash command; `command` includes the slash."""
 
     command: str
     description: str = ""
@@ -31,19 +26,15 @@ class SlashCommand:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A message or global shortcut."""
+    """A message shortcut."""
 
     callback_id: str
     name: str
-    type: Literal["message", "global"] = "message"
 
 
 @dataclass(frozen=True)
 class App:
-    """The app under test; `bot_events` are the events it subscribes to (`message.im`…).
-
-    `unfurl_domains` are the domains whose videos it may embed.
-    """
+    """The app under test; `bot_events` are the events it subscribes to (`message.im`…)."""
 
     app_id: str
     name: str
@@ -54,8 +45,7 @@ class App:
     commands: tuple[SlashCommand, ...] = ()
     shortcuts: tuple[Shortcut, ...] = ()
     bot_events: frozenset[str] = frozenset()
-    unfurl_domains: frozenset[str] = frozenset()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must never be shown in the traffic."""
+        """Return what the traffic must never show."""
         return (self.bot_token, self.app_token, self.signing_secret)

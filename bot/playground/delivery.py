@@ -1,4 +1,4 @@
-"""Getting payloads to the app: over a websocket it opened (Socket Mode), else by signed HTTP."""
+"""Delivering payloads to the app: over a websocket it opened (Socket Mode), or signed HTTP."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from bot.playground.app import App, PlaygroundError
+from bot.playground.app import App
+from bot.playground.errors import PlaygroundError
 from bot.playground.objects import Json
 from bot.playground.payloads import http_body, signed_headers
 from bot.playground.tickets import Tickets
 from bot.playground.workspace import Workspace
 
 MAX_SOCKETS = 10
-"""How many websockets an app may have (docs.slack.dev/apis/events-api/using-socket-mode)."""
+"""How many websockets an app may open (docs.slack.dev/apis/events-api/using-socket-mode)."""
 
 
 class Outcome(Enum):
@@ -33,7 +34,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Ack:
-    """The app's answer: a JSON object, a bare text, or nothing."""
+    """The app's answer: a JSON object, plain text, or nothing."""
 
     outcome: Outcome
     body: Json | str | None = None
@@ -42,14 +43,14 @@ class Ack:
 
 @dataclass(eq=False)
 class Socket:
-    """One websocket and the envelopes it has not acknowledged."""
+    """A websocket and the envelopes it hasn't acknowledged yet."""
 
     ws: web.WebSocketResponse
-    waiting: dict[str, asyncio.Future[Ack]] = field(default_factory=dict)
+    pending: dict[str, asyncio.Future[Ack]] = field(default_factory=dict)
 
 
 class Delivery:
-    """Sends payloads and waits for their acks, up to `ack_limit` seconds."""
+    """Sends payloads and waits up to `ack_limit` seconds for each ack."""
 
     def __init__(
         self, app: App, workspace: Workspace, tickets: Tickets, *, ack_limit: float
@@ -60,39 +61,42 @@ class Delivery:
         self.ack_limit = ack_limit
         self.events_url: str | None = None
         self.sockets: list[Socket] = []
-        self._turn = itertools.count()
+        self._round_robin = itertools.count()
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Open what HTTP delivery needs."""
-        # A kept connection may be closed by the app just as a payload goes out on it.
+        # The app may close an idle connection just as the next payload is sent over it.
         connector = aiohttp.TCPConnector(force_close=True)
         self._session = aiohttp.ClientSession(connector=connector)
 
     async def close(self) -> None:
-        """Hang up every websocket."""
+        """Close every websocket and the HTTP session."""
         for socket in list(self.sockets):
             await socket.ws.close(code=aiohttp.WSCloseCode.GOING_AWAY)
         if self._session is not None:
             await self._session.close()
 
     async def send(self, kind: str, payload: Json) -> Ack:
-        """Send a payload (`slash_commands`, `interactive` or `events_api`) and return its ack."""
+        """Send a payload (`slash_commands`, `interactive` or `events_api`) and return its ack.
+
+        Slack retries events only: at once, after a minute, and after five. Here only the first of
+        these retries exists.
+        """
         ack = await self._attempt(kind, payload, 0, "")
         failed = ack.outcome in {Outcome.TIMEOUT, Outcome.REFUSED}
         if kind == "events_api" and failed and not ack.no_retry:
-            # Slack repeats only events; its later repeats, after a minute and five, are left out.
             reason = "http_timeout" if ack.outcome is Outcome.TIMEOUT else "http_error"
             ack = await self._attempt(kind, payload, 1, reason)
         return ack
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Tell every websocket to come back by a new one (or why it may not)."""
+        """Ask every websocket to disconnect, e.g. because of `link_disabled`."""
         for socket in list(self.sockets):
             await socket.ws.send_json({"type": "disconnect", "reason": reason, "debug_info": {}})
 
     async def handle_socket(self, request: web.Request) -> web.StreamResponse:
-        """Serve one Socket Mode websocket, for a ticket that was not used before."""
+        """Serve one Socket Mode websocket, in exchange for an unused ticket."""
         if not self.tickets.redeem_socket(request.query.get("ticket", "")):
             return web.Response(status=403, text="the ticket is unknown or used")
         ws = web.WebSocketResponse(timeout=1.0)
@@ -108,27 +112,27 @@ class Delivery:
             self.workspace.wake()
             async for message in ws:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    _take_ack(socket, message.data)
+                    _read_ack(socket, message.data)
         finally:
             self.sockets.remove(socket)
-            for future in socket.waiting.values():
+            for future in socket.pending.values():
                 _settle(future, Ack(Outcome.TIMEOUT))
             self.workspace.wake()
         return ws
 
     async def _attempt(self, kind: str, payload: Json, attempt: int, reason: str) -> Ack:
         if self.sockets:
-            ack = await self._by_socket(kind, payload, attempt, reason)
+            ack = await self._over_socket(kind, payload, attempt, reason)
         elif self.events_url is not None:
-            ack = await self._by_http(self.events_url, kind, payload, attempt, reason)
+            ack = await self._over_http(self.events_url, kind, payload, attempt, reason)
         else:
             ack = Ack(Outcome.ABSENT)
         answer = {"outcome": ack.outcome.value, "body": ack.body}
         self.workspace.record("out", payload.get("type") or kind, payload, answer)
         return ack
 
-    async def _by_socket(self, kind: str, payload: Json, attempt: int, reason: str) -> Ack:
-        socket = self.sockets[next(self._turn) % len(self.sockets)]
+    async def _over_socket(self, kind: str, payload: Json, attempt: int, reason: str) -> Ack:
+        socket = self.sockets[next(self._round_robin) % len(self.sockets)]
         envelope: Json = {
             "envelope_id": self.workspace.next_id("envelope-"),
             "type": kind,
@@ -138,7 +142,7 @@ class Delivery:
         if kind == "events_api":
             envelope |= {"retry_attempt": attempt, "retry_reason": reason}
         future = asyncio.get_running_loop().create_future()
-        socket.waiting[envelope["envelope_id"]] = future
+        socket.pending[envelope["envelope_id"]] = future
         try:
             async with asyncio.timeout(self.ack_limit):
                 await socket.ws.send_json(envelope)
@@ -147,9 +151,11 @@ class Delivery:
         except (TimeoutError, ConnectionError):
             return Ack(Outcome.TIMEOUT)
         finally:
-            socket.waiting.pop(envelope["envelope_id"], None)
+            socket.pending.pop(envelope["envelope_id"], None)
 
-    async def _by_http(self, url: str, kind: str, payload: Json, attempt: int, reason: str) -> Ack:
+    async def _over_http(
+        self, url: str, kind: str, payload: Json, attempt: int, reason: str
+    ) -> Ack:
         if self._session is None:
             raise PlaygroundError("start the playground first")
         body, content_type = http_body(kind, payload)
@@ -193,12 +199,12 @@ def _body(text: str) -> Json | str | None:
     return value if isinstance(value, dict) else None
 
 
-def _take_ack(socket: Socket, data: str) -> None:
+def _read_ack(socket: Socket, data: str) -> None:
     reply: Any = _body(data)
-    if isinstance(reply, dict) and reply.get("envelope_id") in socket.waiting:
+    if isinstance(reply, dict) and reply.get("envelope_id") in socket.pending:
         payload = reply.get("payload")
         body = payload if isinstance(payload, dict | str) and payload else None
-        _settle(socket.waiting[reply["envelope_id"]], Ack(Outcome.ACKED, body))
+        _settle(socket.pending[reply["envelope_id"]], Ack(Outcome.ACKED, body))
 
 
 def _settle(future: asyncio.Future[Ack], ack: Ack) -> None:

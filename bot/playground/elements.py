@@ -1,173 +1,172 @@
-"""Buttons, menus and fields inside blocks: finding them, and what they hold, as Slack tells it."""
+"""Interactive elements inside blocks: finding them, what they hold, and what a press sends."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from bot.playground.limits.kinds import BUTTONS, INPUTS, INTERACTIVE
+from bot.playground.limits.checks import text_of
+from bot.playground.limits.limit import INPUTS, INTERACTIVE
 from bot.playground.objects import Json
 
-_TYPED = frozenset({"plain_text_input", "email_text_input", "url_text_input", "number_input"})
-_HELD = {
-    "radio_buttons": ("selected_option", "initial_option"),
+_KEYS = {
     "static_select": ("selected_option", "initial_option"),
-    "external_select": ("selected_option", "initial_option"),
-    "users_select": ("selected_user", "initial_user"),
     "conversations_select": ("selected_conversation", "initial_conversation"),
-    "channels_select": ("selected_channel", "initial_channel"),
     "checkboxes": ("selected_options", "initial_options"),
-    "multi_static_select": ("selected_options", "initial_options"),
-    "multi_external_select": ("selected_options", "initial_options"),
-    "multi_users_select": ("selected_users", "initial_users"),
-    "multi_conversations_select": ("selected_conversations", "initial_conversations"),
-    "multi_channels_select": ("selected_channels", "initial_channels"),
     "datepicker": ("selected_date", "initial_date"),
     "timepicker": ("selected_time", "initial_time"),
-    "datetimepicker": ("selected_date_time", "initial_date_time"),
-    "rich_text_input": ("rich_text_value", "initial_value"),
-    "file_input": ("files", "initial_files"),
+    "plain_text_input": ("value", "initial_value"),
     "overflow": ("selected_option", "initial_option"),
-    **dict.fromkeys(_TYPED, ("value", "initial_value")),
 }
-"""For each kind: the key of what it holds in a state, and of what the app put there."""
+"""For each type: the key of its value in `state.values`, and of the value the app gave it."""
 
-_MANY = frozenset(kind for kind, (held, _) in _HELD.items() if held.endswith("s"))
+_WITHOUT_STATE = frozenset({"button", "overflow"})
 
 REQUIRED = "Please complete this required field."
 
 
 def elements(blocks: Iterable[Json]) -> Iterator[tuple[Json, Json]]:
-    """Yield every interactive element with the block it is in, however deep.
-
-    A container's children count as blocks; one without an id of its own goes by the container's.
-    """
+    """Yield every interactive element, with its block."""
     for block in blocks:
-        children = block.get("child_blocks")
-        if isinstance(children, list):
-            outer = {"block_id": block.get("block_id")}
-            yield from elements(outer | child for child in children)
-        else:
-            yield from ((block, found) for found in _inside(block))
+        for element in [*block.get("elements", ()), block.get("accessory"), block.get("element")]:
+            if element and element["type"] in INPUTS | INTERACTIVE and "action_id" in element:
+                yield block, element
 
 
-def _inside(thing: Any) -> Iterator[Json]:
-    if isinstance(thing, list):
-        for item in thing:
-            yield from _inside(item)
-    elif isinstance(thing, dict):
-        if thing.get("type") in INPUTS | INTERACTIVE and "action_id" in thing:
-            yield thing
-            return
-        for value in thing.values():
-            yield from _inside(value)
+@dataclass(frozen=True)
+class Choice:
+    """A press: `option` or `value` is what someone chose, `values` what the other inputs hold.
+
+    `value` also distinguishes buttons with the same action_id.
+    """
+
+    action_id: str
+    block_id: str | None = None
+    option: str | None = None
+    value: Any = None
+    values: Json = field(default_factory=dict)
+
+    @property
+    def input(self) -> Any:
+        """What was chosen or typed, if anything."""
+        return self.option if self.option is not None else self.value
+
+    def find(self, blocks: Iterable[Json]) -> tuple[Json, Json]:
+        """Return the one block and element it is about; ValueError names those that exist."""
+        pairs = list(elements(blocks))
+        matches = [(block, element) for block, element in pairs if self._matches(block, element)]
+        if len(matches) == 1:
+            return matches[0]
+        names = ", ".join(_name(block, element) for block, element in pairs) or "nothing"
+        what = "more than one" if matches else "no"
+        raise ValueError(f"there is {what} {self.action_id!r} here; there is: {names}")
+
+    def action(self, block: Json, element: Json, action_ts: str) -> Json:
+        """Return the entry of `actions` that this sends."""
+        action: Json = {
+            "action_id": element["action_id"],
+            "block_id": block["block_id"],
+            "type": element["type"],
+            "action_ts": action_ts,
+        }
+        if element["type"] == "button":
+            copied = ("text", "value", "style", "url")
+            return action | {key: element[key] for key in copied if key in element}
+        if self.input is None and element["type"] == "overflow":
+            raise ValueError("an overflow menu needs the chosen option")
+        return action | value_of(element, self.input)
+
+    def fields(self, block: Json, element: Json) -> Json:
+        """Return what the inputs of the message or view hold, including the new choice."""
+        if self.input is None or element["type"] in _WITHOUT_STATE:
+            return self.values
+        values = self.values.get(block["block_id"])
+        others = values if isinstance(values, dict) else {}
+        return self.values | {block["block_id"]: {**others, element["action_id"]: self.input}}
+
+    def _matches(self, block: Json, element: Json) -> bool:
+        if element["action_id"] != self.action_id or self.block_id not in {None, block["block_id"]}:
+            return False
+        other_button = element["type"] == "button" and element.get("value") != self.value
+        return self.value is None or not other_button
 
 
-def entry(element: Json, given: Any = None) -> Json:
-    """Return what an element holds, in the words of `state.values`; null where it is empty.
+def _name(block: Json, element: Json) -> str:
+    label = text_of(element.get("text")) or element["type"]
+    return f"{element['action_id']} ({label}, in {block['block_id']})"
 
-    `given` is what a person put there: text, an option's value, an id, a list of them, or an entry
-    of `state.values` itself. Raises ValueError for an option that is not offered.
+
+def value_of(element: Json, value: Any = None) -> Json:
+    """Return an element's entry in `state.values`; null if it is empty.
+
+    `value` is what someone put there: text, an option's value, an id, a list of them, or an entry
+    of `state.values` itself. Raises ValueError for an option that doesn't exist.
     """
     kind = element["type"]
-    held, initial = _HELD[kind]
-    if isinstance(given, dict) and held in given:
-        given = given[held]
-    if given is None:
-        given = element.get(initial)
-    elif held.startswith("selected_option") and given != "":
-        wanted = given if isinstance(given, list) else [given]
-        picked = [_option(element, item) for item in wanted]
-        given = picked if kind in _MANY else picked[0]
-    if kind in _MANY and not given:
-        given = []
-    if kind == "datetimepicker" and given:
-        given = int(given)
-    return {"type": kind, held: given if given != "" else None}
+    key, initial = _KEYS[kind]
+    if isinstance(value, dict) and key in value:
+        value = value[key]
+    if value is None:
+        value = element.get(initial)
+    elif kind == "checkboxes":
+        items = value if isinstance(value, list) else [value]
+        value = [_option(element, item) for item in items if item != ""]
+    elif key == "selected_option" and value != "":
+        value = _option(element, value)
+    return {"type": kind, key: value or ([] if kind == "checkboxes" else None)}
 
 
-def _option(element: Json, wanted: Any) -> Json:
-    value = wanted.get("value") if isinstance(wanted, dict) else wanted
-    grouped = (option for group in element.get("option_groups", []) for option in group["options"])
-    offered: list[Json] = [*element.get("options", []), *grouped]
-    found = next((option for option in offered if option["value"] == value), None)
-    if found is None and "external" in element["type"] and isinstance(wanted, dict):
-        return wanted
-    if found is None:
-        offers = [option["value"] for option in offered]
-        raise ValueError(f"there is no option {value!r}, only {offers}")
-    return found
+def _option(element: Json, choice: Any) -> Json:
+    value = choice.get("value") if isinstance(choice, dict) else choice
+    options: list[Json] = element["options"]
+    option = next((option for option in options if option["value"] == value), None)
+    if option is None:
+        raise ValueError(f"there is no option {value!r}, only {[o['value'] for o in options]}")
+    return option
 
 
-def state(blocks: Iterable[Json], given: Json | None = None) -> Json:
-    """Return `state.values` of a surface: {block_id: {action_id: entry}}.
+def state(blocks: Iterable[Json], values: Json | None = None) -> Json:
+    """Return `state.values` for blocks whose inputs hold `values`, with initial values elsewhere.
 
-    `given` holds what was put in: {block_id: value} or {block_id: {action_id: value}}.
+    `values` is {block_id: value}, or {block_id: {action_id: value}}. Raises ValueError for a
+    block_id or an option that doesn't exist.
     """
-    values: Json = {}
-    known = set()
+    result: Json = {}
+    block_ids = set()
     for block, element in elements(blocks):
-        known.add(block["block_id"])
-        if element["type"] in BUTTONS | {"overflow"}:
+        block_ids.add(block["block_id"])
+        if element["type"] in _WITHOUT_STATE:
             continue
-        raw = (given or {}).get(block["block_id"])
-        if isinstance(raw, dict) and element["action_id"] in raw:
-            raw = raw[element["action_id"]]
-        values.setdefault(block["block_id"], {})[element["action_id"]] = entry(element, raw)
-    unknown = set(given or {}) - known
+        value = (values or {}).get(block["block_id"])
+        if isinstance(value, dict) and element["action_id"] in value:
+            value = value[element["action_id"]]
+        result.setdefault(block["block_id"], {})[element["action_id"]] = value_of(element, value)
+    unknown = set(values or {}) - block_ids
     if unknown:
-        raise ValueError(f"there is no field {sorted(unknown)}, only {sorted(known)}")
-    return values
+        raise ValueError(f"there is no field {sorted(unknown)}, only {sorted(block_ids)}")
+    return result
 
 
-def complaints(blocks: Iterable[Json], values: Json) -> dict[str, str]:
-    """Return what Slack's own client says of a form before it sends it: {block_id: text}."""
-    found = {}
+def form_errors(blocks: Iterable[Json], values: Json) -> dict[str, str]:
+    """Return what Slack's client finds wrong in a form before sending it: {block_id: text}."""
+    errors = {}
     for block in blocks:
         if block["type"] == "input":
             element = block["element"]
-            held = values[block["block_id"]][element["action_id"]][_HELD[element["type"]][0]]
-            wrong = _complaint(element, held, optional=bool(block.get("optional")))
-            if wrong:
-                found[block["block_id"]] = wrong
-    return found
+            value = values[block["block_id"]][element["action_id"]][_KEYS[element["type"]][0]]
+            error = _error(element, value, optional=bool(block.get("optional")))
+            if error:
+                errors[block["block_id"]] = error
+    return errors
 
 
-def _complaint(element: Json, held: Any, *, optional: bool) -> str | None:
-    if not held:
+def _error(element: Json, value: Any, *, optional: bool) -> str | None:
+    if not value:
         return None if optional else REQUIRED
-    return _TESTS[element["type"]](element, held) if element["type"] in _TESTS else None
-
-
-def _plain(element: Json, held: str) -> str | None:
+    if element["type"] != "plain_text_input":
+        return None
     least, most = element.get("min_length", 0), element.get("max_length", 3000)
-    if len(held) < least:
+    if len(value) < least:
         return f"Please enter at least {least} characters."
-    return f"Please enter at most {most} characters." if len(held) > most else None
-
-
-def _number(element: Json, held: str) -> str | None:
-    decimal = r"(\.\d+)?" if element.get("is_decimal_allowed") else ""
-    if not re.fullmatch(rf"-?\d+{decimal}", str(held)):
-        return "Please enter a valid number."
-    least, most = (float(element.get(key, held)) for key in ("min_value", "max_value"))
-    fine = least <= float(held) <= most
-    return None if fine else "Please enter a number in the range that is asked for."
-
-
-def _email(_element: Json, held: str) -> str | None:
-    fine = re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", held)
-    return None if fine else "Please enter a valid email address."
-
-
-def _url(_element: Json, held: str) -> str | None:
-    return None if re.match(r"https?://\S+$", held) else "Please enter a valid URL."
-
-
-_TESTS = {
-    "plain_text_input": _plain,
-    "number_input": _number,
-    "email_text_input": _email,
-    "url_text_input": _url,
-}
+    return f"Please enter at most {most} characters." if len(value) > most else None

@@ -1,7 +1,7 @@
-"""The demo's sample TLS hosts: six small web servers on loopback, each with a lesson to show.
+"""The demo's sample TLS hosts: six small web servers on loopback, each in a different state.
 
-A fresh machine may be offline, so the demo brings hosts of its own. Their names lead nowhere in
-DNS: `table` says where they are, and `allow` what a scanner must be let reach.
+A new machine may be offline, so the demo brings its own hosts. Their names don't exist in DNS:
+`table` maps them to addresses, and `allow` is what a scanner must be allowed to connect to.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LOOPBACK = "127.0.0.1"
 _DAY = timedelta(days=1)
-# What asyncio calls with each new connection.
-_Welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+# What asyncio calls for each new connection.
+_OnConnect = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """What one host is like: which name its certificate is for, and when that ends."""
+    """One host: the name in its certificate, and the time until that expires."""
 
     title: str
-    certified_as: str  # empty: the host speaks no TLS, nor anything else
-    left: timedelta
+    certificate_name: str  # empty: the host sends nothing at all
+    lifetime: timedelta
     self_signed: bool = False
 
 
@@ -48,7 +48,7 @@ _SAMPLES = {
 
 @dataclass(frozen=True)
 class _Signer:
-    """A certificate with its key: what a further certificate is issued by."""
+    """A certificate with its key, to sign other certificates with."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -69,9 +69,9 @@ class _Signer:
 class SampleHosts:
     """Six hosts on loopback: valid, due in 12 days, expired, wrong name, self-signed, silent.
 
-    Certificates are made as of `now`, root, intermediate and leaf, all with P-256 keys, and kept in
-    `directory`. `ca_file` (the root), `table` (name to address), `targets` ("host:port") and
-    `allow` (the entries of SCAN_ALLOW that reach exactly these) are there after `start`.
+    Root, intermediate and leaf certificates are issued as of `now`, with P-256 keys, and stored in
+    `directory`. After `start`, `ca_file` is the root, `table` maps names to addresses, `targets`
+    are the hosts as "host:port", and `allow` is the SCAN_ALLOW that covers exactly these hosts.
     """
 
     def __init__(self, now: datetime, directory: Path) -> None:
@@ -79,7 +79,7 @@ class SampleHosts:
         self._directory = directory
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._servers: dict[str, asyncio.Server] = {}
-        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ca_file = directory / "demo-root.pem"
         self.table = dict.fromkeys(_SAMPLES, _LOOPBACK)
         self._root = self._issue("Demo Root CA", None, now + 3650 * _DAY, authority=True)
@@ -88,40 +88,40 @@ class SampleHosts:
         )
 
     async def start(self) -> None:
-        """Make the certificates and listen, each host on a free port of its own."""
+        """Issue the certificates and listen, each host on a free port of its own."""
         self.ca_file.write_bytes(self._root.pem)
         for name, sample in _SAMPLES.items():
-            if sample.certified_as:
+            if sample.certificate_name:
                 self._contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 self._certify(name, sample)
             self._servers[name] = await asyncio.start_server(
-                self._welcome(name), _LOOPBACK, 0, **self._tls(name)
+                self._on_connect(name), _LOOPBACK, 0, **self._tls(name)
             )
 
     async def close(self) -> None:
-        """Stop listening, and end every conversation."""
+        """Stop listening and close every connection."""
         for server in self._servers.values():
             server.close()
-        for writer in self._talks.values():
+        for writer in self._connections.values():
             writer.transport.abort()
-        await asyncio.gather(*self._talks)
+        await asyncio.gather(*self._connections)
         for server in self._servers.values():
             await server.wait_closed()
 
     @property
     def targets(self) -> list[str]:
-        """The hosts as `name:port`, in the order of the class's first line."""
+        """The hosts as `name:port`, in the order that the class's first line names them."""
         return [f"{name}:{self._port(name)}" for name in self._servers]
 
     @property
     def allow(self) -> str:
-        """The SCAN_ALLOW that lets these six be scanned, and nothing beside them."""
+        """The SCAN_ALLOW that allows scanning these six hosts, and nothing else."""
         return ",".join(f"{_LOOPBACK}/32:{self._port(name)}" for name in self._servers)
 
-    def swap(self, name: str, days: int = 90) -> None:
-        """Give a host a fresh certificate, valid for so many days, while it runs.
+    def renew(self, name: str, days: int = 90) -> None:
+        """Give a running host a new certificate, valid for so many days.
 
-        Raises KeyError for the silent host, and for a name that is none of them.
+        Raises KeyError for the silent host, and for a name that isn't one of the hosts.
         """
         if name not in self._contexts:
             raise KeyError(name)
@@ -130,7 +130,7 @@ class SampleHosts:
     def _tls(self, name: str) -> dict[str, Any]:
         if name not in self._contexts:
             return {}
-        # Short, because from Python 3.12 on closing waits for handshakes that are under way.
+        # Short: from Python 3.12 on, closing waits for handshakes in progress.
         return {"ssl": self._contexts[name], "ssl_handshake_timeout": 2.0}
 
     def _port(self, name: str) -> int:
@@ -138,7 +138,7 @@ class SampleHosts:
 
     def _certify(self, name: str, sample: _Sample) -> None:
         signer = None if sample.self_signed else self._issuer
-        leaf = self._issue(sample.certified_as, signer, self._now + sample.left)
+        leaf = self._issue(sample.certificate_name, signer, self._now + sample.lifetime)
         file = self._directory / f"{name}.pem"
         file.write_bytes(leaf.key_pem + leaf.pem + (b"" if signer is None else signer.pem))
         file.chmod(0o600)
@@ -160,31 +160,32 @@ class SampleHosts:
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
         builder = _for_authority(builder) if authority else _for_server(builder, name)
-        by = key if signer is None else signer.key
-        # Strict verifiers (Python's from 3.13 on) want both identifiers (RFC 5280, section 4.2.1).
+        signing_key = key if signer is None else signer.key
+        # Strict verifiers (Python's from 3.13 on) require both identifiers (RFC 5280, 4.2.1).
         builder = builder.add_extension(
             x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
         ).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
         )
-        return _Signer(builder.sign(by, hashes.SHA256()), key)
+        return _Signer(builder.sign(signing_key, hashes.SHA256()), key)
 
-    def _welcome(self, name: str) -> _Welcome:
-        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _on_connect(self, name: str) -> _OnConnect:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             if task is not None:
-                self._talks[task] = writer
-                task.add_done_callback(self._talks.pop)
+                self._connections[task] = writer
+                task.add_done_callback(self._connections.pop)
             try:
                 await (_answer(name, reader, writer) if name in self._contexts else reader.read())
             except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                return  # the visitor left, or asked for nothing that ends
+                return  # the client disconnected, or never finished its request
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-        return talk
+        return serve
 
 
 async def _answer(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

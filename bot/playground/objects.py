@@ -1,4 +1,4 @@
-"""Who and what there is in a workspace: people, channels, messages, views; and the default ones."""
+"""What a workspace holds: users, channels, messages and views; and the sample ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ Json = dict[str, Any]
 
 TEAM_ID, TEAM_NAME, TEAM_DOMAIN = "T0LOCAL", "Playground", "playground"
 OTHER_TEAM_ID = "T0OTHER"
+ENTERPRISE_ID, ENTERPRISE_NAME = "E0LOCAL", "Playground Grid"
 BOT_USER, BOT_ID = "U0BOT", "B0BOT"
 ANN, BEN, GUS, OLGA = "U0ANN", "U0BEN", "U0GUS", "U0OLGA"
 CERTS, PARTNERS, GENERAL, SECRET = "C0CERTS", "C0PARTNERS", "C0GENERAL", "G0SECRET"
@@ -16,12 +17,17 @@ CERTS, PARTNERS, GENERAL, SECRET = "C0CERTS", "C0PARTNERS", "C0GENERAL", "G0SECR
 
 @dataclass
 class User:
-    """Somebody with an account; an outsider's `team_id` is another team's."""
+    """Someone with an account; `team_id` is their home workspace.
+
+    A member of an Enterprise Grid organization is a member of all its `workspaces`, of which the
+    home workspace is one.
+    """
 
     id: str
     name: str
     real_name: str
     team_id: str = TEAM_ID
+    workspaces: tuple[str, ...] = ()
     is_bot: bool = False
     is_admin: bool = False
     is_restricted: bool = False
@@ -30,8 +36,8 @@ class User:
 
     @property
     def outsider(self) -> bool:
-        """Whether this person belongs to another team (Slack Connect)."""
-        return self.team_id != TEAM_ID
+        """Whether this person isn't a member here (Slack Connect)."""
+        return TEAM_ID not in (self.workspaces or (self.team_id,))
 
     def for_page(self) -> Json:
         """Return what the page shows of this person."""
@@ -46,7 +52,7 @@ class User:
 
     def for_api(self) -> Json:
         """Return the user object of users.info."""
-        return {
+        user: Json = {
             "id": self.id,
             "team_id": self.team_id,
             "name": self.name,
@@ -63,6 +69,16 @@ class User:
             "is_bot": self.is_bot,
             "is_app_user": False,
         }
+        if self.workspaces:
+            user["enterprise_user"] = {
+                "id": self.id,
+                "enterprise_id": ENTERPRISE_ID,
+                "enterprise_name": ENTERPRISE_NAME,
+                "is_admin": False,
+                "is_owner": False,
+                "teams": list(self.workspaces),
+            }
+        return user
 
 
 @dataclass
@@ -79,30 +95,35 @@ class Channel:
 
     @property
     def is_im(self) -> bool:
-        """Whether this is a direct message."""
+        """Whether these are direct messages."""
         return self.user is not None
 
     @property
+    def kind(self) -> str:
+        """The word for it in scopes and events: `channels`, `groups` or `im`."""
+        return "im" if self.is_im else "groups" if self.is_private else "channels"
+
+    @property
     def payload_name(self) -> str:
-        """The name that payloads carry: private places are not named."""
+        """The name that payloads carry: Slack doesn't name private channels."""
         if self.is_im:
             return "directmessage"
         return "privategroup" if self.is_private else self.name
 
     def for_page(self) -> Json:
         """Return what the page shows; `is_member` says whether the bot is in it."""
-        shown: Json = {
+        channel: Json = {
             "id": self.id,
             "name": self.name,
             "is_im": self.is_im,
             "is_private": self.is_private,
             "is_member": BOT_USER in self.members,
         }
-        return shown | ({"user": self.user} if self.user else {})
+        return channel | ({"user": self.user} if self.user else {})
 
     def for_api(self) -> Json:
         """Return the conversation object of conversations.info, as the bot sees it."""
-        shown: Json = {
+        channel: Json = {
             "id": self.id,
             "is_channel": not self.is_im and not self.is_private,
             "is_group": self.is_private and not self.is_im,
@@ -118,39 +139,37 @@ class Channel:
             "context_team_id": TEAM_ID,
         }
         if self.is_im:
-            return shown | {"user": self.user}
-        return shown | {"name": self.name, "is_member": BOT_USER in self.members}
+            return channel | {"user": self.user}
+        return channel | {"name": self.name, "is_member": BOT_USER in self.members}
 
 
 @dataclass(eq=False)
-class Message:
-    """One message; `ephemeral_for` names the only one who sees it."""
+class PostedMessage:
+    """A message in a channel; `ephemeral_for` names the only person who sees it."""
 
     ts: str
     channel: str
     user: str
     text: str
     blocks: list[Json] = field(default_factory=list)
-    attachments: list[Json] = field(default_factory=list)
     thread_ts: str | None = None
     ephemeral_for: str | None = None
     metadata: Json | None = None
     files: list[Json] = field(default_factory=list)
-    edited: bool = False
 
     @property
     def in_thread(self) -> bool:
         """Whether this is a reply."""
         return self.thread_ts not in {None, self.ts}
 
-    def seen_by(self, user: str | None) -> bool:
-        """Whether `user` sees it; None asks for everyone."""
+    def visible_to(self, user: str | None) -> bool:
+        """Whether `user` sees it; None asks about everyone."""
         return self.ephemeral_for in {None, user}
 
 
 @dataclass(eq=False)
 class View:
-    """A modal, or somebody's App Home; `content` is what the app sent."""
+    """A modal, or someone's App Home; `content` is what the app sent."""
 
     id: str
     user: str
@@ -166,24 +185,14 @@ class View:
         blocks: list[Json] = self.content["blocks"]
         return blocks
 
-    @property
-    def callback_id(self) -> str:
-        """The app's own name for this kind of view."""
-        return str(self.content.get("callback_id", ""))
-
-    @property
-    def external_id(self) -> str:
-        """The app's own name for this very view."""
-        return str(self.content.get("external_id", ""))
-
     def for_page(self) -> Json:
         """Return what the page draws: the view without its private metadata."""
-        shown = {key: value for key, value in self.content.items() if key != "private_metadata"}
-        return shown | {"id": self.id, "hash": self.hash}
+        content = {key: value for key, value in self.content.items() if key != "private_metadata"}
+        return content | {"id": self.id, "hash": self.hash}
 
 
-def default_users(bot_name: str) -> list[User]:
-    """Return Ann (admin), Ben, Gus (guest), Olga (another team's) and the bot."""
+def sample_users(bot_name: str) -> list[User]:
+    """Return Ann (admin), Ben, Gus (guest), Olga (of another team) and the bot."""
     return [
         User(ANN, "Ann", "Ann Admin", is_admin=True),
         User(BEN, "Ben", "Ben Baker"),
@@ -193,8 +202,8 @@ def default_users(bot_name: str) -> list[User]:
     ]
 
 
-def default_channels() -> list[Channel]:
-    """Return the channels, and one direct message with the bot for each person."""
+def sample_channels() -> list[Channel]:
+    """Return four channels, and the bot's direct messages with each person."""
     team = {ANN, BEN, GUS}
     return [
         Channel(CERTS, "certificates", team | {BOT_USER}),

@@ -1,4 +1,4 @@
-"""The payloads that Slack sends, and their signature.
+"""The payloads that Slack sends to the app, and their signature.
 
 Shapes: docs.slack.dev/reference/interaction-payloads, /interactivity/implementing-slash-commands
 and /apis/events-api; signing: docs.slack.dev/authentication/verifying-requests-from-slack.
@@ -16,11 +16,13 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from bot.playground.app import App
 from bot.playground.objects import (
     BOT_USER,
+    ENTERPRISE_ID,
+    ENTERPRISE_NAME,
     TEAM_DOMAIN,
     TEAM_ID,
     Channel,
     Json,
-    Message,
+    PostedMessage,
     User,
     View,
 )
@@ -41,11 +43,13 @@ class Payloads:
         self.url = ""
 
     def command(self, user: User, channel: Channel, command: str, text: str) -> Json:
-        """Build a slash command's payload; there is no thread in it."""
+        """Build a slash command's payload, which never names a thread."""
+        enterprise = {"enterprise_id": ENTERPRISE_ID, "enterprise_name": ENTERPRISE_NAME}
         return {
             "token": VERIFICATION_TOKEN,
             "team_id": TEAM_ID,
             "team_domain": TEAM_DOMAIN,
+            **(enterprise if user.workspaces else {}),
             "channel_id": channel.id,
             "channel_name": channel.payload_name,
             "user_id": user.id,
@@ -58,10 +62,12 @@ class Payloads:
             "trigger_id": self.tickets.trigger(user.id),
         }
 
-    def message_press(self, user: User, message: Message, actions: list[Json], state: Json) -> Json:
+    def message_press(
+        self, user: User, message: PostedMessage, actions: list[Json], state: Json
+    ) -> Json:
         """Build the block_actions payload of a press in a message.
 
-        An ephemeral message is not sent along: Slack does not keep it.
+        It contains the message unless that is ephemeral: Slack doesn't store those.
         """
         channel = self.workspace.channels[message.channel]
         ephemeral = message.ephemeral_for is not None
@@ -73,12 +79,12 @@ class Payloads:
         }
         if message.thread_ts:
             container["thread_ts"] = message.thread_ts
-        shown = {} if ephemeral else {"message": posting.for_api(self.workspace, message)}
+        source = {} if ephemeral else {"message": posting.for_api(self.workspace, message)}
         return {
             **self._interaction("block_actions", user),
             "container": container,
             "channel": {"id": channel.id, "name": channel.payload_name},
-            **shown,
+            **source,
             "state": {"values": state},
             "response_url": self._response_url(user, channel, message.ts),
             "actions": actions,
@@ -98,16 +104,16 @@ class Payloads:
         return {
             **self._interaction("view_submission", user),
             "view": views.for_api(self.workspace, view),
-            "response_urls": self._asked_urls(user, view),
+            "response_urls": [],
         }
 
-    def closed(self, user: User, view: View, *, cleared: bool) -> Json:
+    def closed(self, user: User, view: View) -> Json:
         """Build a view_closed payload, which has no trigger."""
-        sent = self._interaction("view_closed", user)
-        del sent["trigger_id"]
-        return sent | {"view": views.for_api(self.workspace, view), "is_cleared": cleared}
+        payload = self._interaction("view_closed", user)
+        del payload["trigger_id"]
+        return payload | {"view": views.for_api(self.workspace, view), "is_cleared": False}
 
-    def message_shortcut(self, user: User, callback_id: str, message: Message) -> Json:
+    def message_shortcut(self, user: User, callback_id: str, message: PostedMessage) -> Json:
         """Build a message_action payload."""
         channel = self.workspace.channels[message.channel]
         return {
@@ -119,11 +125,6 @@ class Payloads:
             "message": posting.for_api(self.workspace, message),
             "response_url": self._response_url(user, channel),
         }
-
-    def global_shortcut(self, user: User, callback_id: str) -> Json:
-        """Build a global shortcut's payload: no channel, no response URL."""
-        sent = {"callback_id": callback_id, "action_ts": self.workspace.next_ts()}
-        return self._interaction("shortcut", user) | sent
 
     def event(self, event: Json, channel: Channel | None = None) -> Json:
         """Wrap an event in its event_callback envelope."""
@@ -147,20 +148,19 @@ class Payloads:
             "is_ext_shared_channel": channel is not None and channel.is_ext_shared,
         }
 
-    def message_event(self, kind: str, user: User, message: Message) -> Json:
+    def message_event(self, kind: str, user: User, message: PostedMessage) -> Json:
         """Build the event of a message: `app_mention` or `message`."""
         channel = self.workspace.channels[message.channel]
         event = posting.for_api(self.workspace, message)
         event |= {"type": kind, "channel": channel.id, "event_ts": message.ts}
         if kind == "message":
-            place = "im" if channel.is_im else "group" if channel.is_private else "channel"
-            event["channel_type"] = place
+            event["channel_type"] = channel.kind.removesuffix("s")
         if user.outsider:
             event |= {"user_team": user.team_id, "source_team": user.team_id}
         return self.event(event, channel)
 
     def home_opened(self, user: User) -> Json:
-        """Build the app_home_opened event, with the view that is there already."""
+        """Build the app_home_opened event, with the view published before."""
         view = self.workspace.home(user.id)
         event: Json = {
             "type": "app_home_opened",
@@ -172,6 +172,7 @@ class Payloads:
         return self.event(event | ({"view": views.for_api(self.workspace, view)} if view else {}))
 
     def _interaction(self, kind: str, user: User) -> Json:
+        enterprise = {"id": ENTERPRISE_ID, "name": ENTERPRISE_NAME} if user.workspaces else None
         return {
             "type": kind,
             "user": {
@@ -181,7 +182,7 @@ class Payloads:
                 "team_id": user.team_id,
             },
             "team": {"id": TEAM_ID, "domain": TEAM_DOMAIN},
-            "enterprise": None,
+            "enterprise": enterprise,
             "is_enterprise_install": False,
             "api_app_id": self.app.app_id,
             "token": VERIFICATION_TOKEN,
@@ -191,42 +192,19 @@ class Payloads:
     def _response_url(self, user: User, channel: Channel, ts: str | None = None) -> str:
         return f"{self.url}response/{self.tickets.response_url(user.id, channel.id, ts)}"
 
-    def _asked_urls(self, user: User, view: View) -> list[Json]:
-        """Return the response URLs that a submission with `response_url_enabled` carries."""
-        asked = [
-            (block["block_id"], block["element"]["action_id"])
-            for block in view.blocks
-            if block["type"] == "input" and block["element"].get("response_url_enabled")
-        ]
-        urls = []
-        for block_id, action_id in asked:
-            held = view.values[block_id][action_id]
-            channel_id = held.get("selected_conversation") or held.get("selected_channel")
-            if channel_id in self.workspace.channels:
-                url = self._response_url(user, self.workspace.channels[channel_id])
-                urls.append(
-                    {
-                        "block_id": block_id,
-                        "action_id": action_id,
-                        "channel_id": channel_id,
-                        "response_url": url,
-                    }
-                )
-        return urls
 
-
-def typed_message(text: str, workspace: Workspace) -> str:
-    """Turn what a person types into the text that Slack keeps: escaped, names and links marked."""
+def typed_text(text: str, workspace: Workspace) -> str:
+    """Turn what someone types into what Slack stores: escaped, with mentions and links marked."""
     for user in workspace.users.values():
         text = re.sub(rf"(?<!\w)@{re.escape(user.name)}(?!\w)", f"<@{user.id}>", text)
     return "".join(
-        part if _MARKED.fullmatch(part) else _link(html.escape(part, quote=False))
+        part if _MARKED.fullmatch(part) else _with_links(html.escape(part, quote=False))
         for part in _MARKED.split(text)
     )
 
 
 def http_body(kind: str, payload: Json) -> tuple[bytes, str]:
-    """Return the body and content type of a payload: commands and interactions are forms."""
+    """Return a payload's body and content type: commands and interactions are forms."""
     if kind == "events_api":
         return json.dumps(payload).encode(), "application/json"
     fields = payload if kind == "slash_commands" else {"payload": json.dumps(payload)}
@@ -236,8 +214,8 @@ def http_body(kind: str, payload: Json) -> tuple[bytes, str]:
 def signed_headers(secret: str, body: bytes) -> dict[str, str]:
     """Sign a body as Slack does.
 
-    The time is the machine's own, whatever the playground's clock says: who receives it compares
-    it with theirs.
+    The timestamp comes from the machine's clock, not the playground's: the receiver compares it
+    with its own.
     """
     timestamp = str(int(Clock().now()))
     signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=body)
@@ -252,10 +230,10 @@ _LINKS = re.compile(
 )
 
 
-def _link(text: str) -> str:
-    def marked(match: re.Match[str]) -> str:
+def _with_links(text: str) -> str:
+    def link(match: re.Match[str]) -> str:
         if match["url"]:
             return f"<{match['url']}>"
         return f"<http://{match['host']}|{match['host']}>"
 
-    return _LINKS.sub(marked, text)
+    return _LINKS.sub(link, text)

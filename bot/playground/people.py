@@ -1,4 +1,4 @@
-"""What people do in the playground: each a method, for the page and for tests alike."""
+"""What people do in the playground: each action is a method, for the page and tests alike."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bot.playground import elements as inputs
-from bot.playground.app import App, PlaygroundError, Shortcut
-from bot.playground.choice import Choice
+from bot.playground.app import App, Shortcut
 from bot.playground.delivery import Ack, Delivery, Outcome
+from bot.playground.elements import Choice, elements, form_errors, state
+from bot.playground.errors import PlaygroundError, SlackError
 from bot.playground.limits import MODAL
 from bot.playground.limits.checks import text_of
-from bot.playground.objects import BOT_USER, Channel, Json, Message, User, View
-from bot.playground.payloads import Payloads, typed_message
-from bot.playground.tickets import SlackError, Tickets
+from bot.playground.objects import BOT_USER, Channel, Json, PostedMessage, User, View
+from bot.playground.payloads import Payloads, typed_text
+from bot.playground.tickets import Tickets
 from bot.playground.web_api import views
 from bot.playground.web_api.response_urls import respond
 from bot.playground.workspace import Workspace
@@ -26,8 +26,8 @@ T = TypeVar("T")
 class People:
     """What people do in the playground: type, press, fill in forms, open Home.
 
-    Things that Slack would refuse a person quietly end in a notice; what can't be done at all (a
-    button that isn't there) raises PlaygroundError.
+    What Slack would refuse a person ends in a notice; what a person can't even try (pressing a
+    button that doesn't exist) raises PlaygroundError.
     """
 
     def __init__(self, app: App, *, clock: Callable[[], datetime], ack_limit: float = 3.0) -> None:
@@ -39,13 +39,13 @@ class People:
 
     async def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> None:
         """Type into a channel: a slash command, or a message that the app may hear of."""
-        person, place = self._person_in(user, channel)
+        person, conversation = self._member(user, channel)
         if text.split(" ", maxsplit=1)[0] == "/invite":
-            await self._invite(person, place, text)
+            await self._invite(person, conversation, text)
         elif text.startswith("/"):
-            await self._command(person, place, text, thread_ts)
+            await self._command(person, conversation, text, thread_ts)
         else:
-            await self._message(person, place, text, thread_ts)
+            await self._message(person, conversation, text, thread_ts)
 
     async def press(
         self,
@@ -60,11 +60,11 @@ class People:
         value: Any = None,
         values: Json | None = None,
     ) -> None:
-        """Press a button, or choose in a menu, that this person really sees.
+        """Press a button, or choose from a menu, that this person can see.
 
-        Where: in a message (`channel`, and `message_ts` or else the newest message that has it), or
-        in a view. `option` is the value of a menu's option; `value` what is picked or typed, or
-        which of several buttons is meant; `values` what the surface's other inputs hold.
+        The element is in a message (`channel`, and `message_ts` or else the newest message that has
+        it) or in a view. `option` is the value of a menu's option, `value` a value chosen or typed,
+        or the value of the one button meant; `values` is what the other inputs hold.
         """
         person = self._person(user)
         choice = Choice(action_id, block_id, option, value, values or {})
@@ -72,101 +72,88 @@ class People:
             message = self._message_with(person, channel, message_ts, action_id)
             await self._press_in_message(person, message, choice)
         else:
-            view = self._view_of(user, view_id)
+            view = self._visible_view(user, view_id)
             await self._press_in_view(person, view, choice)
 
     async def submit(self, user: str, view_id: str, values: Json) -> dict[str, str]:
-        """Fill in and send the modal on top; returns {block_id: error}, empty when accepted.
+        """Fill in and submit the top modal; returns {block_id: error}, empty if it was accepted.
 
-        `values` is {block_id: value} or {block_id: {action_id: value}}. Raises PlaygroundError when
-        the app gave no usable answer.
+        `values` is {block_id: value} or {block_id: {action_id: value}}. Raises PlaygroundError if
+        the app's answer was unusable.
         """
-        person, view = self._person(user), self._view_of(user, view_id)
+        person, view = self._person(user), self._visible_view(user, view_id)
         if view.content.get("type") != MODAL or "submit" not in view.content:
             raise PlaygroundError("this view has no submit button")
-        view.values = _tried(inputs.state, view.blocks, {**_typed(view), **values})
-        wrong = inputs.complaints(view.blocks, view.values)
-        if wrong:
-            return wrong
+        view.values = _checked(state, view.blocks, {**_values(view), **values})
+        errors = form_errors(view.blocks, view.values)
+        if errors:
+            return errors
         ack = await self.delivery.send("interactive", self.payloads.submission(person, view))
         if ack.outcome is not Outcome.ACKED:
-            raise PlaygroundError(self._failed(user, None, text_of(view.content["submit"]), ack))
+            label = text_of(view.content["submit"])
+            raise PlaygroundError(self._report_failure(user, None, label, ack))
         return self._after_submission(person, view, ack.body)
 
-    async def close_view(self, user: str, view_id: str, *, every: bool = False) -> None:
-        """Close the modal on top (or `every` one); the app hears of it if it asked to."""
-        person, view = self._person(user), self._view_of(user, view_id)
-        cleared = every or bool(view.content.get("clear_on_close"))
-        if cleared:
-            closed = self.workspace.modals(user)
-            self.workspace.clear_modals(user)
-        else:
-            closed = [view]
-            self.workspace.close_view(view)
-        for each in closed:
-            if each.content.get("notify_on_close"):
-                payload = self.payloads.closed(person, each, cleared=cleared)
-                await self.delivery.send("interactive", payload)
+    async def close_view(self, user: str, view_id: str) -> None:
+        """Close the top modal; the app is told if it asked for that."""
+        person, view = self._person(user), self._visible_view(user, view_id)
+        self.workspace.close_view(view)
+        if view.content.get("notify_on_close"):
+            await self.delivery.send("interactive", self.payloads.closed(person, view))
 
     async def open_home(self, user: str) -> None:
-        """Look at the app's Home."""
+        """Open the app's Home tab."""
         person = self._person(user)
         if "app_home_opened" in self.app.bot_events:
             await self.delivery.send("events_api", self.payloads.home_opened(person))
 
-    async def shortcut(
-        self, user: str, callback_id: str, channel: str | None = None, message_ts: str | None = None
-    ) -> None:
-        """Use a shortcut: on a message, or a global one without."""
+    async def shortcut(self, user: str, callback_id: str, channel: str, message_ts: str) -> None:
+        """Use a message shortcut."""
+        shortcut, message = self._shortcut(callback_id), self._visible(user, channel, message_ts)
         person = self._person(user)
-        shortcut = self._shortcut(callback_id)
         if person.outsider:
-            text = f"{shortcut.name} is not available: {self.app.name} belongs to another team."
-            self.workspace.notice(user, channel, text)
+            self.workspace.notice(user, channel, self._for_members_only(shortcut.name))
             return
-        if shortcut.type == "global":
-            payload = self.payloads.global_shortcut(person, callback_id)
-        else:
-            self._person_in(user, str(channel))
-            message = self._seen(user, str(channel), str(message_ts))
-            payload = self.payloads.message_shortcut(person, callback_id, message)
+        payload = self.payloads.message_shortcut(person, callback_id, message)
         ack = await self.delivery.send("interactive", payload)
         if ack.outcome is not Outcome.ACKED:
-            self._failed(user, channel, shortcut.name, ack)
+            self._report_failure(user, channel, shortcut.name, ack)
 
     async def wait_for(self, condition: Callable[[Workspace], T | None], within: float = 5.0) -> T:
-        """Return what `condition` returns once that is true; looks at each change, never polls.
+        """Wait until `condition` returns something true, and return that.
 
-        Raises TimeoutError after `within` seconds, telling the last traffic.
+        It is checked whenever something happens. Raises TimeoutError after `within` seconds, with
+        the latest traffic.
         """
-        changed = asyncio.Event()
-        unsubscribe = self.workspace.subscribe(changed.set)
+        event = asyncio.Event()
+        unsubscribe = self.workspace.subscribe(event.set)
         try:
             async with asyncio.timeout(within):
-                while not (found := condition(self.workspace)):
-                    changed.clear()
-                    await changed.wait()
-                return found
+                while not (result := condition(self.workspace)):
+                    event.clear()
+                    await event.wait()
+                return result
         except TimeoutError as error:
-            last = "\n".join(map(str, list(self.workspace.traffic)[-5:]))
-            raise TimeoutError(f"not seen within {within} s; the last traffic:\n{last}") from error
+            latest = "\n".join(map(str, list(self.workspace.traffic)[-5:]))
+            message = f"did not happen within {within} s; the latest traffic:\n{latest}"
+            raise TimeoutError(message) from error
         finally:
             unsubscribe()
 
-    # What people do, step by step
+    # Actions, step by step
 
     async def _command(
         self, user: User, channel: Channel, line: str, thread_ts: str | None
     ) -> None:
-        word, _, text = line.partition(" ")
-        refusal = self._refusal(user, word, thread_ts)
+        command, _, text = line.partition(" ")
+        refusal = self._refusal(user, command, thread_ts)
         if refusal:
             self.workspace.notice(user.id, channel.id, refusal)
             return
-        payload = self.payloads.command(user, channel, word, text.strip())
+        payload = self.payloads.command(user, channel, command, text.strip())
         ack = await self.delivery.send("slash_commands", payload)
         if ack.outcome is not Outcome.ACKED:
-            self._failed(user.id, channel.id, word, ack)
+            self._report_failure(user.id, channel.id, command, ack)
             return
         body = {"text": ack.body} if isinstance(ack.body, str) else ack.body
         if body:
@@ -175,14 +162,14 @@ class People:
     def _answer_command(
         self, user: User, channel: Channel, line: str, payload: Json, body: Json
     ) -> None:
-        """Show the answer that came with the ack; `in_channel` shows the typed line too."""
-        word = str(payload["response_url"]).rpartition("/")[2]
+        """Show the answer that came with the ack; `in_channel` shows the command too."""
+        secret = str(payload["response_url"]).rpartition("/")[2]
         if body.get("response_type") == "in_channel":
             self.workspace.post(channel.id, user.id, line)
-            if not any(body.get(key) for key in ("text", "blocks", "attachments")):
+            if not body.get("text") and not body.get("blocks"):
                 return
         try:
-            respond(self.workspace, self.tickets.response_urls[word], body)
+            respond(self.workspace, self.tickets.response_urls[secret], body)
         except SlackError as error:
             text = f"{payload['command']} failed with the error {error.error}"
             self.workspace.notice(user.id, channel.id, text)
@@ -191,35 +178,37 @@ class People:
         if command not in {known.command for known in self.app.commands}:
             return f"{command} is not a valid command."
         if user.outsider:
-            return f"{command} is not available: {self.app.name} belongs to another team."
+            return self._for_members_only(command)
         if thread_ts:
             return f"{command} is not supported in threads. Sorry!"
         return None
 
+    def _for_members_only(self, what: str) -> str:
+        return f"{what} is not available: {self.app.name} belongs to another team."
+
     async def _message(
-        self, user: User, channel: Channel, text: str, thread_ts: str | None
+        self, user: User, channel: Channel, typed: str, thread_ts: str | None
     ) -> None:
-        kept = typed_message(text, self.workspace)
+        text = typed_text(typed, self.workspace)
         if thread_ts is not None:
-            thread = self._seen(user.id, channel.id, thread_ts)
-            thread_ts = thread.thread_ts or thread.ts
-        message = self.workspace.post(channel.id, user.id, kept, thread_ts=thread_ts)
-        mentioned = f"<@{BOT_USER}>" in kept and not channel.is_im
+            parent = self._visible(user.id, channel.id, thread_ts)
+            thread_ts = parent.thread_ts or parent.ts
+        message = self.workspace.post(channel.id, user.id, text, thread_ts=thread_ts)
+        mentioned = f"<@{BOT_USER}>" in text and not channel.is_im
         if BOT_USER not in channel.members:
             if mentioned:
-                text = f"You mentioned {self.app.name}, but they're not in this channel."
-                self.workspace.notice(user.id, channel.id, text)
+                notice = f"You mentioned {self.app.name}, but they're not in this channel."
+                self.workspace.notice(user.id, channel.id, notice)
             return
-        kind = "im" if channel.is_im else "groups" if channel.is_private else "channels"
-        wanted = {"app_mention": mentioned, f"message.{kind}": True}
-        for name, concerned in wanted.items():
-            if concerned and name in self.app.bot_events:
+        names = ["app_mention"] if mentioned else []
+        for name in [*names, f"message.{channel.kind}"]:
+            if name in self.app.bot_events:
                 event = self.payloads.message_event(name.partition(".")[0], user, message)
                 await self.delivery.send("events_api", event)
 
     async def _invite(self, user: User, channel: Channel, line: str) -> None:
-        """Take the bot into a channel; it is the only one who can be invited here."""
-        if f"<@{BOT_USER}>" not in typed_message(line, self.workspace):
+        """Add the bot to a channel; no one else can be invited here."""
+        if f"<@{BOT_USER}>" not in typed_text(line, self.workspace):
             text = f"Only @{self.app.name} can be invited here."
             self.workspace.notice(user.id, channel.id, text)
             return
@@ -229,18 +218,18 @@ class People:
             event = {"type": "member_joined_channel", "user": BOT_USER, "channel": channel.id}
             await self.delivery.send("events_api", self.payloads.event(event, channel))
 
-    async def _press_in_message(self, user: User, message: Message, choice: Choice) -> None:
-        block, element = _tried(choice.find, message.blocks)
-        action = _tried(choice.action, block, element, self.workspace.next_ts())
-        state = _tried(inputs.state, message.blocks, choice.fields(block, element))
-        payload = self.payloads.message_press(user, message, [action], state)
+    async def _press_in_message(self, user: User, message: PostedMessage, choice: Choice) -> None:
+        block, element = _checked(choice.find, message.blocks)
+        action = _checked(choice.action, block, element, self.workspace.next_ts())
+        values = _checked(state, message.blocks, choice.fields(block, element))
+        payload = self.payloads.message_press(user, message, [action], values)
         await self._interact(user, message.channel, element, payload)
 
     async def _press_in_view(self, user: User, view: View, choice: Choice) -> None:
-        block, element = _tried(choice.find, view.blocks)
-        action = _tried(choice.action, block, element, self.workspace.next_ts())
-        held = {**_typed(view), **choice.fields(block, element)}
-        view.values = _tried(inputs.state, view.blocks, held)
+        block, element = _checked(choice.find, view.blocks)
+        action = _checked(choice.action, block, element, self.workspace.next_ts())
+        fields = {**_values(view), **choice.fields(block, element)}
+        view.values = _checked(state, view.blocks, fields)
         payload = self.payloads.view_press(user, view, [action])
         await self._interact(user, None, element, payload)
 
@@ -249,7 +238,8 @@ class People:
     ) -> None:
         ack = await self.delivery.send("interactive", payload)
         if ack.outcome is not Outcome.ACKED:
-            self._failed(user.id, channel, text_of(element.get("text")) or element["type"], ack)
+            label = text_of(element.get("text")) or element["type"]
+            self._report_failure(user.id, channel, label, ack)
 
     def _after_submission(self, user: User, view: View, body: Json | str | None) -> dict[str, str]:
         """Do what the app's answer says: errors, update, push, clear, or just close."""
@@ -258,13 +248,11 @@ class People:
         try:
             if action == "errors":
                 return self._field_errors(view, answer.get("errors"))
-            if action in {"update", "push"}:
-                of = view if action == "update" else None
-                content = views.checked(self.workspace, answer.get("view"), MODAL, of=of)
-                if action == "update":
-                    self.workspace.update_view(view, content)
-                else:
-                    views.push_on(self.workspace, user.id, content)
+            if action == "update":
+                self.workspace.update_view(view, views.checked(answer.get("view"), MODAL))
+            elif action == "push":
+                content = views.checked(answer.get("view"), MODAL)
+                views.push_onto(self.workspace, user.id, content)
             elif action == "clear":
                 self.workspace.clear_modals(user.id)
             else:
@@ -276,12 +264,12 @@ class People:
         return {}
 
     def _field_errors(self, view: View, errors: object) -> dict[str, str]:
-        known = {block["block_id"] for block in view.blocks if block["type"] == "input"}
-        if not isinstance(errors, dict) or not errors or not known.issuperset(errors):
+        block_ids = {block["block_id"] for block in view.blocks if block["type"] == "input"}
+        if not isinstance(errors, dict) or not errors or not block_ids.issuperset(errors):
             raise SlackError("invalid_arguments", errors=errors)
         return {str(block_id): str(text) for block_id, text in errors.items()}
 
-    def _failed(self, user: str, channel: str | None, what: str, ack: Ack) -> str:
+    def _report_failure(self, user: str, channel: str | None, what: str, ack: Ack) -> str:
         if ack.outcome is Outcome.ABSENT:
             text = f"{what} failed: {ack.outcome.value}"
         else:
@@ -289,36 +277,38 @@ class People:
         self.workspace.notice(user, channel, text)
         return text
 
-    # Who and what is meant
+    # Looking things up, as a person sees them
 
     def _person(self, user: str) -> User:
         if user not in self.workspace.users:
             raise PlaygroundError(f"there is no user {user}")
         return self.workspace.users[user]
 
-    def _person_in(self, user: str, channel: str) -> tuple[User, Channel]:
-        person, place = self._person(user), self.workspace.channels.get(channel)
-        if place is None or user not in place.members:
+    def _member(self, user: str, channel: str) -> tuple[User, Channel]:
+        person, conversation = self._person(user), self.workspace.channels.get(channel)
+        if conversation is None or user not in conversation.members:
             raise PlaygroundError(f"{person.name} is not in {channel}")
-        return person, place
+        return person, conversation
 
-    def _seen(self, user: str, channel: str, ts: str) -> Message:
-        self._person_in(user, channel)
+    def _visible(self, user: str, channel: str, ts: str) -> PostedMessage:
+        self._member(user, channel)
         message = self.workspace.message(channel, ts)
-        if message is None or not message.seen_by(user):
+        if message is None or not message.visible_to(user):
             raise PlaygroundError(f"{user} sees no message {ts} in {channel}")
         return message
 
-    def _message_with(self, user: User, channel: str, ts: str | None, action_id: str) -> Message:
+    def _message_with(
+        self, user: User, channel: str, ts: str | None, action_id: str
+    ) -> PostedMessage:
         if ts is not None:
-            return self._seen(user.id, channel, ts)
-        self._person_in(user.id, channel)
+            return self._visible(user.id, channel, ts)
+        self._member(user.id, channel)
         for message in reversed(self.workspace.messages(channel, user.id)):
-            if any(e["action_id"] == action_id for _, e in inputs.elements(message.blocks)):
+            if any(element["action_id"] == action_id for _, element in elements(message.blocks)):
                 return message
         raise PlaygroundError(f"{user.name} sees no {action_id!r} in {channel}")
 
-    def _view_of(self, user: str, view_id: str | None) -> View:
+    def _visible_view(self, user: str, view_id: str | None) -> View:
         top, home = self.workspace.modal(user), self.workspace.home(user)
         wanted = view_id or (top.id if top else home.id if home else "")
         for view in (top, home):
@@ -327,21 +317,22 @@ class People:
         raise PlaygroundError(f"{user} does not see the view {view_id}")
 
     def _shortcut(self, callback_id: str) -> Shortcut:
-        found = next((s for s in self.app.shortcuts if s.callback_id == callback_id), None)
-        if found is None:
+        shortcuts = (s for s in self.app.shortcuts if s.callback_id == callback_id)
+        shortcut = next(shortcuts, None)
+        if shortcut is None:
             raise PlaygroundError(f"there is no shortcut {callback_id}")
-        return found
+        return shortcut
 
 
-def _tried(function: Callable[..., T], *arguments: Any) -> T:
-    """Call, turning a ValueError into the error that tests and the page see."""
+def _checked(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function, turning its ValueError into the error that tests and the page see."""
     try:
         return function(*arguments)
     except ValueError as error:
         raise PlaygroundError(str(error)) from error
 
 
-def _typed(view: View) -> Json:
-    """Return what was put into a view's fields so far, for those that are still there."""
-    still = {block["block_id"] for block, _ in inputs.elements(view.blocks)}
-    return {block_id: held for block_id, held in view.values.items() if block_id in still}
+def _values(view: View) -> Json:
+    """Return what a view's fields hold so far, for the fields it still has."""
+    block_ids = {block["block_id"] for block, _ in elements(view.blocks)}
+    return {block_id: value for block_id, value in view.values.items() if block_id in block_ids}

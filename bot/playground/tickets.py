@@ -1,4 +1,4 @@
-"""Bearer tickets that Slack hands out: trigger ids, response URLs, socket and upload tickets."""
+"""Bearer tickets that Slack issues: trigger ids, response URLs, socket tickets."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-TRIGGER_LIFE = timedelta(seconds=3)
-RESPONSE_URL_LIFE = timedelta(minutes=30)
+from bot.playground.errors import SlackError
+
+TRIGGER_LIFETIME = timedelta(seconds=3)
+RESPONSE_URL_LIFETIME = timedelta(minutes=30)
 RESPONSE_URL_USES = 5
-MOST_TICKETS = 10_000
+MAX_TICKETS = 10_000
+
+GONE = frozenset({"expired_url", "used_url"})
+"""The errors of response URLs that can't be used any longer."""
 
 T = TypeVar("T")
-
-
-class SlackError(Exception):
-    """A call that Slack refuses; `extra` is what its reply says besides."""
-
-    def __init__(self, error: str, **extra: object) -> None:
-        super().__init__(error)
-        self.error = error
-        self.extra = extra
 
 
 @dataclass
@@ -34,7 +30,7 @@ class _Trigger:
 
 @dataclass
 class ResponseUrl:
-    """Where an app may answer: for whom, where, and (for a button) which message it was on."""
+    """Where an app may answer: to whom, in which channel, and to a button on which message."""
 
     user: str
     channel: str
@@ -45,7 +41,7 @@ class ResponseUrl:
 
 @dataclass
 class Tickets:
-    """Every ticket that is out, by its secret word."""
+    """Every ticket in circulation, by its secret."""
 
     clock: Callable[[], datetime]
     response_urls: dict[str, ResponseUrl] = field(default_factory=dict)
@@ -53,61 +49,61 @@ class Tickets:
     _sockets: set[str] = field(default_factory=set)
 
     def trigger(self, user: str) -> str:
-        """Return a new trigger id: good once, for three seconds."""
-        word = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
-        _remember(self._triggers, word, _Trigger(user, self.clock()))
-        return word
+        """Issue a trigger id: valid once, for three seconds."""
+        secret = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
+        _keep(self._triggers, secret, _Trigger(user, self.clock()))
+        return secret
 
-    def redeem_trigger(self, word: str) -> str:
-        """Use a trigger id up and return its user.
+    def redeem_trigger(self, secret: str) -> str:
+        """Use up a trigger id and return its user.
 
         Raises SlackError `invalid_trigger_id`, `exchanged_trigger_id` or `expired_trigger_id`, the
         names on docs.slack.dev/reference/methods/views.open (`dialog.open` had others).
         """
-        trigger = self._triggers.get(word)
+        trigger = self._triggers.get(secret)
         if trigger is None:
             raise SlackError("invalid_trigger_id")
         if trigger.used:
             raise SlackError("exchanged_trigger_id")
-        if self.clock() - trigger.issued > TRIGGER_LIFE:
+        if self.clock() - trigger.issued > TRIGGER_LIFETIME:
             raise SlackError("expired_trigger_id")
         trigger.used = True
         return trigger.user
 
     def response_url(self, user: str, channel: str, message_ts: str | None = None) -> str:
-        """Return the secret word of a new response URL."""
-        word = secrets.token_hex(16)
-        _remember(self.response_urls, word, ResponseUrl(user, channel, self.clock(), message_ts))
-        return word
+        """Issue a response URL and return its secret."""
+        secret = secrets.token_hex(16)
+        _keep(self.response_urls, secret, ResponseUrl(user, channel, self.clock(), message_ts))
+        return secret
 
-    def open_response_url(self, word: str) -> ResponseUrl:
-        """Return a response URL that can still be used; the caller counts the use.
+    def open_response_url(self, secret: str) -> ResponseUrl:
+        """Return a response URL that is still valid; the caller counts the use.
 
         Raises SlackError `expired_url` after 30 minutes, `used_url` after five messages.
         """
-        url = self.response_urls.get(word)
-        if url is None or self.clock() - url.issued > RESPONSE_URL_LIFE:
+        url = self.response_urls.get(secret)
+        if url is None or self.clock() - url.issued > RESPONSE_URL_LIFETIME:
             raise SlackError("expired_url")
         if url.uses >= RESPONSE_URL_USES:
             raise SlackError("used_url")
         return url
 
     def socket(self) -> str:
-        """Return a ticket that opens one websocket, once."""
-        word = secrets.token_hex(16)
-        self._sockets.add(word)
-        return word
+        """Issue a ticket that opens one websocket, once."""
+        secret = secrets.token_hex(16)
+        self._sockets.add(secret)
+        return secret
 
-    def redeem_socket(self, word: str) -> bool:
-        """Use a socket ticket up; false when it is unknown or used."""
-        if word not in self._sockets:
+    def redeem_socket(self, secret: str) -> bool:
+        """Use up a socket ticket; false if it is unknown or used."""
+        if secret not in self._sockets:
             return False
-        self._sockets.remove(word)
+        self._sockets.remove(secret)
         return True
 
 
-def _remember(held: dict[str, T], word: str, ticket: T) -> None:
-    """Keep a ticket; of very many the oldest is forgotten."""
-    held[word] = ticket
-    if len(held) > MOST_TICKETS:
-        del held[next(iter(held))]
+def _keep(tickets: dict[str, T], secret: str, ticket: T) -> None:
+    """Add a ticket; above MAX_TICKETS, the oldest is dropped."""
+    tickets[secret] = ticket
+    if len(tickets) > MAX_TICKETS:
+        del tickets[next(iter(tickets))]

@@ -24,7 +24,7 @@ from sqlalchemy import insert
 
 from bot.app import clock
 from bot.demo import Demo, first_digest, running_demo
-from bot.playground.objects import ANN, BOT_USER, CERTS, Message
+from bot.playground.objects import ANN, BOT_USER, CERTS, PostedMessage
 from bot.store.database import Database
 from bot.store.tables import monitors
 
@@ -123,7 +123,7 @@ async def say(demo: Demo, *lines: str) -> None:
     assert not [message.text for message in new if "does not answer" in message.text.lower()]
 
 
-def answers(demo: Demo) -> list[Message]:
+def answers(demo: Demo) -> list[PostedMessage]:
     """What the bot has said so far."""
     messages = demo.playground.workspace.messages(CERTS, ANN)
     return [message for message in messages if message.user == BOT_USER]

@@ -13,7 +13,7 @@ from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
 
 @dataclass
 class Clock:
-    """A clock that stands until a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = field(default_factory=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
 
@@ -51,7 +51,7 @@ APP = App(
     commands=(
         SlashCommand("/ssl", "Certificates", "[help]", (Completion("help", "help", "Show help"),)),
     ),
-    shortcuts=(Shortcut("scan_hosts", "Scan hosts"), Shortcut("overview", "Overview", "global")),
+    shortcuts=(Shortcut("scan_hosts", "Scan hosts"),),
     bot_events=frozenset({"app_mention", "message.im", "app_home_opened", "member_joined_channel"}),
 )
 
@@ -68,10 +68,10 @@ def app() -> App:
 
 @pytest.fixture
 async def playground(app: App, clock: Clock) -> AsyncIterator[Playground]:
-    there = Playground(app, clock=clock, ack_limit=2.0)
-    await there.start()
-    yield there
-    await there.close()
+    playground = Playground(app, clock=clock, ack_limit=2.0)
+    await playground.start()
+    yield playground
+    await playground.close()
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def client(playground: Playground, session: aiohttp.ClientSession) -> AsyncWebClient:
-    """The real SDK, told nothing but where Slack is; it does not retry."""
+    """The real SDK, configured only with where Slack is; it doesn't retry."""
     return AsyncWebClient(
         playground.app.bot_token, base_url=playground.api_url, session=session, retry_handlers=[]
     )

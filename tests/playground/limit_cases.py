@@ -1,4 +1,4 @@
-"""What just passes the limits of messages, views and elements; and what just does not."""
+"""What just keeps the limits of messages, views, blocks and elements; and what just breaks them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from tests.playground.blocks import (
     DIVIDER,
     OVERFLOW,
     TEXT_INPUT,
-    THUMBS,
     Cases,
     actions,
     button,
-    chart,
+    buttons,
     confirm,
-    container,
-    context_actions,
-    data_table,
+    context,
     field,
-    home,
+    header,
     message,
     metadata,
     modal,
@@ -27,16 +24,11 @@ from tests.playground.blocks import (
     plain,
     section,
     select,
-    table,
     without,
 )
 
-CASES: Cases = {
+MESSAGE_CASES: Cases = {
     "message: blocks": (message(*[DIVIDER] * 50), message(*[DIVIDER] * 51)),
-    "message: attachments": (
-        message(attachments=[{"text": "x"}] * 100),
-        message(attachments=[{"text": "x"}] * 101),
-    ),
     "message: metadata": (
         metadata(event_payload={}),
         metadata(event_payload="no"),
@@ -44,53 +36,95 @@ CASES: Cases = {
         message(metadata="no"),
         message(metadata={"event_type": "", "event_payload": {}}),
     ),
-    "message: markdown_text": ({"markdown_text": "x" * 12_000}, {"markdown_text": "x" * 12_001}),
-    "message: markdown in all": (
-        message(*[{"type": "markdown", "text": "x" * 6000}] * 2),
-        message({"type": "markdown", "text": "x" * 12_000}, {"type": "markdown", "text": "x"}),
+    "message: size of metadata": (
+        metadata(event_payload={"k": "x" * 7_900}),
+        metadata(event_payload={"k": "x" * 8_000}),
     ),
-    "table: characters": (
-        message(table(10, 10, 50), table(10, 10, 50)),
-        message(table(10, 10, 50), table(10, 10, 50), table()),
-        message(table(10, 10, 100), container(table())),
-        home(table(10, 10, 100), table()),
-    ),
-    "data_table: characters": (
-        message(data_table(100, 20, 10)),
-        message(data_table(100, 20, 10), data_table()),
-    ),
-    "message: charts": (message(chart(), chart()), message(chart(), chart(), chart())),
+    "view: parts": (modal(), without(modal(), "blocks")),
     "view: blocks": (modal(*[DIVIDER] * 100), modal(*[DIVIDER] * 101)),
     "view: size": (
         modal(*[section(text=mrkdwn(2400)) for _ in range(100)]),
         modal(*[section(text=mrkdwn(2500)) for _ in range(100)]),
     ),
     "view: callback_id": (modal(callback_id="x" * 255), modal(callback_id="x" * 256)),
-    "view: external_id": (modal(external_id="x" * 255), modal(external_id="x" * 256)),
     "view: private_metadata": (
         modal(private_metadata="x" * 3000),
         modal(private_metadata="x" * 3001),
     ),
-    "view: blocks given": (modal(), without(modal(), "blocks")),
-    "modal: title given": (modal(), without(modal(), "title")),
-    "modal: words": (modal(), modal(close=mrkdwn())),
+    "modal: parts": (modal(), without(modal(), "title")),
+    "modal: plain text": (modal(), modal(close=mrkdwn())),
     "modal: title": (modal(title=plain(24)), modal(title=plain(25))),
     "modal: submit": (modal(submit=plain(24)), modal(submit=plain(25))),
     "modal: close": (modal(close=plain(24)), modal(close=plain(25))),
-    "modal: submit given": (modal(field()), without(modal(field()), "submit")),
-    "blocks: known types": (message(DIVIDER), message({"type": "hologram"})),
+    "modal: submit for inputs": (modal(field()), without(modal(field()), "submit")),
+    "blocks: types": (
+        message(DIVIDER),
+        message({"type": "hologram"}),
+        modal({"type": "rich_text", "elements": []}),
+    ),
     "blocks: unique block_id": (
         message(section(block_id="a"), section(block_id="b")),
         message(section(block_id="a"), section(block_id="a")),
     ),
-    "text object: not empty": (
-        message({"type": "context", "elements": [mrkdwn(1)]}),
-        message({"type": "context", "elements": [mrkdwn(0)]}),
+}
+
+BLOCK_CASES: Cases = {
+    "block: block_id": (message(section(block_id="b" * 255)), message(section(block_id="b" * 256))),
+    "block: unique action_id": (
+        message(actions(*buttons(2))),
+        message(actions(button(action_id="a"), button(action_id="a"))),
     ),
-    "text object: words given": (
-        message({"type": "context", "elements": [mrkdwn()]}),
-        message({"type": "context", "elements": [{"type": "mrkdwn"}]}),
+    "section: parts": (message(section()), message({"type": "section"})),
+    "section: text object": (message(section()), message(section(text="bare"))),
+    "section: text": (message(section(text=mrkdwn(3000))), message(section(text=mrkdwn(3001)))),
+    "section: fields": (
+        message(section(fields=[plain()] * 10)),
+        message(section(fields=[plain()] * 11)),
     ),
+    "section: types of fields": (
+        message(section(fields=[mrkdwn(), plain()])),
+        message(section(fields=[button()])),
+        message(section(fields=["bare"])),
+    ),
+    "section: length of a field": (
+        message(section(fields=[plain(2000)])),
+        message(section(fields=[plain(), plain(2001)])),
+    ),
+    "section: accessory": (
+        message(section(accessory=button())),
+        message(section(accessory=TEXT_INPUT)),
+        message(section(accessory={"type": "image"})),
+    ),
+    "header: parts": (message(header(plain())), message({"type": "header"})),
+    "header: plain text": (message(header(plain())), message(header(mrkdwn()))),
+    "header: text": (message(header(plain(150))), message(header(plain(151)))),
+    "context: parts": (message(context(plain())), message({"type": "context"})),
+    "context: elements": (
+        message(context(*[mrkdwn()] * 10)),
+        message(context(*[mrkdwn()] * 11)),
+        message(context()),
+    ),
+    "context: types of elements": (message(context(mrkdwn())), message(context(button()))),
+    "actions: parts": (message(actions(button())), message({"type": "actions"})),
+    "actions: elements": (message(actions(*buttons(25))), message(actions(*buttons(26)))),
+    "actions: types of elements": (
+        message(actions(button(), {**OVERFLOW, "options": options(1)})),
+        message(actions({"type": "radio_buttons"})),
+    ),
+    "input: parts": (modal(field()), modal(without(field(), "label"))),
+    "input: label": (modal(field(label=plain(2000))), modal(field(label=plain(2001)))),
+    "input: hint": (modal(field(hint=plain(2000))), modal(field(hint=plain(2001)))),
+    "input: plain text": (modal(field(hint=plain())), modal(field(hint=mrkdwn()))),
+    "input: type of element": (
+        modal(field({"type": "timepicker", "action_id": "t"})),
+        modal(field(button())),
+        modal(field({"type": "number_input", "action_id": "n"})),
+    ),
+}
+
+ELEMENT_CASES: Cases = {
+    "text object: parts": (message(context(mrkdwn())), message(context({"type": "mrkdwn"}))),
+    "text object: text": (message(context(mrkdwn(1))), message(context(mrkdwn(0)))),
     "element: action_id": (
         message(actions(button(action_id="a" * 255))),
         message(actions(button(action_id="a" * 256))),
@@ -99,12 +133,11 @@ CASES: Cases = {
         message(actions(select(options=options(1), placeholder=plain(150)))),
         message(actions(select(options=options(1), placeholder=plain(151)))),
     ),
-    "button: text given": (message(actions(button())), message(actions({"type": "button"}))),
+    "button: parts": (message(actions(button())), message(actions({"type": "button"}))),
     "button: plain text": (message(actions(button())), message(actions(button(text=mrkdwn())))),
     "button: text": (
         message(actions(button(text=plain(75)))),
         message(actions(button(text=plain(76)))),
-        message(context_actions({**THUMBS, "positive_button": {"text": plain(76)}})),
     ),
     "button: value": (
         message(actions(button(value="v" * 2000))),
@@ -122,39 +155,32 @@ CASES: Cases = {
         message(actions(button(accessibility_label="x" * 75))),
         message(actions(button(accessibility_label="x" * 76))),
     ),
-    "button: agent_prompt": (
-        message(actions(button(agent_prompt="x" * 4000))),
-        message(actions(button(agent_prompt="x" * 4001))),
+    "overflow: parts": (
+        message(actions({**OVERFLOW, "options": options(1)})),
+        message(actions(OVERFLOW)),
     ),
     "overflow: options": (
         message(actions({**OVERFLOW, "options": options(5)})),
         message(actions({**OVERFLOW, "options": options(6)})),
         message(actions({**OVERFLOW, "options": []})),
     ),
+    "checkboxes: parts": (
+        message(actions({**CHECKBOXES, "options": options(1)})),
+        message(actions(CHECKBOXES)),
+    ),
     "checkboxes: options": (
         message(actions({**CHECKBOXES, "options": options(10)})),
         message(actions({**CHECKBOXES, "options": options(11)})),
         message(actions({**CHECKBOXES, "options": []})),
     ),
+    "select: parts": (
+        message(actions(select(options=options(1)))),
+        message(actions(select())),
+        message(actions(select(option_groups=[{"label": plain(), "options": options(1)}]))),
+    ),
     "select: options": (
         message(actions(select(options=options(100)))),
         message(actions(select(options=options(101)))),
-    ),
-    "select: option_groups": (
-        message(actions(select(option_groups=[{"label": plain(), "options": options(1)}] * 100))),
-        message(actions(select(option_groups=[{"label": plain(), "options": options(1)}] * 101))),
-    ),
-    "select: options given": (
-        message(actions(select(options=options(1)))),
-        message(actions(select())),
-    ),
-    "option_group: options": (
-        message(actions(select(option_groups=[{"label": plain(), "options": options(100)}]))),
-        message(actions(select(option_groups=[{"label": plain(), "options": options(101)}]))),
-    ),
-    "option_group: label": (
-        message(actions(select(option_groups=[{"label": plain(75), "options": options(1)}]))),
-        message(actions(select(option_groups=[{"label": plain(76), "options": options(1)}]))),
     ),
     "option: parts": (
         message(actions(select(options=[option()]))),
@@ -179,22 +205,5 @@ CASES: Cases = {
     "plain_text_input: min_length": (
         modal(field({**TEXT_INPUT, "min_length": 3000})),
         modal(field({**TEXT_INPUT, "min_length": 3001})),
-    ),
-    "message: size of metadata": (
-        metadata(event_payload={"k": "x" * 7_900}),
-        metadata(event_payload={"k": "x" * 8_000}),
-    ),
-    "overflow: options given": (
-        message(actions({**OVERFLOW, "options": options(1)})),
-        message(actions(OVERFLOW)),
-    ),
-    "checkboxes: options given": (
-        message(actions({**CHECKBOXES, "options": options(1)})),
-        message(actions(CHECKBOXES)),
-    ),
-    "option_group: parts": (
-        message(actions(select(option_groups=[{"label": plain(), "options": options(1)}]))),
-        message(actions(select(option_groups=[{"options": options(1)}]))),
-        message(actions(select(option_groups=[{"label": plain()}]))),
     ),
 }

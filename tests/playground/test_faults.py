@@ -1,171 +1,218 @@
-"""What goes wrong between the app and Slack: as a test asks, or by calls that come too often."""
+"""The faults that tests inject, as the app's side of the wire sees them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.playground import App, Playground
-from bot.playground.objects import ANN, BEN, CERTS, PARTNERS
-from bot.playground.rates import CALLS_A_MINUTE, MESSAGES_A_MINUTE, RateLimited, Rates
-from bot.playground.web_api.methods import METHODS
-from tests.playground.conftest import Clock
+from bot.playground import Playground
+from bot.playground.faults import (
+    InjectedFault,
+    cut_answer,
+    delay,
+    dropped_connection,
+    http_answer,
+    rate_limit,
+    refusal,
+)
+from bot.playground.objects import ANN, CERTS
+
+POST = "chat.postMessage"
 
 
-def error_of(caught: pytest.ExceptionInfo[SlackApiError]) -> str:
-    return str(caught.value.response["error"])
+def texts(playground: Playground) -> list[str]:
+    return [message.text for message in playground.workspace.messages(CERTS)]
 
 
-async def test_a_rate_limited_method_says_when_to_come_back(
+async def post(playground: Playground, session: aiohttp.ClientSession) -> tuple[int, str]:
+    """Post a message without the SDK, and return the answer's status and body."""
+    args = {"token": playground.app.bot_token, "channel": CERTS, "text": "hello"}
+    async with session.post(f"{playground.api_url}{POST}", data=args) as response:
+        return response.status, await response.text()
+
+
+async def test_a_refusal_has_no_effect_and_ends_after_its_number_of_times(
     playground: Playground, client: AsyncWebClient
 ) -> None:
-    playground.workspace.rate_limit("chat.postMessage", retry_after=7)
-    with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel=CERTS, text="x")
-    assert caught.value.response.status_code == 429
-    assert caught.value.response.headers["Retry-After"] == "7"
-    await client.auth_test()
-    await client.chat_postMessage(channel=CERTS, text="x")
-
-
-async def test_the_sdk_waits_and_comes_back(playground: Playground, client: AsyncWebClient) -> None:
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=1))
-    playground.workspace.rate_limit("chat.postMessage", retry_after=0)
-    await client.chat_postMessage(channel=CERTS, text="at last")
-    assert [m.text for m in playground.workspace.messages(CERTS)] == ["at last"]
-
-
-async def test_a_method_fails_once_when_a_test_says_so(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.fail("chat.postMessage", "is_archived")
-    with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel=CERTS, text="x")
-    assert error_of(caught) == "is_archived"
-    await client.chat_postMessage(channel=CERTS, text="x")
-    assert len(playground.workspace.messages(CERTS)) == 1
-
-
-async def test_a_dropped_connection_has_posted_all_the_same(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.drop("chat.postMessage")
-    with pytest.raises(aiohttp.ClientError):
-        await client.chat_postMessage(channel=CERTS, text="did it work")
-    assert len(playground.workspace.messages(CERTS)) == 1
-
-
-async def test_a_held_answer_comes_when_the_test_lets_go(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    fault = playground.workspace.hold("chat.postMessage")
-    call = asyncio.create_task(client.chat_postMessage(channel=CERTS, text="x"))
-    await fault.reached.wait()
-    assert len(playground.workspace.messages(CERTS)) == 1
-    assert not call.done()
-    assert fault.gate is not None
-    fault.gate.set()
-    assert (await call)["ok"] is True
-
-
-async def test_the_traffic_shows_calls_without_secrets(
-    playground: Playground, client: AsyncWebClient, app: App
-) -> None:
-    await client.chat_postMessage(channel=CERTS, text=f"my token is {app.bot_token}")
-    entry = playground.workspace.traffic[-1]
-    assert (entry["direction"], entry["name"]) == ("in", "chat.postMessage")
-    assert app.bot_token not in str(list(playground.workspace.traffic))
-
-
-@pytest.mark.parametrize(("tier", "calls"), [(1, 1), (2, 20), (3, 50), (4, 100)])
-def test_each_tier_has_its_number_of_calls_a_minute(tier: int, calls: int, clock: Clock) -> None:
-    rates = Rates(clock, counting=True)
-    for _ in range(calls):
-        rates.call("a.method", tier)
-    clock.move(seconds=20)
-    with pytest.raises(RateLimited) as caught:
-        rates.call("a.method", tier)
-    assert caught.value.retry_after == 40
-    rates.call("another.method", tier)
-    clock.move(seconds=40)
-    rates.call("a.method", tier)
-
-
-def test_a_channel_takes_a_message_a_second(clock: Clock) -> None:
-    rates = Rates(clock, counting=True)
-    rates.message(CERTS)
-    rates.message(PARTNERS)
-    clock.move(seconds=0.9)
-    with pytest.raises(RateLimited) as caught:
-        rates.message(CERTS)
-    assert caught.value.retry_after == 1
-    clock.move(seconds=0.1)
-    rates.message(CERTS)
-
-
-def test_a_workspace_takes_some_hundred_messages_a_minute(clock: Clock) -> None:
-    rates = Rates(clock, counting=True)
-    for number in range(MESSAGES_A_MINUTE):
-        rates.message(f"C{number}")
-    with pytest.raises(RateLimited):
-        rates.message(CERTS)
-
-
-def test_nothing_is_counted_unless_asked(clock: Clock) -> None:
-    rates = Rates(clock)
+    playground.workspace.faults.add(POST, refusal("is_archived"), times=2)
     for _ in range(2):
-        rates.call("a.method", 1)
-        rates.message(CERTS)
+        with pytest.raises(SlackApiError) as caught:
+            await client.chat_postMessage(channel=CERTS, text="x")
+        assert caught.value.response["error"] == "is_archived"
+    assert texts(playground) == []
+    await client.chat_postMessage(channel=CERTS, text="works again")
+    assert texts(playground) == ["works again"]
 
 
 @pytest.mark.parametrize(
-    ("method", "tier"),
+    ("fault", "answer"),
     [
-        ("chat.update", 3),
-        ("chat.delete", 3),
-        ("views.open", 3),
-        ("conversations.history", 3),
-        ("apps.connections.open", 3),
-        ("chat.postEphemeral", 4),
-        ("users.info", 4),
-        ("users.list", 2),
+        (http_answer(504, "<html>Gateway Timeout</html>"), (504, "<html>Gateway Timeout</html>")),
+        (http_answer(200, ""), (200, "")),
+        (http_answer(200, '{"ok": tr'), (200, '{"ok": tr')),
+        (refusal("fatal_error"), (200, '{"ok": false, "error": "fatal_error"}')),
     ],
 )
-def test_methods_are_in_the_tier_their_page_names(method: str, tier: int) -> None:
-    assert METHODS[method].tier == tier
-    assert {one.tier for one in METHODS.values()} <= set(CALLS_A_MINUTE)
-
-
-async def test_calls_too_often_get_429_for_that_method_alone(
-    playground: Playground, client: AsyncWebClient, clock: Clock
+async def test_an_answer_is_replaced_before_the_effect_or_after_it(
+    playground: Playground,
+    session: aiohttp.ClientSession,
+    fault: InjectedFault,
+    answer: tuple[int, str],
 ) -> None:
-    playground.workspace.rates.counting = True
-    for _ in range(20):
-        await client.users_list()
-    clock.move(seconds=50)
-    with pytest.raises(SlackApiError) as caught:
-        await client.users_list()
-    assert (caught.value.response.status_code, error_of(caught)) == (429, "ratelimited")
-    assert caught.value.response.headers["Retry-After"] == "10"
-    await client.users_info(user=ANN)
-    clock.move(seconds=10)
-    await client.users_list()
+    playground.workspace.faults.add(POST, fault)
+    assert await post(playground, session) == answer
+    assert texts(playground) == []
+    playground.workspace.faults.add(POST, replace(fault, after=True))
+    assert await post(playground, session) == answer
+    assert texts(playground) == ["hello"]
 
 
-async def test_messages_too_often_get_429_for_that_channel_alone(
-    playground: Playground, client: AsyncWebClient, clock: Clock
+@pytest.mark.parametrize(("after", "posted"), [(False, []), (True, ["hello"])])
+async def test_a_connection_drops_before_the_effect_or_after_it(
+    playground: Playground, session: aiohttp.ClientSession, after: bool, posted: list[str]
 ) -> None:
-    playground.workspace.rates.counting = True
-    await client.chat_postMessage(channel=BEN, text="1")
+    playground.workspace.faults.add(POST, dropped_connection(after=after))
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await post(playground, session)
+    assert texts(playground) == posted
+
+
+async def test_a_cut_answer_ends_in_the_middle_of_its_body(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    playground.workspace.faults.add(POST, cut_answer())
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await post(playground, session)
+    assert texts(playground) == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "header"),
+    [
+        (7, "7"),
+        (1.5, "1.5"),
+        ("Wed, 25 Nov 2026 12:00:00 GMT", "Wed, 25 Nov 2026 12:00:00 GMT"),
+        ("soon", "soon"),
+        (None, None),
+    ],
+)
+async def test_a_rate_limit_has_any_retry_after_or_none(
+    playground: Playground,
+    client: AsyncWebClient,
+    retry_after: float | str | None,
+    header: str | None,
+) -> None:
+    playground.workspace.faults.add(POST, rate_limit(retry_after))
     with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel="D0BEN", text="2")
-    assert caught.value.response.headers["Retry-After"] == "1"
-    await client.chat_postMessage(channel=CERTS, text="elsewhere")
-    clock.move(seconds=1)
-    await client.chat_postMessage(channel=BEN, text="2")
-    assert [m.text for m in playground.workspace.messages("D0BEN", BEN)] == ["1", "2"]
+        await client.chat_postMessage(channel=CERTS, text="x")
+    assert caught.value.response.status_code == 429
+    assert caught.value.response.headers.get("Retry-After") == header
+    await client.chat_postMessage(channel=CERTS, text="later")
+    assert texts(playground) == ["later"]
+
+
+async def test_faults_of_one_target_come_in_order_and_leave_other_targets_alone(
+    playground: Playground, client: AsyncWebClient
+) -> None:
+    playground.workspace.faults.add(POST, refusal("internal_error"))
+    playground.workspace.faults.add(POST, refusal("not_in_channel"))
+    await client.auth_test()
+    for error in ("internal_error", "not_in_channel"):
+        with pytest.raises(SlackApiError, match=error):
+            await client.chat_postMessage(channel=CERTS, text="x")
+
+
+@pytest.mark.parametrize(("after", "posted"), [(False, []), (True, ["hello"])])
+async def test_a_held_request_waits_for_its_release(
+    playground: Playground, session: aiohttp.ClientSession, after: bool, posted: list[str]
+) -> None:
+    held = playground.workspace.faults.hold(POST, after=after)
+    call = asyncio.create_task(post(playground, session))
+    await held.reached.wait()
+    assert texts(playground) == posted
+    assert not call.done()
+    held.release()
+    assert (await call)[0] == 200
+    assert texts(playground) == ["hello"]
+
+
+async def test_a_delayed_answer_comes_late(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    playground.workspace.faults.add(POST, delay(0.05))
+    start = time.monotonic()
+    assert (await post(playground, session))[0] == 200
+    assert time.monotonic() - start >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        (refusal("expired_url"), (404, '{"ok": false, "error": "expired_url"}')),
+        (refusal("invalid_blocks"), (400, '{"ok": false, "error": "invalid_blocks"}')),
+        (rate_limit(), (429, '{"ok": false, "error": "ratelimited"}')),
+        (http_answer(500), (500, "")),
+    ],
+)
+async def test_a_response_url_fails_with_slacks_status(
+    playground: Playground,
+    session: aiohttp.ClientSession,
+    fault: InjectedFault,
+    answer: tuple[int, str],
+) -> None:
+    url = f"{playground.url}response/{playground.tickets.response_url(ANN, CERTS)}"
+    playground.workspace.faults.add("response_url", fault)
+    async with session.post(url, json={"text": "hello"}) as response:
+        assert (response.status, await response.text()) == answer
+    assert playground.workspace.messages(CERTS, ANN) == []
+    async with session.post(url, json={"text": "hello"}) as response:
+        assert response.status == 200
+
+
+async def test_an_upload_of_bytes_fails_after_it_was_announced(
+    playground: Playground, client: AsyncWebClient, session: aiohttp.ClientSession
+) -> None:
+    announced = await client.files_getUploadURLExternal(filename="a.csv", length=3)
+    playground.workspace.faults.add("upload", http_answer(502))
+    async with session.post(announced["upload_url"], data=b"a,b") as response:
+        assert response.status == 502
+    with pytest.raises(SlackApiError, match="file_not_found"):
+        await client.files_completeUploadExternal(files=[{"id": announced["file_id"]}])
+
+
+@pytest.mark.parametrize("error", ["token_revoked", "link_disabled"])
+async def test_a_websocket_url_is_refused(playground: Playground, error: str) -> None:
+    playground.workspace.faults.add("apps.connections.open", refusal(error))
+    client = AsyncWebClient(base_url=playground.api_url)
+    with pytest.raises(SlackApiError, match=error):
+        await client.apps_connections_open(app_token=playground.app.app_token)
+
+
+async def test_a_websocket_fails_to_open_and_its_ticket_stays_valid(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    client = AsyncWebClient(base_url=playground.api_url, session=session)
+    opened = await client.apps_connections_open(app_token=playground.app.app_token)
+    playground.workspace.faults.add("socket", http_answer(503))
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await session.ws_connect(opened["url"])
+    assert caught.value.status == 503
+    ws = await session.ws_connect(opened["url"])
+    assert (await ws.receive_json())["type"] == "hello"
+    await ws.close()
+
+
+async def test_a_prevented_call_is_in_the_traffic_too(
+    playground: Playground, session: aiohttp.ClientSession
+) -> None:
+    playground.workspace.faults.add(POST, http_answer(504))
+    await post(playground, session)
+    playground.workspace.faults.add(POST, http_answer(504, after=True))
+    await post(playground, session)
+    assert [entry["name"] for entry in playground.workspace.traffic] == [POST, POST]

@@ -27,7 +27,7 @@ def split(target: str) -> tuple[str, int]:
 
 
 async def verify(hosts: SampleHosts, target: str) -> str:
-    """The way a strict client sees a host: "ok", or OpenSSL's words for what is wrong."""
+    """Connect as a strict client: "ok", or OpenSSL's message."""
     name, port = split(target)
     context = ssl.create_default_context(cafile=str(hosts.ca_file))
     try:
@@ -41,7 +41,7 @@ async def verify(hosts: SampleHosts, target: str) -> str:
     return "ok"
 
 
-async def test_each_host_shows_the_fault_it_is_there_for(hosts: SampleHosts) -> None:
+async def test_each_host_is_in_its_own_state(hosts: SampleHosts) -> None:
     valid, due, expired, wrong, self_signed, _ = hosts.targets
     assert await verify(hosts, valid) == "ok"
     assert await verify(hosts, due) == "ok"
@@ -50,7 +50,7 @@ async def test_each_host_shows_the_fault_it_is_there_for(hosts: SampleHosts) -> 
     assert "self-signed" in await verify(hosts, self_signed)
 
 
-async def test_the_second_host_is_due_in_twelve_days_and_sends_its_issuer(
+async def test_the_second_host_expires_in_twelve_days_and_sends_its_issuer(
     hosts: SampleHosts, tmp_path: Path
 ) -> None:
     pem = (tmp_path / f"{split(hosts.targets[1])[0]}.pem").read_bytes()
@@ -73,7 +73,7 @@ async def test_a_host_serves_a_page_with_a_title(hosts: SampleHosts) -> None:
     assert b"<title>Demo Shop</title>" in answer
 
 
-async def test_the_silent_host_accepts_and_says_nothing(hosts: SampleHosts) -> None:
+async def test_the_silent_host_accepts_connections_and_sends_nothing(hosts: SampleHosts) -> None:
     name, port = split(hosts.targets[-1])
     reader, writer = await asyncio.open_connection(hosts.table[name], port)
     writer.write(b"hello")
@@ -84,33 +84,35 @@ async def test_the_silent_host_accepts_and_says_nothing(hosts: SampleHosts) -> N
     await writer.wait_closed()
 
 
-async def test_a_swapped_certificate_is_served_to_the_next_visitor(hosts: SampleHosts) -> None:
+async def test_a_renewed_certificate_is_served_from_then_on(
+    hosts: SampleHosts,
+) -> None:
     for target in hosts.targets[:-1]:
-        hosts.swap(split(target)[0])
+        hosts.renew(split(target)[0])
         assert await verify(hosts, target) == "ok"
 
 
-async def test_the_silent_host_and_strangers_have_no_certificate_to_swap(
+async def test_only_hosts_with_a_certificate_can_be_renewed(
     hosts: SampleHosts,
 ) -> None:
     for name in (split(hosts.targets[-1])[0], "elsewhere.demo.test"):
         with pytest.raises(KeyError):
-            hosts.swap(name)
+            hosts.renew(name)
 
 
-async def test_what_to_allow_names_exactly_the_ports_of_the_hosts(hosts: SampleHosts) -> None:
+async def test_scan_allow_covers_exactly_the_ports_of_the_hosts(hosts: SampleHosts) -> None:
     ports = [split(target)[1] for target in hosts.targets]
     assert hosts.allow == ",".join(f"127.0.0.1/32:{port}" for port in ports)
     assert len(set(ports)) == 6
     assert [split(target)[0] for target in hosts.targets] == list(hosts.table)
 
 
-async def test_closing_ends_conversations_that_would_never_end(tmp_path: Path) -> None:
+async def test_closing_ends_connections_that_would_stay_open_forever(tmp_path: Path) -> None:
     hosts = SampleHosts(datetime.now(UTC) - timedelta(minutes=1), tmp_path)
     await hosts.start()
     name, port = split(hosts.targets[-1])
     reader, writer = await asyncio.open_connection(hosts.table[name], port)
-    # The host has taken the call once it has answered another one after it.
+    # The silent host has accepted once another host has answered a later connection.
     assert await verify(hosts, hosts.targets[0]) == "ok"
     await hosts.close()
     assert await asyncio.wait_for(reader.read(), 2) == b""

@@ -9,14 +9,26 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import Playground, PlaygroundError
-from bot.playground.objects import ANN, BEN, CERTS, GENERAL, OLGA, PARTNERS, SECRET
-from bot.playground.payloads import typed_message
+from bot.playground.objects import (
+    ANN,
+    BEN,
+    CERTS,
+    ENTERPRISE_ID,
+    GENERAL,
+    OLGA,
+    PARTNERS,
+    SECRET,
+    TEAM_ID,
+    User,
+)
+from bot.playground.payloads import typed_text
+from tests.playground.blocks import actions, button
 
 Json = dict[str, Any]
 
 
 class SocketBot:
-    """A bot on one websocket that acknowledges everything and keeps it."""
+    """A bot on one websocket that acknowledges and keeps every payload."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -34,10 +46,10 @@ class SocketBot:
 async def bot(playground: Playground, session: aiohttp.ClientSession) -> AsyncIterator[SocketBot]:
     client = AsyncWebClient(base_url=playground.api_url, session=session)
     opened = await client.apps_connections_open(app_token=playground.app.app_token)
-    there = SocketBot(await session.ws_connect(opened["url"]))
-    running = asyncio.create_task(there.run())
-    yield there
-    await there.ws.close()
+    bot = SocketBot(await session.ws_connect(opened["url"]))
+    running = asyncio.create_task(bot.run())
+    yield bot
+    await bot.ws.close()
     await running
 
 
@@ -46,7 +58,7 @@ def last_notice(playground: Playground) -> str:
 
 
 @pytest.mark.parametrize(
-    ("typed", "kept"),
+    ("typed", "stored"),
     [
         ("scan example.com now", "scan <http://example.com|example.com> now"),
         ("host example.com:8443.", "host <http://example.com:8443|example.com:8443>."),
@@ -58,10 +70,10 @@ def last_notice(playground: Playground) -> str:
         ("version 1.2.3", "version 1.2.3"),
     ],
 )
-def test_typed_text_is_kept_as_slack_keeps_it(
-    playground: Playground, typed: str, kept: str
+def test_typed_text_is_stored_as_slack_stores_it(
+    playground: Playground, typed: str, stored: str
 ) -> None:
-    assert typed_message(typed, playground.workspace) == kept
+    assert typed_text(typed, playground.workspace) == stored
 
 
 async def test_a_command_in_a_thread_never_reaches_the_bot(
@@ -74,7 +86,7 @@ async def test_a_command_in_a_thread_never_reaches_the_bot(
     assert bot.seen == []
 
 
-async def test_a_command_of_no_app_is_not_valid(playground: Playground, bot: SocketBot) -> None:
+async def test_an_unknown_command_is_not_valid(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "/tls list")
     assert last_notice(playground) == "/tls is not a valid command."
     assert bot.seen == []
@@ -92,7 +104,7 @@ async def test_an_outsider_has_no_commands_and_no_shortcuts(
     assert bot.seen == []
 
 
-async def test_an_outsider_s_mention_tells_their_team(
+async def test_an_outsiders_mention_names_their_team(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(OLGA, PARTNERS, "@SSLBot help")
@@ -111,7 +123,7 @@ async def test_a_direct_message_is_an_event_and_a_channel_message_is_not(
     assert (event["type"], event["channel_type"], event["text"]) == ("message", "im", "help me")
 
 
-async def test_a_reply_carries_the_thread_of_its_first_message(
+async def test_a_reply_to_a_reply_is_in_the_thread_of_its_parent(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(ANN, CERTS, "hello")
@@ -122,7 +134,7 @@ async def test_a_reply_carries_the_thread_of_its_first_message(
     assert bot.seen[0]["event"]["thread_ts"] == first
 
 
-async def test_a_mention_where_the_bot_is_not_ends_in_a_notice_and_an_invitation_helps(
+async def test_a_mention_needs_the_bot_in_the_channel_and_an_invitation_adds_it(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(ANN, GENERAL, "@SSLBot help")
@@ -138,7 +150,7 @@ async def test_only_the_app_can_be_invited(playground: Playground) -> None:
     assert last_notice(playground) == "Only @SSLBot can be invited here."
 
 
-async def test_commands_work_where_the_bot_is_not_and_do_not_name_private_channels(
+async def test_commands_work_without_the_bot_in_the_channel_and_name_no_private_one(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(ANN, SECRET, "/ssl list")
@@ -146,27 +158,38 @@ async def test_commands_work_where_the_bot_is_not_and_do_not_name_private_channe
     assert [payload["channel_name"] for payload in bot.seen] == ["privategroup", "directmessage"]
 
 
-async def test_nobody_speaks_where_they_are_not(playground: Playground) -> None:
+async def test_only_members_can_post(playground: Playground) -> None:
     with pytest.raises(PlaygroundError, match="Ben is not in D0ANN"):
         await playground.say(BEN, "D0ANN", "hello")
     with pytest.raises(PlaygroundError, match="no user"):
         await playground.say("U0NOBODY", CERTS, "hello")
 
 
-async def test_a_global_shortcut_has_no_channel(playground: Playground, bot: SocketBot) -> None:
-    await playground.shortcut(ANN, "overview")
-    [payload] = bot.seen
-    assert (payload["type"], payload["callback_id"]) == ("shortcut", "overview")
-    assert "channel" not in payload
-    assert payload["trigger_id"]
+async def test_a_shortcut_without_a_running_app_ends_in_a_notice(playground: Playground) -> None:
+    await playground.say(ANN, CERTS, "look at example.com")
+    [message] = playground.workspace.messages(CERTS)
+    await playground.shortcut(ANN, "scan_hosts", CERTS, message.ts)
+    assert last_notice(playground) == "Scan hosts failed: the app is not running"
 
 
-async def test_a_shortcut_without_an_app_ends_in_a_notice(playground: Playground) -> None:
-    await playground.shortcut(ANN, "overview")
-    assert last_notice(playground) == "Overview failed: the app is not running"
+async def test_a_member_from_another_workspace_of_the_organization_is_no_outsider(
+    playground: Playground, bot: SocketBot, client: AsyncWebClient
+) -> None:
+    grid = User("U0GRID", "Gil", "Gil Grid", team_id="T0002", workspaces=("T0002", TEAM_ID))
+    playground.workspace.add_user(grid)
+    playground.workspace.channels[CERTS].members.add(grid.id)
+    user = (await client.users_info(user=grid.id))["user"]
+    assert (user["team_id"], user["enterprise_user"]["teams"]) == ("T0002", ["T0002", TEAM_ID])
+    await client.chat_postMessage(channel=CERTS, text="x", blocks=[actions(button(action_id="go"))])
+    await playground.say(grid.id, CERTS, "/ssl list")
+    await playground.press(grid.id, channel=CERTS, action_id="go")
+    command, press = bot.seen
+    assert (command["team_id"], command["enterprise_id"]) == (TEAM_ID, ENTERPRISE_ID)
+    assert (press["team"]["id"], press["user"]["team_id"]) == (TEAM_ID, "T0002")
+    assert press["enterprise"]["id"] == ENTERPRISE_ID
 
 
-async def test_waiting_ends_with_the_change_that_was_waited_for(
+async def test_waiting_ends_as_soon_as_its_condition_holds(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     waiting = asyncio.create_task(playground.wait_for(lambda w: w.messages(CERTS)))
@@ -175,14 +198,14 @@ async def test_waiting_ends_with_the_change_that_was_waited_for(
     assert message.text == "now"
 
 
-async def test_a_taken_port_is_an_error_that_leaves_nothing_open(playground: Playground) -> None:
+async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(playground: Playground) -> None:
     port = int(playground.url.rstrip("/").rpartition(":")[2])
     other = Playground(playground.app, clock=playground.workspace.clock)
     with pytest.raises(OSError, match="address already in use"):
         await other.start(port=port)
 
 
-async def test_waiting_in_vain_tells_the_last_traffic(
+async def test_waiting_in_vain_reports_the_latest_traffic(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     await client.auth_test()

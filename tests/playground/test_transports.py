@@ -1,9 +1,10 @@
-"""The real Bolt is the judge here: a small app, once over signed HTTP, once over websockets."""
+"""The real Bolt judges the playground: a small app over signed HTTP and over websockets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -50,7 +51,7 @@ def untyped(thing: Any) -> Any:
 
 
 def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[Json]) -> AsyncApp:
-    """A bot that answers in every way: words, buttons, a form, App Home, mentions."""
+    """A bot that answers in every way: text, buttons, a form, App Home, mentions."""
     client = AsyncWebClient(playground.app.bot_token, base_url=playground.api_url, session=session)
     app = AsyncApp(
         client=client,
@@ -76,7 +77,7 @@ def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[
 
 
 def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
-    """Everything but the command."""
+    """Register everything but the command."""
 
     @app.action("rescan")
     async def rescan(ack: AsyncAck, body: Json, respond: AsyncRespond) -> None:
@@ -111,33 +112,63 @@ def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
 
 @pytest.fixture
 def seen() -> list[Json]:
-    """What the bot was sent."""
+    """The payloads that the bot received."""
     return []
 
 
-@pytest.fixture(params=["http", "socket"])
-async def bot(
-    request: pytest.FixtureRequest,
-    playground: Playground,
-    session: aiohttp.ClientSession,
-    seen: list[Json],
-) -> AsyncIterator[AsyncApp]:
-    app = bolt_app(playground, session, seen)
-    if request.param == "http":
+@asynccontextmanager
+async def connected(playground: Playground, app: AsyncApp, mode: str) -> AsyncIterator[None]:
+    """Connect the app to the playground, over `http` or a `socket`."""
+    if mode == "http":
         runner = web.AppRunner(app.web_app("/slack/events"))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         playground.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
-        yield app
+        yield
         await runner.cleanup()
     else:
         handler = untyped(AsyncSocketModeHandler(app, playground.app.app_token))
         await handler.connect_async()
-        yield app
+        yield
         await handler.close_async()
 
 
-async def test_a_command_is_answered_to_its_asker_alone(
+@pytest.fixture
+async def bot(
+    playground: Playground, session: aiohttp.ClientSession, seen: list[Json]
+) -> AsyncIterator[AsyncApp]:
+    """The bot, over HTTP."""
+    app = bolt_app(playground, session, seen)
+    async with connected(playground, app, "http"):
+        yield app
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_conversation_works_over_either_transport(
+    playground: Playground, session: aiohttp.ClientSession, seen: list[Json], mode: str
+) -> None:
+    space = playground.workspace
+    async with connected(playground, bolt_app(playground, session, seen), mode):
+        await playground.say(ANN, CERTS, "/ssl buttons")
+        await playground.press(ANN, channel=CERTS, action_id="rescan")
+        assert [m.text for m in space.messages(CERTS, ANN)] == ["scanned"]
+        await playground.say(ANN, CERTS, "/ssl add")
+        form = await playground.wait_for(lambda w: w.modal(ANN))
+        assert await playground.submit(ANN, form.id, {"host": "x"}) == {"host": "A host has a dot."}
+        assert await playground.submit(ANN, form.id, {"host": "example.com"}) == {}
+        await playground.say(ANN, CERTS, "@SSLBot status example.com")
+        await playground.wait_for(lambda w: [m for m in w.messages(CERTS) if m.text == "here"])
+        await playground.open_home(ANN)
+        await playground.wait_for(lambda w: w.home(ANN))
+        await playground.shortcut(ANN, "scan_hosts", CERTS, space.messages(CERTS)[0].ts)
+    assert space.notices == []
+    assert [payload.get("type", "command") for payload in seen] == [
+        *("command", "block_actions", "command", "view_submission", "view_submission"),
+        *("event_callback", "message_action"),
+    ]
+
+
+async def test_a_command_is_answered_ephemerally(
     playground: Playground, bot: AsyncApp, seen: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl status example.com")
@@ -148,14 +179,14 @@ async def test_a_command_is_answered_to_its_asker_alone(
     assert (seen[0]["channel_name"], seen[0]["user_name"]) == ("certificates", "ann")
 
 
-async def test_an_answer_for_the_channel_shows_the_typed_line_too(
+async def test_an_answer_to_the_channel_shows_the_command_too(
     playground: Playground, bot: AsyncApp
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl loud")
     assert [m.text for m in playground.workspace.messages(CERTS)] == ["/ssl loud", "for all"]
 
 
-async def test_a_button_on_an_ephemeral_answer_changes_it(
+async def test_a_button_on_an_ephemeral_answer_replaces_it(
     playground: Playground, bot: AsyncApp, seen: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl buttons")
@@ -166,7 +197,7 @@ async def test_a_button_on_an_ephemeral_answer_changes_it(
     assert "message" not in seen[-1]
 
 
-async def test_an_outsider_can_press_and_is_told_apart(
+async def test_an_outsider_can_press_buttons_and_has_another_team_id(
     playground: Playground, bot: AsyncApp, client: AsyncWebClient, seen: list[Json]
 ) -> None:
     await client.chat_postMessage(channel=PARTNERS, text="press", blocks=[BUTTON])
@@ -178,7 +209,7 @@ async def test_an_outsider_can_press_and_is_told_apart(
     assert [m.text for m in playground.workspace.messages(PARTNERS)] == ["scanned"]
 
 
-async def test_a_form_is_opened_refused_mended_and_accepted(
+async def test_a_form_is_opened_refused_corrected_and_accepted(
     playground: Playground, bot: AsyncApp
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl add")
@@ -195,7 +226,7 @@ async def test_a_form_is_opened_refused_mended_and_accepted(
     assert playground.workspace.modal(ANN) is None
 
 
-async def test_a_mention_is_heard_and_answered_in_its_thread(
+async def test_a_mention_is_answered_in_its_thread(
     playground: Playground, bot: AsyncApp, seen: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "@SSLBot status example.com")
@@ -213,7 +244,7 @@ async def test_home_is_published_when_it_is_opened(playground: Playground, bot: 
     assert playground.workspace.home(ANN) is home
 
 
-async def test_a_message_shortcut_carries_the_message(
+async def test_a_message_shortcut_contains_the_message(
     playground: Playground, bot: AsyncApp, seen: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "look at example.com")
@@ -225,7 +256,7 @@ async def test_a_message_shortcut_carries_the_message(
 
 @pytest.fixture
 async def http_stub(playground: Playground) -> AsyncIterator[Callable[[web.Response | None], None]]:
-    """A bot that answers what it is told to, or (None) not before the test has ended."""
+    """A bot with a given answer, or (None) without one until the test has ended."""
     answer: list[web.Response | None] = [None]
     ended = asyncio.Event()
 
@@ -242,10 +273,10 @@ async def http_stub(playground: Playground) -> AsyncIterator[Callable[[web.Respo
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     playground.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
 
-    def tell(response: web.Response | None) -> None:
+    def set_answer(response: web.Response | None) -> None:
         answer[0] = response
 
-    yield tell
+    yield set_answer
     ended.set()
     await runner.cleanup()
 
@@ -254,7 +285,7 @@ def last_notice(playground: Playground) -> str:
     return playground.workspace.notices[-1].text
 
 
-async def test_a_command_nobody_acknowledges_times_out(
+async def test_a_command_without_an_ack_times_out(
     playground: Playground, http_stub: Callable[[web.Response | None], None]
 ) -> None:
     playground.delivery.ack_limit = 0.05
@@ -263,7 +294,7 @@ async def test_a_command_nobody_acknowledges_times_out(
     assert last_notice(playground) == "/ssl failed with the error operation_timeout"
 
 
-async def test_an_error_page_is_no_acknowledgement(
+async def test_an_error_page_is_not_an_ack(
     playground: Playground, http_stub: Callable[[web.Response | None], None]
 ) -> None:
     http_stub(web.Response(status=500))
@@ -271,19 +302,19 @@ async def test_an_error_page_is_no_acknowledgement(
     assert last_notice(playground) == "/ssl failed with the error dispatch_failed"
 
 
-async def test_without_a_running_app_the_user_is_told(playground: Playground) -> None:
+async def test_without_a_running_app_a_command_ends_in_a_notice(playground: Playground) -> None:
     await playground.say(ANN, CERTS, "/ssl list")
     assert last_notice(playground) == "/ssl failed: the app is not running"
 
 
-async def test_a_failed_event_is_sent_once_more(
+async def test_a_failed_event_is_retried(
     playground: Playground, http_stub: Callable[[web.Response | None], None]
 ) -> None:
     http_stub(web.Response(status=500))
     await playground.say(ANN, "D0ANN", "hello")
     events = [entry for entry in playground.workspace.traffic if entry["direction"] == "out"]
     assert len(events) == 2
-    assert events[0]["sent"]["event_id"] == events[1]["sent"]["event_id"]
+    assert events[0]["request"]["event_id"] == events[1]["request"]["event_id"]
 
 
 async def raw_socket(
@@ -297,7 +328,7 @@ async def raw_socket(
     return ws
 
 
-async def test_a_ticket_opens_one_socket(
+async def test_a_ticket_opens_one_websocket(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     client = AsyncWebClient(base_url=playground.api_url, session=session)
@@ -308,7 +339,7 @@ async def test_a_ticket_opens_one_socket(
     await ws.close()
 
 
-async def test_a_payload_goes_to_one_socket_and_the_other_gets_the_next(
+async def test_websockets_take_turns(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     sockets = [await raw_socket(playground, session) for _ in range(2)]
@@ -324,7 +355,7 @@ async def test_a_payload_goes_to_one_socket_and_the_other_gets_the_next(
     assert [m.text for m in playground.workspace.messages(CERTS, ANN)] == ["by socket"] * 2
 
 
-async def test_a_socket_that_hangs_up_leaves_its_command_unanswered(
+async def test_a_command_fails_when_its_websocket_closes(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     ws = await raw_socket(playground, session)
@@ -335,7 +366,7 @@ async def test_a_socket_that_hangs_up_leaves_its_command_unanswered(
     assert last_notice(playground) == "/ssl failed with the error operation_timeout"
 
 
-async def test_a_socket_is_told_to_come_back_and_bolt_does(
+async def test_bolt_reconnects_when_asked_to(
     playground: Playground, session: aiohttp.ClientSession, seen: list[Json]
 ) -> None:
     app = bolt_app(playground, session, seen)
@@ -352,7 +383,7 @@ async def test_a_socket_is_told_to_come_back_and_bolt_does(
     await handler.close_async()
 
 
-async def test_an_eleventh_socket_is_turned_away(
+async def test_an_eleventh_websocket_is_refused(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     sockets = [await raw_socket(playground, session) for _ in range(10)]
@@ -364,7 +395,7 @@ async def test_an_eleventh_socket_is_turned_away(
         await each.close()
 
 
-async def test_a_form_whose_app_is_gone_says_so(
+async def test_a_form_without_a_running_app_says_so(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     trigger = playground.tickets.trigger(ANN)

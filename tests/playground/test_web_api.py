@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -30,7 +31,7 @@ def error_of(caught: pytest.ExceptionInfo[SlackApiError]) -> str:
     return str(caught.value.response["error"])
 
 
-async def test_auth_test_tells_who_the_bot_is_and_its_scopes(
+async def test_auth_test_identifies_the_bot_and_its_scopes(
     client: AsyncWebClient, app: App
 ) -> None:
     answer = await client.auth_test()
@@ -38,10 +39,13 @@ async def test_auth_test_tells_who_the_bot_is_and_its_scopes(
     assert set(answer.headers["x-oauth-scopes"].split(",")) == app.scopes
 
 
-async def test_an_unknown_method_is_named_so(client: AsyncWebClient) -> None:
-    with pytest.raises(SlackApiError) as caught:
-        await client.api_call("chat.invent")
-    assert error_of(caught) == "unknown_method"
+async def test_an_unknown_method_is_refused_by_name(client: AsyncWebClient) -> None:
+    for method in ("chat.invent", "users.list"):
+        with pytest.raises(SlackApiError) as caught:
+            await client.api_call(method)
+        assert error_of(caught) == "unknown_method"
+        [message] = caught.value.response["response_metadata"]["messages"]
+        assert method in message
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ async def test_a_wrong_token_is_refused(client: AsyncWebClient, token: str, erro
     assert error_of(caught) == error
 
 
-async def test_no_token_is_not_authed_and_a_token_in_the_form_will_do(
+async def test_a_token_is_required_and_may_be_in_the_form(
     playground: Playground, session: aiohttp.ClientSession, app: App
 ) -> None:
     url = f"{playground.api_url}auth.test"
@@ -65,7 +69,7 @@ async def test_no_token_is_not_authed_and_a_token_in_the_form_will_do(
         assert (await response.json())["ok"] is True
 
 
-async def test_a_post_with_json_and_a_post_with_a_form_say_the_same(
+async def test_json_and_forms_are_equivalent(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     await client.api_call("chat.postMessage", json={"channel": CERTS, "blocks": [SECTION]})
@@ -86,12 +90,12 @@ async def test_a_message_is_posted_updated_and_deleted(
     assert (message.text, len(message.blocks)) == ("one", 2)
     await client.chat_update(channel=CERTS, ts=posted["ts"], text="two")
     [message] = playground.workspace.messages(CERTS)
-    assert (message.text, message.blocks, message.edited) == ("two", [], False)
+    assert (message.text, message.blocks) == ("two", [])
     await client.chat_delete(channel=CERTS, ts=posted["ts"])
     assert playground.workspace.messages(CERTS) == []
 
 
-async def test_a_message_to_a_user_id_lands_in_the_direct_messages(
+async def test_a_message_to_a_user_id_is_a_direct_message(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     posted = await client.chat_postMessage(channel=BEN, text="psst")
@@ -107,7 +111,7 @@ async def test_a_message_to_a_user_id_lands_in_the_direct_messages(
         ("C0NOWHERE", "channel_not_found"),
     ],
 )
-async def test_places_the_bot_is_not_in_are_closed(
+async def test_the_bot_posts_only_in_channels_it_is_in(
     client: AsyncWebClient, channel: str, error: str
 ) -> None:
     with pytest.raises(SlackApiError) as caught:
@@ -120,32 +124,32 @@ def public_app(app: App) -> App:
     return replace(app, scopes=app.scopes | {"chat:write.public"})
 
 
-async def test_chat_write_public_opens_public_channels_only(
+async def test_chat_write_public_allows_posting_in_public_channels_only(
     public_app: App, clock: Clock, session: aiohttp.ClientSession
 ) -> None:
-    there = Playground(public_app, clock=clock)
-    await there.start()
-    client = AsyncWebClient(public_app.bot_token, base_url=there.api_url, session=session)
+    playground = Playground(public_app, clock=clock)
+    await playground.start()
+    client = AsyncWebClient(public_app.bot_token, base_url=playground.api_url, session=session)
     await client.chat_postMessage(channel=GENERAL, text="hello")
     with pytest.raises(SlackApiError, match="channel_not_found"):
         await client.chat_postMessage(channel=SECRET, text="hello")
-    await there.close()
+    await playground.close()
 
 
 async def test_a_missing_scope_is_named(clock: Clock, session: aiohttp.ClientSession) -> None:
     bare = App("A1", "Bare", "xoxb-1", "xapp-1", "s", frozenset({"commands"}))
-    there = Playground(bare, clock=clock)
-    await there.start()
-    client = AsyncWebClient("xoxb-1", base_url=there.api_url, session=session)
+    playground = Playground(bare, clock=clock)
+    await playground.start()
+    client = AsyncWebClient("xoxb-1", base_url=playground.api_url, session=session)
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=CERTS, text="hello")
     assert caught.value.response["error"] == "missing_scope"
     assert caught.value.response["needed"] == "chat:write"
     assert caught.value.response["provided"] == "commands"
-    await there.close()
+    await playground.close()
 
 
-async def test_nothing_to_say_is_no_text(client: AsyncWebClient) -> None:
+async def test_a_message_without_content_is_no_text(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
         await client.api_call("chat.postMessage", json={"channel": CERTS})
     assert error_of(caught) == "no_text"
@@ -155,11 +159,11 @@ async def test_unknown_blocks_are_refused_with_a_pointer(client: AsyncWebClient)
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=CERTS, text="x", blocks=[{"type": "hologram"}])
     assert error_of(caught) == "invalid_blocks"
-    [words] = caught.value.response["response_metadata"]["messages"]
-    assert words.startswith("[ERROR] unsupported type: hologram")
+    [message] = caught.value.response["response_metadata"]["messages"]
+    assert message.startswith("[ERROR] unsupported type: hologram")
 
 
-async def test_text_over_4040_characters_comes_out_in_pieces(
+async def test_text_above_4040_characters_is_split(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     await client.chat_postMessage(channel=CERTS, text="a" * 4040)
@@ -168,7 +172,7 @@ async def test_text_over_4040_characters_comes_out_in_pieces(
     assert [len(m.text) for m in playground.workspace.messages(CERTS)] == [4040, 4000, 41]
 
 
-async def test_text_over_40000_characters_is_cut_with_a_warning(
+async def test_text_above_40000_characters_is_truncated_with_a_warning(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     answer = await client.chat_postMessage(channel=CERTS, text="a" * 40_001)
@@ -176,7 +180,7 @@ async def test_text_over_40000_characters_is_cut_with_a_warning(
     assert sum(len(m.text) for m in playground.workspace.messages(CERTS)) == 40_000
 
 
-async def test_an_update_takes_4000_characters_and_no_more(client: AsyncWebClient) -> None:
+async def test_an_update_takes_at_most_4000_characters(client: AsyncWebClient) -> None:
     ts = (await client.chat_postMessage(channel=CERTS, text="a"))["ts"]
     await client.chat_update(channel=CERTS, ts=ts, text="a" * 4000)
     with pytest.raises(SlackApiError) as caught:
@@ -184,7 +188,7 @@ async def test_an_update_takes_4000_characters_and_no_more(client: AsyncWebClien
     assert error_of(caught) == "msg_too_long"
 
 
-async def test_what_others_wrote_can_not_be_touched(
+async def test_the_bot_changes_only_its_own_messages(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     await playground.say(ANN, CERTS, "mine")
@@ -197,7 +201,7 @@ async def test_what_others_wrote_can_not_be_touched(
     assert error_of(caught) == "cant_delete_message"
 
 
-async def test_an_ephemeral_message_is_for_one_and_out_of_reach(
+async def test_an_ephemeral_message_is_for_one_person_and_cannot_be_changed(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     answer = await client.chat_postEphemeral(channel=CERTS, user=ANN, text="for you")
@@ -210,53 +214,93 @@ async def test_an_ephemeral_message_is_for_one_and_out_of_reach(
     assert (await client.conversations_history(channel=CERTS))["messages"] == []
 
 
-async def test_an_ephemeral_message_needs_somebody_in_the_channel(client: AsyncWebClient) -> None:
+async def test_an_ephemeral_message_needs_a_member_of_the_channel(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postEphemeral(channel=CERTS, user=OLGA, text="for you")
     assert error_of(caught) == "user_not_in_channel"
 
 
-async def test_history_is_newest_first_with_metadata_when_asked(
+async def texts(client: AsyncWebClient, **arguments: Any) -> list[str]:
+    history = await client.conversations_history(channel=CERTS, **arguments)
+    return [message["text"] for message in history["messages"]]
+
+
+async def test_history_is_newest_first_and_has_metadata_on_request(
     client: AsyncWebClient, clock: Clock
 ) -> None:
     metadata = {"event_type": "digest", "event_payload": {"key": "k"}}
     first = (await client.chat_postMessage(channel=CERTS, text="1", metadata=metadata))["ts"]
     clock.move(minutes=1)
     await client.chat_postMessage(channel=CERTS, text="reply", thread_ts=first)
-    second = (await client.chat_postMessage(channel=CERTS, text="2"))["ts"]
-    plain = await client.conversations_history(channel=CERTS)
-    assert [m["text"] for m in plain["messages"]] == ["2", "1"]
-    assert "metadata" not in plain["messages"][1]
-    since = await client.conversations_history(
-        channel=CERTS, oldest=first, inclusive=True, include_all_metadata=True
-    )
-    assert since["messages"][1]["metadata"] == metadata
-    after = await client.conversations_history(channel=CERTS, oldest=first)
-    assert [m["ts"] for m in after["messages"]] == [second]
-    page = await client.conversations_history(channel=CERTS, limit=1)
-    assert page["has_more"] is True
-    rest = await client.conversations_history(
-        channel=CERTS, limit=1, cursor=page["response_metadata"]["next_cursor"]
-    )
-    assert [m["text"] for m in rest["messages"]] == ["1"]
+    await client.chat_postMessage(channel=CERTS, text="2")
+    bare = await client.conversations_history(channel=CERTS)
+    assert [message["text"] for message in bare["messages"]] == ["2", "1"]
+    assert "metadata" not in bare["messages"][1]
+    full = await client.conversations_history(channel=CERTS, include_all_metadata=True)
+    assert full["messages"][1]["metadata"] == metadata
     thread = await client.conversations_replies(channel=CERTS, ts=first)
-    assert [m["text"] for m in thread["messages"]] == ["1", "reply"]
+    assert [message["text"] for message in thread["messages"]] == ["1", "reply"]
 
 
-async def test_a_reply_needs_a_thread_that_is_there(client: AsyncWebClient) -> None:
+async def test_history_has_a_range_whose_ends_are_excluded_by_default(
+    client: AsyncWebClient, clock: Clock
+) -> None:
+    ts = []
+    for number in range(4):
+        ts.append((await client.chat_postMessage(channel=CERTS, text=str(number)))["ts"])
+        clock.move(minutes=1)
+    assert await texts(client, oldest=ts[1]) == ["3", "2"]
+    assert await texts(client, latest=ts[1]) == ["0"]
+    assert await texts(client, oldest=ts[0], latest=ts[3]) == ["2", "1"]
+    assert await texts(client, oldest=ts[1], latest=ts[2], inclusive=True) == ["2", "1"]
+
+
+async def test_pages_of_history_do_not_shift_when_messages_come_and_go(
+    client: AsyncWebClient,
+) -> None:
+    ts = [
+        (await client.chat_postMessage(channel=CERTS, text=str(number)))["ts"]
+        for number in range(5)
+    ]
+    page = await client.conversations_history(channel=CERTS, limit=2)
+    assert [message["text"] for message in page["messages"]] == ["4", "3"]
+    assert page["has_more"] is True
+    await client.chat_postMessage(channel=CERTS, text="new")
+    await client.chat_delete(channel=CERTS, ts=ts[2])
+    cursor = page["response_metadata"]["next_cursor"]
+    page = await client.conversations_history(channel=CERTS, limit=2, cursor=cursor)
+    assert [message["text"] for message in page["messages"]] == ["1", "0"]
+    assert (page["has_more"], page["response_metadata"]["next_cursor"]) == (False, "")
+    for cursor in ("1", "bm9uc2Vuc2U="):
+        with pytest.raises(SlackApiError, match="invalid_cursor"):
+            await client.conversations_history(channel=CERTS, cursor=cursor)
+
+
+async def test_pages_of_a_thread_are_oldest_first(client: AsyncWebClient) -> None:
+    parent = (await client.chat_postMessage(channel=CERTS, text="parent"))["ts"]
+    for number in range(3):
+        await client.chat_postMessage(channel=CERTS, text=str(number), thread_ts=parent)
+    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2)
+    assert [message["text"] for message in page["messages"]] == ["parent", "0"]
+    cursor = page["response_metadata"]["next_cursor"]
+    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2, cursor=cursor)
+    assert [message["text"] for message in page["messages"]] == ["1", "2"]
+
+
+async def test_a_reply_needs_an_existing_thread(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=CERTS, text="x", thread_ts="1.000001")
     assert error_of(caught) == "thread_not_found"
 
 
-async def test_an_ephemeral_message_starts_no_thread(client: AsyncWebClient) -> None:
+async def test_an_ephemeral_message_cannot_have_replies(client: AsyncWebClient) -> None:
     ts = (await client.chat_postEphemeral(channel=CERTS, user=ANN, text="x"))["message_ts"]
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=CERTS, text="x", thread_ts=ts)
     assert error_of(caught) == "cannot_reply_to_message"
 
 
-async def test_an_archived_channel_is_closed(
+async def test_an_archived_channel_takes_no_messages(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     playground.workspace.channels[CERTS].is_archived = True
@@ -270,9 +314,8 @@ async def test_an_archived_channel_is_closed(
     [
         ({"blocks": "no json"}, "invalid_blocks_format"),
         ({"blocks": {"type": "divider"}}, "invalid_blocks_format"),
-        ({"attachments": ["x"]}, "invalid_attachments"),
-        ({"markdown_text": "x", "text": "x"}, "markdown_text_conflict"),
         ({"text": {"a": 1}}, "invalid_arguments"),
+        ({"attachments": [{"text": "x"}]}, "invalid_arguments"),
     ],
 )
 async def test_arguments_of_the_wrong_kind_are_refused(
@@ -283,23 +326,23 @@ async def test_arguments_of_the_wrong_kind_are_refused(
     assert error_of(caught) == error
 
 
-async def test_bots_do_not_write_to_themselves(client: AsyncWebClient) -> None:
+async def test_the_bot_cannot_message_itself(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=BOT_USER, text="x")
     assert error_of(caught) == "cannot_dm_bot"
 
 
-async def test_history_needs_the_scope_of_its_kind_of_channel(
+async def test_history_needs_the_scope_for_its_kind_of_channel(
     app: App, clock: Clock, session: aiohttp.ClientSession
 ) -> None:
-    there = Playground(replace(app, scopes=app.scopes - {"im:history"}), clock=clock)
-    await there.start()
-    client = AsyncWebClient(app.bot_token, base_url=there.api_url, session=session)
+    playground = Playground(replace(app, scopes=app.scopes - {"im:history"}), clock=clock)
+    await playground.start()
+    client = AsyncWebClient(app.bot_token, base_url=playground.api_url, session=session)
     await client.conversations_history(channel=CERTS)
     with pytest.raises(SlackApiError) as caught:
         await client.conversations_history(channel="D0ANN")
     assert caught.value.response["needed"] == "im:history"
-    await there.close()
+    await playground.close()
 
 
 async def test_metadata_needs_its_two_parts(client: AsyncWebClient) -> None:
@@ -308,7 +351,7 @@ async def test_metadata_needs_its_two_parts(client: AsyncWebClient) -> None:
     assert error_of(caught) == "invalid_metadata_schema"
 
 
-async def test_a_permalink_is_for_messages_that_are_there(client: AsyncWebClient) -> None:
+async def test_a_permalink_needs_an_existing_message(client: AsyncWebClient) -> None:
     ts = (await client.chat_postMessage(channel=CERTS, text="1"))["ts"]
     link = await client.chat_getPermalink(channel=CERTS, message_ts=ts)
     assert link["permalink"].endswith(f"/archives/{CERTS}/p{ts.replace('.', '')}")
@@ -317,8 +360,8 @@ async def test_a_permalink_is_for_messages_that_are_there(client: AsyncWebClient
     assert error_of(caught) == "message_not_found"
 
 
-async def test_people_and_places_are_told_as_the_bot_may_know_them(
-    playground: Playground, client: AsyncWebClient
+async def test_users_and_channels_are_described_as_far_as_the_bot_may_know_them(
+    client: AsyncWebClient,
 ) -> None:
     olga = (await client.users_info(user=OLGA))["user"]
     assert (olga["team_id"], olga["is_stranger"]) == (OTHER_TEAM_ID, False)
@@ -326,18 +369,24 @@ async def test_people_and_places_are_told_as_the_bot_may_know_them(
     assert (await client.users_info(user=ANN))["user"]["is_admin"] is True
     shared = (await client.conversations_info(channel=PARTNERS))["channel"]
     assert shared["is_ext_shared"] is True
-    members = (await client.conversations_members(channel=PARTNERS))["members"]
-    assert {OLGA, BOT_USER} <= set(members)
-    listed = await client.conversations_list(types="public_channel,private_channel")
-    assert {c["id"] for c in listed["channels"]} == {CERTS, GENERAL, PARTNERS}
-    assert len((await client.users_list())["members"]) == 5
     assert (await client.conversations_open(users=[ANN]))["channel"]["id"] == "D0ANN"
+
+
+async def test_a_user_group_has_members(playground: Playground, client: AsyncWebClient) -> None:
     playground.workspace.usergroups["S1"] = {"id": "S1", "handle": "ops", "users": [ANN]}
-    assert (await client.usergroups_list())["usergroups"] == [{"id": "S1", "handle": "ops"}]
     assert (await client.usergroups_users_list(usergroup="S1"))["users"] == [ANN]
     with pytest.raises(SlackApiError) as caught:
         await client.usergroups_users_list(usergroup="S2")
     assert error_of(caught) == "no_such_subteam"
+
+
+async def test_the_traffic_shows_calls_without_secrets(
+    playground: Playground, client: AsyncWebClient, app: App
+) -> None:
+    await client.chat_postMessage(channel=CERTS, text=f"my token is {app.bot_token}")
+    entry = playground.workspace.traffic[-1]
+    assert (entry["direction"], entry["name"]) == ("in", "chat.postMessage")
+    assert app.bot_token not in str(list(playground.workspace.traffic))
 
 
 async def test_a_file_is_uploaded_and_shared_once(

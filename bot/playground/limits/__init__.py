@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from bot.playground.limits.violations import HOME, LIMITS, MESSAGE, MODAL, Fault, Limit, faults
+from bot.playground.limits.limit import HOME, MESSAGE, MODAL
+from bot.playground.limits.violations import violations
 
-__all__ = ["HOME", "LIMITS", "MESSAGE", "MODAL", "Fault", "Limit", "faults"]
+__all__ = ["HOME", "MESSAGE", "MODAL", "violations"]

@@ -1,240 +1,95 @@
-"""The rows of the table of limits that speak of blocks and of what only they hold.
+"""The limits of the classic blocks and their elements.
 
-Sources: the pages below docs.slack.dev/reference/block-kit/blocks, as of autumn 2026.
+Source: the pages below docs.slack.dev/reference/block-kit, as of autumn 2026.
 """
 
 from __future__ import annotations
 
 from bot.playground.limits.checks import (
-    absent,
-    bare,
-    choice,
+    Json,
     count,
     each,
-    exactly_one,
-    holds,
-    is_number,
+    enum,
+    has_duplicates,
     length,
-    needs,
-    needs_any,
-    not_both,
     number,
+    objects,
+    required,
+    required_any,
     text_objects,
+    types,
 )
-from bot.playground.limits.kinds import (
-    BUTTONS,
-    CELLS,
-    CONTAINER_CHILDREN,
-    FEEDBACK,
-    GRAPHS,
-    HOME,
-    ICON_NAMES,
-    INPUTS,
-    INTERACTIVE,
-    MESSAGE,
-    MODAL,
-    MODAL_INPUTS,
-    MULTI_SELECTS,
-    TAG_COLOURS,
-)
-from bot.playground.limits.limit import Limit, barred, only
-from bot.playground.limits.tables import (
-    axis_labels,
-    categories,
-    column_settings,
-    columns,
-    container_flags,
-    every_point,
-    lone_pending,
-    one_point_each,
-    picture,
-    plain_header,
-    response_url_menu,
-    response_url_place,
-    row_header,
-    segment,
-    series_names,
-    slack_file,
-    unique_actions,
+from bot.playground.limits.limit import INPUTS, INTERACTIVE, Limit, only
+
+
+def unique_actions(block: Json) -> str | None:
+    """Require a block's elements to have different action_ids."""
+    elements = [*objects(block.get("elements")), *objects([block.get("accessory")])]
+    ids = [element["action_id"] for element in elements if "action_id" in element]
+    return "action_id already exists" if has_duplicates(ids) else None
+
+
+_TEXT = only("plain_text", "mrkdwn")
+_BLOCK, _ELEMENT = only("block"), only("interactive")
+_SECTION, _HEADER, _CONTEXT = only("section"), only("header"), only("context")
+_ACTIONS, _INPUT = only("actions"), only("input")
+_BUTTON, _OVERFLOW, _BOXES = only("button"), only("overflow"), only("checkboxes")
+_SELECT, _OPTION, _CONFIRM = only("static_select"), only("option"), only("confirm")
+_TEXT_INPUT = only("plain_text_input")
+
+_BLOCKS = (
+    Limit("block: block_id", _BLOCK, length("block_id", 255)),
+    Limit("block: unique action_id", _BLOCK, unique_actions),
+    Limit("section: parts", _SECTION, required_any("text", "fields")),
+    Limit("section: text object", _SECTION, text_objects("text")),
+    Limit("section: text", _SECTION, length("text", 3000, 1)),
+    Limit("section: fields", _SECTION, count("fields", 10, 1)),
+    Limit("section: types of fields", _SECTION, types("fields", _TEXT)),
+    Limit("section: length of a field", _SECTION, each("fields", length("text", 2000))),
+    Limit("section: accessory", _SECTION, types("accessory", INTERACTIVE)),
+    Limit("header: parts", _HEADER, required("text")),
+    Limit("header: plain text", _HEADER, text_objects("text", plain=True)),
+    Limit("header: text", _HEADER, length("text", 150, 1)),
+    Limit("context: parts", _CONTEXT, required("elements")),
+    Limit("context: elements", _CONTEXT, count("elements", 10, 1)),
+    Limit("context: types of elements", _CONTEXT, types("elements", _TEXT)),
+    Limit("actions: parts", _ACTIONS, required("elements")),
+    Limit("actions: elements", _ACTIONS, count("elements", 25, 1)),
+    Limit("actions: types of elements", _ACTIONS, types("elements", INTERACTIVE)),
+    Limit("input: parts", _INPUT, required("label", "element")),
+    Limit("input: label", _INPUT, length("label", 2000, 1)),
+    Limit("input: hint", _INPUT, length("hint", 2000)),
+    Limit("input: plain text", _INPUT, text_objects("label", "hint", plain=True)),
+    Limit("input: type of element", _INPUT, types("element", INPUTS)),
 )
 
-_SURFACES = (
-    barred("markdown", MODAL, HOME),
-    barred("table", MODAL),
-    barred("data_table", MODAL),
-    barred("data_visualization", MODAL, HOME),
-    barred("alert", MESSAGE, HOME),
-    barred("carousel", MODAL),
-    barred("container", MODAL),
-    barred("context_actions", MODAL, HOME),
-    barred("task_card", MODAL, HOME),
-    barred("plan", MODAL, HOME),
-    # Slack puts file blocks into messages that it sends; an app can't post one.
-    barred("file", MESSAGE, MODAL, HOME),
-    *(barred(kind, MESSAGE, HOME) for kind in sorted(MODAL_INPUTS)),
+_ELEMENTS = (
+    Limit("text object: parts", _TEXT, required("text")),
+    Limit("text object: text", _TEXT, length("text", 3000, 1)),
+    Limit("element: action_id", _ELEMENT, length("action_id", 255, 1)),
+    Limit("element: placeholder", _ELEMENT, length("placeholder", 150)),
+    Limit("button: parts", _BUTTON, required("text")),
+    Limit("button: plain text", _BUTTON, text_objects("text", plain=True)),
+    Limit("button: text", _BUTTON, length("text", 75, 1)),
+    Limit("button: value", _BUTTON, length("value", 2000)),
+    Limit("button: url", _BUTTON, length("url", 3000)),
+    Limit("button: style", _BUTTON, enum("style", ("primary", "danger"))),
+    Limit("button: accessibility_label", _BUTTON, length("accessibility_label", 75)),
+    Limit("overflow: parts", _OVERFLOW, required("options")),
+    Limit("overflow: options", _OVERFLOW, count("options", 5, 1)),
+    Limit("checkboxes: parts", _BOXES, required("options")),
+    Limit("checkboxes: options", _BOXES, count("options", 10, 1)),
+    Limit("select: parts", _SELECT, required("options")),
+    Limit("select: options", _SELECT, count("options", 100, 1)),
+    Limit("option: parts", _OPTION, required("text", "value")),
+    Limit("option: text", _OPTION, length("text", 75, 1)),
+    Limit("option: value", _OPTION, length("value", 150, 1)),
+    Limit("confirm: title", _CONFIRM, length("title", 100)),
+    Limit("confirm: text", _CONFIRM, length("text", 300)),
+    Limit("confirm: confirm", _CONFIRM, length("confirm", 30)),
+    Limit("confirm: deny", _CONFIRM, length("deny", 30)),
+    Limit("plain_text_input: max_length", _TEXT_INPUT, number("max_length", 1, 3000)),
+    Limit("plain_text_input: min_length", _TEXT_INPUT, number("min_length", 0, 3000)),
 )
 
-_CLASSIC = (
-    Limit("block: block_id", only("block"), length("block_id", 255)),
-    Limit("block: unique action_id", only("block"), unique_actions),
-    Limit("block: response URLs", only("block"), response_url_place),
-    Limit("section: something to say", only("section"), needs_any("text", "fields")),
-    Limit("section: text objects", only("section"), text_objects("text")),
-    Limit("section: text", only("section"), length("text", 3000, 1)),
-    Limit("section: fields", only("section"), count("fields", 10, 1)),
-    Limit("section: kinds of field", only("section"), holds("fields", ("plain_text", "mrkdwn"))),
-    Limit("section: length of a field", only("section"), each("fields", length("text", 2000))),
-    Limit(
-        "section: accessory",
-        only("section"),
-        holds("accessory", INTERACTIVE | MULTI_SELECTS | {"image"}),
-    ),
-    Limit("header: text given", only("header"), needs("text")),
-    Limit("header: plain text", only("header"), text_objects("text", plain=True)),
-    Limit("header: text", only("header"), length("text", 150, 1)),
-    Limit("header: level", only("header"), number("level", 1, 4)),
-    Limit("context: elements given", only("context"), needs("elements")),
-    Limit("context: elements", only("context"), count("elements", 10, 1)),
-    Limit(
-        "context: kinds of element",
-        only("context"),
-        holds("elements", ("image", "plain_text", "mrkdwn")),
-    ),
-    Limit("actions: elements", only("actions"), count("elements", 25, 1)),
-    Limit("actions: elements given", only("actions"), needs("elements")),
-    Limit("actions: kinds of element", only("actions"), holds("elements", INTERACTIVE)),
-    Limit("image: source", only("image"), exactly_one("image_url", "slack_file")),
-    Limit("image: image_url", only("image"), length("image_url", 3000, 1)),
-    Limit("image: kind of picture", only("image"), picture),
-    Limit("image: slack_file", only("image"), slack_file),
-    Limit("image: alt_text given", only("image"), needs("alt_text")),
-    Limit("image: alt_text", only("image"), length("alt_text", 2000)),
-    Limit("image: title", only("image"), length("title", 2000)),
-    Limit("input: parts", only("input"), needs("label", "element")),
-    Limit("input: label", only("input"), length("label", 2000, 1)),
-    Limit("input: hint", only("input"), length("hint", 2000)),
-    Limit("input: plain text", only("input"), text_objects("label", "hint", plain=True)),
-    Limit("input: kinds of element", only("input"), holds("element", INPUTS)),
-    Limit("input: response URLs", only("input"), response_url_menu),
-    Limit("markdown: text", only("markdown"), bare("text")),
-    Limit("rich_text: list indent", only("rich_text_list"), number("indent", 0, 8)),
-    Limit("rich_text: tag text", only("tag"), bare("text")),
-    Limit("rich_text: tag colour", only("tag"), choice("color", TAG_COLOURS)),
-    Limit(
-        "rich_text: place of a tag",
-        only("rich_text_preformatted"),
-        each(
-            "elements", lambda part: "unsupported type: tag" if part.get("type") == "tag" else None
-        ),
-    ),
-    Limit("rich_text: parts of a date", only("date"), needs("timestamp", "format")),
-)
-
-_TABLES = (
-    Limit("table: rows given", only("table"), needs("rows")),
-    Limit("table: rows", only("table"), count("rows", 100, 1)),
-    Limit("table: columns", only("table"), columns(20, same=False)),
-    Limit("table: kinds of cell", only("table"), holds("rows", CELLS)),
-    Limit("table: column_settings", only("table"), count("column_settings", 20)),
-    Limit("table: each column_setting", only("table"), column_settings),
-    Limit("data_table: parts", only("data_table"), needs("caption", "rows")),
-    Limit("data_table: caption", only("data_table"), bare("caption")),
-    Limit("data_table: rows", only("data_table"), count("rows", 201, 2)),
-    Limit("data_table: columns", only("data_table"), columns(20, same=False)),
-    Limit("data_table: rectangle", only("data_table"), columns(1_000, same=True)),
-    Limit("data_table: kinds of cell", only("data_table"), holds("rows", CELLS | {"action_cell"})),
-    Limit("data_table: header", only("data_table"), plain_header),
-    Limit("data_table: row header", only("data_table"), row_header),
-    Limit("data_table: page_size", only("data_table"), number("page_size", 1, 100)),
-    Limit("cell: text", only("raw_text", "raw_number"), bare("text")),
-    Limit(
-        "cell: number",
-        only("raw_number"),
-        lambda cell: None if is_number(cell.get("value")) else "must be a number: value",
-    ),
-    Limit("cell: action given", only("action_cell"), needs("element")),
-    Limit("cell: kinds of action", only("action_cell"), holds("element", ("button",))),
-    Limit("cell: fallback", only("action_cell"), holds("fallback", ("raw_text", "raw_number"))),
-)
-
-_CHARTS = (
-    Limit("chart: parts", only("data_visualization"), needs("title", "chart")),
-    Limit("chart: title", only("data_visualization"), length("title", 50, 1)),
-    Limit("chart: kind", only("data_visualization"), holds("chart", GRAPHS | {"pie"})),
-    Limit("chart: segments given", only("pie"), needs("segments")),
-    Limit("chart: segments", only("pie"), count("segments", 12, 1)),
-    Limit("chart: each segment", only("pie"), each("segments", segment)),
-    Limit("chart: series given", GRAPHS, needs("series", "axis_config")),
-    Limit("chart: series", GRAPHS, count("series", 12, 1)),
-    Limit("chart: series names", GRAPHS, series_names),
-    Limit("chart: categories", GRAPHS, categories),
-    Limit("chart: points", GRAPHS, one_point_each),
-    Limit("chart: each point", GRAPHS, every_point),
-    Limit("chart: axis labels", GRAPHS, axis_labels),
-)
-
-_NEW = (
-    Limit("alert: text given", only("alert"), needs("text")),
-    Limit("alert: text", only("alert"), length("text", 200, 1)),
-    Limit("alert: text object", only("alert"), text_objects("text")),
-    Limit(
-        "alert: level",
-        only("alert"),
-        choice("level", ("default", "info", "warning", "error", "success")),
-    ),
-    Limit(
-        "card: something in it", only("card"), needs_any("hero_image", "title", "actions", "body")
-    ),
-    Limit("card: text objects", only("card"), text_objects("title", "subtitle", "body", "subtext")),
-    Limit("card: title", only("card"), length("title", 150)),
-    Limit("card: subtitle", only("card"), length("subtitle", 150)),
-    Limit("card: body", only("card"), length("body", 200)),
-    Limit("card: subtext", only("card"), length("subtext", 200)),
-    Limit("card: actions", only("card"), count("actions", 3)),
-    Limit("card: kinds of action", only("card"), holds("actions", BUTTONS)),
-    Limit("card: hero image", only("card"), holds("hero_image", ("image",))),
-    Limit("card: icon", only("card"), holds("icon", ("image",))),
-    Limit("card: one icon", only("card"), not_both("icon", "slack_icon")),
-    Limit("card: no size", only("card"), absent("size")),
-    Limit("slack_icon: type", only("card"), holds("slack_icon", ("icon",))),
-    Limit("slack_icon: name given", only("slack_icon"), needs("name")),
-    Limit("slack_icon: name", only("slack_icon"), choice("name", ICON_NAMES)),
-    Limit("carousel: cards given", only("carousel"), needs("elements")),
-    Limit("carousel: cards", only("carousel"), count("elements", 10, 1)),
-    Limit("carousel: nothing but cards", only("carousel"), holds("elements", ("card",))),
-    Limit("container: children", only("container"), count("child_blocks", 10, 1)),
-    Limit("container: children given", only("container"), needs("child_blocks")),
-    Limit(
-        "container: kinds of child", only("container"), holds("child_blocks", CONTAINER_CHILDREN)
-    ),
-    Limit("container: heading", only("container"), exactly_one("title", "rich_text_title")),
-    Limit("container: plain title", only("container"), text_objects("title", plain=True)),
-    Limit("container: rich title", only("container"), holds("rich_text_title", ("rich_text",))),
-    Limit("container: title", only("container"), length("title", 150, 1)),
-    Limit("container: subtitle", only("container"), length("subtitle", 150)),
-    Limit("container: subtitle object", only("container"), text_objects("subtitle")),
-    Limit("container: icon", only("container"), holds("icon", ("image",))),
-    Limit(
-        "container: width",
-        only("container"),
-        choice("width", ("narrow", "standard", "wide", "full")),
-    ),
-    Limit("container: folding", only("container"), container_flags),
-    Limit("context_actions: elements given", only("context_actions"), needs("elements")),
-    Limit("context_actions: elements", only("context_actions"), count("elements", 5, 1)),
-    Limit("context_actions: kinds", only("context_actions"), holds("elements", FEEDBACK)),
-    Limit("icon_button: parts", only("icon_button"), needs("icon", "text")),
-    Limit("icon_button: icon", only("icon_button"), choice("icon", ("trash",))),
-    Limit("icon_button: seen by", only("icon_button"), count("visible_to_user_ids", 10)),
-    Limit(
-        "feedback_buttons: parts",
-        only("feedback_buttons"),
-        needs("positive_button", "negative_button"),
-    ),
-    Limit("task_card: pending", only("block"), lone_pending),
-    Limit("plan: title", only("plan"), bare("title")),
-    Limit("plan: tasks", only("plan"), count("tasks", 50)),
-    Limit("plan: nothing but tasks", only("plan"), holds("tasks", ("task_card",))),
-)
-
-BLOCK_LIMITS: tuple[Limit, ...] = (*_SURFACES, *_CLASSIC, *_TABLES, *_CHARTS, *_NEW)
+BLOCK_LIMITS: tuple[Limit, ...] = (*_BLOCKS, *_ELEMENTS)

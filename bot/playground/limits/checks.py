@@ -1,6 +1,6 @@
-"""The kinds of check that the table of limits is made of: each looks at one object.
+"""The checks that the table of limits is built from: each looks at one object.
 
-A check returns what is wrong, or None. What is looked at came over the wire: it can be any JSON.
+A check returns what is wrong, or None. Its input came over the wire and can be any JSON.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from typing import Any
 
 Json = dict[str, Any]
 Check = Callable[[Json], str | None]
-"""Looks at one object and says what is wrong with it, or None."""
+"""Looks at one object and returns what is wrong with it, or None."""
 
 
 def text_of(value: Any) -> str:
-    """Return the words of a text object, or of a bare string; empty for anything else."""
+    """Return the text of a text object or string; empty for anything else."""
     if isinstance(value, dict):
         value = value.get("text")
     return value if isinstance(value, str) else ""
 
 
-def dicts(value: Any) -> list[Json]:
+def objects(value: Any) -> list[Json]:
     """Return the objects in a list; none for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number, which true and false are not."""
+    """Whether a value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def length(key: str, most: int, least: int = 0) -> Check:
-    """Refuse a text (object) at `key` longer than `most` or shorter than `least` characters."""
+    """Require a text (object) at `key` to have from `least` to `most` characters, if present."""
 
     def check(thing: Json) -> str | None:
         if key not in thing:
@@ -45,20 +45,18 @@ def length(key: str, most: int, least: int = 0) -> Check:
     return check
 
 
-def bare(*keys: str) -> Check:
-    """Refuse anything but a string of at least one character at `keys`, which must be there."""
+def string(key: str) -> Check:
+    """Require a string of at least one character at `key`."""
 
     def check(thing: Json) -> str | None:
-        for key in keys:
-            if not isinstance(thing.get(key), str) or not thing[key]:
-                return f"must be a string of at least 1 character: {key}"
-        return None
+        valid = isinstance(thing.get(key), str) and thing[key]
+        return None if valid else f"must be a string of at least 1 character: {key}"
 
     return check
 
 
 def count(key: str, most: int, least: int = 0) -> Check:
-    """Refuse a list at `key` of more than `most` or fewer than `least` items."""
+    """Require a list at `key` to have from `least` to `most` items, if present."""
 
     def check(thing: Json) -> str | None:
         if key not in thing:
@@ -74,30 +72,29 @@ def count(key: str, most: int, least: int = 0) -> Check:
 
 
 def number(key: str, least: int, most: int) -> Check:
-    """Refuse anything but a whole number from `least` to `most` at `key`."""
+    """Require a whole number from `least` to `most` at `key`, if present."""
 
     def check(thing: Json) -> str | None:
         value = thing.get(key, least)
-        fine = isinstance(value, int) and is_number(value) and least <= value <= most
-        return None if fine else f"must be a number from {least} to {most}: {key}"
+        valid = isinstance(value, int) and is_number(value) and least <= value <= most
+        return None if valid else f"must be a number from {least} to {most}: {key}"
 
     return check
 
 
-def choice(key: str, options: Iterable[str]) -> Check:
-    """Refuse a value at `key` that is not one of `options`."""
-    allowed = list(options)
+def enum(key: str, values: Iterable[str]) -> Check:
+    """Require one of `values` at `key`, if present."""
+    allowed = list(values)
 
     def check(thing: Json) -> str | None:
-        if key in thing and thing[key] not in allowed:
-            return f"must be a valid enum value: {key}"
-        return None
+        valid = key not in thing or thing[key] in allowed
+        return None if valid else f"must be a valid enum value: {key}"
 
     return check
 
 
-def needs(*keys: str) -> Check:
-    """Refuse an object that lacks one of `keys`."""
+def required(*keys: str) -> Check:
+    """Require every one of `keys`."""
 
     def check(thing: Json) -> str | None:
         missing = [key for key in keys if key not in thing]
@@ -106,8 +103,8 @@ def needs(*keys: str) -> Check:
     return check
 
 
-def needs_any(*keys: str) -> Check:
-    """Refuse an object with nothing at all of `keys`."""
+def required_any(*keys: str) -> Check:
+    """Require a value at one of `keys` at least."""
 
     def check(thing: Json) -> str | None:
         return None if any(thing.get(key) for key in keys) else f"must provide one of {keys}"
@@ -115,32 +112,8 @@ def needs_any(*keys: str) -> Check:
     return check
 
 
-def exactly_one(*keys: str) -> Check:
-    """Refuse an object with none, or with several, of `keys`."""
-
-    def check(thing: Json) -> str | None:
-        given = sum(key in thing for key in keys)
-        return None if given == 1 else f"must provide exactly one of {keys}"
-
-    return check
-
-
-def not_both(one: str, other: str) -> Check:
-    """Refuse an object with both keys."""
-
-    def check(thing: Json) -> str | None:
-        return f"can't provide both {one} and {other}" if one in thing and other in thing else None
-
-    return check
-
-
-def absent(key: str) -> Check:
-    """Refuse an object with this key."""
-    return lambda thing: f"unsupported field: {key}" if key in thing else None
-
-
 def text_objects(*keys: str, plain: bool = False) -> Check:
-    """Refuse anything but text objects at `keys`; `plain` means no mrkdwn either."""
+    """Require text objects at `keys`, where present; with `plain`, mrkdwn is refused too."""
     allowed = ["plain_text"] if plain else ["mrkdwn", "plain_text"]
 
     def check(thing: Json) -> str | None:
@@ -154,8 +127,8 @@ def text_objects(*keys: str, plain: bool = False) -> Check:
     return check
 
 
-def holds(key: str, allowed: Iterable[str]) -> Check:
-    """Refuse any element at `key`, one or a list (of lists), whose type is not `allowed`."""
+def types(key: str, allowed: Iterable[str]) -> Check:
+    """Require every object at `key`, one or a list (of lists), to be of an `allowed` type."""
     kinds = list(allowed)
 
     def check(thing: Json) -> str | None:
@@ -174,37 +147,34 @@ def _flat(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
-def forbidden(_thing: Json) -> str:
-    """Refuse the object wherever the limit applies."""
-    return "unsupported type on this surface"
+def unsupported(thing: Json) -> str:
+    """Refuse every object the limit applies to."""
+    return f"unsupported type on this surface: {thing.get('type')}"
 
 
-def twice(values: Iterable[Any]) -> bool:
-    """Whether any value comes a second time."""
-    held = [json.dumps(value, sort_keys=True) for value in values]
-    return len(held) != len(set(held))
+def has_duplicates(values: Iterable[Any]) -> bool:
+    """Whether any value occurs twice."""
+    texts = [json.dumps(value, sort_keys=True) for value in values]
+    return len(texts) != len(set(texts))
 
 
-def unique(key: str, named: str) -> Check:
-    """Refuse two items of the list `key` with the same `named` property."""
+def unique(key: str, name: str) -> Check:
+    """Require the items of the list `key` to differ in their `name` property."""
 
     def check(thing: Json) -> str | None:
-        names = (item[named] for item in dicts(thing.get(key)) if named in item)
-        return f"{named} already exists" if twice(names) else None
+        values = (item[name] for item in objects(thing.get(key)) if name in item)
+        return f"{name} already exists" if has_duplicates(values) else None
 
     return check
 
 
 def of_type(payload: Json, kind: str) -> list[Json]:
-    """Return the blocks of one type, those in containers too."""
-    found = []
-    for block in dicts(payload.get("blocks")):
-        found += [b for b in (block, *dicts(block.get("child_blocks"))) if b.get("type") == kind]
-    return found
+    """Return a payload's blocks of one type."""
+    return [block for block in objects(payload.get("blocks")) if block.get("type") == kind]
 
 
 def total(kind: str, most: int, measure: Callable[[Json], int]) -> Check:
-    """Refuse a payload whose blocks of a kind measure more than `most` together."""
+    """Require a payload's blocks of one type to measure at most `most` together."""
 
     def check(payload: Json) -> str | None:
         size = sum(measure(block) for block in of_type(payload, kind))
@@ -213,6 +183,6 @@ def total(kind: str, most: int, measure: Callable[[Json], int]) -> Check:
     return check
 
 
-def each(key: str, checked: Check) -> Check:
-    """Refuse a list at `key` with an object that does not pass `checked`."""
-    return lambda thing: next(filter(None, map(checked, dicts(thing.get(key)))), None)
+def each(key: str, check: Check) -> Check:
+    """Require every object in the list at `key` to pass `check`."""
+    return lambda thing: next(filter(None, map(check, objects(thing.get(key)))), None)

@@ -1,19 +1,46 @@
-"""What one row of the table of limits is."""
+"""What one row of the table of limits is, and the kinds of objects that rows name.
+
+Source: docs.slack.dev/reference/block-kit, as of autumn 2026. Slack has more blocks and elements;
+these are the ones that the bot sends. The playground refuses any other as an unsupported type.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.playground.limits.checks import Check, forbidden
-from bot.playground.limits.kinds import EVERYWHERE
+from bot.playground.limits.checks import Check, unsupported
+
+MESSAGE, MODAL, HOME = "message", "modal", "home"
+EVERYWHERE = frozenset({MESSAGE, MODAL, HOME})
+VIEWS = frozenset({MODAL, HOME})
+
+BUTTON = frozenset({"button"})
+MENUS = frozenset({"overflow"})
+SELECTS = frozenset({"static_select", "conversations_select"})
+PICKERS = frozenset({"datepicker", "timepicker", "checkboxes"})
+INPUTS = SELECTS | PICKERS | {"plain_text_input"}
+INTERACTIVE = BUTTON | MENUS | SELECTS | PICKERS
+SERIES_CHARTS = frozenset({"bar", "line", "area"})
+BLOCKS = frozenset(
+    {
+        "actions",
+        "context",
+        "data_table",
+        "data_visualization",
+        "divider",
+        "header",
+        "input",
+        "section",
+    }
+)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One rule: objects of `kind` on these `surfaces` must pass `check`, or Slack says `error`.
+    """One rule: objects of these `kinds` on these `surfaces` must pass `check`.
 
-    `kind` is an object's `type`, or `message`, `modal`, `home`, `block`, `interactive`, `option`,
-    `option_group`, `confirm`, `slack_icon`. An empty `error` means the method's own word for bad
+    A kind is an object's `type`, or `message`, `modal`, `home`, `block`, `interactive`, `option` or
+    `confirm`. `error` is what Slack answers otherwise; empty means the method's own error for bad
     blocks: `invalid_blocks` for messages, `invalid_arguments` for views.
     """
 
@@ -25,8 +52,8 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A limit that was passed, and where (`pointer` is a JSON pointer)."""
+class Violation:
+    """An object that breaks a limit; `pointer` is its JSON pointer."""
 
     limit: str
     error: str
@@ -35,10 +62,10 @@ class Fault:
 
 
 def only(*kinds: str) -> frozenset[str]:
-    """Return the kinds that a limit speaks of."""
+    """Return the kinds that a limit applies to."""
     return frozenset(kinds)
 
 
 def barred(kind: str, *surfaces: str) -> Limit:
-    """Return the limit that keeps a kind off some surfaces."""
-    return Limit(f"{kind}: surface", only(kind), forbidden, frozenset(surfaces))
+    """Return the limit that bars a kind of block from some surfaces."""
+    return Limit(f"{kind}: surface", only(kind), unsupported, frozenset(surfaces))

@@ -1,1 +1,1 @@
-"""What the app calls: the Web API's methods and response URLs."""
+"""What the app calls: the Web API's methods, response URLs and file uploads."""

@@ -1,81 +1,74 @@
-"""Rules that every way of posting shares: what is refused, cut, and split."""
+"""What all ways of posting share: what is refused, truncated and split."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bot.playground.app import App
-from bot.playground.limits import MESSAGE, faults
-from bot.playground.objects import BOT_ID, BOT_USER, Json, Message
-from bot.playground.tickets import SlackError
+from bot.playground.errors import SlackError, unsupported
+from bot.playground.limits import MESSAGE, violations
+from bot.playground.objects import BOT_ID, BOT_USER, Json, PostedMessage
 from bot.playground.workspace import Workspace
 
-CUT_AT = 40_000
-"""Longer text is cut here (docs.slack.dev/reference/methods/chat.postMessage)."""
+MAX_TEXT = 40_000
+"""Longer text is truncated (docs.slack.dev/reference/methods/chat.postMessage)."""
 
-SPLIT_OVER, PIECE = 4_040, 4_000
-"""Longer text comes out as several messages (measured by others in August 2026)."""
+SPLIT_ABOVE, PIECE = 4_040, 4_000
+"""Longer text becomes several messages (measured by third parties in August 2026)."""
 
-UPDATE_MOST = 4_000
+MAX_UPDATE = 4_000
 """The longest text that chat.update takes (docs.slack.dev/reference/methods/chat.update)."""
 
+_UNSUPPORTED = ("attachments", "markdown_text")
 
-def refuse_faulty(surface: str, payload: Json, app: App) -> None:
-    """Raise the SlackError of the first limit that is passed, listing every one."""
-    found = faults(surface, payload, app)
-    if not found:
+
+def refuse_violations(surface: str, payload: Json) -> None:
+    """Raise SlackError if a message or view breaks a limit, listing every one it breaks."""
+    broken = violations(surface, payload)
+    if not broken:
         return
-    first = next((f for f in found if not f.error.startswith("invalid_")), found[0])
-    words = [f"[ERROR] {f.message} [json-pointer:{f.pointer}]" for f in found]
-    raise SlackError(
-        first.error,
-        errors=[f"{f.message} [json-pointer:{f.pointer}]" for f in found],
-        response_metadata={"messages": words},
-    )
+    first = next((v for v in broken if not v.error.startswith("invalid_")), broken[0])
+    errors = [f"{v.message} [json-pointer:{v.pointer}]" for v in broken]
+    messages = [f"[ERROR] {error}" for error in errors]
+    raise SlackError(first.error, errors=errors, response_metadata={"messages": messages})
 
 
-def content(args: Json, app: App) -> Json:
-    """Return the checked text, blocks, attachments and metadata of a message's arguments."""
-    for key in ("blocks", "attachments"):
-        value = args.get(key)
-        if value is not None and not _is_list_of_dicts(value):
-            raise SlackError(f"invalid_{key}_format" if key == "blocks" else "invalid_attachments")
-    text = args.get("text") or ""
+def content(args: Json) -> Json:
+    """Return the checked text, blocks and metadata of a message's arguments."""
+    for name in _UNSUPPORTED:
+        if args.get(name):
+            raise unsupported("invalid_arguments", f"argument: {name}")
+    text, blocks = args.get("text") or "", args.get("blocks") or []
     if not isinstance(text, str):
         raise SlackError("invalid_arguments")
-    markdown = args.get("markdown_text")
-    if markdown and (text or args.get("blocks")):
-        raise SlackError("markdown_text_conflict")
-    refuse_faulty(MESSAGE, {key: value for key, value in args.items() if value is not None}, app)
-    found: Json = {"text": markdown or text, "metadata": args.get("metadata")}
-    found |= {key: args.get(key) or [] for key in ("blocks", "attachments")}
-    if not found["text"] and not found["blocks"] and not found["attachments"]:
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise SlackError("invalid_blocks_format")
+    refuse_violations(MESSAGE, {key: value for key, value in args.items() if value is not None})
+    if not text and not blocks:
         raise SlackError("no_text")
-    return found
+    return {"text": text, "blocks": blocks, "metadata": args.get("metadata")}
 
 
-def post(workspace: Workspace, channel: str, given: Json, **where: Any) -> list[Message]:
-    """Post checked `content` as the bot: cut, and split where Slack would."""
-    text = given["text"][:CUT_AT]
-    size = PIECE if len(text) > SPLIT_OVER else SPLIT_OVER
+def post(workspace: Workspace, channel: str, message: Json, **where: Any) -> list[PostedMessage]:
+    """Post checked `content` as the bot, truncated and split where Slack would."""
+    text = message["text"][:MAX_TEXT]
+    size = PIECE if len(text) > SPLIT_ABOVE else SPLIT_ABOVE
     pieces = [text[at : at + size] for at in range(0, len(text), size)] or [""]
-    rest = {key: value for key, value in given.items() if key != "text"}
+    rest = {key: value for key, value in message.items() if key != "text"}
     first = workspace.post(channel, BOT_USER, pieces[0], **rest, **where)
     return [first, *(workspace.post(channel, BOT_USER, piece, **where) for piece in pieces[1:])]
 
 
-def replace(workspace: Workspace, message: Message, given: Json) -> None:
-    """Put checked `content` in the place of a message's own; its visibility stays."""
-    message.text = given["text"][:CUT_AT]
-    message.blocks = workspace.with_block_ids(given["blocks"])
-    message.attachments = given["attachments"]
-    message.metadata = given["metadata"] or message.metadata
-    workspace.changed(message)
+def replace(workspace: Workspace, message: PostedMessage, new: Json) -> None:
+    """Replace a message by checked `content`; who sees it stays the same."""
+    message.text = new["text"][:MAX_TEXT]
+    message.blocks = workspace.with_block_ids(new["blocks"])
+    message.metadata = new["metadata"] or message.metadata
+    workspace.show(message)
 
 
-def for_api(workspace: Workspace, message: Message, *, metadata: bool = False) -> Json:
-    """Return a message as the Web API and payloads carry it."""
-    shown: Json = {
+def for_api(workspace: Workspace, message: PostedMessage, *, metadata: bool = False) -> Json:
+    """Return a message as the Web API and payloads contain it."""
+    always: Json = {
         "type": "message",
         "user": message.user,
         "ts": message.ts,
@@ -83,19 +76,18 @@ def for_api(workspace: Workspace, message: Message, *, metadata: bool = False) -
         "text": message.text,
     }
     if message.user == BOT_USER:
-        shown |= {"bot_id": BOT_ID, "app_id": workspace.app.app_id}
+        always |= {"bot_id": BOT_ID, "app_id": workspace.app.app_id}
     optional: Json = {
         "blocks": message.blocks,
-        "attachments": message.attachments,
         "thread_ts": message.thread_ts,
         "files": message.files,
         "metadata": message.metadata if metadata else None,
     }
-    return shown | {key: value for key, value in optional.items() if value}
+    return always | {key: value for key, value in optional.items() if value}
 
 
 def parent(workspace: Workspace, channel: str, thread_ts: str | None) -> str | None:
-    """Return the ts of the thread to reply in, marking its first message; None without one."""
+    """Return the ts of the thread to reply in, or None for a message outside of threads."""
     if not thread_ts:
         return None
     message = workspace.message(channel, thread_ts)
@@ -104,7 +96,3 @@ def parent(workspace: Workspace, channel: str, thread_ts: str | None) -> str | N
     if message.ephemeral_for is not None:
         raise SlackError("cannot_reply_to_message")
     return message.thread_ts or message.ts
-
-
-def _is_list_of_dicts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
