@@ -28,13 +28,13 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from bot import demo
 from bot.demo import Demo, first_digest, running_demo
-from bot.playground.objects import CERTS
+from bot.playground.objects import BOT_USER, CERTS, Json
 
 T = TypeVar("T")
-#: Where the README's pictures are.
+#: Where the README's screenshots are.
 DOCS = Path(__file__).parent.parent / "docs"
 
-#: Nothing may be fetched from outside, and root may not use Chromium's sandbox.
+#: Chromium may fetch nothing from outside, and can't use its sandbox as root.
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -49,20 +49,20 @@ ARGUMENTS = (
 )
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 15.0
-#: What is on the move or being redrawn is looked up again.
-PASSING = (
+#: Raised while an element moves or is redrawn: look it up again.
+TRANSIENT = (
     ElementClickInterceptedException,
     ElementNotInteractableException,
     NoSuchElementException,
     StaleElementReferenceException,
 )
-#: Boxes that may scroll up and down, never sideways.
+#: Finds boxes that scroll sideways; they may only scroll up and down.
 SIDEWAYS = """
 const boxes = ["html", "#messages", "#thread-messages", "#home", "dialog[open] .modal-body"];
 return boxes.filter((css) => [...document.querySelectorAll(css)]
   .some((box) => box.scrollWidth > box.clientWidth + 1));
 """
-#: Keeps every text that a message shows, however briefly.
+#: Records every text that a message shows, however briefly.
 RECORD = """
 const seen = window.seenTexts = [], ts = arguments[0];
 const note = () => {
@@ -76,14 +76,16 @@ new MutationObserver(note).observe(document.getElementById("messages"),
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", metavar="DIR", help="keep the browser tests' pictures here")
     parser.addoption(
-        "--update-screenshots", action="store_true", help="renew the README's pictures in docs/"
+        "--screenshots", metavar="DIR", help="keep the browser tests' screenshots here"
+    )
+    parser.addoption(
+        "--update-screenshots", action="store_true", help="update the README's screenshots in docs/"
     )
 
 
 class DemoThread:
-    """A demo on an event loop of its own, in a thread, so that the browser may block the tests."""
+    """A demo in a thread with its own event loop, so that the tests may block on the browser."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -92,14 +94,14 @@ class DemoThread:
         self.demo: Demo
 
     def start(self) -> None:
-        """Start the demo, and have its first digest posted."""
+        """Start the demo and post its first digest."""
         self._thread.start()
-        demo.SCAN_SECONDS = 0.5  # the silent sample host is as silent after half a second
+        demo.SCAN_SECONDS = 0.5  # half a second is enough to find a host silent
         self.demo = self._do(self._stack.enter_async_context(running_demo(watch="1s")))
         self._do(first_digest(self.demo))
 
     def close(self) -> None:
-        """End the demo, its loop and its thread."""
+        """Stop the demo, its loop and its thread."""
         try:
             self._do(self._stack.aclose())
         finally:
@@ -108,16 +110,32 @@ class DemoThread:
             self._loop.close()
 
     def renew(self, host: str) -> None:
-        """Give a sample host a fresh certificate."""
+        """Give a sample host a new certificate."""
 
-        async def swap() -> None:
+        async def renew() -> None:
             self.demo.hosts.renew(host)
 
-        self._do(swap())
+        self._do(renew())
 
     def say(self, user: str, text: str) -> None:
-        """Let somebody who is not at this page type a line into the certificates channel."""
+        """Let someone else, on no page, type a line into #certificates."""
         self._do(self.demo.playground.say(user, CERTS, text))
+
+    def post(self, blocks: list[Json]) -> str:
+        """Let the bot post blocks that none of its cards has to #certificates; returns the ts."""
+
+        async def post() -> str:
+            return self.demo.playground.workspace.post(CERTS, BOT_USER, "x", blocks=blocks).ts
+
+        return self._do(post())
+
+    def open_modal(self, user: str, view: Json) -> None:
+        """Let the bot open a modal that none of its commands has."""
+
+        async def push() -> None:
+            self.demo.playground.workspace.push_modal(user, view)
+
+        self._do(push())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
@@ -125,26 +143,26 @@ class DemoThread:
 
 @dataclass
 class Page:
-    """The demo's page as a person uses it; everything waits until it can be done or seen."""
+    """The demo's page as a person uses it; every method waits until it can do or see its part."""
 
     driver: webdriver.Chrome
     running: DemoThread
-    pictures: Path
+    screenshots: Path
     size: str
-    shown: Path | None
+    docs: Path | None
 
-    def open(self, user: str = "U0ANN", place: str = "channel=C0CERTS") -> None:
-        """Open a place afresh, as somebody."""
+    def open(self, user: str = "U0ANN", at: str = "channel=C0CERTS") -> None:
+        """Open the page anew, as a user and at a channel or tab."""
         self.driver.get("about:blank")
-        self.driver.get(f"{self.running.demo.playground.url}#user={user}&{place}")
+        self.driver.get(f"{self.running.demo.playground.url}#user={user}&{at}")
         self.wait_for_user(user)
 
     def wait_for_user(self, user: str) -> None:
-        """Wait until the page shows what this user sees."""
+        """Wait until the page shows this user's view."""
         self.until(lambda: self.run("return document.body.dataset.ready") == user, f"{user}'s page")
 
     def act_as(self, user: str) -> None:
-        """Become another user, by the page's menu."""
+        """Switch to another user with the page's menu."""
         Select(self.find("#user")).select_by_value(user)
         self.wait_for_user(user)
 
@@ -154,7 +172,7 @@ class Page:
         self.find(field).send_keys(Keys.ENTER)
 
     def type(self, css: str, text: str) -> None:
-        """Type into a field in the place of what it holds."""
+        """Replace the text of a field."""
 
         def done() -> bool:
             box = self.find(css)
@@ -165,11 +183,11 @@ class Page:
         self.until(done, f"{text!r} in {css}")
 
     def click(self, css: str, within: str = "", *, last: bool = True) -> None:
-        """Click the last (or first) such thing inside the last such place."""
+        """Click the last (or first) visible element of this kind."""
 
         def done() -> bool:
-            found = self.seen(f"{within} {css}".strip())
-            box = found[-1 if last else 0]
+            boxes = self.visible(f"{within} {css}".strip())
+            box = boxes[-1 if last else 0]
             self.run("arguments[0].scrollIntoView({block: 'center'})", box)
             box.click()
             return True
@@ -177,18 +195,18 @@ class Page:
         self.until(done, f"a click on {within} {css}")
 
     def find(self, css: str) -> WebElement:
-        """The one such element. Raises NoSuchElementException."""
+        """The first matching element. Raises NoSuchElementException."""
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
-    def seen(self, css: str) -> list[WebElement]:
-        """All such elements that are on show. Raises NoSuchElementException if there are none."""
-        found = [e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()]
-        if not found:
+    def visible(self, css: str) -> list[WebElement]:
+        """All matching elements that are visible. Raises NoSuchElementException without any."""
+        boxes = [e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()]
+        if not boxes:
             raise NoSuchElementException(css)
-        return found
+        return boxes
 
     def texts(self, css: str) -> list[str]:
-        """The texts of all such elements, on show or not."""
+        """The texts of all matching elements, visible or not."""
         return list(
             self.run(
                 "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)", css
@@ -196,23 +214,23 @@ class Page:
         )
 
     def until(self, condition: Callable[[], T], what: str) -> T:
-        """Wait until a condition holds, and give its value."""
-        waiting = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=PASSING)
-        return waiting.until(lambda _: condition(), f"not seen: {what}")
+        """Wait until a condition holds, and return its value."""
+        waiting = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=TRANSIENT)
+        return waiting.until(lambda _: condition(), f"did not happen: {what}")
 
     def until_text(self, css: str, *words: str) -> str:
-        """Wait until one of these elements holds all these words; gives its text."""
+        """Wait until one of these elements contains all these words, and return its text."""
 
-        def found() -> str:
+        def match() -> str:
             return next((t for t in self.texts(css) if all(word in t for word in words)), "")
 
         try:
-            return self.until(found, f"{words} in {css}")
+            return self.until(match, f"{words} in {css}")
         except TimeoutException as fault:
             pytest.fail(f"{fault.msg}; there is {self.texts(css)}")
 
     def answer_to(self, text: str, *words: str) -> str:
-        """Type a line; gives the `data-ts` of a new message with all these words."""
+        """Type a line, and return the `data-ts` of a new message with all these words."""
         last = self.newest()
         self.say(text)
         return self.message_with(*words, after=last)
@@ -225,7 +243,7 @@ class Page:
         return float(self.run(script))
 
     def message_with(self, *words: str, after: float = 0) -> str:
-        """The `data-ts` of the newest message with all these words, once it is there."""
+        """The `data-ts` of the newest message with all these words, once it exists."""
         script = """
         return [...document.querySelectorAll("#messages article")].filter((one) =>
           Number(one.dataset.ts) > arguments[1] &&
@@ -235,44 +253,44 @@ class Page:
         )
 
     def record(self, ts: str) -> None:
-        """From now on keep every text that this message shows, for `recorded`."""
+        """Record every text that this message shows from now on, for `recorded`."""
         self.run(RECORD, ts)
 
     def recorded(self) -> list[str]:
-        """What was kept, oldest first."""
+        """The recorded texts, oldest first."""
         return list(self.run("return window.seenTexts"))
 
-    def run(self, script: str, *given: Any) -> Any:
+    def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page."""
-        return self.driver.execute_script(script, *given)
+        return self.driver.execute_script(script, *arguments)
 
     def look(self, name: str) -> None:
-        """Keep a picture, and see that nothing here scrolls sideways."""
-        self.driver.save_screenshot(str(self.pictures / f"{name}-{self.size}.png"))
+        """Keep a screenshot, and check that nothing scrolls sideways."""
+        self.driver.save_screenshot(str(self.screenshots / f"{name}-{self.size}.png"))
         assert self.run(SIDEWAYS) == [], f"scrolls sideways: {name}"
 
     def show(self, css: str, text: str) -> None:
-        """Scroll to the first such element with this text."""
+        """Scroll to the first matching element with this text."""
         script = """
         [...document.querySelectorAll(arguments[0])].find((e) => e.innerText.includes(arguments[1]))
           .scrollIntoView({block: "start"})"""
         self.run(script, css, text)
 
     def picture(self, name: str) -> None:
-        """Keep a picture as `look` does; with --update-screenshots it is the README's."""
+        """Keep a screenshot as `look` does; --update-screenshots puts it into the README too."""
         self.look(name)
-        if self.shown is not None:
+        if self.docs is not None:
             self.fit(scale=1.25)
-            self.driver.save_screenshot(str(self.shown / f"{name}.png"))
+            self.driver.save_screenshot(str(self.docs / f"{name}.png"))
             self.fit()
 
     def errors(self) -> list[str]:
-        """What the page complained of since this was last asked."""
+        """The page's error messages since the last call."""
         entries: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [str(entry["message"]) for entry in entries if entry["level"] == "SEVERE"]
 
     def fit(self, scale: float = 1) -> None:
-        """Make the window as large as the size's screen, and a finger of the phone's mouse."""
+        """Give the window its size; on a phone, the mouse is a finger."""
         width, height = SIZES[self.size]
         phone = self.size == "phone"
         metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
@@ -284,7 +302,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[DemoThread]:
-    """A demo whose first digest is posted."""
+    """A demo that has posted its first digest."""
     running = DemoThread()
     try:
         running.start()
@@ -295,7 +313,7 @@ def running() -> Iterator[DemoThread]:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Chromium, by the driver that is installed: none is ever looked for elsewhere."""
+    """Chromium with the installed driver; Selenium never downloads one."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and chromedriver):
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
@@ -316,11 +334,11 @@ def page(
     running: DemoThread,
     tmp_path: Path,
 ) -> Iterator[Page]:
-    """The certificates channel as Ann sees it, at either size; at the end nothing was wrong."""
-    pictures = Path(request.config.getoption("--screenshots") or tmp_path)
-    pictures.mkdir(parents=True, exist_ok=True)
-    shown = DOCS if request.config.getoption("--update-screenshots") else None
-    page = Page(driver, running, pictures, request.param, shown)
+    """#certificates as Ann sees it, at either size; the page must not report any error."""
+    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
+    screenshots.mkdir(parents=True, exist_ok=True)
+    docs = DOCS if request.config.getoption("--update-screenshots") else None
+    page = Page(driver, running, screenshots, request.param, docs)
     page.fit()
     page.errors()
     page.open()

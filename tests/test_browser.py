@@ -4,12 +4,31 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import SIZES, Page
+from tests.playground.blocks import (
+    NUMBER,
+    Json,
+    actions,
+    bar,
+    button,
+    cell,
+    chart,
+    context,
+    field,
+    header,
+    mrkdwn,
+    option,
+    pie,
+    plain,
+    section,
+    select,
+    table_of,
+)
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CARD = "#messages article.ephemeral"
 MODAL = "dialog.modal"
-#: A port of backup.demo.test for each size, so that no test meets what another one watches.
+#: A port of backup.demo.test for each size, so that no test meets another test's monitor.
 FORM_PORTS = dict(zip(SIZES, (1001, 1002), strict=True))
 DELETE_PORTS = dict(zip(SIZES, (2001, 2002), strict=True))
 OTHERS_PORTS = dict(zip(SIZES, (3001, 3002), strict=True))
@@ -78,7 +97,7 @@ def test_a_form_says_what_is_wrong_at_the_field_and_takes_the_correction(page: P
 
 
 def test_home_shows_the_worst_and_rescans_in_a_modal(page: Page) -> None:
-    page.open(place="channel=D0ANN&tab=home")
+    page.open(at="channel=D0ANN&tab=home")
     page.until_text("#home", "Certificates", "backup.demo.test")
     page.look("home")
     page.click("button[aria-label^='Rescan printer.demo.test']", "#home")
@@ -117,3 +136,65 @@ def test_another_user_sees_what_is_public_and_nothing_that_is_private_to_ann(pag
     page.act_as("U0ANN")
     page.until_text(CARD, "used")
     page.until_text(CARD, target, "added")
+
+
+def test_every_supported_block_and_element_is_drawn(page: Page) -> None:
+    message = f'#messages article[data-ts="{page.running.post(BLOCKS)}"]'
+    page.until_text(message, "Severity", "Days left", "1–5 of 7", "Expiries")
+    page.click(".sort[data-column='1']", message)
+    numbers = f"{message} .data-table tbody td"
+    page.until(lambda: page.texts(numbers)[:2] == ["1", "2"], "numbers in order")
+    page.run("document.querySelector(arguments[0]).scrollIntoView()", f"{message} .header")
+    page.look("blocks")
+    page.running.open_modal("U0ANN", FORM)
+    page.until_text(MODAL, "Weekdays only", "#certificates")
+    assert page.texts(".unsupported")[-1:] == ["Not supported here: carousel"]
+    page.look("inputs")
+    page.click(".modal-cancel", MODAL)
+    page.until(lambda: not page.texts(MODAL), "the modal closed")
+
+
+def words(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+DAYS = [{**NUMBER, "value": days, "text": str(days)} for days in (30, 7, 4, 21, 2, 1, 14)]
+BLOCKS: list[Json] = [
+    header(words("Blocks")),
+    section(
+        text=mrkdwn() | {"text": "*bold* _italic_ `code` <@U0ANN> <!date^1764028800^{date}|x>"},
+        fields=[mrkdwn(12), plain(20)],
+        accessory={"type": "overflow", "action_id": "o", "options": [option(9)]},
+    ),
+    context(mrkdwn(30)),
+    {"type": "divider"},
+    actions(
+        button(action_id="b", style="primary"),
+        select(options=[option(7)], placeholder=words("Severity")),
+        {"type": "conversations_select", "action_id": "c"},
+        {"type": "datepicker", "action_id": "d", "initial_date": "2026-11-25"},
+        {"type": "timepicker", "action_id": "t", "initial_time": "09:00"},
+    ),
+    table_of(
+        [{**cell(), "text": "Host"}, {**cell(), "text": "Days left"}],
+        *([{**cell(), "text": f"host{n}.example.com"}, days] for n, days in enumerate(DAYS)),
+    ),
+    chart({**bar(["due", "broken"], ["week 48", "week 49"], 7)}) | {"title": "Expiries"},
+    chart(pie((3, 2), (5, 1))),
+    {"type": "carousel", "elements": []},
+]
+CHOICE = {"text": words("Weekdays only"), "value": "weekdays"}
+FORM: Json = {
+    "type": "modal",
+    "title": words("Every input"),
+    "submit": words("Save"),
+    "blocks": [
+        field(label=words("Text"), hint=words("One line")),
+        field({"type": "plain_text_input", "action_id": "m", "multiline": True}, optional=True),
+        field(select(options=[option(7)]), label=words("Select")),
+        field({"type": "conversations_select", "action_id": "c"}, label=words("Channel")),
+        field({"type": "checkboxes", "action_id": "b", "options": [CHOICE]}),
+        field({"type": "datepicker", "action_id": "d"}, label=words("Day")),
+        field({"type": "timepicker", "action_id": "t"}, label=words("Time")),
+    ],
+}

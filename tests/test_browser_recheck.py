@@ -1,4 +1,4 @@
-"""From the digest to "fixed, and I saw it fixed", on a phone, by taps alone; and its pictures."""
+"""From the digest to a fixed certificate, on a phone, with taps alone; and the screenshots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.browser import Page
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.parametrize("page", ["phone"], indirect=True),
 ]
 
@@ -48,6 +49,6 @@ def test_the_form_as_a_phone_shows_it(page: Page) -> None:
 
 
 def test_home_as_a_phone_shows_it(page: Page) -> None:
-    page.open(place="channel=D0ANN&tab=home")
+    page.open(at="channel=D0ANN&tab=home")
     page.until_text("#home", "Certificates", "printer.demo.test", "About this bot")
     page.picture("home")

@@ -1,4 +1,4 @@
-/** A message field: grows with its text, completes commands and names, sends on Enter. */
+/** A message field: it grows with its text, completes commands and names, and sends on Enter. */
 
 import { el } from "./dom.js";
 
@@ -9,7 +9,7 @@ let fields = 0;
  * @param {{form: HTMLFormElement, field: HTMLTextAreaElement, list: HTMLElement, usage?: HTMLElement,
  *          suggest: (text: string) => {insert: string, title: string, detail: string}[],
  *          hint?: (text: string) => string, send: (text: string) => Promise<boolean>}} parts
- *   `suggest` gets the text up to the cursor and gives whole new texts; `send` answers false when the text must come back.
+ *   `suggest` returns whole texts for the one typed so far; `send` returns false if the text must be restored.
  */
 export function composer({ form, field, list, usage, suggest, hint, send }) {
   const own = `option-${(fields += 1)}`;
@@ -103,7 +103,7 @@ export function composer({ form, field, list, usage, suggest, hint, send }) {
   return { put };
 }
 
-/** Suggestions for a text: commands while it starts with a slash, else names after the last `@`. */
+/** Suggestions for a text: commands if it starts with a slash, else names after the last `@`. */
 export function suggestions(text, completions, users) {
   if (text.startsWith("/")) return commands(text, completions);
   const at = /(^|\s)@([\w.-]*)$/.exec(text);
@@ -120,7 +120,7 @@ function commands(text, completions) {
     .map(({ command, insert, usage, help }) => ({ insert, title: usage.startsWith("/") ? usage : `${command} ${usage}`.trim(), detail: help ?? "" }));
 }
 
-/** The usage of the command being typed, once its name is complete. */
+/** The usage of a command, once its name is complete. */
 export function usageOf(text, completions) {
   const typed = text.toLowerCase();
   const found = completions.filter(({ insert }) => insert.trim().length > 1 && `${typed} `.startsWith(`${insert.trim().toLowerCase()} `))

@@ -1,11 +1,11 @@
-/** Confirmations and modals. Both are native dialogs: the browser keeps the focus inside. */
+/** Confirmations and modals. Both are native dialogs, in which the browser traps the focus. */
 
 import { renderBlocks } from "./blocks.js";
 import { el, icon, swap } from "./dom.js";
-import { collect, faults, showErrors } from "./elements.js";
+import { collect, formErrors, showErrors } from "./elements.js";
 import { plain, textObject } from "./text.js";
 
-/** Ask "are you sure" with Slack's confirm object. @returns {Promise<boolean>} */
+/** Ask for confirmation, with Slack's confirm object. @returns {Promise<boolean>} */
 export function askConfirm(confirm, people) {
   return new Promise((resolve) => {
     const danger = confirm.style === "danger";
@@ -24,7 +24,7 @@ export function askConfirm(confirm, people) {
   });
 }
 
-/** Close a dialog for good. The focus that goes back is given anew: else Chromium may leave a text field deaf to typing. */
+/** Close and remove a dialog. Blur and refocus afterwards: otherwise Chromium may leave a text field that ignores typing. */
 function shut(dialog) {
   dialog.close();
   dialog.remove();
@@ -34,14 +34,14 @@ function shut(dialog) {
 }
 
 /**
- * The stack of modals of the user.
- * @param {{ctx: (view, values) => object, submit: (view, values) => Promise<object>, close: (view) => void}} does
- *   `submit` answers the field errors: {block_id: text}
+ * The user's stack of modals.
+ * @param {{ctx: (view, values) => object, submit: (view, values) => Promise<object>, close: (view) => void}} actions
+ *   `submit` returns the field errors: {block_id: text}
  */
-export function modalStack(does) {
+export function modalStack(actions) {
   const open = new Map();
 
-  /** Show exactly these views, the last on top. */
+  /** Show exactly these views, the last one on top. */
   function show(views) {
     const wanted = new Set(views.map((view) => view.id));
     for (const [id, entry] of open) {
@@ -62,7 +62,7 @@ export function modalStack(does) {
     const entry = { dialog, view, form: null, sending: false };
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
-      does.close(entry.view);
+      actions.close(entry.view);
     });
     open.set(view.id, entry);
     entry.form = draw(entry, {});
@@ -87,10 +87,10 @@ export function modalStack(does) {
     const form = el("form", { class: "modal-form", novalidate: true, tabindex: "-1" },
       el("header", { class: "modal-head" },
         el("h2", { id: `title-${view.id}` }, plain(view.title?.text)),
-        el("button", { type: "button", class: "plain modal-close", "aria-label": "Close", onclick: () => does.close(entry.view) }, icon("close"))),
-      el("div", { class: "modal-body" }, renderBlocks(view.blocks, does.ctx(view, values))),
+        el("button", { type: "button", class: "plain modal-close", "aria-label": "Close", onclick: () => actions.close(entry.view) }, icon("close"))),
+      el("div", { class: "modal-body" }, renderBlocks(view.blocks, actions.ctx(view, values))),
       el("footer", { class: "dialog-foot" },
-        el("button", { type: "button", class: "btn modal-cancel", onclick: () => does.close(entry.view) }, plain(view.close?.text ?? (view.submit ? "Cancel" : "Close"))),
+        el("button", { type: "button", class: "btn modal-cancel", onclick: () => actions.close(entry.view) }, plain(view.close?.text ?? (view.submit ? "Cancel" : "Close"))),
         view.submit && el("button", { type: "submit", class: "btn primary submit", "aria-busy": entry.sending ? "true" : null }, plain(view.submit.text))));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -101,12 +101,12 @@ export function modalStack(does) {
 
   async function send(entry) {
     if (entry.sending) return;
-    const wrong = faults(entry.form);
-    showErrors(entry.form, wrong);
-    if (Object.keys(wrong).length) return;
+    const invalid = formErrors(entry.form);
+    showErrors(entry.form, invalid);
+    if (Object.keys(invalid).length) return;
     entry.sending = true;
     entry.form.querySelector(".submit").setAttribute("aria-busy", "true");
-    const errors = await does.submit(entry.view, collect(entry.form));
+    const errors = await actions.submit(entry.view, collect(entry.form));
     entry.sending = false;
     entry.form.querySelector(".submit")?.removeAttribute("aria-busy");
     showErrors(entry.form, errors);

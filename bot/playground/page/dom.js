@@ -1,4 +1,4 @@
-/** Small helpers to build the page's elements. Text always goes in as text, never as markup. */
+/** Helpers that build the page's elements. Text is always inserted as text, never as markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -17,7 +17,6 @@ const ICONS = {
   eye: "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 9.5a2.5 2.5 0 1 0 .01 0z",
   info: "M12 3.5a8.5 8.5 0 1 0 .01 0zM12 11v5.5M12 7.6h.01",
   warning: "M12 4l9 16H3zM12 10v4.5M12 17.2h.01",
-  check: "M5 12.5l4.5 4.5L19 7.5",
   shield: "M12 3l7.5 3v5.5c0 4.6-3.1 8-7.5 9.5-4.4-1.5-7.5-4.9-7.5-9.5V6zM8.7 12l2.4 2.4 4.4-4.6",
 };
 
@@ -39,7 +38,7 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** A line drawing, hidden from screen readers: name the control it sits in. */
+/** A line drawing, hidden from screen readers: label the control around it. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -51,14 +50,14 @@ export function icon(name) {
   return svg;
 }
 
-/** A short hash of a string, for colours and keys. */
+/** A short hash of a string, for colors. */
 export function hash(text) {
   let sum = 7;
   for (const char of text) sum = (sum * 31 + char.codePointAt(0)) >>> 0;
   return sum;
 }
 
-/** An avatar square: the shield for apps, initials on a colour of their own for people. */
+/** An avatar: a shield for apps, initials on a color of their own for people. */
 export function avatar(user) {
   if (!user || user.is_bot) return el("span", { class: "avatar app", "aria-hidden": "true" }, icon("shield"));
   const name = user.real_name || user.name || user.id;
@@ -67,7 +66,7 @@ export function avatar(user) {
 }
 
 /**
- * Open a menu next to `trigger`. It closes on Escape, on a click elsewhere and on a choice.
+ * Open a menu next to `trigger`. It closes on Escape, on a click outside, and on a choice.
  * @param {HTMLElement} trigger
  * @param {{label: Node|string, value?: string, detail?: string, choose: () => void}[]} items
  */
@@ -114,7 +113,7 @@ function placeMenu(menu, trigger) {
 }
 
 /**
- * Make the children of `parent` the wanted ones, in order, building only what is new or changed.
+ * Give `parent` exactly these children, in order, building only what is new or has changed.
  * @param {HTMLElement} parent
  * @param {Map<string, {version: unknown, node: HTMLElement}>} cache kept by the caller between calls
  * @param {{key: string, version: unknown, build: (old: HTMLElement|undefined) => HTMLElement}[]} wanted
@@ -141,7 +140,7 @@ export function reconcile(parent, cache, wanted) {
   }
 }
 
-/** Replace one rendering by the next, keeping the keyboard focus on the same control. */
+/** Replace a rendering by a new one, keeping the focus on the same control. */
 export function swap(old, fresh) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const mark = focused && focusMark(focused);

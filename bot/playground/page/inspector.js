@@ -1,4 +1,4 @@
-/** The drawer of raw traffic between the bot and this playground. */
+/** The panel with the raw traffic between the bot and the playground. */
 
 import { el } from "./dom.js";
 import { ask } from "./net.js";
@@ -6,20 +6,15 @@ import { ask } from "./net.js";
 const json = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 const part = (title, value) => (value === undefined || value === null || value === "" ? null : [el("h3", {}, title), el("pre", { tabindex: "0" }, json(value))]);
 
-function clock(at) {
-  const date = typeof at === "number" ? new Date(at * 1000) : new Date(at);
-  return Number.isNaN(date.getTime()) ? String(at ?? "") : new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(date);
-}
-
-const nameOf = (entry) => entry.what ?? entry.name ?? "";
+const clock = (at) => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(new Date(at));
 
 function row(entry) {
   return el("details", { class: "exchange" },
-    el("summary", {}, el("span", { class: "muted small" }, clock(entry.at)), el("span", { class: "badge" }, entry.direction ?? ""), el("span", { class: "what" }, nameOf(entry))),
-    part("Sent", entry.request ?? entry.sent), part("Answered", entry.response ?? entry.answer));
+    el("summary", {}, el("span", { class: "muted small" }, clock(entry.at)), el("span", { class: "badge" }, entry.direction), el("span", { class: "what" }, entry.name)),
+    part("Request", entry.request), part("Answer", entry.answer));
 }
 
-/** Wire up the drawer. `refresh` is cheap when it is closed. */
+/** Set up the panel. `refresh` costs nothing while it is closed. */
 export function inspector({ panel, list, opener, closer, onError }) {
   let due = 0;
   let shown = "";
@@ -33,11 +28,11 @@ export function inspector({ panel, list, opener, closer, onError }) {
       const open = new Set([...list.querySelectorAll("details[open]")].map((node) => node.dataset.key));
       list.replaceChildren(...[...traffic].reverse().map((entry) => {
         const node = row(entry);
-        node.dataset.key = `${entry.at} ${nameOf(entry)}`;
+        node.dataset.key = `${entry.at} ${entry.name}`;
         node.open = open.has(node.dataset.key);
         return node;
       }));
-      if (!traffic.length) list.append(el("p", { class: "muted" }, "Nothing has been exchanged yet."));
+      if (!traffic.length) list.append(el("p", { class: "muted" }, "No traffic yet."));
     } catch (error) {
       onError(error);
     }

@@ -1,4 +1,4 @@
-/** Messages as articles, and the lists that hold them (a channel, a thread). */
+/** Messages as articles, and the lists that contain them (a channel, a thread). */
 
 import { renderBlocks } from "./blocks.js";
 import { avatar, el, icon, openMenu, reconcile } from "./dom.js";
@@ -7,9 +7,9 @@ import { ago, formatDate, mrkdwn } from "./text.js";
 
 const GROUP_SECONDS = 300;
 
-/** Whether a message belongs under another one. */
+/** Whether a message is a reply in a thread. */
 export const isReply = (message) => Boolean(message.thread_ts) && message.thread_ts !== message.ts;
-/** A key of its own for every message of a channel. */
+/** A key that is unique in a channel. */
 export const keyOf = (message) => `${message.ephemeral ? "only-you-" : ""}${message.ts}`;
 
 const when = (message) => new Date(Number(message.ts) * 1000);
@@ -19,14 +19,14 @@ const when = (message) => new Date(Number(message.ts) * 1000);
  * @param {object} message
  * @param {{people, ctx: (message, values) => object, replies: object[], compact: boolean, inThread: boolean, shortcuts: object[],
  *          openThread: (ts) => void, shortcut: (id, message) => void}} view
- * @param {HTMLElement} [old] the rendering that this one replaces: what was typed there is kept
+ * @param {HTMLElement} [old] the rendering that this one replaces: what was typed in it is kept
  */
 export function article(message, view, old) {
-  const user = view.people.users.get(message.user) ?? { id: message.user ?? "", name: message.username, is_bot: message.is_bot };
-  const name = user.real_name || user.name || message.username || message.user;
+  const user = view.people.users.get(message.user) ?? { id: message.user };
+  const name = user.real_name || user.name || user.id;
   const time = when(message);
   const stamp = el("time", { class: "stamp", datetime: time.toISOString(), title: formatDate(time, "{date_long} {time_secs}") }, formatDate(time, "{time}"));
-  const badge = user.is_bot ? "App" : user.outsider ? "Outside" : user.guest ? "Guest" : "";
+  const badge = user.is_bot ? "App" : user.outsider ? "External" : user.guest ? "Guest" : "";
   const body = message.blocks?.length ? renderBlocks(message.blocks, view.ctx(message, old ? collect(old) : {})) : el("div", { class: "text" }, mrkdwn(message.text, view.people));
   return el("article", {
     class: ["message", message.ephemeral && "ephemeral", view.compact && "compact", user.is_bot && "from-app"].filter(Boolean).join(" "),
@@ -36,7 +36,7 @@ export function article(message, view, old) {
   el("div", { class: "gutter" }, view.compact ? stamp.cloneNode(true) : avatar(user)),
   el("div", { class: "content" },
     view.compact ? null : el("div", { class: "byline" }, el("span", { class: "author" }, name), badge && el("span", { class: "badge" }, badge), stamp),
-    el("div", { class: "blocks" }, body, files(message), message.edited && el("span", { class: "muted small edited" }, "(edited)")),
+    el("div", { class: "blocks" }, body, files(message)),
     !view.inThread && view.replies.length ? replyBar(message, view) : null),
   message.ephemeral ? null : tools(message, view));
 }
@@ -71,10 +71,11 @@ function dayLine(message) {
   return el("div", { class: "day", role: "separator" }, el("time", { datetime: when(message).toISOString(), "data-format": "{day_divider_pretty}" }, formatDate(when(message), "{day_divider_pretty}")));
 }
 
-const follows = (message, before) => before && before.user === message.user && !message.is_bot && !message.ephemeral && !before.ephemeral && !message.blocks?.length
+/** Whether a message is drawn without its author, because the one before it shows the same author. */
+const follows = (message, before) => before?.user === message.user && !message.ephemeral && !before.ephemeral && !message.blocks?.length
   && Number(message.ts) - Number(before.ts) < GROUP_SECONDS;
 
-/** A list that follows its messages in place. `draw(messages, repliesOf, view)` may be called at any time. */
+/** A list of messages that is updated in place. `draw(messages, repliesOf, view)` may be called at any time. */
 export function messageList(parent) {
   const cache = new Map();
   const holder = el("div", { class: "list" });
@@ -93,7 +94,7 @@ export function messageList(parent) {
       const day = dayOf(message);
       if (!view.inThread && (!before || dayOf(before) !== day)) wanted.push({ key: `day-${day}`, version: day, build: () => dayLine(message) });
       const replies = repliesOf(message);
-      const compact = Boolean(follows(message, before)) && dayOf(before) === day && !(before && repliesOf(before).length);
+      const compact = !view.people.users.get(message.user)?.is_bot && follows(message, before) && dayOf(before) === day && !repliesOf(before).length;
       const version = [salt, versionOf(message), compact, replies.length, replies.at(-1)?.ts].join();
       wanted.push({ key: keyOf(message), version, build: (old) => article(message, { ...view, replies, compact }, old) });
       before = message;
@@ -111,7 +112,7 @@ export function messageList(parent) {
 
 const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 48;
 
-/** Draw; stay at the end if the end was on show, else offer the way to what is new. */
+/** Draw; stay at the end if it was visible, else offer a button that leads there. */
 export function keepEnd(box, toEnd, offer, draw) {
   if (toEnd && offer) offer.hidden = true;
   const stay = toEnd || box.dataset.atEnd !== "no";
@@ -123,7 +124,7 @@ export function keepEnd(box, toEnd, offer, draw) {
   } else if (offer && box.scrollHeight > before) offer.hidden = false;
 }
 
-/** Keep a list at its end when it, or what is in it, changes its size. */
+/** Keep a list scrolled to its end when it or its content changes size. */
 export function stick(box, list, offer) {
   const settle = () => { if (box.dataset.atEnd !== "no") box.scrollTop = box.scrollHeight; };
   const sizes = new ResizeObserver(settle);

@@ -1,6 +1,6 @@
-/** The page's one door to the server: JSON requests and the event stream. */
+/** The page's connection to the server: JSON requests and the event stream. */
 
-/** Ask the server; raises an Error with a sentence to show when it refuses or cannot be reached. */
+/** Send a request; throws an Error with a sentence to show if the server refuses it or can't be reached. */
 export async function ask(path, body) {
   let answer;
   try {
@@ -8,15 +8,15 @@ export async function ask(path, body) {
     const response = await fetch(`/page/${path}`, { cache: "no-store", ...options });
     answer = await response.json();
   } catch {
-    throw new Error("The playground does not answer. Is it still running?");
+    throw new Error("Could not reach the playground. Is it still running?");
   }
-  if (answer.ok === false) throw new Error(answer.error || "The playground refused this.");
+  if (answer.ok === false) throw new Error(answer.error || "The playground refused this request.");
   return answer;
 }
 
 /**
  * Follow the events after `cursor`.
- * @returns {() => void} stops following
+ * @returns {() => void} a function that stops following
  */
 export function follow(user, cursor, onEvent, onLost) {
   const source = new EventSource(`/page/events?user=${encodeURIComponent(user)}&after=${cursor}`);

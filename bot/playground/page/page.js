@@ -1,4 +1,4 @@
-/** The playground's page: what is known, what is on show, and what happens on events and clicks. */
+/** The playground's page: its state, what it draws, and how it reacts to events and clicks. */
 
 import { renderBlocks } from "./blocks.js";
 import { composer, suggestions, usageOf } from "./composer.js";
@@ -15,20 +15,20 @@ const FIRST_USER = "U0ANN";
 const FIRST_CHANNEL = "C0CERTS";
 const $ = (id) => document.getElementById(id);
 
-/** All that the page knows; filled by `boot`, kept up to date by `onEvent`. */
+/** Everything the page knows; filled by `boot`, kept up to date by `onEvent`. */
 const state = {
   people: { me: null, users: new Map(), channels: new Map() }, messages: new Map(), home: null, modals: [], completions: [], shortcuts: [], app: {}, team: {},
-  cursor: 0, channel: "", thread: "", tab: "messages", unread: new Map(), homeAsked: false,
+  cursor: 0, channel: "", thread: "", tab: "messages", unread: new Map(), homeRequested: false,
 };
 const drafts = new Map();
 let stop = () => {};
 let epoch = 0;
 
-/* Starting and staying connected ------------------------------------------------------------------------------------- */
+/* Connecting and reconnecting ---------------------------------------------------------------------------------------- */
 
 const route = () => new URLSearchParams(location.hash.slice(1));
 
-/** Go to another place; every place is an address, so the Back button works. */
+/** Navigate by changing the URL's hash, so that the Back button works. */
 function go(changes) {
   const next = route();
   for (const [name, value] of Object.entries(changes)) value ? next.set(name, value) : next.delete(name);
@@ -40,9 +40,9 @@ async function boot(delay = 500) {
   stop();
   try {
     const user = route().get("user") || FIRST_USER;
-    const known = await ask(`bootstrap?user=${encodeURIComponent(user)}`);
+    const initial = await ask(`bootstrap?user=${encodeURIComponent(user)}`);
     if (mine !== epoch) return;
-    load(known);
+    load(initial);
     $("lost").hidden = true;
     stop = follow(state.people.me.id, state.cursor, onEvent, () => lost(delay));
   } catch (error) {
@@ -58,12 +58,12 @@ function lost(delay) {
   setTimeout(() => { if (mine === epoch) boot(Math.min(delay * 2, 8000)); }, delay);
 }
 
-/** A completion with its command: `insert` may be given with or without. */
+/** A completion with its command, which `insert` may lack. */
 const whole = (one) => ({ ...one, insert: one.insert.startsWith("/") ? one.insert : `${one.command} ${one.insert}` });
 const byKey = (messages) => new Map(messages.map((message) => [keyOf(message), message]));
 
-function load(known) {
-  if (state.people.me?.id !== known.me.id) {
+function load(initial) {
+  if (state.people.me?.id !== initial.me.id) {
     channelList.clear();
     threadList.clear();
     forget();
@@ -73,12 +73,11 @@ function load(known) {
     $("home").replaceChildren();
   }
   Object.assign(state, {
-    people: { me: known.me, users: new Map(known.users.map((one) => [one.id, one])), channels: new Map(known.channels.map((one) => [one.id, one])) },
-    messages: new Map(Object.entries(known.messages ?? {}).map(([channel, messages]) => [channel, byKey(messages)])),
-    home: known.home ?? null, modals: known.modals ?? [], completions: (known.completions ?? []).map(whole), shortcuts: known.shortcuts ?? [],
-    app: known.app ?? {}, team: known.team ?? {}, cursor: known.cursor ?? 0, homeAsked: false,
+    people: { me: initial.me, users: new Map(initial.users.map((one) => [one.id, one])), channels: new Map(initial.channels.map((one) => [one.id, one])) },
+    messages: new Map(Object.entries(initial.messages).map(([channel, messages]) => [channel, byKey(messages)])),
+    home: initial.home, modals: initial.modals, completions: initial.completions.map(whole), shortcuts: initial.shortcuts,
+    app: initial.app, team: initial.team, cursor: initial.cursor, homeRequested: false,
   });
-  document.title = `${state.team.name || "Playground"} · Playground`;
   drawUsers();
   arrive();
   modals.show(state.modals);
@@ -107,7 +106,7 @@ const EVENTS = {
   },
   home({ view }) {
     state.home = view;
-    state.homeAsked = true;
+    state.homeRequested = true;
     drawHome();
   },
   modals({ views }) {
@@ -115,12 +114,12 @@ const EVENTS = {
     modals.show(views);
   },
   notice({ channel, text }) {
-    const place = channel && channel !== state.channel ? state.people.channels.get(channel) : null;
-    notice(place ? `${placeName(place)}: ${text}` : text);
+    const other = channel && channel !== state.channel ? state.people.channels.get(channel) : null;
+    notice(other ? `${channelName(other)}: ${text}` : text);
   },
   channel({ channel }) {
     state.people.channels.set(channel.id, { ...state.people.channels.get(channel.id), ...channel });
-    drawPlaces();
+    drawChannels();
     if (channel.id === state.channel) drawTop();
   },
   reload() {
@@ -134,20 +133,20 @@ function onEvent(event) {
   traffic.refresh();
 }
 
-/** A message that was not there before: announce it, or count it where nobody is looking. */
+/** Announce a new message, and count it as unread if its channel isn't visible. */
 function arrived(message) {
   const mine = message.user === state.people.me.id;
-  const here = message.channel === state.channel && (state.tab === "messages" || !isAppPlace()) && !document.hidden;
+  const here = message.channel === state.channel && (state.tab === "messages" || !isAppChannel()) && !document.hidden;
   const who = state.people.users.get(message.user);
-  if (!mine) $("announce").replaceChildren(el("p", {}, `${who?.real_name || message.username || "Someone"}: ${(message.text ?? "").slice(0, 300)}`));
+  if (!mine) $("announce").replaceChildren(el("p", {}, `${who?.real_name || who?.name || "Someone"}: ${(message.text ?? "").slice(0, 300)}`));
   if (here || mine) return;
   state.unread.set(message.channel, (state.unread.get(message.channel) ?? 0) + 1);
-  drawPlaces();
+  drawChannels();
 }
 
-/* Doing things ------------------------------------------------------------------------------------------------------- */
+/* Actions ------------------------------------------------------------------------------------------------------------ */
 
-/** Send something to the server; a refusal becomes a notice. @returns the answer, or null */
+/** Send a request; a refusal becomes a notice. @returns the answer, or null */
 async function send(path, body) {
   try {
     return await ask(path, { user: state.people.me.id, ...body });
@@ -159,7 +158,7 @@ async function send(path, body) {
   }
 }
 
-const { surface, forget } = presses({ people: () => state.people, channel: () => state.channel, send });
+const { surface, forget } = presses({ people: () => state.people, send });
 const messageSurface = (message, values) =>
   surface(`${message.channel} ${keyOf(message)}`, { channel: message.channel, ts: message.ts }, (node) => node.closest("article"), values);
 const homeSurface = (view, values) => surface("home", { view_id: view.id }, () => $("home"), values);
@@ -180,7 +179,7 @@ async function say(text, threadTs) {
   return answer !== null;
 }
 
-/** A line above the message field: from Slack itself, or about the playground. */
+/** Show a line above the message field: from Slack itself, or about the playground. */
 function notice(text, kind = "note", id = "") {
   if (id) $("notices").querySelector(`[data-id="${id}"]`)?.remove();
   const line = el("div", { class: `notice ${kind}`, "data-id": id || null }, icon(kind === "error" ? "warning" : "info"), el("span", {}, text),
@@ -195,47 +194,43 @@ function notice(text, kind = "note", id = "") {
 const channelList = messageList($("messages"));
 const threadList = messageList($("thread-messages"));
 
-/** Who is at the other end of a direct message: its `user`, or the app where that is the reader. */
-const partner = (place) => state.people.users.get(place.user === state.people.me.id ? state.app.bot_user : place.user);
-const isAppPlace = () => {
-  const place = state.people.channels.get(state.channel);
-  return Boolean(place?.is_im) && partner(place)?.id === state.app.bot_user;
+/** Whom direct messages are with: their `user`, or the app if that is the reader. */
+const partner = (im) => state.people.users.get(im.user === state.people.me.id ? state.app.bot_user : im.user);
+const isAppChannel = () => {
+  const channel = state.people.channels.get(state.channel);
+  return Boolean(channel?.is_im) && partner(channel)?.id === state.app.bot_user;
 };
-const placeName = (place) => (place.is_im ? partner(place)?.real_name || partner(place)?.name || place.name : `#${place.name}`);
+const channelName = (channel) => (channel.is_im ? partner(channel)?.real_name || partner(channel)?.name || channel.name : `#${channel.name}`);
 
 function drawUsers() {
   const people = [...state.people.users.values()].filter((user) => !user.is_bot);
-  $("user").replaceChildren(...people.map((user) => el("option", { value: user.id }, `${user.real_name || user.name}${user.outsider ? " (outside)" : user.guest ? " (guest)" : ""}`)));
+  $("user").replaceChildren(...people.map((user) => el("option", { value: user.id }, `${user.real_name || user.name}${user.outsider ? " (external)" : user.guest ? " (guest)" : ""}`)));
   $("user").value = state.people.me.id;
-  $("team").replaceChildren(el("strong", {}, state.team.name || "Playground"), el("span", {}, state.people.me.real_name || state.people.me.name));
+  $("team").replaceChildren(el("strong", {}, state.team.name), el("span", {}, state.people.me.real_name || state.people.me.name));
 }
 
-function drawPlaces() {
-  const places = [...state.people.channels.values()];
-  const link = (place) => {
-    const unread = state.unread.get(place.id) ?? 0;
-    const mark = place.is_im ? avatar(partner(place) ?? { id: place.user ?? "", name: place.name }) : place.is_private ? icon("lock") : el("span", { class: "hash", "aria-hidden": "true" }, "#");
+function drawChannels() {
+  const channels = [...state.people.channels.values()];
+  const link = (channel) => {
+    const unread = state.unread.get(channel.id) ?? 0;
+    const mark = channel.is_im ? avatar(partner(channel)) : channel.is_private ? icon("lock") : el("span", { class: "hash", "aria-hidden": "true" }, "#");
     return el("a", {
-      class: ["place", unread && "unread", place.is_member === false && "outside"].filter(Boolean).join(" "), href: `#${placeHash(place.id)}`, "data-channel": place.id,
-      title: place.is_member === false ? `${state.app.name} is not in this channel` : null,
-      "aria-current": place.id === state.channel ? "page" : null,
-    }, mark, el("span", { class: "place-name" }, place.is_im ? placeName(place) : place.name), unread > 0 && el("span", { class: "count", "aria-label": `${unread} new` }, String(unread)));
+      class: ["channel", unread && "unread", !channel.is_member && "without-app"].filter(Boolean).join(" "),
+      href: `#${new URLSearchParams({ user: state.people.me.id, channel: channel.id })}`, "data-channel": channel.id,
+      title: channel.is_member ? null : `${state.app.name} is not in this channel`,
+      "aria-current": channel.id === state.channel ? "page" : null,
+    }, mark, el("span", { class: "channel-name" }, channel.is_im ? channelName(channel) : channel.name), unread > 0 && el("span", { class: "count", "aria-label": `${unread} unread` }, String(unread)));
   };
   const group = (title, members) => members.length > 0 && el("section", {}, el("h2", {}, title), members.map(link));
-  $("places").replaceChildren(...[group("Channels", places.filter((place) => !place.is_im)), group("Direct messages", places.filter((place) => place.is_im))].filter(Boolean));
-}
-
-function placeHash(id) {
-  const next = new URLSearchParams({ user: state.people.me.id, channel: id });
-  return next.toString();
+  $("channels").replaceChildren(...[group("Channels", channels.filter((one) => !one.is_im)), group("Direct messages", channels.filter((one) => one.is_im))].filter(Boolean));
 }
 
 function drawTop() {
-  const place = state.people.channels.get(state.channel);
-  $("title").replaceChildren(place?.is_private && !place.is_im ? icon("lock") : "", el("span", {}, place ? placeName(place) : ""));
-  $("composer").placeholder = place ? `Message ${placeName(place)}` : "Message";
-  $("tabs").hidden = !isAppPlace();
-  const home = isAppPlace() && state.tab === "home";
+  const channel = state.people.channels.get(state.channel);
+  $("title").replaceChildren(channel?.is_private && !channel.is_im ? icon("lock") : "", el("span", {}, channel ? channelName(channel) : ""));
+  $("composer").placeholder = channel ? `Message ${channelName(channel)}` : "Message";
+  $("tabs").hidden = !isAppChannel();
+  const home = isAppChannel() && state.tab === "home";
   $("tab-home").setAttribute("aria-selected", String(home));
   $("tab-messages").setAttribute("aria-selected", String(!home));
   $("home").hidden = !home;
@@ -243,7 +238,7 @@ function drawTop() {
   $("foot").classList.toggle("on-home", home);
 }
 
-/** Go where the address says, and draw everything there. */
+/** Show what the URL's hash says. */
 function arrive() {
   const wanted = route();
   const channels = state.people.channels;
@@ -259,10 +254,10 @@ function arrive() {
   openThread(wanted.get("thread") ?? "");
   state.unread.delete(channel);
   sidebar(false);
-  drawPlaces();
+  drawChannels();
   drawTop();
   drawMessages(moved);
-  if (isAppPlace() && state.tab === "home") askHome();
+  if (isAppChannel() && state.tab === "home") requestHome();
   if (moved && !state.thread && matchMedia("(min-width: 721px) and (not (pointer: coarse))").matches && !document.querySelector("dialog[open]")) $("composer").focus();
 }
 
@@ -291,7 +286,7 @@ function drawHint(empty) {
   if (!empty) return old?.remove();
   if (old) return undefined;
   const first = state.completions.find(({ insert }) => insert.trim().endsWith(" help"))?.insert.trim() ?? "/ssl help";
-  return $("messages").append(el("p", { id: "hint" }, "Nothing here yet. Type ",
+  return $("messages").append(el("p", { id: "hint" }, "No messages yet. Type ",
     el("button", { type: "button", class: "code-button", onclick: () => { main.put(first); $("composer").focus(); } }, first), " to see what the bot can do."));
 }
 
@@ -304,23 +299,23 @@ function openThread(ts) {
   threadList.clear();
   drafts.set(`thread ${before}`, $("thread-composer").value);
   reply.put(drafts.get(`thread ${ts}`) ?? "");
-  const place = state.people.channels.get(state.channel);
-  $("thread-place").textContent = place ? placeName(place) : "";
+  const channel = state.people.channels.get(state.channel);
+  $("thread-channel").textContent = channel ? channelName(channel) : "";
   if (ts) setTimeout(() => { (matchMedia("(min-width: 721px) and (not (pointer: coarse))").matches ? $("thread-composer") : $("close-thread")).focus(); $("thread-messages").scrollTop = $("thread-messages").scrollHeight; });
   else if (before) document.querySelector(`article[data-ts="${CSS.escape(before)}"] .replies, article[data-ts="${CSS.escape(before)}"]`)?.focus();
 }
 
-async function askHome() {
+async function requestHome() {
   drawHome();
   await send("home", {});
-  state.homeAsked = true;
+  state.homeRequested = true;
   drawHome();
 }
 
 function drawHome() {
   const box = $("home");
   if (!state.home) {
-    box.replaceChildren(el("p", { class: "muted empty" }, state.homeAsked ? "The app has not published a Home tab." : "Opening Home…"));
+    box.replaceChildren(el("p", { class: "muted empty" }, state.homeRequested ? "The app has not published a Home tab." : "Opening Home…"));
     return;
   }
   const fresh = el("div", { class: "blocks home-blocks", tabindex: "-1" }, renderBlocks(state.home.blocks, homeSurface(state.home, collect(box))));
@@ -337,7 +332,7 @@ function sidebar(open) {
   if (open) $("sidebar").querySelector("[aria-current], a")?.focus();
 }
 
-/* Wiring ------------------------------------------------------------------------------------------------------------- */
+/* Setup -------------------------------------------------------------------------------------------------------------- */
 
 const suggest = (text) => suggestions(text, state.completions, [...state.people.users.values()]);
 const main = composer({ form: $("compose"), field: $("composer"), list: $("completions"), usage: $("usage"), suggest,
@@ -354,7 +349,7 @@ $("user").addEventListener("change", () => go({ user: $("user").value, thread: "
 $("open-sidebar").addEventListener("click", () => sidebar(!$("app").classList.contains("with-sidebar")));
 $("scrim").addEventListener("click", () => sidebar(false));
 $("close-thread").addEventListener("click", () => go({ thread: "" }));
-$("tab-home").addEventListener("click", () => (state.tab === "home" ? askHome() : go({ tab: "home", thread: "" })));
+$("tab-home").addEventListener("click", () => (state.tab === "home" ? requestHome() : go({ tab: "home", thread: "" })));
 $("tab-messages").addEventListener("click", () => go({ tab: "" }));
 $("tabs").addEventListener("keydown", (event) => {
   if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
@@ -370,10 +365,10 @@ $("skip").addEventListener("click", (event) => {
   $("composer").focus();
 });
 document.addEventListener("click", (event) => {
-  const place = event.target.closest?.("[data-channel-link]");
-  if (!place) return;
+  const link = event.target.closest?.("[data-channel-link]");
+  if (!link) return;
   event.preventDefault();
-  if (state.people.channels.has(place.dataset.channelLink)) go({ channel: place.dataset.channelLink, thread: "", tab: "" });
+  if (state.people.channels.has(link.dataset.channelLink)) go({ channel: link.dataset.channelLink, thread: "", tab: "" });
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], .menu")) return;

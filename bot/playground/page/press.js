@@ -1,4 +1,4 @@
-/** Presses: what a surface offers to its blocks, one request at a time for each control. */
+/** Presses: what a surface passes to its blocks; each control sends one request at a time. */
 
 import { askConfirm } from "./dialogs.js";
 import { collect } from "./elements.js";
@@ -10,7 +10,7 @@ function mark(node, key) {
   node.dataset.busy = key;
 }
 
-/** Take the busy sign off every rendering of the control: it may have been redrawn meanwhile. */
+/** Remove the busy state from the control, however often it was redrawn meanwhile. */
 function unmark(key) {
   for (const node of document.querySelectorAll("[data-busy]")) {
     if (node.dataset.busy !== key) continue;
@@ -20,17 +20,17 @@ function unmark(key) {
 }
 
 /**
- * Make the `ctx` of surfaces (told in elements.js).
- * @param {{people: () => object, channel: () => string, send: (path: string, body: object) => Promise<object|null>}} page
+ * Make the `ctx` of surfaces (described in elements.js).
+ * @param {{people: () => object, send: (path: string, body: object) => Promise<object|null>}} page
  */
-export function presses({ people, channel, send }) {
+export function presses({ people, send }) {
   const memory = new Map();
   const inflight = new Set();
 
-  /** `id` tells surfaces apart, `where` names this one to the server, `root` finds the element that holds its inputs. */
+  /** `id` is the surface's own, `where` names it to the server, `root` finds the element that contains its inputs. */
   function surface(id, where, root, values) {
     return {
-      people: people(), channel: channel(), values,
+      people: people(), values,
       memory: { get: (key) => memory.get(`${id} ${key}`), set: (key, value) => memory.set(`${id} ${key}`, value) },
       busyKey(blockId, actionId, option) {
         const key = keyFor(id, blockId, actionId, option);

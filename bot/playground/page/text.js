@@ -1,8 +1,8 @@
-/** Slack's texts as DOM: mrkdwn, plain text, mentions, dates, emoji. */
+/** Slack's text as DOM: mrkdwn, plain text, mentions, dates, emoji. */
 
 import { el } from "./dom.js";
 
-/** Emoji by Slack's names: those that the bot and its users are likely to write. */
+/** Emoji by Slack's names: those that the bot and its users are likely to use. */
 const EMOJI = {
   white_check_mark: "✅", heavy_check_mark: "✔️", ballot_box_with_check: "☑️", x: "❌", warning: "⚠️", no_entry: "⛔",
   no_entry_sign: "🚫", octagonal_sign: "🛑", rotating_light: "🚨", fire: "🔥", boom: "💥", skull: "💀", exclamation: "❗",
@@ -20,7 +20,7 @@ const EMOJI = {
   heavy_plus_sign: "➕", heavy_minus_sign: "➖", construction: "🚧", door: "🚪", package: "📦", inbox_tray: "📥", sos: "🆘",
 };
 
-/** The signs that carry a state: drawn by the style sheet, so that they look alike on every machine. */
+/** The emoji that mean a state: the style sheet draws them, so that they look the same on every machine. */
 const SIGNS = {
   "🔴": "red dot", "🟠": "orange dot", "🟡": "yellow dot", "🟢": "green dot", "🔵": "blue dot", "⚪": "white dot", "⚫": "black dot",
   "✅": "tick", "❌": "cross", "⚠": "caution", "⛔": "stop", "⏳": "wait", "⌛": "wait", "🚨": "alarm", "🔒": "locked", "🔔": "bell",
@@ -30,16 +30,16 @@ const SIGNS = {
 const SIGN = new RegExp(`(${Object.keys(SIGNS).join("|")})\\uFE0F?`, "u");
 const NAMES = Object.fromEntries(Object.entries(EMOJI).map(([name, char]) => [char.replace("\uFE0F", ""), name.replaceAll("_", " ")]));
 
-/** Undo Slack's three entities. */
-export const decode = (text) => text.replace(/&(amp|lt|gt);/g, (_, name) => ({ amp: "&", lt: "<", gt: ">" })[name]);
+/** Decode Slack's three entities. */
+const decode = (text) => text.replace(/&(amp|lt|gt);/g, (_, name) => ({ amp: "&", lt: "<", gt: ">" })[name]);
 
 function sign(char) {
   const bare = char.replace("\uFE0F", "");
   return el("span", { class: `sign ${SIGNS[bare]}`, role: "img", "aria-label": NAMES[bare] ?? "" }, el("span", { "aria-hidden": "true" }, char));
 }
 
-/** Text with its state signs drawn; everything else stays as it is. */
-function signed(text) {
+/** Text with its state emoji drawn; everything else stays as it is. */
+function withSigns(text) {
   const parts = [];
   let rest = text;
   for (let match = SIGN.exec(rest); match; match = SIGN.exec(rest)) {
@@ -49,20 +49,20 @@ function signed(text) {
   return [...parts, rest].filter((part) => part !== "");
 }
 
-/** One emoji by name, or null for a name we do not know. */
-export function emoji(name) {
+/** An emoji by its name, or null for an unknown name. */
+function emoji(name) {
   const char = EMOJI[name.replace(/::skin-tone-\d$/, "")];
   if (!char) return null;
   return SIGNS[char.replace("\uFE0F", "")] ? sign(char) : el("span", { class: "emoji", role: "img", "aria-label": name.replaceAll("_", " ") }, char);
 }
 
-/** Plain text: only `:emoji:` names mean something. */
+/** Plain text, in which only `:emoji:` names are markup. */
 export function plain(text) {
   const parts = String(text ?? "").split(/(:[a-z0-9_+-]+:)/);
-  return parts.flatMap((part, at) => (at % 2 ? [emoji(part.slice(1, -1)) ?? part] : signed(part)));
+  return parts.flatMap((part, at) => (at % 2 ? [emoji(part.slice(1, -1)) ?? part] : withSigns(part)));
 }
 
-/** The address if it may be opened from the page, else null. */
+/** The URL if the page may open it, else null. */
 export function safeUrl(url) {
   try {
     const parsed = new URL(decode(String(url)));
@@ -72,14 +72,14 @@ export function safeUrl(url) {
   }
 }
 
-/** A link in a new tab; the bare label where the address may not be opened. */
-export function link(url, ...label) {
+/** A link that opens a new tab; only the label if the page may not open the URL. */
+function link(url, ...label) {
   const href = safeUrl(url);
   return href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, ...label) : el("span", {}, ...label);
 }
 
-/** A pill for a person, a channel or a broadcast. */
-export function mention(kind, id, label, people) {
+/** A mention of a person, a group, a channel or everyone. */
+function mention(kind, id, label, people) {
   if (kind === "broadcast") return el("span", { class: "mention loud" }, `@${id}`);
   if (kind === "user") {
     const user = people.users.get(id);
@@ -100,7 +100,7 @@ function prettyDay(date, otherwise) {
   return { "-1": "yesterday", 0: "today", 1: "tomorrow" }[apart] ?? otherwise;
 }
 
-/** How long ago, or in how long, in the reader's words. */
+/** How long ago, or in how long, in the reader's language. */
 export function ago(date) {
   const seconds = (date.getTime() - Date.now()) / 1000;
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
@@ -129,8 +129,8 @@ const DATE_TOKENS = {
 /** Slack's date format in the browser's time zone, for instance `{date_short} at {time}`. */
 export const formatDate = (date, format) => format.replace(/\{(\w+)\}/g, (all, token) => DATE_TOKENS[token]?.(date) ?? all);
 
-/** A `<time>`; it follows the clock while it is on the page (see `refreshTimes`). */
-export function dateNode(unix, format, fallback, url) {
+/** A `<time>`, kept up to date by `refreshTimes`. */
+function dateNode(unix, format, fallback, url) {
   const date = new Date(Number(unix) * 1000);
   if (Number.isNaN(date.getTime())) return el("span", {}, fallback ?? "");
   const title = `${show(date, { dateStyle: "full", timeStyle: "long" })} · ${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
@@ -138,7 +138,7 @@ export function dateNode(unix, format, fallback, url) {
   return url ? link(url, node) : node;
 }
 
-/** Bring "3 minutes ago" and "today" up to date. */
+/** Update "3 minutes ago" and "today". */
 export function refreshTimes() {
   for (const node of document.querySelectorAll("time[data-format*=ago], time[data-format*=pretty]")) {
     node.textContent = formatDate(new Date(node.dateTime), node.dataset.format);
@@ -180,30 +180,30 @@ const matchAt = (pattern, text, at) => {
   return pattern.exec(text);
 };
 
-/** One run of mrkdwn without blocks in it, as a list of nodes and strings. */
-export function inline(text, people) {
+/** mrkdwn without quotes and code blocks, as a list of nodes and strings. */
+function inline(text, people) {
   const nodes = [];
-  let held = "";
+  let pending = "";
   const flush = () => {
-    nodes.push(...signed(decode(held)));
-    held = "";
+    nodes.push(...withSigns(decode(pending)));
+    pending = "";
   };
   for (let at = 0; at < text.length;) {
-    const found = special(text, at, people);
-    if (!found) {
-      held += text[at];
+    const token = tokenAt(text, at, people);
+    if (!token) {
+      pending += text[at];
       at += 1;
       continue;
     }
     flush();
-    nodes.push(found.node);
-    at = found.end;
+    nodes.push(token.node);
+    at = token.end;
   }
   flush();
   return nodes;
 }
 
-function special(text, at, people) {
+function tokenAt(text, at, people) {
   const char = text[at];
   const pattern = { "`": CODE, "<": ANGLE, ":": COLON, h: ADDRESS }[char];
   if (pattern) {
@@ -214,12 +214,12 @@ function special(text, at, people) {
     return node && { node, end: at + match[0].length };
   }
   if (!STYLES[char]) return null;
-  const end = closing(text, at);
+  const end = emphasisEnd(text, at);
   return end < 0 ? null : { node: el(STYLES[char], {}, inline(text.slice(at + 1, end), people)), end: end + 1 };
 }
 
-/** Where the emphasis opened at `at` ends, or -1: marks count at the edges of words only, within a line. */
-function closing(text, at) {
+/** Where the emphasis that starts at `at` ends, or -1. Marks count only at the edges of words, and within a line. */
+function emphasisEnd(text, at) {
   const mark = text[at];
   const word = /[\p{L}\p{N}]/u;
   if (at > 0 && word.test(text[at - 1])) return -1;
@@ -247,9 +247,8 @@ function angle(inner, people) {
   return ["channel", "here", "everyone"].includes(name) ? mention("broadcast", name, "", people) : el("span", {}, label || name);
 }
 
-/** A text object (or a bare string) as nodes, by its type. */
+/** A text object as nodes, by its type. */
 export function textObject(object, people) {
   if (object === null || object === undefined) return [];
-  if (typeof object === "string") return plain(object);
   return object.type === "mrkdwn" ? mrkdwn(object.text, people) : plain(object.text);
 }
