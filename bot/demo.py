@@ -13,7 +13,7 @@ from pathlib import Path
 from bot.app import Bot, clock, make_api, make_session, own_api, running_bot
 from bot.commands import router
 from bot.config import SCOPES, Settings, read_settings
-from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
+from bot.playground import App, AppCommand, Completion, Playground, Shortcut
 from bot.playground.hosts import SampleHosts
 from bot.slack.transport import EVENTS_PATH
 from bot.store.upgrade import open_database
@@ -40,9 +40,6 @@ def playground_app() -> App:
         Completion(f"/ssl {command.name} ", f"/ssl {command.usage}", command.help)
         for command in router.typed()
     )
-    command = SlashCommand(
-        "/ssl", "Watch TLS certificates", "help | status HOST | add HOST", completions
-    )
     return App(
         app_id="A0SSLDEMO",
         name="SSLmonitor",
@@ -50,7 +47,7 @@ def playground_app() -> App:
         app_token=f"xapp-{secrets.token_hex(16)}",
         signing_secret=secrets.token_hex(16),
         scopes=frozenset(SCOPES),
-        commands=(command,),
+        commands=(AppCommand("/ssl", completions),),
         shortcuts=(Shortcut("check_hosts", "Check hosts in message"),),
         bot_events=frozenset({"app_home_opened", "app_mention", "message.im"}),
     )

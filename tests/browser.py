@@ -64,10 +64,10 @@ return boxes.filter((css) => [...document.querySelectorAll(css)]
 """
 #: Records every text that a message shows, however briefly.
 RECORD = """
-const seen = window.seenTexts = [], ts = arguments[0];
+const texts = window.recordedTexts = [], ts = arguments[0];
 const note = () => {
   const text = document.querySelector(`#messages article[data-ts="${ts}"]`)?.innerText ?? "";
-  if (text !== seen.at(-1)) seen.push(text);
+  if (text !== texts.at(-1)) texts.push(text);
 };
 note();
 new MutationObserver(note).observe(document.getElementById("messages"),
@@ -258,7 +258,7 @@ class Page:
 
     def recorded(self) -> list[str]:
         """The recorded texts, oldest first."""
-        return list(self.run("return window.seenTexts"))
+        return list(self.run("return window.recordedTexts"))
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page."""

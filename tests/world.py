@@ -21,7 +21,7 @@ from bot.config import Settings, read_settings
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
-from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, PostedMessage, View
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, OpenView, PostedMessage
 from bot.playground.workspace import Workspace
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
@@ -48,7 +48,7 @@ class Clock:
         self.now += timedelta(**by)
 
 
-def words(shown: PostedMessage | View) -> str:
+def words(shown: PostedMessage | OpenView) -> str:
     """Everything that can be read in a message or view, buttons and fallback text included."""
     text = shown.text if isinstance(shown, PostedMessage) else str(shown.content.get("title", ""))
     return "\n".join([text, *_texts(shown.blocks)])
@@ -66,7 +66,7 @@ def _texts(thing: Any) -> Iterator[str]:
                 yield from _texts(value)
 
 
-def labels(shown: PostedMessage | View) -> list[str]:
+def labels(shown: PostedMessage | OpenView) -> list[str]:
     """The labels of the buttons and menu lines that can be pressed, in their order."""
     return [label for label, *_ in _presses(shown.blocks)]
 
@@ -156,26 +156,26 @@ class World:
         """Wait until this is true of the workspace."""
         return await self.playground.wait_for(lambda _: condition(), within)
 
-    async def modal(self, *parts: str, by: str = ANN) -> View:
+    async def modal(self, *parts: str, by: str = ANN) -> OpenView:
         """Wait until the modal on top says all of this."""
 
-        def look(slack: Workspace) -> View | None:
+        def look(slack: Workspace) -> OpenView | None:
             view = slack.modal(by)
             return view if view and all(part in words(view) for part in parts) else None
 
         return await self.playground.wait_for(look)
 
-    async def home(self, *parts: str, by: str = ANN) -> View:
+    async def home(self, *parts: str, by: str = ANN) -> OpenView:
         """Wait until the Home tab says all of this."""
 
-        def look(slack: Workspace) -> View | None:
+        def look(slack: Workspace) -> OpenView | None:
             view = slack.home(by)
             return view if view and all(part in words(view) for part in parts) else None
 
         return await self.playground.wait_for(look)
 
     async def press(
-        self, label: str, *, on: PostedMessage | View, row: str = "", by: str = ANN
+        self, label: str, *, on: PostedMessage | OpenView, row: str = "", by: str = ANN
     ) -> None:
         """Press a button, or choose a line of a menu; `row` names the host of the one meant."""
         fits = [
@@ -186,7 +186,7 @@ class World:
         assert len(fits) == 1, f"{len(fits)} of “{label}” {row}; there are {labels(on)}"
         block, element, option = fits[0]
         where: dict[str, Any]
-        if isinstance(on, View):
+        if isinstance(on, OpenView):
             where = {"view_id": on.id}
         else:
             where = {"channel": on.channel, "message_ts": on.ts}
@@ -199,7 +199,7 @@ class World:
             **where,
         )
 
-    async def submit(self, form: View, by: str = ANN, **fields: str) -> dict[str, str]:
+    async def submit(self, form: OpenView, by: str = ANN, **fields: str) -> dict[str, str]:
         """Fill in a form and send it; gives the faults of its fields."""
         return await self.playground.submit(by, form.id, dict(fields))
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bot.playground.app import App, Completion, Shortcut, SlashCommand
+from bot.playground.app import App, AppCommand, Completion, Shortcut
 from bot.playground.errors import PlaygroundError
 from bot.playground.playground import Playground
 from bot.playground.workspace import Workspace
 
 __all__ = [
     "App",
+    "AppCommand",
     "Completion",
     "Playground",
     "PlaygroundError",
     "Shortcut",
-    "SlashCommand",
     "Workspace",
 ]

@@ -15,12 +15,10 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class SlashCommand:
-    """A slash command; `command` includes the slash."""
+class AppCommand:
+    """A slash command of the app; `command` includes the slash."""
 
     command: str
-    description: str = ""
-    usage_hint: str = ""
     completions: tuple[Completion, ...] = ()
 
 
@@ -42,7 +40,7 @@ class App:
     app_token: str
     signing_secret: str
     scopes: frozenset[str]
-    commands: tuple[SlashCommand, ...] = ()
+    commands: tuple[AppCommand, ...] = ()
     shortcuts: tuple[Shortcut, ...] = ()
     bot_events: frozenset[str] = frozenset()
 

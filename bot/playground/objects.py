@@ -168,7 +168,7 @@ class PostedMessage:
 
 
 @dataclass(eq=False)
-class View:
+class OpenView:
     """A modal, or someone's App Home; `content` is what the app sent."""
 
     id: str

@@ -22,9 +22,9 @@ from bot.playground.objects import (
     TEAM_ID,
     Channel,
     Json,
+    OpenView,
     PostedMessage,
     User,
-    View,
 )
 from bot.playground.tickets import Tickets
 from bot.playground.web_api import posting, views
@@ -90,7 +90,7 @@ class Payloads:
             "actions": actions,
         }
 
-    def view_press(self, user: User, view: View, actions: list[Json]) -> Json:
+    def view_press(self, user: User, view: OpenView, actions: list[Json]) -> Json:
         """Build the block_actions payload of a press in a modal or in App Home."""
         return {
             **self._interaction("block_actions", user),
@@ -99,7 +99,7 @@ class Payloads:
             "actions": actions,
         }
 
-    def submission(self, user: User, view: View) -> Json:
+    def submission(self, user: User, view: OpenView) -> Json:
         """Build a view_submission payload."""
         return {
             **self._interaction("view_submission", user),
@@ -107,7 +107,7 @@ class Payloads:
             "response_urls": [],
         }
 
-    def closed(self, user: User, view: View) -> Json:
+    def closed(self, user: User, view: OpenView) -> Json:
         """Build a view_closed payload, which has no trigger."""
         payload = self._interaction("view_closed", user)
         del payload["trigger_id"]

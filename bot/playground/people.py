@@ -13,7 +13,7 @@ from bot.playground.elements import Choice, elements, form_errors, state
 from bot.playground.errors import PlaygroundError, SlackError
 from bot.playground.limits import MODAL
 from bot.playground.limits.checks import text_of
-from bot.playground.objects import BOT_USER, Channel, Json, PostedMessage, User, View
+from bot.playground.objects import BOT_USER, Channel, Json, OpenView, PostedMessage, User
 from bot.playground.payloads import Payloads, typed_text
 from bot.playground.tickets import Tickets
 from bot.playground.web_api import views
@@ -225,7 +225,7 @@ class People:
         payload = self.payloads.message_press(user, message, [action], values)
         await self._interact(user, message.channel, element, payload)
 
-    async def _press_in_view(self, user: User, view: View, choice: Choice) -> None:
+    async def _press_in_view(self, user: User, view: OpenView, choice: Choice) -> None:
         block, element = _checked(choice.find, view.blocks)
         action = _checked(choice.action, block, element, self.workspace.next_ts())
         fields = {**_values(view), **choice.fields(block, element)}
@@ -241,7 +241,9 @@ class People:
             label = text_of(element.get("text")) or element["type"]
             self._report_failure(user.id, channel, label, ack)
 
-    def _after_submission(self, user: User, view: View, body: Json | str | None) -> dict[str, str]:
+    def _after_submission(
+        self, user: User, view: OpenView, body: Json | str | None
+    ) -> dict[str, str]:
         """Do what the app's answer says: errors, update, push, clear, or just close."""
         answer = body if isinstance(body, dict) else {}
         action = answer.get("response_action")
@@ -263,7 +265,7 @@ class People:
             raise PlaygroundError(text) from error
         return {}
 
-    def _field_errors(self, view: View, errors: object) -> dict[str, str]:
+    def _field_errors(self, view: OpenView, errors: object) -> dict[str, str]:
         block_ids = {block["block_id"] for block in view.blocks if block["type"] == "input"}
         if not isinstance(errors, dict) or not errors or not block_ids.issuperset(errors):
             raise SlackError("invalid_arguments", errors=errors)
@@ -308,11 +310,11 @@ class People:
                 return message
         raise PlaygroundError(f"{user.name} sees no {action_id!r} in {channel}")
 
-    def _visible_view(self, user: str, view_id: str | None) -> View:
+    def _visible_view(self, user: str, view_id: str | None) -> OpenView:
         top, home = self.workspace.modal(user), self.workspace.home(user)
-        wanted = view_id or (top.id if top else home.id if home else "")
+        target_id = view_id or (top.id if top else home.id if home else "")
         for view in (top, home):
-            if view is not None and view.id == wanted:
+            if view is not None and view.id == target_id:
                 return view
         raise PlaygroundError(f"{user} does not see the view {view_id}")
 
@@ -332,7 +334,7 @@ def _checked(function: Callable[..., T], *arguments: Any) -> T:
         raise PlaygroundError(str(error)) from error
 
 
-def _values(view: View) -> Json:
+def _values(view: OpenView) -> Json:
     """Return what a view's fields hold so far, for the fields it still has."""
     block_ids = {block["block_id"] for block, _ in elements(view.blocks)}
     return {block_id: value for block_id, value in view.values.items() if block_id in block_ids}

@@ -16,9 +16,9 @@ from bot.playground.faults import Faults
 from bot.playground.objects import (
     Channel,
     Json,
+    OpenView,
     PostedMessage,
     User,
-    View,
     im,
     sample_channels,
     sample_users,
@@ -77,8 +77,8 @@ class Workspace:
         self.cursor = 0
         self._events: deque[WorkspaceEvent] = deque(maxlen=REPLAY)
         self._messages: dict[str, dict[str, PostedMessage]] = {name: {} for name in self.channels}
-        self._modals: dict[str, list[View]] = {}
-        self._homes: dict[str, View] = {}
+        self._modals: dict[str, list[OpenView]] = {}
+        self._homes: dict[str, OpenView] = {}
         self._listeners: list[Callable[[], None]] = []
         self._numbers = itertools.count(1)
         self._last_ts = 0
@@ -102,19 +102,19 @@ class Workspace:
         """Return a message, ephemeral or not."""
         return self._messages.get(channel, {}).get(ts)
 
-    def modals(self, user: str) -> list[View]:
+    def modals(self, user: str) -> list[OpenView]:
         """Return the user's stack of modals, the top one last."""
         return list(self._modals.get(user, ()))
 
-    def modal(self, user: str) -> View | None:
+    def modal(self, user: str) -> OpenView | None:
         """Return the user's top modal, if one is open."""
         return next(reversed(self._modals.get(user, [])), None)
 
-    def home(self, user: str) -> View | None:
+    def home(self, user: str) -> OpenView | None:
         """Return the user's App Home, if the app has published one."""
         return self._homes.get(user)
 
-    def view(self, view_id: str) -> View | None:
+    def view(self, view_id: str) -> OpenView | None:
         """Return an open view by its id."""
         views = itertools.chain(*self._modals.values(), self._homes.values())
         return next((view for view in views if view.id == view_id), None)
@@ -182,18 +182,18 @@ class Workspace:
         self.notices.append(Notice(user, channel, text))
         self.publish("notice", {"channel": channel, "text": text}, user=user)
 
-    def push_modal(self, user: str, content: Json) -> View:
+    def push_modal(self, user: str, content: Json) -> OpenView:
         """Push a modal onto the user's stack, however high it is."""
         stack = self._modals.setdefault(user, [])
         view_id = self.next_id("V")
         root = stack[0].id if stack else view_id
         previous = stack[-1].id if stack else None
-        view = View(view_id, user, self._with_ids(content), self._next_hash(), root, previous)
+        view = OpenView(view_id, user, self._with_ids(content), self._next_hash(), root, previous)
         stack.append(view)
         self._publish_modals(user)
         return view
 
-    def close_view(self, view: View) -> None:
+    def close_view(self, view: OpenView) -> None:
         """Close a modal; the one below it becomes the top one."""
         stack = self._modals.get(view.user, [])
         if view in stack:
@@ -205,7 +205,7 @@ class Workspace:
         if self._modals.pop(user, None):
             self._publish_modals(user)
 
-    def update_view(self, view: View, content: Json) -> None:
+    def update_view(self, view: OpenView, content: Json) -> None:
         """Replace the content of an open view; values of blocks that stay are kept."""
         view.content, view.hash = self._with_ids(content), self._next_hash()
         block_ids = {block["block_id"] for block in view.blocks}
@@ -215,12 +215,12 @@ class Workspace:
         else:
             self._publish_modals(view.user)
 
-    def publish_home(self, user: str, content: Json) -> View:
+    def publish_home(self, user: str, content: Json) -> OpenView:
         """Set a user's App Home."""
         view = self._homes.get(user)
         if view is None:
             view_id = self.next_id("V")
-            view = self._homes[user] = View(view_id, user, {"blocks": []}, "", view_id)
+            view = self._homes[user] = OpenView(view_id, user, {"blocks": []}, "", view_id)
         self.update_view(view, content)
         return view
 

@@ -96,8 +96,8 @@ def confirm(**rest: Any) -> Json:
 
 
 def modal(*blocks: Json, **rest: Any) -> Json:
-    shown = list(blocks or (DIVIDER,))
-    return {"type": "modal", "title": plain(), "submit": plain(), "blocks": shown, **rest}
+    content = list(blocks or (DIVIDER,))
+    return {"type": "modal", "title": plain(), "submit": plain(), "blocks": content, **rest}
 
 
 def home(*blocks: Json) -> Json:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.playground import App, Completion, Playground, Shortcut, SlashCommand
+from bot.playground import App, AppCommand, Completion, Playground, Shortcut
 
 
 @dataclass
@@ -48,9 +48,7 @@ APP = App(
     app_token="xapp-test-app",
     signing_secret="signing-secret-of-tests",
     scopes=SCOPES,
-    commands=(
-        SlashCommand("/ssl", "Certificates", "[help]", (Completion("help", "help", "Show help"),)),
-    ),
+    commands=(AppCommand("/ssl", (Completion("help", "help", "Show help"),)),),
     shortcuts=(Shortcut("scan_hosts", "Scan hosts"),),
     bot_events=frozenset({"app_mention", "message.im", "app_home_opened", "member_joined_channel"}),
 )

@@ -132,12 +132,12 @@ async def test_faults_of_one_target_come_in_order_and_leave_other_targets_alone(
 async def test_a_held_request_waits_for_its_release(
     playground: Playground, session: aiohttp.ClientSession, after: bool, posted: list[str]
 ) -> None:
-    held = playground.workspace.faults.hold(POST, after=after)
+    request = playground.workspace.faults.hold(POST, after=after)
     call = asyncio.create_task(post(playground, session))
-    await held.reached.wait()
+    await request.reached.wait()
     assert texts(playground) == posted
     assert not call.done()
-    held.release()
+    request.release()
     assert (await call)[0] == 200
     assert texts(playground) == ["hello"]
 

@@ -97,7 +97,7 @@ def test_what_just_breaks_a_limit_is_refused(app: App, clock: Clock) -> None:
         assert outsides, limit.name
         for outside in outsides:
             surface = surface_of(outside)
-            assert limit.name in {found.limit for found in violations(surface, outside)}
+            assert limit.name in {violation.limit for violation in violations(surface, outside)}
             own = "invalid_blocks" if surface == MESSAGE else "invalid_arguments"
             refusal = send(app, clock, outside)
             assert refusal is not None, limit.name
@@ -114,10 +114,12 @@ def test_any_json_at_all_can_be_checked() -> None:
 
 
 def test_a_violation_has_a_pointer_to_its_object() -> None:
-    [found] = violations(MESSAGE, message(DIVIDER, actions(*buttons(1), button(text=plain(76)))))
-    assert found.pointer == "/blocks/1/elements/1"
-    [found] = violations(MODAL, modal(section(fields=[plain()] * 11)))
-    assert found.pointer == "/view/blocks/0"
+    [violation] = violations(
+        MESSAGE, message(DIVIDER, actions(*buttons(1), button(text=plain(76))))
+    )
+    assert violation.pointer == "/blocks/1/elements/1"
+    [violation] = violations(MODAL, modal(section(fields=[plain()] * 11)))
+    assert violation.pointer == "/view/blocks/0"
 
 
 @pytest.mark.parametrize(

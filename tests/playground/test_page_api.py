@@ -89,11 +89,11 @@ async def test_events_are_streamed_to_those_they_concern(
     await client.views_publish(user_id=ANN, view={"type": "home", "blocks": []})
     await client.views_open(trigger_id=playground.tickets.trigger(ANN), view=modal())
     await page.post("say", user=ANN, channel=CERTS, text="/ssl list")
-    seen = await page.events(start, 5)
-    kinds = [event["kind"] for event in seen]
+    events = await page.events(start, 5)
+    kinds = [event["kind"] for event in events]
     assert kinds == ["message", "message_removed", "home", "modals", "notice"]
-    assert seen[0]["message"]["text"] == "for all"
-    assert [event["cursor"] for event in seen] == sorted(event["cursor"] for event in seen)
+    assert events[0]["message"]["text"] == "for all"
+    assert [event["cursor"] for event in events] == sorted(event["cursor"] for event in events)
     [first] = await page.events(start, 1, user=BEN)
     assert first["message"]["text"] == "for Ben"
 
@@ -121,11 +121,11 @@ async def test_private_metadata_does_not_go_to_the_page(
 ) -> None:
     view = modal(private_metadata="secret")
     await client.views_open(trigger_id=playground.tickets.trigger(ANN), view=view)
-    [shown] = (await page.get("bootstrap?user=U0ANN"))["modals"]
-    assert "private_metadata" not in shown
-    assert shown["title"] == view["title"]
-    assert shown["id"]
-    assert shown["hash"]
+    [view_on_page] = (await page.get("bootstrap?user=U0ANN"))["modals"]
+    assert "private_metadata" not in view_on_page
+    assert view_on_page["title"] == view["title"]
+    assert view_on_page["id"]
+    assert view_on_page["hash"]
 
 
 async def test_a_press_of_something_that_does_not_exist_is_refused(page: Page) -> None:

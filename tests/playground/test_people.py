@@ -32,13 +32,13 @@ class SocketBot:
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
-        self.seen: list[Json] = []
+        self.payloads: list[Json] = []
 
     async def run(self) -> None:
         async for message in self.ws:
             envelope = message.json()
             if "envelope_id" in envelope:
-                self.seen.append(envelope["payload"])
+                self.payloads.append(envelope["payload"])
                 await self.ws.send_json({"envelope_id": envelope["envelope_id"]})
 
 
@@ -83,13 +83,13 @@ async def test_a_command_in_a_thread_never_reaches_the_bot(
     ts = playground.workspace.messages(CERTS)[0].ts
     await playground.say(ANN, CERTS, "/ssl list", thread_ts=ts)
     assert last_notice(playground) == "/ssl is not supported in threads. Sorry!"
-    assert bot.seen == []
+    assert bot.payloads == []
 
 
 async def test_an_unknown_command_is_not_valid(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "/tls list")
     assert last_notice(playground) == "/tls is not a valid command."
-    assert bot.seen == []
+    assert bot.payloads == []
 
 
 async def test_an_outsider_has_no_commands_and_no_shortcuts(
@@ -101,14 +101,14 @@ async def test_an_outsider_has_no_commands_and_no_shortcuts(
     await playground.shortcut(OLGA, "scan_hosts", PARTNERS, ts)
     assert [notice.user for notice in playground.workspace.notices] == [OLGA, OLGA]
     assert all("another team" in notice.text for notice in playground.workspace.notices)
-    assert bot.seen == []
+    assert bot.payloads == []
 
 
 async def test_an_outsiders_mention_names_their_team(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(OLGA, PARTNERS, "@SSLBot help")
-    [payload] = bot.seen
+    [payload] = bot.payloads
     assert payload["is_ext_shared_channel"] is True
     assert (payload["event"]["type"], payload["event"]["user_team"]) == ("app_mention", "T0OTHER")
 
@@ -118,7 +118,7 @@ async def test_a_direct_message_is_an_event_and_a_channel_message_is_not(
 ) -> None:
     await playground.say(ANN, CERTS, "just talking")
     await playground.say(ANN, "D0ANN", "help me")
-    [payload] = bot.seen
+    [payload] = bot.payloads
     event = payload["event"]
     assert (event["type"], event["channel_type"], event["text"]) == ("message", "im", "help me")
 
@@ -131,7 +131,7 @@ async def test_a_reply_to_a_reply_is_in_the_thread_of_its_parent(
     await playground.say(BEN, CERTS, "reply", thread_ts=first)
     reply = playground.workspace.messages(CERTS)[1].ts
     await playground.say(ANN, CERTS, "@SSLBot help", thread_ts=reply)
-    assert bot.seen[0]["event"]["thread_ts"] == first
+    assert bot.payloads[0]["event"]["thread_ts"] == first
 
 
 async def test_a_mention_needs_the_bot_in_the_channel_and_an_invitation_adds_it(
@@ -141,7 +141,7 @@ async def test_a_mention_needs_the_bot_in_the_channel_and_an_invitation_adds_it(
     assert last_notice(playground) == "You mentioned SSLBot, but they're not in this channel."
     await playground.say(ANN, GENERAL, "/invite @SSLBot")
     await playground.say(ANN, GENERAL, "@SSLBot help")
-    kinds = [payload["event"]["type"] for payload in bot.seen]
+    kinds = [payload["event"]["type"] for payload in bot.payloads]
     assert kinds == ["member_joined_channel", "app_mention"]
 
 
@@ -155,7 +155,10 @@ async def test_commands_work_without_the_bot_in_the_channel_and_name_no_private_
 ) -> None:
     await playground.say(ANN, SECRET, "/ssl list")
     await playground.say(ANN, "D0ANN", "/ssl list")
-    assert [payload["channel_name"] for payload in bot.seen] == ["privategroup", "directmessage"]
+    assert [payload["channel_name"] for payload in bot.payloads] == [
+        "privategroup",
+        "directmessage",
+    ]
 
 
 async def test_only_members_can_post(playground: Playground) -> None:
@@ -183,7 +186,7 @@ async def test_a_member_from_another_workspace_of_the_organization_is_no_outside
     await client.chat_postMessage(channel=CERTS, text="x", blocks=[actions(button(action_id="go"))])
     await playground.say(grid.id, CERTS, "/ssl list")
     await playground.press(grid.id, channel=CERTS, action_id="go")
-    command, press = bot.seen
+    command, press = bot.payloads
     assert (command["team_id"], command["enterprise_id"]) == (TEAM_ID, ENTERPRISE_ID)
     assert (press["team"]["id"], press["user"]["team_id"]) == (TEAM_ID, "T0002")
     assert press["enterprise"]["id"] == ENTERPRISE_ID

@@ -50,7 +50,9 @@ def untyped(thing: Any) -> Any:
     return thing
 
 
-def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[Json]) -> AsyncApp:
+def bolt_app(
+    playground: Playground, session: aiohttp.ClientSession, payloads: list[Json]
+) -> AsyncApp:
     """A bot that answers in every way: text, buttons, a form, App Home, mentions."""
     client = AsyncWebClient(playground.app.bot_token, base_url=playground.api_url, session=session)
     app = AsyncApp(
@@ -61,7 +63,7 @@ def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[
 
     @app.command("/ssl")
     async def command(ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:
-        seen.append(body)
+        payloads.append(body)
         if body["text"] == "add":
             await client.views_open(trigger_id=body["trigger_id"], view=FORM)
             await ack()
@@ -72,23 +74,23 @@ def bolt_app(playground: Playground, session: aiohttp.ClientSession, seen: list[
         else:
             await ack(f"you said {body['text']}")
 
-    add_listeners(app, seen)
+    add_listeners(app, payloads)
     return app
 
 
-def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
+def add_listeners(app: AsyncApp, payloads: list[Json]) -> None:
     """Register everything but the command."""
 
     @app.action("rescan")
     async def rescan(ack: AsyncAck, body: Json, respond: AsyncRespond) -> None:
-        seen.append(body)
+        payloads.append(body)
         await ack()
         if "response_url" in body:  # there is none in App Home
             await respond(text="scanned", replace_original=True)
 
     @app.view("form")
     async def form(ack: AsyncAck, body: Json, view: Json) -> None:
-        seen.append(body)
+        payloads.append(body)
         host = view["state"]["values"]["host"]["typed"]["value"]
         if "." in host:
             await ack()
@@ -97,7 +99,7 @@ def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
 
     @app.event("app_mention")
     async def mention(body: Json, say: AsyncSay) -> None:
-        seen.append(body)
+        payloads.append(body)
         await say(text="here", thread_ts=body["event"]["ts"])
 
     @app.event("app_home_opened")
@@ -106,13 +108,13 @@ def add_listeners(app: AsyncApp, seen: list[Json]) -> None:
 
     @app.shortcut("scan_hosts")
     async def shortcut(ack: AsyncAck, body: Json) -> None:
-        seen.append(body)
+        payloads.append(body)
         await ack()
 
 
 @pytest.fixture
-def seen() -> list[Json]:
-    """The payloads that the bot received."""
+def payloads() -> list[Json]:
+    """The payloads that the bot has received."""
     return []
 
 
@@ -135,20 +137,20 @@ async def connected(playground: Playground, app: AsyncApp, mode: str) -> AsyncIt
 
 @pytest.fixture
 async def bot(
-    playground: Playground, session: aiohttp.ClientSession, seen: list[Json]
+    playground: Playground, session: aiohttp.ClientSession, payloads: list[Json]
 ) -> AsyncIterator[AsyncApp]:
     """The bot, over HTTP."""
-    app = bolt_app(playground, session, seen)
+    app = bolt_app(playground, session, payloads)
     async with connected(playground, app, "http"):
         yield app
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_a_conversation_works_over_either_transport(
-    playground: Playground, session: aiohttp.ClientSession, seen: list[Json], mode: str
+    playground: Playground, session: aiohttp.ClientSession, payloads: list[Json], mode: str
 ) -> None:
     space = playground.workspace
-    async with connected(playground, bolt_app(playground, session, seen), mode):
+    async with connected(playground, bolt_app(playground, session, payloads), mode):
         await playground.say(ANN, CERTS, "/ssl buttons")
         await playground.press(ANN, channel=CERTS, action_id="rescan")
         assert [m.text for m in space.messages(CERTS, ANN)] == ["scanned"]
@@ -162,21 +164,21 @@ async def test_a_conversation_works_over_either_transport(
         await playground.wait_for(lambda w: w.home(ANN))
         await playground.shortcut(ANN, "scan_hosts", CERTS, space.messages(CERTS)[0].ts)
     assert space.notices == []
-    assert [payload.get("type", "command") for payload in seen] == [
+    assert [payload.get("type", "command") for payload in payloads] == [
         *("command", "block_actions", "command", "view_submission", "view_submission"),
         *("event_callback", "message_action"),
     ]
 
 
 async def test_a_command_is_answered_ephemerally(
-    playground: Playground, bot: AsyncApp, seen: list[Json]
+    playground: Playground, bot: AsyncApp, payloads: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl status example.com")
     [answer] = playground.workspace.messages(CERTS, ANN)
     assert (answer.text, answer.ephemeral_for) == ("you said status example.com", ANN)
     assert playground.workspace.messages(CERTS) == []
-    assert "thread_ts" not in seen[0]
-    assert (seen[0]["channel_name"], seen[0]["user_name"]) == ("certificates", "ann")
+    assert "thread_ts" not in payloads[0]
+    assert (payloads[0]["channel_name"], payloads[0]["user_name"]) == ("certificates", "ann")
 
 
 async def test_an_answer_to_the_channel_shows_the_command_too(
@@ -187,25 +189,25 @@ async def test_an_answer_to_the_channel_shows_the_command_too(
 
 
 async def test_a_button_on_an_ephemeral_answer_replaces_it(
-    playground: Playground, bot: AsyncApp, seen: list[Json]
+    playground: Playground, bot: AsyncApp, payloads: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl buttons")
     await playground.press(ANN, channel=CERTS, action_id="rescan")
     [answer] = playground.workspace.messages(CERTS, ANN)
     assert (answer.text, answer.blocks, answer.ephemeral_for) == ("scanned", [], ANN)
-    assert seen[-1]["container"]["is_ephemeral"] is True
-    assert "message" not in seen[-1]
+    assert payloads[-1]["container"]["is_ephemeral"] is True
+    assert "message" not in payloads[-1]
 
 
 async def test_an_outsider_can_press_buttons_and_has_another_team_id(
-    playground: Playground, bot: AsyncApp, client: AsyncWebClient, seen: list[Json]
+    playground: Playground, bot: AsyncApp, client: AsyncWebClient, payloads: list[Json]
 ) -> None:
     await client.chat_postMessage(channel=PARTNERS, text="press", blocks=[BUTTON])
     await playground.press(OLGA, channel=PARTNERS, action_id="rescan")
-    assert seen[-1]["user"]["team_id"] == OTHER_TEAM_ID
-    assert seen[-1]["team"]["id"] == TEAM_ID
-    assert seen[-1]["actions"][0]["value"] == "888"
-    assert seen[-1]["message"]["text"] == "press"
+    assert payloads[-1]["user"]["team_id"] == OTHER_TEAM_ID
+    assert payloads[-1]["team"]["id"] == TEAM_ID
+    assert payloads[-1]["actions"][0]["value"] == "888"
+    assert payloads[-1]["message"]["text"] == "press"
     assert [m.text for m in playground.workspace.messages(PARTNERS)] == ["scanned"]
 
 
@@ -227,14 +229,14 @@ async def test_a_form_is_opened_refused_corrected_and_accepted(
 
 
 async def test_a_mention_is_answered_in_its_thread(
-    playground: Playground, bot: AsyncApp, seen: list[Json]
+    playground: Playground, bot: AsyncApp, payloads: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "@SSLBot status example.com")
     await playground.wait_for(lambda w: len(w.messages(CERTS)) == 2)
     asked, answer = playground.workspace.messages(CERTS)
     assert asked.text == "<@U0BOT> status <http://example.com|example.com>"
     assert answer.thread_ts == asked.ts
-    assert seen[0]["event"]["type"] == "app_mention"
+    assert payloads[0]["event"]["type"] == "app_mention"
 
 
 async def test_home_is_published_when_it_is_opened(playground: Playground, bot: AsyncApp) -> None:
@@ -245,12 +247,12 @@ async def test_home_is_published_when_it_is_opened(playground: Playground, bot: 
 
 
 async def test_a_message_shortcut_contains_the_message(
-    playground: Playground, bot: AsyncApp, seen: list[Json]
+    playground: Playground, bot: AsyncApp, payloads: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "look at example.com")
     [message] = playground.workspace.messages(CERTS)
     await playground.shortcut(ANN, "scan_hosts", CERTS, message.ts)
-    assert seen[0]["message"]["text"] == message.text
+    assert payloads[0]["message"]["text"] == message.text
     assert playground.workspace.notices == []
 
 
@@ -367,9 +369,9 @@ async def test_a_command_fails_when_its_websocket_closes(
 
 
 async def test_bolt_reconnects_when_asked_to(
-    playground: Playground, session: aiohttp.ClientSession, seen: list[Json]
+    playground: Playground, session: aiohttp.ClientSession, payloads: list[Json]
 ) -> None:
-    app = bolt_app(playground, session, seen)
+    app = bolt_app(playground, session, payloads)
     handler = untyped(AsyncSocketModeHandler(app, playground.app.app_token))
     await handler.connect_async()
     await playground.wait_for(lambda _: playground.delivery.sockets)

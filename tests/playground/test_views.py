@@ -33,8 +33,8 @@ def error_of(caught: pytest.ExceptionInfo[SlackApiError]) -> str:
 
 async def opened(playground: Playground, client: AsyncWebClient, view: Json) -> Json:
     trigger = playground.tickets.trigger(ANN)
-    shown: Json = (await client.views_open(trigger_id=trigger, view=view))["view"]
-    return shown
+    form: Json = (await client.views_open(trigger_id=trigger, view=view))["view"]
+    return form
 
 
 async def test_a_trigger_works_once(playground: Playground, client: AsyncWebClient) -> None:
@@ -130,11 +130,11 @@ class Bot:
 
     def __init__(self) -> None:
         self.answer: Json | None = None
-        self.seen: list[Json] = []
+        self.payloads: list[Json] = []
 
     async def handle(self, request: web.Request) -> web.Response:
         form = await request.post()
-        self.seen.append(json.loads(str(form["payload"])))
+        self.payloads.append(json.loads(str(form["payload"])))
         return web.Response() if self.answer is None else web.json_response(self.answer)
 
 
@@ -163,9 +163,9 @@ async def test_empty_inputs_are_sent_as_null(
             {"type": "datepicker", "action_id": "d", "initial_date": "2026-11-23"}, block_id="day"
         ),
     )
-    shown = await opened(playground, client, view)
-    assert await playground.submit(ANN, shown["id"], {}) == {}
-    assert bot.seen[0]["view"]["state"]["values"] == {
+    form = await opened(playground, client, view)
+    assert await playground.submit(ANN, form["id"], {}) == {}
+    assert bot.payloads[0]["view"]["state"]["values"] == {
         "typed": {"i": {"type": "plain_text_input", "value": None}},
         "picked": {"s": {"type": "static_select", "selected_option": None}},
         "ticked": {"c": {"type": "checkboxes", "selected_options": []}},
@@ -179,9 +179,9 @@ async def test_chosen_options_are_sent_as_objects(
     choices = [{"text": plain(), "value": value} for value in ("a", "b")]
     boxes = {"type": "checkboxes", "action_id": "c", "options": choices}
     view = modal(field(select(options=choices), block_id="picked"), field(boxes, block_id="ticked"))
-    shown = await opened(playground, client, view)
-    await playground.submit(ANN, shown["id"], {"picked": "b", "ticked": {"c": ["a", "b"]}})
-    values = bot.seen[0]["view"]["state"]["values"]
+    form = await opened(playground, client, view)
+    await playground.submit(ANN, form["id"], {"picked": "b", "ticked": {"c": ["a", "b"]}})
+    values = bot.payloads[0]["view"]["state"]["values"]
     assert values["picked"]["s"]["selected_option"] == choices[1]
     assert values["ticked"]["c"]["selected_options"] == choices
 
@@ -189,33 +189,33 @@ async def test_chosen_options_are_sent_as_objects(
 async def test_only_existing_options_can_be_chosen(
     playground: Playground, client: AsyncWebClient, bot: Bot
 ) -> None:
-    shown = await opened(playground, client, modal(field(select(options=[option()]), block_id="p")))
+    form = await opened(playground, client, modal(field(select(options=[option()]), block_id="p")))
     with pytest.raises(PlaygroundError, match="there is no option 'z'"):
-        await playground.submit(ANN, shown["id"], {"p": "z"})
+        await playground.submit(ANN, form["id"], {"p": "z"})
     with pytest.raises(PlaygroundError, match="there is no field"):
-        await playground.submit(ANN, shown["id"], {"q": "z"})
+        await playground.submit(ANN, form["id"], {"q": "z"})
 
 
 async def test_slacks_own_client_checks_the_length_of_text(
     playground: Playground, client: AsyncWebClient, bot: Bot
 ) -> None:
     limited = field(TEXT_INPUT | {"min_length": 2, "max_length": 3}, block_id="f")
-    shown = await opened(playground, client, modal(limited))
+    form = await opened(playground, client, modal(limited))
     for wrong in ("a", "abcd"):
-        assert set(await playground.submit(ANN, shown["id"], {"f": wrong})) == {"f"}
-    assert bot.seen == []
-    assert await playground.submit(ANN, shown["id"], {"f": "ab"}) == {}
-    assert len(bot.seen) == 1
+        assert set(await playground.submit(ANN, form["id"], {"f": wrong})) == {"f"}
+    assert bot.payloads == []
+    assert await playground.submit(ANN, form["id"], {"f": "ab"}) == {}
+    assert len(bot.payloads) == 1
 
 
 async def test_an_answer_can_update_push_and_clear(
     playground: Playground, client: AsyncWebClient, bot: Bot
 ) -> None:
-    shown = await opened(playground, client, modal())
+    form = await opened(playground, client, modal())
     bot.answer = {"response_action": "update", "view": modal(title=plain(2))}
-    await playground.submit(ANN, shown["id"], {})
+    await playground.submit(ANN, form["id"], {})
     [view] = playground.workspace.modals(ANN)
-    assert (view.id, view.content["title"]) == (shown["id"], plain(2))
+    assert (view.id, view.content["title"]) == (form["id"], plain(2))
     bot.answer = {"response_action": "push", "view": modal()}
     await playground.submit(ANN, view.id, {})
     top = playground.workspace.modals(ANN)[-1]
@@ -235,36 +235,36 @@ async def test_an_answer_can_update_push_and_clear(
 async def test_an_unusable_answer_is_shown_as_a_failure(
     playground: Playground, client: AsyncWebClient, bot: Bot, answer: Json
 ) -> None:
-    shown = await opened(playground, client, modal())
+    form = await opened(playground, client, modal())
     bot.answer = answer
     with pytest.raises(PlaygroundError, match="trouble connecting"):
-        await playground.submit(ANN, shown["id"], {})
+        await playground.submit(ANN, form["id"], {})
     assert playground.workspace.modal(ANN) is not None
 
 
 async def test_only_an_app_that_asks_for_it_hears_of_a_closed_modal(
     playground: Playground, client: AsyncWebClient, bot: Bot
 ) -> None:
-    shown = await opened(playground, client, modal())
-    await playground.close_view(ANN, shown["id"])
-    assert bot.seen == []
-    shown = await opened(playground, client, modal(notify_on_close=True))
-    await playground.close_view(ANN, shown["id"])
-    assert (bot.seen[0]["type"], bot.seen[0]["is_cleared"]) == ("view_closed", False)
-    assert "trigger_id" not in bot.seen[0]
+    form = await opened(playground, client, modal())
+    await playground.close_view(ANN, form["id"])
+    assert bot.payloads == []
+    form = await opened(playground, client, modal(notify_on_close=True))
+    await playground.close_view(ANN, form["id"])
+    assert (bot.payloads[0]["type"], bot.payloads[0]["is_cleared"]) == ("view_closed", False)
+    assert "trigger_id" not in bot.payloads[0]
 
 
 async def test_typed_values_survive_a_press_and_an_update(
     playground: Playground, client: AsyncWebClient, bot: Bot
 ) -> None:
     view = modal(field(block_id="f"), actions(button(action_id="go")))
-    shown = await opened(playground, client, view)
-    await playground.press(ANN, view_id=shown["id"], action_id="go", values={"f": {"i": "typed"}})
-    assert bot.seen[0]["view"]["state"]["values"]["f"]["i"]["value"] == "typed"
-    assert "response_url" not in bot.seen[0]
-    await client.views_update(view_id=shown["id"], view=modal(section(), field(block_id="f")))
-    await playground.submit(ANN, shown["id"], {})
-    assert bot.seen[1]["view"]["state"]["values"]["f"]["i"]["value"] == "typed"
+    form = await opened(playground, client, view)
+    await playground.press(ANN, view_id=form["id"], action_id="go", values={"f": {"i": "typed"}})
+    assert bot.payloads[0]["view"]["state"]["values"]["f"]["i"]["value"] == "typed"
+    assert "response_url" not in bot.payloads[0]
+    await client.views_update(view_id=form["id"], view=modal(section(), field(block_id="f")))
+    await playground.submit(ANN, form["id"], {})
+    assert bot.payloads[1]["view"]["state"]["values"]["f"]["i"]["value"] == "typed"
 
 
 async def test_only_visible_elements_can_be_pressed(
@@ -280,10 +280,10 @@ async def test_only_visible_elements_can_be_pressed(
         await playground.press(BEN, channel=CERTS, message_ts=ts, action_id="go")
     with pytest.raises(PlaygroundError, match="sees no 'go'"):
         await playground.press(BEN, channel=CERTS, action_id="go")
-    shown = await opened(playground, client, modal(actions(button(action_id="go"))))
+    form = await opened(playground, client, modal(actions(button(action_id="go"))))
     with pytest.raises(PlaygroundError, match="does not see the view"):
-        await playground.press(BEN, view_id=shown["id"], action_id="go")
-    assert bot.seen == []
+        await playground.press(BEN, view_id=form["id"], action_id="go")
+    assert bot.payloads == []
 
 
 async def test_a_block_or_a_value_distinguishes_buttons_of_one_action(
@@ -295,7 +295,7 @@ async def test_a_block_or_a_value_distinguishes_buttons_of_one_action(
         await playground.press(ANN, channel=CERTS, action_id="go")
     await playground.press(ANN, channel=CERTS, action_id="go", value="b")
     await playground.press(ANN, channel=CERTS, action_id="go", block_id="row-a")
-    assert [sent["actions"][0]["block_id"] for sent in bot.seen] == ["row-b", "row-a"]
+    assert [sent["actions"][0]["block_id"] for sent in bot.payloads] == ["row-b", "row-a"]
 
 
 async def test_menus_in_messages_send_their_option_and_the_state(
@@ -305,7 +305,7 @@ async def test_menus_in_messages_send_their_option_and_the_state(
     blocks = [section(accessory=menu), actions(select(options=[option()])) | {"block_id": "row"}]
     await client.chat_postMessage(channel=CERTS, text="x", blocks=blocks)
     await playground.press(ANN, channel=CERTS, action_id="more", option="vv")
-    assert bot.seen[0]["actions"][0]["selected_option"]["value"] == "vv"
-    assert bot.seen[0]["state"]["values"]["row"]["s"]["selected_option"] is None
+    assert bot.payloads[0]["actions"][0]["selected_option"]["value"] == "vv"
+    assert bot.payloads[0]["state"]["values"]["row"]["s"]["selected_option"] is None
     await playground.press(ANN, channel=CERTS, action_id="s", option="v")
-    assert bot.seen[1]["state"]["values"]["row"]["s"]["selected_option"]["value"] == "v"
+    assert bot.payloads[1]["state"]["values"]["row"]["s"]["selected_option"]["value"] == "v"

@@ -123,9 +123,9 @@ function commands(text, completions) {
 /** The usage of a command, once its name is complete. */
 export function usageOf(text, completions) {
   const typed = text.toLowerCase();
-  const found = completions.filter(({ insert }) => insert.trim().length > 1 && `${typed} `.startsWith(`${insert.trim().toLowerCase()} `))
+  const match = completions.filter(({ insert }) => insert.trim().length > 1 && `${typed} `.startsWith(`${insert.trim().toLowerCase()} `))
     .sort((a, b) => b.insert.length - a.insert.length)[0];
-  if (!found) return "";
-  const usage = found.usage.startsWith("/") ? found.usage : `${found.command} ${found.usage}`;
-  return found.help ? `${usage.trim()}: ${found.help}` : usage.trim();
+  if (!match) return "";
+  const usage = match.usage.startsWith("/") ? match.usage : `${match.command} ${match.usage}`;
+  return match.help ? `${usage.trim()}: ${match.help}` : usage.trim();
 }

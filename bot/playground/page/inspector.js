@@ -17,14 +17,14 @@ function row(entry) {
 /** Set up the panel. `refresh` costs nothing while it is closed. */
 export function inspector({ panel, list, opener, closer, onError }) {
   let due = 0;
-  let shown = "";
+  let current = "";
   const load = async () => {
     due = 0;
     try {
       const { traffic } = await ask("traffic");
       const text = JSON.stringify(traffic);
-      if (text === shown) return;
-      shown = text;
+      if (text === current) return;
+      current = text;
       const open = new Set([...list.querySelectorAll("details[open]")].map((node) => node.dataset.key));
       list.replaceChildren(...[...traffic].reverse().map((entry) => {
         const node = row(entry);

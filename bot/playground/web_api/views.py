@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.playground.errors import SlackError
 from bot.playground.limits import HOME, MODAL
-from bot.playground.objects import BOT_ID, TEAM_ID, Json, View
+from bot.playground.objects import BOT_ID, TEAM_ID, Json, OpenView
 from bot.playground.web_api import posting
 from bot.playground.web_api.call import WebAPICall
 from bot.playground.workspace import MAX_MODALS, Workspace
@@ -25,7 +25,7 @@ def push(call: WebAPICall) -> Json:
     return {"view": for_api(call.workspace, push_onto(call.workspace, user, content))}
 
 
-def push_onto(workspace: Workspace, user: str, content: Json) -> View:
+def push_onto(workspace: Workspace, user: str, content: Json) -> OpenView:
     """Push checked content. Raises SlackError `not_found` or `push_limit_reached`."""
     height = len(workspace.modals(user))
     if not height:
@@ -67,7 +67,7 @@ def checked(content: object, surface: str) -> Json:
     return content
 
 
-def for_api(workspace: Workspace, view: View) -> Json:
+def for_api(workspace: Workspace, view: OpenView) -> Json:
     """Return a view as the Web API and payloads contain it."""
     return {
         "id": view.id,
@@ -91,7 +91,7 @@ def for_api(workspace: Workspace, view: View) -> Json:
     }
 
 
-def _check_hash(call: WebAPICall, view: View | None) -> None:
+def _check_hash(call: WebAPICall, view: OpenView | None) -> None:
     expected = call.optional("hash")
     if expected and view is not None and expected != view.hash:
         raise SlackError("hash_conflict")
