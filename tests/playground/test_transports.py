@@ -149,25 +149,57 @@ async def bot(
 async def test_a_conversation_works_over_either_transport(
     playground: Playground, session: aiohttp.ClientSession, payloads: list[Json], mode: str
 ) -> None:
-    space = playground.workspace
     async with connected(playground, bolt_app(playground, session, payloads), mode):
-        await playground.say(ANN, CERTS, "/ssl buttons")
-        await playground.press(ANN, channel=CERTS, action_id="rescan")
-        assert [m.text for m in space.messages(CERTS, ANN)] == ["scanned"]
-        await playground.say(ANN, CERTS, "/ssl add")
-        form = await playground.wait_for(lambda w: w.modal(ANN))
-        assert await playground.submit(ANN, form.id, {"host": "x"}) == {"host": "A host has a dot."}
-        assert await playground.submit(ANN, form.id, {"host": "example.com"}) == {}
-        await playground.say(ANN, CERTS, "@SSLBot status example.com")
-        await playground.wait_for(lambda w: [m for m in w.messages(CERTS) if m.text == "here"])
+        await press_a_button(playground)
+        assert payloads[-1]["container"]["is_ephemeral"] is True
+        assert "message" not in payloads[-1]
+        await fill_in_a_form(playground)
+        await mention_the_bot(playground)
+        assert payloads[-1]["event"]["type"] == "app_mention"
         await playground.open_home(ANN)
-        await playground.wait_for(lambda w: w.home(ANN))
-        await playground.shortcut(ANN, "scan_hosts", CERTS, space.messages(CERTS)[0].ts)
-    assert space.notices == []
+        home = await playground.wait_for(lambda w: w.home(ANN))
+        await playground.press(ANN, view_id=home.id, action_id="rescan")
+        assert playground.workspace.home(ANN) is home
+        mention = playground.workspace.messages(CERTS)[0]
+        await playground.shortcut(ANN, "scan_hosts", CERTS, mention.ts)
+        assert payloads[-1]["message"]["text"] == mention.text
+    assert playground.workspace.notices == []
     assert [payload.get("type", "command") for payload in payloads] == [
         *("command", "block_actions", "command", "view_submission", "view_submission"),
-        *("event_callback", "message_action"),
+        *("event_callback", "block_actions", "message_action"),
     ]
+
+
+async def press_a_button(playground: Playground) -> None:
+    """Press a button of an ephemeral answer, which replaces the answer."""
+    await playground.say(ANN, CERTS, "/ssl buttons")
+    await playground.press(ANN, channel=CERTS, action_id="rescan")
+    [answer] = playground.workspace.messages(CERTS, ANN)
+    assert (answer.text, answer.blocks, answer.ephemeral_for) == ("scanned", [], ANN)
+
+
+async def fill_in_a_form(playground: Playground) -> None:
+    """Fill in a form that is refused twice, by Slack's client and by the bot, then accepted."""
+    await playground.say(ANN, CERTS, "/ssl add")
+    modal = await playground.wait_for(lambda w: w.modal(ANN))
+    assert await playground.submit(ANN, modal.id, {}) == {
+        "host": "Please complete this required field."
+    }
+    assert await playground.submit(ANN, modal.id, {"host": "nodot"}) == {
+        "host": "A host has a dot."
+    }
+    assert playground.workspace.modal(ANN) is modal
+    assert await playground.submit(ANN, modal.id, {"host": {"typed": "example.com"}}) == {}
+    assert playground.workspace.modal(ANN) is None
+
+
+async def mention_the_bot(playground: Playground) -> None:
+    """Mention the bot, which answers in the mention's thread."""
+    await playground.say(ANN, CERTS, "@SSLBot status example.com")
+    await playground.wait_for(lambda w: len(w.messages(CERTS)) == 2)
+    mention, answer = playground.workspace.messages(CERTS)
+    assert mention.text == "<@U0BOT> status <http://example.com|example.com>"
+    assert answer.thread_ts == mention.ts
 
 
 async def test_a_command_is_answered_ephemerally(
@@ -188,17 +220,6 @@ async def test_an_answer_to_the_channel_shows_the_command_too(
     assert [m.text for m in playground.workspace.messages(CERTS)] == ["/ssl loud", "for all"]
 
 
-async def test_a_button_on_an_ephemeral_answer_replaces_it(
-    playground: Playground, bot: AsyncApp, payloads: list[Json]
-) -> None:
-    await playground.say(ANN, CERTS, "/ssl buttons")
-    await playground.press(ANN, channel=CERTS, action_id="rescan")
-    [answer] = playground.workspace.messages(CERTS, ANN)
-    assert (answer.text, answer.blocks, answer.ephemeral_for) == ("scanned", [], ANN)
-    assert payloads[-1]["container"]["is_ephemeral"] is True
-    assert "message" not in payloads[-1]
-
-
 async def test_an_outsider_can_press_buttons_and_has_another_team_id(
     playground: Playground, bot: AsyncApp, client: AsyncWebClient, payloads: list[Json]
 ) -> None:
@@ -209,51 +230,6 @@ async def test_an_outsider_can_press_buttons_and_has_another_team_id(
     assert payloads[-1]["actions"][0]["value"] == "888"
     assert payloads[-1]["message"]["text"] == "press"
     assert [m.text for m in playground.workspace.messages(PARTNERS)] == ["scanned"]
-
-
-async def test_a_form_is_opened_refused_corrected_and_accepted(
-    playground: Playground, bot: AsyncApp
-) -> None:
-    await playground.say(ANN, CERTS, "/ssl add")
-    modal = playground.workspace.modal(ANN)
-    assert modal is not None
-    assert await playground.submit(ANN, modal.id, {}) == {
-        "host": "Please complete this required field."
-    }
-    assert await playground.submit(ANN, modal.id, {"host": "nodot"}) == {
-        "host": "A host has a dot."
-    }
-    assert playground.workspace.modal(ANN) is modal
-    assert await playground.submit(ANN, modal.id, {"host": {"typed": "example.com"}}) == {}
-    assert playground.workspace.modal(ANN) is None
-
-
-async def test_a_mention_is_answered_in_its_thread(
-    playground: Playground, bot: AsyncApp, payloads: list[Json]
-) -> None:
-    await playground.say(ANN, CERTS, "@SSLBot status example.com")
-    await playground.wait_for(lambda w: len(w.messages(CERTS)) == 2)
-    asked, answer = playground.workspace.messages(CERTS)
-    assert asked.text == "<@U0BOT> status <http://example.com|example.com>"
-    assert answer.thread_ts == asked.ts
-    assert payloads[0]["event"]["type"] == "app_mention"
-
-
-async def test_home_is_published_when_it_is_opened(playground: Playground, bot: AsyncApp) -> None:
-    await playground.open_home(ANN)
-    home = await playground.wait_for(lambda w: w.home(ANN))
-    await playground.press(ANN, view_id=home.id, action_id="rescan")
-    assert playground.workspace.home(ANN) is home
-
-
-async def test_a_message_shortcut_contains_the_message(
-    playground: Playground, bot: AsyncApp, payloads: list[Json]
-) -> None:
-    await playground.say(ANN, CERTS, "look at example.com")
-    [message] = playground.workspace.messages(CERTS)
-    await playground.shortcut(ANN, "scan_hosts", CERTS, message.ts)
-    assert payloads[0]["message"]["text"] == message.text
-    assert playground.workspace.notices == []
 
 
 @pytest.fixture

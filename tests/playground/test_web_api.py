@@ -266,8 +266,9 @@ async def test_pages_of_history_do_not_shift_when_messages_come_and_go(
     assert [message["text"] for message in page["messages"]] == ["4", "3"]
     assert page["has_more"] is True
     await client.chat_postMessage(channel=CERTS, text="new")
-    await client.chat_delete(channel=CERTS, ts=ts[2])
     cursor = page["response_metadata"]["next_cursor"]
+    assert await texts(client, limit=2, cursor=cursor) == ["2", "1"]
+    await client.chat_delete(channel=CERTS, ts=ts[2])
     page = await client.conversations_history(channel=CERTS, limit=2, cursor=cursor)
     assert [message["text"] for message in page["messages"]] == ["1", "0"]
     assert (page["has_more"], page["response_metadata"]["next_cursor"]) == (False, "")
