@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 let fields = 0;
 
 /**
- * Wire up one composer.
+ * Set up a composer.
  * @param {{form: HTMLFormElement, field: HTMLTextAreaElement, list: HTMLElement, usage?: HTMLElement,
  *          suggest: (text: string) => {insert: string, title: string, detail: string}[],
  *          hint?: (text: string) => string, send: (text: string) => Promise<boolean>}} parts

@@ -164,7 +164,7 @@ export function inputBlock(block, blockId, ctx) {
     el("div", { class: "field-error", id: `${id}-error`, "data-block-id": blockId, hidden: true }));
 }
 
-/** All that the user has entered on a surface: {block_id: {action_id: string | string[]}}, without selects left open. */
+/** All that the user has entered on a surface: {block_id: {action_id: string | string[]}}; a select without a choice is left out. */
 export function collect(root) {
   const values = {};
   const put = (node, action, value) => { (values[node.dataset.blockId] ??= {})[action] = value; };

@@ -315,7 +315,7 @@ async function requestHome() {
 function drawHome() {
   const box = $("home");
   if (!state.home) {
-    box.replaceChildren(el("p", { class: "muted empty" }, state.homeRequested ? "The app has not published a Home tab." : "Opening Home…"));
+    box.replaceChildren(el("p", { class: "muted empty" }, state.homeRequested ? "The app hasn't published a Home tab yet." : "Opening Home…"));
     return;
   }
   const fresh = el("div", { class: "blocks home-blocks", tabindex: "-1" }, renderBlocks(state.home.blocks, homeSurface(state.home, collect(box))));
