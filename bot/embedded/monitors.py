@@ -4,22 +4,54 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, RowMapping, delete, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    RowMapping,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
 from bot.embedded.job import Watch
 from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.verdict import Verdict, color, expired
 from bot.embedded.schedule import failed, next_scan
+from bot.embedded.wire import ListRow
 from bot.store.database import Database
 from bot.store.tables import monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]
 _CHUNK = 1000  # rows read at once, so that the loop is free in between
+_DAY = 86_400  # seconds
+_EPOCH = date(1970, 1, 1)
+_TIMES = tuple(f" {minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
+# What `_list_row` reads, in this order. The times stay seconds since 1970: making datetimes of them
+# would double the time that a list of 100,000 rows takes.
+_LIST_ROW = (
+    monitors.c.id,
+    monitors.c.host,
+    monitors.c.port,
+    monitors.c.verdict,
+    monitors.c.message,
+    monitors.c.host_match,
+    monitors.c.issuer,
+    monitors.c.http_code,
+    type_coerce(monitors.c.scanned_at, BigInteger),
+    type_coerce(monitors.c.not_before, BigInteger),
+    type_coerce(monitors.c.not_after, BigInteger),
+)
 #: What makes a piece of history: a scan that differs in none of these tells nothing new.
 TELLING = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
@@ -128,34 +160,33 @@ class Monitors:
         async with self._database.read() as connection:
             return await connection.scalar(query) or 0
 
-    async def page(self, account: int, conditions: Conditions, page: Page) -> Sequence[Row[Any]]:
-        """A page of the rows (of `wire.SUMMARY`) that meet all conditions, by id."""
+    async def page(
+        self, account: int, conditions: Conditions, page: Page, now: datetime
+    ) -> tuple[ListRow, ...]:
+        """A page of the monitors that meet all conditions, by id."""
         query = (
-            select(*wire.SUMMARY)
+            select(*_LIST_ROW)
             .where(monitors.c.account_id == account, *conditions)
             .order_by(monitors.c.id)
             .limit(page.limit)
             .offset(page.offset)
         )
+        seconds = int(now.timestamp())
         async with self._database.read() as connection:
-            return (await connection.execute(query)).all()
+            return tuple(_list_row(row, seconds) for row in await connection.execute(query))
 
     async def chunks(
-        self, account: int, conditions: Conditions
-    ) -> AsyncIterator[Sequence[Row[Any]]]:
-        """The rows (of `wire.SUMMARY`) that meet all conditions, by id, as of one moment.
-
-        They come some hundreds at a time.
-        """
+        self, account: int, conditions: Conditions, now: datetime
+    ) -> AsyncIterator[list[ListRow]]:
+        """The monitors that meet all conditions, by id, as of one moment, 1,000 at a time."""
         # All rows of an account are most of the table: keep SQLite from getting them by an index.
         of_account = monitors.c.account_id if conditions else monitors.c.account_id + 0
-        query = (
-            select(*wire.SUMMARY).where(of_account == account, *conditions).order_by(monitors.c.id)
-        )
+        query = select(*_LIST_ROW).where(of_account == account, *conditions).order_by(monitors.c.id)
+        seconds = int(now.timestamp())
         async with self._database.read() as connection:
-            found = await connection.stream(query)
-            async for rows in found.partitions(_CHUNK):
-                yield rows
+            result = await connection.stream(query)
+            async for rows in result.partitions(_CHUNK):
+                yield [_list_row(row, seconds) for row in rows]
 
     async def add(self, account: int, watch: Watch, scan: Scan) -> int:
         """Store a new monitor (its password sealed) with its first scan; its number.
@@ -214,3 +245,42 @@ class Monitors:
             total = await connection.scalar(select(func.count()).select_from(monitors))
             due, oldest = (await connection.execute(query)).one()
         return Progress(total or 0, due, timedelta() if oldest is None else now - oldest)
+
+
+def _list_row(row: Row[Any], now: int) -> ListRow:
+    """The ListRow of a row of _LIST_ROW; a valid certificate that has expired since reads so."""
+    id_, host, port, word, message, match, issuer, code, scanned_at, start, end = tuple(row)
+    days = None if end is None else (end - now) // _DAY
+    verdict = None if word is None else _VERDICTS[word]
+    if verdict is None:
+        message = "Not scanned yet."
+    elif verdict is Verdict.VALID and end < now:
+        verdict, message = Verdict.EXPIRED, expired(datetime.fromtimestamp(end, UTC))
+    return ListRow(
+        id_,
+        host,
+        port,
+        verdict is Verdict.VALID,
+        message,
+        "grey" if verdict is None else color(verdict, days),
+        days,
+        _minute(start),
+        _minute(end),
+        match,
+        issuer,
+        code,
+        _minute(scanned_at),
+    )
+
+
+def _minute(seconds: int | None) -> str | None:
+    """A time in seconds since 1970, as the API writes dates."""
+    if seconds is None:
+        return None
+    day, rest = divmod(seconds, _DAY)
+    return _day(day) + _TIMES[rest // 60]
+
+
+@lru_cache(10_000)
+def _day(number: int) -> str:
+    return (_EPOCH + timedelta(days=number)).isoformat()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -12,13 +13,13 @@ from bot.embedded.job import Watch
 from bot.embedded.monitors import Page
 from bot.embedded.scan.proxy import Proxy
 from bot.embedded.scan.starttls import PROTOCOLS
-from bot.target import MAX_PORT, Target, normal_host, read_port
+from bot.target import MAX_PORT, Target, normal_host
 
 T = TypeVar("T")
 Params = Mapping[str, str]
 NOT_FOUND = "monitor not found"  # the API page's own words
 LARGEST_ID = 2**31 - 1
-_MOST_ROWS = 1_000_000
+HISTORY_ROWS = 100  # of a history, unless `limit` is given
 # What aiohttp raises for a body that is none of its type, or is in an unknown charset or encoding.
 _UNREADABLE = (
     ValueError,
@@ -27,7 +28,60 @@ _UNREADABLE = (
     web.RequestPayloadError,
     HttpProcessingError,
 )
-_PROXY = ("proxy_host", "proxy_port", "proxy_username", "proxy_password")
+
+
+@dataclass(frozen=True, slots=True)
+class APIParameter:
+    """A parameter as openapi.json describes it; `schema` is its JSON schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    required: bool = False
+
+
+def _text(name: str, description: str, **schema: Any) -> APIParameter:
+    return APIParameter(name, description, {"type": "string", **schema})
+
+
+def _integer(name: str, description: str, low: int, high: int, **schema: Any) -> APIParameter:
+    bounds = {"type": "integer", "minimum": low, "maximum": high}
+    return APIParameter(name, description, bounds | schema, required=name == "id")
+
+
+_ID = _integer("id", "The monitor's ID", 0, LARGEST_ID, examples=[888])
+_LIMIT = _integer("limit", "At most this many rows", 1, 1_000_000)
+_OFFSET = _integer("offset", "Skip this many rows", 0, LARGEST_ID)
+_PORT = _integer("port", "The port", 1, MAX_PORT, examples=[443])
+_PROXY_PORT = _integer("proxy_port", "The proxy's port", 1, MAX_PORT, examples=[3128])
+_PROTOCOL = _text("protocol", "What is spoken before TLS", enum=["tls", *PROTOCOLS])
+
+#: The parameters of the endpoints, by what these are for.
+NONE: tuple[APIParameter, ...] = ()
+ONE_MONITOR = (_ID,)
+HISTORY = (_ID, _LIMIT, _OFFSET)
+LIST = (
+    _text("host", "A host; `*` matches any text", examples=["*.example.com"]),
+    _text("port", "`443`, `443,8443`, `!443`, `100-200`, `>=100`", examples=["443,8443"]),
+    _text("ssl_valid", "Whether the certificate is valid now", enum=["true", "false"]),
+    _text("ssl_expire_days", "Whole days left: `=30`, `30-60`, `<30`, `>30`", examples=["<30"]),
+    _LIMIT,
+    _OFFSET,
+)
+SCAN = (
+    _text("host", "A host name or address, with `port`", examples=["www.example.com"]),
+    _PORT,
+    _text("url", "Instead of `host` and `port`", examples=["https://www.example.com"]),
+    _PROTOCOL,
+    _text("proxy_host", "An HTTP proxy to scan through", examples=["proxy.example.com"]),
+    _PROXY_PORT,
+    _text("proxy_username", "The user name at the proxy"),
+    _text(
+        "proxy_password",
+        "The password at the proxy; stored encrypted, never returned",
+        format="password",
+    ),
+)
 
 
 class Refusal(Exception):
@@ -85,16 +139,17 @@ def page(params: Params) -> Page | None:
     """`limit` and `offset`; None where neither is given. Raises ValueError."""
     if not (params.get("limit") or params.get("offset")):
         return None
-    limit = _number(params, "limit", 1, _MOST_ROWS, _MOST_ROWS)
-    return Page(limit, _number(params, "offset", 0, LARGEST_ID, 0))
+    limit = _number(params, _LIMIT)
+    return Page(_LIMIT.schema["maximum"] if limit is None else limit, _number(params, _OFFSET) or 0)
 
 
-def _number(params: Params, name: str, least: int, most: int, usual: int) -> int:
-    text = params.get(name, "").strip()
+def _number(params: Params, parameter: APIParameter) -> int | None:
+    text = params.get(parameter.name, "").strip()
     if not text:
-        return usual
-    if not (text.isascii() and text.isdecimal() and least <= int(text[:12]) <= most):
-        raise ValueError(f"The parameter {name} is a number from {least} to {most}.")
+        return None
+    low, high = parameter.schema["minimum"], parameter.schema["maximum"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and low <= int(text) <= high):
+        raise ValueError(f"The parameter {parameter.name} is a number from {low} to {high}.")
     return int(text)
 
 
@@ -105,21 +160,15 @@ def watch(params: Params) -> Watch:
 
 def _target(params: Params) -> Target:
     """Read `host` and `port`, or `url`."""
-    host, port, url = (params.get(name, "").strip() for name in ("host", "port", "url"))
+    host, url = (params.get(name, "").strip() for name in ("host", "url"))
+    port = _number(params, _PORT)
     if url and (host or port):
         raise ValueError("Give either host and port, or url, not both.")
     if url:
         return Target.parse(url)
-    if not (host and port):
+    if not host or port is None:
         raise ValueError("The parameters host and port are needed, or url.")
-    return Target(normal_host(host), _port(port, "port"))
-
-
-def _port(text: str, name: str) -> int:
-    port = read_port(text)
-    if port is None:
-        raise ValueError(f"The parameter {name} is a number from 1 to {MAX_PORT}.")
-    return port
+    return Target(normal_host(host), port)
 
 
 def _protocol(params: Params) -> str:
@@ -132,11 +181,12 @@ def _protocol(params: Params) -> str:
 
 
 def _proxy(params: Params) -> Proxy | None:
-    host, port, username = (params.get(name, "").strip() for name in _PROXY[:3])
+    host, username = (params.get(name, "").strip() for name in ("proxy_host", "proxy_username"))
     password = params.get("proxy_password", "")
+    port = _number(params, _PROXY_PORT)
     if not (host or port or username or password):
         return None
-    if not (host and port):
+    if not host or port is None:
         raise ValueError("A proxy needs proxy_host and proxy_port.")
     if password and not username:
         raise ValueError("The parameter proxy_password needs proxy_username.")
@@ -144,4 +194,4 @@ def _proxy(params: Params) -> Proxy | None:
         raise ValueError("The proxy's user name and password are too long, or hold odd characters.")
     if ":" in username:  # RFC 7617, section 2
         raise ValueError("The parameter proxy_username can't hold a colon.")
-    return Proxy(normal_host(host), _port(port, "proxy_port"), username, password)
+    return Proxy(normal_host(host), port, username, password)

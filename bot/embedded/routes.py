@@ -1,4 +1,4 @@
-"""The endpoints at /api/v1: GET with a query, or POST with a form; openapi.json describes them.
+"""The endpoints at /api/v1, one table of them: GET with a query, or POST with a form.
 
 Every answer is JSON: `{"success": 1, "message": "Ok", …}`, or `{"code", "message", "req_id"}` with
 the HTTP status as its code. Query strings are never logged: they may hold passwords.
@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
+from functools import cache
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from sqlalchemy import ColumnElement
+from sqlalchemy import RowMapping
 
-from bot.embedded import params, wire
+from bot.embedded import openapi, params, wire
 from bot.embedded.accounts import Account, Accounts
 from bot.embedded.job import Watch
 from bot.embedded.metrics import CONTENT_TYPE, Metrics
-from bot.embedded.monitors import AlreadyWatched, Monitors, Page
+from bot.embedded.monitors import AlreadyWatched, Conditions, Monitors, Page
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters
 from bot.embedded.scan.scanner import Scan, Scanner, ScannerClosed
@@ -36,8 +36,6 @@ _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
 _METRICS = "/metrics"
 _OPENAPI = f"{_PREFIX}/openapi.json"
-_OK = {"success": 1, "message": "Ok"}
-_CHANGES = Page(100)  # of a history, where no limit is given
 _HTTP_FAULTS = {
     404: "There is no such endpoint.",
     405: "This endpoint takes GET and POST only.",
@@ -54,11 +52,10 @@ class Call:
     params: Params
 
 
-Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
+def _json(body: msgspec.Struct, status: int = 200) -> web.Response:
     return web.Response(
         body=msgspec.json.encode(body), status=status, content_type="application/json"
     )
@@ -66,7 +63,7 @@ def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
 
 def _error(code: int, message: str, req_id: str = "", retry_after: int = 0) -> web.Response:
     req_id = req_id or str(uuid.uuid4())
-    response = _json({"code": code, "message": message, "req_id": req_id}, code)
+    response = _json(wire.ErrorReply(code, message, req_id), code)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
@@ -108,21 +105,10 @@ class Routes:
     def application(self) -> web.Application:
         """The aiohttp application that serves them."""
         application = web.Application(middlewares=[self._envelope])
-        endpoints: dict[str, Endpoint] = {
-            "ping": self.ping,
-            "account": self.account,
-            "monitor/list": self.list,
-            "monitor/get": self.get,
-            "monitor/add": self.add,
-            "monitor/scan": self.scan,
-            "monitor/delete": self.delete,
-            "monitor/history": self.history,
-            "checks": self.checks,
-        }
-        for path, endpoint in endpoints.items():
-            handler = self._called(endpoint)
-            application.router.add_get(f"{_PREFIX}/{path}", handler, allow_head=False)
-            application.router.add_post(f"{_PREFIX}/{path}", handler)
+        for endpoint in ENDPOINTS:
+            path, handler = f"{_PREFIX}/{endpoint.path}", self._handler(endpoint)
+            application.router.add_get(path, handler, allow_head=False)
+            application.router.add_post(path, handler)
         application.router.add_get(_METRICS, self.metrics, allow_head=False)
         application.router.add_get(_OPENAPI, self.openapi, allow_head=False)
         return application
@@ -152,10 +138,11 @@ class Routes:
             _LOG.exception("%s %s failed, req_id %s", request.method, request.path, req_id)
             return _error(500, "Something went wrong here. It is logged under req_id.", req_id)
 
-    def _called(self, endpoint: Endpoint) -> Handler:
+    def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             account = await self._authorised(request)
-            return await endpoint(Call(request, account, await params.params_of(request)))
+            call = Call(request, account, await params.params_of(request))
+            return await endpoint.answer(self, call)
 
         return handle
 
@@ -174,59 +161,59 @@ class Routes:
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
         """The description of these endpoints (OpenAPI 3.1), without a key."""
-        text = files("bot.embedded").joinpath("openapi.json").read_bytes()
-        return web.Response(body=text, content_type="application/json")
+        return web.Response(body=_description(), content_type="application/json")
 
     async def ping(self, call: Call) -> web.StreamResponse:
         """The server's time, and beyond the API page how far the sweep is."""
         now = self._now()
         progress = await self._monitors.progress(now)
         lag = int(progress.lag.total_seconds())
-        sweep = {"monitors": progress.monitors, "due": progress.due, "lag_seconds": lag}
-        shown = {"date_time": wire.date(now), "apikey_id": call.account.id, "sweep": sweep}
-        return _json({**_OK, **shown})
+        return _json(
+            wire.PingReply(
+                date_time=wire.date(now),
+                apikey_id=call.account.id,
+                sweep=wire.SweepProgress(progress.monitors, progress.due, lag),
+            )
+        )
 
     async def account(self, call: Call) -> web.StreamResponse:
         """How many monitors there are, and may be; a server of one's own has no e-mail address."""
         limit, used = call.account.limit, await self._monitors.count(call.account.id)
         return _json(
-            {
-                **_OK,
-                "id": call.account.id,
-                "email": "",
-                "monitor_limit": limit,
-                "monitor_used": used,
-                "monitor_available": max(0, limit - used),
-            }
+            wire.AccountReply(
+                id=call.account.id,
+                email="",
+                monitor_limit=limit,
+                monitor_used=used,
+                monitor_available=max(0, limit - used),
+            )
         )
 
     async def list(self, call: Call) -> web.StreamResponse:
         """The monitors that meet all filters, by id; encoded in pieces: others get a turn."""
-        conditions = params.read(Filters.parse, call.params).conditions(self._now())
+        now = self._now()
+        conditions = params.read(Filters.parse, call.params).conditions(now)
         page = params.read(params.page, call.params)
         if page is not None:
-            return await self._page(call.account.id, conditions, page)
-        now = int(self._now().timestamp())
+            return await self._page(call.account.id, conditions, page, now)
         count, pieces = 0, []
-        async for rows in self._monitors.chunks(call.account.id, conditions):
+        async for rows in self._monitors.chunks(call.account.id, conditions, now):
             count += len(rows)
-            pieces.append(msgspec.json.encode([wire.summary(row, now) for row in rows])[1:-1])
-        head = msgspec.json.encode({**_OK, "count": count})[:-1] + b',"list":['
+            pieces.append(msgspec.json.encode(rows)[1:-1])
+        head = msgspec.json.encode(wire.ListReply(count=count, list=())).removesuffix(b"]}")
         return await _in_pieces(call.request, head, pieces, b"]}")
 
     async def _page(
-        self, account: int, conditions: Sequence[ColumnElement[bool]], page: Page
+        self, account: int, conditions: Conditions, page: Page, now: datetime
     ) -> web.StreamResponse:
-        rows = await self._monitors.page(account, conditions, page)
-        now = int(self._now().timestamp())
-        listed = [wire.summary(row, now) for row in rows]
+        rows = await self._monitors.page(account, conditions, page, now)
         total = await self._monitors.matching(account, conditions)
-        return _json({**_OK, "count": len(listed), "list": listed, "total": total})
+        return _json(wire.ListReply(count=len(rows), list=rows, total=total))
 
     async def get(self, call: Call) -> web.StreamResponse:
         """One monitor with all that its last scan found."""
-        id_ = params.monitor_id(call.params)
-        return await self._monitor(call.account.id, id_, beyond=True)
+        row = await self._row(call.account.id, params.monitor_id(call.params))
+        return _json(wire.DetailsReply(monitor=wire.details(row, self._now())))
 
     async def add(self, call: Call) -> web.StreamResponse:
         """Scan a target and watch it from now on."""
@@ -266,8 +253,7 @@ class Routes:
     async def scan(self, call: Call) -> web.StreamResponse:
         """Scan a monitor now."""
         id_ = params.monitor_id(call.params)
-        if await self._monitors.get(call.account.id, id_) is None:
-            refuse(404, NOT_FOUND)
+        await self._row(call.account.id, id_)
         await self._count_scan(call)
         await self._rescans.scan(id_)
         return await self._monitor(call.account.id, id_)
@@ -276,29 +262,125 @@ class Routes:
         """Forget a monitor."""
         if not await self._monitors.delete(call.account.id, params.monitor_id(call.params)):
             refuse(404, NOT_FOUND)
-        return _json(_OK)
+        return _json(wire.Success())
 
     async def history(self, call: Call) -> web.StreamResponse:
         """What changed on a monitor, the newest first."""
         id_ = params.monitor_id(call.params)
-        page = params.read(params.page, call.params) or _CHANGES
-        if await self._monitors.get(call.account.id, id_) is None:
-            refuse(404, NOT_FOUND)
+        page = params.read(params.page, call.params) or Page(params.HISTORY_ROWS)
+        await self._row(call.account.id, id_)
         total, rows = await self._monitors.history(id_, page)
-        listed = [wire.change(row) for row in rows]
-        return _json({**_OK, "count": len(listed), "list": listed, "total": total})
+        listed = tuple(wire.change(row) for row in rows)
+        return _json(wire.HistoryReply(count=len(listed), list=listed, total=total))
 
     async def checks(self, call: Call) -> web.StreamResponse:
         """Scan a target once, and store nothing."""
         watch = self._permitted(call)
         scan = await self._look(call, watch)
-        return _json({**_OK, "check": wire.check(watch.target, scan, self._now())})
+        return _json(wire.CheckReply(check=wire.check(watch.target, scan, self._now())))
 
-    async def _monitor(self, account: int, id_: int, *, beyond: bool = False) -> web.Response:
-        row = await self._monitors.get(account, id_)
-        if row is None:
-            refuse(404, NOT_FOUND)
-        return _json({**_OK, "monitor": wire.monitor(row, self._now(), beyond=beyond)})
+    async def _monitor(self, account: int, id_: int) -> web.Response:
+        row = await self._row(account, id_)
+        return _json(wire.MonitorReply(monitor=wire.monitor(row, self._now())))
+
+    async def _row(self, account: int, id_: int) -> RowMapping:
+        return await self._monitors.get(account, id_) or refuse(404, NOT_FOUND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint(openapi.Operation):
+    """An endpoint: what openapi.json says of it, and the method of Routes that answers."""
+
+    answer: Callable[[Routes, Call], Awaitable[web.StreamResponse]]
+
+
+_NO_MONITOR = {404: "There is no such monitor"}
+_SCANS = {429: "Too many scans in a minute", 503: "The server is shutting down"}
+_NO_SCAN = "The server is shutting down, or its SECRET_KEY can't decrypt the proxy's password"
+
+ENDPOINTS = (
+    Endpoint(
+        "ping",
+        "Test the key",
+        "Returns the server's time and how far the sweep is.",
+        wire.PingReply,
+        answer=Routes.ping,
+    ),
+    Endpoint(
+        "account",
+        "Show the account",
+        "Returns how many monitors it has, and may have.",
+        wire.AccountReply,
+        answer=Routes.account,
+    ),
+    Endpoint(
+        "monitor/list",
+        "List monitors",
+        "Returns those that match all filters, ordered by ID.",
+        wire.ListReply,
+        params.LIST,
+        answer=Routes.list,
+    ),
+    Endpoint(
+        "monitor/get",
+        "Show a monitor",
+        "Returns everything that its last scan found.",
+        wire.DetailsReply,
+        params.ONE_MONITOR,
+        _NO_MONITOR,
+        answer=Routes.get,
+    ),
+    Endpoint(
+        "monitor/add",
+        "Add a monitor",
+        "Scans it at once, and from then on at regular intervals.",
+        wire.MonitorReply,
+        params.SCAN,
+        {403: "The account has reached its monitor limit"} | _SCANS,
+        answer=Routes.add,
+    ),
+    Endpoint(
+        "monitor/scan",
+        "Scan a monitor now",
+        "Joins a scan of the monitor that is already running.",
+        wire.MonitorReply,
+        params.ONE_MONITOR,
+        _NO_MONITOR | _SCANS | {503: _NO_SCAN},
+        answer=Routes.scan,
+    ),
+    Endpoint(
+        "monitor/delete",
+        "Delete a monitor",
+        "Deletes its history as well.",
+        wire.Success,
+        params.ONE_MONITOR,
+        _NO_MONITOR,
+        answer=Routes.delete,
+    ),
+    Endpoint(
+        "monitor/history",
+        "Show what changed",
+        "Returns one row for each scan with a new result, newest first (`limit`: 100 by default).",
+        wire.HistoryReply,
+        params.HISTORY,
+        _NO_MONITOR,
+        answer=Routes.history,
+    ),
+    Endpoint(
+        "checks",
+        "Scan a target once",
+        "Stores nothing.",
+        wire.CheckReply,
+        params.SCAN,
+        _SCANS,
+        answer=Routes.checks,
+    ),
+)
+
+
+@cache
+def _description() -> bytes:
+    return msgspec.json.encode(openapi.describe(ENDPOINTS, _PREFIX))
 
 
 async def _in_pieces(

@@ -1,55 +1,259 @@
-"""The JSON of the seven endpoints, field by field as the API page shows them.
+"""The JSON of the endpoints: the structs encode the replies, and openapi.json is made from them.
 
-Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is not known is null: every `ssl` fact
-(`ssl_host_match` among them) without a certificate, every `http` fact without an answer. What is
+Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is unknown is null: every `ssl` fact
+(and `ssl_host_match`) without a certificate, every `http` fact without an HTTP response. What is
 known to be absent (a certificate without a common name, a page without a title) is an empty string
-or list: so are `ip_rev` and `ip_geo` where nothing tells them.
+or list; so are `ip_rev` and `ip_geo` when there is no source for them.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from datetime import date as Day  # noqa: N812 - `date` is what this module makes
-from functools import lru_cache
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, Row, RowMapping, type_coerce
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from sqlalchemy import RowMapping
 
 from bot.embedded.scan.scanner import Scan
-from bot.embedded.scan.verdict import Verdict, color, expired
-from bot.store.tables import monitors
+from bot.embedded.scan.verdict import Color, Verdict, color
 from bot.target import Target
 
-JSON = dict[str, Any]
-_DAY = 86_400  # seconds
-_EPOCH = Day(1970, 1, 1)
-_TIMES = tuple(f" {minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
-_VERDICTS = {verdict.value: verdict for verdict in Verdict}
+Date = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$",
+        description="YYYY-MM-DD HH:MM, UTC, cut to the minute",
+    ),
+]
+VerdictWord = Annotated[
+    str,
+    Meta(
+        description="The result of the scan in one word: valid, expired, host_mismatch, refused "
+        "and others; empty before the first scan"
+    ),
+]
+ColorWord = Annotated[
+    Color,
+    Meta(
+        description="green: valid for more than 30 days; orange: valid; red: invalid; "
+        "grey: no handshake"
+    ),
+]
 
-_NO_SSL: JSON = {
-    "date_start": None,
-    "date_end": None,
-    "expire_days": None,
-    "issuer_cn": None,
-    "issuer_c": None,
-    "issuer_o": None,
-    "subject_cn": None,
-    "subject_c": None,
-    "subject_o": None,
-    "alt_names": [],
-}
-_NO_HTTP: JSON = {
-    "ip": None,
-    "ip_rev": "",
-    "ip_geo": "",
-    "code": None,
-    "size": None,
-    "headers": [],
-    "html_title": None,
-    "meta_description": None,
-    "meta_keywords": None,
-}
+
+class SSLFacts(Struct):
+    """What the certificate says; all null without one."""
+
+    date_start: Date | None = None
+    date_end: Date | None = None
+    expire_days: int | None = None
+    issuer_cn: str | None = None
+    issuer_c: str | None = None
+    issuer_o: str | None = None
+    subject_cn: str | None = None
+    subject_c: str | None = None
+    subject_o: str | None = None
+    alt_names: tuple[str, ...] = ()
+
+
+class HTTPHeader(Struct):
+    """A header's name and value."""
+
+    n: str
+    v: str
+
+
+class HTTPFacts(Struct):
+    """How the host answers `GET /`; null without an HTTP response."""
+
+    ip: str | None = None
+    ip_rev: str = ""
+    ip_geo: str = ""
+    code: int | None = None
+    size: int | None = None
+    headers: tuple[HTTPHeader, ...] = ()
+    html_title: str | None = None
+    meta_description: str | None = None
+    meta_keywords: str | None = None
+
+
+class ChainEntry(Struct):
+    """One certificate as the server sent it."""
+
+    subject: str
+    issuer: str
+    date_start: Date | None
+    date_end: Date | None
+    fingerprint: Annotated[
+        str,
+        Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the certificate, in hexadecimal"),
+    ]
+
+
+Chain = Annotated[
+    tuple[ChainEntry, ...],
+    Meta(description="The certificates as the server sent them, its own first"),
+]
+
+
+class ScanFacts(Struct):
+    """The long part of a scan's result, as it is stored (without `expire_days`)."""
+
+    ssl: SSLFacts = field(default_factory=SSLFacts)
+    http: HTTPFacts = field(default_factory=HTTPFacts)
+    chain: Chain = ()
+
+
+class MonitorFacts(Struct):
+    """A monitor and its last scan."""
+
+    id: int
+    host: str
+    port: int
+    scan_date: Date | None
+    ssl: SSLFacts
+    http: HTTPFacts
+
+
+class MonitorDetails(MonitorFacts):
+    """A monitor and its last scan, with the verdict and the chain."""
+
+    verdict: VerdictWord
+    chain: Chain
+
+
+class ListRow(Struct, gc=False):
+    """One row of monitor/list."""
+
+    id: int
+    host: str
+    port: int
+    ssl_valid: bool
+    ssl_message: str
+    ssl_color: ColorWord
+    ssl_expire_days: int | None
+    ssl_expire_date_start: Date | None
+    ssl_expire_date_end: Date | None
+    ssl_host_match: bool | None
+    ssl_issuer: str | None
+    http_code: int | None
+    scan_date: Date | None
+
+
+class HistoryRow(Struct):
+    """What changed on a monitor, and when a scan first saw it."""
+
+    date: Date | None
+    verdict: VerdictWord
+    ssl_valid: bool
+    ssl_message: str
+    ssl_host_match: bool | None
+    ssl_expire_date_start: Date | None
+    ssl_expire_date_end: Date | None
+    ssl_issuer: str | None
+
+
+class CheckResult(Struct):
+    """A scan that was not stored: the fields of monitor/list and monitor/get in one object."""
+
+    host: str
+    port: int
+    scan_date: Date | None
+    ssl_valid: bool
+    ssl_message: str
+    ssl_color: ColorWord
+    ssl_host_match: bool | None
+    ssl: SSLFacts
+    http: HTTPFacts
+    verdict: VerdictWord
+    chain: Chain
+
+
+class SweepProgress(Struct):
+    """All monitors, those that are due and not being scanned, and how late the first of them is."""
+
+    monitors: int
+    due: int
+    lag_seconds: int
+
+
+class Success(Struct, kw_only=True):
+    """The request succeeded."""
+
+    success: Literal[1] = 1
+    message: Literal["Ok"] = "Ok"
+
+
+class PingReply(Success, kw_only=True):
+    """The reply of ping."""
+
+    date_time: Date | None
+    apikey_id: int
+    sweep: SweepProgress
+
+
+class AccountReply(Success, kw_only=True):
+    """The reply of account."""
+
+    id: int
+    email: str
+    monitor_limit: int
+    monitor_used: int
+    monitor_available: int
+
+
+class ListReply(Success, kw_only=True):
+    """The reply of monitor/list."""
+
+    count: Annotated[int, Meta(description="Rows in this reply")]
+    list: tuple[ListRow, ...]
+    total: (
+        Annotated[
+            int, Meta(description="Rows that match the filters; only with `limit` or `offset`")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class MonitorReply(Success, kw_only=True):
+    """The reply of monitor/add and monitor/scan."""
+
+    monitor: MonitorFacts
+
+
+class DetailsReply(Success, kw_only=True):
+    """The reply of monitor/get."""
+
+    monitor: MonitorDetails
+
+
+class HistoryReply(Success, kw_only=True):
+    """The reply of monitor/history."""
+
+    count: int
+    list: tuple[HistoryRow, ...]
+    total: int
+
+
+class CheckReply(Success, kw_only=True):
+    """The reply of checks."""
+
+    check: CheckResult
+
+
+class ErrorReply(Struct):
+    """The request failed."""
+
+    code: Annotated[int, Meta(description="The HTTP status")]
+    message: Annotated[str, Meta(description="A sentence")]
+    req_id: Annotated[
+        str,
+        Meta(
+            description="Identifies the request; an internal error is logged with it",
+            extra_json_schema={"format": "uuid"},
+        ),
+    ]
 
 
 def date(moment: datetime | None) -> str | None:
@@ -60,192 +264,119 @@ def date(moment: datetime | None) -> str | None:
 
 
 def facts(scan: Scan) -> bytes:
-    """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored (no `expire_days`)."""
-    return msgspec.json.encode({"ssl": _ssl(scan), "http": _http(scan), "chain": _chain(scan)})
+    """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
+    return msgspec.json.encode(ScanFacts(_ssl(scan), _http(scan), _chain(scan)))
 
 
-def _chain(scan: Scan) -> list[JSON]:
-    return [
-        {
-            "subject": link.subject,
-            "issuer": link.issuer,
-            "date_start": date(link.not_before),
-            "date_end": date(link.not_after),
-            "fingerprint": link.fingerprint,
-        }
-        for link in scan.chain
-    ]
+def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
+    return tuple(
+        ChainEntry(
+            each.subject,
+            each.issuer,
+            date(each.not_before),
+            date(each.not_after),
+            each.fingerprint,
+        )
+        for each in scan.chain
+    )
 
 
-def _ssl(scan: Scan) -> JSON:
+def _ssl(scan: Scan, days: int | None = None) -> SSLFacts:
     leaf = scan.leaf
     if leaf is None:
-        return _NO_SSL
-    return {
-        "date_start": date(leaf.not_before),
-        "date_end": date(leaf.not_after),
-        "expire_days": None,  # computed when it is read
-        "issuer_cn": leaf.issuer_cn,
-        "issuer_c": leaf.issuer_c,
-        "issuer_o": leaf.issuer_o,
-        "subject_cn": leaf.subject_cn,
-        "subject_c": leaf.subject_c,
-        "subject_o": leaf.subject_o,
-        "alt_names": leaf.alt_names,
-    }
-
-
-def _http(scan: Scan) -> JSON:
-    page = scan.page
-    ip = {"ip": scan.ip or None, "ip_rev": scan.ip_rev, "ip_geo": scan.ip_geo}
-    if page.code is None:
-        return _NO_HTTP | ip
-    return (
-        _NO_HTTP
-        | ip
-        | {
-            "code": page.code,
-            "size": page.size,
-            "headers": [{"n": name, "v": value} for name, value in page.headers],
-            "html_title": page.title,
-            "meta_description": page.description,
-            "meta_keywords": page.keywords,
-        }
-    )
-
-
-def monitor(row: RowMapping, now: datetime, *, beyond: bool = False) -> JSON:
-    """The `monitor` of monitor/get, add and scan; `beyond` the API page with verdict and chain."""
-    stored = msgspec.json.decode(row["facts"]) if row["facts"] else _no_facts()
-    chain = stored.pop("chain", [])
-    if row["not_after"] is not None:
-        stored["ssl"]["expire_days"] = (row["not_after"] - now).days
-    return {
-        "id": row["id"],
-        "host": row["host"],
-        "port": row["port"],
-        "scan_date": date(row["scanned_at"]),
-        **stored,
-    } | ({"verdict": _now(row, now)[0] or "", "chain": chain} if beyond else {})
-
-
-def check(target: Target, scan: Scan, now: datetime) -> JSON:
-    """The `check` of checks: what monitor/list and monitor/get would show, in one object."""
-    days = None if scan.leaf is None else (scan.leaf.not_after - now).days
-    ssl = _ssl(scan) | {"expire_days": days}
-    return {
-        "host": target.host,
-        "port": target.port,
-        "scan_date": date(scan.at),
-        "ssl_valid": scan.verdict is Verdict.VALID,
-        "ssl_message": scan.message,
-        "ssl_color": color(scan.verdict, days),
-        "ssl_host_match": scan.host_match,
-        "ssl": ssl,
-        "http": _http(scan),
-        "verdict": scan.verdict,
-        "chain": _chain(scan),
-    }
-
-
-def change(row: RowMapping) -> JSON:
-    """One row of monitor/history: what scans told from `date` on."""
-    return {
-        "date": date(row["at"]),
-        "verdict": row["verdict"],
-        "ssl_valid": row["verdict"] == Verdict.VALID,
-        "ssl_message": row["message"],
-        "ssl_host_match": row["host_match"],
-        "ssl_expire_date_start": date(row["not_before"]),
-        "ssl_expire_date_end": date(row["not_after"]),
-        "ssl_issuer": row["issuer"],
-    }
-
-
-def _no_facts() -> JSON:
-    return {"ssl": dict(_NO_SSL), "http": dict(_NO_HTTP)}
-
-
-class Summary(msgspec.Struct, gc=False):
-    """One row of monitor/list."""
-
-    id: int
-    host: str
-    port: int
-    ssl_valid: bool
-    ssl_message: str
-    ssl_color: str
-    ssl_expire_days: int | None
-    ssl_expire_date_start: str | None
-    ssl_expire_date_end: str | None
-    ssl_host_match: bool | None
-    ssl_issuer: str | None
-    http_code: int | None
-    scan_date: str | None
-
-
-#: What a Summary is made of, in this order; the times are seconds since 1970: a list of 100,000
-#: rows would take as long again to make datetimes of them.
-SUMMARY = (
-    monitors.c.id,
-    monitors.c.host,
-    monitors.c.port,
-    monitors.c.verdict,
-    monitors.c.message,
-    monitors.c.host_match,
-    monitors.c.issuer,
-    monitors.c.http_code,
-    type_coerce(monitors.c.scanned_at, BigInteger),
-    type_coerce(monitors.c.not_before, BigInteger),
-    type_coerce(monitors.c.not_after, BigInteger),
-)
-
-
-def summary(row: Row[Any], now: int) -> Summary:
-    """A row of SUMMARY as it is told; a verdict whose end date has passed reads as expired."""
-    id_, host, port, word, message, match, issuer, code, scanned_at, start, end = tuple(row)
-    days = None if end is None else (end - now) // _DAY
-    verdict = None if word is None else _VERDICTS[word]
-    if verdict is None:
-        message, shown = "Not scanned yet.", "grey"
-    else:
-        if verdict is Verdict.VALID and end < now:
-            verdict, message = Verdict.EXPIRED, expired(datetime.fromtimestamp(end, UTC))
-        shown = color(verdict, days)
-    return Summary(
-        id_,
-        host,
-        port,
-        verdict is Verdict.VALID,
-        message,
-        shown,
+        return SSLFacts()
+    return SSLFacts(
+        date(leaf.not_before),
+        date(leaf.not_after),
         days,
-        _minute(start),
-        _minute(end),
-        match,
-        issuer,
-        code,
-        _minute(scanned_at),
+        leaf.issuer_cn,
+        leaf.issuer_c,
+        leaf.issuer_o,
+        leaf.subject_cn,
+        leaf.subject_c,
+        leaf.subject_o,
+        leaf.alt_names,
     )
 
 
-def _minute(seconds: int | None) -> str | None:
-    """As `date`, of seconds since 1970."""
-    if seconds is None:
-        return None
-    day, rest = divmod(seconds, _DAY)
-    return _day(day) + _TIMES[rest // 60]
+def _http(scan: Scan) -> HTTPFacts:
+    page = scan.page
+    ip = scan.ip or None
+    if page.code is None:
+        return HTTPFacts(ip, scan.ip_rev, scan.ip_geo)
+    return HTTPFacts(
+        ip,
+        scan.ip_rev,
+        scan.ip_geo,
+        page.code,
+        page.size,
+        tuple(HTTPHeader(name, value) for name, value in page.headers),
+        page.title,
+        page.description,
+        page.keywords,
+    )
 
 
-@lru_cache(10_000)
-def _day(number: int) -> str:
-    return (_EPOCH + timedelta(days=number)).isoformat()
+def monitor(row: RowMapping, now: datetime) -> MonitorFacts:
+    """The `monitor` of monitor/add and monitor/scan."""
+    stored = _stored(row, now)
+    return MonitorFacts(*_head(row), stored.ssl, stored.http)
 
 
-def _now(row: RowMapping, now: datetime) -> tuple[Verdict | None, str]:
+def details(row: RowMapping, now: datetime) -> MonitorDetails:
+    """The `monitor` of monitor/get."""
+    stored = _stored(row, now)
+    verdict = _verdict(row, now) or ""
+    return MonitorDetails(*_head(row), stored.ssl, stored.http, verdict, stored.chain)
+
+
+def _head(row: RowMapping) -> tuple[int, str, int, str | None]:
+    return row["id"], row["host"], row["port"], date(row["scanned_at"])
+
+
+def _stored(row: RowMapping, now: datetime) -> ScanFacts:
+    stored = msgspec.json.decode(row["facts"], type=ScanFacts) if row["facts"] else ScanFacts()
+    if row["not_after"] is not None:
+        stored.ssl.expire_days = (row["not_after"] - now).days
+    return stored
+
+
+def _verdict(row: RowMapping, now: datetime) -> Verdict | None:
     if row["verdict"] is None:
-        return None, "Not scanned yet."
+        return None
     verdict = Verdict(row["verdict"])
     if verdict is Verdict.VALID and row["not_after"] < now:
-        return Verdict.EXPIRED, expired(row["not_after"])
-    return verdict, row["message"]
+        return Verdict.EXPIRED
+    return verdict
+
+
+def check(target: Target, scan: Scan, now: datetime) -> CheckResult:
+    """The `check` of checks."""
+    days = None if scan.leaf is None else (scan.leaf.not_after - now).days
+    return CheckResult(
+        target.host,
+        target.port,
+        date(scan.at),
+        scan.verdict is Verdict.VALID,
+        scan.message,
+        color(scan.verdict, days),
+        scan.host_match,
+        _ssl(scan, days),
+        _http(scan),
+        scan.verdict,
+        _chain(scan),
+    )
+
+
+def change(row: RowMapping) -> HistoryRow:
+    """One row of monitor/history."""
+    return HistoryRow(
+        date(row["at"]),
+        row["verdict"],
+        row["verdict"] == Verdict.VALID,
+        row["message"],
+        row["host_match"],
+        date(row["not_before"]),
+        date(row["not_after"]),
+        row["issuer"],
+    )

@@ -220,7 +220,19 @@ async def test_hostile_filters_are_understood_or_400(
     assert by_get.status == by_post.status
 
 
-MEANINGLESS = ["\0", "1\0", "٣", "१२", "\u202e1", "=<1", "<>1", "9" * 400, "-", "1" + ",1" * 150]
+MEANINGLESS = [
+    f"{'0' * 12}{'9' * 40}",
+    "\0",
+    "1\0",
+    "٣",
+    "१२",
+    "\u202e1",
+    "=<1",
+    "<>1",
+    "9" * 400,
+    "-",
+    "1" + ",1" * 150,
+]
 
 
 async def test_each_filter_refuses_what_it_can_not_mean(served: Served) -> None:
@@ -280,8 +292,7 @@ async def test_a_description_that_says_otherwise_is_found_out(
     async with serving(fleet, database, scan_rate_limit=0) as served:
         document = json.loads(await served.text("/api/v1/openapi.json"))
         document["paths"] = {"/ping": {"get": document["paths"]["/ping"]["get"]}}
-        answer = document["paths"]["/ping"]["get"]["responses"]["200"]["content"]
-        answer["application/json"]["schema"]["required"].append("something_else")
+        document["components"]["schemas"]["PingReply"]["required"].append("something_else")
         with pytest.raises(FailureGroup, match="something_else"):
             await asyncio.to_thread(_try_all, document, served.api.url)
 

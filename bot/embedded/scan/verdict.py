@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from bot.target import REFUSED
 
+Color = Literal["green", "orange", "red", "grey"]
 GREEN_DAYS = 30  # more whole days left than this, and a valid certificate is green
 
 
@@ -91,7 +93,7 @@ def expired(not_after: datetime) -> str:
     return sentence(Verdict.EXPIRED, f"{not_after:%Y-%m-%d}")
 
 
-def color(verdict: Verdict, days: int | None) -> str:
+def color(verdict: Verdict, days: int | None) -> Color:
     """Green: valid, more than 30 days. Orange: valid. Red: invalid. Grey: no handshake."""
     if verdict in _NO_HANDSHAKE:
         return "grey"
