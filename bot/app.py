@@ -24,7 +24,7 @@ from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Secret, Settings
 from bot.digest import Digest, Plan
-from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings, keys
+from bot.embedded import EmbeddedAPI, EmbeddedSettings, accounts
 from bot.errors import BotError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
@@ -329,8 +329,8 @@ async def manage_keys(
 ) -> int:
     """Add, list or revoke keys of the embedded API; returns the exit code. Raises BotError."""
     async with open_database(settings.database_url) as database:
-        return await keys.manage_keys(
-            Accounts(database),
+        return await accounts.manage_keys(
+            accounts.Accounts(database),
             given,
             scan_interval=settings.scan_interval,
             now=clock(),

@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.embedded import job, wire
 from bot.embedded.job import Watch
 from bot.embedded.monitors import TELLING, scanned, telling
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.schedule import TRIES, failed, next_scan
 from bot.store.database import Database

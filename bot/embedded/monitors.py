@@ -23,7 +23,8 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
 from bot.embedded.job import Watch
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.query import Page
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict, color, expired
 from bot.embedded.schedule import failed, next_scan
 from bot.embedded.wire import ListRow
@@ -62,14 +63,6 @@ class AlreadyWatched(Exception):
     def __init__(self, id_: int) -> None:
         super().__init__(id_)
         self.id = id_
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a list: at most `limit` rows after the first `offset`."""
-
-    limit: int
-    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

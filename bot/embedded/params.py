@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.embedded.job import Watch
-from bot.embedded.monitors import Page
+from bot.embedded.query import Page
 from bot.embedded.scan.proxy import Proxy
 from bot.embedded.scan.starttls import PROTOCOLS
 from bot.target import MAX_PORT, Target, normal_host

@@ -109,6 +109,14 @@ class Filters:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: at most `limit` rows after the first `offset`."""
+
+    limit: int
+    offset: int = 0
+
+
 def valid_now(now: datetime) -> ColumnElement[bool]:
     """True for a monitor whose last scan was valid and whose certificate has not ended since."""
     # CASE-free and never NULL, so that it can be negated.

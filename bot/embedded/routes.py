@@ -23,10 +23,11 @@ from bot.embedded import openapi, params, wire
 from bot.embedded.accounts import Account, Accounts
 from bot.embedded.job import Watch
 from bot.embedded.metrics import CONTENT_TYPE, Metrics
-from bot.embedded.monitors import AlreadyWatched, Conditions, Monitors, Page
+from bot.embedded.monitors import AlreadyWatched, Conditions, Monitors
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
-from bot.embedded.query import Filters
-from bot.embedded.scan.scanner import Scan, Scanner, ScannerClosed
+from bot.embedded.query import Filters, Page
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.turns import RateLimit
 from bot.embedded.vault import Vault, WrongKey

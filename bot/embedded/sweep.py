@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.embedded.job import Watch
 from bot.embedded.leases import LEASE, Lease, Leases, Result
 from bot.embedded.metrics import Metrics
-from bot.embedded.scan.scanner import Scan, Scanner, ScannerClosed
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.turns import Turns
 from bot.embedded.vault import Vault
 from bot.embedded.writer import Writer

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from sqlalchemy import RowMapping
 
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Color, Verdict, color
 from bot.target import Target
 

@@ -22,7 +22,7 @@ from sqlalchemy import insert
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import Leases, Result
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 from bot.store.tables import monitor_facts, monitors

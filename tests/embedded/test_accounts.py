@@ -13,7 +13,7 @@ from bot.__main__ import main
 from bot.embedded import Accounts
 from bot.embedded.leases import Leases, Result
 from bot.embedded.monitors import Monitors
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 from bot.store.tables import accounts, monitors

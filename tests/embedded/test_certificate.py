@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from bot.embedded.scan.certificate import Leaf
-from bot.embedded.scan.guard import is_address
+from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.verdict import Verdict, color
 
 from .fleet import DAY, NOW, general_name, issue, name, new_key

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from bot.embedded.job import Watch
 from bot.embedded.leases import LEASE, Lease, Leases, Result, Standing
 from bot.embedded.monitors import Monitors
-from bot.embedded.scan.scanner import Scan
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.writer import Writer
 from bot.store.database import Database

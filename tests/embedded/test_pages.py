@@ -9,7 +9,8 @@ import pytest
 
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.http import BODY_CAP
-from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.target import Target

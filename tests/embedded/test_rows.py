@@ -19,7 +19,8 @@ from bot.embedded import Accounts
 from bot.embedded.leases import LEASE, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.sweep import Rescans, Sweep

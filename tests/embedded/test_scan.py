@@ -16,7 +16,8 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.scanner import Scan, Scanner
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.playground.hosts import SampleHosts

@@ -14,8 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from bot.embedded.scan.dns import Address
-from bot.embedded.scan.guard import is_address
+from bot.embedded.scan.dns import Address, is_address
 
 # Of the DER of a certificate (RFC 5280, section 4.1 and 4.2.1.6; X.690): tags, and an identifier.
 _EXTENSIONS = 0xA3

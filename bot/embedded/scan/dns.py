@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = IPv4Address | IPv6Address
 #: From a name and a port to addresses, as text. Raises OSError or UnicodeError when it has none.
@@ -23,6 +23,21 @@ _REVERSE = ThreadPoolExecutor(8, "reverse-look-up")
 _KEPT = 3600.0  # seconds that the name of an address is remembered, also that it has none
 _MOST_KEPT = 10_000
 _LOOPBACK = {"127.0.0.1": "localhost", "::1": "localhost"}  # RFC 6303 keeps these out of DNS
+
+
+def parse_address(text: str) -> Address | None:
+    """The address that a text is, or None."""
+    if ":" not in text and not text[-1:].isdigit():  # most names, and quicker than to try
+        return None
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def is_address(host: str) -> bool:
+    """Say whether a normalised host is an IP address, not a name."""
+    return parse_address(host) is not None
 
 
 async def look_up(host: str, port: int) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Self
 
-from bot.embedded.scan.dns import Address, LookUp, look_up
+from bot.embedded.scan.dns import Address, LookUp, look_up, parse_address
 from bot.target import MAX_PORT, Target, normal_host, read_port
 
 Network = IPv4Network | IPv6Network
@@ -187,7 +187,7 @@ class Guard:
         False for one that is itself an address, and a forbidden one, and for a name that SCAN_DENY
         names; true for other names.
         """
-        address = _literal(target.host)
+        address = parse_address(target.host)
         if address is not None:
             return self.permits(target.host, address, target.port)
         return not any(entry.matches(target.host, (), target.port) for entry in self.deny)
@@ -203,9 +203,9 @@ class Guard:
         return addresses
 
     async def _look_up(self, target: Target) -> list[Address]:
-        literal = _literal(self.hosts.get(target.host, target.host))
-        if literal is not None:
-            return [literal]
+        known = parse_address(self.hosts.get(target.host, target.host))
+        if known is not None:
+            return [known]
         try:
             found = await self.look_up(target.host, target.port)
         except (OSError, UnicodeError):
@@ -215,17 +215,3 @@ class Guard:
         if not addresses:
             raise Unresolved
         return list(dict.fromkeys(addresses))
-
-
-def _literal(text: str) -> Address | None:
-    if ":" not in text and not text[-1:].isdigit():  # most names, and quicker than to try
-        return None
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def is_address(host: str) -> bool:
-    """Say whether a normalised host is an IP address, not a name."""
-    return _literal(host) is not None

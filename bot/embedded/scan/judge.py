@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.tls import Fault
 from bot.embedded.scan.verdict import Verdict, expired, printable, sentence
 
 _CODES = SSL.X509VerificationCodes
@@ -38,17 +38,8 @@ _ORDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
-
-    code: int
-    depth: int
-    certificate: crypto.X509
-
-
 def judge(
-    host: str, leaf: Leaf, chain: Sequence[x509.Certificate], faults: list[Fault], now: datetime
+    host: str, leaf: Leaf, chain: Sequence[x509.Certificate], faults: Sequence[Fault], now: datetime
 ) -> tuple[Verdict, str]:
     """The verdict on a certificate and the chain it was sent in, and the words that go with it.
 

@@ -16,44 +16,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
 
-from bot.embedded.scan import http, tls
-from bot.embedded.scan.certificate import Leaf, Link
+from bot.embedded.scan import tls
 from bot.embedded.scan.connection import Connection
-from bot.embedded.scan.dns import Reverse
+from bot.embedded.scan.dns import Reverse, is_address
 from bot.embedded.scan.endpoint import Examination, Finding, Way, worst
-from bot.embedded.scan.guard import Forbidden, Guard, Unresolved, is_address
+from bot.embedded.scan.guard import Forbidden, Guard, Unresolved
 from bot.embedded.scan.proxy import Proxy, ProxyFailed, tunnel
+from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
 
 _MOST_ADDRESSES = 8
 _NAMING = 1.0  # seconds that a scan waits at its end for the name of its address
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What one scan found. Without a certificate `leaf` and `host_match` are None.
-
-    `ip` is the address that the facts are of, empty when none was dialled and when a proxy alone
-    knows it; `chain` are the
-    certificates as they were sent, the leaf first.
-    """
-
-    at: datetime
-    verdict: Verdict
-    message: str
-    leaf: Leaf | None = None
-    host_match: bool | None = None
-    ip: str = ""
-    page: http.Page = field(default_factory=http.Page)
-    chain: tuple[Link, ...] = ()
-    ip_rev: str = ""
-    ip_geo: str = ""
 
 
 class ScannerClosed(Exception):

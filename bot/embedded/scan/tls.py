@@ -22,8 +22,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from bot.embedded.scan.connection import Connection
-from bot.embedded.scan.guard import is_address
-from bot.embedded.scan.judge import Fault
+from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.verdict import Verdict
 
 _SYSTEM_ROOTS = (
@@ -121,6 +120,15 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
 def _roots() -> str:
     candidates = (ssl.get_default_verify_paths().cafile, *_SYSTEM_ROOTS)
     return next((p for p in candidates if p and Path(p).is_file()), certifi.where())
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
+
+    code: int
+    depth: int
+    certificate: crypto.X509
 
 
 class _Record(list[Fault]):
