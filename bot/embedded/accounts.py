@@ -24,7 +24,7 @@ _NEVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StoredAccount:
     """Whom a key belongs to, and how many monitors it may hold."""
 
     id: int
@@ -51,17 +51,17 @@ class Accounts:
         self._first = _hash(key) if key else ""
         self._limit = limit
 
-    async def find(self, key: str) -> Account | None:
+    async def find(self, key: str) -> StoredAccount | None:
         """The account of a key; None for one that is unknown or revoked."""
         given = _hash(key)
         if hmac.compare_digest(given, self._first):
-            return Account(FIRST, self._limit)
+            return StoredAccount(FIRST, self._limit)
         query = select(accounts.c.id, accounts.c.most_monitors).where(
             accounts.c.key_hash == given, accounts.c.revoked_at.is_(None)
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return row and Account(row.id, row.most_monitors or self._limit)
+        return row and StoredAccount(row.id, row.most_monitors or self._limit)
 
     async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
         """Make an account: its number, and its key, which is kept nowhere."""

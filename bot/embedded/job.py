@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, RowMapping
 
-from bot.embedded.scan.proxy import Proxy
+from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.vault import Vault, WrongKey
 from bot.store.tables import monitors
 from bot.target import Target
@@ -24,20 +24,20 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Job:
     """A target and the way to it; in a row of the database the proxy's password is sealed."""
 
     target: Target
     protocol: str = ""
-    proxy: Proxy | None = None
+    proxy: HTTPProxy | None = None
 
     @classmethod
-    def of(cls, row: Row[Any] | RowMapping) -> Watch:
+    def from_row(cls, row: Row[Any] | RowMapping) -> Job:
         """Read COLUMNS of a row; the password stays sealed."""
         values = row if isinstance(row, RowMapping) else row._mapping  # noqa: SLF001 - its public way
         proxy = None
         if values["proxy_host"] is not None:
-            proxy = Proxy(
+            proxy = HTTPProxy(
                 values["proxy_host"],
                 values["proxy_port"],
                 values["proxy_username"] or "",
@@ -45,7 +45,7 @@ class Watch:
             )
         return cls(Target(values["host"], values["port"]), values["protocol"], proxy)
 
-    def row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, Any]:
         """The values of COLUMNS."""
         proxy = self.proxy
         return {
@@ -58,7 +58,7 @@ class Watch:
             "proxy_password": (proxy and proxy.password) or None,
         }
 
-    def sealed(self, vault: Vault | None) -> Watch:
+    def seal(self, vault: Vault | None) -> Job:
         """With the proxy's password as it may be stored. Raises ValueError without a vault."""
         if self.proxy is None or not self.proxy.password:
             return self
@@ -66,7 +66,7 @@ class Watch:
             raise ValueError("A proxy's password can't be stored: the server has no SECRET_KEY.")
         return replace(self, proxy=replace(self.proxy, password=vault.seal(self.proxy.password)))
 
-    def opened(self, vault: Vault | None) -> Watch:
+    def open(self, vault: Vault | None) -> Job:
         """With the proxy's password as it is. Raises WrongKey."""
         if self.proxy is None or not self.proxy.password:
             return self

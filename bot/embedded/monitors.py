@@ -22,11 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
-from bot.embedded.job import Watch
-from bot.embedded.query import Page
+from bot.embedded.job import Job
+from bot.embedded.query import Slice
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict, color, expired
-from bot.embedded.schedule import failed, next_scan
+from bot.embedded.schedule import is_failure, next_scan
 from bot.embedded.wire import ListRow
 from bot.store.database import Database
 from bot.store.tables import monitor_facts, monitor_history, monitors
@@ -54,10 +54,10 @@ _LIST_ROW = (
     type_coerce(monitors.c.not_after, BigInteger),
 )
 #: What makes a piece of history: a scan that differs in none of these tells nothing new.
-TELLING = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
+HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
 
-class AlreadyWatched(Exception):
+class AlreadyMonitored(Exception):
     """The target has a monitor; `id` is its number."""
 
     def __init__(self, id_: int) -> None:
@@ -74,7 +74,7 @@ class Progress:
     lag: timedelta
 
 
-def scanned(scan: Scan) -> dict[str, Any]:
+def scan_columns(scan: Scan) -> dict[str, Any]:
     """The columns of `monitors` that a scan fills."""
     leaf = scan.leaf
     return {
@@ -95,9 +95,9 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def telling(id_: int, at: datetime, row: dict[str, Any]) -> dict[str, Any]:
+def history_row(id_: int, at: datetime, row: dict[str, Any]) -> dict[str, Any]:
     """A row of `monitor_history`."""
-    return {"monitor_id": id_, "at": at, **{name: row[name] for name in TELLING}}
+    return {"monitor_id": id_, "at": at, **{name: row[name] for name in HISTORY_COLUMNS}}
 
 
 class Monitors:
@@ -133,36 +133,36 @@ class Monitors:
         async with self._database.read() as connection:
             return await connection.scalar(query)
 
-    async def history(self, id_: int, page: Page) -> tuple[int, Sequence[RowMapping]]:
+    async def history(self, id_: int, slice_: Slice) -> tuple[int, Sequence[RowMapping]]:
         """How many changes are known of a monitor, and a page of them, the newest first."""
         mine = monitor_history.c.monitor_id == id_
         query = (
             select(monitor_history)
             .where(mine)
             .order_by(monitor_history.c.id.desc())
-            .limit(page.limit)
-            .offset(page.offset)
+            .limit(slice_.limit)
+            .offset(slice_.offset)
         )
         async with self._database.read() as connection:
             total = await connection.scalar(select(func.count()).where(mine)) or 0
             return total, (await connection.execute(query)).mappings().all()
 
-    async def matching(self, account: int, conditions: Conditions) -> int:
+    async def count_matching(self, account: int, conditions: Conditions) -> int:
         """How many rows meet all conditions."""
         query = select(func.count()).where(monitors.c.account_id == account, *conditions)
         async with self._database.read() as connection:
             return await connection.scalar(query) or 0
 
-    async def page(
-        self, account: int, conditions: Conditions, page: Page, now: datetime
+    async def list_slice(
+        self, account: int, conditions: Conditions, slice_: Slice, now: datetime
     ) -> tuple[ListRow, ...]:
         """A page of the monitors that meet all conditions, by id."""
         query = (
             select(*_LIST_ROW)
             .where(monitors.c.account_id == account, *conditions)
             .order_by(monitors.c.id)
-            .limit(page.limit)
-            .offset(page.offset)
+            .limit(slice_.limit)
+            .offset(slice_.offset)
         )
         seconds = int(now.timestamp())
         async with self._database.read() as connection:
@@ -181,20 +181,20 @@ class Monitors:
             async for rows in result.partitions(_CHUNK):
                 yield [_list_row(row, seconds) for row in rows]
 
-    async def add(self, account: int, watch: Watch, scan: Scan) -> int:
+    async def add(self, account: int, job: Job, scan: Scan) -> int:
         """Store a new monitor (its password sealed) with its first scan; its number.
 
-        Raises AlreadyWatched.
+        Raises AlreadyMonitored.
         """
-        row = scanned(scan)
-        failures = int(failed(scan.verdict))
+        row = scan_columns(scan)
+        failures = int(is_failure(scan.verdict))
         values = {
             "account_id": account,
-            **watch.row(),
+            **job.to_row(),
             "created_at": scan.at,
             "failures": failures,
             "next_scan_at": next_scan(
-                watch.target,
+                job.target,
                 scan.at,
                 self._interval,
                 not_before=row["not_before"],
@@ -211,13 +211,13 @@ class Monitors:
                 id_ = int(done.scalar_one())
                 facts = {"monitor_id": id_, "facts": wire.facts(scan)}
                 await connection.execute(insert(monitor_facts).values(facts))
-                first = telling(id_, scan.at, row)
+                first = history_row(id_, scan.at, row)
                 await connection.execute(insert(monitor_history).values(first))
         except IntegrityError:
-            taken = await self.find(account, watch.target)
+            taken = await self.find(account, job.target)
             if taken is None:  # deleted again in between
                 raise
-            raise AlreadyWatched(taken) from None
+            raise AlreadyMonitored(taken) from None
         return id_
 
     async def delete(self, account: int, id_: int) -> bool:

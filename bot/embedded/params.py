@@ -9,9 +9,9 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bot.embedded.job import Watch
-from bot.embedded.query import Page
-from bot.embedded.scan.proxy import Proxy
+from bot.embedded.job import Job
+from bot.embedded.query import Slice
+from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.scan.starttls import PROTOCOLS
 from bot.target import MAX_PORT, Target, normal_host
 
@@ -107,7 +107,7 @@ def read(parse: Callable[[Params], T], params: Params) -> T:
         refuse(400, str(fault))
 
 
-async def params_of(request: web.Request) -> dict[str, str]:
+async def read_params(request: web.Request) -> dict[str, str]:
     """The query and the form, as one; of a name that comes twice the first counts.
 
     A form that can't be read is a 400.
@@ -135,12 +135,14 @@ def monitor_id(params: Params) -> int:
     return int(text)
 
 
-def page(params: Params) -> Page | None:
+def list_slice(params: Params) -> Slice | None:
     """`limit` and `offset`; None where neither is given. Raises ValueError."""
     if not (params.get("limit") or params.get("offset")):
         return None
     limit = _number(params, _LIMIT)
-    return Page(_LIMIT.schema["maximum"] if limit is None else limit, _number(params, _OFFSET) or 0)
+    return Slice(
+        _LIMIT.schema["maximum"] if limit is None else limit, _number(params, _OFFSET) or 0
+    )
 
 
 def _number(params: Params, parameter: APIParameter) -> int | None:
@@ -153,9 +155,9 @@ def _number(params: Params, parameter: APIParameter) -> int | None:
     return int(text)
 
 
-def watch(params: Params) -> Watch:
+def job(params: Params) -> Job:
     """What monitor/add and checks are to scan, and how. Raises ValueError."""
-    return Watch(_target(params), _protocol(params), _proxy(params))
+    return Job(_target(params), _protocol(params), _proxy(params))
 
 
 def _target(params: Params) -> Target:
@@ -180,7 +182,7 @@ def _protocol(params: Params) -> str:
     return text
 
 
-def _proxy(params: Params) -> Proxy | None:
+def _proxy(params: Params) -> HTTPProxy | None:
     host, username = (params.get(name, "").strip() for name in ("proxy_host", "proxy_username"))
     password = params.get("proxy_password", "")
     port = _number(params, _PROXY_PORT)
@@ -194,4 +196,4 @@ def _proxy(params: Params) -> Proxy | None:
         raise ValueError("The proxy's user name and password are too long, or hold odd characters.")
     if ":" in username:  # RFC 7617, section 2
         raise ValueError("The parameter proxy_username can't hold a colon.")
-    return Proxy(normal_host(host), port, username, password)
+    return HTTPProxy(normal_host(host), port, username, password)

@@ -110,7 +110,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Slice:
     """A part of a list: at most `limit` rows after the first `offset`."""
 
     limit: int

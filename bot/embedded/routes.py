@@ -20,12 +20,12 @@ from aiohttp import web
 from sqlalchemy import RowMapping
 
 from bot.embedded import openapi, params, wire
-from bot.embedded.accounts import Account, Accounts
-from bot.embedded.job import Watch
+from bot.embedded.accounts import Accounts, StoredAccount
+from bot.embedded.job import Job
 from bot.embedded.metrics import CONTENT_TYPE, Metrics
-from bot.embedded.monitors import AlreadyWatched, Conditions, Monitors
+from bot.embedded.monitors import AlreadyMonitored, Conditions, Monitors
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
-from bot.embedded.query import Filters, Page
+from bot.embedded.query import Filters, Slice
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
@@ -45,11 +45,11 @@ _HTTP_FAULTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class APICall:
     """An authorised request: whose it is, and its parameters."""
 
     request: web.Request
-    account: Account
+    account: StoredAccount
     params: Params
 
 
@@ -95,7 +95,7 @@ class Routes:
         self._clock = clock
         self._busy: set[asyncio.Task[Any]] = set()
 
-    async def finished(self) -> None:
+    async def drain(self) -> None:
         """Wait for the requests under way, also those whose asker has hung up.
 
         aiohttp lets such a request go on, and no longer counts it when it shuts down.
@@ -142,12 +142,12 @@ class Routes:
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             account = await self._authorised(request)
-            call = Call(request, account, await params.params_of(request))
+            call = APICall(request, account, await params.read_params(request))
             return await endpoint.answer(self, call)
 
         return handle
 
-    async def _authorised(self, request: web.Request) -> Account:
+    async def _authorised(self, request: web.Request) -> StoredAccount:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         account = await self._accounts.find(key.strip()) if scheme.lower() == "bearer" else None
         return account or refuse(401, "The API key is missing or wrong.")
@@ -164,7 +164,7 @@ class Routes:
         """The description of these endpoints (OpenAPI 3.1), without a key."""
         return web.Response(body=_description(), content_type="application/json")
 
-    async def ping(self, call: Call) -> web.StreamResponse:
+    async def ping(self, call: APICall) -> web.StreamResponse:
         """The server's time, and beyond the API page how far the sweep is."""
         now = self._now()
         progress = await self._monitors.progress(now)
@@ -177,7 +177,7 @@ class Routes:
             )
         )
 
-    async def account(self, call: Call) -> web.StreamResponse:
+    async def account(self, call: APICall) -> web.StreamResponse:
         """How many monitors there are, and may be; a server of one's own has no e-mail address."""
         limit, used = call.account.limit, await self._monitors.count(call.account.id)
         return _json(
@@ -190,11 +190,11 @@ class Routes:
             )
         )
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: APICall) -> web.StreamResponse:
         """The monitors that meet all filters, by id; encoded in pieces: others get a turn."""
         now = self._now()
         conditions = params.read(Filters.parse, call.params).conditions(now)
-        page = params.read(params.page, call.params)
+        page = params.read(params.list_slice, call.params)
         if page is not None:
             return await self._page(call.account.id, conditions, page, now)
         count, pieces = 0, []
@@ -205,53 +205,53 @@ class Routes:
         return await _in_pieces(call.request, head, pieces, b"]}")
 
     async def _page(
-        self, account: int, conditions: Conditions, page: Page, now: datetime
+        self, account: int, conditions: Conditions, page: Slice, now: datetime
     ) -> web.StreamResponse:
-        rows = await self._monitors.page(account, conditions, page, now)
-        total = await self._monitors.matching(account, conditions)
+        rows = await self._monitors.list_slice(account, conditions, page, now)
+        total = await self._monitors.count_matching(account, conditions)
         return _json(wire.ListReply(count=len(rows), list=rows, total=total))
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: APICall) -> web.StreamResponse:
         """One monitor with all that its last scan found."""
         row = await self._row(call.account.id, params.monitor_id(call.params))
         return _json(wire.DetailsReply(monitor=wire.details(row, self._now())))
 
-    async def add(self, call: Call) -> web.StreamResponse:
+    async def add(self, call: APICall) -> web.StreamResponse:
         """Scan a target and watch it from now on."""
-        watch = self._permitted(call)
-        sealed = params.read(lambda _: watch.sealed(self._vault), call.params)
-        await self._refuse_watched(call.account.id, watch)
+        job = self._read_job(call)
+        sealed = params.read(lambda _: job.seal(self._vault), call.params)
+        await self._refuse_duplicate(call.account.id, job)
         if await self._monitors.count(call.account.id) >= call.account.limit:
             refuse(403, f"The monitor limit of {call.account.limit} is reached.")
-        scan = await self._look(call, watch)
+        scan = await self._scan_once(call, job)
         try:
             id_ = await self._monitors.add(call.account.id, sealed, scan)
-        except AlreadyWatched as taken:  # by another request, during the scan
-            refuse(400, f"{watch.target} is already watched as monitor {taken.id}.")
+        except AlreadyMonitored as taken:  # by another request, during the scan
+            refuse(400, f"{job.target} is already watched as monitor {taken.id}.")
         return await self._monitor(call.account.id, id_)
 
-    def _permitted(self, call: Call) -> Watch:
-        watch = params.read(params.watch, call.params)
-        ends = [watch.target] + ([watch.proxy.target] if watch.proxy else [])
+    def _read_job(self, call: APICall) -> Job:
+        job = params.read(params.job, call.params)
+        ends = [job.target] + ([job.proxy.target] if job.proxy else [])
         if not all(self._scanner.guard.permits_literal(end) for end in ends):
             refuse(400, f"{REFUSED}.")
-        return watch
+        return job
 
-    async def _refuse_watched(self, account: int, watch: Watch) -> None:
-        taken = await self._monitors.find(account, watch.target)
+    async def _refuse_duplicate(self, account: int, job: Job) -> None:
+        taken = await self._monitors.find(account, job.target)
         if taken is not None:
-            refuse(400, f"{watch.target} is already watched as monitor {taken}.")
+            refuse(400, f"{job.target} is already watched as monitor {taken}.")
 
-    async def _look(self, call: Call, watch: Watch) -> Scan:
+    async def _scan_once(self, call: APICall, job: Job) -> Scan:
         await self._count_scan(call)
-        return await self._rescans.look(watch)
+        return await self._rescans.check(job)
 
-    async def _count_scan(self, call: Call) -> None:
+    async def _count_scan(self, call: APICall) -> None:
         seconds = await self._rate.take(call.account.id)
         if seconds:
             refuse(429, f"Too many scans were asked for. Ask again in {seconds} s.", seconds)
 
-    async def scan(self, call: Call) -> web.StreamResponse:
+    async def scan(self, call: APICall) -> web.StreamResponse:
         """Scan a monitor now."""
         id_ = params.monitor_id(call.params)
         await self._row(call.account.id, id_)
@@ -259,26 +259,26 @@ class Routes:
         await self._rescans.scan(id_)
         return await self._monitor(call.account.id, id_)
 
-    async def delete(self, call: Call) -> web.StreamResponse:
+    async def delete(self, call: APICall) -> web.StreamResponse:
         """Forget a monitor."""
         if not await self._monitors.delete(call.account.id, params.monitor_id(call.params)):
             refuse(404, NOT_FOUND)
         return _json(wire.Success())
 
-    async def history(self, call: Call) -> web.StreamResponse:
+    async def history(self, call: APICall) -> web.StreamResponse:
         """What changed on a monitor, the newest first."""
         id_ = params.monitor_id(call.params)
-        page = params.read(params.page, call.params) or Page(params.HISTORY_ROWS)
+        page = params.read(params.list_slice, call.params) or Slice(params.HISTORY_ROWS)
         await self._row(call.account.id, id_)
         total, rows = await self._monitors.history(id_, page)
         listed = tuple(wire.change(row) for row in rows)
         return _json(wire.HistoryReply(count=len(listed), list=listed, total=total))
 
-    async def checks(self, call: Call) -> web.StreamResponse:
+    async def checks(self, call: APICall) -> web.StreamResponse:
         """Scan a target once, and store nothing."""
-        watch = self._permitted(call)
-        scan = await self._look(call, watch)
-        return _json(wire.CheckReply(check=wire.check(watch.target, scan, self._now())))
+        job = self._read_job(call)
+        scan = await self._scan_once(call, job)
+        return _json(wire.CheckReply(check=wire.check(job.target, scan, self._now())))
 
     async def _monitor(self, account: int, id_: int) -> web.Response:
         row = await self._row(account, id_)
@@ -292,7 +292,7 @@ class Routes:
 class Endpoint(openapi.Operation):
     """An endpoint: what openapi.json says of it, and the method of Routes that answers."""
 
-    answer: Callable[[Routes, Call], Awaitable[web.StreamResponse]]
+    answer: Callable[[Routes, APICall], Awaitable[web.StreamResponse]]
 
 
 _NO_MONITOR = {404: "There is no such monitor"}

@@ -21,7 +21,7 @@ _AFTER_START = timedelta(seconds=5)  # so long at most after a certificate begin
 _JITTER = 0.05  # the part of an interval by which a turn may come later
 
 
-def failed(verdict: Verdict) -> bool:
+def is_failure(verdict: Verdict) -> bool:
     """Say whether a scan got no answer, so that another try may well end otherwise."""
     return color(verdict, None) == "grey" and verdict is not Verdict.FORBIDDEN
 

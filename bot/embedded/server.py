@@ -17,7 +17,7 @@ from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
 from bot.embedded.routes import Routes
 from bot.embedded.scan.dns import ReverseNames
-from bot.embedded.scan.geo import Places
+from bot.embedded.scan.geo import GeoDatabase
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
@@ -83,7 +83,7 @@ class EmbeddedAPI:
     def __init__(
         self, settings: EmbeddedSettings, database: Database, *, clock: Callable[[], datetime]
     ) -> None:
-        self._places = Places(settings.geoip_file) if settings.geoip_file else None
+        self._places = GeoDatabase(settings.geoip_file) if settings.geoip_file else None
         vault = Vault(settings.secret_key) if settings.secret_key else None
         allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
         self._scanner = Scanner(
@@ -136,7 +136,7 @@ class EmbeddedAPI:
         await self.sweep.close()
         if self._runner is not None:
             await self._runner.cleanup()
-            await self._routes.finished()
+            await self._routes.drain()
             self._runner = None
         if self._places is not None:
             self._places.close()

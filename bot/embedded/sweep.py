@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.embedded.job import Watch
-from bot.embedded.leases import LEASE, Lease, Leases, Result
+from bot.embedded.job import Job
+from bot.embedded.leases import LEASE, Lease, LeaseResult, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
@@ -58,9 +58,9 @@ class Rescans:
         self._asked: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, asyncio.Task[bool]] = {}
         self._in_line: dict[int, Lease] = {}  # begun by the sweep, and waiting for their turn
-        self.held: set[int] = set()
+        self.leased: set[int] = set()
         """The monitors that this process has leased."""
-        metrics.leased.set_function(lambda: len(self.held))
+        metrics.leased.set_function(lambda: len(self.leased))
 
     async def scan(self, id_: int) -> None:
         """Scan and store, now; joins a scan of the same monitor that is under way, here or not.
@@ -70,13 +70,13 @@ class Rescans:
         """
         await self._joined(self._asked, id_, lambda: self._on_demand(id_))
 
-    async def look(self, watch: Watch) -> Scan:
+    async def check(self, job: Job) -> Scan:
         """Scan something that is no monitor yet, in its turn at its host; stores nothing.
 
         Raises ScannerClosed when this server ends before the scan does.
         """
-        async with self._asked_turns.at(watch.target.host):
-            return await self._timed(watch)
+        async with self._asked_turns.at(job.target.host):
+            return await self._timed(job)
 
     def begin(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[bool]:
         """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
@@ -103,7 +103,7 @@ class Rescans:
         while (lease := await self._taken(id_)) is None:
             if await self._made_elsewhere(id_):
                 return
-        self.held.add(lease.id)
+        self.leased.add(lease.id)
         turn = self._asked_turns.at(lease.address)
         await self._joined(self._running, id_, lambda: self._scan(lease, turn))
 
@@ -114,7 +114,7 @@ class Rescans:
             waiting.cancel()
             await asyncio.wait({waiting})
             return lease
-        return await self._leases.take_one(id_, self._clock())
+        return await self._leases.lease_one(id_, self._clock())
 
     async def _made_elsewhere(self, id_: int) -> bool:
         """Wait for whoever has the monitor; true when that told something, or the monitor is gone.
@@ -122,8 +122,8 @@ class Rescans:
         False when it waits in line here, its lease ran out, or it did not believe what it found:
         then it is our turn.
         """
-        first = current = await self._leases.standing(id_, self._clock())
-        while current is not None and current.held:
+        first = current = await self._leases.status(id_, self._clock())
+        while current is not None and current.active:
             if id_ in self._in_line:
                 return False
             if running := self._running.get(id_):
@@ -131,30 +131,30 @@ class Rescans:
             if self._scanner.closed:
                 raise ScannerClosed
             await asyncio.sleep(_ASK_AGAIN)
-            current = await self._leases.standing(id_, self._clock())
+            current = await self._leases.status(id_, self._clock())
         return first is None or current is None or current.scanned_at != first.scanned_at
 
     async def _scan(self, lease: Lease, turn: AbstractAsyncContextManager[None]) -> bool:
         """Scan and store; false when what was found is not believed yet."""
-        self.held.add(lease.id)
+        self.leased.add(lease.id)
         try:
             async with turn:
-                found = await self._timed(lease.watch.opened(self._vault))
-            result = Result(lease, found, plainly=lease.id in self._asked)
+                found = await self._timed(lease.job.open(self._vault))
+            result = LeaseResult(lease, found, on_demand=lease.id in self._asked)
             await self._writer.put(result)
         except ScannerClosed:
-            raise  # the lease is held until `give_back`
+            raise  # the lease is held until `release`
         except Exception:
-            self.held.discard(lease.id)
+            self.leased.discard(lease.id)
             await self._leases.postpone(lease, self._clock())
             raise
-        self.held.discard(lease.id)
-        return not result.doubtful
+        self.leased.discard(lease.id)
+        return not result.unconfirmed
 
-    async def _timed(self, watch: Watch) -> Scan:
+    async def _timed(self, job: Job) -> Scan:
         with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
             found = await self._scanner.scan(
-                watch.target, self._clock(), protocol=watch.protocol, proxy=watch.proxy
+                job.target, self._clock(), protocol=job.protocol, proxy=job.proxy
             )
         self._metrics.scans.labels(found.verdict.value).inc()
         return found
@@ -162,24 +162,24 @@ class Rescans:
     @property
     def storing(self) -> int:
         """How many scans are done, and on their way to the database."""
-        return self._writer.unstored
+        return self._writer.backlog
 
-    def crowded(self) -> list[str]:
+    def congested(self) -> list[str]:
         """The addresses that wait for their turn here."""
-        return [*self._swept_turns.crowded(), *self._asked_turns.crowded()]
+        return [*self._swept_turns.congested(), *self._asked_turns.congested()]
 
     async def close(self) -> None:
         """Wait until the scans under way are stored, or broken off by the scanner's end."""
-        self._writer.hasten()
+        self._writer.flush_now()
         tasks = [*self._running.values(), *self._asked.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._writer.close()
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """Let go of all leases: another worker, or the next start, takes them at once."""
-        if self.held:
-            await self._leases.give_back(self.held, self._clock())
-            self.held.clear()
+        if self.leased:
+            await self._leases.release(self.leased, self._clock())
+            self.leased.clear()
 
 
 def _task(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> asyncio.Task[T]:
@@ -231,22 +231,22 @@ class Sweep:
         self.stop()
         await asyncio.gather(*self._tasks)
         await asyncio.gather(*self._scans, return_exceptions=True)
-        await self._or_log(self._rescans.give_back)
+        await self._or_log(self._rescans.release)
 
     async def once(self) -> bool:
         """Scan the monitors that are most overdue; false when none was due."""
-        taken = await self._begin()
+        count = await self._begin()
         await asyncio.gather(*self._scans, return_exceptions=True)
-        return taken > 0
+        return count > 0
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             self._changed.clear()
-            taken = await self._or_log(self._begin) if self._has_room() else None
-            if taken == _PICK:
+            count = await self._or_log(self._begin) if self._has_room() else None
+            if count == _PICK:
                 continue  # there may be more
             # Where scans are in the way of others, the next look is when one ends.
-            busy = self._scans and (not self._has_room() or self._rescans.crowded())
+            busy = self._scans and (not self._has_room() or self._rescans.congested())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), None if busy else self._look)
 
@@ -263,18 +263,18 @@ class Sweep:
 
     async def renew(self) -> None:
         """Hold all leases of this process for longer."""
-        if self._rescans.held:
-            await self._leases.renew(self._rescans.held, self._clock())
+        if self._rescans.leased:
+            await self._leases.renew(self._rescans.leased, self._clock())
 
     async def _begin(self) -> int:
         """Lease what is most overdue and start to scan it; how many."""
-        taken = await self._leases.take(self._clock(), _PICK, crowded=self._rescans.crowded())
-        self._rescans.held.update(lease.id for lease in taken)
-        for lease in taken:
+        leases = await self._leases.lease_due(self._clock(), _PICK, avoid=self._rescans.congested())
+        self._rescans.leased.update(lease.id for lease in leases)
+        for lease in leases:
             task = self._rescans.begin(lease, self._slots)
             self._scans.add(task)
             task.add_done_callback(partial(self._end, lease))
-        return len(taken)
+        return len(leases)
 
     def _end(self, lease: Lease, task: asyncio.Task[bool]) -> None:
         """One monitor's fault ends no sweep; the lease of a scan broken off, `close` gives back."""
@@ -283,7 +283,7 @@ class Sweep:
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, ScannerClosed):
             what = "Monitor %d (%s) could not be rescanned."
-            _LOG.error(what, lease.id, lease.watch.target, exc_info=fault)
+            _LOG.error(what, lease.id, lease.job.target, exc_info=fault)
 
     async def _or_log(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """Do something with the database; one that is away for a while ends no sweep."""

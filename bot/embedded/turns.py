@@ -44,7 +44,7 @@ class Turns:
             if not queue.length:
                 del self._queues[address]
 
-    def crowded(self) -> list[str]:
+    def congested(self) -> list[str]:
         """The addresses where a line has formed: nobody should be sent there now."""
         return [address for address, each in self._queues.items() if each.length > self._most]
 

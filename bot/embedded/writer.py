@@ -6,42 +6,42 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from bot.embedded.leases import Result
+from bot.embedded.leases import LeaseResult
 
 _MOST = 200  # results in one transaction
 _LINGER = 0.2  # seconds that results wait for more to share their transaction
 _HASTE = 0.02  # those that they wait when the server ends: others want to write too
-_Waiting = tuple[Result, asyncio.Future[None]]
+_Waiting = tuple[LeaseResult, asyncio.Future[None]]
 
 
 class Writer:
     """Stores results in batches; a transaction costs 2 ms, whatever it holds.
 
-    What somebody waits for (`plainly`) is stored at once, and all that waits with it.
+    What somebody waits for (`on_demand`) is stored at once, and all that waits with it.
     """
 
-    def __init__(self, save: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
+    def __init__(self, save: Callable[[Sequence[LeaseResult]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: list[_Waiting] = []
-        self.unstored = 0
+        self.backlog = 0
         """How many results are not stored yet."""
         self._task: asyncio.Task[None] | None = None
         self._linger = _LINGER
         self._hurry = asyncio.Event()
 
-    async def put(self, result: Result) -> None:
+    async def put(self, result: LeaseResult) -> None:
         """Store a result; returns when it is stored, and raises what storing it raised."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((result, done))
-        if result.plainly or len(self._waiting) >= _MOST:
+        if result.on_demand or len(self._waiting) >= _MOST:
             self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        self.unstored += 1
+        self.backlog += 1
         try:
             await done
         finally:
-            self.unstored -= 1
+            self.backlog -= 1
 
     async def _drain(self) -> None:
         while self._waiting:
@@ -59,7 +59,7 @@ class Writer:
 
     def _is_urgent(self) -> bool:
         full = len(self._waiting) >= _MOST
-        return full or any(result.plainly for result, _ in self._waiting)
+        return full or any(result.on_demand for result, _ in self._waiting)
 
     async def _one_by_one(self, batch: list[_Waiting], fault: Exception) -> None:
         """Let one result that can't be stored spoil no other."""
@@ -74,14 +74,14 @@ class Writer:
             else:
                 _settle([each])
 
-    def hasten(self) -> None:
+    def flush_now(self) -> None:
         """Let nothing wait long for company from now on."""
         self._linger = _HASTE
         self._hurry.set()
 
     async def close(self) -> None:
         """Wait until all that was put is stored."""
-        self.hasten()
+        self.flush_now()
         if self._task is not None:
             await self._task
 

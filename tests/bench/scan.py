@@ -122,8 +122,10 @@ class Told(Leases):
 
     drained: asyncio.Event
 
-    async def take(self, now: datetime, most: int, *, crowded: Collection[str] = ()) -> list[Lease]:
-        taken = await super().take(now, most, crowded=crowded)
+    async def lease_due(
+        self, now: datetime, limit: int, *, avoid: Collection[str] = ()
+    ) -> list[Lease]:
+        taken = await super().lease_due(now, limit, avoid=avoid)
         if not taken:
             self.drained.set()
         return taken

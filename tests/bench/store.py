@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.leases import Leases, Result
+from bot.embedded.leases import LeaseResult, Leases
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
@@ -132,8 +132,10 @@ async def writing(database: Database) -> AsyncIterator[asyncio.Event]:
     async def write() -> None:
         leases = Leases(database, DAY / 2, "writer")
         while True:
-            taken = await leases.take(NOW + DAY / 4, 50)
-            await leases.save([Result(lease, Scan(NOW, Verdict.REFUSED, "no")) for lease in taken])
+            taken = await leases.lease_due(NOW + DAY / 4, 50)
+            await leases.save(
+                [LeaseResult(lease, Scan(NOW, Verdict.REFUSED, "no")) for lease in taken]
+            )
             begun.set()
 
     task = asyncio.create_task(write())
@@ -153,7 +155,7 @@ async def picks(database: Database) -> tuple[float, float]:
         await begun.wait()
         for _ in range(ROUNDS * 10):
             began = loop.time()
-            assert len(await leases.take(NOW + DAY / 4, 50)) == 50
+            assert len(await leases.lease_due(NOW + DAY / 4, 50)) == 50
             times.append(loop.time() - began)
             await asyncio.sleep(0.02)
     times.sort()

@@ -61,7 +61,7 @@ class Served:
             assert response.status == 200
             return await response.text()
 
-    async def watch(self, port: int, host: str = "fleet.test", **more: str) -> int:
+    async def add(self, port: int, host: str = "fleet.test", **more: str) -> int:
         """Add a monitor; its number."""
         answer = await self.call("monitor/add", host=host, port=str(port), **more)
         assert answer.status == 200, answer.body

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from bot.__main__ import main
 from bot.embedded import Accounts
-from bot.embedded.leases import Leases, Result
+from bot.embedded.leases import LeaseResult, Leases
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
@@ -20,7 +20,7 @@ from bot.store.tables import accounts, monitors
 
 from .fleet import DAY, HOUR, NOW, Fleet
 from .serving import KEY, Answer, Served, serving
-from .test_leases import watch
+from .test_leases import add_monitors
 from .test_routes import NOBODY, refused
 
 
@@ -82,11 +82,11 @@ async def test_a_scan_under_way_does_not_wake_a_monitor_whose_key_is_revoked(
 ) -> None:
     store, leases = Accounts(any_database), Leases(any_database, DAY / 2, "w")
     id_, _ = await store.add("Ann", None, NOW)
-    await watch(any_database, 1, account_id=id_)
-    (lease,) = await leases.take(NOW, 9)
+    await add_monitors(any_database, 1, account_id=id_)
+    (lease,) = await leases.lease_due(NOW, 9)
     assert await store.revoke(id_, NOW)
     await leases.renew([lease.id], NOW)
-    await leases.save([Result(lease, Scan(NOW, Verdict.REFUSED, "refused"))])
+    await leases.save([LeaseResult(lease, Scan(NOW, Verdict.REFUSED, "refused"))])
     assert (await Monitors(any_database, DAY).progress(NOW + 100 * DAY)).due == 0
 
 
@@ -95,7 +95,7 @@ async def test_a_revoked_account_s_new_key_finds_its_monitors_which_are_scanned_
 ) -> None:
     store = Accounts(any_database)
     id_, old = await store.add("Ann", 500, NOW)
-    await watch(any_database, 200, account_id=id_)
+    await add_monitors(any_database, 200, account_id=id_)
     await store.revoke(id_, NOW)
     new = await store.renew(id_, None, DAY / 2, NOW)
     assert new is not None

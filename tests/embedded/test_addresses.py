@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from bot.embedded.scan.dns import Address
-from bot.embedded.scan.endpoint import Examination, Finding, Way, worst
+from bot.embedded.scan.endpoint import AddressResult, Dialer, Probe, worst
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
@@ -134,12 +134,12 @@ async def test_an_address_that_this_machine_has_no_way_to_says_nothing_of_a_host
 async def test_whatever_the_system_says_where_it_has_no_ipv6_it_says_nothing_of_the_host(
     trust: Trust, fault: int
 ) -> None:
-    async def no_way() -> NoReturn:
+    async def no_route() -> NoReturn:
         raise OSError(fault, "no IPv6 here")
 
-    found = Finding("2001:db8::1")
-    await Examination(Target("fleet.test"), trust, NOW).look(Way("2001:db8::1", no_way), found)
-    other = Finding("127.0.0.1", Verdict.VALID)
+    found = AddressResult("2001:db8::1")
+    await Probe(Target("fleet.test"), trust, NOW).look(Dialer("2001:db8::1", no_route), found)
+    other = AddressResult("127.0.0.1", Verdict.VALID)
     assert (found.verdict, worst([found, other])) == (Verdict.UNREACHABLE, other)
 
 
@@ -147,9 +147,9 @@ async def test_an_address_that_should_be_reached_and_is_not_counts(trust: Trust)
     async def lost() -> NoReturn:
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 
-    found = Finding("2001:db8::1")
-    await Examination(Target("fleet.test"), trust, NOW).look(Way("2001:db8::1", lost), found)
-    assert worst([found, Finding("127.0.0.1", Verdict.VALID)]) is found
+    found = AddressResult("2001:db8::1")
+    await Probe(Target("fleet.test"), trust, NOW).look(Dialer("2001:db8::1", lost), found)
+    assert worst([found, AddressResult("127.0.0.1", Verdict.VALID)]) is found
 
 
 async def test_all_addresses_are_scanned_at_once_under_one_deadline(trust: Trust) -> None:

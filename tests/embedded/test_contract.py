@@ -279,7 +279,7 @@ CHECKS = [
 
 async def test_the_server_does_what_its_description_says(fleet: Fleet, database: Database) -> None:
     async with serving(fleet, database, scan_rate_limit=0, deadline=0.2) as served:
-        await served.watch(443, NOBODY)
+        await served.add(443, NOBODY)
         url = served.api.url
         document = json.loads(await served.text("/api/v1/openapi.json"))
         _keep_inside(document)

@@ -42,7 +42,7 @@ async def test_the_history_tells_each_change_once_the_newest_first(
 ) -> None:
     context = fleet.context(fleet.file(Leaf(left=-HOUR)))
     async with fleets.serve(fleets.web_server(), context=context) as port:
-        await served.watch(port)
+        await served.add(port)
         served.now += HOUR
         await served.call("monitor/scan", id="1")
         context.load_cert_chain(fleet.file(Leaf()))
@@ -64,7 +64,7 @@ async def test_the_history_tells_each_change_once_the_newest_first(
 
 async def test_a_monitor_shows_its_verdict_and_chain(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(Leaf(left=2 * DAY)) as port:
-        await served.watch(port)
+        await served.add(port)
     monitor = (await served.call("monitor/get", id="1")).body["monitor"]
     assert monitor["verdict"] == "valid"
     assert [(link["subject"], link["issuer"]) for link in monitor["chain"]] == [
@@ -77,7 +77,7 @@ async def test_a_monitor_shows_its_verdict_and_chain(fleet: Fleet, served: Serve
 
 async def test_a_list_can_be_read_in_pages(served: Served) -> None:
     for port in range(1, 6):
-        await served.watch(port, NOBODY)
+        await served.add(port, NOBODY)
     body = (await served.call("monitor/list", limit="2", offset="1", port="!1")).body
     assert ([row["port"] for row in body["list"]], body["count"], body["total"]) == ([3, 4], 2, 4)
     for name, value in (("limit", "0"), ("limit", "x"), ("offset", "-1"), ("limit", "9" * 40)):
@@ -108,7 +108,7 @@ async def test_a_mail_server_is_scanned_by_starttls(fleet: Fleet, served: Served
             writer.write(line.split()[0] + b" BAD no TLS\r\n")
 
     async with fleets.serve(imap) as port:
-        await served.watch(port, protocol="imap")
+        await served.add(port, protocol="imap")
     row = (await served.call("monitor/list")).body["list"][0]
     assert "STARTTLS" in row["ssl_message"]
     message = refused(await served.call("checks", host=NOBODY, port="1", protocol="gopher"), 400)
@@ -117,7 +117,7 @@ async def test_a_mail_server_is_scanned_by_starttls(fleet: Fleet, served: Served
 
 async def test_scans_on_demand_are_limited_for_each_minute(served: Served) -> None:
     for port in range(1, 5):
-        await served.watch(port, NOBODY)
+        await served.add(port, NOBODY)
     assert (await served.call("monitor/scan", id="1")).status == 200
     for endpoint, params in (
         ("monitor/scan", {"id": "1"}),
@@ -157,7 +157,7 @@ async def test_a_proxy_s_password_is_sealed_and_never_shown_or_logged(
     served.hosts["proxy.test"] = "127.0.0.1"
     async with fleets.serve(proxy) as port:
         given = PROXY | {"proxy_port": str(port)}
-        await served.watch(443, "inside.test", **given)
+        await served.add(443, "inside.test", **given)
         await served.call("monitor/scan", id="1")
     assert len(seen) == 2
     assert all(b"Proxy-Authorization: Basic YW5uOmh1bnRlcjI=" in head for head in seen)
@@ -191,7 +191,7 @@ async def test_a_password_sealed_under_another_key_is_said_so(
 ) -> None:
     served.hosts["proxy.test"] = "127.0.0.1"
     async with fleets.refuse() as port:
-        await served.watch(443, "inside.test", **PROXY | {"proxy_port": str(port)})
+        await served.add(443, "inside.test", **PROXY | {"proxy_port": str(port)})
     async with serving(fleet, database, secret_key="another long text") as other:
         assert "SECRET_KEY" in refused(await other.call("monitor/scan", id="1"), 503)
 

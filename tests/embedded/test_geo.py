@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.embedded.scan.geo import Places
+from bot.embedded.scan.geo import GeoDatabase
 
 _NETWORKS: dict[str, Any] = {
     "192.0.2.0/25": {"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "CA"}]},
@@ -84,10 +84,10 @@ def database(networks: dict[str, Any]) -> bytes:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
+def places(tmp_path: Path) -> Iterator[GeoDatabase]:
     file = tmp_path / "places.mmdb"
     file.write_bytes(database(_NETWORKS))
-    opened = Places(file)
+    opened = GeoDatabase(file)
     yield opened
     opened.close()
 
@@ -106,7 +106,7 @@ def places(tmp_path: Path) -> Iterator[Places]:
     ],
 )
 def test_a_place_is_its_country_and_region_as_far_as_the_file_knows(
-    places: Places, address: str, place: str
+    places: GeoDatabase, address: str, place: str
 ) -> None:
     assert places(address) == place
 
@@ -117,4 +117,4 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         if content is not None:
             file.write_bytes(content)
         with pytest.raises(ValueError, match=r"places\.mmdb is no MaxMind database"):
-            Places(file)
+            GeoDatabase(file)

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from bot.embedded.scan.guard import METADATA, Forbidden, Guard, Unresolved, parse_allow
+from bot.embedded.scan.guard import METADATA, Forbidden, Guard, ResolutionFailed, parse_allow
 from bot.target import Target
 
 ALLOWED = [
@@ -227,7 +227,7 @@ async def test_one_forbidden_address_forbids_the_name(answer: tuple[str, ...]) -
 
 
 async def test_a_name_without_addresses_is_unresolved() -> None:
-    with pytest.raises(Unresolved):
+    with pytest.raises(ResolutionFailed):
         await Guard(look_up=Answers(())).resolve(Target("host.test", 443))
 
 
@@ -257,5 +257,5 @@ async def test_the_systems_resolver_knows_this_machine() -> None:
 
 
 async def test_a_name_that_dns_can_not_carry_is_unresolved() -> None:
-    with pytest.raises(Unresolved):
+    with pytest.raises(ResolutionFailed):
         await Guard().resolve(Target("a..b", 443))

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.embedded.scan.http import BODY_CAP, Page, Reply, fetch
+from bot.embedded.scan.http import BODY_CAP, Response, WebPage, fetch
 from bot.target import Target
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def page(*pieces: bytes) -> Page:
-    reply = Reply()
+def page(*pieces: bytes) -> WebPage:
+    response = Response()
     for piece in pieces:
-        if not reply.done:
-            reply.feed(piece)
-    return reply.page()
+        if not response.done:
+            response.feed(piece)
+    return response.page()
 
 
 def titled(head: bytes, body: bytes) -> str:
@@ -33,23 +33,23 @@ def test_headers_are_kept_in_order_with_their_repeats() -> None:
 
 
 def test_a_body_ends_with_its_length() -> None:
-    reply = Reply()
-    reply.feed(OK + b"Content-Length: 4\r\n\r\nabcdef")
-    assert (reply.done, reply.page().size) == (True, 4)
+    response = Response()
+    response.feed(OK + b"Content-Length: 4\r\n\r\nabcdef")
+    assert (response.done, response.page().size) == (True, 4)
 
 
 def test_a_body_without_a_length_ends_with_the_connection() -> None:
-    reply = Reply()
-    reply.feed(OK + b"\r\nabcdef")
-    assert (reply.done, reply.page().size) == (False, 6)
+    response = Response()
+    response.feed(OK + b"\r\nabcdef")
+    assert (response.done, response.page().size) == (False, 6)
 
 
 def test_chunks_are_put_together() -> None:
     body = b"5;x=y\r\n<titl\r\n10\r\ne>Chunked</title>\r\n0\r\nTrailer: x\r\n\r\n"
-    reply = Reply()
-    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + body)
-    assert reply.done
-    assert (reply.page().size, reply.page().title) == (21, "Chunked")
+    response = Response()
+    response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert response.done
+    assert (response.page().size, response.page().title) == (21, "Chunked")
 
 
 SAMPLES = [
@@ -87,9 +87,9 @@ def test_the_code_is_the_answer_of_the_host_itself(answer: bytes, code: int | No
 
 
 def test_what_does_not_begin_like_http_is_not_waited_for() -> None:
-    reply = Reply()
-    reply.feed(b"220 mail ESMTP\r\n")
-    assert reply.done
+    response = Response()
+    response.feed(b"220 mail ESMTP\r\n")
+    assert response.done
 
 
 @given(st.binary(max_size=400))
@@ -99,25 +99,25 @@ def test_no_bytes_make_it_raise(data: bytes) -> None:
 
 
 def test_a_head_that_never_ends_is_given_up() -> None:
-    reply = Reply()
-    reply.feed(OK + b"X: " + b"x" * 140_000)
-    assert (reply.done, reply.page()) == (True, Page())
+    response = Response()
+    response.feed(OK + b"X: " + b"x" * 140_000)
+    assert (response.done, response.page()) == (True, WebPage())
 
 
 def test_a_body_is_cut_at_two_megabytes_and_keeps_its_title() -> None:
-    reply = Reply()
-    reply.feed(OK + b"Content-Length: 99999999\r\n\r\n<title>Big</title>")
-    while not reply.done:
-        reply.feed(b"x" * 65536)
-    assert (reply.page().size, reply.page().title) == (BODY_CAP, "Big")
+    response = Response()
+    response.feed(OK + b"Content-Length: 99999999\r\n\r\n<title>Big</title>")
+    while not response.done:
+        response.feed(b"x" * 65536)
+    assert (response.page().size, response.page().title) == (BODY_CAP, "Big")
 
 
 def test_a_chunk_without_an_end_is_cut_too() -> None:
-    reply = Reply()
-    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")
-    while not reply.done:
-        reply.feed(b"x" * 65536)
-    assert reply.page().size == BODY_CAP
+    response = Response()
+    response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")
+    while not response.done:
+        response.feed(b"x" * 65536)
+    assert response.page().size == BODY_CAP
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
@@ -194,30 +194,30 @@ def test_hostile_markup_costs_little_time(piece: bytes) -> None:
 
 
 def test_a_flood_of_tiny_chunks_costs_little_time_and_ends() -> None:
-    reply = Reply()
-    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    response = Response()
+    response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
     began = time.process_time()
     piece = b"1\r\nx\r\n" * 10_000
-    while not reply.done:
-        reply.feed(piece)
+    while not response.done:
+        response.feed(piece)
     assert time.process_time() - began < 3
-    assert reply.page().size == 670_000
+    assert response.page().size == 670_000
 
 
 def test_a_head_that_drips_costs_little_time() -> None:
-    reply = Reply()
-    reply.feed(OK + b"X: ")
+    response = Response()
+    response.feed(OK + b"X: ")
     began = time.process_time()
-    while not reply.done:
-        reply.feed(b"x")
+    while not response.done:
+        response.feed(b"x")
     assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("line", [b"xyz\r\n", b"\r\n\r\n\r\n", b"-5\r\n", b"5" * 2000])
 def test_a_broken_chunk_ends_the_body(line: bytes) -> None:
-    reply = Reply()
-    reply.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + line)
-    assert (reply.done, reply.page().size) == (True, 3)
+    response = Response()
+    response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + line)
+    assert (response.done, response.page().size) == (True, 3)
 
 
 class Canned:
@@ -245,9 +245,9 @@ class Canned:
 async def test_the_request_names_the_host_and_asks_for_no_compression(
     target: Target, host: bytes
 ) -> None:
-    stream, reply = Canned(OK + b"\r\nhello"), Reply()
-    await fetch(stream, target, reply)
+    stream, response = Canned(OK + b"\r\nhello"), Response()
+    await fetch(stream, target, response)
     lines = stream.sent.split(b"\r\n")
     assert lines[:2] == [b"GET / HTTP/1.1", b"Host: " + host]
     assert b"Accept-Encoding: identity" in lines
-    assert reply.page().size == 5
+    assert response.page().size == 5

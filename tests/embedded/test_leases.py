@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from bot.embedded.job import Watch
-from bot.embedded.leases import LEASE, Lease, Leases, Result, Standing
+from bot.embedded.job import Job
+from bot.embedded.leases import LEASE, Lease, LeaseResult, Leases, LeaseStatus
 from bot.embedded.monitors import Monitors
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
@@ -24,7 +24,7 @@ INTERVAL = timedelta(hours=12)
 SECOND = timedelta(seconds=1)
 
 
-async def watch(database: Database, count: int = 1, **values: object) -> None:
+async def add_monitors(database: Database, count: int = 1, **values: object) -> None:
     rows = [
         {
             "host": f"h{number}.test",
@@ -53,64 +53,64 @@ async def column(database: Database, name: str) -> list[object]:
 
 
 async def test_workers_share_what_is_due_and_never_meet(any_database: Database) -> None:
-    await watch(any_database, 100)
+    await add_monitors(any_database, 100)
     workers = [worker(any_database, str(number)) for number in range(4)]
-    taken = await asyncio.gather(*(each.take(NOW, 20) for each in workers for _ in range(2)))
+    taken = await asyncio.gather(*(each.lease_due(NOW, 20) for each in workers for _ in range(2)))
     ids = [lease.id for leases in taken for lease in leases]
     assert len(ids) == len(set(ids))
-    rest = await worker(any_database).take(NOW, 200)
+    rest = await worker(any_database).lease_due(NOW, 200)
     assert sorted(ids + [lease.id for lease in rest]) == list(range(1, 101))
 
 
 async def test_the_longest_overdue_are_taken_first(any_database: Database) -> None:
-    await watch(any_database, 10)
-    taken = await worker(any_database).take(NOW, 3)
+    await add_monitors(any_database, 10)
+    taken = await worker(any_database).lease_due(NOW, 3)
     assert {lease.id for lease in taken} == {1, 2, 3}
-    assert {lease.id for lease in await worker(any_database).take(NOW - HOUR, 9)} == set()
+    assert {lease.id for lease in await worker(any_database).lease_due(NOW - HOUR, 9)} == set()
 
 
 async def test_a_dead_worker_s_leases_run_out(any_database: Database) -> None:
-    await watch(any_database, 5)
-    assert len(await worker(any_database, "dead").take(NOW, 9)) == 5
-    assert await worker(any_database).take(NOW + LEASE - SECOND, 9) == []
-    assert len(await worker(any_database).take(NOW + LEASE, 9)) == 5
+    await add_monitors(any_database, 5)
+    assert len(await worker(any_database, "dead").lease_due(NOW, 9)) == 5
+    assert await worker(any_database).lease_due(NOW + LEASE - SECOND, 9) == []
+    assert len(await worker(any_database).lease_due(NOW + LEASE, 9)) == 5
 
 
 async def test_a_lease_that_is_renewed_stays(any_database: Database) -> None:
-    await watch(any_database, 2)
+    await add_monitors(any_database, 2)
     alive = worker(any_database, "alive")
-    await alive.take(NOW, 9)
+    await alive.lease_due(NOW, 9)
     await alive.renew([1], NOW + LEASE / 2)
-    assert [lease.id for lease in await worker(any_database).take(NOW + LEASE, 9)] == [2]
+    assert [lease.id for lease in await worker(any_database).lease_due(NOW + LEASE, 9)] == [2]
     await alive.renew([2], NOW + LEASE)  # it is no longer its own
-    assert [lease.id for lease in await worker(any_database).take(NOW + 1.5 * LEASE, 9)] == [1]
+    assert [lease.id for lease in await worker(any_database).lease_due(NOW + 1.5 * LEASE, 9)] == [1]
 
 
 async def test_what_is_given_back_is_due_at_once(any_database: Database) -> None:
-    await watch(any_database, 2)
+    await add_monitors(any_database, 2)
     first = worker(any_database, "first")
-    await first.take(NOW, 9)
-    await first.give_back([1, 2], NOW)
-    assert len(await worker(any_database, "second").take(NOW, 9)) == 2
+    await first.lease_due(NOW, 9)
+    await first.release([1, 2], NOW)
+    assert len(await worker(any_database, "second").lease_due(NOW, 9)) == 2
 
 
 async def test_of_two_that_ask_for_one_monitor_one_gets_it(any_database: Database) -> None:
-    await watch(any_database, 1, next_scan_at=NOW + HOUR)
-    both = [worker(any_database, name).take_one(1, NOW) for name in "ab"]
+    await add_monitors(any_database, 1, next_scan_at=NOW + HOUR)
+    both = [worker(any_database, name).lease_one(1, NOW) for name in "ab"]
     assert sorted(lease is None for lease in await asyncio.gather(*both)) == [False, True]
-    assert await worker(any_database).standing(1, NOW) == Standing(held=True, scanned_at=None)
+    assert await worker(any_database).status(1, NOW) == LeaseStatus(active=True, scanned_at=None)
     late = NOW + LEASE
-    assert await worker(any_database).standing(1, late) == Standing(held=False, scanned_at=None)
-    assert await worker(any_database).take_one(7, NOW) is None
-    assert await worker(any_database).standing(7, NOW) is None
+    assert await worker(any_database).status(1, late) == LeaseStatus(active=False, scanned_at=None)
+    assert await worker(any_database).lease_one(7, NOW) is None
+    assert await worker(any_database).status(7, NOW) is None
 
 
 async def test_nothing_is_taken_at_a_crowded_address(any_database: Database) -> None:
-    await watch(any_database, 2)
-    await watch(any_database, 1, host="known.test", ip="192.0.2.1")
+    await add_monitors(any_database, 2)
+    await add_monitors(any_database, 1, host="known.test", ip="192.0.2.1")
     assert [
         lease.address
-        for lease in await worker(any_database).take(NOW, 9, crowded=["h0.test", "192.0.2.1"])
+        for lease in await worker(any_database).lease_due(NOW, 9, avoid=["h0.test", "192.0.2.1"])
     ] == ["h1.test"]
 
 
@@ -118,20 +118,20 @@ async def test_the_monitors_of_a_revoked_account_rest(any_database: Database) ->
     async with any_database.write() as connection:
         gone = {"name": "gone", "created_at": NOW, "revoked_at": NOW}
         await connection.execute(insert(accounts).values(gone))
-    await watch(any_database, 1, account_id=2)
-    assert await worker(any_database).take(NOW, 9) == []
+    await add_monitors(any_database, 1, account_id=2)
+    assert await worker(any_database).lease_due(NOW, 9) == []
 
 
 async def take(database: Database, name: str = "a", now: datetime = NOW) -> list[Lease]:
-    return await worker(database, name).take(now, 9)
+    return await worker(database, name).lease_due(now, 9)
 
 
 async def test_results_are_stored_with_their_facts_and_the_leases_end(
     any_database: Database,
 ) -> None:
-    await watch(any_database, 3)
+    await add_monitors(any_database, 3)
     leases = await take(any_database)
-    await worker(any_database).save([Result(lease, found()) for lease in leases])
+    await worker(any_database).save([LeaseResult(lease, found()) for lease in leases])
     assert await column(any_database, "verdict") == ["refused"] * 3
     assert await column(any_database, "lease") == [None] * 3
     row = await Monitors(any_database, INTERVAL).get(1, 2)
@@ -141,21 +141,21 @@ async def test_results_are_stored_with_their_facts_and_the_leases_end(
 
 
 async def test_a_result_whose_lease_was_lost_is_dropped(any_database: Database) -> None:
-    await watch(any_database, 2)
+    await add_monitors(any_database, 2)
     slow = await take(any_database, "slow")
     quick = await take(any_database, "quick", NOW + LEASE)
-    await worker(any_database, "slow").save([Result(lease, found()) for lease in slow])
+    await worker(any_database, "slow").save([LeaseResult(lease, found()) for lease in slow])
     assert await column(any_database, "lease") == ["quick", "quick"]
     assert await column(any_database, "verdict") == [None, None]
-    await worker(any_database, "quick").save([Result(quick[0], found(Verdict.RESET))])
+    await worker(any_database, "quick").save([LeaseResult(quick[0], found(Verdict.RESET))])
     assert await column(any_database, "verdict") == ["reset", None]
 
 
 async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Database) -> None:
-    await watch(any_database, 2)
+    await add_monitors(any_database, 2)
     leases = await take(any_database)
     assert await Monitors(any_database, INTERVAL).delete(1, 1)
-    await worker(any_database).save([Result(lease, found()) for lease in leases])
+    await worker(any_database).save([LeaseResult(lease, found()) for lease in leases])
     async with any_database.read() as connection:
         for table in (monitor_facts, monitor_history):
             assert list(await connection.scalars(select(table.c.monitor_id))) == [2]
@@ -165,11 +165,11 @@ async def test_only_news_makes_history_and_the_oldest_is_forgotten(
     any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.embedded.leases._HISTORY", 3)
-    await watch(any_database)
+    await add_monitors(any_database)
     now = NOW
     for message in "aabbcdd":
         (lease,) = await take(any_database, now=now)
-        await worker(any_database).save([Result(lease, found(message=message, at=now))])
+        await worker(any_database).save([LeaseResult(lease, found(message=message, at=now))])
         now += DAY
     async with any_database.read() as connection:
         kept = (await connection.execute(select(monitor_history))).mappings().all()
@@ -181,10 +181,10 @@ async def test_only_news_makes_history_and_the_oldest_is_forgotten(
 
 
 async def test_text_that_no_database_takes_is_stored_all_the_same(any_database: Database) -> None:
-    await watch(any_database)
+    await add_monitors(any_database)
     leases = await take(any_database)
     scan = found(message="nul \0 here")
-    await worker(any_database).save([Result(leases[0], scan)])
+    await worker(any_database).save([LeaseResult(leases[0], scan)])
     assert await column(any_database, "message") == ["nul \ufffd here"]
 
 
@@ -199,7 +199,7 @@ async def test_results_that_come_together_share_a_transaction() -> None:
         await go.wait()
 
     writer = Writer(save)
-    puts = [asyncio.create_task(writer.put(Result(lease_of(n), found()))) for n in range(250)]
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), found()))) for n in range(250)]
     await came.wait()
     go.set()
     await asyncio.gather(*puts)
@@ -220,14 +220,14 @@ async def test_a_full_batch_and_one_that_somebody_waits_for_are_stored_at_once(
         batches.append(len(results))
 
     writer = Writer(save)
-    puts = [asyncio.create_task(writer.put(Result(lease_of(n), found()))) for n in range(401)]
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), found()))) for n in range(401)]
     await asyncio.wait(puts[:400])
     assert batches == [200, 200]
-    assert writer.unstored == 1
-    await writer.put(Result(lease_of(402), found(), plainly=True))
+    assert writer.backlog == 1
+    await writer.put(LeaseResult(lease_of(402), found(), on_demand=True))
     await puts[400]
     assert batches == [200, 200, 2]
-    puts = [asyncio.create_task(writer.put(Result(lease_of(403), found())))]
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(403), found())))]
     await asyncio.sleep(0)
     await writer.close()
     assert batches == [200, 200, 2, 1]
@@ -244,20 +244,20 @@ async def test_a_result_that_can_not_be_stored_spoils_no_other() -> None:
         stored.extend(result.lease.id for result in results)
 
     writer = Writer(save)
-    puts = [writer.put(Result(lease_of(number), found())) for number in range(5)]
+    puts = [writer.put(LeaseResult(lease_of(number), found())) for number in range(5)]
     ends = await asyncio.gather(*puts, return_exceptions=True)
     assert [type(end) for end in ends] == [type(None)] * 2 + [OSError] + [type(None)] * 2
     assert stored == [0, 1, 3, 4]
 
 
 def lease_of(id_: int) -> Lease:
-    return Lease(id_, Watch(Target("a.test")), "a.test")
+    return Lease(id_, Job(Target("a.test")), "a.test")
 
 
 async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: Database) -> None:
     store = Monitors(any_database, INTERVAL)
     assert (await store.progress(NOW)).lag == timedelta()
-    await watch(any_database, 5)
+    await add_monitors(any_database, 5)
     progress = await store.progress(NOW - HOUR + 2 * SECOND)
     assert (progress.monitors, progress.due, progress.lag) == (5, 3, 2 * SECOND)
     await take(any_database)
@@ -267,25 +267,27 @@ async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: 
 async def test_a_monitor_that_never_answered_is_down_from_its_first_scan(
     any_database: Database,
 ) -> None:
-    await watch(any_database)
+    await add_monitors(any_database)
     leases = await take(any_database)
-    await worker(any_database).save([Result(leases[0], found())])
+    await worker(any_database).save([LeaseResult(leases[0], found())])
     assert await column(any_database, "verdict") == ["refused"]
 
 
 async def test_a_host_that_is_down_stays_down_and_its_message_is_kept_fresh(
     any_database: Database,
 ) -> None:
-    await watch(any_database, verdict="refused", message="refused", scanned_at=NOW, failures=1)
+    await add_monitors(
+        any_database, verdict="refused", message="refused", scanned_at=NOW, failures=1
+    )
     leases = await take(any_database)
-    await worker(any_database).save([Result(leases[0], found(Verdict.RESET))])
+    await worker(any_database).save([LeaseResult(leases[0], found(Verdict.RESET))])
     assert await column(any_database, "verdict") == ["reset"]
     assert await column(any_database, "failures") == [2]
 
 
 async def test_ids_are_not_used_again(any_database: Database) -> None:
     store = Monitors(any_database, INTERVAL)
-    await watch(any_database, 2)
+    await add_monitors(any_database, 2)
     assert await store.delete(1, 2)
-    await watch(any_database, 1, host="new.test")
+    await add_monitors(any_database, 1, host="new.test")
     assert await column(any_database, "id") == [1, 3]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.proxy import Proxy
+from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
@@ -74,7 +74,12 @@ def guard(allow: str = "127.0.0.1", deny: str = "") -> Guard:
 
 
 async def scan(
-    trust: Trust, target: Target, proxy: Proxy, rules: Guard | None = None, *, deadline: float = 5
+    trust: Trust,
+    target: Target,
+    proxy: HTTPProxy,
+    rules: Guard | None = None,
+    *,
+    deadline: float = 5,
 ) -> Scan:
     return await Scanner(rules or guard(), trust, deadline).scan(target, NOW, proxy=proxy)
 
@@ -82,7 +87,7 @@ async def scan(
 async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer(f"user:{SECRET}")
     async with server.serving() as at, fleet.tls() as port:
-        proxy = Proxy("proxy.test", at, "user", SECRET)
+        proxy = HTTPProxy("proxy.test", at, "user", SECRET)
         found = await scan(trust, Target("fleet.test", port), proxy)
     assert (found.message, found.host_match, found.page.title) == ("Valid", True, "Fleet")
     assert (found.ip, found.ip_rev, found.ip_geo) == ("", "", "")
@@ -94,14 +99,14 @@ async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trus
 async def test_a_proxy_without_credentials_gets_none(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer()
     async with server.serving() as at, fleet.tls(Leaf(left=-DAY)) as port:
-        found = await scan(trust, Target("fleet.test", port), Proxy("127.0.0.1", at))
+        found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
     assert found.message == "Expired 2027-01-14"
     assert "Proxy-Authorization" not in server.heads[0]
 
 
 async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) -> None:
     async with ProxyServer("user:right").serving() as at:
-        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at, "user", "wrong"))
+        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at, "user", "wrong"))
     assert (found.verdict, found.message, found.leaf) == (
         Verdict.PROXY,
         "Proxy answered 407",
@@ -111,7 +116,7 @@ async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) ->
 
 async def test_a_target_that_the_proxy_can_not_reach_is_told_by_its_answer(trust: Trust) -> None:
     async with ProxyServer().serving() as at, fleets.refuse() as port:
-        found = await scan(trust, Target("fleet.test", port), Proxy("127.0.0.1", at))
+        found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
     assert found.message == "Proxy answered 502"
 
 
@@ -133,26 +138,26 @@ async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, mes
         await writer.drain()
 
     async with fleets.serve(talk) as at:
-        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at))
+        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
     assert (found.verdict, found.message) == (Verdict.PROXY, message)
 
 
 async def test_a_proxy_that_says_nothing_is_ended_by_the_deadline(trust: Trust) -> None:
     async with fleets.serve(fleets.hang) as at:
-        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at), deadline=0.1)
+        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at), deadline=0.1)
     assert found.message == "Proxy did not answer in time: the scan timed out"
 
 
 async def test_a_target_behind_a_proxy_that_says_nothing_is_its_own_fault(trust: Trust) -> None:
     async with ProxyServer().serving() as at, fleets.serve(fleets.hang) as port:
-        proxy = Proxy("127.0.0.1", at)
+        proxy = HTTPProxy("127.0.0.1", at)
         found = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
     assert found.verdict is Verdict.TIMED_OUT
 
 
 async def test_a_proxy_that_is_not_there_is_a_result(trust: Trust) -> None:
     async with fleets.refuse() as at:
-        found = await scan(trust, Target("fleet.test"), Proxy("127.0.0.1", at))
+        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
     assert found.message == "Proxy could not be reached"
 
 
@@ -161,7 +166,7 @@ async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> 
         return []
 
     rules = Guard(look_up=nothing)
-    found = await scan(trust, Target("fleet.test"), Proxy("gone.test", 3128), rules)
+    found = await scan(trust, Target("fleet.test"), HTTPProxy("gone.test", 3128), rules)
     assert (found.verdict, found.message) == (Verdict.PROXY, "Proxy could not be resolved")
 
 
@@ -183,7 +188,7 @@ async def test_a_forbidden_proxy_or_target_is_not_dialled(
 ) -> None:
     server = ProxyServer()
     async with server.serving() as at:
-        found = await scan(trust, target, Proxy(proxy, at), rules)
+        found = await scan(trust, target, HTTPProxy(proxy, at), rules)
     assert found.verdict is Verdict.FORBIDDEN
     assert found.message == "The address is refused by this server's rules"
     assert server.heads == []
@@ -192,7 +197,7 @@ async def test_a_forbidden_proxy_or_target_is_not_dialled(
 async def test_a_literal_target_that_is_allowed_goes_through(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer()
     async with server.serving() as at, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
-        found = await scan(trust, Target("127.0.0.1", port), Proxy("127.0.0.1", at))
+        found = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", at))
     assert (found.message, found.ip) == ("Valid", "127.0.0.1")
 
 
@@ -206,6 +211,6 @@ async def test_starttls_goes_through_a_proxy_too(fleet: Fleet, trust: Trust) -> 
 
     async with ProxyServer().serving() as at, fleets.serve(postgres) as port:
         found = await Scanner(guard(), trust).scan(
-            Target("fleet.test", port), NOW, protocol="postgres", proxy=Proxy("127.0.0.1", at)
+            Target("fleet.test", port), NOW, protocol="postgres", proxy=HTTPProxy("127.0.0.1", at)
         )
     assert found.message == "Valid"

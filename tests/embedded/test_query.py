@@ -283,8 +283,8 @@ def term(ends: Range) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def params_of(filters: Filters) -> dict[str, str]:
-    """The parameters that ask for just this, plainly spelled."""
+def read_params(filters: Filters) -> dict[str, str]:
+    """The parameters that ask for just this, on_demand spelled."""
     return {
         "host": filters.host or "",
         "port": written(filters.port) if filters.port else "",
@@ -351,8 +351,8 @@ def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
     spelled = {"host": host[0], "port": port[0], "ssl_valid": valid[0], "ssl_expire_days": days[0]}
     value = Filters(host[1], port[1], valid[1], days[1])
     assert Filters.parse(spelled) == value
-    again = Filters.parse(params_of(value))
-    assert (again, params_of(again)) == (value, params_of(value))
+    again = Filters.parse(read_params(value))
+    assert (again, read_params(again)) == (value, read_params(value))
 
 
 @given(st.text("0159,!<>=- ", min_size=1, max_size=20))

@@ -139,7 +139,7 @@ async def test_dates_are_cut_to_the_minute_wherever_they_are_shown(
     end = timedelta(hours=11, minutes=59, seconds=59)
     served.now += timedelta(seconds=31)
     async with fleet.tls(Leaf(left=90 * DAY + end, since=DAY - end)) as port:
-        await served.watch(port)
+        await served.add(port)
         check = await served.call("checks", host="fleet.test", port=str(port))
     answers = [await served.call(endpoint, id="1") for endpoint in SHOWN]
     told = str([answer.body for answer in (*answers, check)])

@@ -15,7 +15,7 @@ import pytest_asyncio
 from sqlalchemy import insert, select
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.leases import LEASE, Leases, Standing
+from bot.embedded.leases import LEASE, Leases, LeaseStatus
 from bot.embedded.scan.scanner import ScannerClosed
 from bot.store.database import Database
 from bot.store.tables import monitors
@@ -48,7 +48,7 @@ class Pair:
         )
         return EmbeddedAPI(settings, database, clock=lambda: self.now)
 
-    async def watch(self, port: int, **values: object) -> None:
+    async def add(self, port: int, **values: object) -> None:
         row = {"host": "fleet.test", "port": port, "created_at": NOW, "next_scan_at": NOW + HOUR}
         async with self.databases[0].write() as connection:
             await connection.execute(insert(monitors).values(row | values))
@@ -62,14 +62,14 @@ class Pair:
 async def pair(any_url: str, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     databases = Database(any_url), Database(any_url)
     pair = Pair(databases, fleet)
-    standing = Leases.standing
+    status = Leases.status
 
-    async def note(self: Leases, id_: int, now: datetime) -> Standing | None:
-        found = await standing(self, id_, now)
+    async def note(self: Leases, id_: int, now: datetime) -> LeaseStatus | None:
+        found = await status(self, id_, now)
         pair.looked.set()
         return found
 
-    monkeypatch.setattr(Leases, "standing", note)
+    monkeypatch.setattr(Leases, "status", note)
     yield pair
     for api in (pair.a, pair.b):
         await api.close()
@@ -100,7 +100,7 @@ class Door:
 async def test_a_monitor_asked_for_at_both_is_scanned_once(pair: Pair, fleet: Fleet) -> None:
     door = Door(fleet)
     async with door.serve() as port:
-        await pair.watch(port)
+        await pair.add(port)
         first = asyncio.create_task(pair.a.rescans.scan(1))
         await door.came.wait()
         second = asyncio.create_task(pair.b.rescans.scan(1))
@@ -116,7 +116,7 @@ async def test_what_the_sweep_of_one_is_scanning_is_awaited_by_who_asks_at_the_o
 ) -> None:
     door = Door(fleet)
     async with door.serve() as port:
-        await pair.watch(port, next_scan_at=NOW)
+        await pair.add(port, next_scan_at=NOW)
         sweep = asyncio.create_task(pair.a.sweep.once())
         await door.came.wait()
         assert not await pair.b.sweep.once()
@@ -133,8 +133,8 @@ async def test_who_waits_for_a_server_that_dies_scans_when_its_lease_ends(
     door = Door(fleet)
     door.go.set()
     async with door.serve() as port:
-        await pair.watch(port)
-        assert await Leases(pair.databases[0], DAY, "dead").take_one(1, NOW)
+        await pair.add(port)
+        assert await Leases(pair.databases[0], DAY, "dead").lease_one(1, NOW)
         asked = asyncio.create_task(pair.b.rescans.scan(1))
         await pair.looked.wait()
         assert (door.visits, asked.done()) == (0, False)
@@ -154,7 +154,7 @@ async def test_who_asks_is_told_that_a_host_is_down_though_the_other_s_sweep_wai
 
     async with fleets.serve(hang_up) as port:
         known = {"verdict": "valid", "message": "Valid", "scanned_at": NOW - DAY}
-        await pair.watch(port, next_scan_at=NOW, **known)
+        await pair.add(port, next_scan_at=NOW, **known)
         sweep = asyncio.create_task(pair.a.sweep.once())
         await came.wait()
         asked = asyncio.create_task(pair.b.rescans.scan(1))
@@ -165,8 +165,8 @@ async def test_who_asks_is_told_that_a_host_is_down_though_the_other_s_sweep_wai
 
 
 async def test_a_monitor_that_is_deleted_while_one_waits_for_it_ends_the_wait(pair: Pair) -> None:
-    await pair.watch(443)
-    assert await Leases(pair.databases[0], DAY, "other").take_one(1, NOW)
+    await pair.add(443)
+    assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
     asked = asyncio.create_task(pair.b.rescans.scan(1))
     await pair.looked.wait()
     async with pair.databases[0].write() as connection:
@@ -175,8 +175,8 @@ async def test_a_monitor_that_is_deleted_while_one_waits_for_it_ends_the_wait(pa
 
 
 async def test_who_waits_for_another_server_is_told_that_this_one_ends(pair: Pair) -> None:
-    await pair.watch(443)
-    assert await Leases(pair.databases[0], DAY, "other").take_one(1, NOW)
+    await pair.add(443)
+    assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
     asked = asyncio.create_task(pair.b.rescans.scan(1))
     await pair.looked.wait()
     await pair.b.close()

@@ -29,7 +29,7 @@ async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
         yield served
 
 
-async def watch(database: Database, host: str, port: int, due: timedelta) -> None:
+async def add_monitor(database: Database, host: str, port: int, due: timedelta) -> None:
     row = {"host": host, "port": port, "created_at": NOW - DAY, "next_scan_at": NOW + due}
     async with database.write() as connection:
         await connection.execute(insert(monitors), [row])
@@ -46,7 +46,7 @@ async def test_what_is_due_is_rescanned_when_the_server_starts(
         came.set()
 
     async with fleets.serve(note, context=fleet.context(fleet.file(Leaf()))) as port:
-        await watch(database, "fleet.test", port, -HOUR)
+        await add_monitor(database, "fleet.test", port, -HOUR)
         async with serving(fleet, database) as served:
             await came.wait()
             await served.call("monitor/scan", id="1")  # joins the scan, which is stored at its end
@@ -57,8 +57,8 @@ async def test_what_is_due_is_rescanned_when_the_server_starts(
 async def test_only_what_is_due_is_rescanned_and_then_not_before_its_next_turn(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
-    await watch(database, "elsewhere.test", 443, HOUR)
-    await watch(database, "elsewhere.test", 444, 3 * HOUR)
+    await add_monitor(database, "elsewhere.test", 443, HOUR)
+    await add_monitor(database, "elsewhere.test", 444, 3 * HOUR)
     assert not await served.api.sweep.once()
     served.now += 2 * HOUR
     assert await served.api.sweep.once()
@@ -76,7 +76,7 @@ async def test_more_monitors_than_slots_are_all_rescanned(
     served: Served, database: Database
 ) -> None:
     for port in range(1, 21):
-        await watch(database, "elsewhere.test", port, HOUR)
+        await add_monitor(database, "elsewhere.test", port, HOUR)
     served.now += 2 * HOUR
     while await served.api.sweep.once():
         pass
@@ -99,7 +99,7 @@ async def test_a_scan_that_breaks_is_logged_and_left_for_its_next_turn(
 
     monkeypatch.setattr(Scanner, "scan", break_on_one)
     for port in (1, 2):
-        await watch(database, "elsewhere.test", port, HOUR)
+        await add_monitor(database, "elsewhere.test", port, HOUR)
     served.now += 2 * HOUR
     assert await served.api.sweep.once()
     assert not await served.api.sweep.once()
@@ -119,7 +119,7 @@ async def test_closing_breaks_off_a_scan_under_way_and_leaves_no_task(
 
     before = asyncio.all_tasks()
     async with fleets.serve(hold) as port:
-        await watch(database, "fleet.test", port, -HOUR)
+        await add_monitor(database, "fleet.test", port, -HOUR)
         async with serving(fleet, database, deadline=60):
             await came.wait()
     assert asyncio.all_tasks() <= before
@@ -152,7 +152,7 @@ async def test_a_monitor_that_was_up_is_down_only_after_three_tries(
 
 async def test_a_monitor_that_never_answered_is_tried_again_in_a_minute(served: Served) -> None:
     async with fleets.refuse() as port:
-        await served.watch(port)
+        await served.add(port)
         assert not await sweep_after(served, timedelta(seconds=59))
         assert await sweep_after(served, timedelta(seconds=5))
         assert not await sweep_after(served, timedelta(seconds=119))
@@ -163,7 +163,7 @@ async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
     fleet: Fleet, served: Served
 ) -> None:
     async with fleet.tls(Leaf(left=3 * DAY)) as port:
-        await served.watch(port)
+        await served.add(port)
         for _ in range(4):
             assert await sweep_after(served, 64 * MINUTE)
 
@@ -173,7 +173,7 @@ async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
     fleet: Fleet, served: Served, rescanned: bool
 ) -> None:
     async with fleet.tls(Leaf(since=-10 * MINUTE)) as port:
-        await served.watch(port)
+        await served.add(port)
         if rescanned:
             await served.call("monitor/scan", id="1")
         while await sweep_after(served, 10 * MINUTE - timedelta(seconds=1) + NOW - served.now):
@@ -224,7 +224,7 @@ async def test_few_connections_go_to_one_address_at_once(
     async with AsyncExitStack() as stack:
         for _ in range(8):
             port = await stack.enter_async_context(fleets.serve(hold))
-            await watch(database, "fleet.test", port, -HOUR)
+            await add_monitor(database, "fleet.test", port, -HOUR)
         sweep = asyncio.create_task(served.api.sweep.once())
         await three.wait()
         metrics = await served.text("/metrics")
@@ -246,7 +246,7 @@ async def test_metrics_show_how_many_monitors_this_process_has_leased(
 
     async with fleets.serve(hold) as port:
         for host in ("fleet.test", "a.fleet.test", "b.fleet.test"):
-            await watch(database, host, port, -HOUR)
+            await add_monitor(database, host, port, -HOUR)
         sweep = asyncio.create_task(served.api.sweep.once())
         for _ in range(3):
             await arrived.acquire()
@@ -273,9 +273,9 @@ async def test_who_asks_for_a_scan_does_not_wait_in_the_line_of_the_sweep(
     async with AsyncExitStack() as stack:
         for _ in range(5):
             port = await stack.enter_async_context(fleets.serve(hold))
-            await watch(database, "fleet.test", port, -HOUR)
+            await add_monitor(database, "fleet.test", port, -HOUR)
         back = await stack.enter_async_context(fleet.tls())
-        await watch(database, "fleet.test", back, -MINUTE)
+        await add_monitor(database, "fleet.test", back, -MINUTE)
         sweep = asyncio.create_task(served.api.sweep.once())
         await three.wait()
         answer = await served.call("monitor/scan", id="6")
@@ -292,7 +292,7 @@ async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own
     fleet: Fleet, served: Served
 ) -> None:
     async with fleet.tls() as port:
-        await served.watch(port)
+        await served.add(port)
     served.now += 13 * HOUR
     sweep = asyncio.create_task(served.api.sweep.once())
     while not served.api.rescans.storing:
@@ -306,8 +306,8 @@ async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own
 async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
     served: Served, database: Database
 ) -> None:
-    await watch(database, "elsewhere.test", 1, HOUR)
-    await watch(database, "elsewhere.test", 2, 2 * HOUR)
+    await add_monitor(database, "elsewhere.test", 1, HOUR)
+    await add_monitor(database, "elsewhere.test", 2, 2 * HOUR)
     served.now += 90 * MINUTE
     told = {"monitors": 2, "due": 1, "lag_seconds": 1800}
     assert (await served.call("ping")).body["sweep"] == told
@@ -332,7 +332,7 @@ async def test_a_restart_goes_on_at_once_with_what_was_under_way(
         await reader.read()
 
     async with fleets.serve(hold) as port:
-        await watch(database, "fleet.test", port, -HOUR)
+        await add_monitor(database, "fleet.test", port, -HOUR)
         async with serving(fleet, database, deadline=60):
             await came.wait()
         came.clear()
@@ -367,12 +367,12 @@ async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_e
         await reader.read()
 
     async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
-        await watch(database, "fleet.test", port, HOUR)
+        await add_monitor(database, "fleet.test", port, HOUR)
         asked = [asyncio.create_task(served.call("monitor/scan", id="1"))]
         for _ in range(3):
             check = served.call("checks", host="fleet.test", port=str(port))
             asked.append(asyncio.create_task(check))
-        while not (served.api.rescans.crowded() and served.api.rescans.held):
+        while not (served.api.rescans.congested() and served.api.rescans.leased):
             await served.call("ping")
         await served.api.close()
         answers = await asyncio.gather(*asked)
@@ -390,7 +390,7 @@ async def test_a_certificate_issued_long_after_the_first_scan_is_valid(
 ) -> None:
     context = fleet.context(fleet.file(Leaf(left=20 * DAY)))
     async with fleets.serve(fleets.web_server(), context=context) as port:
-        await served.watch(port)
+        await served.add(port)
         context.load_cert_chain(fleet.file(Leaf(since=-10 * DAY)))
         served.now += 11 * DAY
         await served.call("monitor/scan", id="1")

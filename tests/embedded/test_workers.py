@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 
 from bot.app import clock
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.leases import LEASE, Leases, Standing
+from bot.embedded.leases import LEASE, Leases, LeaseStatus
 from bot.store.database import Database
 from bot.store.tables import monitors
 
@@ -150,14 +150,14 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
 async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
     any_url: str, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing, looked = Leases.standing, asyncio.Event()
+    status, looked = Leases.status, asyncio.Event()
 
-    async def note(self: Leases, id_: int, now: datetime) -> Standing | None:
-        found = await standing(self, id_, now)
+    async def note(self: Leases, id_: int, now: datetime) -> LeaseStatus | None:
+        found = await status(self, id_, now)
         looked.set()
         return found
 
-    monkeypatch.setattr(Leases, "standing", note)
+    monkeypatch.setattr(Leases, "status", note)
     async with asyncio.timeout(LONG), hosts(1, 0, any_database) as made:
         async with process(any_url):
             await made.held.wait()

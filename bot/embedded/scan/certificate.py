@@ -73,7 +73,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SentCertificate:
     """One certificate of a chain as it was sent: common names, or else organisations, and dates.
 
     `fingerprint` is SHA-256 in hexadecimal.
@@ -86,23 +86,23 @@ class Link:
     fingerprint: str
 
 
-def links(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[Link, ...]:
+def sent_chain(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[SentCertificate, ...]:
     """The links of a chain whose first certificate is `leaf`'s. Raises ValueError as Leaf does."""
-    first = Link(
+    first = SentCertificate(
         leaf.subject_cn or leaf.subject_o,
         leaf.issuer_cn or leaf.issuer_o,
         leaf.not_before,
         leaf.not_after,
         _fingerprint(chain[0]),
     )
-    return (first, *map(_link, chain[1:]))
+    return (first, *map(_sent, chain[1:]))
 
 
 @lru_cache(maxsize=1000)  # few authorities issue for many servers
-def _link(certificate: x509.Certificate) -> Link:
+def _sent(certificate: x509.Certificate) -> SentCertificate:
     subject_cn, subject_o, _ = _names(certificate, subject=True)
     issuer_cn, issuer_o, _ = _names(certificate, subject=False)
-    return Link(
+    return SentCertificate(
         subject_cn or subject_o,
         issuer_cn or issuer_o,
         certificate.not_valid_before_utc,

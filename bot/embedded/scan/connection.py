@@ -97,7 +97,7 @@ class Connection:
         return data[:count]
 
     @property
-    def is_ahead(self) -> bool:
+    def has_unread(self) -> bool:
         """Whether something has come that nobody has read yet."""
         return bool(self._ahead)
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from cryptography.x509 import InvalidVersion
 
 from bot.embedded.scan import http, starttls, tls
-from bot.embedded.scan.certificate import Leaf, Link, links
+from bot.embedded.scan.certificate import Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge
 from bot.embedded.scan.proxy import ProxyFailed
-from bot.embedded.scan.starttls import NoStartTLS
+from bot.embedded.scan.starttls import StartTLSFailed
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -55,7 +55,7 @@ _WORST_FIRST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Dialer:
     """How to get to a target: the address that is shown for it, and a call that connects there."""
 
     address: str
@@ -63,7 +63,7 @@ class Way:
 
 
 @dataclass(slots=True)
-class Finding:
+class AddressResult:
     """What is known so far of one address."""
 
     address: str
@@ -71,9 +71,9 @@ class Finding:
     message: str = ""
     leaf: Leaf | None = None
     host_match: bool | None = None
-    chain: tuple[Link, ...] = ()
-    reply: http.Reply = field(default_factory=http.Reply)
-    no_way: bool = False
+    chain: tuple[SentCertificate, ...] = ()
+    response: http.Response = field(default_factory=http.Response)
+    no_route: bool = False
     """Whether this machine itself has no way to such an address."""
 
     def say(self, verdict: Verdict, detail: str = "") -> None:
@@ -88,7 +88,7 @@ class Finding:
             if not chain:
                 return
             leaf = Leaf.read(chain[0])
-            sent = links(leaf, chain[:_LONGEST_CHAIN])
+            sent = sent_chain(leaf, chain[:_LONGEST_CHAIN])
             self.verdict, self.message = judge(host, leaf, chain, stream.faults, now)
         except (ValueError, InvalidVersion):  # OpenSSL reads more than `cryptography` does
             self.say(Verdict.HANDSHAKE_FAILED, "the certificate can't be read")
@@ -103,13 +103,13 @@ class Finding:
         return _WORST_FIRST.index(self.verdict), end
 
 
-def worst(findings: Sequence[Finding]) -> Finding:
+def worst(findings: Sequence[AddressResult]) -> AddressResult:
     """The finding that decides; those that this machine has no way to count only if all are so."""
-    return min([f for f in findings if not f.no_way] or findings, key=lambda f: f.badness)
+    return min([f for f in findings if not f.no_route] or findings, key=lambda f: f.badness)
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class Probe:
     """A look at one target at a time `now`, by any of the ways that lead to it.
 
     `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for none. A page
@@ -121,30 +121,30 @@ class Examination:
     now: datetime
     protocol: str = ""
 
-    async def look(self, way: Way, found: Finding) -> None:
+    async def look(self, way: Dialer, found: AddressResult) -> None:
         """Fill in what there is to find; a host that is dead or hostile raises nothing."""
         try:
             await self._look(way, found)
         except ProxyFailed as failure:
             found.say(Verdict.PROXY, str(failure))
-        except NoStartTLS as failure:
+        except StartTLSFailed as failure:
             found.say(Verdict.NO_STARTTLS, str(failure))
         except ConnectionRefusedError:
             found.say(Verdict.REFUSED)
         except ConnectionResetError:
             found.say(Verdict.RESET)
         except OSError as error:
-            found.no_way = error.errno in _NO_WAY
+            found.no_route = error.errno in _NO_WAY
             found.say(Verdict.UNREACHABLE)
 
-    async def _look(self, way: Way, found: Finding) -> None:
+    async def _look(self, way: Dialer, found: AddressResult) -> None:
         stream = await self._connect(way, old=False)
         found.say(Verdict.TIMED_OUT)  # until more is known
         try:
             await stream.handshake()
         except tls.HandshakeFailed as failure:
             found.judge(self.target.host, stream, self.now)
-            if stream.wants_certificate and failure.by_server and found.leaf is not None:
+            if stream.wants_client_certificate and failure.by_server and found.leaf is not None:
                 return  # the server did all that a visitor without a certificate can see
             found.say(failure.verdict, failure.detail)
             if found.leaf is not None or failure.verdict not in _MAYBE_OLD:
@@ -157,7 +157,7 @@ class Examination:
             stream.close()
         await self._try_old_protocols(way, found)
 
-    async def _connect(self, way: Way, *, old: bool) -> tls.Stream:
+    async def _connect(self, way: Dialer, *, old: bool) -> tls.Stream:
         connection = await way.dial()
         if self.protocol:
             try:
@@ -166,13 +166,13 @@ class Examination:
                 connection.close()
                 raise
         context = self.trust.legacy if old else self.trust.modern
-        return tls.Stream.over(connection, self.target.host, context, self.now)
+        return tls.Stream.client(connection, self.target.host, context, self.now)
 
-    async def _try_old_protocols(self, way: Way, found: Finding) -> None:
+    async def _try_old_protocols(self, way: Dialer, found: AddressResult) -> None:
         """Read the facts with what browsers no longer speak; else the first failure stands."""
         try:
             stream = await self._connect(way, old=True)
-        except (OSError, ProxyFailed, NoStartTLS):
+        except (OSError, ProxyFailed, StartTLSFailed):
             return
         try:
             await stream.handshake()
@@ -186,8 +186,8 @@ class Examination:
         finally:
             stream.close()
 
-    async def _get_page(self, stream: tls.Stream, found: Finding) -> None:
+    async def _get_page(self, stream: tls.Stream, found: AddressResult) -> None:
         if self.protocol:
             return
         with suppress(OSError):  # the certificate is judged even when HTTP fails
-            await http.fetch(stream, self.target, found.reply)
+            await http.fetch(stream, self.target, found.response)

@@ -8,7 +8,7 @@ from typing import Any
 import maxminddb
 
 
-class Places:
+class GeoDatabase:
     """A MaxMind DB of countries or cities, such as GeoLite2-City.mmdb.
 
     Raises ValueError with a sentence when the file is none.

@@ -63,7 +63,7 @@ class Forbidden(Exception):
     """An address that this server's rules do not let a scan connect to."""
 
 
-class Unresolved(Exception):
+class ResolutionFailed(Exception):
     """A name that has no address."""
 
 
@@ -195,7 +195,7 @@ class Guard:
     async def resolve(self, target: Target) -> list[Address]:
         """The addresses of a target, at least one, all of them permitted.
 
-        Raises Unresolved, or Forbidden when any one of them is not permitted.
+        Raises ResolutionFailed, or Forbidden when any one of them is not permitted.
         """
         addresses = await self._look_up(target)
         if not all(self.permits(target.host, address, target.port) for address in addresses):
@@ -209,9 +209,9 @@ class Guard:
         try:
             found = await self.look_up(target.host, target.port)
         except (OSError, UnicodeError):
-            raise Unresolved from None
+            raise ResolutionFailed from None
         # A scope ("fe80::1%eth0") is kept: such an address is never global.
         addresses = [ipaddress.ip_address(text) for text in found]
         if not addresses:
-            raise Unresolved
+            raise ResolutionFailed
         return list(dict.fromkeys(addresses))

@@ -74,7 +74,7 @@ class ByteStream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """What a server answered; `code` is None when it gave no HTTP answer.
 
     `size` counts the bytes of the body that were read, after chunks and before decompression.
@@ -89,7 +89,7 @@ class Page:
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """An answer as it comes in: `feed` it until it is `done`; `page` at any moment."""
 
     code: int | None = None
@@ -188,13 +188,13 @@ class Reply:
         """The first header of that name (lower case), or nothing."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
-    def page(self) -> Page:
+    def page(self) -> WebPage:
         """What is known so far."""
         if self.code is None:
-            return Page()
+            return WebPage()
         text = _decode(self._plain(), self.header("content-type"))
         metas = _metas(text)
-        return Page(
+        return WebPage(
             self.code,
             len(self.body),
             tuple(self.headers),
@@ -225,8 +225,8 @@ def _header(line: bytes) -> tuple[str, str]:
     return name.decode("latin-1").strip(), value.decode("latin-1").strip()
 
 
-async def fetch(stream: ByteStream, target: Target, reply: Reply) -> None:
-    """Ask for `/` and feed the answer to `reply`. Raises OSError when the connection is gone.
+async def fetch(stream: ByteStream, target: Target, response: Response) -> None:
+    """Ask for `/` and feed the answer to `response`. Raises OSError when the connection is gone.
 
     Redirects are not followed: another host is another target.
     """
@@ -236,8 +236,8 @@ async def fetch(stream: ByteStream, target: Target, reply: Reply) -> None:
         f"GET / HTTP/1.1\r\nHost: {where}\r\nUser-Agent: {_AGENT}\r\nAccept: text/html, */*\r\n"
         "Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode("ascii")
     )
-    while not reply.done and (data := await stream.read()):
-        reply.feed(data)
+    while not response.done and (data := await stream.read()):
+        response.feed(data)
 
 
 def _decode(body: bytes, content_type: str) -> str:

@@ -9,7 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from bot.embedded.scan.certificate import Leaf
-from bot.embedded.scan.tls import Fault
+from bot.embedded.scan.tls import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired, printable, sentence
 
 _CODES = SSL.X509VerificationCodes
@@ -39,7 +39,11 @@ _ORDER = (
 
 
 def judge(
-    host: str, leaf: Leaf, chain: Sequence[x509.Certificate], faults: Sequence[Fault], now: datetime
+    host: str,
+    leaf: Leaf,
+    chain: Sequence[x509.Certificate],
+    faults: Sequence[ChainFault],
+    now: datetime,
 ) -> tuple[Verdict, str]:
     """The verdict on a certificate and the chain it was sent in, and the words that go with it.
 
@@ -59,7 +63,7 @@ def judge(
     return _said(Verdict.VALID)
 
 
-def _judge_fault(fault: Fault, *, alone: bool) -> tuple[Verdict, str]:
+def _judge_fault(fault: ChainFault, *, alone: bool) -> tuple[Verdict, str]:
     whose = fault.certificate.to_cryptography()
     facts = Leaf.read(whose)
     name = _quoted(facts.subject_cn or facts.subject_o)

@@ -21,7 +21,7 @@ class ProxyFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class HTTPProxy:
     """An HTTP proxy to scan through; an empty username sends no credentials."""
 
     host: str
@@ -35,7 +35,7 @@ class Proxy:
         return Target(self.host, self.port)
 
 
-async def tunnel(proxy: Proxy, addresses: Sequence[Address], target: Target) -> Connection:
+async def tunnel(proxy: HTTPProxy, addresses: Sequence[Address], target: Target) -> Connection:
     """Connect to the target through the proxy at the first of its `addresses` that takes the call.
 
     These are the proxy's own and were checked; a target's name is the proxy's to resolve. Raises
@@ -63,7 +63,7 @@ async def tunnel(proxy: Proxy, addresses: Sequence[Address], target: Target) -> 
     return connection
 
 
-async def _call(proxy: Proxy, addresses: Sequence[Address]) -> Connection:
+async def _call(proxy: HTTPProxy, addresses: Sequence[Address]) -> Connection:
     for address in addresses:
         try:
             return await Connection.open(address, proxy.port)
@@ -72,7 +72,7 @@ async def _call(proxy: Proxy, addresses: Sequence[Address]) -> Connection:
     raise ProxyFailed("could not be reached")
 
 
-def _request(proxy: Proxy, target: Target) -> bytes:
+def _request(proxy: HTTPProxy, target: Target) -> bytes:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.username:
         credentials = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()

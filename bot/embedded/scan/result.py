@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.embedded.scan.certificate import Leaf, Link
-from bot.embedded.scan.http import Page
+from bot.embedded.scan.certificate import Leaf, SentCertificate
+from bot.embedded.scan.http import WebPage
 from bot.embedded.scan.verdict import Verdict
 
 
@@ -25,7 +25,7 @@ class Scan:
     leaf: Leaf | None = None
     host_match: bool | None = None
     ip: str = ""
-    page: Page = field(default_factory=Page)
-    chain: tuple[Link, ...] = ()
+    page: WebPage = field(default_factory=WebPage)
+    chain: tuple[SentCertificate, ...] = ()
     ip_rev: str = ""
     ip_geo: str = ""

@@ -23,9 +23,9 @@ from ipaddress import ip_address
 from bot.embedded.scan import tls
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import Reverse, is_address
-from bot.embedded.scan.endpoint import Examination, Finding, Way, worst
-from bot.embedded.scan.guard import Forbidden, Guard, Unresolved
-from bot.embedded.scan.proxy import Proxy, ProxyFailed, tunnel
+from bot.embedded.scan.endpoint import AddressResult, Dialer, Probe, worst
+from bot.embedded.scan.guard import Forbidden, Guard, ResolutionFailed
+from bot.embedded.scan.proxy import HTTPProxy, ProxyFailed, tunnel
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
@@ -69,7 +69,7 @@ class Scanner:
                 limit.reschedule(asyncio.get_running_loop().time())
 
     async def scan(
-        self, target: Target, now: datetime, *, protocol: str = "", proxy: Proxy | None = None
+        self, target: Target, now: datetime, *, protocol: str = "", proxy: HTTPProxy | None = None
     ) -> Scan:
         """Resolve, connect, shake hands, judge, and get the page. Raises ScannerClosed.
 
@@ -81,7 +81,7 @@ class Scanner:
             raise ScannerClosed
         now = now.replace(microsecond=0)
         self._trust.refresh(now)
-        findings: list[Finding] = []
+        findings: list[AddressResult] = []
         naming: dict[str, asyncio.Future[str]] = {}
         failure, words = Verdict.TIMED_OUT, ""
         limit = asyncio.timeout(self._deadline)
@@ -89,11 +89,11 @@ class Scanner:
             async with limit:
                 self._under_way.add(limit)
                 ways = await self._ways(target, proxy)
-                findings = [Finding(way.address) for way in ways]
+                findings = [AddressResult(way.address) for way in ways]
                 if proxy is not None:  # until it has answered
                     findings[0].say(Verdict.PROXY, "did not answer in time: the scan timed out")
                 naming = self._begin_naming(ways)
-                await self._look(Examination(target, self._trust, now, protocol), ways, findings)
+                await self._look(Probe(target, self._trust, now, protocol), ways, findings)
                 await _until_named(naming.values())
         except TimeoutError:
             if self.closed:
@@ -101,7 +101,7 @@ class Scanner:
             # Each finding says "timed out" from the start, or what was found by then.
         except Forbidden:
             failure = Verdict.FORBIDDEN
-        except Unresolved:
+        except ResolutionFailed:
             failure = Verdict.UNRESOLVED
         except ProxyFailed as fault:
             failure, words = Verdict.PROXY, str(fault)
@@ -113,28 +113,28 @@ class Scanner:
             return Scan(now, failure, sentence(failure, words))
         return self._sum_up(now, findings, naming)
 
-    async def _ways(self, target: Target, proxy: Proxy | None) -> list[Way]:
-        """All ways to a target. Raises Forbidden, Unresolved or ProxyFailed."""
+    async def _ways(self, target: Target, proxy: HTTPProxy | None) -> list[Dialer]:
+        """All ways to a target. Raises Forbidden, ResolutionFailed or ProxyFailed."""
         if proxy is not None:
             return [await self._way_through(proxy, target)]
         addresses = await self.guard.resolve(target)
         return [
-            Way(str(address), partial(Connection.open, address, target.port))
+            Dialer(str(address), partial(Connection.open, address, target.port))
             for address in addresses[:_MOST_ADDRESSES]
         ]
 
-    async def _way_through(self, proxy: Proxy, target: Target) -> Way:
+    async def _way_through(self, proxy: HTTPProxy, target: Target) -> Dialer:
         if not self.guard.permits_literal(target):
             raise Forbidden
         try:
             addresses = await self.guard.resolve(proxy.target)
-        except Unresolved:
+        except ResolutionFailed:
             raise ProxyFailed("could not be resolved") from None
         shown = target.host if is_address(target.host) else ""
-        return Way(shown, partial(tunnel, proxy, addresses, target))
+        return Dialer(shown, partial(tunnel, proxy, addresses, target))
 
     async def _look(
-        self, examination: Examination, ways: list[Way], findings: list[Finding]
+        self, examination: Probe, ways: list[Dialer], findings: list[AddressResult]
     ) -> None:
         looks = [examination.look(w, f) for w, f in zip(ways, findings, strict=True)]
         if len(looks) == 1:
@@ -142,7 +142,7 @@ class Scanner:
         else:
             await asyncio.gather(*looks)
 
-    def _begin_naming(self, ways: list[Way]) -> dict[str, asyncio.Future[str]]:
+    def _begin_naming(self, ways: list[Dialer]) -> dict[str, asyncio.Future[str]]:
         """Ask for the names of addresses while these are scanned."""
         if self._reverse is None:
             return {}
@@ -150,12 +150,12 @@ class Scanner:
         return {address: asyncio.ensure_future(ask) for address, ask in asks.items()}
 
     def _sum_up(
-        self, now: datetime, findings: list[Finding], naming: dict[str, asyncio.Future[str]]
+        self, now: datetime, findings: list[AddressResult], naming: dict[str, asyncio.Future[str]]
     ) -> Scan:
         decisive = worst(findings)
         shown = worst([f for f in findings if f.leaf] or [decisive])
         message = decisive.message or sentence(decisive.verdict)
-        if any(f.message != decisive.message for f in findings if not f.no_way):
+        if any(f.message != decisive.message for f in findings if not f.no_route):
             message = f"{message} (at {decisive.address})"
         name = naming.get(shown.address)
         return Scan(
@@ -165,7 +165,7 @@ class Scanner:
             shown.leaf,
             shown.host_match,
             shown.address,
-            shown.reply.page(),
+            shown.response.page(),
             shown.chain,
             name.result() if name and name.done() and not name.cancelled() else "",
             self._place(shown.address) if self._place else "",

@@ -17,28 +17,28 @@ _MOST_LINES = 100
 _NAME = b"sslmonitor-bot"
 
 
-class NoStartTLS(Exception):
+class StartTLSFailed(Exception):
     """TLS was not begun; its text is for the scan's message."""
 
 
 async def begin(connection: Connection, protocol: str) -> None:
-    """Talk until TLS may begin, by one of PROTOCOLS. Raises NoStartTLS or OSError."""
+    """Talk until TLS may begin, by one of PROTOCOLS. Raises StartTLSFailed or OSError."""
     try:
         await PROTOCOLS[protocol](connection)
     except EOFError:
-        raise NoStartTLS("the server hung up") from None
+        raise StartTLSFailed("the server hung up") from None
     except ValueError:
-        raise NoStartTLS(f"the server does not speak {_SPOKEN[protocol]}") from None
-    if connection.is_ahead:
-        raise NoStartTLS("the server says more than it may before TLS")
+        raise StartTLSFailed(f"the server does not speak {_SPOKEN[protocol]}") from None
+    if connection.has_unread:
+        raise StartTLSFailed("the server says more than it may before TLS")
 
 
 async def _line(connection: Connection) -> bytes:
     return (await connection.read_until(b"\n", _LINE_CAP)).rstrip()
 
 
-def _declined(answer: bytes) -> NoStartTLS:
-    return NoStartTLS(f"the server answers “{printable(answer.decode('latin-1'), 80)}”")
+def _declined(answer: bytes) -> StartTLSFailed:
+    return StartTLSFailed(f"the server answers “{printable(answer.decode('latin-1'), 80)}”")
 
 
 async def _smtp(connection: Connection) -> None:
@@ -47,7 +47,7 @@ async def _smtp(connection: Connection) -> None:
     await connection.write(b"EHLO %s\r\n" % _NAME)
     offered = await _reply(connection, b"250")
     if not any(line[4:].strip().upper() == b"STARTTLS" for line in offered):
-        raise NoStartTLS("the server does not offer it")
+        raise StartTLSFailed("the server does not offer it")
     await connection.write(b"STARTTLS\r\n")
     await _reply(connection, b"220")
 
@@ -119,7 +119,7 @@ async def _ldap(connection: Connection) -> None:
     if result is None:
         raise ValueError("no extended response")
     if result[1] != b"\0":
-        raise NoStartTLS(f"the server answers with the result code {result[1][0]}")
+        raise StartTLSFailed(f"the server answers with the result code {result[1][0]}")
 
 
 async def _postgres(connection: Connection) -> None:
@@ -127,7 +127,7 @@ async def _postgres(connection: Connection) -> None:
     await connection.write((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
     answer = await connection.read_exactly(1)
     if answer in (b"N", b"E"):
-        raise NoStartTLS("the server does not offer it")
+        raise StartTLSFailed("the server does not offer it")
     if answer != b"S":
         raise ValueError("no answer to SSLRequest")
 
@@ -151,7 +151,7 @@ async def _mysql(connection: Connection) -> None:
         raise ValueError("no greeting of protocol 10")
     offered = int.from_bytes(rest[13:15], "little")  # after thread id, salt and a filler
     if not offered & _MYSQL_SSL:
-        raise NoStartTLS("the server does not offer it")
+        raise StartTLSFailed("the server does not offer it")
     request = _MYSQL_WANTED.to_bytes(4, "little") + (1 << 24).to_bytes(4, "little")
     request += bytes([_MYSQL_UTF8]) + bytes(23)
     await connection.write(len(request).to_bytes(3, "little") + b"\x01" + request)

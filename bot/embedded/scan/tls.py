@@ -123,7 +123,7 @@ def _roots() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ChainFault:
     """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
 
     code: int
@@ -131,7 +131,7 @@ class Fault:
     certificate: crypto.X509
 
 
-class _Record(list[Fault]):
+class _Record(list[ChainFault]):
     """The faults of one chain; its dates are judged as of `now`, not by the machine's clock."""
 
     def __init__(self, now: datetime) -> None:
@@ -144,7 +144,7 @@ class _Record(list[Fault]):
         elif code in _DATES:  # by a clock of its own, of which one store takes only the first
             return
         if code:
-            self.append(Fault(code, depth, certificate))
+            self.append(ChainFault(code, depth, certificate))
 
     def _dated(self, certificate: crypto.X509) -> int:
         try:
@@ -175,7 +175,7 @@ class Stream:
     _asked_for_certificate: bool = False
 
     @classmethod
-    def over(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
+    def client(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
         """A client's side that asks for `host` by SNI. Call `handshake` next."""
         stream = cls(connection, SSL.Connection(context), _Record(now))
         stream.tls.set_app_data(stream.faults)
@@ -226,7 +226,7 @@ class Stream:
         return not first or (20 <= first[0] <= 24 and second in (b"", b"\x03"))
 
     @property
-    def wants_certificate(self) -> bool:
+    def wants_client_certificate(self) -> bool:
         """Whether the server asked for a client's certificate (seen before TLS 1.3 only)."""
         return self._asked_for_certificate
 
