@@ -1,4 +1,4 @@
-"""The SSLmonitor REST API, served here: the same seven endpoints, scanning for real."""
+"""The embedded SSLmonitor API: the endpoints of the hosted one, with scans of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who may use the API: the environment's key, and keys of the database, stored as hashes."""
+"""Who may use the API: the environment's key, and further keys, of which the database has hashes.
+
+Also the command line that manages these: `python -m bot embedded keys`.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,21 @@ from bot.store.tables import accounts, monitors
 from bot.target import Target
 
 FIRST = 1
-"""The account of the environment's key; monitors that were there before accounts are its own."""
+"""The account of the environment's key; it also owns the monitors that predate accounts."""
 MONITOR_LIMIT = 100_000
 _NEVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """Whom a key belongs to, and how many monitors it may hold."""
+    """The account of a key, and how many monitors it may have."""
 
     id: int
     limit: int
 
 
 def _hash(key: str) -> str:
-    # A plain hash is enough: keys are made here, of 256 random bits, and can't be guessed at.
+    # A plain hash is enough: keys have 256 random bits and can't be guessed.
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -41,30 +44,31 @@ def _new_key() -> str:
 
 
 class Accounts:
-    """The keys. `key` is the environment's, `limit` what an account holds that has none of its own.
+    """The accounts and their keys.
 
-    Without a `key` account 1 has none.
+    `key` is the environment's; without one, account 1 has no key. `limit` is the monitor limit of
+    accounts that have none of their own.
     """
 
     def __init__(self, database: Database, key: str = "", limit: int = MONITOR_LIMIT) -> None:
         self._database = database
-        self._first = _hash(key) if key else ""
+        self._first_hash = _hash(key) if key else ""
         self._limit = limit
 
     async def find(self, key: str) -> StoredAccount | None:
-        """The account of a key; None for one that is unknown or revoked."""
-        given = _hash(key)
-        if hmac.compare_digest(given, self._first):
+        """The account of a key; None if the key is unknown or revoked."""
+        key_hash = _hash(key)
+        if hmac.compare_digest(key_hash, self._first_hash):
             return StoredAccount(FIRST, self._limit)
         query = select(accounts.c.id, accounts.c.most_monitors).where(
-            accounts.c.key_hash == given, accounts.c.revoked_at.is_(None)
+            accounts.c.key_hash == key_hash, accounts.c.revoked_at.is_(None)
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return row and StoredAccount(row.id, row.most_monitors or self._limit)
 
     async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
-        """Make an account: its number, and its key, which is kept nowhere."""
+        """Add an account, and return its ID and its key, which is not stored anywhere."""
         key = _new_key()
         row = {
             "name": name[:100],
@@ -73,37 +77,37 @@ class Accounts:
             "created_at": now,
         }
         async with self._database.write() as connection:
-            done = await connection.execute(insert(accounts).values(row).returning(accounts.c.id))
-            return int(done.scalar_one()), key
+            id_ = await connection.scalar(insert(accounts).values(row).returning(accounts.c.id))
+            return int(id_), key
 
     async def revoke(self, id_: int, now: datetime) -> bool:
-        """End an account's key; its monitors stay, unscanned. False when there is no such key."""
-        alive = (
+        """Revoke an account's key; its monitors stay, unscanned. False if it has no key."""
+        active = (
             (accounts.c.id == id_)
             & accounts.c.key_hash.is_not(None)
             & accounts.c.revoked_at.is_(None)
         )
         async with self._database.write() as connection:
-            done = await connection.execute(update(accounts).where(alive).values(revoked_at=now))
+            done = await connection.execute(update(accounts).where(active).values(revoked_at=now))
             if done.rowcount:
-                mine = update(monitors).where(monitors.c.account_id == id_)
-                # Without its lease a scan under way is not stored, and sets no next turn.
-                await connection.execute(mine.values(lease=None, next_scan_at=now + _NEVER))
+                own = update(monitors).where(monitors.c.account_id == id_)
+                # Without its lease, a running scan is neither stored nor rescheduled.
+                await connection.execute(own.values(lease=None, next_scan_at=now + _NEVER))
             return done.rowcount > 0
 
     async def renew(
         self, id_: int, limit: int | None, interval: timedelta, now: datetime
     ) -> str | None:
-        """Give an account whose key was revoked another; None where there is no such account.
+        """Give an account a new key after a revocation; None if no such account was revoked.
 
-        Its monitors are due again, each at its turn in the `interval`. Without a `limit` the
-        account keeps its own.
+        Its monitors are scanned again, each at its slot in the `interval`. Without a `limit` the
+        account keeps its old one.
         """
         key = _new_key()
-        resting = (accounts.c.id == id_) & accounts.c.revoked_at.is_not(None)
-        waking = (
+        revoked = (accounts.c.id == id_) & accounts.c.revoked_at.is_not(None)
+        renewal = (
             update(accounts)
-            .where(resting)
+            .where(revoked)
             .values(
                 key_hash=_hash(key),
                 revoked_at=None,
@@ -111,23 +115,23 @@ class Accounts:
             )
         )
         async with self._database.write() as connection:
-            if not (await connection.execute(waking)).rowcount:
+            if not (await connection.execute(renewal)).rowcount:
                 return None
             query = select(monitors.c.id, monitors.c.host, monitors.c.port)
-            mine = await connection.execute(
+            rows = await connection.execute(
                 query.where(monitors.c.account_id == id_).order_by(monitors.c.id)
             )
-            turns = [
-                {"of_id": row.id, "turn": next_scan(Target(row.host, row.port), now, interval)}
-                for row in mine
+            slots = [
+                {"of_id": row.id, "slot": next_scan(Target(row.host, row.port), now, interval)}
+                for row in rows
             ]
-            if turns:
-                one = update(monitors).where(monitors.c.id == bindparam("of_id"))
-                await connection.execute(one.values(next_scan_at=bindparam("turn")), turns)
+            if slots:
+                each = update(monitors).where(monitors.c.id == bindparam("of_id"))
+                await connection.execute(each.values(next_scan_at=bindparam("slot")), slots)
         return key
 
     async def lines(self) -> list[str]:
-        """All accounts, a line each, for the operator."""
+        """One line for each account, for the operator."""
         used = (
             select(monitors.c.account_id, func.count().label("used"))
             .group_by(monitors.c.account_id)
@@ -149,28 +153,28 @@ class Accounts:
 
 async def manage_keys(
     accounts: Accounts,
-    given: argparse.Namespace,
+    options: argparse.Namespace,
     *,
     scan_interval: timedelta,
     now: datetime,
     say: Callable[[str], None],
 ) -> int:
-    """Add, list or revoke keys, as the command line says; returns the exit code."""
-    if given.action == "add" and given.account is not None:
-        key = await accounts.renew(given.account, given.limit, scan_interval, now)
+    """Add, list or revoke keys as the command line says; returns the exit code."""
+    if options.action == "add" and options.account is not None:
+        key = await accounts.renew(options.account, options.limit, scan_interval, now)
         if key is None:
-            say(f"There is no account {given.account} whose key was revoked.")
+            say(f"There is no account {options.account} with a revoked key.")
             return 1
-        say(f"Account {given.account} has this new key. It is shown this once:\n{key}")
-        say("Its monitors are scanned again, each at its turn in SCAN_INTERVAL.")
-    elif given.action == "add":
-        id_, key = await accounts.add(given.name, given.limit, now)
-        say(f"Account {id_} has this key. It is shown this once:\n{key}")
-    elif given.action == "revoke":
-        if not await accounts.revoke(given.id, now):
-            say(f"There is no account {given.id} with a key that could be revoked.")
+        say(f"Account {options.account} has a new key, shown only this once:\n{key}")
+        say("Its monitors will be scanned again within one SCAN_INTERVAL.")
+    elif options.action == "add":
+        id_, key = await accounts.add(options.name, options.limit, now)
+        say(f"Account {id_} has this key, shown only this once:\n{key}")
+    elif options.action == "revoke":
+        if not await accounts.revoke(options.id, now):
+            say(f"There is no account {options.id} with a key that could be revoked.")
             return 1
-        say(f"The key of account {given.id} is revoked. Its monitors rest.")
+        say(f"Revoked the key of account {options.id}. Its monitors are no longer scanned.")
     else:
         for line in await accounts.lines():
             say(line)

@@ -1,4 +1,4 @@
-"""What is scanned and how: a target, what is spoken before TLS, and the proxy in between."""
+"""What is scanned and how: a target, the protocol spoken before TLS, and the proxy to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A target and the way to it; in a row of the database the proxy's password is sealed."""
+    """A target and the way to scan it; in the database the proxy's password is encrypted."""
 
     target: Target
     protocol: str = ""
@@ -33,8 +33,8 @@ class Job:
 
     @classmethod
     def from_row(cls, row: Row[Any] | RowMapping) -> Job:
-        """Read COLUMNS of a row; the password stays sealed."""
-        values = row if isinstance(row, RowMapping) else row._mapping  # noqa: SLF001 - its public way
+        """Read COLUMNS of a row; the password stays encrypted."""
+        values = row if isinstance(row, RowMapping) else row._mapping  # noqa: SLF001 - public API
         proxy = None
         if values["proxy_host"] is not None:
             proxy = HTTPProxy(
@@ -59,17 +59,17 @@ class Job:
         }
 
     def seal(self, vault: Vault | None) -> Job:
-        """With the proxy's password as it may be stored. Raises ValueError without a vault."""
+        """The job with its password encrypted. Raises ValueError without a vault."""
         if self.proxy is None or not self.proxy.password:
             return self
         if vault is None:
-            raise ValueError("A proxy's password can't be stored: the server has no SECRET_KEY.")
+            raise ValueError("The proxy's password can't be stored: the server has no SECRET_KEY.")
         return replace(self, proxy=replace(self.proxy, password=vault.seal(self.proxy.password)))
 
     def open(self, vault: Vault | None) -> Job:
-        """With the proxy's password as it is. Raises WrongKey."""
+        """The job with its password decrypted. Raises WrongKey."""
         if self.proxy is None or not self.proxy.password:
             return self
         if vault is None:
-            raise WrongKey("A stored secret can't be read: there is no SECRET_KEY.")
+            raise WrongKey("A stored secret can't be decrypted: the server has no SECRET_KEY.")
         return replace(self, proxy=replace(self.proxy, password=vault.open(self.proxy.password)))

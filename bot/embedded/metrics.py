@@ -1,8 +1,8 @@
-"""What /metrics shows, for Prometheus: numbers only, no host names."""
+"""The numbers at /metrics for Prometheus; they contain no host names."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -13,42 +13,31 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class _Own(TypedDict):
-    registry: CollectorRegistry
-
-
 class Metrics:
-    """The numbers of one embedded API; each has a registry of its own."""
+    """The metrics of one embedded API, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._own: _Own = {"registry": self._registry}
+        self._registry = registry = CollectorRegistry()
+        gauge = partial(Gauge, registry=registry)
         self.scans = Counter(
-            "sslmonitor_scans", "Scans by what they found.", ["verdict"], **self._own
+            "sslmonitor_scans", "Scans by verdict.", ["verdict"], registry=registry
         )
         self.scan_seconds = Histogram(
-            "sslmonitor_scan_seconds",
-            "How long a scan took.",
-            buckets=_SECONDS,
-            **self._own,
+            "sslmonitor_scan_seconds", "Duration of a scan.", buckets=_SECONDS, registry=registry
         )
         self.requests = Counter(
-            "sslmonitor_requests",
-            "Requests to the API, by their status.",
-            ["status"],
-            **self._own,
+            "sslmonitor_requests", "Requests to the API by status.", ["status"], registry=registry
         )
-        self.leased = self._gauge("sweep_leased", "Monitors that this process has leased.")
-        self.running = self._gauge("sweep_running", "Scans that run in this process.")
-        self._monitors = self._gauge("monitors", "All monitors.")
-        self._due = self._gauge("sweep_due", "Monitors that are due and leased by nobody.")
-        self._lag = self._gauge("sweep_lag_seconds", "How late the longest overdue monitor is.")
-
-    def _gauge(self, name: str, help_: str) -> Gauge:
-        return Gauge(f"sslmonitor_{name}", help_, **self._own)
+        self.leased = gauge("sslmonitor_sweep_leased", "Monitors leased by this process.")
+        self.running = gauge("sslmonitor_sweep_running", "Scans running in this process.")
+        self._monitors = gauge("sslmonitor_monitors", "All monitors.")
+        self._due = gauge("sslmonitor_sweep_due", "Monitors that are due and not leased.")
+        self._lag = gauge(
+            "sslmonitor_sweep_lag_seconds", "How late the longest overdue monitor is."
+        )
 
     def text(self, progress: Progress) -> bytes:
-        """All numbers in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         self._monitors.set(progress.monitors)
         self._due.set(progress.due)
         self._lag.set(progress.lag.total_seconds())

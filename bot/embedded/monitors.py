@@ -1,4 +1,4 @@
-"""The monitors as the endpoints see them: each a target with its last scan, each of one account."""
+"""The monitors as the endpoints see them: targets of an account, with their last scan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bot.embedded import wire
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
 from bot.embedded.scan.result import Scan
-from bot.embedded.scan.verdict import Verdict, color, expired
+from bot.embedded.scan.verdict import Verdict, color, expired_sentence
 from bot.embedded.schedule import is_failure, next_scan
 from bot.embedded.wire import ListRow
 from bot.store.database import Database
@@ -33,7 +33,7 @@ from bot.store.tables import monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]
-_CHUNK = 1000  # rows read at once, so that the loop is free in between
+_CHUNK = 1000  # rows converted at once; in between, other tasks may run
 _DAY = 86_400  # seconds
 _EPOCH = date(1970, 1, 1)
 _TIMES = tuple(f" {minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
@@ -53,12 +53,12 @@ _LIST_ROW = (
     type_coerce(monitors.c.not_before, BigInteger),
     type_coerce(monitors.c.not_after, BigInteger),
 )
-#: What makes a piece of history: a scan that differs in none of these tells nothing new.
+#: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
 
 class AlreadyMonitored(Exception):
-    """The target has a monitor; `id` is its number."""
+    """The target has a monitor already; `id` is its ID."""
 
     def __init__(self, id_: int) -> None:
         super().__init__(id_)
@@ -67,7 +67,7 @@ class AlreadyMonitored(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the sweep is: all monitors, those that are due, and since when the first of them."""
+    """The progress of the sweep: all monitors, those that are due, and the longest delay."""
 
     monitors: int
     due: int
@@ -75,7 +75,7 @@ class Progress:
 
 
 def scan_columns(scan: Scan) -> dict[str, Any]:
-    """The columns of `monitors` that a scan fills."""
+    """The columns of `monitors` that a scan sets."""
     leaf = scan.leaf
     return {
         "scanned_at": scan.at.astimezone(UTC),
@@ -91,7 +91,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL takes no NUL in text; the facts, which are bytes, keep it.
+    # PostgreSQL's text can't contain NUL; the facts are bytes and keep it.
     return text.replace("\0", "\ufffd")
 
 
@@ -101,7 +101,7 @@ def history_row(id_: int, at: datetime, row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Monitors:
-    """The store; every method is one transaction, and `account` is whose monitors it sees."""
+    """The stored monitors. Each method is one transaction, and sees those of `account` only."""
 
     def __init__(self, database: Database, interval: timedelta) -> None:
         self._database = database
@@ -114,7 +114,7 @@ class Monitors:
             return await connection.scalar(query) or 0
 
     async def get(self, account: int, id_: int) -> RowMapping | None:
-        """A whole row with its `facts`, or None."""
+        """The whole row of a monitor with its `facts`, or None."""
         query = (
             select(monitors, monitor_facts.c.facts)
             .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
@@ -124,7 +124,7 @@ class Monitors:
             return (await connection.execute(query)).mappings().one_or_none()
 
     async def find(self, account: int, target: Target) -> int | None:
-        """The number of the monitor of a target, or None."""
+        """The ID of a target's monitor, or None."""
         query = select(monitors.c.id).where(
             monitors.c.account_id == account,
             monitors.c.host == target.host,
@@ -134,21 +134,21 @@ class Monitors:
             return await connection.scalar(query)
 
     async def history(self, id_: int, slice_: Slice) -> tuple[int, Sequence[RowMapping]]:
-        """How many changes are known of a monitor, and a page of them, the newest first."""
-        mine = monitor_history.c.monitor_id == id_
+        """How many history rows a monitor has, and a slice of them, newest first."""
+        own = monitor_history.c.monitor_id == id_
         query = (
             select(monitor_history)
-            .where(mine)
+            .where(own)
             .order_by(monitor_history.c.id.desc())
             .limit(slice_.limit)
             .offset(slice_.offset)
         )
         async with self._database.read() as connection:
-            total = await connection.scalar(select(func.count()).where(mine)) or 0
+            total = await connection.scalar(select(func.count()).where(own)) or 0
             return total, (await connection.execute(query)).mappings().all()
 
     async def count_matching(self, account: int, conditions: Conditions) -> int:
-        """How many rows meet all conditions."""
+        """How many monitors match all conditions."""
         query = select(func.count()).where(monitors.c.account_id == account, *conditions)
         async with self._database.read() as connection:
             return await connection.scalar(query) or 0
@@ -156,7 +156,7 @@ class Monitors:
     async def list_slice(
         self, account: int, conditions: Conditions, slice_: Slice, now: datetime
     ) -> tuple[ListRow, ...]:
-        """A page of the monitors that meet all conditions, by id."""
+        """A slice of the monitors that match all conditions, ordered by ID."""
         query = (
             select(*_LIST_ROW)
             .where(monitors.c.account_id == account, *conditions)
@@ -171,8 +171,8 @@ class Monitors:
     async def chunks(
         self, account: int, conditions: Conditions, now: datetime
     ) -> AsyncIterator[list[ListRow]]:
-        """The monitors that meet all conditions, by id, as of one moment, 1,000 at a time."""
-        # All rows of an account are most of the table: keep SQLite from getting them by an index.
+        """The monitors that match all conditions, ordered by ID: one snapshot, 1,000 at a time."""
+        # An account's rows are most of the table: `+ 0` keeps SQLite from using the index.
         of_account = monitors.c.account_id if conditions else monitors.c.account_id + 0
         query = select(*_LIST_ROW).where(of_account == account, *conditions).order_by(monitors.c.id)
         seconds = int(now.timestamp())
@@ -182,7 +182,7 @@ class Monitors:
                 yield [_list_row(row, seconds) for row in rows]
 
     async def add(self, account: int, job: Job, scan: Scan) -> int:
-        """Store a new monitor (its password sealed) with its first scan; its number.
+        """Store a new monitor (its password encrypted) with its first scan, and return its ID.
 
         Raises AlreadyMonitored.
         """
@@ -205,33 +205,33 @@ class Monitors:
         }
         try:
             async with self._database.write() as connection:
-                done = await connection.execute(
+                inserted = await connection.execute(
                     insert(monitors).values(values).returning(monitors.c.id)
                 )
-                id_ = int(done.scalar_one())
+                id_ = int(inserted.scalar_one())
                 facts = {"monitor_id": id_, "facts": wire.facts(scan)}
                 await connection.execute(insert(monitor_facts).values(facts))
                 first = history_row(id_, scan.at, row)
                 await connection.execute(insert(monitor_history).values(first))
         except IntegrityError:
-            taken = await self.find(account, job.target)
-            if taken is None:  # deleted again in between
+            existing = await self.find(account, job.target)
+            if existing is None:  # deleted in the meantime
                 raise
-            raise AlreadyMonitored(taken) from None
+            raise AlreadyMonitored(existing) from None
         return id_
 
     async def delete(self, account: int, id_: int) -> bool:
-        """Forget a monitor and its history; false when there is none of that number."""
-        mine = (monitors.c.id == id_) & (monitors.c.account_id == account)
+        """Delete a monitor and its history; false if there is no such monitor."""
+        own = (monitors.c.id == id_) & (monitors.c.account_id == account)
         async with self._database.write() as connection:
-            if (await connection.execute(delete(monitors).where(mine))).rowcount == 0:
+            if (await connection.execute(delete(monitors).where(own))).rowcount == 0:
                 return False
             for table in (monitor_facts, monitor_history):
                 await connection.execute(delete(table).where(table.c.monitor_id == id_))
         return True
 
     async def progress(self, now: datetime) -> Progress:
-        """How far the sweep of all accounts is."""
+        """The progress of the sweep, over all accounts."""
         overdue = monitors.c.next_scan_at <= now
         query = select(func.count(), func.min(monitors.c.next_scan_at)).where(overdue)
         async with self._database.read() as connection:
@@ -241,14 +241,14 @@ class Monitors:
 
 
 def _list_row(row: Row[Any], now: int) -> ListRow:
-    """The ListRow of a row of _LIST_ROW; a valid certificate that has expired since reads so."""
-    id_, host, port, word, message, match, issuer, code, scanned_at, start, end = tuple(row)
+    """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
+    id_, host, port, value, message, match, issuer, code, scanned_at, start, end = tuple(row)
     days = None if end is None else (end - now) // _DAY
-    verdict = None if word is None else _VERDICTS[word]
+    verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
-        message = "Not scanned yet."
+        message = "Not scanned yet"
     elif verdict is Verdict.VALID and end < now:
-        verdict, message = Verdict.EXPIRED, expired(datetime.fromtimestamp(end, UTC))
+        verdict, message = Verdict.EXPIRED, expired_sentence(datetime.fromtimestamp(end, UTC))
     return ListRow(
         id_,
         host,

@@ -1,4 +1,4 @@
-"""The parameters of requests, read into values; what can't be read is refused with a sentence."""
+"""The parameters of requests: described for openapi.json, and parsed. Invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Params = Mapping[str, str]
 NOT_FOUND = "monitor not found"  # the API page's own words
 LARGEST_ID = 2**31 - 1
 HISTORY_ROWS = 100  # of a history, unless `limit` is given
-# What aiohttp raises for a body that is none of its type, or is in an unknown charset or encoding.
+# What aiohttp raises for a body that contradicts its type, charset or encoding.
 _UNREADABLE = (
     ValueError,
     LookupError,
@@ -85,7 +85,7 @@ SCAN = (
 
 
 class Refusal(Exception):
-    """An error answer: its HTTP status, a sentence, and after how many seconds to ask again."""
+    """An error reply: its HTTP status, a sentence, and the seconds to wait before a retry."""
 
     def __init__(self, code: int, message: str, retry_after: int = 0) -> None:
         super().__init__(message)
@@ -99,24 +99,24 @@ def refuse(code: int, message: str, retry_after: int = 0) -> NoReturn:
     raise Refusal(code, message, retry_after)
 
 
-def read(parse: Callable[[Params], T], params: Params) -> T:
-    """What a parser makes of the parameters; its ValueError is a 400."""
+def parse(parser: Callable[[Params], T], params: Params) -> T:
+    """Parse the parameters; the parser's ValueError becomes a 400."""
     try:
-        return parse(params)
+        return parser(params)
     except ValueError as fault:
         refuse(400, str(fault))
 
 
 async def read_params(request: web.Request) -> dict[str, str]:
-    """The query and the form, as one; of a name that comes twice the first counts.
+    """The form and the query together; the first value of a name counts, the form's before all.
 
-    A form that can't be read is a 400.
+    A form that can't be read is refused with 400.
     """
     pairs = [*request.query.items()]
     if request.method == "POST":
         try:
             form = [(n, v) for n, v in (await request.post()).items() if isinstance(v, str)]
-            "".join(map("".join, form)).encode()  # some charsets give what is no text
+            "".join(map("".join, form)).encode()  # some charsets decode to lone surrogates
         except _UNREADABLE:
             refuse(400, "The form can't be read.")
         pairs = form + pairs
@@ -124,7 +124,7 @@ async def read_params(request: web.Request) -> dict[str, str]:
 
 
 def monitor_id(params: Params) -> int:
-    """The `id`; one that no monitor can have is a 404."""
+    """The `id`; 404 for one that no monitor can have."""
     text = params.get("id", "").strip()
     if not text:
         refuse(400, "The parameter id is missing.")
@@ -136,7 +136,7 @@ def monitor_id(params: Params) -> int:
 
 
 def list_slice(params: Params) -> Slice | None:
-    """`limit` and `offset`; None where neither is given. Raises ValueError."""
+    """`limit` and `offset`; None if neither is given. Raises ValueError."""
     if not (params.get("limit") or params.get("offset")):
         return None
     limit = _number(params, _LIMIT)
@@ -151,7 +151,7 @@ def _number(params: Params, parameter: APIParameter) -> int | None:
         return None
     low, high = parameter.schema["minimum"], parameter.schema["maximum"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and low <= int(text) <= high):
-        raise ValueError(f"The parameter {parameter.name} is a number from {low} to {high}.")
+        raise ValueError(f"The parameter {parameter.name} must be a number from {low} to {high}.")
     return int(text)
 
 
@@ -165,11 +165,11 @@ def _target(params: Params) -> Target:
     host, url = (params.get(name, "").strip() for name in ("host", "url"))
     port = _number(params, _PORT)
     if url and (host or port):
-        raise ValueError("Give either host and port, or url, not both.")
+        raise ValueError("Give either host and port or url, not both.")
     if url:
         return Target.parse(url)
     if not host or port is None:
-        raise ValueError("The parameters host and port are needed, or url.")
+        raise ValueError("A parameter is missing: give host and port, or url.")
     return Target(normal_host(host), port)
 
 
@@ -178,7 +178,7 @@ def _protocol(params: Params) -> str:
     if text in {"", "tls"}:
         return ""
     if text not in PROTOCOLS:
-        raise ValueError(f"The parameter protocol is one of tls, {', '.join(PROTOCOLS)}.")
+        raise ValueError(f"The parameter protocol must be one of tls, {', '.join(PROTOCOLS)}.")
     return text
 
 
@@ -193,7 +193,7 @@ def _proxy(params: Params) -> HTTPProxy | None:
     if password and not username:
         raise ValueError("The parameter proxy_password needs proxy_username.")
     if len(username) + len(password) > 1000 or not (username + password).isprintable():
-        raise ValueError("The proxy's user name and password are too long, or hold odd characters.")
+        raise ValueError("The proxy's user name or password is too long or has invalid characters.")
     if ":" in username:  # RFC 7617, section 2
-        raise ValueError("The parameter proxy_username can't hold a colon.")
+        raise ValueError("The parameter proxy_username can't contain a colon.")
     return HTTPProxy(normal_host(host), port, username, password)

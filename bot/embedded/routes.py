@@ -1,7 +1,7 @@
-"""The endpoints at /api/v1, one table of them: GET with a query, or POST with a form.
+"""The endpoints at /api/v1, registered from one table: GET with a query, or POST with a form.
 
-Every answer is JSON: `{"success": 1, "message": "Ok", …}`, or `{"code", "message", "req_id"}` with
-the HTTP status as its code. Query strings are never logged: they may hold passwords.
+Every reply is JSON: `{"success": 1, "message": "Ok", …}`, or `{"code", "message", "req_id"}` for an
+error, where `code` is the HTTP status. Query strings are never logged: they may contain passwords.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _METRICS = "/metrics"
 _OPENAPI = f"{_PREFIX}/openapi.json"
 _HTTP_FAULTS = {
     404: "There is no such endpoint.",
-    405: "This endpoint takes GET and POST only.",
+    405: "This endpoint accepts GET and POST only.",
     413: "The request is too large.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class APICall:
-    """An authorised request: whose it is, and its parameters."""
+    """An authorized request, its account and its parameters."""
 
     request: web.Request
     account: StoredAccount
@@ -71,7 +71,7 @@ def _error(code: int, message: str, req_id: str = "", retry_after: int = 0) -> w
 
 
 class Routes:
-    """The endpoints, each a call in and an answer out; what is refused is a Refusal."""
+    """The endpoints: each takes an APICall and returns a response, or raises Refusal."""
 
     def __init__(
         self,
@@ -93,18 +93,18 @@ class Routes:
         self._rate = rate
         self._vault = vault
         self._clock = clock
-        self._busy: set[asyncio.Task[Any]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
 
     async def drain(self) -> None:
-        """Wait for the requests under way, also those whose asker has hung up.
+        """Wait for the running requests, including those whose client has disconnected.
 
-        aiohttp lets such a request go on, and no longer counts it when it shuts down.
+        aiohttp lets such a request run on, but doesn't wait for it at shutdown.
         """
-        if self._busy:
-            await asyncio.wait(self._busy)
+        if self._requests:
+            await asyncio.wait(self._requests)
 
     def application(self) -> web.Application:
-        """The aiohttp application that serves them."""
+        """The aiohttp application that serves the endpoints."""
         application = web.Application(middlewares=[self._envelope])
         for endpoint in ENDPOINTS:
             path, handler = f"{_PREFIX}/{endpoint.path}", self._handler(endpoint)
@@ -117,8 +117,8 @@ class Routes:
     @web.middleware
     async def _envelope(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if task := asyncio.current_task():
-            self._busy.add(task)
-            task.add_done_callback(self._busy.discard)
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
         response = await self._answer(request, handler)
         self._metrics.requests.labels(response.status).inc()
         return response
@@ -131,23 +131,25 @@ class Routes:
         except WrongKey as fault:
             return _error(503, str(fault))
         except ScannerClosed:
-            return _error(503, "This server is ending. Ask again in a minute.")
+            return _error(503, "The server is shutting down. Try again in a minute.")
         except web.HTTPException as fault:
             return _error(fault.status, _HTTP_FAULTS.get(fault.status, fault.reason))
-        except Exception:  # noqa: BLE001 -- the last resort: the asker gets an id, the log the rest
+        except Exception:  # noqa: BLE001 - the last resort: the client gets an ID, the log the rest
             req_id = str(uuid.uuid4())
             _LOG.exception("%s %s failed, req_id %s", request.method, request.path, req_id)
-            return _error(500, "Something went wrong here. It is logged under req_id.", req_id)
+            return _error(
+                500, "Internal error. The server's log has the details under this req_id.", req_id
+            )
 
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            account = await self._authorised(request)
+            account = await self._authorize(request)
             call = APICall(request, account, await params.read_params(request))
-            return await endpoint.answer(self, call)
+            return await endpoint.handler(self, call)
 
         return handle
 
-    async def _authorised(self, request: web.Request) -> StoredAccount:
+    async def _authorize(self, request: web.Request) -> StoredAccount:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         account = await self._accounts.find(key.strip()) if scheme.lower() == "bearer" else None
         return account or refuse(401, "The API key is missing or wrong.")
@@ -156,16 +158,16 @@ class Routes:
         return self._clock().replace(microsecond=0)
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
-        """Numbers for Prometheus, without a key: they name no host."""
+        """Metrics for Prometheus; no key needed, since they contain no host names."""
         text = self._metrics.text(await self._monitors.progress(self._now()))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
-        """The description of these endpoints (OpenAPI 3.1), without a key."""
+        """The OpenAPI description; no key needed."""
         return web.Response(body=_description(), content_type="application/json")
 
     async def ping(self, call: APICall) -> web.StreamResponse:
-        """The server's time, and beyond the API page how far the sweep is."""
+        """The server's time, and the progress of the sweep."""
         now = self._now()
         progress = await self._monitors.progress(now)
         lag = int(progress.lag.total_seconds())
@@ -178,7 +180,7 @@ class Routes:
         )
 
     async def account(self, call: APICall) -> web.StreamResponse:
-        """How many monitors there are, and may be; a server of one's own has no e-mail address."""
+        """The account's monitor limit and usage; embedded accounts have no email address."""
         limit, used = call.account.limit, await self._monitors.count(call.account.id)
         return _json(
             wire.AccountReply(
@@ -191,10 +193,10 @@ class Routes:
         )
 
     async def list(self, call: APICall) -> web.StreamResponse:
-        """The monitors that meet all filters, by id; encoded in pieces: others get a turn."""
+        """The monitors that match all filters; encoded in pieces, to keep the event loop free."""
         now = self._now()
-        conditions = params.read(Filters.parse, call.params).conditions(now)
-        page = params.read(params.list_slice, call.params)
+        conditions = params.parse(Filters.parse, call.params).conditions(now)
+        page = params.parse(params.list_slice, call.params)
         if page is not None:
             return await self._page(call.account.id, conditions, page, now)
         count, pieces = 0, []
@@ -212,35 +214,35 @@ class Routes:
         return _json(wire.ListReply(count=len(rows), list=rows, total=total))
 
     async def get(self, call: APICall) -> web.StreamResponse:
-        """One monitor with all that its last scan found."""
+        """One monitor with all results of its last scan."""
         row = await self._row(call.account.id, params.monitor_id(call.params))
         return _json(wire.DetailsReply(monitor=wire.details(row, self._now())))
 
     async def add(self, call: APICall) -> web.StreamResponse:
-        """Scan a target and watch it from now on."""
+        """Scan a target and add a monitor for it."""
         job = self._read_job(call)
-        sealed = params.read(lambda _: job.seal(self._vault), call.params)
+        sealed = params.parse(lambda _: job.seal(self._vault), call.params)
         await self._refuse_duplicate(call.account.id, job)
         if await self._monitors.count(call.account.id) >= call.account.limit:
-            refuse(403, f"The monitor limit of {call.account.limit} is reached.")
+            refuse(403, f"The account has reached its limit of {call.account.limit} monitors.")
         scan = await self._scan_once(call, job)
         try:
             id_ = await self._monitors.add(call.account.id, sealed, scan)
-        except AlreadyMonitored as taken:  # by another request, during the scan
-            refuse(400, f"{job.target} is already watched as monitor {taken.id}.")
+        except AlreadyMonitored as duplicate:  # added by another request during the scan
+            refuse(400, f"{job.target} is already monitored, as monitor {duplicate.id}.")
         return await self._monitor(call.account.id, id_)
 
     def _read_job(self, call: APICall) -> Job:
-        job = params.read(params.job, call.params)
+        job = params.parse(params.job, call.params)
         ends = [job.target] + ([job.proxy.target] if job.proxy else [])
         if not all(self._scanner.guard.permits_literal(end) for end in ends):
             refuse(400, f"{REFUSED}.")
         return job
 
     async def _refuse_duplicate(self, account: int, job: Job) -> None:
-        taken = await self._monitors.find(account, job.target)
-        if taken is not None:
-            refuse(400, f"{job.target} is already watched as monitor {taken}.")
+        existing = await self._monitors.find(account, job.target)
+        if existing is not None:
+            refuse(400, f"{job.target} is already monitored, as monitor {existing}.")
 
     async def _scan_once(self, call: APICall, job: Job) -> Scan:
         await self._count_scan(call)
@@ -249,7 +251,7 @@ class Routes:
     async def _count_scan(self, call: APICall) -> None:
         seconds = await self._rate.take(call.account.id)
         if seconds:
-            refuse(429, f"Too many scans were asked for. Ask again in {seconds} s.", seconds)
+            refuse(429, f"Too many scans in a minute. Try again in {seconds} s.", seconds)
 
     async def scan(self, call: APICall) -> web.StreamResponse:
         """Scan a monitor now."""
@@ -260,22 +262,22 @@ class Routes:
         return await self._monitor(call.account.id, id_)
 
     async def delete(self, call: APICall) -> web.StreamResponse:
-        """Forget a monitor."""
+        """Delete a monitor."""
         if not await self._monitors.delete(call.account.id, params.monitor_id(call.params)):
             refuse(404, NOT_FOUND)
         return _json(wire.Success())
 
     async def history(self, call: APICall) -> web.StreamResponse:
-        """What changed on a monitor, the newest first."""
+        """What changed on a monitor, newest first."""
         id_ = params.monitor_id(call.params)
-        page = params.read(params.list_slice, call.params) or Slice(params.HISTORY_ROWS)
+        page = params.parse(params.list_slice, call.params) or Slice(params.HISTORY_ROWS)
         await self._row(call.account.id, id_)
         total, rows = await self._monitors.history(id_, page)
         listed = tuple(wire.change(row) for row in rows)
         return _json(wire.HistoryReply(count=len(listed), list=listed, total=total))
 
     async def checks(self, call: APICall) -> web.StreamResponse:
-        """Scan a target once, and store nothing."""
+        """Scan a target once without storing the result."""
         job = self._read_job(call)
         scan = await self._scan_once(call, job)
         return _json(wire.CheckReply(check=wire.check(job.target, scan, self._now())))
@@ -290,9 +292,9 @@ class Routes:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint(openapi.Operation):
-    """An endpoint: what openapi.json says of it, and the method of Routes that answers."""
+    """An endpoint: its description in openapi.json, and the method that handles it."""
 
-    answer: Callable[[Routes, APICall], Awaitable[web.StreamResponse]]
+    handler: Callable[[Routes, APICall], Awaitable[web.StreamResponse]]
 
 
 _NO_MONITOR = {404: "There is no such monitor"}
@@ -303,16 +305,16 @@ ENDPOINTS = (
     Endpoint(
         "ping",
         "Test the key",
-        "Returns the server's time and how far the sweep is.",
+        "Returns the server's time and the progress of the sweep.",
         wire.PingReply,
-        answer=Routes.ping,
+        handler=Routes.ping,
     ),
     Endpoint(
         "account",
         "Show the account",
-        "Returns how many monitors it has, and may have.",
+        "Returns the monitor limit and usage.",
         wire.AccountReply,
-        answer=Routes.account,
+        handler=Routes.account,
     ),
     Endpoint(
         "monitor/list",
@@ -320,25 +322,25 @@ ENDPOINTS = (
         "Returns those that match all filters, ordered by ID.",
         wire.ListReply,
         params.LIST,
-        answer=Routes.list,
+        handler=Routes.list,
     ),
     Endpoint(
         "monitor/get",
         "Show a monitor",
-        "Returns everything that its last scan found.",
+        "Returns all results of its last scan.",
         wire.DetailsReply,
         params.ONE_MONITOR,
         _NO_MONITOR,
-        answer=Routes.get,
+        handler=Routes.get,
     ),
     Endpoint(
         "monitor/add",
         "Add a monitor",
-        "Scans it at once, and from then on at regular intervals.",
+        "Scans the target now, and then at regular intervals.",
         wire.MonitorReply,
         params.SCAN,
         {403: "The account has reached its monitor limit"} | _SCANS,
-        answer=Routes.add,
+        handler=Routes.add,
     ),
     Endpoint(
         "monitor/scan",
@@ -347,7 +349,7 @@ ENDPOINTS = (
         wire.MonitorReply,
         params.ONE_MONITOR,
         _NO_MONITOR | _SCANS | {503: _NO_SCAN},
-        answer=Routes.scan,
+        handler=Routes.scan,
     ),
     Endpoint(
         "monitor/delete",
@@ -356,7 +358,7 @@ ENDPOINTS = (
         wire.Success,
         params.ONE_MONITOR,
         _NO_MONITOR,
-        answer=Routes.delete,
+        handler=Routes.delete,
     ),
     Endpoint(
         "monitor/history",
@@ -365,7 +367,7 @@ ENDPOINTS = (
         wire.HistoryReply,
         params.HISTORY,
         _NO_MONITOR,
-        answer=Routes.history,
+        handler=Routes.history,
     ),
     Endpoint(
         "checks",
@@ -374,7 +376,7 @@ ENDPOINTS = (
         wire.CheckReply,
         params.SCAN,
         _SCANS,
-        answer=Routes.checks,
+        handler=Routes.checks,
     ),
 )
 

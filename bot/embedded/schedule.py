@@ -1,7 +1,7 @@
-"""When a monitor is scanned again: pure functions of the target, the time and what was found.
+"""When a monitor is next scanned: pure functions of the target, the time and the last result.
 
-Each target has a steady moment in every interval, made of a hash of its name, so that the scans of
-many are spread over it, restarts or not; a small jitter keeps neighbours from meeting every time.
+A hash of its name gives each target a fixed slot in every interval, so that scans spread evenly,
+also after restarts; a small jitter keeps the same targets from always being scanned together.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 from bot.embedded.scan.verdict import Verdict, color
 from bot.target import Target
 
-TRIES = 3  # this many failed scans in a row make a monitor that was up "down"
-NEAR = timedelta(days=3)  # the time before expiry in which scans are hourly
-_OFTEN = timedelta(hours=1)
+TRIES = 3  # failures in a row after which a monitor that was up counts as down
+NEAR = timedelta(days=3)  # before expiry: scans are hourly
+_HOURLY = timedelta(hours=1)
 _FIRST_RETRY = timedelta(minutes=1)
-_AFTER_START = timedelta(seconds=5)  # so long at most after a certificate begins to be valid
-_JITTER = 0.05  # the part of an interval by which a turn may come later
+_AFTER_START = timedelta(seconds=5)  # the longest delay after a certificate becomes valid
+_JITTER = 0.05  # how much later than its slot a scan may be, as a fraction of the interval
 
 
 def is_failure(verdict: Verdict) -> bool:
-    """Say whether a scan got no answer, so that another try may well end otherwise."""
+    """Whether the server gave no usable answer, so that a retry may well go differently."""
     return color(verdict, None) == "grey" and verdict is not Verdict.FORBIDDEN
 
 
@@ -37,34 +37,36 @@ def next_scan(
 ) -> datetime:
     """When a target scanned `now` is due again.
 
-    Usually at its turn in the next `interval`; when its certificate begins to be valid, at
-    `not_before`; in an hour's time in the last three days before `not_after`; after 1, 2, 4…
-    minutes when its last `failures` scans failed. Never later than its usual turn.
+    Normally at its slot in the next `interval`, and never later. Sooner after `failures` failed
+    scans in a row (after 1, 2, 4… minutes), when the certificate becomes valid (at `not_before`),
+    and in the last three days before `not_after` (hourly).
     """
-    usual = _turn(target, now, interval)
+    regular = _next_slot(target, now, interval)
     if failures:
         delay = (
-            _FIRST_RETRY * (1 << min(failures - 1, 20)) * (1 + _JITTER * _part(target, failures))
+            _FIRST_RETRY
+            * (1 << min(failures - 1, 20))
+            * (1 + _JITTER * _fraction(target, failures))
         )
-        return min(usual, now + delay)
+        return min(regular, now + delay)
     if not_before is not None and now < not_before:
-        usual = min(usual, not_before + _AFTER_START * _part(target))
+        regular = min(regular, not_before + _AFTER_START * _fraction(target))
     if not_after is None or now > not_after:
-        return usual
-    often = _turn(target, max(now, not_after - NEAR), min(interval, _OFTEN))
-    return min(usual, often)
+        return regular
+    hourly = _next_slot(target, max(now, not_after - NEAR), min(interval, _HOURLY))
+    return min(regular, hourly)
 
 
-def _turn(target: Target, now: datetime, interval: timedelta) -> datetime:
-    """The target's first turn after `now`: a steady moment of each interval, and the jitter."""
+def _next_slot(target: Target, now: datetime, interval: timedelta) -> datetime:
+    """The target's first slot after `now`: a fixed point in each interval, plus jitter."""
     size = interval.total_seconds()
-    phase = _part(target) * size
+    phase = _fraction(target) * size
     number = (now.timestamp() - phase) // size + 1
-    moment = phase + (number + _JITTER * _part(target, int(number))) * size
+    moment = phase + (number + _JITTER * _fraction(target, int(number))) * size
     return datetime.fromtimestamp(math.ceil(moment), UTC)
 
 
-def _part(target: Target, number: int = 0) -> float:
-    """A number from 0 to 1 that looks random, the same for the same target and number."""
+def _fraction(target: Target, number: int = 0) -> float:
+    """A pseudorandom number from 0 to 1, always the same for a target and number."""
     digest = hashlib.blake2b(f"{number} {target}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") / 2**32

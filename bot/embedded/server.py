@@ -1,4 +1,4 @@
-"""The embedded API as a whole: its settings, its server, its sweep."""
+"""The embedded API as a whole: settings, HTTP server and sweep."""
 
 from __future__ import annotations
 
@@ -29,28 +29,32 @@ from bot.store.database import Database
 _LOG = logging.getLogger(f"{__name__}.http")
 
 
-def _leave_out_the_request(record: logging.LogRecord) -> bool:
-    """Keep the name of a fault alone: aiohttp's words quote the request, with its query."""
+def _redact_request(record: logging.LogRecord) -> bool:
+    """Log the name of an exception only: aiohttp's messages quote the request with its query."""
     if record.exc_info and record.exc_info[0]:
         record.msg = f"{record.getMessage()} ({record.exc_info[0].__name__})"
         record.args, record.exc_info = None, None
     return True
 
 
-_LOG.addFilter(_leave_out_the_request)
+_LOG.addFilter(_redact_request)
 
 
 @dataclass(frozen=True)
 class EmbeddedSettings:
-    """What an embedded API is told.
+    """The settings of an embedded API.
 
-    Raises ValueError with a sentence for a bad `scan_allow` or `scan_deny`.
+    - `key`: the bearer key.
+    - `scan_allow`, `scan_deny`: as SCAN_ALLOW and SCAN_DENY are written.
+    - `ca_file`: roots to trust in addition to the system's.
+    - `scan_deadline`: the time limit of a whole scan, in seconds.
+    - `scan_rate_limit`: scans on demand per minute and account; 0 means no limit.
+    - `secret_key`: encrypts proxies' passwords.
+    - `geoip_file`, `reverse_names`: sources for the location and name of addresses.
+    - `hosts`: maps names to addresses, consulted before DNS; the guard checks these as well.
+    - `monitor_limit`: of accounts that have no limit of their own.
 
-    `key` is the bearer key, `scan_allow` as SCAN_ALLOW is written, `ca_file` holds CAs to trust
-    beside the system's, `scan_deadline` is in seconds over a whole scan, `scan_rate_limit` scans a
-    minute for each key (0: no limit), `secret_key` encrypts proxies' passwords, `geoip_file` and
-    `reverse_names` tell more about addresses, `hosts` is a static table of names and addresses
-    asked before DNS (and guarded all the same).
+    Raises ValueError with a sentence for an invalid `key`, `scan_allow` or `scan_deny`.
     """
 
     key: str = field(repr=False)
@@ -74,16 +78,16 @@ class EmbeddedSettings:
 
 
 class EmbeddedAPI:
-    """The seven endpoints and the sweep, over a database whose schema is up to date.
+    """The API and its sweep, on a database with the current schema.
 
-    Raises ValueError with a sentence when the CA file, the GEOIP file or the secret key can't be
+    Raises ValueError with a sentence if the CA file, the GeoIP file or the secret key can't be
     used.
     """
 
     def __init__(
         self, settings: EmbeddedSettings, database: Database, *, clock: Callable[[], datetime]
     ) -> None:
-        self._places = GeoDatabase(settings.geoip_file) if settings.geoip_file else None
+        self._geo = GeoDatabase(settings.geoip_file) if settings.geoip_file else None
         vault = Vault(settings.secret_key) if settings.secret_key else None
         allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
         self._scanner = Scanner(
@@ -91,7 +95,7 @@ class EmbeddedAPI:
             Trust(settings.ca_file),
             settings.scan_deadline,
             reverse=ReverseNames() if settings.reverse_names else None,
-            place=self._places,
+            locate=self._geo,
         )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
@@ -111,8 +115,8 @@ class EmbeddedAPI:
         self.url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Serve at `url` and start the sweep. Raises OSError when the port is taken."""
-        # No access log: it would hold query strings.
+        """Serve at `url` and start the sweep. Raises OSError if the port is taken."""
+        # No access log: it would contain query strings.
         runner = web.AppRunner(
             self._routes.application(), access_log=None, logger=_LOG, shutdown_timeout=1.0
         )
@@ -123,13 +127,13 @@ class EmbeddedAPI:
         except OSError:
             await self.close()
             raise
-        bound = runner.addresses[0]
-        name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        self.url = f"http://{name}:{bound[1]}/api/v1"
+        address = runner.addresses[0]
+        name = f"[{address[0]}]" if ":" in address[0] else address[0]
+        self.url = f"http://{name}:{address[1]}/api/v1"
         self.sweep.start()
 
     async def close(self) -> None:
-        """Stop the sweep and the server; scans under way are broken off, what is stored stays."""
+        """Stop the sweep and the server; running scans are aborted, stored results stay."""
         self.sweep.stop()
         self._scanner.close()
         await self.rescans.close()
@@ -138,5 +142,5 @@ class EmbeddedAPI:
             await self._runner.cleanup()
             await self._routes.drain()
             self._runner = None
-        if self._places is not None:
-            self._places.close()
+        if self._geo is not None:
+            self._geo.close()

@@ -1,4 +1,4 @@
-"""Rescans: on demand, and of every monitor once in each interval."""
+"""Rescans: on demand, and in the sweep, which scans every monitor once per interval."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from bot.embedded.vault import Vault
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
-_SWEPT = 3  # scans of the sweep that run at the same time at one address
-_ASKED = 2  # those beside them that somebody asked for, and who waits should not wait long
-_AT_ONCE = 50  # scans of the sweep that run at the same time
-_HELD = 150  # leases that are being scanned or wait for it; _AT_ONCE of them have their turn
-_UNSTORED = 200  # results that may wait for the database while others are scanned
-_PICK = 50  # leases that are taken at once
-_LOOK = 5.0  # seconds between two looks for monitors that are due
+_SWEEP_PER_ADDRESS = 3  # concurrent scans of the sweep at one address
+_ON_DEMAND_PER_ADDRESS = 2  # scans on demand in addition to those, so that nobody waits for long
+_CONCURRENCY = 50  # concurrent scans of the sweep
+_MAX_LEASES = 150  # leases being scanned or waiting for it
+_MAX_BACKLOG = 200  # results that may wait for the database while further scans start
+_BATCH = 50  # leases taken at once
+_POLL = 5.0  # seconds between two queries for monitors that are due
 _RENEW = LEASE.total_seconds() / 3
-_ASK_AGAIN = 0.2  # seconds between two looks at a scan that another process makes
+_STATUS_POLL = 0.2  # seconds between two queries for a scan that another process is running
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Rescans:
-    """Scans monitors that exist and stores what was found; at most one scan of each at a time."""
+    """Scans monitors and stores the results, at most one scan of each at a time."""
 
     def __init__(
         self,
@@ -53,97 +53,98 @@ class Rescans:
         self._clock = clock
         self._vault = vault
         self._writer = Writer(leases.save)
-        self._swept_turns = Turns(_SWEPT)
-        self._asked_turns = Turns(_ASKED)
-        self._asked: dict[int, asyncio.Task[None]] = {}
-        self._running: dict[int, asyncio.Task[bool]] = {}
-        self._in_line: dict[int, Lease] = {}  # begun by the sweep, and waiting for their turn
+        self._sweep_turns = Turns(_SWEEP_PER_ADDRESS)
+        self._on_demand_turns = Turns(_ON_DEMAND_PER_ADDRESS)
+        self._requests: dict[int, asyncio.Task[None]] = {}
+        self._scans: dict[int, asyncio.Task[bool]] = {}
+        self._queue: dict[int, Lease] = {}  # started by the sweep, but waiting for a turn
         self.leased: set[int] = set()
-        """The monitors that this process has leased."""
+        """The IDs of the monitors that this process has leased."""
         metrics.leased.set_function(lambda: len(self.leased))
 
     async def scan(self, id_: int) -> None:
-        """Scan and store, now; joins a scan of the same monitor that is under way, here or not.
+        """Scan a monitor now and store the result, or join a scan of it, in any process.
 
-        Does nothing for a monitor that is gone. Raises ScannerClosed when this server ends before
-        the scan does.
+        Does nothing if the monitor was deleted. Raises ScannerClosed if the server shuts down
+        before the scan ends.
         """
-        await self._joined(self._asked, id_, lambda: self._on_demand(id_))
+        await self._join(self._requests, id_, lambda: self._scan_on_demand(id_))
 
     async def check(self, job: Job) -> Scan:
-        """Scan something that is no monitor yet, in its turn at its host; stores nothing.
+        """Scan something without storing the result, taking a turn at its host.
 
-        Raises ScannerClosed when this server ends before the scan does.
+        Raises ScannerClosed if the server shuts down before the scan ends.
         """
-        async with self._asked_turns.at(job.target.host):
-            return await self._timed(job)
+        async with self._on_demand_turns.at(job.target.host):
+            return await self._run(job)
 
-    def begin(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[bool]:
-        """Scan and store a leased monitor when it has its turn at its address, and one of `slots`.
+    def start(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[bool]:
+        """Scan a leased monitor, once it has a turn at its address and one of `slots`, and store.
 
-        The task raises what the scan or the database raised, and ScannerClosed when this server
-        ends; it is cancelled when somebody asks for the scan before it has its turn.
+        The task raises what the scan or the database raised, and ScannerClosed at shutdown. It is
+        cancelled if a scan of the monitor on demand takes over before it has its turn.
         """
-        self._in_line[lease.id] = lease
-        return _task(self._running, lease.id, lambda: self._scan(lease, self._line(lease, slots)))
+        self._queue[lease.id] = lease
+        turn = self._sweep_turn(lease, slots)
+        return _start_once(self._scans, lease.id, lambda: self._scan(lease, turn))
 
     @asynccontextmanager
-    async def _line(self, lease: Lease, slots: asyncio.Semaphore) -> AsyncIterator[None]:
-        async with self._swept_turns.at(lease.address), slots:
-            self._in_line.pop(lease.id, None)
+    async def _sweep_turn(self, lease: Lease, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        async with self._sweep_turns.at(lease.address), slots:
+            self._queue.pop(lease.id, None)
             yield
 
-    async def _joined(self, tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> T:
+    async def _join(self, tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> T:
         if self._scanner.closed:
             raise ScannerClosed
-        # The one who asks may go away, the others still want it.
-        return await asyncio.shield(_task(tasks, id_, work))
+        # One caller may be cancelled while others still want the result.
+        return await asyncio.shield(_start_once(tasks, id_, work))
 
-    async def _on_demand(self, id_: int) -> None:
-        while (lease := await self._taken(id_)) is None:
-            if await self._made_elsewhere(id_):
+    async def _scan_on_demand(self, id_: int) -> None:
+        while (lease := await self._acquire(id_)) is None:
+            if await self._await_other(id_):
                 return
         self.leased.add(lease.id)
-        turn = self._asked_turns.at(lease.address)
-        await self._joined(self._running, id_, lambda: self._scan(lease, turn))
+        turn = self._on_demand_turns.at(lease.address)
+        await self._join(self._scans, id_, lambda: self._scan(lease, turn))
 
-    async def _taken(self, id_: int) -> Lease | None:
-        """The lease of a monitor, also when it waits for its turn here, which may be far off."""
-        lease, waiting = self._in_line.pop(id_, None), self._running.get(id_)
+    async def _acquire(self, id_: int) -> Lease | None:
+        """Lease a monitor, or take over its lease from the queue, where its turn may be far off."""
+        lease, waiting = self._queue.pop(id_, None), self._scans.get(id_)
         if lease is not None and waiting is not None:
             waiting.cancel()
             await asyncio.wait({waiting})
             return lease
         return await self._leases.lease_one(id_, self._clock())
 
-    async def _made_elsewhere(self, id_: int) -> bool:
-        """Wait for whoever has the monitor; true when that told something, or the monitor is gone.
+    async def _await_other(self, id_: int) -> bool:
+        """Wait for whoever scans the monitor; true if a result was stored or it was deleted.
 
-        False when it waits in line here, its lease ran out, or it did not believe what it found:
-        then it is our turn.
+        False if it is in the queue here, its lease ran out, or the result was unconfirmed: then
+        this caller scans it.
         """
-        first = current = await self._leases.status(id_, self._clock())
-        while current is not None and current.active:
-            if id_ in self._in_line:
+        first = status = await self._leases.status(id_, self._clock())
+        while status is not None and status.active:
+            if id_ in self._queue:
                 return False
-            if running := self._running.get(id_):
-                return await asyncio.shield(running)
+            if scan := self._scans.get(id_):
+                return await asyncio.shield(scan)
             if self._scanner.closed:
                 raise ScannerClosed
-            await asyncio.sleep(_ASK_AGAIN)
-            current = await self._leases.status(id_, self._clock())
-        return first is None or current is None or current.scanned_at != first.scanned_at
+            await asyncio.sleep(_STATUS_POLL)
+            status = await self._leases.status(id_, self._clock())
+        return first is None or status is None or status.scanned_at != first.scanned_at
 
     async def _scan(self, lease: Lease, turn: AbstractAsyncContextManager[None]) -> bool:
-        """Scan and store; false when what was found is not believed yet."""
+        """Scan and store; false if the result is unconfirmed."""
         self.leased.add(lease.id)
         try:
             async with turn:
-                found = await self._timed(lease.job.open(self._vault))
-            result = LeaseResult(lease, found, on_demand=lease.id in self._asked)
+                scan = await self._run(lease.job.open(self._vault))
+            result = LeaseResult(lease, scan, on_demand=lease.id in self._requests)
             await self._writer.put(result)
         except ScannerClosed:
-            raise  # the lease is held until `release`
+            raise  # the lease is kept until `release`
         except Exception:
             self.leased.discard(lease.id)
             await self._leases.postpone(lease, self._clock())
@@ -151,39 +152,39 @@ class Rescans:
         self.leased.discard(lease.id)
         return not result.unconfirmed
 
-    async def _timed(self, job: Job) -> Scan:
+    async def _run(self, job: Job) -> Scan:
         with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
-            found = await self._scanner.scan(
+            scan = await self._scanner.scan(
                 job.target, self._clock(), protocol=job.protocol, proxy=job.proxy
             )
-        self._metrics.scans.labels(found.verdict.value).inc()
-        return found
+        self._metrics.scans.labels(scan.verdict.value).inc()
+        return scan
 
     @property
-    def storing(self) -> int:
-        """How many scans are done, and on their way to the database."""
+    def backlog(self) -> int:
+        """How many results wait for the database."""
         return self._writer.backlog
 
     def congested(self) -> list[str]:
-        """The addresses that wait for their turn here."""
-        return [*self._swept_turns.congested(), *self._asked_turns.congested()]
+        """The addresses where scans wait for a turn."""
+        return [*self._sweep_turns.congested(), *self._on_demand_turns.congested()]
 
     async def close(self) -> None:
-        """Wait until the scans under way are stored, or broken off by the scanner's end."""
+        """Wait until the running scans are stored, or aborted by the scanner's close."""
         self._writer.flush_now()
-        tasks = [*self._running.values(), *self._asked.values()]
+        tasks = [*self._scans.values(), *self._requests.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._writer.close()
 
     async def release(self) -> None:
-        """Let go of all leases: another worker, or the next start, takes them at once."""
+        """End all leases, so that another worker or the next start can lease at once."""
         if self.leased:
             await self._leases.release(self.leased, self._clock())
             self.leased.clear()
 
 
-def _task(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> asyncio.Task[T]:
-    """The task of that number: the one that runs, or a new one."""
+def _start_once(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> asyncio.Task[T]:
+    """The running task with that ID, or a new one."""
     task = tasks.get(id_)
     if task is None:
         task = tasks[id_] = asyncio.create_task(work())
@@ -192,9 +193,10 @@ def _task(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> asyncio
 
 
 class Sweep:
-    """Keeps every monitor's scan fresh, many at a time.
+    """Keeps the result of every monitor fresh.
 
-    `look` are the seconds between two looks for what is due, `renew` those between two renewals.
+    `poll` is the number of seconds between two queries for monitors that are due, `renewal` the
+    number between two renewals of the leases.
     """
 
     def __init__(
@@ -203,92 +205,92 @@ class Sweep:
         leases: Leases,
         clock: Callable[[], datetime],
         *,
-        look: float = _LOOK,
-        renew: float = _RENEW,
+        poll: float = _POLL,
+        renewal: float = _RENEW,
     ) -> None:
         self._rescans = rescans
         self._leases = leases
         self._clock = clock
-        self._look = look
-        self._renew = renew
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._poll = poll
+        self._renewal = renewal
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._scans: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
 
     def start(self) -> None:
-        """Begin, in tasks of its own."""
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep())]
+        """Start sweeping, in tasks of its own."""
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep_leases())]
 
     def stop(self) -> None:
-        """Begin nothing new; the scans under way belong to `Rescans`."""
+        """Start nothing new; the running scans belong to `Rescans`."""
         self._stopping.set()
         self._changed.set()
 
     async def close(self) -> None:
-        """Stop, wait until all that was begun has ended, and let go of what was leased."""
+        """Stop, wait until everything that was started has ended, and release the leases."""
         self.stop()
         await asyncio.gather(*self._tasks)
         await asyncio.gather(*self._scans, return_exceptions=True)
-        await self._or_log(self._rescans.release)
+        await self._attempt(self._rescans.release)
 
     async def once(self) -> bool:
-        """Scan the monitors that are most overdue; false when none was due."""
-        count = await self._begin()
+        """Scan a batch of the longest overdue monitors; false if none was due."""
+        count = await self._start_due()
         await asyncio.gather(*self._scans, return_exceptions=True)
         return count > 0
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             self._changed.clear()
-            count = await self._or_log(self._begin) if self._has_room() else None
-            if count == _PICK:
+            count = await self._attempt(self._start_due) if self._has_room() else None
+            if count == _BATCH:
                 continue  # there may be more
-            # Where scans are in the way of others, the next look is when one ends.
+            # If scans are what holds up others, wait for one to end.
             busy = self._scans and (not self._has_room() or self._rescans.congested())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), None if busy else self._look)
+                await asyncio.wait_for(self._changed.wait(), None if busy else self._poll)
 
     def _has_room(self) -> bool:
-        scans = len(self._scans) - min(self._rescans.storing, _UNSTORED)
-        return scans <= _HELD - _PICK
+        scans = len(self._scans) - min(self._rescans.backlog, _MAX_BACKLOG)
+        return scans <= _MAX_LEASES - _BATCH
 
-    async def _keep(self) -> None:
-        """Hold the leases for as long as their scans wait and run."""
+    async def _keep_leases(self) -> None:
         while not self._stopping.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._renew)
-            await self._or_log(self.renew)
+                await asyncio.wait_for(self._stopping.wait(), self._renewal)
+            await self._attempt(self.renew)
 
     async def renew(self) -> None:
-        """Hold all leases of this process for longer."""
+        """Extend all leases of this process."""
         if self._rescans.leased:
             await self._leases.renew(self._rescans.leased, self._clock())
 
-    async def _begin(self) -> int:
-        """Lease what is most overdue and start to scan it; how many."""
-        leases = await self._leases.lease_due(self._clock(), _PICK, avoid=self._rescans.congested())
+    async def _start_due(self) -> int:
+        """Lease the longest overdue monitors and start their scans; returns how many."""
+        avoid = self._rescans.congested()
+        leases = await self._leases.lease_due(self._clock(), _BATCH, avoid=avoid)
         self._rescans.leased.update(lease.id for lease in leases)
         for lease in leases:
-            task = self._rescans.begin(lease, self._slots)
+            task = self._rescans.start(lease, self._slots)
             self._scans.add(task)
-            task.add_done_callback(partial(self._end, lease))
+            task.add_done_callback(partial(self._finish, lease))
         return len(leases)
 
-    def _end(self, lease: Lease, task: asyncio.Task[bool]) -> None:
-        """One monitor's fault ends no sweep; the lease of a scan broken off, `close` gives back."""
+    def _finish(self, lease: Lease, task: asyncio.Task[bool]) -> None:
+        """Log a failed scan and go on; `close` releases the lease of an aborted one."""
         self._scans.discard(task)
         self._changed.set()
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, ScannerClosed):
-            what = "Monitor %d (%s) could not be rescanned."
+            what = "Rescan failed for monitor %d (%s)"
             _LOG.error(what, lease.id, lease.job.target, exc_info=fault)
 
-    async def _or_log(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Do something with the database; one that is away for a while ends no sweep."""
+    async def _attempt(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do something with the database; an outage is logged, and the sweep goes on."""
         try:
             return await work()
         except (SQLAlchemyError, OSError):
-            _LOG.exception("The sweep could not go on; it tries again soon.")
+            _LOG.exception("Sweep failed; retrying shortly")
             return None

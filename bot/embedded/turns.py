@@ -1,4 +1,4 @@
-"""Politeness: few connections at once to one address, and few scans on demand for one key."""
+"""Politeness: few concurrent connections to one address, and few scans on demand per account."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _MINUTE = 60_000_000  # microseconds
 
 @dataclass(slots=True)
 class _Queue:
-    turn: asyncio.Semaphore
+    semaphore: asyncio.Semaphore
     length: int = field(default=0)
 
 
 class Turns:
-    """Lets at most `most` at once to each address; the others wait in line."""
+    """Lets at most `limit` scans run at each address; the others queue."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._queues: dict[str, _Queue] = {}
 
     @asynccontextmanager
     async def at(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn at an address, and hold it."""
-        queue = self._queues.setdefault(address, _Queue(asyncio.Semaphore(self._most)))
+        """Wait for a turn at an address, and keep it until the end of the block."""
+        queue = self._queues.setdefault(address, _Queue(asyncio.Semaphore(self._limit)))
         queue.length += 1
         try:
-            async with queue.turn:
+            async with queue.semaphore:
                 yield
         finally:
             queue.length -= 1
@@ -45,39 +45,39 @@ class Turns:
                 del self._queues[address]
 
     def congested(self) -> list[str]:
-        """The addresses where a line has formed: nobody should be sent there now."""
-        return [address for address, each in self._queues.items() if each.length > self._most]
+        """The addresses with a queue."""
+        return [address for address, each in self._queues.items() if each.length > self._limit]
 
 
 class RateLimit:
-    """Lets each account do something `most` times a minute; 0 is no limit.
+    """Lets each account do something `limit` times a minute; 0 means no limit.
 
-    An account that was idle may do all of them at once; then they come back evenly. The count is
-    kept in the database, so that it is one for all processes that share it.
+    An idle account may use them all at once; they come back evenly. The count is kept in the
+    database, so that it covers all processes.
     """
 
-    def __init__(self, database: Database, most: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, limit: int, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._most = most
+        self._limit = limit
         self._clock = clock
 
     async def take(self, account: int) -> int:
-        """Count one; 0 if it may be done, else the seconds until it may."""
-        if not self._most:
+        """Count one use: 0 if it is allowed, else the seconds until it is."""
+        if not self._limit:
             return 0
         now = (self._clock() - _EPOCH) // timedelta(microseconds=1)
-        one = _MINUTE // self._most
-        # Later than a minute from now it can't be, but by a clock that was wrong once.
-        known = accounts.c.full_at
-        full_at = case((known.between(now, now + 2 * _MINUTE), known), else_=now)
-        mine = accounts.c.id == account
-        counted = (
+        one = _MINUTE // self._limit
+        # Any other time is past, or was stored by a clock that ran far ahead: ignore it.
+        stored = accounts.c.full_at
+        full_at = case((stored.between(now, now + 2 * _MINUTE), stored), else_=now)
+        own = accounts.c.id == account
+        use = (
             update(accounts)
-            .where(mine, full_at + one <= now + _MINUTE)
+            .where(own, full_at + one <= now + _MINUTE)
             .values(full_at=full_at + one)
         )
         async with self._database.write() as connection:
-            if (await connection.execute(counted)).rowcount:
+            if (await connection.execute(use)).rowcount:
                 return 0
-            until = int((await connection.execute(select(full_at).where(mine))).scalar_one())
+            until = int((await connection.execute(select(full_at).where(own))).scalar_one())
         return max(1, math.ceil((until + one - now - _MINUTE) / 1_000_000))

@@ -3,7 +3,7 @@
 Dates are `YYYY-MM-DD HH:MM`, UTC, cut to the minute. What is unknown is null: every `ssl` fact
 (and `ssl_host_match`) without a certificate, every `http` fact without an HTTP response. What is
 known to be absent (a certificate without a common name, a page without a title) is an empty string
-or list; so are `ip_rev` and `ip_geo` when there is no source for them.
+or list, as are `ip_rev` and `ip_geo` without a source for them.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ScanFacts(Struct):
 
 
 class MonitorFacts(Struct):
-    """A monitor and its last scan."""
+    """A monitor with its last scan."""
 
     id: int
     host: str
@@ -117,7 +117,7 @@ class MonitorFacts(Struct):
 
 
 class MonitorDetails(MonitorFacts):
-    """A monitor and its last scan, with the verdict and the chain."""
+    """A monitor with its last scan, the verdict and the chain."""
 
     verdict: VerdictWord
     chain: Chain
@@ -171,7 +171,7 @@ class CheckResult(Struct):
 
 
 class SweepProgress(Struct):
-    """All monitors, those that are due and not being scanned, and how late the first of them is."""
+    """All monitors, those that are due and not being scanned, and the longest delay among these."""
 
     monitors: int
     due: int

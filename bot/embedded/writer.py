@@ -1,4 +1,4 @@
-"""Results on their way to the database: what comes while one transaction runs shares the next."""
+"""Stores results in batches: those that arrive during a transaction share the next one."""
 
 from __future__ import annotations
 
@@ -8,89 +8,88 @@ from contextlib import suppress
 
 from bot.embedded.leases import LeaseResult
 
-_MOST = 200  # results in one transaction
-_LINGER = 0.2  # seconds that results wait for more to share their transaction
-_HASTE = 0.02  # those that they wait when the server ends: others want to write too
-_Waiting = tuple[LeaseResult, asyncio.Future[None]]
+_BATCH = 200  # results in one transaction
+_LINGER = 0.2  # seconds that a result waits for others to share its transaction
+_LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
+_Entry = tuple[LeaseResult, asyncio.Future[None]]
 
 
 class Writer:
-    """Stores results in batches; a transaction costs 2 ms, whatever it holds.
+    """Stores results in batches; a transaction costs 2 ms, whatever its size.
 
-    What somebody waits for (`on_demand`) is stored at once, and all that waits with it.
+    A result of a scan on demand is stored at once, together with all that wait.
     """
 
     def __init__(self, save: Callable[[Sequence[LeaseResult]], Awaitable[None]]) -> None:
         self._save = save
-        self._waiting: list[_Waiting] = []
+        self._queue: list[_Entry] = []
         self.backlog = 0
         """How many results are not stored yet."""
         self._task: asyncio.Task[None] | None = None
         self._linger = _LINGER
-        self._hurry = asyncio.Event()
+        self._flush = asyncio.Event()
 
     async def put(self, result: LeaseResult) -> None:
-        """Store a result; returns when it is stored, and raises what storing it raised."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((result, done))
-        if result.on_demand or len(self._waiting) >= _MOST:
-            self._hurry.set()
+        """Store a result: returns once it is stored, or raises what storing it raised."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((result, stored))
+        if result.on_demand or len(self._queue) >= _BATCH:
+            self._flush.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
         self.backlog += 1
         try:
-            await done
+            await stored
         finally:
             self.backlog -= 1
 
     async def _drain(self) -> None:
-        while self._waiting:
-            self._hurry.clear()
+        while self._queue:
+            self._flush.clear()
             if not self._is_urgent():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), self._linger)
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                    await asyncio.wait_for(self._flush.wait(), self._linger)
+            batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
             try:
                 await self._save([result for result, _ in batch])
-            except Exception as fault:  # noqa: BLE001 - it is raised where the results come from
-                await self._one_by_one(batch, fault)
+            except Exception as fault:  # noqa: BLE001 - whoever put the results gets it
+                await self._save_one_by_one(batch, fault)
             else:
                 _settle(batch)
 
     def _is_urgent(self) -> bool:
-        full = len(self._waiting) >= _MOST
-        return full or any(result.on_demand for result, _ in self._waiting)
+        return len(self._queue) >= _BATCH or any(result.on_demand for result, _ in self._queue)
 
-    async def _one_by_one(self, batch: list[_Waiting], fault: Exception) -> None:
-        """Let one result that can't be stored spoil no other."""
+    async def _save_one_by_one(self, batch: list[_Entry], fault: Exception) -> None:
+        """Retry a failed batch, so that one bad result spoils no other."""
         if len(batch) == 1:
             _settle(batch, fault)
             return
-        for each in batch:
+        for entry in batch:
             try:
-                await self._save([each[0]])
+                await self._save([entry[0]])
             except Exception as own:  # noqa: BLE001 - the same
-                _settle([each], own)
+                _settle([entry], own)
             else:
-                _settle([each])
+                _settle([entry])
 
     def flush_now(self) -> None:
-        """Let nothing wait long for company from now on."""
-        self._linger = _HASTE
-        self._hurry.set()
+        """Store what waits, and from now on let results wait only briefly."""
+        self._linger = _LINGER_AT_CLOSE
+        self._flush.set()
 
     async def close(self) -> None:
-        """Wait until all that was put is stored."""
+        """Wait until everything is stored."""
         self.flush_now()
         if self._task is not None:
             await self._task
 
 
-def _settle(batch: list[_Waiting], fault: Exception | None = None) -> None:
-    for _, done in batch:
-        if done.done():  # who put it has gone away
+def _settle(batch: list[_Entry], fault: Exception | None = None) -> None:
+    for _, stored in batch:
+        if stored.done():  # whoever put it was cancelled
             continue
         if fault is None:
-            done.set_result(None)
+            stored.set_result(None)
         else:
-            done.set_exception(fault)
+            stored.set_exception(fault)

@@ -150,7 +150,7 @@ def test_the_command_line_adds_lists_and_revokes(
     assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", again)
     assert again.splitlines()[1] not in said
     assert main([*keys, "add", "--account", "2"]) == 1
-    assert "no account 2 whose key was revoked" in capsys.readouterr().out
+    assert "no account 2 with a revoked key" in capsys.readouterr().out
     main([*keys, "list"])
     assert "2  Ann  0 of 7 monitors\n" in capsys.readouterr().out
     main([*keys, "revoke", "2"])

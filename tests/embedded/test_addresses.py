@@ -95,11 +95,11 @@ async def test_an_address_that_does_not_answer_is_named_and_the_facts_are_kept(
 ) -> None:
     refused = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": None})
     assert refused.verdict is Verdict.REFUSED
-    assert refused.message == "The connection was refused: nothing listens there (at 127.0.0.2)"
+    assert refused.message.endswith("nothing is listening on that port (at 127.0.0.2)")
     assert (refused.ip, refused.host_match, refused.page.code) == ("127.0.0.1", True, 200)
     late = await scan(trust, {"127.0.0.1": silent, "127.0.0.2": tls(fleet)}, deadline=0.5)
     assert (late.verdict, late.leaf is None, late.page.code) == (Verdict.TIMED_OUT, False, 200)
-    assert late.message.endswith("timed out (at 127.0.0.1)")
+    assert late.message.endswith("respond in time (at 127.0.0.1)")
 
 
 async def test_what_is_wrong_everywhere_alike_is_said_once(fleet: Fleet, trust: Trust) -> None:
@@ -138,7 +138,7 @@ async def test_whatever_the_system_says_where_it_has_no_ipv6_it_says_nothing_of_
         raise OSError(fault, "no IPv6 here")
 
     found = AddressResult("2001:db8::1")
-    await Probe(Target("fleet.test"), trust, NOW).look(Dialer("2001:db8::1", no_route), found)
+    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", no_route), found)
     other = AddressResult("127.0.0.1", Verdict.VALID)
     assert (found.verdict, worst([found, other])) == (Verdict.UNREACHABLE, other)
 
@@ -148,7 +148,7 @@ async def test_an_address_that_should_be_reached_and_is_not_counts(trust: Trust)
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 
     found = AddressResult("2001:db8::1")
-    await Probe(Target("fleet.test"), trust, NOW).look(Dialer("2001:db8::1", lost), found)
+    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", lost), found)
     assert worst([found, AddressResult("127.0.0.1", Verdict.VALID)]) is found
 
 
@@ -177,7 +177,7 @@ async def test_the_name_and_the_place_of_the_address_are_told(fleet: Fleet, trus
     def place(address: str) -> str:
         return f"XX-{address[-1]}"
 
-    found = await scan(trust, {"127.0.0.1": tls(fleet)}, reverse=reverse, place=place)
+    found = await scan(trust, {"127.0.0.1": tls(fleet)}, reverse=reverse, locate=place)
     assert (found.ip_rev, found.ip_geo) == ("host-127.0.0.1.test", "XX-1")
 
 

@@ -116,5 +116,5 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         file = tmp_path / "places.mmdb"
         if content is not None:
             file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"places\.mmdb is no MaxMind database"):
+        with pytest.raises(ValueError, match=r"places\.mmdb is not a MaxMind database"):
             GeoDatabase(file)

@@ -164,7 +164,7 @@ async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Da
 async def test_only_news_makes_history_and_the_oldest_is_forgotten(
     any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.embedded.leases._HISTORY", 3)
+    monkeypatch.setattr("bot.embedded.leases._HISTORY_ROWS", 3)
     await add_monitors(any_database)
     now = NOW
     for message in "aabbcdd":

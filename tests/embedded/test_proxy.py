@@ -109,7 +109,7 @@ async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) ->
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at, "user", "wrong"))
     assert (found.verdict, found.message, found.leaf) == (
         Verdict.PROXY,
-        "Proxy answered 407",
+        "The proxy answered 407",
         None,
     )
 
@@ -117,18 +117,18 @@ async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) ->
 async def test_a_target_that_the_proxy_can_not_reach_is_told_by_its_answer(trust: Trust) -> None:
     async with ProxyServer().serving() as at, fleets.refuse() as port:
         found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
-    assert found.message == "Proxy answered 502"
+    assert found.message == "The proxy answered 502"
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"", "Proxy hung up without an answer"),
-        (b"HTTP/1.1 200 OK\r\n", "Proxy hung up without an answer"),
-        (b"220 mail.test ESMTP\r\n\r\n", "Proxy does not answer as an HTTP proxy does"),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", "Proxy does not answer as an HTTP proxy does"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "Proxy answered 302"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "Proxy does not answer as an HTTP proxy does"),
+        (b"", "The proxy closed the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\n", "The proxy closed the connection without an answer"),
+        (b"220 mail.test ESMTP\r\n\r\n", "The proxy did not answer like an HTTP proxy"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "The proxy did not answer like an HTTP proxy"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "The proxy answered 302"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "The proxy did not answer like an HTTP proxy"),
     ],
 )
 async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, message: str) -> None:
@@ -145,7 +145,7 @@ async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, mes
 async def test_a_proxy_that_says_nothing_is_ended_by_the_deadline(trust: Trust) -> None:
     async with fleets.serve(fleets.hang) as at:
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at), deadline=0.1)
-    assert found.message == "Proxy did not answer in time: the scan timed out"
+    assert found.message == "The proxy did not answer before the scan timed out"
 
 
 async def test_a_target_behind_a_proxy_that_says_nothing_is_its_own_fault(trust: Trust) -> None:
@@ -158,7 +158,7 @@ async def test_a_target_behind_a_proxy_that_says_nothing_is_its_own_fault(trust:
 async def test_a_proxy_that_is_not_there_is_a_result(trust: Trust) -> None:
     async with fleets.refuse() as at:
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
-    assert found.message == "Proxy could not be reached"
+    assert found.message == "The proxy could not be reached"
 
 
 async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> None:
@@ -167,7 +167,7 @@ async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> 
 
     rules = Guard(look_up=nothing)
     found = await scan(trust, Target("fleet.test"), HTTPProxy("gone.test", 3128), rules)
-    assert (found.verdict, found.message) == (Verdict.PROXY, "Proxy could not be resolved")
+    assert (found.verdict, found.message) == (Verdict.PROXY, "The proxy could not be resolved")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.embedded.query import Filters, Numbers, Range
+from bot.embedded.query import Filters, NumberFilter, Range
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 from bot.store.tables import monitors
@@ -125,14 +125,14 @@ def matches_pattern(pattern: str, host: str) -> bool:
     return re.fullmatch(".*".join(parts), host) is not None
 
 
-def within(numbers: Numbers, value: int) -> bool:
+def within(numbers: NumberFilter, value: int) -> bool:
     def inside(ranges: Iterable[Range]) -> bool:
         return any(
             (low is None or low <= value) and (high is None or value <= high)
             for low, high in ranges
         )
 
-    return (not numbers.wanted or inside(numbers.wanted)) and not inside(numbers.barred)
+    return (not numbers.include or inside(numbers.include)) and not inside(numbers.exclude)
 
 
 def expected(wanted: Callable[[Row], bool]) -> set[int]:
@@ -261,16 +261,16 @@ def test_any_text_is_understood_or_refused(table: Table, name: str, text: str) -
 @given(st.integers(-99999, 99999), st.integers(-99999, 99999))
 def test_a_negative_number_is_no_range(one: int, other: int) -> None:
     low, high = sorted((one, other))
-    assert Numbers.parse(f"{low}-{high}", "n").wanted == ((low, high),)
-    assert Numbers.parse(f"{one}", "n").wanted == ((one, one),)
+    assert NumberFilter.parse(f"{low}-{high}", "n").include == ((low, high),)
+    assert NumberFilter.parse(f"{one}", "n").include == ((one, one),)
 
 
 # Round trip: a value has many spellings, which all mean it, and one of them is the plain one.
 
 
-def written(numbers: Numbers) -> str:
+def written(numbers: NumberFilter) -> str:
     """The plain spelling: what is wanted, then what is shut out."""
-    return ",".join([*map(term, numbers.wanted), *(f"!{term(each)}" for each in numbers.barred)])
+    return ",".join([*map(term, numbers.include), *(f"!{term(each)}" for each in numbers.exclude)])
 
 
 def term(ends: Range) -> str:
@@ -318,12 +318,12 @@ def spelled_ranges(draw: st.DrawFn) -> tuple[str, Range]:
 
 
 @st.composite
-def spelled_numbers(draw: st.DrawFn) -> tuple[str, Numbers | None]:
+def spelled_numbers(draw: st.DrawFn) -> tuple[str, NumberFilter | None]:
     drawn = draw(st.lists(st.tuples(st.booleans(), spelled_ranges()), max_size=5))
     text = ",".join(" !" * barred + spelling for barred, (spelling, _) in drawn)
     wanted = tuple(ends for barred, (_, ends) in drawn if not barred)
     shut_out = tuple(ends for barred, (_, ends) in drawn if barred)
-    return text, Numbers(wanted, shut_out) if drawn else None
+    return text, NumberFilter(wanted, shut_out) if drawn else None
 
 
 @st.composite
@@ -344,9 +344,9 @@ WORDS = st.sampled_from(
 @given(spelled_hosts() | st.just(("", None)), spelled_numbers(), WORDS, spelled_numbers())
 def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
     host: tuple[str, str | None],
-    port: tuple[str, Numbers | None],
+    port: tuple[str, NumberFilter | None],
     valid: tuple[str, bool | None],
-    days: tuple[str, Numbers | None],
+    days: tuple[str, NumberFilter | None],
 ) -> None:
     spelled = {"host": host[0], "port": port[0], "ssl_valid": valid[0], "ssl_expire_days": days[0]}
     value = Filters(host[1], port[1], valid[1], days[1])
@@ -359,7 +359,7 @@ def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
 @example("<=99998,>=-99998")
 def test_numbers_of_any_spelling_that_is_understood_can_be_written_again(text: str) -> None:
     try:
-        value = Numbers.parse(text, "port")
+        value = NumberFilter.parse(text, "port")
     except ValueError:
         return
-    assert Numbers.parse(written(value), "port") == value
+    assert NumberFilter.parse(written(value), "port") == value

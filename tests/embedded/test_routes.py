@@ -144,7 +144,7 @@ async def test_a_target_is_stored_in_its_normal_form(
 async def test_a_target_is_watched_once(served: Served) -> None:
     await served.call("monitor/add", host=NOBODY, port="443")
     again = await served.call("monitor/add", url=f"https://{NOBODY.upper()}./")
-    assert refused(again, 400) == f"{NOBODY}:443 is already watched as monitor 1."
+    assert refused(again, 400) == f"{NOBODY}:443 is already monitored, as monitor 1."
     await served.call("monitor/add", host=NOBODY, port="8443")
     assert (await served.call("account")).body["monitor_used"] == 2
 
@@ -157,7 +157,7 @@ async def test_of_two_who_add_a_target_at_once_one_is_told_the_other_was_first(
     assert sorted(answer.status for answer in answers) == [200, 400, 400, 400, 400]
     for answer in answers:
         if answer.status == 400:
-            assert "already watched as monitor 1" in refused(answer, 400)
+            assert "already monitored, as monitor 1" in refused(answer, 400)
 
 
 async def test_a_deleted_monitor_is_gone_and_its_number_is_not_used_again(served: Served) -> None:
@@ -173,7 +173,7 @@ async def test_the_monitor_limit_is_kept_and_shown(fleet: Fleet, database: Datab
     async with serving(fleet, database, limit=1) as served:
         await served.call("monitor/add", host=NOBODY, port="443")
         over = await served.call("monitor/add", host=NOBODY, port="444")
-        assert refused(over, 403) == "The monitor limit of 1 is reached."
+        assert refused(over, 403) == "The account has reached its limit of 1 monitors."
         account = (await served.call("account")).body
     assert (account["monitor_limit"], account["monitor_used"], account["monitor_available"]) == (
         1,
@@ -297,7 +297,7 @@ async def test_a_monitor_that_was_never_scanned_is_listed_as_such(
         row = {"host": "new.test", "port": 443, "created_at": NOW, "next_scan_at": NOW + DAY}
         await connection.execute(insert(monitors), [row])
     listed = (await served.call("monitor/list", ssl_valid="false")).body["list"][0]
-    assert (listed["ssl_message"], listed["ssl_color"]) == ("Not scanned yet.", "grey")
+    assert (listed["ssl_message"], listed["ssl_color"]) == ("Not scanned yet", "grey")
     got = (await served.call("monitor/get", id="1")).body["monitor"]
     assert (got["scan_date"], got["ssl"]["date_end"], got["http"]["code"]) == (None, None, None)
 

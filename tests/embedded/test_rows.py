@@ -76,7 +76,7 @@ async def test_a_certificate_of_a_version_that_there_is_not_is_a_result(
 ) -> None:
     found = await scan(trust, odd(fleet, tmp_path / "odd.pem", version=version))
     assert found.verdict is Verdict.HANDSHAKE_FAILED
-    assert found.message == "The TLS handshake failed: the certificate can't be read"
+    assert found.message == "The TLS handshake failed: the certificate can't be decoded"
     assert (found.leaf, found.host_match) == (None, None)
 
 
@@ -113,7 +113,7 @@ async def test_a_name_that_can_not_be_read_hides_no_other(
 async def test_an_alert_that_has_no_name_makes_a_whole_sentence(trust: Trust, number: int) -> None:
     alert = bytes([0x15, 3, 3, 0, 2, 2, number])
     found = await scan(trust, fleets.serve(fleets.say(alert)))
-    assert found.message == "The TLS handshake failed: it broke off"
+    assert found.message == "The TLS handshake failed: no reason was given"
 
 
 async def test_a_server_that_hangs_up_once_is_judged_by_what_it_shows_then(
@@ -243,7 +243,7 @@ async def test_a_lease_is_held_for_as_long_as_its_scan_runs(
     leases = Leases(database, 12 * HOUR, "one")
     scanner = Scanner(Guard(parse_allow("127.0.0.1")), trust, 60)
     rescans = Rescans(scanner, leases, Metrics(), lambda: now)
-    sweep = Sweep(rescans, leases, lambda: now, renew=0.001)
+    sweep = Sweep(rescans, leases, lambda: now, renewal=0.001)
     async with asyncio.timeout(10), fleets.serve(hold) as port:
         row = {"host": "127.0.0.1", "port": port, "created_at": NOW, "next_scan_at": NOW}
         async with database.write() as connection:

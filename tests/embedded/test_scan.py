@@ -167,7 +167,7 @@ CASES = {
     "wrong-intermediate": Case(
         sending("strange"),
         Verdict.INCOMPLETE_CHAIN,
-        "Incomplete chain: the server sends no certificate of the issuer, “Fleet Issuing CA”",
+        "does not send the certificate of the issuer, “Fleet Issuing CA”",
     ),
     "expired-intermediate": bad(
         Leaf(by="ended"), Verdict.EXPIRED, "Expired 2027-01-05: “Fleet Old Issuing CA”"
@@ -178,10 +178,12 @@ CASES = {
     "rsa-1024": bad(Leaf(key="rsa1024"), Verdict.WEAK_KEY, "weak key"),
     "wrong-eku": bad(Leaf(purpose=ExtendedKeyUsageOID.CLIENT_AUTH), Verdict.PURPOSE, "purpose"),
     "tls10-only": Case(
-        only(V.TLSv1, V.TLSv1), Verdict.OLD_PROTOCOL, "protocol: the server speaks only TLSv1 "
+        only(V.TLSv1, V.TLSv1), Verdict.OLD_PROTOCOL, "protocol: the server supports only TLSv1 "
     ),
     "tls11-only": Case(
-        only(V.TLSv1, V.TLSv1_1), Verdict.OLD_PROTOCOL, "protocol: the server speaks only TLSv1.1 "
+        only(V.TLSv1, V.TLSv1_1),
+        Verdict.OLD_PROTOCOL,
+        "protocol: the server supports only TLSv1.1 ",
     ),
     "mtls-tls13": Case(mutual(V.TLSv1_3), Verdict.VALID, "Valid", code=None),
     "mtls-tls12": Case(mutual(V.TLSv1_2), Verdict.VALID, "Valid", code=None),
@@ -272,7 +274,9 @@ async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trus
     async with fleets.serve(fleets.say(alert)) as port:
         found = await scan(trust, "fleet.test", port)
     assert found.verdict is Verdict.HANDSHAKE_FAILED
-    assert found.message == "The TLS handshake failed: the server says “unrecognized name”"
+    assert (
+        found.message == "The TLS handshake failed: the server sent the alert “unrecognized name”"
+    )
 
 
 async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
@@ -385,7 +389,7 @@ async def test_a_ca_file_that_changes_is_read_again_within_a_minute(
             target, now = Target("fleet.test", port), NOW + minute * timedelta(minutes=1)
             verdicts.append((await scanner.scan(target, now)).verdict)
     assert verdicts == [Verdict.UNTRUSTED, Verdict.VALID, Verdict.VALID, Verdict.VALID]
-    assert caplog.text.count("The trusted roots could not be loaded again") == 1
+    assert caplog.text.count("Could not reload the trusted roots") == 1
 
 
 def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
@@ -393,7 +397,7 @@ def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         path = tmp_path / "ca.pem"
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"ca\.pem holds no certificates"):
+        with pytest.raises(ValueError, match=r"ca\.pem contains no readable certificates"):
             Trust(path)
 
 
@@ -421,7 +425,7 @@ async def test_a_certificate_that_can_not_be_decoded_is_a_result(
     async with fleet.tls() as port:
         found = await scan(trust, "fleet.test", port)
     assert (found.verdict, found.leaf, found.host_match) == (Verdict.HANDSHAKE_FAILED, None, None)
-    assert found.message == "The TLS handshake failed: the certificate can't be read"
+    assert found.message == "The TLS handshake failed: the certificate can't be decoded"
 
 
 async def test_the_demos_sample_hosts_show_what_they_are_there_for(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own
         await served.add(port)
     served.now += 13 * HOUR
     sweep = asyncio.create_task(served.api.sweep.once())
-    while not served.api.rescans.storing:
+    while not served.api.rescans.backlog:
         await served.call("ping")
     assert (await row_of(served))[0] == "Valid"
     await served.call("monitor/scan", id="1")
@@ -378,7 +378,7 @@ async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_e
         answers = await asyncio.gather(*asked)
     assert [answer.status for answer in answers] == [503] * 4
     assert {answer.body["message"] for answer in answers} == {
-        "This server is ending. Ask again in a minute."
+        "The server is shutting down. Try again in a minute."
     }
     async with database.read() as connection:
         row = (await connection.execute(select(monitors))).one()

@@ -1,1 +1,1 @@
-"""One scan: connect, read the certificate, judge it. No database."""
+"""Scanning one host: connect, read the certificate, judge it. No database."""

@@ -1,4 +1,4 @@
-"""What a leaf certificate says, and which hosts it is for."""
+"""The facts of a certificate, and which hosts it covers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from bot.embedded.scan.dns import Address, is_address
 
-# Of the DER of a certificate (RFC 5280, section 4.1 and 4.2.1.6; X.690): tags, and an identifier.
+# Tags and an identifier in a certificate's DER (RFC 5280, sections 4.1 and 4.2.1.6; X.690).
 _EXTENSIONS = 0xA3
 _ALT_NAMES = bytes.fromhex("551d11")
 _DNS_NAME = 0x82
@@ -25,7 +25,7 @@ _IP_ADDRESS = 0x87
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The facts of a server's own certificate; a name that it lacks is empty."""
+    """The facts of a server's own certificate; a name that is missing in it is empty."""
 
     subject_cn: str
     subject_o: str
@@ -37,13 +37,13 @@ class Leaf:
     not_before: datetime
     not_after: datetime
     addresses: frozenset[str] = frozenset()
-    """Those of the alternative names that are addresses, not names that look like one."""
+    """The alternative names of type iPAddress: a DNS name that looks like an address is not one."""
 
     @classmethod
     def read(cls, certificate: x509.Certificate) -> Self:
-        """Take the facts out of a certificate; names in it that can't be decoded are empty.
+        """Extract the facts; names that can't be decoded are left empty.
 
-        Raises ValueError when its dates can't be.
+        Raises ValueError if its dates can't be decoded.
         """
         names = _alt_names(certificate)
         return cls(
@@ -57,26 +57,27 @@ class Leaf:
 
     @property
     def issuer(self) -> str:
-        """Who issued it: the organisation, else the common name."""
+        """The issuer's organization, else its common name."""
         return self.issuer_o or self.issuer_cn
 
     def covers(self, host: str) -> bool:
-        """Say whether the certificate is for `host` (normalised), as browsers see it.
+        """Whether browsers accept the certificate for `host` (normalized).
 
-        Subject alternative names alone count (RFC 9525, section 2): never the common name. `*` is
-        a whole first label, stands for exactly one, and has two labels after it. An address is
-        covered by names of the type iPAddress only.
+        Only subject alternative names count (RFC 9525, section 2), never the common name. A `*`
+        must be the whole first label; it matches one label, with at least two more after it. An
+        address matches names of type iPAddress only.
         """
         if is_address(host):
             return host in self.addresses
-        return any(_covers(name.lower(), host) for name in self.alt_names)
+        return any(_matches(name.lower(), host) for name in self.alt_names)
 
 
 @dataclass(frozen=True, slots=True)
 class SentCertificate:
-    """One certificate of a chain as it was sent: common names, or else organisations, and dates.
+    """One certificate of the chain as the server sent it.
 
-    `fingerprint` is SHA-256 in hexadecimal.
+    `subject` and `issuer` are common names, else organizations; `fingerprint` is the SHA-256 in
+    hexadecimal.
     """
 
     subject: str
@@ -87,7 +88,7 @@ class SentCertificate:
 
 
 def sent_chain(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[SentCertificate, ...]:
-    """The links of a chain whose first certificate is `leaf`'s. Raises ValueError as Leaf does."""
+    """The chain as plain values, `leaf` being its first certificate. Raises ValueError."""
     first = SentCertificate(
         leaf.subject_cn or leaf.subject_o,
         leaf.issuer_cn or leaf.issuer_o,
@@ -98,7 +99,7 @@ def sent_chain(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[SentCerti
     return (first, *map(_sent, chain[1:]))
 
 
-@lru_cache(maxsize=1000)  # few authorities issue for many servers
+@lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def _sent(certificate: x509.Certificate) -> SentCertificate:
     subject_cn, subject_o, _ = _names(certificate, subject=True)
     issuer_cn, issuer_o, _ = _names(certificate, subject=False)
@@ -116,15 +117,16 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
+    """Common name, organization and country; empty if missing or undecodable."""
     try:
         name = certificate.subject if subject else certificate.issuer
-    except (ValueError, TypeError):  # text that is not what its type says
+    except (ValueError, TypeError):  # text that contradicts its declared type
         return "", "", ""
-    found: dict[x509.ObjectIdentifier, str] = {}
+    texts: dict[x509.ObjectIdentifier, str] = {}
     for attribute in name:
-        found.setdefault(attribute.oid, _text(attribute.value))
+        texts.setdefault(attribute.oid, _text(attribute.value))
     oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME)
-    cn, o, c = (found.get(oid, "") for oid in oids)
+    cn, o, c = (texts.get(oid, "") for oid in oids)
     return cn, o, c
 
 
@@ -133,24 +135,24 @@ def _text(value: str | bytes) -> str:
 
 
 def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
-    """The DNS names and the addresses, but for those that can't be decoded.
+    """The DNS names and the addresses, without those that can't be decoded.
 
-    `cryptography` reads all extensions or none, and another one that it can't read must not hide
-    the names: servers send such, and visitors do not mind.
+    `cryptography` parses all extensions or none, so a malformed one would hide the names. Servers
+    do send malformed extensions, and browsers ignore them.
     """
-    found: list[str | Address] = []
+    names: list[str | Address] = []
     with suppress(ValueError, IndexError):
         for tag, value in _fields(_content(_extension(certificate, _ALT_NAMES))):
             with suppress(ValueError):
                 if tag == _DNS_NAME:
-                    found.append(value.decode())
+                    names.append(value.decode())
                 elif tag == _IP_ADDRESS and len(value) in (4, 16):
-                    found.append(ip_address(value))
-    return found
+                    names.append(ip_address(value))
+    return names
 
 
 def _extension(certificate: x509.Certificate, oid: bytes) -> bytes:
-    """The value of an extension. Raises ValueError when there is none."""
+    """The value of an extension. Raises ValueError if there is none."""
     for tag, value in _fields(_content(certificate.tbs_certificate_bytes)):
         for _, extension in _fields(_content(value)) if tag == _EXTENSIONS else ():
             (_, name), *_, (_, octets) = _fields(extension)
@@ -160,12 +162,12 @@ def _extension(certificate: x509.Certificate, oid: bytes) -> bytes:
 
 
 def _content(der: bytes) -> bytes:
-    """What is in the first field. Raises ValueError or IndexError."""
+    """The content of the first field. Raises ValueError or IndexError."""
     return next(_fields(der), (0, b""))[1]
 
 
 def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tag and the content of each field in a row. Raises ValueError or IndexError."""
+    """The tag and content of each field in a sequence. Raises ValueError or IndexError."""
     at = 0
     while at < len(der):
         tag, length, at = der[at], der[at + 1], at + 2
@@ -173,12 +175,12 @@ def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
             size = length & 0x7F
             length, at = int.from_bytes(der[at : at + size], "big"), at + size
         if at + length > len(der):
-            raise ValueError("a field is cut")
+            raise ValueError("truncated field")
         yield tag, der[at : at + length]
         at += length
 
 
-def _covers(pattern: str, host: str) -> bool:
+def _matches(pattern: str, host: str) -> bool:
     if pattern == host:
         return True
     first, _, rest = pattern.partition(".")

@@ -1,4 +1,4 @@
-"""A TCP connection to a checked address: what lies below TLS."""
+"""A TCP connection to an address that the guard has checked: the layer below TLS."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _CHUNK = 65536
 
 
 class Connection:
-    """A non-blocking socket, and what was read from it ahead of its time."""
+    """A non-blocking socket, with a buffer for bytes that were received but not read yet."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._ahead = b""
+        self._unread = b""
         self._loop = asyncio.get_running_loop()
-        self._watched = False  # whether the loop tells when there is something to read
+        self._has_reader = False  # whether the socket is registered with the loop
         self._readable: asyncio.Future[None] | None = None
 
     @classmethod
@@ -37,69 +37,70 @@ class Connection:
 
     async def read(self) -> bytes:
         """The next bytes, or none at the end. Raises OSError."""
-        if self._ahead:
-            data, self._ahead = self._ahead, b""
+        if self._unread:
+            data, self._unread = self._unread, b""
             return data
         while True:
             try:
                 return self.sock.recv(_CHUNK)
             except (BlockingIOError, InterruptedError):
-                await self._until_readable()
+                await self._wait_readable()
 
-    async def _until_readable(self) -> None:
-        # `loop.sock_recv` asks the system anew to watch the socket for every wait; that is dear.
-        if not self._watched:
-            self._loop.add_reader(self.sock.fileno(), self._tell_reader)
-            self._watched = True
+    async def _wait_readable(self) -> None:
+        # `loop.sock_recv` would register the socket anew for each wait, which is expensive.
+        if not self._has_reader:
+            self._loop.add_reader(self.sock.fileno(), self._on_readable)
+            self._has_reader = True
         self._readable = self._loop.create_future()
         try:
             await self._readable
         finally:
             self._readable = None
 
-    def _tell_reader(self) -> None:
-        if self._readable is None:  # nobody wants to know now
-            self._stop_watching()
+    def _on_readable(self) -> None:
+        if self._readable is None:  # nobody is waiting
+            self._remove_reader()
         elif not self._readable.done():
             self._readable.set_result(None)
 
-    def _stop_watching(self) -> None:
-        if self._watched:
+    def _remove_reader(self) -> None:
+        if self._has_reader:
             self._loop.remove_reader(self.sock.fileno())
-            self._watched = False
+            self._has_reader = False
 
-    async def read_until(self, mark: bytes, most: int) -> bytes:
-        """All up to `mark`, and with it; what comes after is kept for the next to read.
+    async def read_until(self, delimiter: bytes, limit: int) -> bytes:
+        """Everything up to and including `delimiter`; the rest stays for the next read.
 
-        Raises EOFError when the end comes first, ValueError after `most` bytes without it.
+        Raises EOFError if the connection ends first, ValueError after `limit` bytes without it.
         """
-        data, seen = await self.read(), 0
-        while (at := data.find(mark, seen)) < 0:
-            if len(data) > most:
-                raise ValueError("more bytes than are wanted")
-            seen = max(0, len(data) - len(mark) + 1)
+        data, searched = await self.read(), 0
+        while (at := data.find(delimiter, searched)) < 0:
+            if len(data) > limit:
+                raise ValueError("the delimiter did not come within the limit")
+            searched = max(0, len(data) - len(delimiter) + 1)
             more = await self.read()
             if not more:
                 raise EOFError
             data += more
-        self._ahead = data[at + len(mark) :]
-        return data[: at + len(mark)]
+        end = at + len(delimiter)
+        self._unread = data[end:]
+        return data[:end]
 
     async def read_exactly(self, count: int) -> bytes:
-        """The next `count` bytes. Raises EOFError when the end comes first."""
+        """The next `count` bytes. Raises EOFError if the connection ends first."""
         data = b""
         while len(data) < count:
             more = await self.read()
             if not more:
                 raise EOFError
             data += more
-        self._ahead = data[count:]
+        self._unread = data[count:]
         return data[:count]
 
     @property
     def has_unread(self) -> bool:
-        """Whether something has come that nobody has read yet."""
-        return bool(self._ahead)
+        """Whether bytes were received that nobody has read yet."""
+        return bool(self._unread)
 
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
@@ -107,5 +108,5 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket."""
-        self._stop_watching()
+        self._remove_reader()
         self.sock.close()

@@ -1,6 +1,6 @@
-"""One address of a target: connect, shake hands, judge, get the page.
+"""One address of a target: connect, perform the handshake, judge the chain, get the page.
 
-What is known is kept as it comes, so that the scan's deadline can strike at any moment.
+Each result is recorded as soon as it is known, because the scan's deadline may strike at any time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bot.embedded.scan.starttls import StartTLSFailed
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
 
-# Servers of old end a talk in a newer protocol by an alert, or without a word.
-_MAYBE_OLD = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RESET})
-# This machine has no way to addresses of that kind (IPv6, most often), which says nothing of them.
-_NO_WAY = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+# How old servers end a handshake in a protocol newer than theirs: with an alert, or without a word.
+_MAYBE_LEGACY = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RESET})
+# This machine has no route to such addresses (usually IPv6), which says nothing about the server.
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _LONGEST_CHAIN = 10
 
-# Of several addresses of a name, the one whose verdict comes first here decides: what a visitor's
-# browser warns of, then what no TLS came of, then who gave no answer (it may be back in a minute).
+# If a name has several addresses, the verdict that comes first here wins: what browsers warn about,
+# then services that are not TLS, then servers that did not respond and may be back in a minute.
 _WORST_FIRST = (
     Verdict.EXPIRED,
     Verdict.NOT_YET_VALID,
@@ -56,7 +56,7 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Dialer:
-    """How to get to a target: the address that is shown for it, and a call that connects there."""
+    """One way to connect to a target: the address that results show, and the call that connects."""
 
     address: str
     dial: Callable[[], Awaitable[Connection]]
@@ -64,7 +64,7 @@ class Dialer:
 
 @dataclass(slots=True)
 class AddressResult:
-    """What is known so far of one address."""
+    """What is known about one address so far."""
 
     address: str
     verdict: Verdict = Verdict.TIMED_OUT
@@ -74,15 +74,15 @@ class AddressResult:
     chain: tuple[SentCertificate, ...] = ()
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
-    """Whether this machine itself has no way to such an address."""
+    """Whether this machine has no route to addresses of that kind."""
 
-    def say(self, verdict: Verdict, detail: str = "") -> None:
-        """Set the verdict, and the words that go with it."""
+    def set_verdict(self, verdict: Verdict, detail: str = "") -> None:
+        """Set the verdict and its sentence."""
         self.verdict = verdict
         self.message = sentence(verdict, detail)
 
-    def judge(self, host: str, stream: tls.Stream, now: datetime) -> None:
-        """Take over what the handshake showed, if it came to a certificate."""
+    def judge_chain(self, host: str, stream: tls.Stream, now: datetime) -> None:
+        """Set the verdict and the facts of the certificate, if the handshake got that far."""
         try:
             chain = stream.chain()
             if not chain:
@@ -90,30 +90,30 @@ class AddressResult:
             leaf = Leaf.read(chain[0])
             sent = sent_chain(leaf, chain[:_LONGEST_CHAIN])
             self.verdict, self.message = judge(host, leaf, chain, stream.faults, now)
-        except (ValueError, InvalidVersion):  # OpenSSL reads more than `cryptography` does
-            self.say(Verdict.HANDSHAKE_FAILED, "the certificate can't be read")
+        except (ValueError, InvalidVersion):  # OpenSSL can read more than `cryptography` can
+            self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
         self.leaf, self.chain = leaf, sent
         self.host_match = leaf.covers(host)
 
     @property
-    def badness(self) -> tuple[int, float]:
-        """What to sort by, the worst first: by verdict, then by the end of the certificate."""
-        end = self.leaf.not_after.timestamp() if self.leaf else 0.0
-        return _WORST_FIRST.index(self.verdict), end
+    def rank(self) -> tuple[int, float]:
+        """A sort key, worst first: by verdict, then by when the certificate expires."""
+        expiry = self.leaf.not_after.timestamp() if self.leaf else 0.0
+        return _WORST_FIRST.index(self.verdict), expiry
 
 
-def worst(findings: Sequence[AddressResult]) -> AddressResult:
-    """The finding that decides; those that this machine has no way to count only if all are so."""
-    return min([f for f in findings if not f.no_route] or findings, key=lambda f: f.badness)
+def worst(results: Sequence[AddressResult]) -> AddressResult:
+    """The worst result; those without a route count only if there are no others."""
+    return min([each for each in results if not each.no_route] or results, key=lambda r: r.rank)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A look at one target at a time `now`, by any of the ways that lead to it.
+    """A scan of one target at the time `now`, by any dialer that leads to it.
 
-    `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for none. A page
-    is asked for only where that is so.
+    `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for plain TLS.
+    Only then a page is requested.
     """
 
     target: Target
@@ -121,73 +121,73 @@ class Probe:
     now: datetime
     protocol: str = ""
 
-    async def look(self, way: Dialer, found: AddressResult) -> None:
-        """Fill in what there is to find; a host that is dead or hostile raises nothing."""
+    async def run(self, dialer: Dialer, result: AddressResult) -> None:
+        """Fill in the result; dead and hostile hosts raise nothing."""
         try:
-            await self._look(way, found)
+            await self._run(dialer, result)
         except ProxyFailed as failure:
-            found.say(Verdict.PROXY, str(failure))
+            result.set_verdict(Verdict.PROXY, str(failure))
         except StartTLSFailed as failure:
-            found.say(Verdict.NO_STARTTLS, str(failure))
+            result.set_verdict(Verdict.NO_STARTTLS, str(failure))
         except ConnectionRefusedError:
-            found.say(Verdict.REFUSED)
+            result.set_verdict(Verdict.REFUSED)
         except ConnectionResetError:
-            found.say(Verdict.RESET)
+            result.set_verdict(Verdict.RESET)
         except OSError as error:
-            found.no_route = error.errno in _NO_WAY
-            found.say(Verdict.UNREACHABLE)
+            result.no_route = error.errno in _NO_ROUTE
+            result.set_verdict(Verdict.UNREACHABLE)
 
-    async def _look(self, way: Dialer, found: AddressResult) -> None:
-        stream = await self._connect(way, old=False)
-        found.say(Verdict.TIMED_OUT)  # until more is known
+    async def _run(self, dialer: Dialer, result: AddressResult) -> None:
+        stream = await self._connect(dialer, legacy=False)
+        result.set_verdict(Verdict.TIMED_OUT)  # until more is known
         try:
             await stream.handshake()
         except tls.HandshakeFailed as failure:
-            found.judge(self.target.host, stream, self.now)
-            if stream.wants_client_certificate and failure.by_server and found.leaf is not None:
-                return  # the server did all that a visitor without a certificate can see
-            found.say(failure.verdict, failure.detail)
-            if found.leaf is not None or failure.verdict not in _MAYBE_OLD:
+            result.judge_chain(self.target.host, stream, self.now)
+            if stream.wants_client_certificate and failure.by_server and result.leaf is not None:
+                return  # nobody without a client certificate can see more than this
+            result.set_verdict(failure.verdict, failure.detail)
+            if result.leaf is not None or failure.verdict not in _MAYBE_LEGACY:
                 return
         else:
-            found.judge(self.target.host, stream, self.now)
-            await self._get_page(stream, found)
+            result.judge_chain(self.target.host, stream, self.now)
+            await self._get_page(stream, result)
             return
         finally:
             stream.close()
-        await self._try_old_protocols(way, found)
+        await self._try_legacy(dialer, result)
 
-    async def _connect(self, way: Dialer, *, old: bool) -> tls.Stream:
-        connection = await way.dial()
+    async def _connect(self, dialer: Dialer, *, legacy: bool) -> tls.Stream:
+        connection = await dialer.dial()
         if self.protocol:
             try:
-                await starttls.begin(connection, self.protocol)
+                await starttls.negotiate(connection, self.protocol)
             except BaseException:
                 connection.close()
                 raise
-        context = self.trust.legacy if old else self.trust.modern
+        context = self.trust.legacy if legacy else self.trust.modern
         return tls.Stream.client(connection, self.target.host, context, self.now)
 
-    async def _try_old_protocols(self, way: Dialer, found: AddressResult) -> None:
-        """Read the facts with what browsers no longer speak; else the first failure stands."""
+    async def _try_legacy(self, dialer: Dialer, result: AddressResult) -> None:
+        """Get the facts with protocols that browsers have dropped, else keep the first failure."""
         try:
-            stream = await self._connect(way, old=True)
+            stream = await self._connect(dialer, legacy=True)
         except (OSError, ProxyFailed, StartTLSFailed):
             return
         try:
             await stream.handshake()
-            failed_for_age = found.verdict is Verdict.HANDSHAKE_FAILED
-            found.judge(self.target.host, stream, self.now)
-            if failed_for_age or not self.trust.is_modern(stream):
-                found.say(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
-            await self._get_page(stream, found)
+            needs_legacy = result.verdict is Verdict.HANDSHAKE_FAILED
+            result.judge_chain(self.target.host, stream, self.now)
+            if needs_legacy or not self.trust.is_modern(stream):
+                result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
+            await self._get_page(stream, result)
         except tls.HandshakeFailed:
             return
         finally:
             stream.close()
 
-    async def _get_page(self, stream: tls.Stream, found: AddressResult) -> None:
+    async def _get_page(self, stream: tls.Stream, result: AddressResult) -> None:
         if self.protocol:
             return
-        with suppress(OSError):  # the certificate is judged even when HTTP fails
-            await http.fetch(stream, self.target, found.response)
+        with suppress(OSError):  # the verdict on the certificate stands even if HTTP fails
+            await http.fetch(stream, self.target, result.response)

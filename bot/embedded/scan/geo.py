@@ -1,4 +1,4 @@
-"""Where an address is, by a database file that the operator names; nobody is asked."""
+"""Where an address is, looked up in a local database file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import maxminddb
 class GeoDatabase:
     """A MaxMind DB of countries or cities, such as GeoLite2-City.mmdb.
 
-    Raises ValueError with a sentence when the file is none.
+    Raises ValueError with a sentence if the file is not a MaxMind database.
     """
 
     def __init__(self, file: Path) -> None:
         try:
             self._reader = maxminddb.open_database(file)
         except (OSError, maxminddb.InvalidDatabaseError):
-            raise ValueError(f"The file {file} is no MaxMind database.") from None
+            raise ValueError(f"The file {file} is not a MaxMind database.") from None
 
     def __call__(self, address: str) -> str:
-        """The country's code, with that of the region where it is known: `US-CA`; else nothing."""
+        """The country's code, with the region's if known (`US-CA`); empty if unknown."""
         try:
             record: Any = self._reader.get(address)
         except (ValueError, maxminddb.InvalidDatabaseError):  # no IPv6 in it, or damaged

@@ -1,12 +1,12 @@
 """Which addresses this server may connect to: the one gate that every scan passes.
 
-Whoever may ask for a scan makes this server connect somewhere, and is often not its operator. So a
-name is resolved once, every address it has is checked, and the scan dials a checked address.
+Whoever can request a scan makes this server connect somewhere, and is often not its operator. So
+each scan resolves the name once, checks every address, and dials a checked one.
 
-Allowed by default: global addresses and what teams use inside: RFC 1918, unique-local IPv6
-(RFC 4193) and 100.64/10 (RFC 6598). All else (loopback, link-local, multicast, reserved) only where
-an entry of SCAN_ALLOW matches and none of SCAN_DENY, which wins. The metadata services of clouds
-never.
+Allowed by default: global addresses, and the ranges that teams use internally: RFC 1918,
+unique-local IPv6 (RFC 4193) and 100.64/10 (RFC 6598). Others (loopback, link-local, multicast,
+reserved) need an entry in SCAN_ALLOW. An entry in SCAN_DENY always wins. Cloud metadata services
+are never allowed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.target import MAX_PORT, Target, normal_host, read_port
 
 Network = IPv4Network | IPv6Network
 
-#: Metadata services hand out credentials to whoever asks from inside; each cloud documents its own.
+#: Metadata services give credentials to any caller inside; each cloud documents its addresses.
 METADATA: frozenset[Address] = frozenset(
     ipaddress.ip_address(text)
     for text in (
@@ -37,11 +37,11 @@ METADATA: frozenset[Address] = frozenset(
         "192.0.0.192",  # Oracle
     )
 )
-_INSIDE: tuple[Network, ...] = tuple(
+_INTERNAL: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-# Special by RFC 6890 or RFC 3879, and called global by some versions of `ipaddress`.
+# Special-purpose (RFC 6890, RFC 3879), though some versions of `ipaddress` call them global.
 _SPECIAL: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -60,16 +60,16 @@ _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, section 6.1
 
 
 class Forbidden(Exception):
-    """An address that this server's rules do not let a scan connect to."""
+    """The server's rules do not allow scans to connect to the address."""
 
 
 class ResolutionFailed(Exception):
-    """A name that has no address."""
+    """The name has no address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of SCAN_ALLOW or SCAN_DENY: a network or a name, for one port or for all."""
+    """One entry of SCAN_ALLOW or SCAN_DENY: a network or a name, on one port or on all."""
 
     network: Network | None
     name: str | None
@@ -78,16 +78,16 @@ class Entry:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `127.0.0.1`, `10.0.0.0/8:8443`, `[::1]:443`, `name` or `name:port`."""
-        place, port = _split_port(text)
-        if "/" in place or ":" in place or place.replace(".", "").isdecimal():
+        host, port = _split_port(text)
+        if "/" in host or ":" in host or host.replace(".", "").isdecimal():
             try:
-                return cls(ipaddress.ip_network(place), None, port)
+                return cls(ipaddress.ip_network(host), None, port)
             except ValueError:
                 raise ValueError(f"“{text}” is not a network, such as 10.0.0.0/8.") from None
-        return cls(None, normal_host(place), port)
+        return cls(None, normal_host(host), port)
 
     def matches(self, host: str, addresses: tuple[Address, ...], port: int) -> bool:
-        """Say whether this entry is about `host`, or about any of these forms of its address."""
+        """Whether this entry covers `host`, or any of these forms of its address."""
         if self.port not in (None, port):
             return False
         if self.network is None:
@@ -97,14 +97,14 @@ class Entry:
 
 def _split_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
-        place, bracket, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"“{text}” is not an address. Write it as [::1]:443.")
-        return place, _port(rest[1:], text) if rest else None
+            raise ValueError(f"“{text}” is not an address. Write it like [::1]:443.")
+        return host, _port(rest[1:], text) if rest else None
     if text.count(":") > 1:
         return text, None
-    place, colon, port = text.partition(":")
-    return place, _port(port, text) if colon else None
+    host, colon, port = text.partition(":")
+    return host, _port(port, text) if colon else None
 
 
 def _port(digits: str, text: str) -> int:
@@ -115,17 +115,17 @@ def _port(digits: str, text: str) -> int:
 
 
 def parse_allow(text: str) -> tuple[Entry, ...]:
-    """Read SCAN_ALLOW or SCAN_DENY: CIDRs or names with commas between, each perhaps with `:port`.
+    """Read SCAN_ALLOW or SCAN_DENY: networks or names separated by commas, with optional `:port`.
 
-    Raises ValueError with a sentence that names the first entry that can't be read.
+    Raises ValueError with a sentence that names the first invalid entry.
     """
     return tuple(Entry.parse(part.strip()) for part in text.split(",") if part.strip())
 
 
 def forms(address: Address) -> tuple[Address, ...]:
-    """The address, and the IPv4 address that it leads to, where it does.
+    """The address, and the IPv4 address that it leads to, if any.
 
-    IPv4-mapped (RFC 4291), NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses lead to that one.
+    IPv4-mapped (RFC 4291), NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses lead to one.
     """
     if isinstance(address, IPv4Address):
         return (address,)
@@ -135,22 +135,22 @@ def forms(address: Address) -> tuple[Address, ...]:
     return (address,) if inner is None else (address, inner)
 
 
-def disguises(address: Address) -> tuple[Address, ...]:
-    """All of `forms`, and each IPv4 address that some network may take it for.
+def possible_forms(address: Address) -> tuple[Address, ...]:
+    """All of `forms`, and each IPv4 address that some networks may route it to.
 
-    These are those of IPv4-compatible, Teredo (RFC 4380) and ISATAP addresses and of local NAT64.
+    IPv4-compatible, Teredo (RFC 4380), ISATAP and local NAT64 addresses embed one.
     """
-    known = forms(address)
+    certain = forms(address)
     if isinstance(address, IPv4Address):
-        return known
-    last, before = int(address) & 0xFFFFFFFF, int(address) >> 32 & 0xFFFFFFFF
-    if address in _LOCAL_NAT64 or address in _COMPATIBLE or before in _ISATAP:
-        known += (IPv4Address(last),)
-    return known + (address.teredo or ())
+        return certain
+    last, marker = int(address) & 0xFFFFFFFF, int(address) >> 32 & 0xFFFFFFFF
+    if address in _LOCAL_NAT64 or address in _COMPATIBLE or marker in _ISATAP:
+        certain += (IPv4Address(last),)
+    return certain + (address.teredo or ())
 
 
 def _allowed_by_default(address: Address) -> bool:
-    if any(address in network for network in _INSIDE):
+    if any(address in network for network in _INTERNAL):
         return True
     if any(address in network for network in _SPECIAL):
         return False
@@ -159,10 +159,9 @@ def _allowed_by_default(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The rules of one server, and its way from a name to addresses.
+    """The rules of one server, and how it resolves names.
 
-    `hosts` is a static table, name to address, asked before `look_up`; what either says is guarded
-    all the same.
+    `hosts` maps names to addresses and is consulted before `look_up`; both results are checked.
     """
 
     allow: tuple[Entry, ...] = ()
@@ -171,21 +170,20 @@ class Guard:
     deny: tuple[Entry, ...] = ()
 
     def permits(self, host: str, address: Address, port: int) -> bool:
-        """Say whether a scan of `host` may connect to this address of it."""
-        known, hidden = forms(address), disguises(address)
-        if any(form in METADATA for form in hidden):
+        """Whether a scan of `host` may connect to this address of it."""
+        certain, possible = forms(address), possible_forms(address)
+        if any(form in METADATA for form in possible):
             return False
-        if any(entry.matches(host, hidden, port) for entry in self.deny):
+        if any(entry.matches(host, possible, port) for entry in self.deny):
             return False
-        if any(entry.matches(host, known, port) for entry in self.allow):
+        if any(entry.matches(host, certain, port) for entry in self.allow):
             return True
-        return _allowed_by_default(known[-1])
+        return _allowed_by_default(certain[-1])
 
     def permits_literal(self, target: Target) -> bool:
-        """Judge what can be judged of a target without a resolver.
+        """Whether a target is permitted as far as can be told without resolving it.
 
-        False for one that is itself an address, and a forbidden one, and for a name that SCAN_DENY
-        names; true for other names.
+        False for an address that is forbidden and for a name in SCAN_DENY; true for other names.
         """
         address = parse_address(target.host)
         if address is not None:
@@ -193,9 +191,9 @@ class Guard:
         return not any(entry.matches(target.host, (), target.port) for entry in self.deny)
 
     async def resolve(self, target: Target) -> list[Address]:
-        """The addresses of a target, at least one, all of them permitted.
+        """The addresses of a target: at least one, all permitted.
 
-        Raises ResolutionFailed, or Forbidden when any one of them is not permitted.
+        Raises ResolutionFailed, or Forbidden if any of them is not permitted.
         """
         addresses = await self._look_up(target)
         if not all(self.permits(target.host, address, target.port) for address in addresses):
@@ -203,15 +201,15 @@ class Guard:
         return addresses
 
     async def _look_up(self, target: Target) -> list[Address]:
-        known = parse_address(self.hosts.get(target.host, target.host))
-        if known is not None:
-            return [known]
+        literal = parse_address(self.hosts.get(target.host, target.host))
+        if literal is not None:
+            return [literal]
         try:
-            found = await self.look_up(target.host, target.port)
+            texts = await self.look_up(target.host, target.port)
         except (OSError, UnicodeError):
             raise ResolutionFailed from None
-        # A scope ("fe80::1%eth0") is kept: such an address is never global.
-        addresses = [ipaddress.ip_address(text) for text in found]
+        # A scope ("fe80::1%eth0") stays: such an address is never global.
+        addresses = [ipaddress.ip_address(text) for text in texts]
         if not addresses:
             raise ResolutionFailed
         return list(dict.fromkeys(addresses))

@@ -1,7 +1,7 @@
-"""`GET /` over a TLS connection that is already there: a small, tolerant, bounded reader.
+"""`GET /` over an established TLS connection: a small, tolerant, bounded HTTP reader.
 
-HTTP/1.1 by RFC 9112, taken from servers that are broken or hostile: every part has a cap, nothing
-raises for what a server sends, and what has arrived is kept when the scan's deadline strikes.
+HTTP/1.1 as in RFC 9112, from servers that may be broken or hostile: every part has a cap, nothing
+that a server sends raises, and what has arrived is kept if the scan's deadline strikes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from bot.target import Target
 
 BODY_CAP = 2_000_000
 HEAD_CAP = 128 * 1024
-_TOTAL_CAP = 2 * BODY_CAP  # with the head, and with what chunks add
-_PAGE_CAP = 256 * 1024  # title and meta tags stand at the beginning
+_TOTAL_CAP = 2 * BODY_CAP  # including the head and the chunk framing
+_PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
 _TEXT_CAP = 1000
-_MOST_METAS = 200
+_MAX_METAS = 200
 _AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-# The line end before it belongs to the data of the chunk before.
+# The line break in front of it ends the data of the previous chunk.
 _CHUNK_LINE = re.compile(rb"(?:\r?\n)?[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,1000})?\r?\n")
 _CHUNK_LINE_CAP = 1100
 _TITLE = re.compile(r"<title(?:\s[^>]{0,500})?>", re.IGNORECASE)
@@ -36,12 +36,12 @@ _ATTRIBUTE = re.compile(
     re.IGNORECASE,
 )
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNORECASE)
-# Python's names of the encodings that browsers know (WHATWG Encoding); others can be costly.
+# Python's names for the encodings that browsers support (WHATWG Encoding); others can be slow.
 _WEB_CODEC = re.compile(
     r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(125[0-8]|866|874|932|949)"
     r"|koi8-[ru]|gb18030|big5hkscs|euc_jp|iso2022_jp|mac-(roman|cyrillic)"
 )
-# Labels that browsers know and Python does not, and encodings that browsers read as a wider one
+# Labels that browsers support and Python doesn't, and encodings that browsers decode as a superset
 # (WHATWG Encoding, section 4.2).
 _LABELS = {
     "iso-8859-8-i": "iso8859-8",
@@ -49,7 +49,7 @@ _LABELS = {
     "windows-874": "cp874",
     "windows-949": "cp949",
 }
-_WIDER = {
+_SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
@@ -64,7 +64,7 @@ _WIDER = {
 
 
 class ByteStream(Protocol):
-    """What is needed of a connection; both raise OSError when it is gone."""
+    """The part of a connection that is used here; both methods raise OSError if it is lost."""
 
     async def write(self, data: bytes) -> None:
         """Send."""
@@ -75,9 +75,9 @@ class ByteStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebPage:
-    """What a server answered; `code` is None when it gave no HTTP answer.
+    """The facts of a server's response; `code` is None without an HTTP response.
 
-    `size` counts the bytes of the body that were read, after chunks and before decompression.
+    `size` is the number of body bytes read, without chunk framing and before decompression.
     """
 
     code: int | None = None
@@ -90,7 +90,7 @@ class WebPage:
 
 @dataclass(slots=True)
 class Response:
-    """An answer as it comes in: `feed` it until it is `done`; `page` at any moment."""
+    """A response as it arrives: `feed` it until it is `done`; call `page` at any time."""
 
     code: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -99,12 +99,12 @@ class Response:
     _buffer: bytearray = field(default_factory=bytearray)
     _in_body: bool = False
     _chunked: bool = False
-    _left: int | None = None  # bytes to come: of the body, or of the chunk (0: a size line)
-    _seen: int = 0  # how much of the head was searched for its end
+    _remaining: int | None = None  # of the body, or of the chunk (0: a size line is next)
+    _searched: int = 0  # how much of the head was searched for its end
     _total: int = 0
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes in."""
+        """Take the next bytes."""
         self._buffer += data
         self._total += len(data)
         while not self._in_body and not self.done and self._read_head():
@@ -113,12 +113,12 @@ class Response:
             self._read_body()
 
     def _read_head(self) -> bool:
-        end = _HEAD_END.search(self._buffer, self._seen)
+        end = _HEAD_END.search(self._buffer, self._searched)
         if end is None:
-            self._seen = max(0, len(self._buffer) - 3)  # an end may be cut in the middle
+            self._searched = max(0, len(self._buffer) - 3)  # the end may be split
             self.done = len(self._buffer) > HEAD_CAP or not _may_be_http(self._buffer)
             return False
-        self._seen = 0
+        self._searched = 0
         head = bytes(self._buffer[: end.start()])
         lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
         del self._buffer[: end.end()]
@@ -127,7 +127,7 @@ class Response:
             self.done = True
             return False
         code = int(status[1])
-        if 100 <= code < 200 and code != 101:  # an interim answer (RFC 9110, section 15.2)
+        if 100 <= code < 200 and code != 101:  # an interim response (RFC 9110, section 15.2)
             return True
         self.code = code
         self.headers = [_header(line) for line in lines[1:] if b":" in line]
@@ -139,39 +139,39 @@ class Response:
         if code in (101, 204, 304):
             self.done = True
         elif "chunked" in self.header("transfer-encoding").lower():
-            self._chunked, self._left = True, 0
+            self._chunked, self._remaining = True, 0
         else:
             length = self.header("content-length")
-            known = length.isascii() and length.isdecimal() and len(length) <= 15
-            self._left = int(length) if known else None
+            is_number = length.isascii() and length.isdecimal() and len(length) <= 15
+            self._remaining = int(length) if is_number else None
 
     def _read_body(self) -> None:
         if self._chunked:
             self._read_chunks()
         else:
-            self._take(self._left)
-            self.done = self.done or self._left == 0
+            self._take(self._remaining)
+            self.done = self.done or self._remaining == 0
         if len(self.body) >= BODY_CAP:
             del self.body[BODY_CAP:]
             self.done = True
         if self._total > _TOTAL_CAP:
             self.done = True
 
-    def _take(self, most: int | None) -> None:
-        whole = most is None or len(self._buffer) <= most
-        data = self._buffer if whole else self._buffer[:most]
+    def _take(self, limit: int | None) -> None:
+        whole = limit is None or len(self._buffer) <= limit
+        data = self._buffer if whole else self._buffer[:limit]
         self.body += data
-        if self._left is not None:
-            self._left -= len(data)
+        if self._remaining is not None:
+            self._remaining -= len(data)
         del self._buffer[: len(data)]
 
     def _read_chunks(self) -> None:
         at, data = 0, self._buffer
         while not self.done and at < len(data) and len(self.body) < BODY_CAP:
-            if self._left:
-                piece = data[at : at + self._left]
+            if self._remaining:
+                piece = data[at : at + self._remaining]
                 self.body += piece
-                self._left -= len(piece)
+                self._remaining -= len(piece)
                 at += len(piece)
                 continue
             line = _CHUNK_LINE.match(data, at)
@@ -180,16 +180,16 @@ class Response:
                 self.done = len(rest) > _CHUNK_LINE_CAP or b"\n" in rest
                 break
             at = line.end()
-            self._left = int(line[1], 16)
-            self.done = self._left == 0
+            self._remaining = int(line[1], 16)
+            self.done = self._remaining == 0
         self._buffer = data[at:]
 
     def header(self, name: str) -> str:
-        """The first header of that name (lower case), or nothing."""
+        """The first header with that name (lower case), or an empty string."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
     def page(self) -> WebPage:
-        """What is known so far."""
+        """The facts known so far."""
         if self.code is None:
             return WebPage()
         text = _decode(self._plain(), self.header("content-type"))
@@ -204,7 +204,7 @@ class Response:
         )
 
     def _plain(self) -> bytes:
-        """The beginning of the body, decompressed where the server insists on compressing."""
+        """The beginning of the body, decompressed if the server compressed it unasked."""
         coding = self.header("content-encoding").lower().strip()
         if coding not in ("gzip", "x-gzip", "deflate"):
             return bytes(self.body[:_PAGE_CAP])
@@ -226,14 +226,14 @@ def _header(line: bytes) -> tuple[str, str]:
 
 
 async def fetch(stream: ByteStream, target: Target, response: Response) -> None:
-    """Ask for `/` and feed the answer to `response`. Raises OSError when the connection is gone.
+    """Request `/` and feed the answer to `response`. Raises OSError if the connection is lost.
 
     Redirects are not followed: another host is another target.
     """
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    where = host if target.port == 443 else f"{host}:{target.port}"
+    name = f"[{target.host}]" if ":" in target.host else target.host
+    host = name if target.port == 443 else f"{name}:{target.port}"
     await stream.write(
-        f"GET / HTTP/1.1\r\nHost: {where}\r\nUser-Agent: {_AGENT}\r\nAccept: text/html, */*\r\n"
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {_AGENT}\r\nAccept: text/html, */*\r\n"
         "Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode("ascii")
     )
     while not response.done and (data := await stream.read()):
@@ -241,7 +241,7 @@ async def fetch(stream: ByteStream, target: Target, response: Response) -> None:
 
 
 def _decode(body: bytes, content_type: str) -> str:
-    """The page's text: by byte order mark, else the header's charset, a meta tag's, or UTF-8."""
+    """Decode a page by its byte order mark, else the charset of header or meta tag, else UTF-8."""
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8"),
         (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -261,7 +261,7 @@ def _codec(label: str) -> str:
         name = codecs.lookup(_LABELS.get(label, label)).name
     except LookupError:
         return "utf-8"
-    name = _WIDER.get(name, name)
+    name = _SUPERSETS.get(name, name)
     return name if _WEB_CODEC.fullmatch(name) else "utf-8"
 
 
@@ -274,10 +274,10 @@ def _title(text: str) -> str:
 
 
 def _metas(text: str) -> dict[str, str]:
-    """The `content` of each named meta tag; the first of a name counts."""
-    found: dict[str, str] = {}
+    """The `content` of each meta tag by its name; the first of a name counts."""
+    metas: dict[str, str] = {}
     at = 0
-    for _ in range(_MOST_METAS):
+    for _ in range(_MAX_METAS):
         tag = _META.search(text, at)
         if tag is None:
             break
@@ -287,8 +287,8 @@ def _metas(text: str) -> dict[str, str]:
             name, *values = attribute.groups()
             attributes.setdefault(name.lower(), next((v for v in values if v is not None), ""))
             at = attribute.end()
-        found.setdefault(attributes.get("name", "").lower(), _clean(attributes.get("content", "")))
-    return found
+        metas.setdefault(attributes.get("name", "").lower(), _clean(attributes.get("content", "")))
+    return metas
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""From what OpenSSL found in a chain to one verdict, in an engineer's words."""
+"""From the faults that OpenSSL found in a chain to one verdict, in an engineer's words."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from OpenSSL import SSL
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.tls import ChainFault
-from bot.embedded.scan.verdict import Verdict, expired, printable, sentence
+from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
 
 _CODES = SSL.X509VerificationCodes
-_TRUST = {
+_NO_ISSUER = {
     _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT,
     _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
     _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
@@ -25,7 +25,7 @@ _BY_CODE = {
     67: Verdict.WEAK_KEY,  # X509_V_ERR_CA_KEY_TOO_SMALL
     68: Verdict.WEAK_SIGNATURE,  # X509_V_ERR_CA_MD_TOO_WEAK
 }
-# Of several faults of a chain, the first of these decides.
+# If a chain has several faults, the first of these is the verdict.
 _ORDER = (
     Verdict.EXPIRED,
     Verdict.NOT_YET_VALID,
@@ -45,56 +45,56 @@ def judge(
     faults: Sequence[ChainFault],
     now: datetime,
 ) -> tuple[Verdict, str]:
-    """The verdict on a certificate and the chain it was sent in, and the words that go with it.
+    """The verdict on a certificate and the chain it was sent in, with its sentence.
 
+    If there are several faults, the leaf's dates come first, then the chain, then the host name.
     Raises ValueError for a certificate of the chain that can't be decoded.
-    Of several faults the one that decides is named: first the leaf's dates, then the chain, last
-    the host name.
     """
     if leaf.not_after < now:
-        return Verdict.EXPIRED, expired(leaf.not_after)
+        return Verdict.EXPIRED, expired_sentence(leaf.not_after)
     if leaf.not_before > now:
-        return _said(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
-    found = [_judge_fault(fault, alone=len(chain) == 1) for fault in faults]
-    if found:
-        return min(found, key=lambda one: _ORDER.index(one[0]))
+        return _verdict(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
+    verdicts = [_judge_fault(fault, leaf_only=len(chain) == 1) for fault in faults]
+    if verdicts:
+        return min(verdicts, key=lambda each: _ORDER.index(each[0]))
     if not leaf.covers(host):
-        return _said(Verdict.HOST_MISMATCH, _some(leaf.alt_names))
-    return _said(Verdict.VALID)
+        return _verdict(Verdict.HOST_MISMATCH, _coverage(leaf.alt_names))
+    return _verdict(Verdict.VALID)
 
 
-def _judge_fault(fault: ChainFault, *, alone: bool) -> tuple[Verdict, str]:
-    whose = fault.certificate.to_cryptography()
-    facts = Leaf.read(whose)
-    name = _quoted(facts.subject_cn or facts.subject_o)
+def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
+    facts = Leaf.read(fault.certificate.to_cryptography())
+    name = _quote(facts.subject_cn or facts.subject_o)
     if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
-        return Verdict.EXPIRED, f"{expired(facts.not_after)}: {name}, a certificate of the chain"
+        return Verdict.EXPIRED, f"{expired_sentence(facts.not_after)}: {name} in the chain"
     if fault.code == _CODES.ERR_CERT_NOT_YET_VALID:
-        return Verdict.NOT_YET_VALID, f"Not yet valid: {name}, a certificate of the chain"
-    if fault.code in _TRUST and fault.depth == 0:  # nothing came that issued the leaf
-        if alone:
-            return _said(Verdict.INCOMPLETE_CHAIN, "no intermediate certificate")
-        issuer = _quoted(facts.issuer_cn or facts.issuer_o)
-        return _said(Verdict.INCOMPLETE_CHAIN, f"no certificate of the issuer, {issuer}")
-    if fault.code in _TRUST or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        return _said(
-            Verdict.UNTRUSTED, f"the chain ends at {name} and leads to no root that is trusted"
-        )
-    verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
-    broken = f"the chain breaks a rule at {name}"
-    return _said(verdict, broken if verdict is Verdict.UNTRUSTED else name)
+        return Verdict.NOT_YET_VALID, f"Not yet valid: {name} in the chain"
+    if fault.code in _NO_ISSUER and fault.depth == 0:  # the leaf's issuer was not sent
+        if leaf_only:
+            detail = "the server sends no intermediate certificate"
+        else:
+            issuer = _quote(facts.issuer_cn or facts.issuer_o)
+            detail = f"the server does not send the certificate of the issuer, {issuer}"
+        return _verdict(Verdict.INCOMPLETE_CHAIN, detail)
+    if fault.code in _NO_ISSUER or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        detail = f"the chain ends at {name} and does not lead to a trusted root"
+        return _verdict(Verdict.UNTRUSTED, detail)
+    verdict = _BY_CODE.get(fault.code)
+    if verdict is None:
+        return _verdict(Verdict.UNTRUSTED, f"the chain could not be verified at {name}")
+    return _verdict(verdict, name)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f"“{printable(name, 100)}”" if name else "a certificate without a name"
 
 
-def _said(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
+def _verdict(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
     return verdict, sentence(verdict, detail)
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _coverage(names: tuple[str, ...]) -> str:
     if not names:
-        return "no host: it lists none"
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+        return "the certificate lists no host names"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"the certificate is for {', '.join(names[:3])}{more}"

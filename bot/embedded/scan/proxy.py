@@ -1,4 +1,4 @@
-"""Through an HTTP proxy: CONNECT (RFC 9110, section 9.3.6) with basic authentication (RFC 7617)."""
+"""HTTP proxies: CONNECT (RFC 9110, section 9.3.6) with basic authentication (RFC 7617)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _STATUS = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: |\r?\n)")
 
 
 class ProxyFailed(Exception):
-    """The proxy made no way to the target; its text ends the sentence that begins with “Proxy”."""
+    """The proxy gave no tunnel to the target; the text completes "The proxy …"."""
 
 
 @dataclass(frozen=True, slots=True)
 class HTTPProxy:
-    """An HTTP proxy to scan through; an empty username sends no credentials."""
+    """An HTTP proxy to scan through; without a username no credentials are sent."""
 
     host: str
     port: int
@@ -31,26 +31,26 @@ class HTTPProxy:
 
     @property
     def target(self) -> Target:
-        """The proxy itself, as a place to connect to."""
+        """The proxy itself as a place to connect to."""
         return Target(self.host, self.port)
 
 
 async def tunnel(proxy: HTTPProxy, addresses: Sequence[Address], target: Target) -> Connection:
-    """Connect to the target through the proxy at the first of its `addresses` that takes the call.
+    """Connect to the target through the proxy, at the first of `addresses` that accepts.
 
-    These are the proxy's own and were checked; a target's name is the proxy's to resolve. Raises
-    ProxyFailed.
+    These are the proxy's own addresses, checked by the guard; the proxy resolves the target's name.
+    Raises ProxyFailed.
     """
-    connection = await _call(proxy, addresses)
+    connection = await _connect(proxy, addresses)
     try:
         await connection.write(_request(proxy, target))
         head = await connection.read_until(b"\r\n\r\n", _HEAD_CAP)
     except (EOFError, OSError):
         connection.close()
-        raise ProxyFailed("hung up without an answer") from None
+        raise ProxyFailed("closed the connection without an answer") from None
     except ValueError:
         connection.close()
-        raise ProxyFailed("does not answer as an HTTP proxy does") from None
+        raise ProxyFailed("did not answer like an HTTP proxy") from None
     except asyncio.CancelledError:
         connection.close()
         raise
@@ -58,12 +58,12 @@ async def tunnel(proxy: HTTPProxy, addresses: Sequence[Address], target: Target)
     if status is None or status[1][:1] != b"2":
         connection.close()
         if status is None:
-            raise ProxyFailed("does not answer as an HTTP proxy does")
+            raise ProxyFailed("did not answer like an HTTP proxy")
         raise ProxyFailed(f"answered {int(status[1])}")
     return connection
 
 
-async def _call(proxy: HTTPProxy, addresses: Sequence[Address]) -> Connection:
+async def _connect(proxy: HTTPProxy, addresses: Sequence[Address]) -> Connection:
     for address in addresses:
         try:
             return await Connection.open(address, proxy.port)

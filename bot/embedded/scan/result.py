@@ -1,4 +1,4 @@
-"""The result of a scan, as plain values: all that the store and the API need to know of scans."""
+"""The result of a scan, as plain values: all that the store and the API know about scans."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from bot.embedded.scan.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one scan found. Without a certificate `leaf` and `host_match` are None.
+    """The result of one scan; without a certificate `leaf` and `host_match` are None.
 
-    `ip` is the address that the facts are of, empty when none was dialled and when a proxy alone
-    knows it; `chain` are the
-    certificates as they were sent, the leaf first.
+    `ip` is the address that the facts belong to: empty if none was dialed, or if only a proxy
+    knows it. `chain` holds the certificates as the server sent them, leaf first.
     """
 
     at: datetime

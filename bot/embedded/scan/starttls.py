@@ -1,7 +1,7 @@
-"""From a protocol's own greeting to the moment when TLS begins: STARTTLS, and its like.
+"""STARTTLS and its equivalents: from a protocol's greeting to the point where TLS begins.
 
-Nothing is sent but what asks for TLS. Every answer is bounded, and bytes that come after the last
-of them, before TLS, end it: somebody else may have put them there (CVE-2011-0411).
+Only what requests TLS is sent. Every reply is bounded. Bytes that arrive after the last reply and
+before TLS fail the scan, since somebody in between may have injected them (CVE-2011-0411).
 """
 
 from __future__ import annotations
@@ -13,75 +13,76 @@ from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.verdict import printable
 
 _LINE_CAP = 2048
-_MOST_LINES = 100
+_MAX_LINES = 100
 _NAME = b"sslmonitor-bot"
+_NOT_OFFERED = "the server does not offer TLS"
 
 
 class StartTLSFailed(Exception):
-    """TLS was not begun; its text is for the scan's message."""
+    """The server did not start TLS; the text is the detail of the scan's sentence."""
 
 
-async def begin(connection: Connection, protocol: str) -> None:
-    """Talk until TLS may begin, by one of PROTOCOLS. Raises StartTLSFailed or OSError."""
+async def negotiate(connection: Connection, protocol: str) -> None:
+    """Speak one of PROTOCOLS until TLS may begin. Raises StartTLSFailed or OSError."""
     try:
         await PROTOCOLS[protocol](connection)
     except EOFError:
-        raise StartTLSFailed("the server hung up") from None
+        raise StartTLSFailed("the server closed the connection") from None
     except ValueError:
-        raise StartTLSFailed(f"the server does not speak {_SPOKEN[protocol]}") from None
+        raise StartTLSFailed(f"the server does not speak {_TITLES[protocol]}") from None
     if connection.has_unread:
-        raise StartTLSFailed("the server says more than it may before TLS")
+        raise StartTLSFailed("the server sent data before TLS began")
 
 
 async def _line(connection: Connection) -> bytes:
     return (await connection.read_until(b"\n", _LINE_CAP)).rstrip()
 
 
-def _declined(answer: bytes) -> StartTLSFailed:
-    return StartTLSFailed(f"the server answers “{printable(answer.decode('latin-1'), 80)}”")
+def _refusal(answer: bytes) -> StartTLSFailed:
+    return StartTLSFailed(f"the server answered “{printable(answer.decode('latin-1'), 80)}”")
 
 
 async def _smtp(connection: Connection) -> None:
     """SMTP (RFC 3207)."""
-    await _reply(connection, b"220")
+    await _smtp_reply(connection, b"220")
     await connection.write(b"EHLO %s\r\n" % _NAME)
-    offered = await _reply(connection, b"250")
-    if not any(line[4:].strip().upper() == b"STARTTLS" for line in offered):
-        raise StartTLSFailed("the server does not offer it")
+    extensions = await _smtp_reply(connection, b"250")
+    if not any(line[4:].strip().upper() == b"STARTTLS" for line in extensions):
+        raise StartTLSFailed(_NOT_OFFERED)
     await connection.write(b"STARTTLS\r\n")
-    await _reply(connection, b"220")
+    await _smtp_reply(connection, b"220")
 
 
-async def _reply(connection: Connection, wanted: bytes) -> list[bytes]:
-    """All lines of one reply (RFC 5321, section 4.2.1)."""
+async def _smtp_reply(connection: Connection, code: bytes) -> list[bytes]:
+    """The lines of one reply with that code (RFC 5321, section 4.2.1)."""
     lines = []
-    for _ in range(_MOST_LINES):
+    for _ in range(_MAX_LINES):
         line = await _line(connection)
         if not re.match(rb"[2-5][0-9]{2}(?:[ -]|\Z)", line):
-            raise ValueError("no SMTP reply")
+            raise ValueError("not an SMTP reply")
         lines.append(line)
         if line[3:4] != b"-":
-            if line[:3] != wanted:
-                raise _declined(line)
+            if line[:3] != code:
+                raise _refusal(line)
             return lines
-    raise ValueError("a reply without an end")
+    raise ValueError("the reply does not end")
 
 
 async def _imap(connection: Connection) -> None:
     """IMAP (RFC 9051, section 6.2.1)."""
     greeting = await _line(connection)
     if not greeting.upper().startswith(b"* "):
-        raise ValueError("no IMAP greeting")
+        raise ValueError("not an IMAP greeting")
     if not greeting.upper().startswith(b"* OK"):
-        raise _declined(greeting)
+        raise _refusal(greeting)
     await connection.write(b"a STARTTLS\r\n")
-    for _ in range(_MOST_LINES):
+    for _ in range(_MAX_LINES):
         line = await _line(connection)
         if line.upper().startswith(b"A OK"):
             return
         if line.upper().startswith(b"A "):
-            raise _declined(line)
-    raise ValueError("no answer among many lines")
+            raise _refusal(line)
+    raise ValueError("no tagged reply")
 
 
 async def _pop3(connection: Connection) -> None:
@@ -91,9 +92,9 @@ async def _pop3(connection: Connection) -> None:
             await connection.write(command)
         line = await _line(connection)
         if line.upper().startswith(b"-ERR"):
-            raise _declined(line)
+            raise _refusal(line)
         if not line.upper().startswith(b"+OK"):
-            raise ValueError("no POP3 reply")
+            raise ValueError("not a POP3 reply")
 
 
 _LDAP_START_TLS = b"1.3.6.1.4.1.1466.20037"
@@ -107,19 +108,19 @@ async def _ldap(connection: Connection) -> None:
     await connection.write(b"\x30" + bytes([len(request)]) + request)
     head = await connection.read_exactly(2)
     if head[0] != 0x30:
-        raise ValueError("no LDAP message")
+        raise ValueError("not an LDAP message")
     length = head[1]
     if length & 0x80:
         if not 1 <= length & 0x7F <= 4:
-            raise ValueError("no length")
+            raise ValueError("invalid length")
         length = int.from_bytes(await connection.read_exactly(length & 0x7F), "big")
     if length > _LINE_CAP:
-        raise ValueError("a message that is too long")
+        raise ValueError("message too long")
     result = _LDAP_RESULT.match(await connection.read_exactly(length))
     if result is None:
-        raise ValueError("no extended response")
+        raise ValueError("not an extended response")
     if result[1] != b"\0":
-        raise StartTLSFailed(f"the server answers with the result code {result[1][0]}")
+        raise StartTLSFailed(f"the server answered with result code {result[1][0]}")
 
 
 async def _postgres(connection: Connection) -> None:
@@ -127,13 +128,13 @@ async def _postgres(connection: Connection) -> None:
     await connection.write((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
     answer = await connection.read_exactly(1)
     if answer in (b"N", b"E"):
-        raise StartTLSFailed("the server does not offer it")
+        raise StartTLSFailed(_NOT_OFFERED)
     if answer != b"S":
-        raise ValueError("no answer to SSLRequest")
+        raise ValueError("not an answer to SSLRequest")
 
 
 _MYSQL_SSL = 0x0800  # CLIENT_SSL
-_MYSQL_WANTED = 0x0200 | _MYSQL_SSL | 0x8000  # with CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION
+_MYSQL_FLAGS = 0x0200 | _MYSQL_SSL | 0x8000  # CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION
 _MYSQL_UTF8 = 45
 
 
@@ -142,22 +143,22 @@ async def _mysql(connection: Connection) -> None:
     head = await connection.read_exactly(4)
     length = int.from_bytes(head[:3], "little")
     if not 1 <= length <= _LINE_CAP:
-        raise ValueError("no greeting")
+        raise ValueError("not a MySQL greeting")
     greeting = await connection.read_exactly(length)
-    if greeting[0] == 0xFF:  # an error: its code, and its text
-        raise _declined(greeting[3:])
+    if greeting[0] == 0xFF:  # an error: its code, then its text
+        raise _refusal(greeting[3:])
     version, end, rest = greeting[1:].partition(b"\0")
     if greeting[0] != 10 or not end or not version or len(rest) < 15:
-        raise ValueError("no greeting of protocol 10")
-    offered = int.from_bytes(rest[13:15], "little")  # after thread id, salt and a filler
-    if not offered & _MYSQL_SSL:
-        raise StartTLSFailed("the server does not offer it")
-    request = _MYSQL_WANTED.to_bytes(4, "little") + (1 << 24).to_bytes(4, "little")
+        raise ValueError("not a greeting of protocol 10")
+    flags = int.from_bytes(rest[13:15], "little")  # after the thread ID, salt and a filler
+    if not flags & _MYSQL_SSL:
+        raise StartTLSFailed(_NOT_OFFERED)
+    request = _MYSQL_FLAGS.to_bytes(4, "little") + (1 << 24).to_bytes(4, "little")
     request += bytes([_MYSQL_UTF8]) + bytes(23)
     await connection.write(len(request).to_bytes(3, "little") + b"\x01" + request)
 
 
-#: By the name that `protocol` has in the API: how each begins.
+#: How each protocol starts TLS, by its name in the API's `protocol` parameter.
 PROTOCOLS: dict[str, Callable[[Connection], Awaitable[None]]] = {
     "smtp": _smtp,
     "imap": _imap,
@@ -166,7 +167,7 @@ PROTOCOLS: dict[str, Callable[[Connection], Awaitable[None]]] = {
     "postgres": _postgres,
     "mysql": _mysql,
 }
-_SPOKEN = {
+_TITLES = {
     "smtp": "SMTP",
     "imap": "IMAP",
     "pop3": "POP3",

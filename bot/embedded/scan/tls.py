@@ -1,7 +1,7 @@
-"""One TLS handshake with one server, read whatever the verdict.
+"""One TLS handshake with one server, which succeeds whatever the certificate.
 
-pyOpenSSL over memory BIOs: its verify callback records every fault with its depth and lets the
-handshake finish, so that one connection gives the certificate, all faults, and the page behind
+pyOpenSSL runs over memory BIOs. Its verify callback records each fault with its depth and lets the
+handshake finish, so that one connection yields the certificate, all faults, and the page behind
 them. Nothing secret is ever sent over it.
 """
 
@@ -32,23 +32,23 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
 _LOG = logging.getLogger(__name__)
-_LOOK_AGAIN = timedelta(minutes=1)
+_CHECK_INTERVAL = timedelta(minutes=1)
 _CHUNK = 65536
 _NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
 _HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
 _DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
 _RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
-# In the order of browsers: what costs both sides least comes first. OpenSSL's own has it second.
+# In the order of browsers, the cheapest for both sides first; OpenSSL's default puts it second.
 _SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-# How OpenSSL names an alert that the other side sent; its own findings have no such beginning.
+# How OpenSSL words an alert that the other side sent; the reasons it finds itself start otherwise.
 _ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
 
 
 class HandshakeFailed(Exception):
-    """The handshake did not end well; `detail` is for the sentence of the verdict.
+    """The handshake failed; `detail` goes into the sentence of the verdict.
 
-    `by_server` is false when the fault was found on our side, in what the server sent.
+    `by_server` is false if our side broke it off because of what the server sent.
     """
 
     def __init__(self, verdict: Verdict, detail: str = "", *, by_server: bool = True) -> None:
@@ -59,15 +59,15 @@ class HandshakeFailed(Exception):
 
 
 class Trust:
-    """What this server trusts: the system's roots (else certifi's), and `ca_file`.
+    """The trusted roots: the system's (else certifi's), and those in `ca_file`.
 
-    Raises ValueError with a sentence when one can't be used.
+    Raises ValueError with a sentence if a file can't be used.
     """
 
     def __init__(self, ca_file: Path | None = None) -> None:
         self._files = [Path(_roots()), *([ca_file] if ca_file else [])]
-        self._look_at: datetime | None = None
-        self._loaded = self._changed_at()
+        self._next_check: datetime | None = None
+        self._mtimes = self._read_mtimes()
         self.modern, self.legacy = self._load()
 
     def _load(self) -> tuple[SSL.Context, SSL.Context]:
@@ -77,25 +77,25 @@ class Trust:
         return modern, legacy
 
     def refresh(self, now: datetime) -> None:
-        """Load files again that have changed: the system updates its roots while this server runs.
+        """Reload files that have changed, since the system updates its roots while we run.
 
-        It looks once a minute. What can't be used is logged, and what was loaded stays.
+        Checks once a minute. If a file can't be used, logs that and keeps what was loaded.
         """
-        if self._look_at is not None and now < self._look_at:
+        if self._next_check is not None and now < self._next_check:
             return
-        self._look_at = now + _LOOK_AGAIN
+        self._next_check = now + _CHECK_INTERVAL
         try:
-            if (changed_at := self._changed_at()) != self._loaded:
-                self._loaded = changed_at
+            if (mtimes := self._read_mtimes()) != self._mtimes:
+                self._mtimes = mtimes
                 self.modern, self.legacy = self._load()
         except (OSError, ValueError) as fault:
-            _LOG.warning("The trusted roots could not be loaded again: %s", fault)
+            _LOG.warning("Could not reload the trusted roots: %s", fault)
 
-    def _changed_at(self) -> list[int]:
+    def _read_mtimes(self) -> list[int]:
         return [file.stat().st_mtime_ns for file in self._files if file.exists()]
 
     def is_modern(self, stream: Stream) -> bool:
-        """Say whether a connection could have been agreed on without `legacy`."""
+        """Whether the negotiated protocol and cipher are also available without `legacy`."""
         offered = SSL.Connection(self.modern).get_cipher_list()
         return stream.protocol in ("TLSv1.2", "TLSv1.3") and stream.cipher in offered
 
@@ -103,17 +103,17 @@ class Trust:
 def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(oldest)
-    # Servers without RFC 5746, and those that end without close_notify, are common and no fault.
+    # Servers without RFC 5746 and servers that close without close_notify are common and harmless.
     context.set_options(SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_IGNORE_UNEXPECTED_EOF)
     context.set_tls13_ciphersuites(_SUITES)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_verify(SSL.VERIFY_PEER, _record)
+    context.set_verify(SSL.VERIFY_PEER, _on_verify)
     for file in files:
         try:
             context.load_verify_locations(str(file))
         except SSL.Error:
-            raise ValueError(f"The CA file {file} holds no certificates to read.") from None
+            raise ValueError(f"The CA file {file} contains no readable certificates.") from None
     return context
 
 
@@ -124,43 +124,43 @@ def _roots() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChainFault:
-    """One thing that is wrong with the chain: OpenSSL's code, and where (0 is the leaf)."""
+    """One fault of the chain: OpenSSL's error code, and its depth (0 is the leaf)."""
 
     code: int
     depth: int
     certificate: crypto.X509
 
 
-class _Record(list[ChainFault]):
-    """The faults of one chain; its dates are judged as of `now`, not by the machine's clock."""
+class _FaultRecorder(list[ChainFault]):
+    """The faults of one chain, its dates checked as of `now` rather than by OpenSSL's clock."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
 
-    def add(self, certificate: crypto.X509, code: int, depth: int, *, fine: bool) -> None:
-        """Take in what OpenSSL says: each fault, and each certificate that is otherwise fine."""
-        if fine:
-            code = self._dated(certificate)
-        elif code in _DATES:  # by a clock of its own, of which one store takes only the first
+    def record(self, certificate: crypto.X509, code: int, depth: int, *, ok: bool) -> None:
+        """Take one call of the verify callback: a fault, or a certificate without other faults."""
+        if ok:
+            code = self._date_fault(certificate)
+        elif code in _DATES:  # OpenSSL's date check uses the wrong clock; `_date_fault` repeats it
             return
         if code:
             self.append(ChainFault(code, depth, certificate))
 
-    def _dated(self, certificate: crypto.X509) -> int:
+    def _date_fault(self, certificate: crypto.X509) -> int:
         try:
-            read = certificate.to_cryptography()
-            begins, ends = read.not_valid_before_utc, read.not_valid_after_utc
+            parsed = certificate.to_cryptography()
+            not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
         except (ValueError, x509.InvalidVersion):
-            return 0  # of dates that are none OpenSSL has told
-        if begins > self._now:
+            return 0  # OpenSSL reports dates that can't be parsed as a fault of their own
+        if not_before > self._now:
             return _NOT_YET_VALID
-        return _HAS_EXPIRED if ends < self._now else 0
+        return _HAS_EXPIRED if not_after < self._now else 0
 
 
-def _record(
+def _on_verify(
     connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
 ) -> bool:
-    connection.get_app_data().add(certificate, code, depth, fine=bool(ok))
+    connection.get_app_data().record(certificate, code, depth, ok=bool(ok))
     return True
 
 
@@ -170,22 +170,22 @@ class Stream:
 
     connection: Connection
     tls: SSL.Connection
-    faults: _Record
-    _first: bytes = b""
-    _asked_for_certificate: bool = False
+    faults: _FaultRecorder
+    _first_bytes: bytes = b""
+    _wants_certificate: bool = False
 
     @classmethod
     def client(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
-        """A client's side that asks for `host` by SNI. Call `handshake` next."""
-        stream = cls(connection, SSL.Connection(context), _Record(now))
+        """The client side, asking for `host` by SNI. Call `handshake` next."""
+        stream = cls(connection, SSL.Connection(context), _FaultRecorder(now))
         stream.tls.set_app_data(stream.faults)
-        if not is_address(host):  # an address has no server name (RFC 6066, section 3)
+        if not is_address(host):  # SNI is for names only (RFC 6066, section 3)
             stream.tls.set_tlsext_host_name(host.encode("ascii"))
         stream.tls.set_connect_state()
         return stream
 
     async def handshake(self) -> None:
-        """Shake hands. Raises HandshakeFailed."""
+        """Perform the handshake. Raises HandshakeFailed."""
         try:
             while not await self._step():
                 if not await self._fill():
@@ -205,7 +205,7 @@ class Stream:
             with suppress(OSError):
                 await self._flush()  # the alert
             raise self._failure(error) from None
-        return True  # our last flight goes with the first words after it
+        return True  # our last flight is sent along with the first data
 
     def _failure(self, error: SSL.Error) -> HandshakeFailed:
         if not self._may_be_tls:
@@ -215,36 +215,38 @@ class Stream:
         reasons = error.args[0] if error.args else []
         reason = str(reasons[0][2]) if reasons else ""
         alert = _ALERT.match(reason)
-        # OpenSSL has no words for alerts that no RFC names.
-        said = f"the server says “{reason[alert.end() :]}”" if alert else reason or "it broke off"
-        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, said, by_server=alert is not None)
+        # OpenSSL gives no reason for alerts that no RFC names.
+        detail = reason or "no reason was given"
+        if alert:
+            detail = f"the server sent the alert “{reason[alert.end() :]}”"
+        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, detail, by_server=alert is not None)
 
     @property
     def _may_be_tls(self) -> bool:
-        # A record starts with its type (20 to 24) and the version's major number, 3.
-        first, second = self._first[:1], self._first[1:2]
+        # A record starts with its type (20 to 24) and the major version, 3.
+        first, second = self._first_bytes[:1], self._first_bytes[1:2]
         return not first or (20 <= first[0] <= 24 and second in (b"", b"\x03"))
 
     @property
     def wants_client_certificate(self) -> bool:
-        """Whether the server asked for a client's certificate (seen before TLS 1.3 only)."""
-        return self._asked_for_certificate
+        """Whether the server asked for a client certificate (visible before TLS 1.3 only)."""
+        return self._wants_certificate
 
     @property
     def protocol(self) -> str:
-        """The protocol that was agreed on, as OpenSSL writes it: `TLSv1.1`."""
+        """The negotiated protocol, as OpenSSL writes it: `TLSv1.1`."""
         return self.tls.get_protocol_version_name()
 
     @property
     def cipher(self) -> str:
-        """The cipher suite that was agreed on, by its OpenSSL name."""
+        """The negotiated cipher suite, by its OpenSSL name."""
         return self.tls.get_cipher_name() or "no cipher"
 
     async def _fill(self) -> bool:
-        """Wait for bytes and pass them on; false at the end."""
+        """Wait for bytes and pass them to OpenSSL; false at the end of the stream."""
         data = await self.connection.read()
-        if len(self._first) < 2:
-            self._first += data[:2]
+        if len(self._first_bytes) < 2:
+            self._first_bytes += data[:2]
         if data:
             self.tls.bio_write(data)
         return bool(data)
@@ -255,10 +257,10 @@ class Stream:
                 data = self.tls.bio_read(_CHUNK)
             except SSL.WantReadError:
                 return
-            # Our own flight, still in the clear, starts with an (empty) certificate only when
-            # the server asked for one.
+            # Our own flight, still in cleartext, starts with an (empty) certificate only if the
+            # server asked for one.
             if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
-                self._asked_for_certificate = True
+                self._wants_certificate = True
             await self.connection.write(data)
             if len(data) < _CHUNK:
                 return
@@ -286,16 +288,16 @@ class Stream:
                 raise ConnectionAbortedError from None
 
     def close(self) -> None:
-        """Say goodbye where that needs no waiting, and close the socket."""
+        """Send close_notify if that takes no waiting, and close the socket."""
         with suppress(SSL.Error, OSError):
             self.tls.shutdown()
             self.connection.sock.send(self.tls.bio_read(_CHUNK))
         self.connection.close()
 
     def chain(self) -> list[x509.Certificate]:
-        """The certificates as the server sent them, leaf first; empty when none came.
+        """The certificates as the server sent them, leaf first; empty if it sent none.
 
-        Raises ValueError or x509.InvalidVersion for one that OpenSSL reads and `cryptography`
-        does not.
+        Raises ValueError or x509.InvalidVersion for one that OpenSSL can read and `cryptography`
+        can't.
         """
         return self.tls.get_peer_cert_chain(as_cryptography=True) or []

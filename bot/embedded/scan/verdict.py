@@ -1,4 +1,4 @@
-"""What a scan can find, as one word each; the sentence and the colour that go with it."""
+"""The verdict of a scan in one word, with its sentence and color."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 from bot.target import REFUSED
 
 Color = Literal["green", "orange", "red", "grey"]
-GREEN_DAYS = 30  # more whole days left than this, and a valid certificate is green
+GREEN_DAYS = 30  # with more whole days left, a valid certificate is green
 
 
 class Verdict(StrEnum):
-    """The outcome of a scan; the value is what the database stores."""
+    """The verdict of a scan; the database stores the value."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -39,33 +39,33 @@ class Verdict(StrEnum):
     NO_STARTTLS = "no_starttls"
 
 
-#: The words of each verdict; `{}` takes the detail that only the scan knows.
+#: The sentence of each verdict; `{}` stands for details of the scan.
 _SENTENCES = {
-    Verdict.VALID: "Valid",  # the API page's own word, alone
+    Verdict.VALID: "Valid",  # exactly the API page's word
     Verdict.EXPIRED: "Expired {}",
-    Verdict.NOT_YET_VALID: "Not yet valid: the certificate starts on {}",
-    Verdict.SELF_SIGNED: "Self-signed: no authority vouches for the certificate",
+    Verdict.NOT_YET_VALID: "Not yet valid: the certificate is valid from {}",
+    Verdict.SELF_SIGNED: "Self-signed: no certificate authority issued the certificate",
     Verdict.UNTRUSTED: "Untrusted: {}",
-    Verdict.INCOMPLETE_CHAIN: "Incomplete chain: the server sends {}",
-    Verdict.PURPOSE: "Wrong purpose: the certificate is not for a TLS server",
+    Verdict.INCOMPLETE_CHAIN: "Incomplete chain: {}",
+    Verdict.PURPOSE: "Wrong purpose: the certificate is not for TLS servers",
     Verdict.WEAK_KEY: "Weak key in the certificate of {}",
     Verdict.WEAK_SIGNATURE: "Weak signature on the certificate of {}",
-    Verdict.HOST_MISMATCH: "Host name mismatch: the certificate is for {}",
-    Verdict.OLD_PROTOCOL: "Outdated protocol: the server speaks only {}",
+    Verdict.HOST_MISMATCH: "Host name mismatch: {}",
+    Verdict.OLD_PROTOCOL: "Outdated protocol: the server supports only {}",
     Verdict.HANDSHAKE_FAILED: "The TLS handshake failed: {}",
-    Verdict.NOT_TLS: "The server answers, but what it speaks is not TLS",
-    Verdict.TIMED_OUT: "The server did not answer in time: the scan timed out",
-    Verdict.RESET: "The connection was reset before the handshake ended",
-    Verdict.CLOSED: "The connection was closed before the handshake ended",
-    Verdict.REFUSED: "The connection was refused: nothing listens there",
+    Verdict.NOT_TLS: "The server answered with something that is not TLS",
+    Verdict.TIMED_OUT: "The scan timed out: the server did not respond in time",
+    Verdict.RESET: "The connection was reset before the handshake completed",
+    Verdict.CLOSED: "The connection was closed before the handshake completed",
+    Verdict.REFUSED: "The connection was refused: nothing is listening on that port",
     Verdict.UNREACHABLE: "The server could not be reached",
     Verdict.UNRESOLVED: "The host name could not be resolved",
     Verdict.FORBIDDEN: REFUSED,
-    Verdict.PROXY: "Proxy {}",
+    Verdict.PROXY: "The proxy {}",
     Verdict.NO_STARTTLS: "STARTTLS failed: {}",
 }
 
-#: No handshake, so nothing to judge: shown in grey.
+#: Without a handshake there is no certificate to judge: grey.
 _NO_HANDSHAKE = frozenset(
     {
         Verdict.HANDSHAKE_FAILED,
@@ -84,17 +84,17 @@ _NO_HANDSHAKE = frozenset(
 
 
 def sentence(verdict: Verdict, detail: str = "") -> str:
-    """The `ssl_message` of a verdict: exactly "Valid", or what is wrong, without a full stop."""
+    """The `ssl_message` of a verdict: "Valid", or what is wrong, without a full stop."""
     return _SENTENCES[verdict].format(printable(detail))
 
 
-def expired(not_after: datetime) -> str:
-    """The `ssl_message` of a certificate that ended at `not_after` (UTC)."""
+def expired_sentence(not_after: datetime) -> str:
+    """The `ssl_message` of a certificate that expired at `not_after` (UTC)."""
     return sentence(Verdict.EXPIRED, f"{not_after:%Y-%m-%d}")
 
 
 def color(verdict: Verdict, days: int | None) -> Color:
-    """Green: valid, more than 30 days. Orange: valid. Red: invalid. Grey: no handshake."""
+    """Green: valid for more than 30 days. Orange: valid. Red: invalid. Grey: no handshake."""
     if verdict in _NO_HANDSHAKE:
         return "grey"
     if verdict is not Verdict.VALID:
@@ -103,6 +103,6 @@ def color(verdict: Verdict, days: int | None) -> Color:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Third-party text on one line: control and format characters as U+FFFD, cut to `limit`."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    """Third-party text on one line: U+FFFD for control characters, cut to `limit` characters."""
+    line = "".join(c if c.isprintable() else "\ufffd" for c in text[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
