@@ -40,21 +40,21 @@ def arguments() -> argparse.ArgumentParser:
 
 def _add_keys(embedded: argparse.ArgumentParser) -> None:
     kinds = embedded.add_subparsers(dest="part", metavar="[keys]")
-    keys = kinds.add_parser("keys", help="add, list and revoke further API keys")
+    keys = kinds.add_parser("keys", help="add, list and revoke API keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="make a key, and show it once")
+    add = actions.add_parser("add", help="add a key and show it once")
     whose = add.add_mutually_exclusive_group(required=True)
-    whose.add_argument("name", nargs="?", help="whose key it is: the name of a new account")
-    whose.add_argument("--account", type=int, help="the account whose key was revoked")
-    add.add_argument("--limit", type=_limit, help="how many monitors it may hold")
-    actions.add_parser("list", help="list the keys' accounts")
-    revoke = actions.add_parser("revoke", help="end a key; its monitors rest")
-    revoke.add_argument("id", type=int, help="the account's number in the list")
+    whose.add_argument("name", nargs="?", help="the name of a new account")
+    whose.add_argument("--account", type=int, help="an account whose key was revoked")
+    add.add_argument("--limit", type=_limit, help="the monitor limit of the account")
+    actions.add_parser("list", help="list the accounts")
+    revoke = actions.add_parser("revoke", help="revoke a key; its monitors are no longer scanned")
+    revoke.add_argument("id", type=int, help="the account's ID in the list")
 
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError("it is a number from 1 to 10000000")
+        raise argparse.ArgumentTypeError("must be a number from 1 to 10000000")
     return int(text)
 
 

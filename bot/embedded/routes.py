@@ -175,7 +175,7 @@ class Routes:
             wire.PingReply(
                 date_time=wire.date(now),
                 apikey_id=call.account.id,
-                sweep=wire.SweepProgress(progress.monitors, progress.due, lag),
+                sweep=wire.SweepState(progress.monitors, progress.due, lag),
             )
         )
 
@@ -234,8 +234,8 @@ class Routes:
 
     def _read_job(self, call: APICall) -> Job:
         job = params.parse(params.job, call.params)
-        ends = [job.target] + ([job.proxy.target] if job.proxy else [])
-        if not all(self._scanner.guard.permits_literal(end) for end in ends):
+        targets = [job.target] + ([job.proxy.target] if job.proxy else [])
+        if not all(self._scanner.guard.permits_literal(target) for target in targets):
             refuse(400, f"{REFUSED}.")
         return job
 

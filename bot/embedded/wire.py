@@ -170,7 +170,7 @@ class CheckResult(Struct):
     chain: Chain
 
 
-class SweepProgress(Struct):
+class SweepState(Struct):
     """All monitors, those that are due and not being scanned, and the longest delay among these."""
 
     monitors: int
@@ -190,7 +190,7 @@ class PingReply(Success, kw_only=True):
 
     date_time: Date | None
     apikey_id: int
-    sweep: SweepProgress
+    sweep: SweepState
 
 
 class AccountReply(Success, kw_only=True):
