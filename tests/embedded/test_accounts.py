@@ -35,7 +35,7 @@ async def call(served: Served, key: str, endpoint: str, **params: str) -> Answer
     return await served.ask("GET", f"{served.api.url}/{endpoint}", params=params, headers=headers)
 
 
-async def test_each_key_sees_its_own_monitors_alone(served: Served, any_database: Database) -> None:
+async def test_each_key_sees_only_its_own_monitors(served: Served, any_database: Database) -> None:
     id_, other = await Accounts(any_database).add("Ann", None, NOW)
     assert id_ == 2
     await call(served, KEY, "monitor/add", host=NOBODY, port="443")
@@ -61,7 +61,7 @@ async def test_each_account_has_its_own_limit(served: Served, any_database: Data
     assert (await call(served, usual, "account")).body["monitor_used"] == 0
 
 
-async def test_a_revoked_key_is_refused_at_once_and_its_monitors_rest(
+async def test_a_revoked_key_stops_working_at_once_and_its_monitors_are_no_longer_scanned(
     served: Served, any_database: Database
 ) -> None:
     store = Accounts(any_database)
@@ -77,7 +77,7 @@ async def test_a_revoked_key_is_refused_at_once_and_its_monitors_rest(
         assert await connection.scalar(select(monitors.c.account_id)) == id_
 
 
-async def test_a_scan_under_way_does_not_wake_a_monitor_whose_key_is_revoked(
+async def test_a_running_scan_does_not_reschedule_a_monitor_of_a_revoked_account(
     any_database: Database,
 ) -> None:
     store, leases = Accounts(any_database), Leases(any_database, DAY / 2, "w")
@@ -90,7 +90,7 @@ async def test_a_scan_under_way_does_not_wake_a_monitor_whose_key_is_revoked(
     assert (await Monitors(any_database, DAY).progress(NOW + 100 * DAY)).due == 0
 
 
-async def test_a_revoked_account_s_new_key_finds_its_monitors_which_are_scanned_again_by_and_by(
+async def test_a_new_key_for_a_revoked_account_brings_back_its_monitors_spread_over_the_interval(
     served: Served, any_database: Database
 ) -> None:
     store = Accounts(any_database)
@@ -109,7 +109,7 @@ async def test_a_revoked_account_s_new_key_finds_its_monitors_which_are_scanned_
     assert due[5] == 200
 
 
-async def test_only_an_account_whose_key_was_revoked_gets_another(any_database: Database) -> None:
+async def test_only_a_revoked_account_gets_a_new_key(any_database: Database) -> None:
     store = Accounts(any_database)
     alive, key = await store.add("Ann", None, NOW)
     for id_ in (1, alive, 77):
@@ -117,18 +117,18 @@ async def test_only_an_account_whose_key_was_revoked_gets_another(any_database: 
     assert await store.find(key)
 
 
-async def test_the_environment_s_key_can_not_be_revoked(any_database: Database) -> None:
+async def test_the_environments_key_cannot_be_revoked(any_database: Database) -> None:
     assert not await Accounts(any_database).revoke(1, NOW)
 
 
-async def test_no_key_is_stored_as_it_is(any_database: Database) -> None:
+async def test_keys_are_stored_as_hashes_only(any_database: Database) -> None:
     _, key = await Accounts(any_database).add("Ann", None, NOW)
     async with any_database.read() as connection:
         stored = (await connection.execute(select(accounts))).all()
     assert key not in str(stored)
 
 
-def test_the_command_line_adds_lists_and_revokes(
+def test_the_command_line_adds_lists_and_revokes_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/keys.sqlite3")

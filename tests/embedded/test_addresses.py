@@ -58,13 +58,13 @@ async def scan(
         return await scanner.scan(Target("fleet.test", port), NOW)
 
 
-async def test_a_name_whose_addresses_are_all_valid_is_valid(fleet: Fleet, trust: Trust) -> None:
+async def test_a_name_is_valid_if_all_its_addresses_are(fleet: Fleet, trust: Trust) -> None:
     good = tls(fleet)
     found = await scan(trust, {"127.0.0.1": good, "127.0.0.2": good, "::1": good})
     assert (found.verdict, found.message, found.page.code) == (Verdict.VALID, "Valid", 200)
 
 
-async def test_the_certificate_that_ends_first_is_shown(fleet: Fleet, trust: Trust) -> None:
+async def test_the_certificate_that_expires_first_is_reported(fleet: Fleet, trust: Trust) -> None:
     soon = tls(fleet, Leaf(left=5 * DAY))
     found = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": soon})
     assert found.leaf is not None
@@ -82,7 +82,7 @@ async def test_the_certificate_that_ends_first_is_shown(fleet: Fleet, trust: Tru
         ),
     ],
 )
-async def test_one_bad_address_among_good_ones_decides_and_is_named(
+async def test_one_bad_address_decides_the_verdict_and_is_named(
     fleet: Fleet, trust: Trust, leaf: Leaf, verdict: Verdict, message: str
 ) -> None:
     servers = {"127.0.0.1": tls(fleet), "127.0.0.2": tls(fleet, leaf), "127.0.0.3": tls(fleet)}
@@ -90,7 +90,7 @@ async def test_one_bad_address_among_good_ones_decides_and_is_named(
     assert (found.verdict, found.message, found.ip) == (verdict, message, "127.0.0.2")
 
 
-async def test_an_address_that_does_not_answer_is_named_and_the_facts_are_kept(
+async def test_an_unresponsive_address_is_named_and_the_facts_of_the_others_are_kept(
     fleet: Fleet, trust: Trust
 ) -> None:
     refused = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": None})
@@ -102,20 +102,22 @@ async def test_an_address_that_does_not_answer_is_named_and_the_facts_are_kept(
     assert late.message.endswith("respond in time (at 127.0.0.1)")
 
 
-async def test_what_is_wrong_everywhere_alike_is_said_once(fleet: Fleet, trust: Trust) -> None:
+async def test_a_fault_that_all_addresses_share_names_no_address(
+    fleet: Fleet, trust: Trust
+) -> None:
     ended = tls(fleet, Leaf(left=-DAY))
     found = await scan(trust, {"127.0.0.1": ended, "127.0.0.2": ended})
     assert found.message == "Expired 2027-01-14"
 
 
-async def test_a_bad_certificate_outweighs_an_address_that_may_be_back_in_a_minute(
+async def test_a_bad_certificate_outweighs_an_unreachable_address(
     fleet: Fleet, trust: Trust
 ) -> None:
     servers = {"127.0.0.1": None, "127.0.0.2": tls(fleet, Leaf(left=-HOUR))}
     assert (await scan(trust, servers)).message == "Expired 2027-01-15 (at 127.0.0.2)"
 
 
-async def test_an_address_that_this_machine_has_no_way_to_says_nothing_of_a_host_that_has_others(
+async def test_an_address_without_a_route_does_not_count_if_there_are_others(
     fleet: Fleet, trust: Trust
 ) -> None:
     # Nobody can connect to a group of machines: ENETUNREACH, as where there is no route for IPv6.
@@ -131,7 +133,7 @@ async def test_an_address_that_this_machine_has_no_way_to_says_nothing_of_a_host
 
 
 @pytest.mark.parametrize("fault", [errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
-async def test_whatever_the_system_says_where_it_has_no_ipv6_it_says_nothing_of_the_host(
+async def test_every_error_that_means_no_ipv6_here_counts_as_no_route(
     trust: Trust, fault: int
 ) -> None:
     async def no_route() -> NoReturn:
@@ -143,7 +145,7 @@ async def test_whatever_the_system_says_where_it_has_no_ipv6_it_says_nothing_of_
     assert (found.verdict, worst([found, other])) == (Verdict.UNREACHABLE, other)
 
 
-async def test_an_address_that_should_be_reached_and_is_not_counts(trust: Trust) -> None:
+async def test_an_unreachable_host_counts_even_if_other_addresses_are_fine(trust: Trust) -> None:
     async def lost() -> NoReturn:
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 
@@ -152,7 +154,7 @@ async def test_an_address_that_should_be_reached_and_is_not_counts(trust: Trust)
     assert worst([found, AddressResult("127.0.0.1", Verdict.VALID)]) is found
 
 
-async def test_all_addresses_are_scanned_at_once_under_one_deadline(trust: Trust) -> None:
+async def test_the_first_eight_addresses_are_scanned_concurrently(trust: Trust) -> None:
     arrived: set[str] = set()
     all_there = asyncio.Event()
 
@@ -170,7 +172,9 @@ async def test_all_addresses_are_scanned_at_once_under_one_deadline(trust: Trust
     assert len(arrived) == 8
 
 
-async def test_the_name_and_the_place_of_the_address_are_told(fleet: Fleet, trust: Trust) -> None:
+async def test_a_scan_reports_the_name_and_location_of_the_address(
+    fleet: Fleet, trust: Trust
+) -> None:
     async def reverse(address: Address) -> str:
         return f"host-{address}.test"
 
@@ -181,7 +185,7 @@ async def test_the_name_and_the_place_of_the_address_are_told(fleet: Fleet, trus
     assert (found.ip_rev, found.ip_geo) == ("host-127.0.0.1.test", "XX-1")
 
 
-async def test_a_name_that_does_not_come_in_time_is_left_out(fleet: Fleet, trust: Trust) -> None:
+async def test_a_reverse_lookup_that_takes_too_long_is_skipped(fleet: Fleet, trust: Trust) -> None:
     async def reverse(_: Address) -> str:
         await asyncio.Event().wait()
         return "too late"
@@ -190,7 +194,7 @@ async def test_a_name_that_does_not_come_in_time_is_left_out(fleet: Fleet, trust
     assert (found.message, found.page.code, found.ip_rev) == ("Valid", 200, "")
 
 
-async def test_the_chain_is_told_as_it_was_sent(fleet: Fleet, trust: Trust) -> None:
+async def test_the_chain_is_reported_as_it_was_sent(fleet: Fleet, trust: Trust) -> None:
     found = await scan(trust, {"127.0.0.1": tls(fleet)})
     assert [(link.subject, link.issuer) for link in found.chain] == [
         ("fleet.test", "Fleet Issuing CA"),

@@ -36,11 +36,11 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
     ],
 )
-def test_a_name_covers_hosts_as_browsers_see_it(pattern: str, host: str, covered: bool) -> None:
+def test_names_match_hosts_as_in_browsers(pattern: str, host: str, covered: bool) -> None:
     assert leaf("other.test", pattern).covers(host) is covered
 
 
-def test_a_name_that_looks_like_an_address_covers_none() -> None:
+def test_a_dns_name_that_looks_like_an_address_covers_no_address() -> None:
     key = new_key("ec")
     names = x509.SubjectAlternativeName([x509.DNSName("10.0.0.1"), general_name("10.0.0.2")])
     read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, names))
@@ -48,7 +48,7 @@ def test_a_name_that_looks_like_an_address_covers_none() -> None:
     assert (read.covers("10.0.0.1"), read.covers("10.0.0.2")) == (False, True)
 
 
-def test_the_common_name_covers_nothing() -> None:
+def test_the_common_name_covers_no_host() -> None:
     assert not leaf().covers("cn.test")
 
 
@@ -60,14 +60,14 @@ def test_the_common_name_covers_nothing() -> None:
         bytes.fromhex("30038201ff"),  # a DNS name that is not ASCII
     ],
 )
-def test_alternative_names_that_can_not_be_decoded_are_none(names: bytes) -> None:
+def test_undecodable_alternative_names_are_ignored(names: bytes) -> None:
     key = new_key("ec")
     raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names)
     read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, raw))
     assert (read.subject_cn, read.alt_names, read.covers("cn.test")) == ("cn.test", (), False)
 
 
-def test_the_issuer_is_the_organisation_or_else_the_common_name() -> None:
+def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
     assert (leaf().issuer, leaf(issuer_o="").issuer) == ("O", "CN")
 
 
@@ -85,5 +85,7 @@ def test_the_issuer_is_the_organisation_or_else_the_common_name() -> None:
         (Verdict.NOT_TLS, None, "grey"),
     ],
 )
-def test_the_color_says_how_things_stand(verdict: Verdict, days: int | None, shown: str) -> None:
+def test_the_color_follows_from_verdict_and_days_left(
+    verdict: Verdict, days: int | None, shown: str
+) -> None:
     assert color(verdict, days) == shown

@@ -58,7 +58,7 @@ def client_of(served: Served, method: Method = "GET", key: str = KEY) -> SSLMoni
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_monitor_lives_from_add_to_delete(
+async def test_a_monitors_life_from_add_to_delete(
     fleet: Fleet, served: Served, method: Method
 ) -> None:
     api = client_of(served, method)
@@ -85,7 +85,7 @@ async def test_a_monitor_lives_from_add_to_delete(
         assert caught.value.req_id
 
 
-async def test_a_ping_tells_how_late_the_sweep_is(served: Served) -> None:
+async def test_ping_reports_the_lag_of_the_sweep(served: Served) -> None:
     api = client_of(served)
     assert (await api.ping()).sweep == SweepProgress(0, 0 * HOUR, 0)
     await api.add(Target(NOBODY))
@@ -99,16 +99,14 @@ async def test_a_ping_tells_how_late_the_sweep_is(served: Served) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_an_address_can_be_given_as_a_url_and_a_proxy_with_it(
-    served: Served, method: Method
-) -> None:
+async def test_a_target_can_be_a_url_or_behind_a_proxy(served: Served, method: Method) -> None:
     api = client_of(served, method)
     assert (await api.add(f"https://{NOBODY}:8443/x?y")).target == Target(NOBODY, 8443)
     proxy = Proxy("elsewhere.test", 3128, "ann", "hunter2")
     assert (await api.add(Target("inside.test"), proxy)).target == Target("inside.test")
 
 
-async def test_each_filter_finds_what_it_names(fleet: Fleet, served: Served) -> None:
+async def test_each_filter_selects_what_it_says(fleet: Fleet, served: Served) -> None:
     api = client_of(served)
     async with fleet.tls() as good, fleet.tls(Leaf(left=10 * DAY + HOUR)) as soon:
         await api.add(Target("fleet.test", good))
@@ -134,7 +132,7 @@ async def test_each_filter_finds_what_it_names(fleet: Fleet, served: Served) -> 
     assert await found(expires=">10", host="fleet.test", valid=True, port=good) == {1}
 
 
-async def test_a_host_that_may_not_be_scanned_does_not_count_as_down(served: Served) -> None:
+async def test_a_forbidden_host_is_not_allowed_rather_than_down(served: Served) -> None:
     api = client_of(served)
     found = await api.add(Target(NOBODY))
     (row,) = await api.list()
@@ -146,7 +144,9 @@ async def test_a_host_that_may_not_be_scanned_does_not_count_as_down(served: Ser
     assert "*NOT ALLOWED*" in str(history_cards.history(row, history).blocks)
 
 
-async def test_each_error_is_the_client_s_own(fleet: Fleet, served: Served) -> None:
+async def test_each_api_error_becomes_the_clients_own_exception(
+    fleet: Fleet, served: Served
+) -> None:
     api = client_of(served)
     with pytest.raises(BadKey):
         await client_of(served, key="wrong").ping()
@@ -165,7 +165,7 @@ async def test_each_error_is_the_client_s_own(fleet: Fleet, served: Served) -> N
         assert caught.value.req_id
 
 
-async def test_too_many_scans_and_monitors_are_refused(
+async def test_the_client_reports_the_rate_and_monitor_limits(
     fleet: Fleet, any_database: Database
 ) -> None:
     async with serving(fleet, any_database, limit=1, scan_rate_limit=2) as served:
@@ -208,7 +208,7 @@ AT_REST = [HealthCheck.function_scoped_fixture]  # what is asked for here change
 
 @settings(max_examples=40, deadline=None, suppress_health_check=AT_REST)
 @given(st.lists(st.tuples(st.sampled_from(FILTERS), HOSTILE), min_size=1, max_size=5))
-async def test_hostile_filters_are_understood_or_400(
+async def test_hostile_filters_are_accepted_or_refused_with_400(
     served: Served, pairs: list[tuple[str, bytes]]
 ) -> None:
     query = "&".join(f"{name}={quote_from_bytes(value)}" for name, value in pairs)
@@ -235,7 +235,7 @@ MEANINGLESS = [
 ]
 
 
-async def test_each_filter_refuses_what_it_can_not_mean(served: Served) -> None:
+async def test_each_filter_refuses_meaningless_values(served: Served) -> None:
     for name, value in itertools.product(FILTERS, MEANINGLESS):
         answer = await served.call("monitor/list", **{name: value})
         if name == "host" and value.isprintable() and len(value) < 254:
@@ -250,7 +250,7 @@ async def test_each_filter_refuses_what_it_can_not_mean(served: Served) -> None:
     st.sampled_from(["", "x", "hex", "utf-16"]),
     st.binary(max_size=60) | st.tuples(PART, st.binary(max_size=20)).map(lambda t: t[0] % t[1]),
 )
-async def test_a_form_that_can_not_be_read_is_400(
+async def test_random_forms_are_accepted_or_refused_with_400(
     served: Served, kind: str, value: str, body: bytes
 ) -> None:
     url, headers = f"{served.api.url}/monitor/list", {"Content-Type": kind + value}
@@ -258,7 +258,7 @@ async def test_a_form_that_can_not_be_read_is_400(
     assert answer.status == 200 or refused(answer, 400)
 
 
-async def test_a_form_that_holds_no_text_or_broken_parts_is_400(served: Served) -> None:
+async def test_a_form_without_text_or_with_broken_parts_is_refused_with_400(served: Served) -> None:
     escapes = {"Content-Type": f"{FORM}; charset=unicode_escape"}
     parts = {"Content-Type": "multipart/form-data; boundary=x"}
     broken = b"--x\r\nContent-Disposition: form-data; name=id\r\nno header\r\n\r\n1\r\n--x--"
@@ -277,7 +277,9 @@ CHECKS = [
 ]
 
 
-async def test_the_server_does_what_its_description_says(fleet: Fleet, database: Database) -> None:
+async def test_the_server_conforms_to_its_openapi_document(
+    fleet: Fleet, database: Database
+) -> None:
     async with serving(fleet, database, scan_rate_limit=0, deadline=0.2) as served:
         await served.add(443, NOBODY)
         url = served.api.url
@@ -286,7 +288,7 @@ async def test_the_server_does_what_its_description_says(fleet: Fleet, database:
         await asyncio.to_thread(_try_all, document, url)
 
 
-async def test_a_description_that_says_otherwise_is_found_out(
+async def test_the_conformance_test_detects_a_wrong_document(
     fleet: Fleet, database: Database
 ) -> None:
     async with serving(fleet, database, scan_rate_limit=0) as served:

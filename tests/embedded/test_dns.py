@@ -20,7 +20,7 @@ async def test_a_name_without_addresses_raises() -> None:
         await look_up("a..b", 443)
 
 
-async def test_the_name_of_an_address_is_asked_for_once() -> None:
+async def test_the_name_of_an_address_is_cached() -> None:
     asked: list[str] = []
 
     def name_of(address: str) -> str:
@@ -32,7 +32,7 @@ async def test_the_name_of_an_address_is_asked_for_once() -> None:
     assert asked == ["192.0.2.1"]
 
 
-async def test_who_does_not_wait_for_a_name_leaves_it_for_the_next() -> None:
+async def test_a_cancelled_lookup_still_serves_the_next_caller() -> None:
     let_go = threading.Event()
 
     def name_of(_: str) -> str:

@@ -28,7 +28,7 @@ async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
         yield served
 
 
-async def test_the_description_is_served_to_all_and_names_each_endpoint(served: Served) -> None:
+async def test_openapi_needs_no_key_and_describes_every_endpoint(served: Served) -> None:
     document = json.loads(await served.text("/api/v1/openapi.json"))
     assert document["openapi"].startswith("3.1")
     paths = {route.resource.canonical for route in served.routes() if route.resource}
@@ -37,7 +37,7 @@ async def test_the_description_is_served_to_all_and_names_each_endpoint(served: 
     assert described <= paths
 
 
-async def test_the_history_tells_each_change_once_the_newest_first(
+async def test_the_history_lists_each_change_once_newest_first(
     fleet: Fleet, served: Served
 ) -> None:
     context = fleet.context(fleet.file(Leaf(left=-HOUR)))
@@ -62,7 +62,7 @@ async def test_the_history_tells_each_change_once_the_newest_first(
     refused(await served.call("monitor/history", id="1"), 404)
 
 
-async def test_a_monitor_shows_its_verdict_and_chain(fleet: Fleet, served: Served) -> None:
+async def test_monitor_get_has_the_verdict_and_the_chain(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(Leaf(left=2 * DAY)) as port:
         await served.add(port)
     monitor = (await served.call("monitor/get", id="1")).body["monitor"]
@@ -75,7 +75,7 @@ async def test_a_monitor_shows_its_verdict_and_chain(fleet: Fleet, served: Serve
     assert (await served.call("monitor/get", id="1")).body["monitor"]["verdict"] == "expired"
 
 
-async def test_a_list_can_be_read_in_pages(served: Served) -> None:
+async def test_a_list_can_be_read_in_slices(served: Served) -> None:
     for port in range(1, 6):
         await served.add(port, NOBODY)
     body = (await served.call("monitor/list", limit="2", offset="1", port="!1")).body
@@ -84,7 +84,7 @@ async def test_a_list_can_be_read_in_pages(served: Served) -> None:
         assert name in refused(await served.call("monitor/list", **{name: value}), 400)
 
 
-async def test_a_check_tells_all_and_stores_nothing(fleet: Fleet, served: Served) -> None:
+async def test_a_check_reports_everything_and_stores_nothing(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(Leaf(names=("other.test",))) as port:
         answer = await served.call("checks", host="fleet.test", port=str(port))
     check = answer.body["check"]
@@ -101,7 +101,9 @@ async def test_a_check_tells_all_and_stores_nothing(fleet: Fleet, served: Served
     refused(await served.call("checks"), 400)
 
 
-async def test_a_mail_server_is_scanned_by_starttls(fleet: Fleet, served: Served) -> None:
+async def test_a_monitor_with_a_protocol_is_scanned_by_starttls(
+    fleet: Fleet, served: Served
+) -> None:
     async def imap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"* OK IMAP here\r\n")
         while line := await reader.readline():
@@ -115,7 +117,7 @@ async def test_a_mail_server_is_scanned_by_starttls(fleet: Fleet, served: Served
     assert "protocol" in message
 
 
-async def test_scans_on_demand_are_limited_for_each_minute(served: Served) -> None:
+async def test_scans_on_demand_are_rate_limited(served: Served) -> None:
     for port in range(1, 5):
         await served.add(port, NOBODY)
     assert (await served.call("monitor/scan", id="1")).status == 200
@@ -144,7 +146,7 @@ PROXY = {
 }
 
 
-async def test_a_proxy_s_password_is_sealed_and_never_shown_or_logged(
+async def test_a_proxys_password_is_encrypted_and_never_returned_or_logged(
     fleet: Fleet, served: Served, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -176,7 +178,7 @@ async def test_a_proxy_s_password_is_sealed_and_never_shown_or_logged(
         assert secret not in caplog.text
 
 
-async def test_a_proxy_s_password_is_refused_without_a_key_to_seal_it(
+async def test_a_proxys_password_is_refused_without_a_secret_key(
     fleet: Fleet, database: Database
 ) -> None:
     async with serving(fleet, database) as served:
@@ -186,7 +188,7 @@ async def test_a_proxy_s_password_is_refused_without_a_key_to_seal_it(
     assert "hunter2" not in str(answer)
 
 
-async def test_a_password_sealed_under_another_key_is_said_so(
+async def test_a_password_encrypted_with_another_secret_key_is_reported(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
     served.hosts["proxy.test"] = "127.0.0.1"
@@ -209,7 +211,7 @@ async def test_a_password_sealed_under_another_key_is_said_so(
         {"proxy_host": "169.254.169.254"},
     ],
 )
-async def test_a_proxy_that_can_not_be_one_is_400(served: Served, wrong: dict[str, str]) -> None:
+async def test_an_invalid_proxy_is_refused_with_400(served: Served, wrong: dict[str, str]) -> None:
     params = {"host": NOBODY, "port": "443"} | PROXY | wrong
     refused(await served.call("monitor/add", **params), 400)
     empty = dict.fromkeys(PROXY, "")

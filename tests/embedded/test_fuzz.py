@@ -188,7 +188,7 @@ async def outcome(
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_malformed_handshakes_end_in_verdicts(
+async def test_malformed_handshakes_become_verdicts(
     fleet: Fleet, trust: Trust, newest: ssl.TLSVersion
 ) -> None:
     context = fleet.context(fleet.file(Leaf()))
@@ -199,7 +199,7 @@ async def test_malformed_handshakes_end_in_verdicts(
     assert {Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.TIMED_OUT} < set(found)
 
 
-async def test_malformed_pages_end_in_verdicts(fleet: Fleet, trust: Trust) -> None:
+async def test_malformed_pages_become_verdicts(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
     serving = fleets.serve(in_http(itertools.count(2000)), context=context)
     found = await outcome(serving, lambda port: scans(trust, port, 700))
@@ -208,7 +208,7 @@ async def test_malformed_pages_end_in_verdicts(fleet: Fleet, trust: Trust) -> No
     assert found[Verdict.VALID] > 350
 
 
-async def test_malformed_greetings_end_in_verdicts(trust: Trust) -> None:
+async def test_malformed_greetings_become_verdicts(trust: Trust) -> None:
     protocols = itertools.cycle(["", *PROTOCOLS])
     serving = fleets.serve(in_the_clear(itertools.count(3000)))
     found = await outcome(serving, lambda port: scans(trust, port, 300, lambda _: next(protocols)))

@@ -105,13 +105,13 @@ def places(tmp_path: Path) -> Iterator[GeoDatabase]:
         ("", ""),
     ],
 )
-def test_a_place_is_its_country_and_region_as_far_as_the_file_knows(
+def test_a_location_is_the_country_and_the_region_if_known(
     places: GeoDatabase, address: str, place: str
 ) -> None:
     assert places(address) == place
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_named(tmp_path: Path) -> None:
     for content in (None, b"no database"):
         file = tmp_path / "places.mmdb"
         if content is not None:

@@ -72,12 +72,12 @@ def permits(address: str, allow: str = "", *, host: str = "host.test", port: int
 
 
 @pytest.mark.parametrize("address", ALLOWED)
-def test_global_and_inside_addresses_are_permitted_by_default(address: str) -> None:
+def test_global_and_internal_addresses_are_permitted_by_default(address: str) -> None:
     assert permits(address)
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_all_other_addresses_need_an_entry(address: str) -> None:
+def test_other_addresses_need_an_entry(address: str) -> None:
     assert not permits(address)
     assert permits(address, "0.0.0.0/0,::/0")
 
@@ -132,7 +132,7 @@ def test_an_entry_permits_its_network_or_name_on_its_port(
         ("::/0", "fd00::1", "x.test", 443, False),
     ],
 )
-def test_what_is_denied_is_refused_though_it_is_allowed(
+def test_a_denied_address_or_name_is_refused_even_if_allowed(
     deny: str, address: str, host: str, port: int, permitted: bool
 ) -> None:
     for allow in ("", "0.0.0.0/0,::/0,x.test"):
@@ -140,7 +140,7 @@ def test_what_is_denied_is_refused_though_it_is_allowed(
         assert guard.permits(host, ipaddress.ip_address(address), port) is permitted
 
 
-def test_a_denied_name_is_refused_before_anyone_is_asked_for_its_address() -> None:
+def test_a_denied_name_is_refused_without_resolving_it() -> None:
     guard = Guard(deny=parse_allow("x.test,y.test:22,10.0.0.1"))
     assert not guard.permits_literal(Target("x.test", 443))
     assert guard.permits_literal(Target("y.test", 443))
@@ -166,7 +166,7 @@ def test_a_denied_name_is_refused_before_anyone_is_asked_for_its_address() -> No
         "good.test@evil.test",
     ],
 )
-def test_odd_spellings_of_addresses_are_no_target(text: str) -> None:
+def test_odd_spellings_of_addresses_are_not_targets(text: str) -> None:
     with pytest.raises(ValueError, match=r"\."):
         Target.parse(text)
 
@@ -174,7 +174,7 @@ def test_odd_spellings_of_addresses_are_no_target(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["[::ffff:127.0.0.1]:443", "１２７.0.0.1", "127。0。0。1", "0:0::1"]
 )
-def test_spellings_that_are_read_as_addresses_are_guarded_as_such(text: str) -> None:
+def test_all_accepted_spellings_of_an_address_are_checked(text: str) -> None:
     assert not Guard().permits_literal(Target.parse(text))
 
 
@@ -196,7 +196,7 @@ def test_spellings_that_are_read_as_addresses_are_guarded_as_such(text: str) -> 
         "10.0.0.0/8:x",
     ],
 )
-def test_an_entry_that_can_not_be_read_is_named(allow: str) -> None:
+def test_an_invalid_entry_is_named(allow: str) -> None:
     with pytest.raises(ValueError, match=r"\w+ .*\."):
         parse_allow(f"127.0.0.1,{allow}")
 
@@ -226,12 +226,12 @@ async def test_one_forbidden_address_forbids_the_name(answer: tuple[str, ...]) -
         await Guard(look_up=Answers(answer)).resolve(Target("host.test", 443))
 
 
-async def test_a_name_without_addresses_is_unresolved() -> None:
+async def test_a_name_without_addresses_fails_to_resolve() -> None:
     with pytest.raises(ResolutionFailed):
         await Guard(look_up=Answers(())).resolve(Target("host.test", 443))
 
 
-async def test_the_static_table_is_asked_first_and_guarded_all_the_same() -> None:
+async def test_the_static_table_comes_first_and_is_checked_as_well() -> None:
     names = Answers(("8.8.8.8",))
     table = {"demo.test": "127.0.0.1"}
     with pytest.raises(Forbidden):
@@ -240,7 +240,7 @@ async def test_the_static_table_is_asked_first_and_guarded_all_the_same() -> Non
     assert (str(found[0]), names.asked) == ("127.0.0.1", [])
 
 
-async def test_a_literal_address_is_checked_without_asking_anyone() -> None:
+async def test_a_literal_address_is_checked_without_resolving() -> None:
     names = Answers(("8.8.8.8",))
     guard = Guard(look_up=names)
     with pytest.raises(Forbidden):
@@ -251,11 +251,11 @@ async def test_a_literal_address_is_checked_without_asking_anyone() -> None:
     assert names.asked == []
 
 
-async def test_the_systems_resolver_knows_this_machine() -> None:
+async def test_the_systems_resolver_resolves_localhost() -> None:
     found = await Guard(parse_allow("127.0.0.0/8,::1")).resolve(Target("localhost", 443))
     assert {str(address) for address in found} <= {"127.0.0.1", "::1"}
 
 
-async def test_a_name_that_dns_can_not_carry_is_unresolved() -> None:
+async def test_a_name_that_dns_cannot_encode_fails_to_resolve() -> None:
     with pytest.raises(ResolutionFailed):
         await Guard().resolve(Target("a..b", 443))

@@ -32,7 +32,7 @@ def test_headers_are_kept_in_order_with_their_repeats() -> None:
     assert found.headers == (("B", "1"), ("Set-Cookie", "a=1"), ("A", "2"), ("set-cookie", "b=2"))
 
 
-def test_a_body_ends_with_its_length() -> None:
+def test_a_body_ends_at_its_length() -> None:
     response = Response()
     response.feed(OK + b"Content-Length: 4\r\n\r\nabcdef")
     assert (response.done, response.page().size) == (True, 4)
@@ -44,7 +44,7 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
     assert (response.done, response.page().size) == (False, 6)
 
 
-def test_chunks_are_put_together() -> None:
+def test_chunks_are_joined() -> None:
     body = b"5;x=y\r\n<titl\r\n10\r\ne>Chunked</title>\r\n0\r\nTrailer: x\r\n\r\n"
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + body)
@@ -63,7 +63,7 @@ SAMPLES = [
 
 
 @given(st.sampled_from(SAMPLES), st.lists(st.integers(0, 120), max_size=8))
-def test_it_does_not_matter_how_an_answer_is_cut(answer: bytes, cuts: list[int]) -> None:
+def test_a_response_can_arrive_in_any_pieces(answer: bytes, cuts: list[int]) -> None:
     at = [0, *sorted(cuts), len(answer)]
     assert page(*(answer[a:b] for a, b in itertools.pairwise(at))) == page(answer)
 
@@ -82,23 +82,23 @@ def test_it_does_not_matter_how_an_answer_is_cut(answer: bytes, cuts: list[int])
         (b"HTT", None),
     ],
 )
-def test_the_code_is_the_answer_of_the_host_itself(answer: bytes, code: int | None) -> None:
+def test_the_code_is_the_hosts_final_answer(answer: bytes, code: int | None) -> None:
     assert page(answer).code == code
 
 
-def test_what_does_not_begin_like_http_is_not_waited_for() -> None:
+def test_a_response_that_does_not_start_like_http_is_done_at_once() -> None:
     response = Response()
     response.feed(b"220 mail ESMTP\r\n")
     assert response.done
 
 
 @given(st.binary(max_size=400))
-def test_no_bytes_make_it_raise(data: bytes) -> None:
+def test_no_bytes_raise_an_exception(data: bytes) -> None:
     for start in (b"", OK, OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"):
         page(start, data, data).title.encode()
 
 
-def test_a_head_that_never_ends_is_given_up() -> None:
+def test_an_endless_head_is_abandoned() -> None:
     response = Response()
     response.feed(OK + b"X: " + b"x" * 140_000)
     assert (response.done, response.page()) == (True, WebPage())
@@ -112,7 +112,7 @@ def test_a_body_is_cut_at_two_megabytes_and_keeps_its_title() -> None:
     assert (response.page().size, response.page().title) == (BODY_CAP, "Big")
 
 
-def test_a_chunk_without_an_end_is_cut_too() -> None:
+def test_an_endless_chunk_is_cut_too() -> None:
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n")
     while not response.done:
@@ -121,7 +121,7 @@ def test_a_chunk_without_an_end_is_cut_too() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
-def test_a_page_that_comes_compressed_is_read(coding: str) -> None:
+def test_a_compressed_page_is_read(coding: str) -> None:
     text = b"<title>Packed</title>"
     bare = zlib.compressobj(wbits=-15)
     packed = {
@@ -133,7 +133,7 @@ def test_a_page_that_comes_compressed_is_read(coding: str) -> None:
     assert titled(head, packed) == "Packed"
 
 
-def test_a_compressed_bomb_is_opened_a_little_way_only() -> None:
+def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
     bomb = gzip.compress(b"<title>Boom</title>" + b"\0" * 50_000_000)
     began = time.process_time()
     assert titled(b"Content-Encoding: gzip\r\n", bomb) == "Boom"
@@ -171,11 +171,11 @@ def test_a_compressed_bomb_is_opened_a_little_way_only() -> None:
         (b"", b"no title at all", ""),
     ],
 )
-def test_the_title_is_read_in_the_charset_of_the_page(head: bytes, body: bytes, title: str) -> None:
+def test_the_title_is_decoded_with_the_pages_charset(head: bytes, body: bytes, title: str) -> None:
     assert titled(head, body) == title
 
 
-def test_meta_tags_are_read_however_they_are_written() -> None:
+def test_meta_tags_are_read_in_any_style() -> None:
     found = page(
         OK + b"\r\n<META content='a > \"b\" &amp; c' NAME=Description>"
         b'<meta name="keywords" content="x, y"/><meta name=description content=later>'
@@ -186,14 +186,14 @@ def test_meta_tags_are_read_however_they_are_written() -> None:
 @pytest.mark.parametrize(
     "piece", [b"<title", b"<title>", b"<meta ", b'<meta "', b"<meta a='", b"<"]
 )
-def test_hostile_markup_costs_little_time(piece: bytes) -> None:
+def test_hostile_markup_takes_little_time(piece: bytes) -> None:
     body = piece * (BODY_CAP // len(piece))
     began = time.process_time()
     page(OK + b"\r\n" + body)
     assert time.process_time() - began < 0.5
 
 
-def test_a_flood_of_tiny_chunks_costs_little_time_and_ends() -> None:
+def test_a_flood_of_tiny_chunks_takes_little_time_and_ends() -> None:
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
     began = time.process_time()
@@ -204,7 +204,7 @@ def test_a_flood_of_tiny_chunks_costs_little_time_and_ends() -> None:
     assert response.page().size == 670_000
 
 
-def test_a_head_that_drips_costs_little_time() -> None:
+def test_a_slow_head_takes_little_cpu_time() -> None:
     response = Response()
     response.feed(OK + b"X: ")
     began = time.process_time()
@@ -242,7 +242,7 @@ class Canned:
         (Target("::1", 8443), b"[::1]:8443"),
     ],
 )
-async def test_the_request_names_the_host_and_asks_for_no_compression(
+async def test_the_request_names_the_host_and_declines_compression(
     target: Target, host: bytes
 ) -> None:
     stream, response = Canned(OK + b"\r\nhello"), Response()

@@ -52,7 +52,7 @@ async def column(database: Database, name: str) -> list[object]:
         return list(await connection.scalars(select(monitors.c[name]).order_by(monitors.c.id)))
 
 
-async def test_workers_share_what_is_due_and_never_meet(any_database: Database) -> None:
+async def test_concurrent_workers_never_lease_the_same_monitor(any_database: Database) -> None:
     await add_monitors(any_database, 100)
     workers = [worker(any_database, str(number)) for number in range(4)]
     taken = await asyncio.gather(*(each.lease_due(NOW, 20) for each in workers for _ in range(2)))
@@ -62,21 +62,21 @@ async def test_workers_share_what_is_due_and_never_meet(any_database: Database) 
     assert sorted(ids + [lease.id for lease in rest]) == list(range(1, 101))
 
 
-async def test_the_longest_overdue_are_taken_first(any_database: Database) -> None:
+async def test_the_longest_overdue_monitors_are_leased_first(any_database: Database) -> None:
     await add_monitors(any_database, 10)
     taken = await worker(any_database).lease_due(NOW, 3)
     assert {lease.id for lease in taken} == {1, 2, 3}
     assert {lease.id for lease in await worker(any_database).lease_due(NOW - HOUR, 9)} == set()
 
 
-async def test_a_dead_worker_s_leases_run_out(any_database: Database) -> None:
+async def test_a_dead_workers_leases_run_out(any_database: Database) -> None:
     await add_monitors(any_database, 5)
     assert len(await worker(any_database, "dead").lease_due(NOW, 9)) == 5
     assert await worker(any_database).lease_due(NOW + LEASE - SECOND, 9) == []
     assert len(await worker(any_database).lease_due(NOW + LEASE, 9)) == 5
 
 
-async def test_a_lease_that_is_renewed_stays(any_database: Database) -> None:
+async def test_a_renewed_lease_lasts_longer(any_database: Database) -> None:
     await add_monitors(any_database, 2)
     alive = worker(any_database, "alive")
     await alive.lease_due(NOW, 9)
@@ -86,7 +86,7 @@ async def test_a_lease_that_is_renewed_stays(any_database: Database) -> None:
     assert [lease.id for lease in await worker(any_database).lease_due(NOW + 1.5 * LEASE, 9)] == [1]
 
 
-async def test_what_is_given_back_is_due_at_once(any_database: Database) -> None:
+async def test_a_released_monitor_is_due_at_once(any_database: Database) -> None:
     await add_monitors(any_database, 2)
     first = worker(any_database, "first")
     await first.lease_due(NOW, 9)
@@ -94,7 +94,7 @@ async def test_what_is_given_back_is_due_at_once(any_database: Database) -> None
     assert len(await worker(any_database, "second").lease_due(NOW, 9)) == 2
 
 
-async def test_of_two_that_ask_for_one_monitor_one_gets_it(any_database: Database) -> None:
+async def test_only_one_of_two_workers_gets_the_lease_of_a_monitor(any_database: Database) -> None:
     await add_monitors(any_database, 1, next_scan_at=NOW + HOUR)
     both = [worker(any_database, name).lease_one(1, NOW) for name in "ab"]
     assert sorted(lease is None for lease in await asyncio.gather(*both)) == [False, True]
@@ -105,7 +105,7 @@ async def test_of_two_that_ask_for_one_monitor_one_gets_it(any_database: Databas
     assert await worker(any_database).status(7, NOW) is None
 
 
-async def test_nothing_is_taken_at_a_crowded_address(any_database: Database) -> None:
+async def test_no_monitor_is_leased_at_an_address_to_avoid(any_database: Database) -> None:
     await add_monitors(any_database, 2)
     await add_monitors(any_database, 1, host="known.test", ip="192.0.2.1")
     assert [
@@ -114,7 +114,7 @@ async def test_nothing_is_taken_at_a_crowded_address(any_database: Database) -> 
     ] == ["h1.test"]
 
 
-async def test_the_monitors_of_a_revoked_account_rest(any_database: Database) -> None:
+async def test_monitors_of_a_revoked_account_are_never_due(any_database: Database) -> None:
     async with any_database.write() as connection:
         gone = {"name": "gone", "created_at": NOW, "revoked_at": NOW}
         await connection.execute(insert(accounts).values(gone))
@@ -126,7 +126,7 @@ async def take(database: Database, name: str = "a", now: datetime = NOW) -> list
     return await worker(database, name).lease_due(now, 9)
 
 
-async def test_results_are_stored_with_their_facts_and_the_leases_end(
+async def test_results_are_stored_with_their_facts_and_end_the_leases(
     any_database: Database,
 ) -> None:
     await add_monitors(any_database, 3)
@@ -161,7 +161,7 @@ async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Da
             assert list(await connection.scalars(select(table.c.monitor_id))) == [2]
 
 
-async def test_only_news_makes_history_and_the_oldest_is_forgotten(
+async def test_only_changes_add_history_and_the_oldest_rows_are_deleted(
     any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.embedded.leases._HISTORY_ROWS", 3)
@@ -180,7 +180,7 @@ async def test_only_news_makes_history_and_the_oldest_is_forgotten(
     ]
 
 
-async def test_text_that_no_database_takes_is_stored_all_the_same(any_database: Database) -> None:
+async def test_a_message_with_nul_is_stored(any_database: Database) -> None:
     await add_monitors(any_database)
     leases = await take(any_database)
     scan = found(message="nul \0 here")
@@ -188,7 +188,7 @@ async def test_text_that_no_database_takes_is_stored_all_the_same(any_database: 
     assert await column(any_database, "message") == ["nul \ufffd here"]
 
 
-async def test_results_that_come_together_share_a_transaction() -> None:
+async def test_results_that_arrive_together_share_a_transaction() -> None:
     batches: list[int] = []
     came, go = asyncio.Event(), asyncio.Event()
 
@@ -209,7 +209,7 @@ async def test_results_that_come_together_share_a_transaction() -> None:
     assert len(batches) <= 3
 
 
-async def test_a_full_batch_and_one_that_somebody_waits_for_are_stored_at_once(
+async def test_a_full_batch_and_a_result_on_demand_are_stored_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bot.embedded.writer._LINGER", 3600.0)
@@ -234,7 +234,7 @@ async def test_a_full_batch_and_one_that_somebody_waits_for_are_stored_at_once(
     await puts[0]
 
 
-async def test_a_result_that_can_not_be_stored_spoils_no_other() -> None:
+async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     stored: list[int] = []
 
     async def save(results: object) -> None:
@@ -254,7 +254,7 @@ def lease_of(id_: int) -> Lease:
     return Lease(id_, Job(Target("a.test")), "a.test")
 
 
-async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: Database) -> None:
+async def test_progress_counts_due_monitors_and_their_lag(any_database: Database) -> None:
     store = Monitors(any_database, INTERVAL)
     assert (await store.progress(NOW)).lag == timedelta()
     await add_monitors(any_database, 5)
@@ -264,7 +264,7 @@ async def test_the_progress_counts_what_is_due_and_how_late_it_is(any_database: 
     assert (await store.progress(NOW)).due == 0
 
 
-async def test_a_monitor_that_never_answered_is_down_from_its_first_scan(
+async def test_a_monitor_that_was_never_up_is_down_after_one_failure(
     any_database: Database,
 ) -> None:
     await add_monitors(any_database)
@@ -273,7 +273,7 @@ async def test_a_monitor_that_never_answered_is_down_from_its_first_scan(
     assert await column(any_database, "verdict") == ["refused"]
 
 
-async def test_a_host_that_is_down_stays_down_and_its_message_is_kept_fresh(
+async def test_a_host_that_is_down_gets_the_latest_failure_as_its_message(
     any_database: Database,
 ) -> None:
     await add_monitors(
@@ -285,7 +285,7 @@ async def test_a_host_that_is_down_stays_down_and_its_message_is_kept_fresh(
     assert await column(any_database, "failures") == [2]
 
 
-async def test_ids_are_not_used_again(any_database: Database) -> None:
+async def test_ids_are_never_reused(any_database: Database) -> None:
     store = Monitors(any_database, INTERVAL)
     await add_monitors(any_database, 2)
     assert await store.delete(1, 2)

@@ -86,14 +86,14 @@ async def test_title_and_meta_tags_are_read_in_the_charset_of_the_page(
     assert (page.title, page.description, page.keywords) == ("日本", "東京", "語")
 
 
-async def test_two_megabytes_are_read_of_a_page_without_an_end(fleet: Fleet, trust: Trust) -> None:
+async def test_two_megabytes_of_an_endless_page_are_read(fleet: Fleet, trust: Trust) -> None:
     talk = endless(b"HTTP/1.1 200 OK\r\n\r\n<title>Long</title>", b"x" * 65536)
     page = (await scan(fleet, trust, talk)).page
     assert (page.code, page.size, page.title) == (200, BODY_CAP, "Long")
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX: "])
-async def test_a_head_without_an_end_leaves_the_certificate(
+async def test_an_endless_head_does_not_affect_the_certificate(
     fleet: Fleet, trust: Trust, start: bytes
 ) -> None:
     found = await scan(fleet, trust, endless(start, b"HTTP/1.1" * 1000))
@@ -111,7 +111,7 @@ async def test_a_bomb_is_read_a_little_way(fleet: Fleet, trust: Trust) -> None:
     ("answer", "code"),
     [(b"", None), (b"HTTP/1.1 200 OK\r\nX: ", None), (b"HTTP/1.1 200\r\n\r\n", 200)],
 )
-async def test_a_trickle_is_ended_by_the_deadline(
+async def test_a_trickling_response_is_cut_off_by_the_deadline(
     fleet: Fleet, trust: Trust, answer: bytes, code: int | None
 ) -> None:
     found = await scan(fleet, trust, trickle(answer), deadline=0.3)
@@ -123,7 +123,7 @@ async def test_the_page_behind_a_bad_certificate_is_read_too(fleet: Fleet, trust
     assert (found.verdict, found.page.title) == (Verdict.EXPIRED, "Fleet")
 
 
-async def test_a_certificate_is_judged_though_the_server_hangs_up_on_http(
+async def test_a_certificate_is_judged_even_if_the_server_closes_on_http(
     fleet: Fleet, trust: Trust
 ) -> None:
     found = await scan(fleet, trust, fleets.close)

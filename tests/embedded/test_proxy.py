@@ -96,7 +96,9 @@ async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trus
     assert SECRET not in repr(proxy)
 
 
-async def test_a_proxy_without_credentials_gets_none(fleet: Fleet, trust: Trust) -> None:
+async def test_no_credentials_are_sent_to_a_proxy_that_needs_none(
+    fleet: Fleet, trust: Trust
+) -> None:
     server = ProxyServer()
     async with server.serving() as at, fleet.tls(Leaf(left=-DAY)) as port:
         found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
@@ -104,7 +106,7 @@ async def test_a_proxy_without_credentials_gets_none(fleet: Fleet, trust: Trust)
     assert "Proxy-Authorization" not in server.heads[0]
 
 
-async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) -> None:
+async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) -> None:
     async with ProxyServer("user:right").serving() as at:
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at, "user", "wrong"))
     assert (found.verdict, found.message, found.leaf) == (
@@ -114,7 +116,9 @@ async def test_a_proxy_that_wants_other_credentials_is_a_result(trust: Trust) ->
     )
 
 
-async def test_a_target_that_the_proxy_can_not_reach_is_told_by_its_answer(trust: Trust) -> None:
+async def test_a_target_that_the_proxy_cannot_reach_is_reported_with_its_answer(
+    trust: Trust,
+) -> None:
     async with ProxyServer().serving() as at, fleets.refuse() as port:
         found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
     assert found.message == "The proxy answered 502"
@@ -131,7 +135,9 @@ async def test_a_target_that_the_proxy_can_not_reach_is_told_by_its_answer(trust
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "The proxy did not answer like an HTTP proxy"),
     ],
 )
-async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, message: str) -> None:
+async def test_a_server_that_is_not_a_proxy_is_reported(
+    trust: Trust, answer: bytes, message: str
+) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -142,26 +148,26 @@ async def test_what_is_no_proxy_is_told_as_such(trust: Trust, answer: bytes, mes
     assert (found.verdict, found.message) == (Verdict.PROXY, message)
 
 
-async def test_a_proxy_that_says_nothing_is_ended_by_the_deadline(trust: Trust) -> None:
+async def test_a_silent_proxy_is_cut_off_by_the_deadline(trust: Trust) -> None:
     async with fleets.serve(fleets.hang) as at:
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at), deadline=0.1)
     assert found.message == "The proxy did not answer before the scan timed out"
 
 
-async def test_a_target_behind_a_proxy_that_says_nothing_is_its_own_fault(trust: Trust) -> None:
+async def test_a_silent_target_behind_a_proxy_times_out(trust: Trust) -> None:
     async with ProxyServer().serving() as at, fleets.serve(fleets.hang) as port:
         proxy = HTTPProxy("127.0.0.1", at)
         found = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
     assert found.verdict is Verdict.TIMED_OUT
 
 
-async def test_a_proxy_that_is_not_there_is_a_result(trust: Trust) -> None:
+async def test_an_unreachable_proxy_is_reported(trust: Trust) -> None:
     async with fleets.refuse() as at:
         found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
     assert found.message == "The proxy could not be reached"
 
 
-async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> None:
+async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
     async def nothing(_host: str, _port: int) -> list[str]:
         return []
 
@@ -183,7 +189,7 @@ async def test_a_proxy_whose_name_does_not_resolve_is_a_result(trust: Trust) -> 
         (Target("::ffff:169.254.169.254", 80), "127.0.0.1", guard(allow="0.0.0.0/0,::/0")),
     ],
 )
-async def test_a_forbidden_proxy_or_target_is_not_dialled(
+async def test_a_forbidden_proxy_or_target_is_not_dialed(
     trust: Trust, target: Target, proxy: str, rules: Guard
 ) -> None:
     server = ProxyServer()
@@ -194,14 +200,16 @@ async def test_a_forbidden_proxy_or_target_is_not_dialled(
     assert server.heads == []
 
 
-async def test_a_literal_target_that_is_allowed_goes_through(fleet: Fleet, trust: Trust) -> None:
+async def test_an_allowed_literal_target_is_scanned_through_a_proxy(
+    fleet: Fleet, trust: Trust
+) -> None:
     server = ProxyServer()
     async with server.serving() as at, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
         found = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", at))
     assert (found.message, found.ip) == ("Valid", "127.0.0.1")
 
 
-async def test_starttls_goes_through_a_proxy_too(fleet: Fleet, trust: Trust) -> None:
+async def test_starttls_works_through_a_proxy(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
 
     async def postgres(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -176,14 +176,14 @@ def model(given_terms: Terms, value: int) -> bool:
 
 @AT_ITS_OWN_PACE
 @given(st.lists(terms(0, 9000), min_size=1, max_size=4))
-def test_ports_are_found_as_the_model_says(table: Table, given_terms: Terms) -> None:
+def test_port_filters_agree_with_the_model(table: Table, given_terms: Terms) -> None:
     text = ", ".join(term for term, *_ in given_terms)
     assert found(table, port=text) == expected(lambda row: model(given_terms, row[1]))
 
 
 @AT_ITS_OWN_PACE
 @given(st.lists(terms(-40, 40), min_size=1, max_size=4))
-def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
+def test_day_filters_agree_with_the_model_and_never_match_rows_without_a_date(
     table: Table, given_terms: Terms
 ) -> None:
     text = ",".join(term for term, *_ in given_terms)
@@ -196,7 +196,7 @@ def test_days_are_found_as_the_model_says_and_rows_without_a_date_never(
 
 @AT_ITS_OWN_PACE
 @given(st.text("ab_x.*%\\e-1:", max_size=12).filter(str.strip))
-def test_hosts_are_found_with_one_wildcard_only(table: Table, text: str) -> None:
+def test_host_filters_have_one_wildcard_only(table: Table, text: str) -> None:
     pattern = text.strip().removesuffix(".").replace("[", "[[]")
     plain = expected(lambda row: fnmatch.fnmatchcase(row[0], pattern))
     assert found(table, host=text) == plain
@@ -219,7 +219,7 @@ def test_hosts_are_found_with_one_wildcard_only(table: Table, text: str) -> None
         ("w?w.example.com", set()),
     ],
 )
-def test_a_host_pattern_finds_these_hosts(table: Table, pattern: str, hosts: set[str]) -> None:
+def test_host_patterns_match_these_hosts(table: Table, pattern: str, hosts: set[str]) -> None:
     assert found(table, host=pattern) == expected(lambda row: row[0] in hosts)
 
 
@@ -229,7 +229,7 @@ def test_valid_means_valid_now_and_the_rest_is_invalid(table: Table) -> None:
     assert found(table, ssl_valid="FALSE") == set(ROWS) - valid
 
 
-def test_filters_are_anded_and_empty_ones_are_none(table: Table) -> None:
+def test_filters_are_anded_and_empty_ones_are_ignored(table: Table) -> None:
     both = found(table, host="example.com", port="443-460", ssl_valid="", ssl_expire_days=" ")
     assert both == expected(lambda r: r[0] == "example.com" and 443 <= r[1] <= 460)
     assert found(table) == set(ROWS)
@@ -246,20 +246,20 @@ def test_filters_are_anded_and_empty_ones_are_none(table: Table) -> None:
         ("port", ",".join(["1"] * 101)),
     ],
 )
-def test_what_can_not_be_read_is_refused_with_a_sentence(name: str, text: str) -> None:
+def test_an_invalid_filter_is_refused_with_a_sentence(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*\."):
         Filters.parse({name: text})
 
 
 @AT_ITS_OWN_PACE
 @given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days"]), st.text())
-def test_any_text_is_understood_or_refused(table: Table, name: str, text: str) -> None:
+def test_any_text_is_accepted_or_refused(table: Table, name: str, text: str) -> None:
     with contextlib.suppress(ValueError):
         found(table, **{name: text})
 
 
 @given(st.integers(-99999, 99999), st.integers(-99999, 99999))
-def test_a_negative_number_is_no_range(one: int, other: int) -> None:
+def test_negative_numbers_are_not_mistaken_for_ranges(one: int, other: int) -> None:
     low, high = sorted((one, other))
     assert NumberFilter.parse(f"{low}-{high}", "n").include == ((low, high),)
     assert NumberFilter.parse(f"{one}", "n").include == ((one, one),)
@@ -342,7 +342,7 @@ WORDS = st.sampled_from(
 
 
 @given(spelled_hosts() | st.just(("", None)), spelled_numbers(), WORDS, spelled_numbers())
-def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
+def test_every_spelling_of_a_filter_parses_to_its_value(
     host: tuple[str, str | None],
     port: tuple[str, NumberFilter | None],
     valid: tuple[str, bool | None],
@@ -357,7 +357,7 @@ def test_every_spelling_of_a_filter_means_its_value_which_can_be_written_again(
 
 @given(st.text("0159,!<>=- ", min_size=1, max_size=20))
 @example("<=99998,>=-99998")
-def test_numbers_of_any_spelling_that_is_understood_can_be_written_again(text: str) -> None:
+def test_every_accepted_number_filter_survives_a_round_trip(text: str) -> None:
     try:
         value = NumberFilter.parse(text, "port")
     except ValueError:

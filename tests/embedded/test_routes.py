@@ -48,12 +48,12 @@ async def test_a_bad_or_missing_key_is_refused_everywhere(
     assert "key" in refused(answer, 401)
 
 
-async def test_the_word_bearer_may_be_written_in_any_case(served: Served) -> None:
+async def test_bearer_may_be_written_in_any_case(served: Served) -> None:
     headers = {"Authorization": f"bearer {KEY}"}
     assert (await served.ask("GET", f"{served.api.url}/ping", headers=headers)).status == 200
 
 
-async def test_unknown_paths_and_other_methods_get_the_envelope_too(served: Served) -> None:
+async def test_unknown_paths_and_other_methods_get_error_replies(served: Served) -> None:
     refused(await served.call("monitor/nope"), 404)
     refused(await served.ask("GET", served.api.url.removesuffix("/api/v1") + "/"), 404)
     for method in ("PUT", "DELETE", "PATCH"):
@@ -75,7 +75,7 @@ async def test_unknown_paths_and_other_methods_get_the_envelope_too(served: Serv
         ("١", 400),
     ],
 )
-async def test_a_number_without_a_monitor_is_404_and_no_number_is_400(
+async def test_an_unknown_id_is_404_and_an_invalid_one_400(
     served: Served, endpoint: str, id_: str, code: int
 ) -> None:
     message = refused(await served.call(endpoint, id=id_), code)
@@ -105,7 +105,9 @@ async def test_a_number_without_a_monitor_is_404_and_no_number_is_400(
         {"url": "https://fleet.test", "host": "fleet.test", "port": "443"},
     ],
 )
-async def test_what_names_no_target_is_400(served: Served, params: dict[str, str]) -> None:
+async def test_an_invalid_target_is_refused_with_400(
+    served: Served, params: dict[str, str]
+) -> None:
     refused(await served.call("monitor/add", **params), 400)
     refused(await served.call("monitor/add", "POST", **params), 400)
 
@@ -114,12 +116,12 @@ async def test_what_names_no_target_is_400(served: Served, params: dict[str, str
     "host",
     ["127.0.0.2", "169.254.169.254", "::ffff:127.0.0.2", "[fe80::1]", "0.0.0.0", "224.0.0.1"],
 )
-async def test_a_literal_address_that_no_rule_permits_is_400(served: Served, host: str) -> None:
+async def test_a_forbidden_literal_address_is_refused_with_400(served: Served, host: str) -> None:
     message = refused(await served.call("monitor/add", host=host, port="443"), 400)
     assert message == "The address is refused by this server's rules."
 
 
-async def test_a_name_that_leads_to_such_an_address_is_watched_and_says_so(served: Served) -> None:
+async def test_a_name_with_a_forbidden_address_is_added_and_reported(served: Served) -> None:
     await served.call("monitor/add", host=NOBODY, port="443")
     row = (await served.call("monitor/list")).body["list"][0]
     assert "refused by this server's rules" in row["ssl_message"]
@@ -134,14 +136,14 @@ async def test_a_name_that_leads_to_such_an_address_is_watched_and_says_so(serve
         ({"host": f"{NOBODY.title()}.", "port": " 636 "}, NOBODY, 636),
     ],
 )
-async def test_a_target_is_stored_in_its_normal_form(
+async def test_a_target_is_stored_in_normal_form(
     served: Served, params: dict[str, str], host: str, port: int
 ) -> None:
     monitor = (await served.call("monitor/add", **params)).body["monitor"]
     assert (monitor["host"], monitor["port"]) == (host, port)
 
 
-async def test_a_target_is_watched_once(served: Served) -> None:
+async def test_a_target_has_one_monitor(served: Served) -> None:
     await served.call("monitor/add", host=NOBODY, port="443")
     again = await served.call("monitor/add", url=f"https://{NOBODY.upper()}./")
     assert refused(again, 400) == f"{NOBODY}:443 is already monitored, as monitor 1."
@@ -149,7 +151,7 @@ async def test_a_target_is_watched_once(served: Served) -> None:
     assert (await served.call("account")).body["monitor_used"] == 2
 
 
-async def test_of_two_who_add_a_target_at_once_one_is_told_the_other_was_first(
+async def test_concurrent_adds_of_a_target_make_one_monitor(
     served: Served,
 ) -> None:
     calls = (served.call("monitor/add", host=NOBODY, port="443") for _ in range(5))
@@ -160,7 +162,7 @@ async def test_of_two_who_add_a_target_at_once_one_is_told_the_other_was_first(
             assert "already monitored, as monitor 1" in refused(answer, 400)
 
 
-async def test_a_deleted_monitor_is_gone_and_its_number_is_not_used_again(served: Served) -> None:
+async def test_a_deleted_monitor_is_gone_and_its_id_is_not_reused(served: Served) -> None:
     await served.call("monitor/add", host=NOBODY, port="443")
     assert (await served.call("monitor/delete", id="1")).body == {"success": 1, "message": "Ok"}
     refused(await served.call("monitor/delete", id="1"), 404)
@@ -169,7 +171,7 @@ async def test_a_deleted_monitor_is_gone_and_its_number_is_not_used_again(served
     assert added.body["monitor"]["id"] == 2
 
 
-async def test_the_monitor_limit_is_kept_and_shown(fleet: Fleet, database: Database) -> None:
+async def test_the_monitor_limit_is_enforced_and_reported(fleet: Fleet, database: Database) -> None:
     async with serving(fleet, database, limit=1) as served:
         await served.call("monitor/add", host=NOBODY, port="443")
         over = await served.call("monitor/add", host=NOBODY, port="444")
@@ -189,7 +191,7 @@ async def test_a_filter_that_can_not_be_read_is_400(served: Served, params: dict
     refused(await served.call("monitor/list", **params), 400)
 
 
-async def test_a_certificate_that_ended_since_its_scan_reads_as_expired(
+async def test_a_certificate_that_expired_since_its_scan_is_reported_as_expired(
     fleet: Fleet, served: Served
 ) -> None:
     async with fleet.tls(Leaf(left=2 * DAY)) as port:
@@ -205,7 +207,7 @@ async def test_a_certificate_that_ended_since_its_scan_reads_as_expired(
     assert (await served.call("monitor/list", ssl_valid="true")).body["count"] == 0
 
 
-async def test_a_scan_finds_what_has_changed(fleet: Fleet, served: Served) -> None:
+async def test_a_scan_reports_what_has_changed(fleet: Fleet, served: Served) -> None:
     context = fleet.context(fleet.file(Leaf(left=-HOUR)))
     async with fleets.serve(fleets.web_server(), context=context) as port:
         added = await served.call("monitor/add", host="fleet.test", port=str(port))
@@ -218,7 +220,7 @@ async def test_a_scan_finds_what_has_changed(fleet: Fleet, served: Served) -> No
     assert (await served.call("monitor/list")).body["list"][0]["ssl_message"] == "Valid"
 
 
-async def test_two_scans_of_one_monitor_at_once_become_one(fleet: Fleet, served: Served) -> None:
+async def test_concurrent_scans_of_a_monitor_are_joined(fleet: Fleet, served: Served) -> None:
     visits: list[asyncio.StreamReader] = []
     came, go = asyncio.Event(), asyncio.Event()
     answer = fleets.web_server()
@@ -244,9 +246,7 @@ async def test_two_scans_of_one_monitor_at_once_become_one(fleet: Fleet, served:
     assert len(visits) == 2  # one for the three, and one for the next
 
 
-async def test_a_monitor_that_is_deleted_during_its_scan_is_404(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_monitor_deleted_during_its_scan_is_404(fleet: Fleet, served: Served) -> None:
     came, go = asyncio.Event(), asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -265,7 +265,7 @@ async def test_a_monitor_that_is_deleted_during_its_scan_is_404(
         refused(await scan, 404)
 
 
-async def test_a_long_list_is_whole_and_in_order(served: Served, database: Database) -> None:
+async def test_a_long_list_is_complete_and_in_order(served: Served, database: Database) -> None:
     rows = [
         {
             "host": f"h{number}.test",
@@ -302,7 +302,7 @@ async def test_a_monitor_that_was_never_scanned_is_listed_as_such(
     assert (got["scan_date"], got["ssl"]["date_end"], got["http"]["code"]) == (None, None, None)
 
 
-async def test_the_first_of_a_repeated_parameter_counts_and_a_form_before_the_query(
+async def test_the_first_value_of_a_parameter_counts_and_the_form_wins(
     served: Served,
 ) -> None:
     twice = await served.ask("GET", f"{served.api.url}/monitor/get?id=7&id=x")
@@ -311,7 +311,7 @@ async def test_the_first_of_a_repeated_parameter_counts_and_a_form_before_the_qu
     refused(both, 400)
 
 
-async def test_a_fault_of_the_server_is_a_500_whose_number_is_in_the_log(
+async def test_an_internal_error_is_500_with_its_req_id_in_the_log(
     served: Served, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with database.write() as connection:
@@ -321,7 +321,7 @@ async def test_a_fault_of_the_server_is_a_500_whose_number_is_in_the_log(
     assert answer.body["req_id"] in caplog.text
 
 
-async def test_nothing_that_is_logged_holds_a_query_or_the_key(
+async def test_the_log_contains_no_query_and_no_key(
     fleet: Fleet, served: Served, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -341,7 +341,7 @@ async def test_nothing_that_is_logged_holds_a_query_or_the_key(
     assert not any(secret in line or KEY in line for line in lines)
 
 
-async def test_a_fault_of_the_database_is_logged_without_what_was_asked_for(
+async def test_a_database_error_is_logged_without_the_parameters(
     fleet: Fleet, any_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -365,17 +365,17 @@ async def too_long(served: Served, query: str) -> None:
         assert response.status == 400
 
 
-def test_the_key_does_not_show_in_what_settings_print() -> None:
+def test_printed_settings_do_not_show_the_key() -> None:
     assert KEY not in repr(EmbeddedSettings(KEY))
 
 
-def test_settings_that_can_not_be_used_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     for key, allow in (("", ""), (KEY, "10.0.0.1/8")):
         with pytest.raises(ValueError, match=r"\."):
             EmbeddedSettings(key, scan_allow=allow)
 
 
-async def test_it_can_be_served_over_ipv6(fleet: Fleet, database: Database) -> None:
+async def test_the_api_can_be_served_over_ipv6(fleet: Fleet, database: Database) -> None:
     settings = EmbeddedSettings(KEY, ca_file=fleet.ca_file)
     api = EmbeddedAPI(settings, database, clock=lambda: NOW)
     await api.start("::1")

@@ -71,7 +71,7 @@ def raw(oid: str, value: str) -> x509.UnrecognizedExtension:
 
 
 @pytest.mark.parametrize("version", [1, 3])
-async def test_a_certificate_of_a_version_that_there_is_not_is_a_result(
+async def test_a_certificate_of_an_unknown_version_is_a_result(
     fleet: Fleet, trust: Trust, tmp_path: Path, version: int
 ) -> None:
     found = await scan(trust, odd(fleet, tmp_path / "odd.pem", version=version))
@@ -89,7 +89,7 @@ async def test_a_certificate_of_a_version_that_there_is_not_is_a_result(
     ],
     ids=["feature", "issuer", "key"],
 )
-async def test_an_extension_that_can_not_be_read_hides_no_name(
+async def test_an_unreadable_extension_does_not_hide_the_names(
     fleet: Fleet, trust: Trust, tmp_path: Path, extension: x509.UnrecognizedExtension
 ) -> None:
     names = x509.SubjectAlternativeName([general_name("fleet.test"), general_name("10.1.2.3")])
@@ -99,7 +99,7 @@ async def test_an_extension_that_can_not_be_read_hides_no_name(
     assert found.leaf.alt_names == ("fleet.test", "10.1.2.3")
 
 
-async def test_a_name_that_can_not_be_read_hides_no_other(
+async def test_an_unreadable_name_does_not_hide_the_others(
     fleet: Fleet, trust: Trust, tmp_path: Path
 ) -> None:
     # An X.400 address, an address of 8 bytes, a name that is no text, and the good one.
@@ -110,13 +110,13 @@ async def test_a_name_that_can_not_be_read_hides_no_other(
 
 
 @pytest.mark.parametrize("number", [0, 200, 255])
-async def test_an_alert_that_has_no_name_makes_a_whole_sentence(trust: Trust, number: int) -> None:
+async def test_an_unnamed_alert_makes_a_complete_sentence(trust: Trust, number: int) -> None:
     alert = bytes([0x15, 3, 3, 0, 2, 2, number])
     found = await scan(trust, fleets.serve(fleets.say(alert)))
     assert found.message == "The TLS handshake failed: no reason was given"
 
 
-async def test_a_server_that_hangs_up_once_is_judged_by_what_it_shows_then(
+async def test_a_server_that_closes_the_first_connection_is_judged_by_the_second(
     fleet: Fleet, trust: Trust
 ) -> None:
     context = fleet.context(fleet.file(Leaf(since=DAY)))
@@ -133,9 +133,7 @@ async def test_a_server_that_hangs_up_once_is_judged_by_what_it_shows_then(
     assert (found.verdict, found.message, len(visits)) == (Verdict.VALID, "Valid", 2)
 
 
-async def test_dates_are_cut_to_the_minute_wherever_they_are_shown(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:
     end = timedelta(hours=11, minutes=59, seconds=59)
     served.now += timedelta(seconds=31)
     async with fleet.tls(Leaf(left=90 * DAY + end, since=DAY - end)) as port:
@@ -150,7 +148,7 @@ async def test_dates_are_cut_to_the_minute_wherever_they_are_shown(
     assert "12:01" not in told
 
 
-async def test_what_the_operator_sets_reaches_the_scans(
+async def test_scan_settings_reach_the_scans(
     fleet: Fleet, database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "places.mmdb"
@@ -168,7 +166,7 @@ async def test_what_the_operator_sets_reaches_the_scans(
     assert refused(denied, 400) == "The address is refused by this server's rules."
 
 
-async def test_a_target_that_is_denied_is_refused_alike_with_a_proxy_and_without(
+async def test_a_forbidden_target_is_refused_with_and_without_a_proxy(
     served: Served,
 ) -> None:
     proxy = {"proxy_host": NOBODY, "proxy_port": "3128"}
@@ -199,9 +197,7 @@ async def test_another_s_monitor_is_as_one_that_does_not_exist(
     assert (await served.call("monitor/get", id="1")).body == before
 
 
-async def test_fifty_scans_of_a_sweep_run_at_once_and_the_others_wait(
-    served: Served, database: Database
-) -> None:
+async def test_a_sweep_runs_fifty_scans_at_a_time(served: Served, database: Database) -> None:
     there, fifty, go = 0, asyncio.Event(), asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,7 +223,7 @@ async def test_fifty_scans_of_a_sweep_run_at_once_and_the_others_wait(
     assert (await served.call("ping")).body["sweep"]["due"] == 0
 
 
-async def test_a_lease_is_held_for_as_long_as_its_scan_runs(
+async def test_a_lease_is_renewed_while_its_scan_runs(
     fleet: Fleet, trust: Trust, database: Database
 ) -> None:
     now, came = NOW, asyncio.Event()

@@ -214,7 +214,7 @@ async def scan(
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-async def test_a_host_is_judged_and_read(fleet: Fleet, trust: Trust, case: Case) -> None:
+async def test_each_host_gets_its_verdict_and_facts(fleet: Fleet, trust: Trust, case: Case) -> None:
     deadline = 0.2 if case.verdict is Verdict.TIMED_OUT else 5.0
     async with case.serve(fleet) as port:
         found = await scan(trust, case.host, port, address=case.address, deadline=deadline)
@@ -230,7 +230,7 @@ async def test_a_host_is_judged_and_read(fleet: Fleet, trust: Trust, case: Case)
     assert found.ip == case.address
 
 
-async def test_the_facts_of_a_good_host_are_all_there(fleet: Fleet, trust: Trust) -> None:
+async def test_all_facts_of_a_good_host_are_reported(fleet: Fleet, trust: Trust) -> None:
     async with fleet.tls(Leaf(names=("fleet.test", "10.1.2.3"))) as port:
         found = await scan(trust, "fleet.test", port)
     leaf, page = found.leaf, found.page
@@ -248,7 +248,7 @@ async def test_the_facts_of_a_good_host_are_all_there(fleet: Fleet, trust: Trust
     assert page.headers[0] == ("Content-Type", "text/html")
 
 
-async def test_a_handshake_that_ends_in_an_alert_for_want_of_a_client_certificate_is_valid(
+async def test_a_handshake_that_fails_for_lack_of_a_client_certificate_is_valid(
     fleet: Fleet, trust: Trust
 ) -> None:
     # asyncio drops the alert of a failed handshake; a blocking server in a thread sends it.
@@ -289,7 +289,7 @@ async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
     assert "could not be resolved" in found.message
 
 
-async def test_a_resolver_that_never_answers_is_ended_by_the_deadline(trust: Trust) -> None:
+async def test_a_resolver_that_never_answers_is_cut_off_by_the_deadline(trust: Trust) -> None:
     async def never(*_: object) -> list[str]:
         await asyncio.Event().wait()
         return []
@@ -298,7 +298,7 @@ async def test_a_resolver_that_never_answers_is_ended_by_the_deadline(trust: Tru
     assert (found.verdict, found.ip) == (Verdict.TIMED_OUT, "")
 
 
-async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Trust) -> None:
+async def test_a_name_with_a_forbidden_address_is_not_dialed(trust: Trust) -> None:
     visits = []
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -312,9 +312,7 @@ async def test_a_name_that_leads_to_a_forbidden_address_is_not_dialled(trust: Tr
     assert (found.ip, visits) == ("", [])
 
 
-async def test_a_name_that_changes_between_two_look_ups_is_dialled_where_it_was_checked(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_name_is_dialed_at_the_address_that_was_checked(fleet: Fleet, trust: Trust) -> None:
     answers = iter([["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2"]])
     visits: list[str] = []
 
@@ -336,7 +334,7 @@ async def test_a_name_that_changes_between_two_look_ups_is_dialled_where_it_was_
     assert visits == ["127.0.0.1", "127.0.0.1"]
 
 
-async def test_the_certificate_is_kept_when_the_page_never_comes(
+async def test_the_certificate_is_kept_if_the_page_never_arrives(
     fleet: Fleet, trust: Trust
 ) -> None:
     context = fleet.context(fleet.file(Leaf()))
@@ -360,7 +358,7 @@ async def test_the_head_is_kept_when_the_body_never_ends(fleet: Fleet, trust: Tr
     assert ("Location", "/x") in found.page.headers
 
 
-async def test_a_second_authority_is_trusted_when_a_file_names_it(
+async def test_an_authority_in_the_ca_file_is_trusted(
     fleet: Fleet, trust: Trust, tmp_path: Path
 ) -> None:
     ca_file = tmp_path / "other.pem"
@@ -374,7 +372,7 @@ async def test_a_second_authority_is_trusted_when_a_file_names_it(
     assert (stranger.verdict, friend.verdict) == (Verdict.INCOMPLETE_CHAIN, Verdict.VALID)
 
 
-async def test_a_ca_file_that_changes_is_read_again_within_a_minute(
+async def test_a_changed_ca_file_is_reloaded_within_a_minute(
     fleet: Fleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ca_file = tmp_path / "other.pem"
@@ -392,7 +390,7 @@ async def test_a_ca_file_that_changes_is_read_again_within_a_minute(
     assert caplog.text.count("Could not reload the trusted roots") == 1
 
 
-def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_ca_file_is_named(tmp_path: Path) -> None:
     for content in (None, b"no certificate"):
         path = tmp_path / "ca.pem"
         if content is not None:
@@ -401,7 +399,7 @@ def test_a_ca_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
             Trust(path)
 
 
-async def test_a_server_that_offers_only_outdated_ciphers_is_read_all_the_same(
+async def test_a_server_with_outdated_ciphers_only_is_read_anyway(
     fleet: Fleet,
 ) -> None:
     trust = Trust(fleet.ca_file)
@@ -415,7 +413,7 @@ async def test_a_server_that_offers_only_outdated_ciphers_is_read_all_the_same(
     assert "TLSv1.2 with AES128-SHA" in found.message
 
 
-async def test_a_certificate_that_can_not_be_decoded_is_a_result(
+async def test_an_undecodable_certificate_is_a_result(
     fleet: Fleet, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> NoReturn:
@@ -428,7 +426,7 @@ async def test_a_certificate_that_can_not_be_decoded_is_a_result(
     assert found.message == "The TLS handshake failed: the certificate can't be decoded"
 
 
-async def test_the_demos_sample_hosts_show_what_they_are_there_for(tmp_path: Path) -> None:
+async def test_the_demos_sample_hosts_get_their_verdicts(tmp_path: Path) -> None:
     hosts = SampleHosts(NOW, tmp_path)
     await hosts.start()
     scanner = Scanner(Guard(parse_allow(hosts.allow), hosts.table), Trust(hosts.ca_file), 0.5)

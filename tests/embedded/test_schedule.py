@@ -18,7 +18,7 @@ TARGETS = st.builds(Target, st.text("abc.", min_size=1), st.integers(1, 65535))
 
 
 @given(TARGETS)
-def test_a_target_is_scanned_once_in_each_interval_a_little_jitter_aside(
+def test_a_target_is_scanned_once_per_interval_give_or_take_the_jitter(
     target: Target,
 ) -> None:
     turn = next_scan(target, NOW, INTERVAL)
@@ -29,7 +29,7 @@ def test_a_target_is_scanned_once_in_each_interval_a_little_jitter_aside(
         assert turn - last <= 1.05 * INTERVAL + timedelta(seconds=1)
 
 
-def test_the_moments_of_many_targets_are_spread_over_the_interval() -> None:
+def test_targets_are_spread_evenly_over_the_interval() -> None:
     first = [next_scan(Target(f"h{n}.test"), NOW, INTERVAL) for n in range(1200)]
     turns = [next_scan(Target(f"h{n}.test"), turn, INTERVAL) for n, turn in enumerate(first)]
     hours = [0] * 12
@@ -38,7 +38,7 @@ def test_the_moments_of_many_targets_are_spread_over_the_interval() -> None:
     assert all(60 < hour < 140 for hour in hours)
 
 
-def test_the_jitter_keeps_two_neighbours_from_always_meeting() -> None:
+def test_the_jitter_varies_between_intervals() -> None:
     turn, gaps = NOW, set()
     for _ in range(20):
         turn, last = next_scan(Target("a.test"), turn, INTERVAL), turn
@@ -47,7 +47,7 @@ def test_the_jitter_keeps_two_neighbours_from_always_meeting() -> None:
 
 
 @pytest.mark.parametrize("failures", range(1, 10))
-def test_a_failed_scan_is_tried_again_after_1_2_4_minutes_up_to_the_interval(failures: int) -> None:
+def test_a_failed_scan_is_retried_after_1_2_4_minutes(failures: int) -> None:
     waits = [
         next_scan(Target(f"h{n}.test"), NOW, 9 * DAY, failures=failures) - NOW for n in range(20)
     ]
@@ -56,7 +56,7 @@ def test_a_failed_scan_is_tried_again_after_1_2_4_minutes_up_to_the_interval(fai
 
 
 @given(TARGETS, st.integers(1, 1000), st.timedeltas(-5 * DAY, 100 * DAY))
-def test_no_turn_is_later_than_the_usual_one(
+def test_no_scan_is_later_than_the_regular_one(
     target: Target, failures: int, left: timedelta
 ) -> None:
     usual = next_scan(target, NOW, INTERVAL)
@@ -65,7 +65,7 @@ def test_no_turn_is_later_than_the_usual_one(
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 10 * DAY))
-def test_scans_are_hourly_in_the_last_three_days_and_no_sooner(
+def test_scans_are_hourly_in_the_last_three_days_and_not_before(
     target: Target, left: timedelta
 ) -> None:
     end = NOW + left
@@ -78,7 +78,7 @@ def test_scans_are_hourly_in_the_last_three_days_and_no_sooner(
 
 
 @given(TARGETS, st.timedeltas(timedelta(seconds=1), 2 * DAY))
-def test_a_certificate_is_scanned_again_right_when_it_begins_to_be_valid(
+def test_a_certificate_is_scanned_as_soon_as_it_becomes_valid(
     target: Target, wait: timedelta
 ) -> None:
     start, usual = NOW + wait, next_scan(target, NOW, INTERVAL)
@@ -89,14 +89,14 @@ def test_a_certificate_is_scanned_again_right_when_it_begins_to_be_valid(
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 100 * DAY))
-def test_a_certificate_that_is_valid_already_is_scanned_as_usual(
+def test_a_certificate_that_is_already_valid_is_scanned_as_usual(
     target: Target, age: timedelta
 ) -> None:
     usual = next_scan(target, NOW, INTERVAL)
     assert next_scan(target, NOW, INTERVAL, not_before=NOW - age) == usual
 
 
-def test_many_certificates_that_begin_together_are_not_scanned_in_one_instant() -> None:
+def test_certificates_that_become_valid_together_are_not_scanned_at_the_same_instant() -> None:
     start = NOW + MINUTE
     turns = {
         next_scan(Target(f"h{number}.test"), NOW, INTERVAL, not_before=start) for number in range(9)
@@ -104,7 +104,7 @@ def test_many_certificates_that_begin_together_are_not_scanned_in_one_instant() 
     assert len(turns) > 5
 
 
-def test_a_certificate_that_has_ended_is_scanned_as_usual() -> None:
+def test_an_expired_certificate_is_scanned_as_usual() -> None:
     target = Target("a.test")
     usual = next_scan(target, NOW, INTERVAL)
     assert next_scan(target, NOW, INTERVAL, not_after=NOW - HOUR) == usual

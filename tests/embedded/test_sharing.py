@@ -97,7 +97,7 @@ class Door:
         await self._answer(reader, writer)
 
 
-async def test_a_monitor_asked_for_at_both_is_scanned_once(pair: Pair, fleet: Fleet) -> None:
+async def test_a_scan_requested_from_both_servers_runs_once(pair: Pair, fleet: Fleet) -> None:
     door = Door(fleet)
     async with door.serve() as port:
         await pair.add(port)
@@ -111,9 +111,7 @@ async def test_a_monitor_asked_for_at_both_is_scanned_once(pair: Pair, fleet: Fl
     assert (door.visits, await pair.message()) == (1, "Valid")
 
 
-async def test_what_the_sweep_of_one_is_scanning_is_awaited_by_who_asks_at_the_other(
-    pair: Pair, fleet: Fleet
-) -> None:
+async def test_a_scan_on_demand_waits_for_the_other_servers_sweep(pair: Pair, fleet: Fleet) -> None:
     door = Door(fleet)
     async with door.serve() as port:
         await pair.add(port, next_scan_at=NOW)
@@ -127,7 +125,7 @@ async def test_what_the_sweep_of_one_is_scanning_is_awaited_by_who_asks_at_the_o
     assert (door.visits, await pair.message()) == (1, "Valid")
 
 
-async def test_who_waits_for_a_server_that_dies_scans_when_its_lease_ends(
+async def test_a_waiting_server_scans_when_a_dead_servers_lease_ends(
     pair: Pair, fleet: Fleet
 ) -> None:
     door = Door(fleet)
@@ -143,7 +141,7 @@ async def test_who_waits_for_a_server_that_dies_scans_when_its_lease_ends(
     assert (door.visits, await pair.message()) == (1, "Valid")
 
 
-async def test_who_asks_is_told_that_a_host_is_down_though_the_other_s_sweep_waits_and_sees(
+async def test_a_scan_on_demand_reports_a_failure_that_the_other_sweep_left_unconfirmed(
     pair: Pair,
 ) -> None:
     came, go = asyncio.Event(), asyncio.Event()
@@ -164,7 +162,7 @@ async def test_who_asks_is_told_that_a_host_is_down_though_the_other_s_sweep_wai
     assert await pair.message() not in (None, "Valid")
 
 
-async def test_a_monitor_that_is_deleted_while_one_waits_for_it_ends_the_wait(pair: Pair) -> None:
+async def test_deleting_a_monitor_ends_the_wait_for_it(pair: Pair) -> None:
     await pair.add(443)
     assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
     asked = asyncio.create_task(pair.b.rescans.scan(1))
@@ -174,7 +172,7 @@ async def test_a_monitor_that_is_deleted_while_one_waits_for_it_ends_the_wait(pa
     await asked
 
 
-async def test_who_waits_for_another_server_is_told_that_this_one_ends(pair: Pair) -> None:
+async def test_shutdown_ends_the_wait_for_another_server(pair: Pair) -> None:
     await pair.add(443)
     assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
     asked = asyncio.create_task(pair.b.rescans.scan(1))

@@ -81,7 +81,7 @@ async def test_a_good_certificate_behind_starttls_is_valid(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_bad_certificate_behind_starttls_is_judged_as_any(
+async def test_a_bad_certificate_behind_starttls_is_judged_like_any_other(
     fleet: Fleet, trust: Trust, protocol: str
 ) -> None:
     context = fleet.context(fleet.file(Leaf(left=-DAY)))
@@ -130,7 +130,7 @@ async def test_a_bad_certificate_behind_starttls_is_judged_as_any(
         ("mysql", [b"\x05\0\0"], "the server closed the connection"),
     ],
 )
-async def test_a_server_that_does_not_begin_tls_is_told_why(
+async def test_a_server_that_does_not_start_tls_is_reported_with_the_reason(
     trust: Trust, protocol: str, answers: list[bytes], message: str
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,14 +150,12 @@ async def test_a_server_that_does_not_begin_tls_is_told_why(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_server_that_says_nothing_is_ended_by_the_deadline(
-    trust: Trust, protocol: str
-) -> None:
+async def test_a_silent_server_is_cut_off_by_the_deadline(trust: Trust, protocol: str) -> None:
     found = await scan(trust, protocol, fleets.hang, deadline=0.1)
     assert found.verdict is Verdict.TIMED_OUT
     assert "timed out" in found.message
 
 
-async def test_a_connection_that_is_torn_down_before_tls_is_reset(trust: Trust) -> None:
+async def test_a_connection_reset_before_tls_is_reported(trust: Trust) -> None:
     found = await scan(trust, "postgres", fleets.reset)
     assert found.verdict is Verdict.RESET

@@ -35,7 +35,7 @@ async def add_monitor(database: Database, host: str, port: int, due: timedelta) 
         await connection.execute(insert(monitors), [row])
 
 
-async def test_what_is_due_is_rescanned_when_the_server_starts(
+async def test_a_server_scans_due_monitors_as_soon_as_it_starts(
     fleet: Fleet, database: Database
 ) -> None:
     came = asyncio.Event()
@@ -54,7 +54,7 @@ async def test_what_is_due_is_rescanned_when_the_server_starts(
     assert (row["ssl_message"], row["scan_date"]) == ("Valid", "2027-01-15 12:00")
 
 
-async def test_only_what_is_due_is_rescanned_and_then_not_before_its_next_turn(
+async def test_only_due_monitors_are_scanned_and_then_wait_for_their_next_slot(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
     await add_monitor(database, "elsewhere.test", 443, HOUR)
@@ -72,9 +72,7 @@ async def test_only_what_is_due_is_rescanned_and_then_not_before_its_next_turn(
     assert served.now < turn <= served.now + 1.05 * INTERVAL
 
 
-async def test_more_monitors_than_slots_are_all_rescanned(
-    served: Served, database: Database
-) -> None:
+async def test_a_sweep_gets_through_many_monitors(served: Served, database: Database) -> None:
     for port in range(1, 21):
         await add_monitor(database, "elsewhere.test", port, HOUR)
     served.now += 2 * HOUR
@@ -84,7 +82,7 @@ async def test_more_monitors_than_slots_are_all_rescanned(
     assert {row["scan_date"] for row in rows} == {"2027-01-15 14:00"}
 
 
-async def test_a_scan_that_breaks_is_logged_and_left_for_its_next_turn(
+async def test_a_scan_that_raises_is_logged_and_retried_at_its_next_slot(
     served: Served,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +106,7 @@ async def test_a_scan_that_breaks_is_logged_and_left_for_its_next_turn(
     assert [row["scan_date"] for row in rows] == [None, "2027-01-15 14:00"]
 
 
-async def test_closing_breaks_off_a_scan_under_way_and_leaves_no_task(
+async def test_closing_aborts_running_scans_and_leaves_no_task(
     fleet: Fleet, database: Database
 ) -> None:
     came = asyncio.Event()
@@ -135,7 +133,7 @@ async def sweep_after(served: Served, wait: timedelta) -> bool:
     return await served.api.sweep.once()
 
 
-async def test_a_monitor_that_was_up_is_down_only_after_three_tries(
+async def test_a_monitor_that_was_up_is_down_only_after_three_failures(
     fleet: Fleet, served: Served
 ) -> None:
     async with fleet.tls() as port:
@@ -150,7 +148,7 @@ async def test_a_monitor_that_was_up_is_down_only_after_three_tries(
     assert "refused" in (await row_of(served))[0]
 
 
-async def test_a_monitor_that_never_answered_is_tried_again_in_a_minute(served: Served) -> None:
+async def test_a_monitor_that_was_never_up_is_retried_in_a_minute(served: Served) -> None:
     async with fleets.refuse() as port:
         await served.add(port)
         assert not await sweep_after(served, timedelta(seconds=59))
@@ -169,7 +167,7 @@ async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
 
 
 @pytest.mark.parametrize("rescanned", [False, True], ids=["added", "rescanned"])
-async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
+async def test_a_certificate_is_rescanned_when_it_becomes_valid(
     fleet: Fleet, served: Served, rescanned: bool
 ) -> None:
     async with fleet.tls(Leaf(since=-10 * MINUTE)) as port:
@@ -185,7 +183,7 @@ async def test_a_certificate_that_begins_to_be_valid_is_scanned_right_then(
         assert await row_of(served) == ("Valid", "2027-01-15 12:10")
 
 
-async def test_a_blip_leaves_nothing_behind(
+async def test_a_single_failure_leaves_no_trace(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
     async with fleet.tls() as port:
@@ -198,16 +196,14 @@ async def test_a_blip_leaves_nothing_behind(
         assert await connection.scalar(select(monitors.c.failures)) == 0
 
 
-async def test_a_scan_that_was_asked_for_shows_at_once_that_a_host_is_down(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_scan_on_demand_reports_a_failure_at_once(fleet: Fleet, served: Served) -> None:
     async with fleet.tls() as port:
         await served.call("monitor/add", host="fleet.test", port=str(port))
     await served.call("monitor/scan", id="1")
     assert "refused" in (await row_of(served))[0]
 
 
-async def test_few_connections_go_to_one_address_at_once(
+async def test_a_sweep_opens_three_connections_per_address(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
     now, most, go = 0, 0, asyncio.Event()
@@ -257,7 +253,7 @@ async def test_metrics_show_how_many_monitors_this_process_has_leased(
     assert "sslmonitor_sweep_leased 0.0" in await served.text("/metrics")
 
 
-async def test_who_asks_for_a_scan_does_not_wait_in_the_line_of_the_sweep(
+async def test_a_scan_on_demand_does_not_wait_behind_the_sweep(
     fleet: Fleet, served: Served, database: Database
 ) -> None:
     """A load balancer that is down holds many lines; one of its hosts may be back."""
@@ -288,7 +284,7 @@ async def test_who_asks_for_a_scan_does_not_wait_in_the_line_of_the_sweep(
         await sweep
 
 
-async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own(
+async def test_a_scan_on_demand_during_an_unconfirmed_failure_scans_again(
     fleet: Fleet, served: Served
 ) -> None:
     async with fleet.tls() as port:
@@ -303,9 +299,7 @@ async def test_who_asks_while_a_blip_waits_to_be_stored_gets_a_scan_of_their_own
     await sweep
 
 
-async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
-    served: Served, database: Database
-) -> None:
+async def test_metrics_and_ping_report_progress_and_lag(served: Served, database: Database) -> None:
     await add_monitor(database, "elsewhere.test", 1, HOUR)
     await add_monitor(database, "elsewhere.test", 2, 2 * HOUR)
     served.now += 90 * MINUTE
@@ -322,9 +316,7 @@ async def test_progress_and_lag_are_seen_in_the_metrics_and_by_ping(
     assert "elsewhere" not in metrics
 
 
-async def test_a_restart_goes_on_at_once_with_what_was_under_way(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_a_restart_resumes_aborted_scans_at_once(fleet: Fleet, database: Database) -> None:
     came = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -340,7 +332,7 @@ async def test_a_restart_goes_on_at_once_with_what_was_under_way(
             await came.wait()
 
 
-async def test_a_host_whose_asker_hung_up_is_not_stored_once_the_server_has_ended(
+async def test_nothing_is_stored_after_shutdown_for_a_client_that_disconnected(
     fleet: Fleet, database: Database
 ) -> None:
     came = asyncio.Event()
@@ -360,7 +352,7 @@ async def test_a_host_whose_asker_hung_up_is_not_stored_once_the_server_has_ende
         assert (await connection.execute(select(monitors))).all() == []
 
 
-async def test_who_waits_for_a_scan_or_in_line_for_one_is_told_that_the_server_ends(
+async def test_shutdown_is_reported_to_clients_that_wait_for_a_scan(
     fleet: Fleet, database: Database
 ) -> None:
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

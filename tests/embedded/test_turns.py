@@ -36,7 +36,7 @@ async def taken(limit: RateLimit, count: int, account: int = 1) -> list[int]:
     return [await limit.take(account) for _ in range(count)]
 
 
-async def test_a_minute_s_worth_may_be_asked_for_at_once_and_then_comes_back_evenly(
+async def test_a_full_minute_may_be_used_at_once_and_comes_back_evenly(
     any_database: Database, clock: Clock
 ) -> None:
     limit = RateLimit(any_database, 3, clock)
@@ -49,7 +49,7 @@ async def test_a_minute_s_worth_may_be_asked_for_at_once_and_then_comes_back_eve
     assert await taken(limit, 4) == [0, 0, 0, 20]
 
 
-async def test_a_rate_that_divides_no_minute_is_kept_for_minutes(
+async def test_a_rate_that_does_not_divide_a_minute_is_exact_over_time(
     any_database: Database, clock: Clock
 ) -> None:
     limit = RateLimit(any_database, 7, clock)
@@ -71,7 +71,7 @@ async def test_a_clock_that_was_wrong_once_locks_nobody_out(
     assert await taken(limit, 4) == [0, 0, 0, 20]
 
 
-async def test_two_processes_share_one_budget(any_url: str, clock: Clock) -> None:
+async def test_two_processes_share_one_limit(any_url: str, clock: Clock) -> None:
     one, other = Database(any_url), Database(any_url)
     limits = [RateLimit(database, 4, clock) for database in (one, other)]
     waits = [await limit.take(1) for limit in limits * 3]
@@ -80,7 +80,7 @@ async def test_two_processes_share_one_budget(any_url: str, clock: Clock) -> Non
     assert waits == [0, 0, 0, 0, 15, 15]
 
 
-async def test_many_who_ask_at_once_get_no_more_than_the_limit(any_url: str, clock: Clock) -> None:
+async def test_concurrent_requests_stay_within_the_limit(any_url: str, clock: Clock) -> None:
     databases = [Database(any_url) for _ in range(3)]
     limits = [RateLimit(database, 10, clock) for database in databases]
     waits = await asyncio.gather(*(limit.take(1) for limit in limits for _ in range(10)))
@@ -89,14 +89,14 @@ async def test_many_who_ask_at_once_get_no_more_than_the_limit(any_url: str, clo
     assert sorted(waits) == [0] * 10 + [6] * 20
 
 
-async def test_each_account_has_a_budget_of_its_own(any_database: Database, clock: Clock) -> None:
+async def test_each_account_has_its_own_rate_limit(any_database: Database, clock: Clock) -> None:
     ann, _ = await Accounts(any_database).add("Ann", None, NOW)
     limit = RateLimit(any_database, 1, clock)
     assert await taken(limit, 2) == [0, 60]
     assert await taken(limit, 2, ann) == [0, 60]
 
 
-async def test_no_limit_asks_the_database_nothing(any_database: Database, clock: Clock) -> None:
+async def test_no_limit_means_no_query(any_database: Database, clock: Clock) -> None:
     asked: list[str] = []
     event.listen(
         any_database.engine.sync_engine, "before_cursor_execute", lambda *say: asked.append(say[2])

@@ -8,25 +8,25 @@ KEY = "a long random text"
 
 
 @pytest.mark.parametrize("text", ["", "hunter2", "päß wörd\n\0", "x" * 5000])
-def test_what_is_sealed_is_opened_with_the_same_key(text: str) -> None:
+def test_a_text_is_decrypted_with_the_same_key(text: str) -> None:
     sealed = Vault(KEY).seal(text)
     assert Vault(KEY).open(sealed) == text
 
 
-def test_a_sealed_text_shows_nothing_of_it_and_differs_each_time() -> None:
+def test_an_encrypted_text_reveals_nothing_and_differs_each_time() -> None:
     vault = Vault(KEY)
     first, second = vault.seal("hunter2"), vault.seal("hunter2")
     assert first != second
     assert "hunter2" not in first
 
 
-def test_another_key_opens_nothing() -> None:
+def test_another_key_decrypts_nothing() -> None:
     sealed = Vault(KEY).seal("hunter2")
     for key, text in ((KEY + "x", sealed), (KEY, sealed[:-4] + "AAAA"), (KEY, "nonsense é")):
         with pytest.raises(WrongKey, match="SECRET_KEY has changed"):
             Vault(key).open(text)
 
 
-def test_a_key_that_is_easily_guessed_is_refused() -> None:
+def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="SECRET_KEY is too short"):
         Vault("x" * 15)

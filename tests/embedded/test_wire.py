@@ -149,7 +149,7 @@ async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_each_endpoint_answers_with_the_keys_and_types_of_the_page(
+async def test_each_reply_has_the_keys_and_types_of_the_api_page(
     fleet: Fleet, served: Served, method: str
 ) -> None:
     async with fleet.tls() as port:
@@ -161,7 +161,7 @@ async def test_each_endpoint_answers_with_the_keys_and_types_of_the_page(
             assert faults(answer.body, WIRE[endpoint] | BEYOND.get(endpoint, {})) == []
 
 
-async def test_the_facts_stand_where_the_page_shows_them(fleet: Fleet, served: Served) -> None:
+async def test_the_facts_are_where_the_api_page_shows_them(fleet: Fleet, served: Served) -> None:
     async with fleet.tls() as port:
         monitor = (await served.call("monitor/add", host="fleet.test", port=str(port))).body
     row = (await served.call("monitor/list")).body
@@ -221,9 +221,7 @@ async def test_the_facts_stand_where_the_page_shows_them(fleet: Fleet, served: S
     }
 
 
-async def test_a_host_that_can_not_be_read_keeps_the_shape_with_nulls(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_an_unreadable_host_keeps_the_shape_with_nulls(fleet: Fleet, served: Served) -> None:
     added = await served.call("monitor/add", host="elsewhere.test", port="443")
     listed = await served.call("monitor/list")
     assert faults(added.body, WIRE["monitor/add"], nulls=True) == []

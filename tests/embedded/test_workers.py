@@ -110,7 +110,7 @@ async def when_stored(count: int, database: Database) -> dict[int, object]:
     return found
 
 
-async def test_a_worker_killed_in_mid_sweep_loses_nothing_and_is_followed_within_a_lease(
+async def test_a_killed_worker_loses_nothing_and_is_replaced_within_a_lease(
     any_url: str, any_database: Database
 ) -> None:
     async with asyncio.timeout(LONG), hosts(40, 20, any_database) as made:
@@ -147,7 +147,7 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
             assert set(leases) == {None}
 
 
-async def test_a_scan_asked_for_waits_for_the_one_that_another_process_makes(
+async def test_a_scan_on_demand_waits_for_another_process(
     any_url: str, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status, looked = Leases.status, asyncio.Event()
