@@ -43,7 +43,7 @@ async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[Databa
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path) -> str:
-    """The URL of a database with the schema, once of each kind."""
+    """The URL of a database with the schema, once for each kind of database."""
     if request.param == "sqlite":
         return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'embedded.sqlite3')}"
     cluster: Cluster = request.getfixturevalue("postgres")
@@ -52,7 +52,7 @@ def any_url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path
 
 @pytest_asyncio.fixture
 async def any_database(any_url: str) -> AsyncIterator[Database]:
-    """A database with the schema, once of each kind."""
+    """A database with the schema, once for each kind of database."""
     database = Database(any_url)
     yield database
     await database.close()

@@ -1,7 +1,7 @@
-"""Servers to scan, each right or wrong in one way: real sockets, real certificates, loopback.
+"""Servers to scan, each right or wrong in one way: real sockets and certificates on loopback.
 
-Certificates are made once a session, as of a fixed moment (`NOW`), which scans are told too: so
-that "expires in 30 days" stays true.
+Certificates are made once per session, as of a fixed time (`NOW`) that scans use as well, so that
+"expires in 30 days" stays true.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\
 
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-#: Serves one host while it is entered; gives the port.
+#: A context manager that serves one host and yields its port.
 Serving = AbstractAsyncContextManager[int]
 
 
@@ -56,7 +56,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class Leaf:
-    """How a server's certificate differs from a good one."""
+    """A server's certificate; the defaults are those of a good one."""
 
     names: tuple[str, ...] = ("fleet.test",)
     left: timedelta = 90 * DAY + HOUR
@@ -126,7 +126,7 @@ def issue(
 
 @dataclass
 class Fleet:
-    """The certificates of a session (in `directory`), and ways to serve them."""
+    """The certificates of a session (in `directory`), and methods to serve them."""
 
     directory: Path
     authorities: dict[str, Authority] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Fleet:
         self.authorities = {
             "root": root,
             "intermediate": self._authority("Fleet Issuing CA", root, 1800 * DAY),
-            "ended": self._authority("Fleet Old Issuing CA", root, -10 * DAY),
+            "expired": self._authority("Fleet Old Issuing CA", root, -10 * DAY),
             "stranger": self._authority("Stranger Root", None, 3650 * DAY),
         }
         stranger = self.authorities["stranger"]
@@ -154,7 +154,7 @@ class Fleet:
         return Authority(issue(subject, key, issuer, since, NOW + left, constraints), key)
 
     def file(self, leaf: Leaf, *, send_chain: bool = True) -> Path:
-        """A PEM file with the leaf's key, the leaf, and (unless told not to) its issuer."""
+        """A PEM file with the leaf's key, the leaf, and its issuer if `send_chain`."""
         if (leaf, send_chain) not in self._made:
             issuer = self.authorities.get(leaf.by)
             key = new_key(leaf.key)
@@ -181,14 +181,14 @@ class Fleet:
         return self._made[leaf, send_chain]
 
     def sending(self, leaf: Leaf, *authorities: str) -> Path:
-        """A PEM file with the leaf, and then the certificates of these, in this order."""
+        """A PEM file with the leaf, followed by the certificates of these authorities."""
         path = self.directory / f"{'-'.join(authorities)}-{len(self._made)}.pem"
         chain = b"".join(pem(self.authorities[each].certificate) for each in authorities)
         path.write_bytes(self.file(leaf, send_chain=False).read_bytes() + chain)
         return path
 
     def context(self, path: Path) -> ssl.SSLContext:
-        """A server's context that accepts old keys and digests, and sends what the file holds."""
+        """A server's context that allows weak keys and digests and sends the file's chain."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.load_cert_chain(path)
@@ -214,8 +214,10 @@ def web_server(answer: bytes = PAGE) -> Talk:
 async def shake_hands(
     context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Begin TLS in the middle of a talk, on the server's side (`StreamWriter.start_tls` of Python
-    3.11 breaks when the visitor hangs up)."""
+    """Start TLS on the server's side of an open connection.
+
+    (`StreamWriter.start_tls` of Python 3.11 breaks if the visitor closes.)
+    """
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=True)
     done = False
@@ -234,12 +236,12 @@ async def shake_hands(
 
 
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Take everything, say nothing."""
+    """Read everything, send nothing."""
     await reader.read()
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Begin a TLS record and go on a byte at a time, for as long as the visitor stays."""
+    """Start a TLS record and send one byte at a time while the visitor stays."""
     writer.write(b"\x16\x03\x03\x40\x00")
     await reader.read(1)
     gone = asyncio.ensure_future(reader.read())
@@ -248,7 +250,7 @@ async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hear the greeting, and tear the connection down."""
+    """Read the greeting, then reset the connection."""
     await reader.read(65536)
     linger = struct.pack("ii", 1, 0)  # close() sends RST
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -256,12 +258,12 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hear the greeting, and hang up."""
+    """Read the greeting, then close the connection."""
     await reader.read(65536)
 
 
 def say(text: bytes) -> Talk:
-    """A talk that hears the greeting and answers in the clear."""
+    """A talk that reads the greeting and answers without TLS."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
@@ -274,7 +276,7 @@ def say(text: bytes) -> Talk:
 async def serve(
     talk: Talk, *, context: ssl.SSLContext | None = None, address: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[int]:
-    """Listen on a free port, hold `talk` with each visitor, and leave nothing behind."""
+    """Listen on a port (0: a free one), run `talk` for each visitor, and clean up."""
     talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -303,14 +305,14 @@ async def serve(
 
 @asynccontextmanager
 async def refuse() -> AsyncIterator[int]:
-    """A port where nothing listens: it stays bound, so that nobody else gets it."""
+    """A port where nothing listens; it stays bound, so that nobody else takes it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
 
 
 def speak_only(context: ssl.SSLContext, oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> None:
-    """Limit a server's protocols, also to those that Python warns of."""
+    """Limit a server's protocols, including to those that Python warns about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = oldest
@@ -318,6 +320,6 @@ def speak_only(context: ssl.SSLContext, oldest: ssl.TLSVersion, newest: ssl.TLSV
 
 
 def ask_for_certificate(context: ssl.SSLContext, ca_file: Path) -> None:
-    """Make a server insist on a client's certificate."""
+    """Make a server require a client certificate."""
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(ca_file)

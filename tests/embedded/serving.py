@@ -1,4 +1,4 @@
-"""The embedded API on a real port, with a clock that the test moves, and a way to call it."""
+"""The embedded API on a real port, with a clock that the test moves, and methods to call it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.store.database import Database
 from .fleet import NOW, Fleet
 
 KEY = "the-key"
-#: Names of the fleet that lead to loopback; `elsewhere.test` leads where no scan may go.
+#: The fleet's names on loopback; `elsewhere.test` has an address that scans may not connect to.
 HOSTS = {
     "fleet.test": "127.0.0.1",
     "a.fleet.test": "127.0.0.1",
@@ -30,7 +30,7 @@ HOSTS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status, the content type, the JSON."""
+    """A reply: its status, content type and JSON."""
 
     status: int
     type: str
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass
 class Served:
-    """A running embedded API; move `now`, and call it."""
+    """A running embedded API: move `now`, and call it."""
 
     session: aiohttp.ClientSession
     now: datetime = NOW
@@ -47,7 +47,7 @@ class Served:
     api: EmbeddedAPI = field(init=False)
 
     async def call(self, endpoint: str, method: str = "GET", **params: str) -> Answer:
-        """Call an endpoint with a query, or with a form when `method` is POST."""
+        """Call an endpoint with a query, or with a form if `method` is POST."""
         sent = {"data": params} if method == "POST" else {"params": params}
         return await self.ask(method, f"{self.api.url}/{endpoint}", **sent)
 
@@ -56,26 +56,26 @@ class Served:
         return list(self.api._routes.application().router.routes())
 
     async def text(self, path: str) -> str:
-        """The text at a path of the server, asked for without a key."""
+        """The text at a path of the server, requested without a key."""
         async with self.session.get(self.api.url.removesuffix("/api/v1") + path) as response:
             assert response.status == 200
             return await response.text()
 
     async def add(self, port: int, host: str = "fleet.test", **more: str) -> int:
-        """Add a monitor; its number."""
+        """Add a monitor, and return its ID."""
         answer = await self.call("monitor/add", host=host, port=str(port), **more)
         assert answer.status == 200, answer.body
         return int(answer.body["monitor"]["id"])
 
     @asynccontextmanager
     async def away(self, name: str) -> AsyncIterator[None]:
-        """Let a name lead where nothing listens."""
+        """Let a name resolve to an address where nothing listens."""
         address, self.hosts[name] = self.hosts[name], "::1"
         yield
         self.hosts[name] = address
 
     async def ask(self, method: str, url: str | URL, **more: Any) -> Answer:
-        """Any request with the key; `more` goes to aiohttp."""
+        """Send any request with the key; `more` goes to aiohttp."""
         headers = {"Authorization": f"Bearer {KEY}"} | more.pop("headers", {})
         async with self.session.request(method, url, headers=headers, **more) as response:
             body = json.loads(await response.read())
@@ -86,7 +86,7 @@ class Served:
 async def serving(
     fleet: Fleet, database: Database, *, deadline: float = 5.0, limit: int = 1000, **more: Any
 ) -> AsyncIterator[Served]:
-    """Serve the embedded API over a database, letting it scan the fleet; `more` are settings."""
+    """Serve the embedded API on a database, allowed to scan the fleet; `more` are settings."""
     async with aiohttp.ClientSession() as session:
         served = Served(session)
         settings = EmbeddedSettings(

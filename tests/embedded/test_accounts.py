@@ -41,14 +41,19 @@ async def test_each_key_sees_only_its_own_monitors(served: Served, any_database:
     await call(served, KEY, "monitor/add", host=NOBODY, port="443")
     added = await call(served, other, "monitor/add", host=NOBODY, port="443")
     assert (added.status, added.body["monitor"]["id"]) == (200, 2)
-    for key, mine, its in ((KEY, "1", "2"), (other, "2", "1")):
-        rows = (await call(served, key, "monitor/list")).body["list"]
-        assert [str(row["id"]) for row in rows] == [mine]
-        assert (await call(served, key, "monitor/get", id=mine)).status == 200
-        for endpoint in ("get", "scan", "history", "delete"):
-            refused(await call(served, key, f"monitor/{endpoint}", id=its), 404)
-        assert (await call(served, key, "account")).body["id"] == int(mine)
-        assert (await call(served, key, "ping")).body["apikey_id"] == int(mine)
+    for _ in range(3):  # each also sees that the other's requests changed nothing
+        for key, own, foreign in ((KEY, "1", "2"), (other, "2", "1")):
+            rows = (await call(served, key, "monitor/list")).body["list"]
+            assert [str(row["id"]) for row in rows] == [own]
+            monitor = (await call(served, key, "monitor/get", id=own)).body["monitor"]
+            assert monitor["scan_date"] == "2027-01-15 12:00"
+            for endpoint in ("get", "scan", "history", "delete"):
+                replies = [await call(served, key, f"monitor/{endpoint}", id=foreign)]
+                replies.append(await call(served, key, f"monitor/{endpoint}", id="99"))
+                assert {refused(reply, 404) for reply in replies} == {"monitor not found"}
+            assert (await call(served, key, "account")).body["id"] == int(own)
+            assert (await call(served, key, "ping")).body["apikey_id"] == int(own)
+        served.now += HOUR
 
 
 async def test_each_account_has_its_own_limit(served: Served, any_database: Database) -> None:
@@ -100,10 +105,10 @@ async def test_a_new_key_for_a_revoked_account_brings_back_its_monitors_spread_o
     new = await store.renew(id_, None, DAY / 2, NOW)
     assert new is not None
     refused(await call(served, old, "ping"), 401)
-    shown = (await call(served, new, "account")).body
-    assert (shown["id"], shown["monitor_limit"], shown["monitor_used"]) == (id_, 500, 200)
-    store_of_monitors = Monitors(any_database, DAY / 2)
-    due = [(await store_of_monitors.progress(NOW + part * DAY / 8)).due for part in range(6)]
+    account = (await call(served, new, "account")).body
+    assert (account["id"], account["monitor_limit"], account["monitor_used"]) == (id_, 500, 200)
+    progress = Monitors(any_database, DAY / 2).progress
+    due = [(await progress(NOW + part * DAY / 8)).due for part in range(6)]
     assert due[0] == 0
     assert all(20 < after - before < 80 for before, after in pairwise(due[:5]))
     assert due[5] == 200
@@ -111,8 +116,8 @@ async def test_a_new_key_for_a_revoked_account_brings_back_its_monitors_spread_o
 
 async def test_only_a_revoked_account_gets_a_new_key(any_database: Database) -> None:
     store = Accounts(any_database)
-    alive, key = await store.add("Ann", None, NOW)
-    for id_ in (1, alive, 77):
+    active, key = await store.add("Ann", None, NOW)
+    for id_ in (1, active, 77):
         assert await store.renew(id_, None, DAY, NOW) is None
     assert await store.find(key)
 
@@ -134,8 +139,8 @@ def test_the_command_line_adds_lists_and_revokes_keys(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/keys.sqlite3")
     keys = ["embedded", "keys"]
     assert main([*keys, "add", "Ann", "--limit", "7"]) == 0
-    said = capsys.readouterr().out
-    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", said)
+    first = capsys.readouterr().out
+    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", first)
     assert main([*keys, "list"]) == 0
     listed = capsys.readouterr().out
     assert "2  Ann  0 of 7 monitors\n" in listed
@@ -146,9 +151,9 @@ def test_the_command_line_adds_lists_and_revokes_keys(
     main([*keys, "list"])
     assert "revoked" in capsys.readouterr().out
     assert main([*keys, "add", "--account", "2"]) == 0
-    again = capsys.readouterr().out
-    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", again)
-    assert again.splitlines()[1] not in said
+    second = capsys.readouterr().out
+    assert re.search(r"Account 2 .*\nsslm_[\w-]{43}\n", second)
+    assert second.splitlines()[1] not in first
     assert main([*keys, "add", "--account", "2"]) == 1
     assert "no account 2 with a revoked key" in capsys.readouterr().out
     main([*keys, "list"])
@@ -157,6 +162,6 @@ def test_the_command_line_adds_lists_and_revokes_keys(
     main([*keys, "add", "--account", "2", "--limit", "9"])
     main([*keys, "list"])
     assert "2  Ann  0 of 9 monitors\n" in capsys.readouterr().out
-    for wrong in (["Bob", "--limit", "0"], [], ["Bob", "--account", "2"]):
+    for invalid in (["Bob", "--limit", "0"], [], ["Bob", "--account", "2"]):
         with pytest.raises(SystemExit):
-            main([*keys, "add", *wrong])
+            main([*keys, "add", *invalid])

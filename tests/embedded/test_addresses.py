@@ -1,4 +1,4 @@
-"""Scans of names with several addresses, and what is told of an address besides."""
+"""Scans of names with several addresses, and the additional facts of an address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bot.target import Target
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving
 
-NO_WAY = "ff0e::1"
+NO_ROUTE = "ff0e::1"
 #: Serves one address on the given port (0: any).
 Server = Callable[[str, int], Serving]
 
@@ -37,7 +37,7 @@ def silent(address: str, port: int) -> Serving:
 
 @asynccontextmanager
 async def served(servers: Mapping[str, Server | None]) -> AsyncIterator[int]:
-    """Serve all addresses on one port; where None serves, nothing listens."""
+    """Serve all addresses on one port; nothing listens where the server is None."""
     port = 0
     async with AsyncExitStack() as stack:
         for address, server in servers.items():
@@ -60,15 +60,19 @@ async def scan(
 
 async def test_a_name_is_valid_if_all_its_addresses_are(fleet: Fleet, trust: Trust) -> None:
     good = tls(fleet)
-    found = await scan(trust, {"127.0.0.1": good, "127.0.0.2": good, "::1": good})
-    assert (found.verdict, found.message, found.page.code) == (Verdict.VALID, "Valid", 200)
+    result = await scan(trust, {"127.0.0.1": good, "127.0.0.2": good, "::1": good})
+    assert (result.verdict, result.message, result.page.code) == (Verdict.VALID, "Valid", 200)
 
 
 async def test_the_certificate_that_expires_first_is_reported(fleet: Fleet, trust: Trust) -> None:
     soon = tls(fleet, Leaf(left=5 * DAY))
-    found = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": soon})
-    assert found.leaf is not None
-    assert (found.message, found.leaf.not_after, found.ip) == ("Valid", NOW + 5 * DAY, "127.0.0.2")
+    result = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": soon})
+    assert result.leaf is not None
+    assert (result.message, result.leaf.not_after, result.ip) == (
+        "Valid",
+        NOW + 5 * DAY,
+        "127.0.0.2",
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,8 +90,8 @@ async def test_one_bad_address_decides_the_verdict_and_is_named(
     fleet: Fleet, trust: Trust, leaf: Leaf, verdict: Verdict, message: str
 ) -> None:
     servers = {"127.0.0.1": tls(fleet), "127.0.0.2": tls(fleet, leaf), "127.0.0.3": tls(fleet)}
-    found = await scan(trust, servers)
-    assert (found.verdict, found.message, found.ip) == (verdict, message, "127.0.0.2")
+    result = await scan(trust, servers)
+    assert (result.verdict, result.message, result.ip) == (verdict, message, "127.0.0.2")
 
 
 async def test_an_unresponsive_address_is_named_and_the_facts_of_the_others_are_kept(
@@ -105,9 +109,9 @@ async def test_an_unresponsive_address_is_named_and_the_facts_of_the_others_are_
 async def test_a_fault_that_all_addresses_share_names_no_address(
     fleet: Fleet, trust: Trust
 ) -> None:
-    ended = tls(fleet, Leaf(left=-DAY))
-    found = await scan(trust, {"127.0.0.1": ended, "127.0.0.2": ended})
-    assert found.message == "Expired 2027-01-14"
+    expired = tls(fleet, Leaf(left=-DAY))
+    result = await scan(trust, {"127.0.0.1": expired, "127.0.0.2": expired})
+    assert result.message == "Expired 2027-01-14"
 
 
 async def test_a_bad_certificate_outweighs_an_unreachable_address(
@@ -120,12 +124,12 @@ async def test_a_bad_certificate_outweighs_an_unreachable_address(
 async def test_an_address_without_a_route_does_not_count_if_there_are_others(
     fleet: Fleet, trust: Trust
 ) -> None:
-    # Nobody can connect to a group of machines: ENETUNREACH, as where there is no route for IPv6.
-    mixed = await scan(trust, {"127.0.0.1": tls(fleet), NO_WAY: None})
+    # Connecting to a multicast address fails with ENETUNREACH, as IPv6 does without a route.
+    mixed = await scan(trust, {"127.0.0.1": tls(fleet), NO_ROUTE: None})
     assert (mixed.message, mixed.ip) == ("Valid", "127.0.0.1")
-    ended = await scan(trust, {"127.0.0.1": tls(fleet, Leaf(left=-DAY)), NO_WAY: None})
-    assert ended.message == "Expired 2027-01-14"
-    alone = await scan(trust, {NO_WAY: None})
+    expired = await scan(trust, {"127.0.0.1": tls(fleet, Leaf(left=-DAY)), NO_ROUTE: None})
+    assert expired.message == "Expired 2027-01-14"
+    alone = await scan(trust, {NO_ROUTE: None})
     assert (alone.verdict, alone.message) == (
         Verdict.UNREACHABLE,
         "The server could not be reached",
@@ -139,19 +143,19 @@ async def test_every_error_that_means_no_ipv6_here_counts_as_no_route(
     async def no_route() -> NoReturn:
         raise OSError(fault, "no IPv6 here")
 
-    found = AddressResult("2001:db8::1")
-    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", no_route), found)
+    result = AddressResult("2001:db8::1")
+    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", no_route), result)
     other = AddressResult("127.0.0.1", Verdict.VALID)
-    assert (found.verdict, worst([found, other])) == (Verdict.UNREACHABLE, other)
+    assert (result.verdict, worst([result, other])) == (Verdict.UNREACHABLE, other)
 
 
 async def test_an_unreachable_host_counts_even_if_other_addresses_are_fine(trust: Trust) -> None:
     async def lost() -> NoReturn:
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 
-    found = AddressResult("2001:db8::1")
-    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", lost), found)
-    assert worst([found, AddressResult("127.0.0.1", Verdict.VALID)]) is found
+    result = AddressResult("2001:db8::1")
+    await Probe(Target("fleet.test"), trust, NOW).run(Dialer("2001:db8::1", lost), result)
+    assert worst([result, AddressResult("127.0.0.1", Verdict.VALID)]) is result
 
 
 async def test_the_first_eight_addresses_are_scanned_concurrently(trust: Trust) -> None:
@@ -162,13 +166,13 @@ async def test_the_first_eight_addresses_are_scanned_concurrently(trust: Trust) 
         arrived.add(writer.get_extra_info("sockname")[0])
         if len(arrived) == 8:
             all_there.set()
-        await all_there.wait()  # nobody is let go before everybody is there
+        await all_there.wait()  # all eight must be connected at the same time
 
     def server(address: str, port: int) -> Serving:
         return fleets.serve(note, address=address, port=port)
 
-    found = await scan(trust, {f"127.0.0.{n}": server for n in range(1, 11)})
-    assert found.verdict in (Verdict.CLOSED, Verdict.RESET)
+    result = await scan(trust, {f"127.0.0.{n}": server for n in range(1, 11)})
+    assert result.verdict in (Verdict.CLOSED, Verdict.RESET)
     assert len(arrived) == 8
 
 
@@ -178,11 +182,11 @@ async def test_a_scan_reports_the_name_and_location_of_the_address(
     async def reverse(address: Address) -> str:
         return f"host-{address}.test"
 
-    def place(address: str) -> str:
+    def locate(address: str) -> str:
         return f"XX-{address[-1]}"
 
-    found = await scan(trust, {"127.0.0.1": tls(fleet)}, reverse=reverse, locate=place)
-    assert (found.ip_rev, found.ip_geo) == ("host-127.0.0.1.test", "XX-1")
+    result = await scan(trust, {"127.0.0.1": tls(fleet)}, reverse=reverse, locate=locate)
+    assert (result.ip_rev, result.ip_geo) == ("host-127.0.0.1.test", "XX-1")
 
 
 async def test_a_reverse_lookup_that_takes_too_long_is_skipped(fleet: Fleet, trust: Trust) -> None:
@@ -190,15 +194,15 @@ async def test_a_reverse_lookup_that_takes_too_long_is_skipped(fleet: Fleet, tru
         await asyncio.Event().wait()
         return "too late"
 
-    found = await scan(trust, {"127.0.0.1": tls(fleet)}, deadline=0.5, reverse=reverse)
-    assert (found.message, found.page.code, found.ip_rev) == ("Valid", 200, "")
+    result = await scan(trust, {"127.0.0.1": tls(fleet)}, deadline=0.5, reverse=reverse)
+    assert (result.message, result.page.code, result.ip_rev) == ("Valid", 200, "")
 
 
 async def test_the_chain_is_reported_as_it_was_sent(fleet: Fleet, trust: Trust) -> None:
-    found = await scan(trust, {"127.0.0.1": tls(fleet)})
-    assert [(link.subject, link.issuer) for link in found.chain] == [
+    result = await scan(trust, {"127.0.0.1": tls(fleet)})
+    assert [(link.subject, link.issuer) for link in result.chain] == [
         ("fleet.test", "Fleet Issuing CA"),
         ("Fleet Issuing CA", "Fleet Root"),
     ]
-    assert [len(link.fingerprint) for link in found.chain] == [64, 64]
-    assert found.chain[0].not_after == NOW + 90 * DAY + HOUR
+    assert [len(link.fingerprint) for link in result.chain] == [64, 64]
+    assert result.chain[0].not_after == NOW + 90 * DAY + HOUR

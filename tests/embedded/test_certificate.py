@@ -6,7 +6,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.dns import is_address
-from bot.embedded.scan.verdict import Verdict, color
+from bot.embedded.scan.verdict import Verdict, color, printable, sentence
 
 from .fleet import DAY, NOW, general_name, issue, name, new_key
 
@@ -43,9 +43,9 @@ def test_names_match_hosts_as_in_browsers(pattern: str, host: str, covered: bool
 def test_a_dns_name_that_looks_like_an_address_covers_no_address() -> None:
     key = new_key("ec")
     names = x509.SubjectAlternativeName([x509.DNSName("10.0.0.1"), general_name("10.0.0.2")])
-    read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, names))
-    assert read.alt_names == ("10.0.0.1", "10.0.0.2")
-    assert (read.covers("10.0.0.1"), read.covers("10.0.0.2")) == (False, True)
+    facts = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, names))
+    assert facts.alt_names == ("10.0.0.1", "10.0.0.2")
+    assert (facts.covers("10.0.0.1"), facts.covers("10.0.0.2")) == (False, True)
 
 
 def test_the_common_name_covers_no_host() -> None:
@@ -56,15 +56,15 @@ def test_the_common_name_covers_no_host() -> None:
     "names",
     [
         b"garbage",
-        bytes.fromhex("3004a3020500"),  # an X.400 address, which `cryptography` does not know
+        bytes.fromhex("3004a3020500"),  # an X.400 address, which `cryptography` cannot parse
         bytes.fromhex("30038201ff"),  # a DNS name that is not ASCII
     ],
 )
 def test_undecodable_alternative_names_are_ignored(names: bytes) -> None:
     key = new_key("ec")
     raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names)
-    read = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, raw))
-    assert (read.subject_cn, read.alt_names, read.covers("cn.test")) == ("cn.test", (), False)
+    facts = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, raw))
+    assert (facts.subject_cn, facts.alt_names, facts.covers("cn.test")) == ("cn.test", (), False)
 
 
 def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
@@ -72,7 +72,7 @@ def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "days", "shown"),
+    ("verdict", "days", "expected"),
     [
         (Verdict.VALID, 31, "green"),
         (Verdict.VALID, 30, "orange"),
@@ -86,6 +86,20 @@ def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
     ],
 )
 def test_the_color_follows_from_verdict_and_days_left(
-    verdict: Verdict, days: int | None, shown: str
+    verdict: Verdict, days: int | None, expected: str
 ) -> None:
-    assert color(verdict, days) == shown
+    assert color(verdict, days) == expected
+
+
+def test_every_verdict_has_a_sentence_and_only_valid_is_one_word() -> None:
+    sentences = {verdict: sentence(verdict, "x") for verdict in Verdict}
+    assert sentences.pop(Verdict.VALID) == "Valid"
+    for text in sentences.values():
+        assert text[0].isupper()
+        assert " " in text
+        assert not text.endswith(".")
+
+
+def test_hostile_text_becomes_one_printable_line_of_bounded_length() -> None:
+    assert printable("a\0b\u202ec\nd") == "a\ufffdb\ufffdc\ufffdd"
+    assert len(printable("x" * 1000)) == 200

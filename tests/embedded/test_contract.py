@@ -1,6 +1,6 @@
-"""The project's own client against the embedded API, on both databases: every endpoint and error.
+"""The bot's own client against the embedded API: every endpoint and error.
 
-What openapi.json says is checked by Schemathesis against the server itself.
+Schemathesis checks that the server conforms to its openapi.json.
 """
 
 from __future__ import annotations
@@ -39,15 +39,26 @@ from .fleet import DAY, HOUR, Fleet, Leaf
 from .serving import KEY, Served, serving
 from .test_routes import NOBODY, refused
 
+pytestmark = pytest.mark.slow
+
 Method = Literal["GET", "POST"]
 METHODS: list[Method] = ["GET", "POST"]
 FORM = "application/x-www-form-urlencoded"
 
 
+SETTINGS: dict[str, Any] = {"secret_key": "a long random text", "scan_rate_limit": 0}
+
+
 @pytest_asyncio.fixture
-async def served(fleet: Fleet, any_database: Database) -> AsyncIterator[Served]:
-    secret = "a long random text"
-    async with serving(fleet, any_database, secret_key=secret, scan_rate_limit=0) as served:
+async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
+    async with serving(fleet, database, **SETTINGS) as served:
+        yield served
+
+
+@pytest_asyncio.fixture
+async def any_served(fleet: Fleet, any_database: Database) -> AsyncIterator[Served]:
+    """A server on each kind of database."""
+    async with serving(fleet, any_database, **SETTINGS) as served:
         yield served
 
 
@@ -59,9 +70,9 @@ def client_of(served: Served, method: Method = "GET", key: str = KEY) -> SSLMoni
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_monitors_life_from_add_to_delete(
-    fleet: Fleet, served: Served, method: Method
+    fleet: Fleet, any_served: Served, method: Method
 ) -> None:
-    api = client_of(served, method)
+    served, api = any_served, client_of(any_served, method)
     assert await api.measure_clock() == DAY * 0
     async with fleet.tls() as port:
         target = Target("fleet.test", port)
@@ -113,34 +124,34 @@ async def test_each_filter_selects_what_it_says(fleet: Fleet, served: Served) ->
         await api.add(Target("fleet.test", soon))
         await api.add(Target(NOBODY, 443))
 
-    async def found(**filters: object) -> set[int]:
-        return {row.id for row in await api.list(**filters)}  # type: ignore[arg-type] # as given
+    async def ids(**filters: object) -> set[int]:
+        return {row.id for row in await api.list(**filters)}  # type: ignore[arg-type] # any filter
 
-    assert await found() == {1, 2, 3}
-    assert await found(host="*.test") == {1, 2, 3}
-    assert await found(host="FLEET.*") == {1, 2}
-    assert await found(port=443) == {3}
-    assert await found(port=f"{good},{soon}") == {1, 2}
-    assert await found(port="!443") == {1, 2}
-    assert await found(port="1-1000") == {3}
-    assert await found(port=">=1024") == {1, 2}
-    assert await found(valid=True) == {1, 2}
-    assert await found(valid=False) == {3}
-    assert await found(expires="<30") == {2}
-    assert await found(expires="=90") == {1}
-    assert await found(expires="10-90") == {1, 2}
-    assert await found(expires=">10", host="fleet.test", valid=True, port=good) == {1}
+    assert await ids() == {1, 2, 3}
+    assert await ids(host="*.test") == {1, 2, 3}
+    assert await ids(host="FLEET.*") == {1, 2}
+    assert await ids(port=443) == {3}
+    assert await ids(port=f"{good},{soon}") == {1, 2}
+    assert await ids(port="!443") == {1, 2}
+    assert await ids(port="1-1000") == {3}
+    assert await ids(port=">=1024") == {1, 2}
+    assert await ids(valid=True) == {1, 2}
+    assert await ids(valid=False) == {3}
+    assert await ids(expires="<30") == {2}
+    assert await ids(expires="=90") == {1}
+    assert await ids(expires="10-90") == {1, 2}
+    assert await ids(expires=">10", host="fleet.test", valid=True, port=good) == {1}
 
 
 async def test_a_forbidden_host_is_not_allowed_rather_than_down(served: Served) -> None:
     api = client_of(served)
-    found = await api.add(Target(NOBODY))
+    monitor = await api.add(Target(NOBODY))
     (row,) = await api.list()
     assert state_of(row, served.now, USUAL) is NOT_ALLOWED
-    assert (await api.get(found.id)).certificate is None
+    assert (await api.get(monitor.id)).certificate is None
     check = await api.check(Target(NOBODY))
     assert state_of(check.row, served.now, USUAL) is NOT_ALLOWED
-    history = await api.history(found.id, 20)
+    history = await api.history(monitor.id, 20)
     assert "*NOT ALLOWED*" in str(history_cards.history(row, history).blocks)
 
 
@@ -166,9 +177,9 @@ async def test_each_api_error_becomes_the_clients_own_exception(
 
 
 async def test_the_client_reports_the_rate_and_monitor_limits(
-    fleet: Fleet, any_database: Database
+    fleet: Fleet, database: Database
 ) -> None:
-    async with serving(fleet, any_database, limit=1, scan_rate_limit=2) as served:
+    async with serving(fleet, database, limit=1, scan_rate_limit=2) as served:
         api = client_of(served)
         await api.add(Target(NOBODY))
         with pytest.raises(APIRefused) as caught:
@@ -188,7 +199,7 @@ HOSTILE = st.one_of(
     st.sampled_from([b"", b" ", b"==1", b"=<1", b"<>1", b"9" * 400, b"1," * 200, b"*" * 300]),
     st.binary(max_size=40),
 )
-#: A form in parts (of boundary x) that hold `%s`, with something odd about their heads.
+#: Multipart forms (with boundary x and a placeholder for the value) with unusual part headers.
 PART = st.sampled_from(
     [
         b"--x\r\nContent-Disposition: form-data; name=port%s\r\n\r\n%%s\r\n--x--" % odd
@@ -203,14 +214,15 @@ PART = st.sampled_from(
         )
     ]
 )
-AT_REST = [HealthCheck.function_scoped_fixture]  # what is asked for here changes nothing
+READ_ONLY = [HealthCheck.function_scoped_fixture]  # these requests change nothing on the server
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=AT_REST)
+@settings(max_examples=25, deadline=None, suppress_health_check=READ_ONLY)
 @given(st.lists(st.tuples(st.sampled_from(FILTERS), HOSTILE), min_size=1, max_size=5))
 async def test_hostile_filters_are_accepted_or_refused_with_400(
-    served: Served, pairs: list[tuple[str, bytes]]
+    any_served: Served, pairs: list[tuple[str, bytes]]
 ) -> None:
+    served = any_served
     query = "&".join(f"{name}={quote_from_bytes(value)}" for name, value in pairs)
     url = f"{served.api.url}/monitor/list"
     by_get = await served.ask("GET", URL(f"{url}?{query}", encoded=True))
@@ -239,12 +251,12 @@ async def test_each_filter_refuses_meaningless_values(served: Served) -> None:
     for name, value in itertools.product(FILTERS, MEANINGLESS):
         answer = await served.call("monitor/list", **{name: value})
         if name == "host" and value.isprintable() and len(value) < 254:
-            assert (answer.status, answer.body["count"]) == (200, 0)  # no host is named so
+            assert (answer.status, answer.body["count"]) == (200, 0)  # no host has such a name
         else:
             assert name in refused(answer, 400)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=AT_REST)
+@settings(max_examples=25, deadline=None, suppress_health_check=READ_ONLY)
 @given(
     st.sampled_from([FORM, f"{FORM}; charset=", "multipart/form-data; boundary=", "text/plain"]),
     st.sampled_from(["", "x", "hex", "utf-16"]),
@@ -300,7 +312,7 @@ async def test_the_conformance_test_detects_a_wrong_document(
 
 
 def _keep_inside(document: dict[str, Any]) -> None:
-    """Let all hosts be ones that lead nowhere: no name may be looked up outside."""
+    """Limit hosts to ones that lead nowhere, so that no name is resolved outside."""
     for path in ("/monitor/add", "/checks"):
         get, post = document["paths"][path]["get"], document["paths"][path]["post"]
         (form,) = post["requestBody"]["content"].values()
@@ -313,9 +325,9 @@ def _keep_inside(document: dict[str, Any]) -> None:
 
 
 def _try_all(document: dict[str, Any], url: str) -> None:
-    for found in schemathesis.openapi.from_dict(document).get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
+    for result in schemathesis.openapi.from_dict(document).get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
 
         @settings(
             max_examples=8,

@@ -1,4 +1,4 @@
-"""Malformed answers by the thousand, cut, garbled, oversized or endless: all are verdicts."""
+"""Malformed responses by the hundred (cut, garbled, oversized, endless) all become verdicts."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from bot.target import Target
 from . import fleet as fleets
 from .fleet import NOW, PAGE, Fleet, Leaf
 
-AT_ONCE = 25
+pytestmark = pytest.mark.slow
+
+CONCURRENCY = 25
 DEADLINE = 0.2
-#: A sentence of ours, and nothing that OpenSSL writes for those who debug it (`error:0A0000C6:…`,
-#: `SSL routines`, `_ssl.c:1006`).
-WORDS = re.compile(r"(?!.*(error:|routines|\.c:|\bSSL_))[A-Z].*[^\s:.]")
+#: A sentence of ours, without OpenSSL's debugging output (`error:0A0000C6:…`, `SSL routines`,
+#: `_ssl.c:1006`).
+SENTENCE = re.compile(r"(?!.*(error:|routines|\.c:|\bSSL_))[A-Z].*[^\s:.]")
 
 _PAGES = (
     PAGE,
@@ -51,7 +53,7 @@ _GREETINGS = (
 
 
 def garbled(good: bytes, random: Random) -> bytes:
-    """`good` with one thing wrong with it, or several."""
+    """`good` with one or several defects."""
     data = bytearray(good)
     for _ in range(random.choice((1, 1, 2, 5))):
         at = random.randrange(len(data) + 1)
@@ -76,7 +78,7 @@ def garbled(good: bytes, random: Random) -> bytes:
 async def end(
     random: Random, last: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Hang up, say nothing more, reset, or go on for ever."""
+    """Close, stay silent, reset, or send forever."""
     match random.randrange(10):
         case 0:
             await reader.read()
@@ -87,35 +89,35 @@ async def end(
             gone = asyncio.ensure_future(reader.read())
             while not (await asyncio.wait([gone], timeout=0.02))[0]:
                 writer.write(piece)
-            gone.exception()  # it is of no interest
+            gone.exception()  # retrieved, and ignored
         case _:
             await writer.drain()
 
 
 def in_tls(context: ssl.SSLContext, numbers: itertools.count[int]) -> fleets.Talk:
-    """A server that garbles what a good one says in its handshake."""
+    """A server that garbles its part of the handshake."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         random = Random(next(numbers))
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_side=True)
-        wrong_at = random.randrange(3)
-        said = b""
-        for turn in range(3):
+        defect = random.randrange(3)
+        flight = b""
+        for number in range(3):
             incoming.write(await reader.read(65536))
             with contextlib.suppress(ssl.SSLError):
                 tls.do_handshake()
-            said = outgoing.read()
-            writer.write(garbled(said, random) if turn == wrong_at else said)
-            if turn == wrong_at:
+            flight = outgoing.read()
+            writer.write(garbled(flight, random) if number == defect else flight)
+            if number == defect:
                 break
-        await end(random, said, reader, writer)
+        await end(random, flight, reader, writer)
 
     return talk
 
 
 def in_http(numbers: itertools.count[int]) -> fleets.Talk:
-    """A web server that garbles its answers."""
+    """A web server that garbles its responses."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         random = Random(next(numbers))
@@ -128,18 +130,18 @@ def in_http(numbers: itertools.count[int]) -> fleets.Talk:
 
 
 def in_the_clear(numbers: itertools.count[int]) -> fleets.Talk:
-    """A server that garbles its greetings, or says what it likes."""
+    """A server that garbles its greetings or sends random bytes."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         random = Random(next(numbers))
-        said = b""
+        line = b""
         for _ in range(random.randrange(1, 4)):
-            said = random.choice((*_GREETINGS, random.randbytes(random.randrange(200))))
-            writer.write(garbled(said, random) if random.randrange(2) else said)
+            line = random.choice((*_GREETINGS, random.randbytes(random.randrange(200))))
+            writer.write(garbled(line, random) if random.randrange(2) else line)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.02):
                     await reader.read(1000)
-        await end(random, said, reader, writer)
+        await end(random, line, reader, writer)
 
     return talk
 
@@ -147,10 +149,10 @@ def in_the_clear(numbers: itertools.count[int]) -> fleets.Talk:
 async def scans(
     trust: Trust, port: int, count: int, protocol_of: Callable[[int], str] = lambda _: ""
 ) -> list[Scan]:
-    """Scan one target `count` times, many at once."""
+    """Scan one target `count` times, several at a time."""
     guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
     scanner = Scanner(guard, trust, DEADLINE)
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENCY)
 
     async def one(number: int) -> Scan:
         async with slots:
@@ -161,30 +163,31 @@ async def scans(
 
 
 def of_the_server(task: asyncio.Task[object]) -> bool:
-    """Say whether a task is a visit of the test's server, or what such a visit waits for."""
-    return any(its in str(task) for its in ("coro=<serve.<locals>.visit()", "coro=<StreamReader."))
+    """Whether a task is a visit to the test's server, or something that a visit waits for."""
+    return any(
+        name in str(task) for name in ("coro=<serve.<locals>.visit()", "coro=<StreamReader.")
+    )
 
 
 def open_files() -> int:
     gc.collect()
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a listing of numbers, not of paths
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - these are numbers, not paths
 
 
 async def outcome(
     serving: fleets.Serving, scan: Callable[[int], Awaitable[list[Scan]]]
 ) -> Counter[Verdict]:
-    """The verdicts of all scans; no task and no open file is left of them."""
+    """The verdicts of all scans, which must leave no task and no open file behind."""
     before, tasks = open_files(), asyncio.all_tasks()
     async with serving as port:
-        found = await scan(port)
-        left = asyncio.all_tasks() - tasks
-    assert [task for task in left if not of_the_server(task)] == []
-    if others := asyncio.all_tasks() - tasks:  # of visits that had just begun
+        results = await scan(port)
+        rest = asyncio.all_tasks() - tasks
+    assert [task for task in rest if not of_the_server(task)] == []
+    if others := asyncio.all_tasks() - tasks:  # of visits that had just started
         assert not (await asyncio.wait(others, timeout=5))[1]
     assert open_files() == before
-    odd = [each.message for each in found if not WORDS.fullmatch(each.message)]
-    assert odd == []
-    return Counter(each.verdict for each in found)
+    assert [each.message for each in results if not SENTENCE.fullmatch(each.message)] == []
+    return Counter(each.verdict for each in results)
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -194,23 +197,25 @@ async def test_malformed_handshakes_become_verdicts(
     context = fleet.context(fleet.file(Leaf()))
     context.maximum_version = newest
     talk = in_tls(context, itertools.count(1000))
-    found = await outcome(fleets.serve(talk), lambda port: scans(trust, port, 500))
-    assert found.total() == 500
-    assert {Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.TIMED_OUT} < set(found)
+    verdicts = await outcome(fleets.serve(talk), lambda port: scans(trust, port, 250))
+    assert verdicts.total() == 250
+    assert {Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.TIMED_OUT} < set(verdicts)
 
 
 async def test_malformed_pages_become_verdicts(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
     serving = fleets.serve(in_http(itertools.count(2000)), context=context)
-    found = await outcome(serving, lambda port: scans(trust, port, 700))
-    assert found.total() == 700
-    assert set(found) <= {Verdict.VALID, Verdict.TIMED_OUT}  # the latter on a busy machine
-    assert found[Verdict.VALID] > 350
+    verdicts = await outcome(serving, lambda port: scans(trust, port, 300))
+    assert verdicts.total() == 300
+    assert set(verdicts) <= {Verdict.VALID, Verdict.TIMED_OUT}  # the latter only on a busy machine
+    assert verdicts[Verdict.VALID] > 150
 
 
 async def test_malformed_greetings_become_verdicts(trust: Trust) -> None:
     protocols = itertools.cycle(["", *PROTOCOLS])
     serving = fleets.serve(in_the_clear(itertools.count(3000)))
-    found = await outcome(serving, lambda port: scans(trust, port, 300, lambda _: next(protocols)))
-    assert found.total() == 300
-    assert {Verdict.NO_STARTTLS, Verdict.NOT_TLS} < set(found)
+    verdicts = await outcome(
+        serving, lambda port: scans(trust, port, 200, lambda _: next(protocols))
+    )
+    assert verdicts.total() == 200
+    assert {Verdict.NO_STARTTLS, Verdict.NOT_TLS} < set(verdicts)

@@ -84,7 +84,7 @@ def database(networks: dict[str, Any]) -> bytes:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[GeoDatabase]:
+def geo(tmp_path: Path) -> Iterator[GeoDatabase]:
     file = tmp_path / "places.mmdb"
     file.write_bytes(database(_NETWORKS))
     opened = GeoDatabase(file)
@@ -93,7 +93,7 @@ def places(tmp_path: Path) -> Iterator[GeoDatabase]:
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
+    ("address", "location"),
     [
         ("192.0.2.7", "US-CA"),
         ("192.0.2.200", "DE"),
@@ -106,9 +106,9 @@ def places(tmp_path: Path) -> Iterator[GeoDatabase]:
     ],
 )
 def test_a_location_is_the_country_and_the_region_if_known(
-    places: GeoDatabase, address: str, place: str
+    geo: GeoDatabase, address: str, location: str
 ) -> None:
-    assert places(address) == place
+    assert geo(address) == location
 
 
 def test_a_file_that_is_not_a_database_is_named(tmp_path: Path) -> None:

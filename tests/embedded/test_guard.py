@@ -61,7 +61,7 @@ WRAPPED_METADATA = [
     "64:ff9b:1::a9fe:a9fe",
     "::169.254.169.254",
     "2001:0:a9fe:a9fe::",  # Teredo, by its server
-    "2001::5601:5601",  # Teredo, by its client: each bit turned over
+    "2001::5601:5601",  # Teredo, by its client: all bits inverted
     "fd00::5efe:a9fe:a9fe",  # ISATAP
     "fd00::200:5efe:a9fe:a9fe",
 ]
@@ -202,22 +202,22 @@ def test_an_invalid_entry_is_named(allow: str) -> None:
 
 
 class Answers:
-    """A resolver whose answers are handed in, one after the other; the last one stays."""
+    """A resolver with prepared answers, the last of which repeats."""
 
     def __init__(self, *answers: tuple[str, ...]) -> None:
         self._answers = [*answers]
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
     async def __call__(self, host: str, port: int) -> tuple[str, ...]:
-        self.asked.append(host)
+        self.lookups.append(host)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
 async def test_a_name_is_resolved_once_to_all_its_addresses() -> None:
     names = Answers(("10.0.0.1", "10.0.0.1", "fd00::1"))
-    found = await Guard(look_up=names).resolve(Target("host.test", 443))
-    assert [str(address) for address in found] == ["10.0.0.1", "fd00::1"]
-    assert names.asked == ["host.test"]
+    addresses = await Guard(look_up=names).resolve(Target("host.test", 443))
+    assert [str(each) for each in addresses] == ["10.0.0.1", "fd00::1"]
+    assert names.lookups == ["host.test"]
 
 
 @pytest.mark.parametrize("answer", [("8.8.8.8", "127.0.0.1"), ("fe80::1%lo",)])
@@ -236,8 +236,10 @@ async def test_the_static_table_comes_first_and_is_checked_as_well() -> None:
     table = {"demo.test": "127.0.0.1"}
     with pytest.raises(Forbidden):
         await Guard((), table, names).resolve(Target("demo.test", 443))
-    found = await Guard(parse_allow("127.0.0.1"), table, names).resolve(Target("demo.test", 443))
-    assert (str(found[0]), names.asked) == ("127.0.0.1", [])
+    addresses = await Guard(parse_allow("127.0.0.1"), table, names).resolve(
+        Target("demo.test", 443)
+    )
+    assert (str(addresses[0]), names.lookups) == ("127.0.0.1", [])
 
 
 async def test_a_literal_address_is_checked_without_resolving() -> None:
@@ -247,13 +249,13 @@ async def test_a_literal_address_is_checked_without_resolving() -> None:
         await guard.resolve(Target("127.0.0.1", 443))
     assert not guard.permits_literal(Target("::1", 443))
     assert guard.permits_literal(Target("10.0.0.1", 443))
-    assert guard.permits_literal(Target("localhost", 443))  # a name: judged by its address
-    assert names.asked == []
+    assert guard.permits_literal(Target("localhost", 443))  # a name is judged by its addresses
+    assert names.lookups == []
 
 
 async def test_the_systems_resolver_resolves_localhost() -> None:
-    found = await Guard(parse_allow("127.0.0.0/8,::1")).resolve(Target("localhost", 443))
-    assert {str(address) for address in found} <= {"127.0.0.1", "::1"}
+    addresses = await Guard(parse_allow("127.0.0.0/8,::1")).resolve(Target("localhost", 443))
+    assert {str(each) for each in addresses} <= {"127.0.0.1", "::1"}
 
 
 async def test_a_name_that_dns_cannot_encode_fails_to_resolve() -> None:

@@ -23,13 +23,13 @@ def page(*pieces: bytes) -> WebPage:
     return response.page()
 
 
-def titled(head: bytes, body: bytes) -> str:
+def title_of(head: bytes, body: bytes) -> str:
     return page(OK + head + b"\r\n" + body).title
 
 
 def test_headers_are_kept_in_order_with_their_repeats() -> None:
-    found = page(OK + b"B: 1\r\nSet-Cookie: a=1\r\nA:2\r\nset-cookie: b=2\r\n\r\n")
-    assert found.headers == (("B", "1"), ("Set-Cookie", "a=1"), ("A", "2"), ("set-cookie", "b=2"))
+    result = page(OK + b"B: 1\r\nSet-Cookie: a=1\r\nA:2\r\nset-cookie: b=2\r\n\r\n")
+    assert result.headers == (("B", "1"), ("Set-Cookie", "a=1"), ("A", "2"), ("set-cookie", "b=2"))
 
 
 def test_a_body_ends_at_its_length() -> None:
@@ -94,8 +94,8 @@ def test_a_response_that_does_not_start_like_http_is_done_at_once() -> None:
 
 @given(st.binary(max_size=400))
 def test_no_bytes_raise_an_exception(data: bytes) -> None:
-    for start in (b"", OK, OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"):
-        page(start, data, data).title.encode()
+    for head in (b"", OK, OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"):
+        page(head, data, data).title.encode()
 
 
 def test_an_endless_head_is_abandoned() -> None:
@@ -124,20 +124,20 @@ def test_an_endless_chunk_is_cut_too() -> None:
 def test_a_compressed_page_is_read(coding: str) -> None:
     text = b"<title>Packed</title>"
     bare = zlib.compressobj(wbits=-15)
-    packed = {
+    body = {
         "gzip": gzip.compress(text),
         "deflate": zlib.compress(text),
         "bare deflate": bare.compress(text) + bare.flush(),
     }[coding]
     head = f"Content-Encoding: {coding.removeprefix('bare ')}\r\n".encode()
-    assert titled(head, packed) == "Packed"
+    assert title_of(head, body) == "Packed"
 
 
 def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
     bomb = gzip.compress(b"<title>Boom</title>" + b"\0" * 50_000_000)
-    began = time.process_time()
-    assert titled(b"Content-Encoding: gzip\r\n", bomb) == "Boom"
-    assert time.process_time() - began < 0.5
+    start = time.process_time()
+    assert title_of(b"Content-Encoding: gzip\r\n", bomb) == "Boom"
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize(
@@ -172,15 +172,15 @@ def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
     ],
 )
 def test_the_title_is_decoded_with_the_pages_charset(head: bytes, body: bytes, title: str) -> None:
-    assert titled(head, body) == title
+    assert title_of(head, body) == title
 
 
 def test_meta_tags_are_read_in_any_style() -> None:
-    found = page(
+    result = page(
         OK + b"\r\n<META content='a > \"b\" &amp; c' NAME=Description>"
         b'<meta name="keywords" content="x, y"/><meta name=description content=later>'
     )
-    assert (found.description, found.keywords) == ('a > "b" & c', "x, y")
+    assert (result.description, result.keywords) == ('a > "b" & c', "x, y")
 
 
 @pytest.mark.parametrize(
@@ -188,29 +188,29 @@ def test_meta_tags_are_read_in_any_style() -> None:
 )
 def test_hostile_markup_takes_little_time(piece: bytes) -> None:
     body = piece * (BODY_CAP // len(piece))
-    began = time.process_time()
+    start = time.process_time()
     page(OK + b"\r\n" + body)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_a_flood_of_tiny_chunks_takes_little_time_and_ends() -> None:
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
-    began = time.process_time()
+    start = time.process_time()
     piece = b"1\r\nx\r\n" * 10_000
     while not response.done:
         response.feed(piece)
-    assert time.process_time() - began < 3
+    assert time.process_time() - start < 3
     assert response.page().size == 670_000
 
 
 def test_a_slow_head_takes_little_cpu_time() -> None:
     response = Response()
     response.feed(OK + b"X: ")
-    began = time.process_time()
+    start = time.process_time()
     while not response.done:
         response.feed(b"x")
-    assert time.process_time() - began < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize("line", [b"xyz\r\n", b"\r\n\r\n\r\n", b"-5\r\n", b"5" * 2000])
@@ -220,8 +220,8 @@ def test_a_broken_chunk_ends_the_body(line: bytes) -> None:
     assert (response.done, response.page().size) == (True, 3)
 
 
-class Canned:
-    """A connection that keeps what is written, and gives one answer."""
+class CannedStream:
+    """A connection that records what is written and has one answer."""
 
     def __init__(self, answer: bytes) -> None:
         self.sent = b""
@@ -245,7 +245,7 @@ class Canned:
 async def test_the_request_names_the_host_and_declines_compression(
     target: Target, host: bytes
 ) -> None:
-    stream, response = Canned(OK + b"\r\nhello"), Response()
+    stream, response = CannedStream(OK + b"\r\nhello"), Response()
     await fetch(stream, target, response)
     lines = stream.sent.split(b"\r\n")
     assert lines[:2] == [b"GET / HTTP/1.1", b"Host: " + host]

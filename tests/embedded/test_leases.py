@@ -43,7 +43,7 @@ def worker(database: Database, name: str = "a") -> Leases:
     return Leases(database, INTERVAL, name)
 
 
-def found(verdict: Verdict = Verdict.REFUSED, message: str = "", at: datetime = NOW) -> Scan:
+def scan(verdict: Verdict = Verdict.REFUSED, message: str = "", at: datetime = NOW) -> Scan:
     return Scan(at, verdict, message or verdict.value)
 
 
@@ -55,8 +55,8 @@ async def column(database: Database, name: str) -> list[object]:
 async def test_concurrent_workers_never_lease_the_same_monitor(any_database: Database) -> None:
     await add_monitors(any_database, 100)
     workers = [worker(any_database, str(number)) for number in range(4)]
-    taken = await asyncio.gather(*(each.lease_due(NOW, 20) for each in workers for _ in range(2)))
-    ids = [lease.id for leases in taken for lease in leases]
+    batches = await asyncio.gather(*(each.lease_due(NOW, 20) for each in workers for _ in range(2)))
+    ids = [lease.id for leases in batches for lease in leases]
     assert len(ids) == len(set(ids))
     rest = await worker(any_database).lease_due(NOW, 200)
     assert sorted(ids + [lease.id for lease in rest]) == list(range(1, 101))
@@ -64,8 +64,8 @@ async def test_concurrent_workers_never_lease_the_same_monitor(any_database: Dat
 
 async def test_the_longest_overdue_monitors_are_leased_first(any_database: Database) -> None:
     await add_monitors(any_database, 10)
-    taken = await worker(any_database).lease_due(NOW, 3)
-    assert {lease.id for lease in taken} == {1, 2, 3}
+    leases = await worker(any_database).lease_due(NOW, 3)
+    assert {lease.id for lease in leases} == {1, 2, 3}
     assert {lease.id for lease in await worker(any_database).lease_due(NOW - HOUR, 9)} == set()
 
 
@@ -78,11 +78,11 @@ async def test_a_dead_workers_leases_run_out(any_database: Database) -> None:
 
 async def test_a_renewed_lease_lasts_longer(any_database: Database) -> None:
     await add_monitors(any_database, 2)
-    alive = worker(any_database, "alive")
-    await alive.lease_due(NOW, 9)
-    await alive.renew([1], NOW + LEASE / 2)
+    active = worker(any_database, "active")
+    await active.lease_due(NOW, 9)
+    await active.renew([1], NOW + LEASE / 2)
     assert [lease.id for lease in await worker(any_database).lease_due(NOW + LEASE, 9)] == [2]
-    await alive.renew([2], NOW + LEASE)  # it is no longer its own
+    await active.renew([2], NOW + LEASE)  # by now it belongs to the other worker
     assert [lease.id for lease in await worker(any_database).lease_due(NOW + 1.5 * LEASE, 9)] == [1]
 
 
@@ -99,15 +99,15 @@ async def test_only_one_of_two_workers_gets_the_lease_of_a_monitor(any_database:
     both = [worker(any_database, name).lease_one(1, NOW) for name in "ab"]
     assert sorted(lease is None for lease in await asyncio.gather(*both)) == [False, True]
     assert await worker(any_database).status(1, NOW) == LeaseStatus(active=True, scanned_at=None)
-    late = NOW + LEASE
-    assert await worker(any_database).status(1, late) == LeaseStatus(active=False, scanned_at=None)
+    end = NOW + LEASE
+    assert await worker(any_database).status(1, end) == LeaseStatus(active=False, scanned_at=None)
     assert await worker(any_database).lease_one(7, NOW) is None
     assert await worker(any_database).status(7, NOW) is None
 
 
 async def test_no_monitor_is_leased_at_an_address_to_avoid(any_database: Database) -> None:
     await add_monitors(any_database, 2)
-    await add_monitors(any_database, 1, host="known.test", ip="192.0.2.1")
+    await add_monitors(any_database, 1, host="scanned.test", ip="192.0.2.1")
     assert [
         lease.address
         for lease in await worker(any_database).lease_due(NOW, 9, avoid=["h0.test", "192.0.2.1"])
@@ -116,8 +116,8 @@ async def test_no_monitor_is_leased_at_an_address_to_avoid(any_database: Databas
 
 async def test_monitors_of_a_revoked_account_are_never_due(any_database: Database) -> None:
     async with any_database.write() as connection:
-        gone = {"name": "gone", "created_at": NOW, "revoked_at": NOW}
-        await connection.execute(insert(accounts).values(gone))
+        revoked = {"name": "revoked", "created_at": NOW, "revoked_at": NOW}
+        await connection.execute(insert(accounts).values(revoked))
     await add_monitors(any_database, 1, account_id=2)
     assert await worker(any_database).lease_due(NOW, 9) == []
 
@@ -131,7 +131,7 @@ async def test_results_are_stored_with_their_facts_and_end_the_leases(
 ) -> None:
     await add_monitors(any_database, 3)
     leases = await take(any_database)
-    await worker(any_database).save([LeaseResult(lease, found()) for lease in leases])
+    await worker(any_database).save([LeaseResult(lease, scan()) for lease in leases])
     assert await column(any_database, "verdict") == ["refused"] * 3
     assert await column(any_database, "lease") == [None] * 3
     row = await Monitors(any_database, INTERVAL).get(1, 2)
@@ -144,10 +144,10 @@ async def test_a_result_whose_lease_was_lost_is_dropped(any_database: Database) 
     await add_monitors(any_database, 2)
     slow = await take(any_database, "slow")
     quick = await take(any_database, "quick", NOW + LEASE)
-    await worker(any_database, "slow").save([LeaseResult(lease, found()) for lease in slow])
+    await worker(any_database, "slow").save([LeaseResult(lease, scan()) for lease in slow])
     assert await column(any_database, "lease") == ["quick", "quick"]
     assert await column(any_database, "verdict") == [None, None]
-    await worker(any_database, "quick").save([LeaseResult(quick[0], found(Verdict.RESET))])
+    await worker(any_database, "quick").save([LeaseResult(quick[0], scan(Verdict.RESET))])
     assert await column(any_database, "verdict") == ["reset", None]
 
 
@@ -155,7 +155,7 @@ async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Da
     await add_monitors(any_database, 2)
     leases = await take(any_database)
     assert await Monitors(any_database, INTERVAL).delete(1, 1)
-    await worker(any_database).save([LeaseResult(lease, found()) for lease in leases])
+    await worker(any_database).save([LeaseResult(lease, scan()) for lease in leases])
     async with any_database.read() as connection:
         for table in (monitor_facts, monitor_history):
             assert list(await connection.scalars(select(table.c.monitor_id))) == [2]
@@ -169,11 +169,11 @@ async def test_only_changes_add_history_and_the_oldest_rows_are_deleted(
     now = NOW
     for message in "aabbcdd":
         (lease,) = await take(any_database, now=now)
-        await worker(any_database).save([LeaseResult(lease, found(message=message, at=now))])
+        await worker(any_database).save([LeaseResult(lease, scan(message=message, at=now))])
         now += DAY
     async with any_database.read() as connection:
-        kept = (await connection.execute(select(monitor_history))).mappings().all()
-    assert [(row["message"], row["at"]) for row in kept] == [
+        rows = (await connection.execute(select(monitor_history))).mappings().all()
+    assert [(row["message"], row["at"]) for row in rows] == [
         ("b", NOW + 2 * DAY),
         ("c", NOW + 4 * DAY),
         ("d", NOW + 5 * DAY),
@@ -183,24 +183,24 @@ async def test_only_changes_add_history_and_the_oldest_rows_are_deleted(
 async def test_a_message_with_nul_is_stored(any_database: Database) -> None:
     await add_monitors(any_database)
     leases = await take(any_database)
-    scan = found(message="nul \0 here")
-    await worker(any_database).save([LeaseResult(leases[0], scan)])
+    nul = scan(message="nul \0 here")
+    await worker(any_database).save([LeaseResult(leases[0], nul)])
     assert await column(any_database, "message") == ["nul \ufffd here"]
 
 
 async def test_results_that_arrive_together_share_a_transaction() -> None:
     batches: list[int] = []
-    came, go = asyncio.Event(), asyncio.Event()
+    arrived, go = asyncio.Event(), asyncio.Event()
 
     async def save(results: object) -> None:
         assert isinstance(results, list)
         batches.append(len(results))
-        came.set()
+        arrived.set()
         await go.wait()
 
     writer = Writer(save)
-    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), found()))) for n in range(250)]
-    await came.wait()
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), scan()))) for n in range(250)]
+    await arrived.wait()
     go.set()
     await asyncio.gather(*puts)
     await writer.close()
@@ -220,14 +220,14 @@ async def test_a_full_batch_and_a_result_on_demand_are_stored_at_once(
         batches.append(len(results))
 
     writer = Writer(save)
-    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), found()))) for n in range(401)]
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), scan()))) for n in range(401)]
     await asyncio.wait(puts[:400])
     assert batches == [200, 200]
     assert writer.backlog == 1
-    await writer.put(LeaseResult(lease_of(402), found(), on_demand=True))
+    await writer.put(LeaseResult(lease_of(402), scan(), on_demand=True))
     await puts[400]
     assert batches == [200, 200, 2]
-    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(403), found())))]
+    puts = [asyncio.create_task(writer.put(LeaseResult(lease_of(403), scan())))]
     await asyncio.sleep(0)
     await writer.close()
     assert batches == [200, 200, 2, 1]
@@ -244,9 +244,9 @@ async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
         stored.extend(result.lease.id for result in results)
 
     writer = Writer(save)
-    puts = [writer.put(LeaseResult(lease_of(number), found())) for number in range(5)]
-    ends = await asyncio.gather(*puts, return_exceptions=True)
-    assert [type(end) for end in ends] == [type(None)] * 2 + [OSError] + [type(None)] * 2
+    puts = [writer.put(LeaseResult(lease_of(number), scan())) for number in range(5)]
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [type(None)] * 2 + [OSError] + [type(None)] * 2
     assert stored == [0, 1, 3, 4]
 
 
@@ -269,7 +269,7 @@ async def test_a_monitor_that_was_never_up_is_down_after_one_failure(
 ) -> None:
     await add_monitors(any_database)
     leases = await take(any_database)
-    await worker(any_database).save([LeaseResult(leases[0], found())])
+    await worker(any_database).save([LeaseResult(leases[0], scan())])
     assert await column(any_database, "verdict") == ["refused"]
 
 
@@ -280,7 +280,7 @@ async def test_a_host_that_is_down_gets_the_latest_failure_as_its_message(
         any_database, verdict="refused", message="refused", scanned_at=NOW, failures=1
     )
     leases = await take(any_database)
-    await worker(any_database).save([LeaseResult(leases[0], found(Verdict.RESET))])
+    await worker(any_database).save([LeaseResult(leases[0], scan(Verdict.RESET))])
     assert await column(any_database, "verdict") == ["reset"]
     assert await column(any_database, "failures") == [2]
 

@@ -1,4 +1,4 @@
-"""Scans through an HTTP proxy that runs here, and through what is none."""
+"""Scans through a local HTTP proxy, and through servers that are not proxies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRET = "p:äss wörd"
 
 @dataclass
 class ProxyServer:
-    """An HTTP proxy that knows all names as 127.0.0.1, and asks for credentials if it has some."""
+    """An HTTP proxy that resolves all names to 127.0.0.1 and demands its credentials, if any."""
 
     credentials: str = ""
     heads: list[str] = field(default_factory=list)
@@ -34,8 +34,8 @@ class ProxyServer:
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         self.heads.append(head)
-        wanted = base64.b64encode(self.credentials.encode()).decode()
-        if self.credentials and f"Proxy-Authorization: Basic {wanted}\r\n" not in head:
+        expected = base64.b64encode(self.credentials.encode()).decode()
+        if self.credentials and f"Proxy-Authorization: Basic {expected}\r\n" not in head:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             return
         port = int(head.split(" ")[1].rpartition(":")[2])
@@ -45,9 +45,9 @@ class ProxyServer:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\noops")
             return
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
-        ways = [(reader, inner_writer), (inner_reader, writer)]
+        directions = [(reader, inner_writer), (inner_reader, writer)]
         try:
-            await asyncio.gather(*(_pass_on(*way) for way in ways))
+            await asyncio.gather(*(_forward(*each) for each in directions))
         finally:
             inner_writer.close()
 
@@ -57,7 +57,7 @@ class ProxyServer:
             yield port
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
@@ -65,7 +65,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def never(_host: str, _port: int) -> list[str]:
-    raise AssertionError("the target's name is the proxy's to resolve")
+    raise AssertionError("the proxy resolves the target's name")
 
 
 def guard(allow: str = "127.0.0.1", deny: str = "") -> Guard:
@@ -86,11 +86,11 @@ async def scan(
 
 async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer(f"user:{SECRET}")
-    async with server.serving() as at, fleet.tls() as port:
-        proxy = HTTPProxy("proxy.test", at, "user", SECRET)
-        found = await scan(trust, Target("fleet.test", port), proxy)
-    assert (found.message, found.host_match, found.page.title) == ("Valid", True, "Fleet")
-    assert (found.ip, found.ip_rev, found.ip_geo) == ("", "", "")
+    async with server.serving() as proxy_port, fleet.tls() as port:
+        proxy = HTTPProxy("proxy.test", proxy_port, "user", SECRET)
+        result = await scan(trust, Target("fleet.test", port), proxy)
+    assert (result.message, result.host_match, result.page.title) == ("Valid", True, "Fleet")
+    assert (result.ip, result.ip_rev, result.ip_geo) == ("", "", "")
     (head,) = server.heads
     assert head.startswith(f"CONNECT fleet.test:{port} HTTP/1.1\r\nHost: fleet.test:{port}\r\n")
     assert SECRET not in repr(proxy)
@@ -100,16 +100,18 @@ async def test_no_credentials_are_sent_to_a_proxy_that_needs_none(
     fleet: Fleet, trust: Trust
 ) -> None:
     server = ProxyServer()
-    async with server.serving() as at, fleet.tls(Leaf(left=-DAY)) as port:
-        found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
-    assert found.message == "Expired 2027-01-14"
+    async with server.serving() as proxy_port, fleet.tls(Leaf(left=-DAY)) as port:
+        result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
+    assert result.message == "Expired 2027-01-14"
     assert "Proxy-Authorization" not in server.heads[0]
 
 
 async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) -> None:
-    async with ProxyServer("user:right").serving() as at:
-        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at, "user", "wrong"))
-    assert (found.verdict, found.message, found.leaf) == (
+    async with ProxyServer("user:right").serving() as proxy_port:
+        result = await scan(
+            trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port, "user", "wrong")
+        )
+    assert (result.verdict, result.message, result.leaf) == (
         Verdict.PROXY,
         "The proxy answered 407",
         None,
@@ -119,9 +121,9 @@ async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) ->
 async def test_a_target_that_the_proxy_cannot_reach_is_reported_with_its_answer(
     trust: Trust,
 ) -> None:
-    async with ProxyServer().serving() as at, fleets.refuse() as port:
-        found = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", at))
-    assert found.message == "The proxy answered 502"
+    async with ProxyServer().serving() as proxy_port, fleets.refuse() as port:
+        result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
+    assert result.message == "The proxy answered 502"
 
 
 @pytest.mark.parametrize(
@@ -143,28 +145,30 @@ async def test_a_server_that_is_not_a_proxy_is_reported(
         writer.write(answer)
         await writer.drain()
 
-    async with fleets.serve(talk) as at:
-        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
-    assert (found.verdict, found.message) == (Verdict.PROXY, message)
+    async with fleets.serve(talk) as proxy_port:
+        result = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port))
+    assert (result.verdict, result.message) == (Verdict.PROXY, message)
 
 
 async def test_a_silent_proxy_is_cut_off_by_the_deadline(trust: Trust) -> None:
-    async with fleets.serve(fleets.hang) as at:
-        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at), deadline=0.1)
-    assert found.message == "The proxy did not answer before the scan timed out"
+    async with fleets.serve(fleets.hang) as proxy_port:
+        result = await scan(
+            trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port), deadline=0.1
+        )
+    assert result.message == "The proxy did not answer before the scan timed out"
 
 
 async def test_a_silent_target_behind_a_proxy_times_out(trust: Trust) -> None:
-    async with ProxyServer().serving() as at, fleets.serve(fleets.hang) as port:
-        proxy = HTTPProxy("127.0.0.1", at)
-        found = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
-    assert found.verdict is Verdict.TIMED_OUT
+    async with ProxyServer().serving() as proxy_port, fleets.serve(fleets.hang) as port:
+        proxy = HTTPProxy("127.0.0.1", proxy_port)
+        result = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
+    assert result.verdict is Verdict.TIMED_OUT
 
 
 async def test_an_unreachable_proxy_is_reported(trust: Trust) -> None:
-    async with fleets.refuse() as at:
-        found = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", at))
-    assert found.message == "The proxy could not be reached"
+    async with fleets.refuse() as proxy_port:
+        result = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port))
+    assert result.message == "The proxy could not be reached"
 
 
 async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
@@ -172,8 +176,8 @@ async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
         return []
 
     rules = Guard(look_up=nothing)
-    found = await scan(trust, Target("fleet.test"), HTTPProxy("gone.test", 3128), rules)
-    assert (found.verdict, found.message) == (Verdict.PROXY, "The proxy could not be resolved")
+    result = await scan(trust, Target("fleet.test"), HTTPProxy("gone.test", 3128), rules)
+    assert (result.verdict, result.message) == (Verdict.PROXY, "The proxy could not be resolved")
 
 
 @pytest.mark.parametrize(
@@ -193,10 +197,10 @@ async def test_a_forbidden_proxy_or_target_is_not_dialed(
     trust: Trust, target: Target, proxy: str, rules: Guard
 ) -> None:
     server = ProxyServer()
-    async with server.serving() as at:
-        found = await scan(trust, target, HTTPProxy(proxy, at), rules)
-    assert found.verdict is Verdict.FORBIDDEN
-    assert found.message == "The address is refused by this server's rules"
+    async with server.serving() as proxy_port:
+        result = await scan(trust, target, HTTPProxy(proxy, proxy_port), rules)
+    assert result.verdict is Verdict.FORBIDDEN
+    assert result.message == "The address is refused by this server's rules"
     assert server.heads == []
 
 
@@ -204,9 +208,9 @@ async def test_an_allowed_literal_target_is_scanned_through_a_proxy(
     fleet: Fleet, trust: Trust
 ) -> None:
     server = ProxyServer()
-    async with server.serving() as at, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
-        found = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", at))
-    assert (found.message, found.ip) == ("Valid", "127.0.0.1")
+    async with server.serving() as proxy_port, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
+        result = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", proxy_port))
+    assert (result.message, result.ip) == ("Valid", "127.0.0.1")
 
 
 async def test_starttls_works_through_a_proxy(fleet: Fleet, trust: Trust) -> None:
@@ -217,8 +221,11 @@ async def test_starttls_works_through_a_proxy(fleet: Fleet, trust: Trust) -> Non
         writer.write(b"S")
         await fleets.shake_hands(context, reader, writer)
 
-    async with ProxyServer().serving() as at, fleets.serve(postgres) as port:
-        found = await Scanner(guard(), trust).scan(
-            Target("fleet.test", port), NOW, protocol="postgres", proxy=HTTPProxy("127.0.0.1", at)
+    async with ProxyServer().serving() as proxy_port, fleets.serve(postgres) as port:
+        result = await Scanner(guard(), trust).scan(
+            Target("fleet.test", port),
+            NOW,
+            protocol="postgres",
+            proxy=HTTPProxy("127.0.0.1", proxy_port),
         )
-    assert found.message == "Valid"
+    assert result.message == "Valid"

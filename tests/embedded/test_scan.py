@@ -1,4 +1,4 @@
-"""Section 2 of the project's facts on TLS, row by row: what a scan must report of each host."""
+"""What a scan must report about each kind of host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IDN = "xn--bcher-kva.fleet.test"
 
 @dataclass(frozen=True)
 class Case:
-    """A row: how the host is served, and what the scan must say."""
+    """How a host is served, and what its scan must report."""
 
     serve: Callable[[Fleet], Serving]
     verdict: Verdict
@@ -55,8 +55,8 @@ def dead(serve: Callable[[], Serving], verdict: Verdict, word: str) -> Case:
     return Case(lambda _: serve(), verdict, word, match=None, days=None, code=None)
 
 
-def left(time: timedelta) -> Leaf:
-    return Leaf(left=time)
+def expiring(after: timedelta) -> Leaf:
+    return Leaf(left=after)
 
 
 def only(oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> Callable[[Fleet], Serving]:
@@ -84,7 +84,7 @@ def sha1(fleet: Fleet) -> Serving:
 
 
 def sending(*authorities: str) -> Callable[[Fleet], Serving]:
-    """Serve the good leaf with these certificates after it."""
+    """Serve the good leaf followed by these certificates."""
 
     def serve(fleet: Fleet) -> Serving:
         context = fleet.context(fleet.sending(Leaf(), *authorities))
@@ -94,13 +94,13 @@ def sending(*authorities: str) -> Callable[[Fleet], Serving]:
 
 
 def by_name(fleet: Fleet) -> Serving:
-    """Serve a stranger's certificate to all who do not ask for fleet.test by SNI."""
-    right = fleet.context(fleet.file(Leaf()))
+    """Serve a certificate for another host to visitors that do not ask for fleet.test by SNI."""
+    good_context = fleet.context(fleet.file(Leaf()))
     context = fleet.context(fleet.file(Leaf(names=("other.test",))))
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         if name == "fleet.test":
-            connection.context = right
+            connection.context = good_context
 
     context.sni_callback = choose
     return fleets.serve(fleets.web_server(), context=context)
@@ -125,13 +125,13 @@ CASES = {
     "wildcard": good(Leaf(names=("*.fleet.test",)), host="a.fleet.test"),
     "sni": Case(by_name, Verdict.VALID, "Valid"),
     "chain-with-root": Case(sending("intermediate", "root"), Verdict.VALID, "Valid"),
-    "chain-unordered": Case(sending("root", "ended", "intermediate"), Verdict.VALID, "Valid"),
+    "chain-unordered": Case(sending("root", "expired", "intermediate"), Verdict.VALID, "Valid"),
     "tls12-only": Case(only(V.TLSv1_2, V.TLSv1_2), Verdict.VALID, "Valid"),
     "tls13-only": Case(only(V.TLSv1_3, V.TLSv1_3), Verdict.VALID, "Valid"),
-    "expires-29d": good(left(29 * DAY + HOUR), days=29),
-    "expires-30d": good(left(30 * DAY), days=30),
-    "expires-31d": good(left(31 * DAY), days=31),
-    "expires-3h": good(left(3 * HOUR), days=0),
+    "expires-29d": good(expiring(29 * DAY + HOUR), days=29),
+    "expires-30d": good(expiring(30 * DAY), days=30),
+    "expires-31d": good(expiring(31 * DAY), days=31),
+    "expires-3h": good(expiring(3 * HOUR), days=0),
     "wrong-host": bad(Leaf(names=("other.test",)), Verdict.HOST_MISMATCH, "host name", match=False),
     "wildcard-two-levels": bad(
         Leaf(names=("*.fleet.test",)),
@@ -148,7 +148,7 @@ CASES = {
         host="127.0.0.1",
     ),
     "cn-only": bad(Leaf(names=()), Verdict.HOST_MISMATCH, "host name", match=False),
-    "expired": bad(left(-4 * HOUR), Verdict.EXPIRED, "Expired 2027-01-15", days=-1),
+    "expired": bad(expiring(-4 * HOUR), Verdict.EXPIRED, "Expired 2027-01-15", days=-1),
     "expired-long-ago": bad(
         Leaf(left=-400 * DAY, since=800 * DAY), Verdict.EXPIRED, "expired", days=-400
     ),
@@ -170,7 +170,7 @@ CASES = {
         "does not send the certificate of the issuer, “Fleet Issuing CA”",
     ),
     "expired-intermediate": bad(
-        Leaf(by="ended"), Verdict.EXPIRED, "Expired 2027-01-05: “Fleet Old Issuing CA”"
+        Leaf(by="expired"), Verdict.EXPIRED, "Expired 2027-01-05: “Fleet Old Issuing CA”"
     ),
     "sha1-leaf": Case(
         sha1, Verdict.WEAK_SIGNATURE, "weak signature", days=36447, host="sha1.fleet.test"
@@ -217,23 +217,23 @@ async def scan(
 async def test_each_host_gets_its_verdict_and_facts(fleet: Fleet, trust: Trust, case: Case) -> None:
     deadline = 0.2 if case.verdict is Verdict.TIMED_OUT else 5.0
     async with case.serve(fleet) as port:
-        found = await scan(trust, case.host, port, address=case.address, deadline=deadline)
-    assert (found.verdict, found.host_match, found.page.code) == (
+        result = await scan(trust, case.host, port, address=case.address, deadline=deadline)
+    assert (result.verdict, result.host_match, result.page.code) == (
         case.verdict,
         case.match,
         case.code,
     )
-    assert case.word.lower() in found.message.lower()
-    assert (found.message == "Valid") is (found.verdict is Verdict.VALID)
-    days = None if found.leaf is None else (found.leaf.not_after - NOW).days
+    assert case.word.lower() in result.message.lower()
+    assert (result.message == "Valid") is (result.verdict is Verdict.VALID)
+    days = None if result.leaf is None else (result.leaf.not_after - NOW).days
     assert days == case.days
-    assert found.ip == case.address
+    assert result.ip == case.address
 
 
 async def test_all_facts_of_a_good_host_are_reported(fleet: Fleet, trust: Trust) -> None:
     async with fleet.tls(Leaf(names=("fleet.test", "10.1.2.3"))) as port:
-        found = await scan(trust, "fleet.test", port)
-    leaf, page = found.leaf, found.page
+        result = await scan(trust, "fleet.test", port)
+    leaf, page = result.leaf, result.page
     assert leaf is not None
     assert (leaf.subject_cn, leaf.subject_o, leaf.subject_c) == ("fleet.test", "Fleet Ltd", "")
     assert (leaf.issuer_cn, leaf.issuer_o, leaf.issuer_c) == (
@@ -251,7 +251,7 @@ async def test_all_facts_of_a_good_host_are_reported(fleet: Fleet, trust: Trust)
 async def test_a_handshake_that_fails_for_lack_of_a_client_certificate_is_valid(
     fleet: Fleet, trust: Trust
 ) -> None:
-    # asyncio drops the alert of a failed handshake; a blocking server in a thread sends it.
+    # asyncio discards the alert of a failed handshake; a blocking server in a thread sends it.
     context = fleet.context(fleet.file(Leaf()))
     context.maximum_version = V.TLSv1_2
     fleets.ask_for_certificate(context, fleet.ca_file)
@@ -263,19 +263,19 @@ async def test_a_handshake_that_fails_for_lack_of_a_client_certificate_is_valid(
         return str(fault.value.reason)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        answered = asyncio.create_task(asyncio.to_thread(answer_one, listener))
-        found = await scan(trust, "fleet.test", listener.getsockname()[1])
-        assert await answered == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
-    assert (found.verdict, found.message, found.host_match) == (Verdict.VALID, "Valid", True)
+        alert = asyncio.create_task(asyncio.to_thread(answer_one, listener))
+        result = await scan(trust, "fleet.test", listener.getsockname()[1])
+        assert await alert == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    assert (result.verdict, result.message, result.host_match) == (Verdict.VALID, "Valid", True)
 
 
 async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trust) -> None:
     alert = b"\x15\x03\x03\x00\x02\x02\x70"  # fatal, unrecognized_name
     async with fleets.serve(fleets.say(alert)) as port:
-        found = await scan(trust, "fleet.test", port)
-    assert found.verdict is Verdict.HANDSHAKE_FAILED
+        result = await scan(trust, "fleet.test", port)
+    assert result.verdict is Verdict.HANDSHAKE_FAILED
     assert (
-        found.message == "The TLS handshake failed: the server sent the alert “unrecognized name”"
+        result.message == "The TLS handshake failed: the server sent the alert “unrecognized name”"
     )
 
 
@@ -284,9 +284,9 @@ async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     scanner = Scanner(Guard(look_up=fail), trust)
-    found = await scanner.scan(Target("gone.fleet.test", 443), NOW)
-    assert (found.verdict, found.ip, found.host_match) == (Verdict.UNRESOLVED, "", None)
-    assert "could not be resolved" in found.message
+    result = await scanner.scan(Target("gone.fleet.test", 443), NOW)
+    assert (result.verdict, result.ip, result.host_match) == (Verdict.UNRESOLVED, "", None)
+    assert "could not be resolved" in result.message
 
 
 async def test_a_resolver_that_never_answers_is_cut_off_by_the_deadline(trust: Trust) -> None:
@@ -294,8 +294,8 @@ async def test_a_resolver_that_never_answers_is_cut_off_by_the_deadline(trust: T
         await asyncio.Event().wait()
         return []
 
-    found = await Scanner(Guard(look_up=never), trust, 0.05).scan(Target("slow.test", 443), NOW)
-    assert (found.verdict, found.ip) == (Verdict.TIMED_OUT, "")
+    result = await Scanner(Guard(look_up=never), trust, 0.05).scan(Target("slow.test", 443), NOW)
+    assert (result.verdict, result.ip) == (Verdict.TIMED_OUT, "")
 
 
 async def test_a_name_with_a_forbidden_address_is_not_dialed(trust: Trust) -> None:
@@ -306,10 +306,10 @@ async def test_a_name_with_a_forbidden_address_is_not_dialed(trust: Trust) -> No
 
     async with fleets.serve(note) as port:
         guard = Guard((), {"inside.test": "127.0.0.1"})
-        found = await Scanner(guard, trust).scan(Target("inside.test", port), NOW)
-    assert found.verdict is Verdict.FORBIDDEN
-    assert found.message == "The address is refused by this server's rules"
-    assert (found.ip, visits) == ("", [])
+        result = await Scanner(guard, trust).scan(Target("inside.test", port), NOW)
+    assert result.verdict is Verdict.FORBIDDEN
+    assert result.message == "The address is refused by this server's rules"
+    assert (result.ip, visits) == ("", [])
 
 
 async def test_a_name_is_dialed_at_the_address_that_was_checked(fleet: Fleet, trust: Trust) -> None:
@@ -321,7 +321,7 @@ async def test_a_name_is_dialed_at_the_address_that_was_checked(fleet: Fleet, tr
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visits.append(writer.get_extra_info("sockname")[0])
-        await fleets.close(reader, writer)  # which makes a scan come again, to ask in an old way
+        await fleets.close(reader, writer)  # which makes the scan retry with legacy protocols
 
     scanner = Scanner(Guard(parse_allow("127.0.0.1"), look_up=look_up), trust)
     async with (
@@ -339,23 +339,8 @@ async def test_the_certificate_is_kept_if_the_page_never_arrives(
 ) -> None:
     context = fleet.context(fleet.file(Leaf()))
     async with fleets.serve(fleets.hang, context=context) as port:
-        found = await scan(trust, "fleet.test", port, deadline=0.5)
-    assert (found.verdict, found.page.code) == (Verdict.VALID, None)
-
-
-async def test_the_head_is_kept_when_the_body_never_ends(fleet: Fleet, trust: Trust) -> None:
-    async def stop_half_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(
-            b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 999\r\n\r\n<title>Half"
-        )
-        await writer.drain()
-        await reader.read()
-
-    context = fleet.context(fleet.file(Leaf()))
-    async with fleets.serve(stop_half_way, context=context) as port:
-        found = await scan(trust, "fleet.test", port, deadline=0.5)
-    assert (found.page.code, found.page.size, found.page.title) == (302, 11, "Half")
-    assert ("Location", "/x") in found.page.headers
+        result = await scan(trust, "fleet.test", port, deadline=0.5)
+    assert (result.verdict, result.page.code) == (Verdict.VALID, None)
 
 
 async def test_an_authority_in_the_ca_file_is_trusted(
@@ -367,9 +352,9 @@ async def test_an_authority_in_the_ca_file_is_trusted(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(context)
     async with fleets.serve(fleets.web_server(), context=context) as port:
-        stranger = await scan(trust, "fleet.test", port)
-        friend = await scan(Trust(ca_file), "fleet.test", port)
-    assert (stranger.verdict, friend.verdict) == (Verdict.INCOMPLETE_CHAIN, Verdict.VALID)
+        without = await scan(trust, "fleet.test", port)
+        with_file = await scan(Trust(ca_file), "fleet.test", port)
+    assert (without.verdict, with_file.verdict) == (Verdict.INCOMPLETE_CHAIN, Verdict.VALID)
 
 
 async def test_a_changed_ca_file_is_reloaded_within_a_minute(
@@ -408,9 +393,13 @@ async def test_a_server_with_outdated_ciphers_only_is_read_anyway(
     context.maximum_version = V.TLSv1_2
     context.set_ciphers("AES128-SHA:@SECLEVEL=0")
     async with fleets.serve(fleets.web_server(), context=context) as port:
-        found = await scan(trust, "fleet.test", port)
-    assert (found.verdict, found.host_match, found.page.code) == (Verdict.OLD_PROTOCOL, True, 200)
-    assert "TLSv1.2 with AES128-SHA" in found.message
+        result = await scan(trust, "fleet.test", port)
+    assert (result.verdict, result.host_match, result.page.code) == (
+        Verdict.OLD_PROTOCOL,
+        True,
+        200,
+    )
+    assert "TLSv1.2 with AES128-SHA" in result.message
 
 
 async def test_an_undecodable_certificate_is_a_result(
@@ -421,18 +410,22 @@ async def test_an_undecodable_certificate_is_a_result(
 
     monkeypatch.setattr("bot.embedded.scan.certificate.Leaf.read", fail)
     async with fleet.tls() as port:
-        found = await scan(trust, "fleet.test", port)
-    assert (found.verdict, found.leaf, found.host_match) == (Verdict.HANDSHAKE_FAILED, None, None)
-    assert found.message == "The TLS handshake failed: the certificate can't be decoded"
+        result = await scan(trust, "fleet.test", port)
+    assert (result.verdict, result.leaf, result.host_match) == (
+        Verdict.HANDSHAKE_FAILED,
+        None,
+        None,
+    )
+    assert result.message == "The TLS handshake failed: the certificate can't be decoded"
 
 
 async def test_the_demos_sample_hosts_get_their_verdicts(tmp_path: Path) -> None:
     hosts = SampleHosts(NOW, tmp_path)
     await hosts.start()
     scanner = Scanner(Guard(parse_allow(hosts.allow), hosts.table), Trust(hosts.ca_file), 0.5)
-    found = [await scanner.scan(Target.parse(target), NOW) for target in hosts.targets]
+    scans = [await scanner.scan(Target.parse(target), NOW) for target in hosts.targets]
     await hosts.close()
-    assert [scan.verdict for scan in found] == [
+    assert [each.verdict for each in scans] == [
         Verdict.VALID,
         Verdict.VALID,
         Verdict.EXPIRED,
@@ -440,7 +433,7 @@ async def test_the_demos_sample_hosts_get_their_verdicts(tmp_path: Path) -> None
         Verdict.SELF_SIGNED,
         Verdict.TIMED_OUT,
     ]
-    due = found[1].leaf
+    due = scans[1].leaf
     assert due is not None
     assert (due.not_after - NOW).days == 12
-    assert found[0].page.title == "Demo Shop"
+    assert scans[0].page.title == "Demo Shop"

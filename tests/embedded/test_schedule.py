@@ -21,28 +21,28 @@ TARGETS = st.builds(Target, st.text("abc.", min_size=1), st.integers(1, 65535))
 def test_a_target_is_scanned_once_per_interval_give_or_take_the_jitter(
     target: Target,
 ) -> None:
-    turn = next_scan(target, NOW, INTERVAL)
-    assert NOW < turn <= NOW + 1.05 * INTERVAL + timedelta(seconds=1)
+    slot = next_scan(target, NOW, INTERVAL)
+    assert NOW < slot <= NOW + 1.05 * INTERVAL + timedelta(seconds=1)
     for _ in range(5):
-        turn, last = next_scan(target, turn, INTERVAL), turn
-        assert 0.95 * INTERVAL - timedelta(seconds=1) <= turn - last
-        assert turn - last <= 1.05 * INTERVAL + timedelta(seconds=1)
+        slot, last = next_scan(target, slot, INTERVAL), slot
+        assert 0.95 * INTERVAL - timedelta(seconds=1) <= slot - last
+        assert slot - last <= 1.05 * INTERVAL + timedelta(seconds=1)
 
 
 def test_targets_are_spread_evenly_over_the_interval() -> None:
     first = [next_scan(Target(f"h{n}.test"), NOW, INTERVAL) for n in range(1200)]
-    turns = [next_scan(Target(f"h{n}.test"), turn, INTERVAL) for n, turn in enumerate(first)]
+    slots = [next_scan(Target(f"h{n}.test"), slot, INTERVAL) for n, slot in enumerate(first)]
     hours = [0] * 12
-    for turn in turns:
-        hours[int((turn - NOW) / HOUR) % 12] += 1
+    for slot in slots:
+        hours[int((slot - NOW) / HOUR) % 12] += 1
     assert all(60 < hour < 140 for hour in hours)
 
 
 def test_the_jitter_varies_between_intervals() -> None:
-    turn, gaps = NOW, set()
+    slot, gaps = NOW, set()
     for _ in range(20):
-        turn, last = next_scan(Target("a.test"), turn, INTERVAL), turn
-        gaps.add(turn - last)
+        slot, last = next_scan(Target("a.test"), slot, INTERVAL), slot
+        gaps.add(slot - last)
     assert len(gaps) > 10
 
 
@@ -59,9 +59,9 @@ def test_a_failed_scan_is_retried_after_1_2_4_minutes(failures: int) -> None:
 def test_no_scan_is_later_than_the_regular_one(
     target: Target, failures: int, left: timedelta
 ) -> None:
-    usual = next_scan(target, NOW, INTERVAL)
-    assert NOW < next_scan(target, NOW, INTERVAL, failures=failures) <= usual
-    assert NOW < next_scan(target, NOW, INTERVAL, not_after=NOW + left) <= usual
+    regular = next_scan(target, NOW, INTERVAL)
+    assert NOW < next_scan(target, NOW, INTERVAL, failures=failures) <= regular
+    assert NOW < next_scan(target, NOW, INTERVAL, not_after=NOW + left) <= regular
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 10 * DAY))
@@ -69,42 +69,42 @@ def test_scans_are_hourly_in_the_last_three_days_and_not_before(
     target: Target, left: timedelta
 ) -> None:
     end = NOW + left
-    turn = next_scan(target, NOW, INTERVAL, not_after=end)
+    slot = next_scan(target, NOW, INTERVAL, not_after=end)
     if left <= NEAR:
-        assert turn <= NOW + 1.05 * HOUR + timedelta(seconds=1)
+        assert slot <= NOW + 1.05 * HOUR + timedelta(seconds=1)
     else:
-        assert turn == next_scan(target, NOW, INTERVAL) or turn >= end - NEAR
-        assert turn <= end - NEAR + 1.05 * HOUR + timedelta(seconds=1) or turn < end - NEAR
+        assert slot == next_scan(target, NOW, INTERVAL) or slot >= end - NEAR
+        assert slot <= end - NEAR + 1.05 * HOUR + timedelta(seconds=1) or slot < end - NEAR
 
 
 @given(TARGETS, st.timedeltas(timedelta(seconds=1), 2 * DAY))
 def test_a_certificate_is_scanned_as_soon_as_it_becomes_valid(
     target: Target, wait: timedelta
 ) -> None:
-    start, usual = NOW + wait, next_scan(target, NOW, INTERVAL)
-    turn = next_scan(target, NOW, INTERVAL, not_before=start, not_after=start + 90 * DAY)
-    assert turn == usual or start <= turn <= start + timedelta(seconds=5)
-    assert turn <= usual
-    assert turn == usual or usual > start
+    start, regular = NOW + wait, next_scan(target, NOW, INTERVAL)
+    slot = next_scan(target, NOW, INTERVAL, not_before=start, not_after=start + 90 * DAY)
+    assert slot == regular or start <= slot <= start + timedelta(seconds=5)
+    assert slot <= regular
+    assert slot == regular or regular > start
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 100 * DAY))
 def test_a_certificate_that_is_already_valid_is_scanned_as_usual(
     target: Target, age: timedelta
 ) -> None:
-    usual = next_scan(target, NOW, INTERVAL)
-    assert next_scan(target, NOW, INTERVAL, not_before=NOW - age) == usual
+    regular = next_scan(target, NOW, INTERVAL)
+    assert next_scan(target, NOW, INTERVAL, not_before=NOW - age) == regular
 
 
 def test_certificates_that_become_valid_together_are_not_scanned_at_the_same_instant() -> None:
     start = NOW + MINUTE
-    turns = {
+    slots = {
         next_scan(Target(f"h{number}.test"), NOW, INTERVAL, not_before=start) for number in range(9)
     }
-    assert len(turns) > 5
+    assert len(slots) > 5
 
 
 def test_an_expired_certificate_is_scanned_as_usual() -> None:
     target = Target("a.test")
-    usual = next_scan(target, NOW, INTERVAL)
-    assert next_scan(target, NOW, INTERVAL, not_after=NOW - HOUR) == usual
+    regular = next_scan(target, NOW, INTERVAL)
+    assert next_scan(target, NOW, INTERVAL, not_after=NOW - HOUR) == regular

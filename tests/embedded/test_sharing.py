@@ -1,6 +1,6 @@
-"""Two servers over one database: who asks at one for what the other is scanning.
+"""Two servers on one database: scans on demand at one, of monitors that the other is scanning.
 
-They are in one process here, each with its own engine and leases; `test_workers` has real ones.
+Both run in one process, each with its own engine and leases; `test_workers` has real processes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .fleet import DAY, HOUR, NOW, Fleet, Leaf
 
 @dataclass
 class Pair:
-    """Two servers, `a` and `b`, with one clock; `looked` is set when one waits for the other."""
+    """Two servers, `a` and `b`, with one clock; `polled` is set when one waits for the other."""
 
     databases: tuple[Database, Database]
     fleet: Fleet
     now: datetime = NOW
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    polled: asyncio.Event = field(default_factory=asyncio.Event)
     a: EmbeddedAPI = field(init=False)
     b: EmbeddedAPI = field(init=False)
 
@@ -65,9 +65,9 @@ async def pair(any_url: str, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> A
     status = Leases.status
 
     async def note(self: Leases, id_: int, now: datetime) -> LeaseStatus | None:
-        found = await status(self, id_, now)
-        pair.looked.set()
-        return found
+        result = await status(self, id_, now)
+        pair.polled.set()
+        return result
 
     monkeypatch.setattr(Leases, "status", note)
     yield pair
@@ -77,12 +77,12 @@ async def pair(any_url: str, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> A
         await database.close()
 
 
-class Door:
-    """A web server that counts its visitors, and lets them in when the test says so."""
+class GatedServer:
+    """A web server that counts its visitors and answers when the test sets `go`."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.visits = 0
-        self.came = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.go = asyncio.Event()
         self._answer = fleets.web_server()
         self._context = fleet.context(fleet.file(Leaf()))
@@ -92,91 +92,91 @@ class Door:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.visits += 1
-        self.came.set()
+        self.arrived.set()
         await self.go.wait()
         await self._answer(reader, writer)
 
 
 async def test_a_scan_requested_from_both_servers_runs_once(pair: Pair, fleet: Fleet) -> None:
-    door = Door(fleet)
-    async with door.serve() as port:
+    server = GatedServer(fleet)
+    async with server.serve() as port:
         await pair.add(port)
         first = asyncio.create_task(pair.a.rescans.scan(1))
-        await door.came.wait()
+        await server.arrived.wait()
         second = asyncio.create_task(pair.b.rescans.scan(1))
-        await pair.looked.wait()
+        await pair.polled.wait()
         assert not second.done()
-        door.go.set()
+        server.go.set()
         await asyncio.gather(first, second)
-    assert (door.visits, await pair.message()) == (1, "Valid")
+    assert (server.visits, await pair.message()) == (1, "Valid")
 
 
 async def test_a_scan_on_demand_waits_for_the_other_servers_sweep(pair: Pair, fleet: Fleet) -> None:
-    door = Door(fleet)
-    async with door.serve() as port:
+    server = GatedServer(fleet)
+    async with server.serve() as port:
         await pair.add(port, next_scan_at=NOW)
         sweep = asyncio.create_task(pair.a.sweep.once())
-        await door.came.wait()
+        await server.arrived.wait()
         assert not await pair.b.sweep.once()
-        asked = asyncio.create_task(pair.b.rescans.scan(1))
-        await pair.looked.wait()
-        door.go.set()
-        await asyncio.gather(sweep, asked)
-    assert (door.visits, await pair.message()) == (1, "Valid")
+        request = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.polled.wait()
+        server.go.set()
+        await asyncio.gather(sweep, request)
+    assert (server.visits, await pair.message()) == (1, "Valid")
 
 
 async def test_a_waiting_server_scans_when_a_dead_servers_lease_ends(
     pair: Pair, fleet: Fleet
 ) -> None:
-    door = Door(fleet)
-    door.go.set()
-    async with door.serve() as port:
+    server = GatedServer(fleet)
+    server.go.set()
+    async with server.serve() as port:
         await pair.add(port)
         assert await Leases(pair.databases[0], DAY, "dead").lease_one(1, NOW)
-        asked = asyncio.create_task(pair.b.rescans.scan(1))
-        await pair.looked.wait()
-        assert (door.visits, asked.done()) == (0, False)
+        request = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.polled.wait()
+        assert (server.visits, request.done()) == (0, False)
         pair.now += LEASE
-        await asked
-    assert (door.visits, await pair.message()) == (1, "Valid")
+        await request
+    assert (server.visits, await pair.message()) == (1, "Valid")
 
 
 async def test_a_scan_on_demand_reports_a_failure_that_the_other_sweep_left_unconfirmed(
     pair: Pair,
 ) -> None:
-    came, go = asyncio.Event(), asyncio.Event()
+    arrived, go = asyncio.Event(), asyncio.Event()
 
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        came.set()
+    async def close_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
         await go.wait()
 
-    async with fleets.serve(hang_up) as port:
-        known = {"verdict": "valid", "message": "Valid", "scanned_at": NOW - DAY}
-        await pair.add(port, next_scan_at=NOW, **known)
+    async with fleets.serve(close_late) as port:
+        last = {"verdict": "valid", "message": "Valid", "scanned_at": NOW - DAY}
+        await pair.add(port, next_scan_at=NOW, **last)
         sweep = asyncio.create_task(pair.a.sweep.once())
-        await came.wait()
-        asked = asyncio.create_task(pair.b.rescans.scan(1))
-        await pair.looked.wait()
+        await arrived.wait()
+        request = asyncio.create_task(pair.b.rescans.scan(1))
+        await pair.polled.wait()
         go.set()
-        await asyncio.gather(sweep, asked)
+        await asyncio.gather(sweep, request)
     assert await pair.message() not in (None, "Valid")
 
 
 async def test_deleting_a_monitor_ends_the_wait_for_it(pair: Pair) -> None:
     await pair.add(443)
     assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
-    asked = asyncio.create_task(pair.b.rescans.scan(1))
-    await pair.looked.wait()
+    request = asyncio.create_task(pair.b.rescans.scan(1))
+    await pair.polled.wait()
     async with pair.databases[0].write() as connection:
         await connection.execute(monitors.delete())
-    await asked
+    await request
 
 
 async def test_shutdown_ends_the_wait_for_another_server(pair: Pair) -> None:
     await pair.add(443)
     assert await Leases(pair.databases[0], DAY, "other").lease_one(1, NOW)
-    asked = asyncio.create_task(pair.b.rescans.scan(1))
-    await pair.looked.wait()
+    request = asyncio.create_task(pair.b.rescans.scan(1))
+    await pair.polled.wait()
     await pair.b.close()
     with pytest.raises(ScannerClosed):
-        await asked
+        await request

