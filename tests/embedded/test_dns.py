@@ -22,9 +22,10 @@ async def test_the_name_of_an_address_is_cached() -> None:
 
 
 async def test_a_cancelled_lookup_still_serves_the_next_caller() -> None:
-    go = threading.Event()
+    go, lookups = threading.Event(), []
 
-    def name_of(_: str) -> str:
+    def name_of(address: str) -> str:
+        lookups.append(address)
         go.wait(10)
         return "slow.test"
 
@@ -36,6 +37,7 @@ async def test_a_cancelled_lookup_still_serves_the_next_caller() -> None:
     await asyncio.wait([first])
     go.set()
     assert (first.cancelled(), await second) == (True, "slow.test")
+    assert lookups == ["192.0.2.1"]
 
 
 async def test_loopback_addresses_are_not_looked_up() -> None:

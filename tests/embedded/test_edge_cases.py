@@ -115,21 +115,30 @@ async def test_an_unnamed_alert_makes_a_complete_sentence(trust: Trust, number: 
     assert result.message == "The TLS handshake failed: no reason was given"
 
 
-async def test_a_server_that_closes_the_first_connection_is_judged_by_the_second(
-    fleet: Fleet, trust: Trust
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # fatal, handshake_failure
+
+
+@pytest.mark.parametrize(
+    ("first", "verdict"),
+    [(fleets.close, Verdict.VALID), (fleets.say(ALERT), Verdict.OLD_PROTOCOL)],
+    ids=["closed", "refused"],
+)
+async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_second(
+    fleet: Fleet, trust: Trust, first: fleets.Talk, verdict: Verdict
 ) -> None:
+    """Only a server that refused a modern handshake by an alert needs a legacy one."""
     context = fleet.context(fleet.file(Leaf(since=DAY)))
     visits: list[asyncio.StreamReader] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visits.append(reader)
         if len(visits) == 1:
-            await fleets.close(reader, writer)
+            await first(reader, writer)
         else:
             await fleets.shake_hands(context, reader, writer)
 
     result = await scan(trust, fleets.serve(talk))
-    assert (result.verdict, result.message, len(visits)) == (Verdict.VALID, "Valid", 2)
+    assert (result.verdict, result.host_match, len(visits)) == (verdict, True, 2)
 
 
 async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:

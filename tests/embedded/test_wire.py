@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -157,6 +158,42 @@ async def test_each_reply_has_the_keys_and_types_of_the_api_page(
             answer = await served.call(endpoint, method, **params)
             assert (answer.status, answer.type) == (200, "application/json")
             assert faults(answer.body, WIRE[endpoint] | ADDITIONS.get(endpoint, {})) == []
+
+
+JSON_TYPES = {int: "integer", str: "string", bool: "boolean", DATE: "string"}
+
+
+def differences(schemas: Shape, schema: Shape, shape: Any, path: str) -> list[str]:
+    """How a schema of openapi.json differs from a shape, all of whose keys must be required."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    if isinstance(shape, list):
+        assert schema["type"] == "array"
+        return differences(schemas, schema["items"], shape[0], f"{path}[]")
+    if isinstance(shape, dict):
+        missing = sorted(set(shape) ^ set(schema["required"]))
+        each = ((schema["properties"][name], part, name) for name, part in shape.items())
+        return [f"{path}: {name}" for name in missing] + [
+            line
+            for inner, part, name in each
+            for line in differences(schemas, inner, part, f"{path}.{name}")
+        ]
+    nullable = shape == DATE or path.rpartition(".")[2] in NULLABLE
+    value, *null = schema.get("anyOf", [schema])
+    type_ = value.get("type") or JSON_TYPES[type(value["enum"][0])]
+    agrees = type_ == JSON_TYPES[shape] and null == [{"type": "null"}] * nullable
+    return [] if agrees else [f"{path}: {schema} is not {shape}, nullable: {nullable}"]
+
+
+async def test_openapi_describes_the_replies_of_the_api_page(served: Served) -> None:
+    document = json.loads(await served.text("/api/v1/openapi.json"))
+    schemas = document["components"]["schemas"]
+    for endpoint, shape in WIRE.items():
+        for operation in document["paths"][f"/{endpoint}"].values():
+            reply = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            whole = shape | ADDITIONS.get(endpoint, {})
+            assert differences(schemas, reply, whole, endpoint) == []
+    assert schemas["ErrorReply"]["required"] == list(ERROR)
 
 
 async def test_the_facts_are_where_the_api_page_shows_them(fleet: Fleet, served: Served) -> None:
