@@ -51,31 +51,28 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(params=["http", "socket"])
-async def world(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
-) -> AsyncIterator[World]:
-    """The whole world, once with signed HTTP requests and once by Socket Mode."""
-    async with new_world(tmp_path, empty_database, mode=request.param) as running:
-        yield running
-
-
 @pytest_asyncio.fixture
-async def http_world(
-    tmp_path: Path, empty_database: Path, no_waiting: None
-) -> AsyncIterator[World]:
-    """The whole world by HTTP, for what no transport can change."""
+async def world(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
+    """The playground, the bot and the stub API, with signed HTTP requests."""
     async with new_world(tmp_path, empty_database) as running:
         yield running
 
 
 @pytest_asyncio.fixture(params=["http", "socket"])
-async def digest_world(
+async def any_world(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
 ) -> AsyncIterator[World]:
-    """The whole world, with a digest at 09:00 UTC for the channel; it is half past seven."""
-    mode = request.param
-    async with new_world(tmp_path, empty_database, mode=mode, DIGEST_CHANNEL=CERTS) as running:
+    """A world, once with signed HTTP requests and once in Socket Mode."""
+    async with new_world(tmp_path, empty_database, mode=request.param) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def digest_world(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> AsyncIterator[World]:
+    """A world with a digest at 09:00 UTC in #certificates; it is 07:30 there."""
+    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
         yield running
 
 
@@ -83,18 +80,21 @@ async def digest_world(
 async def socket_world(
     tmp_path: Path, empty_database: Path, no_waiting: None
 ) -> AsyncIterator[World]:
-    """The whole world by Socket Mode."""
+    """A world in Socket Mode."""
     async with new_world(tmp_path, empty_database, mode="socket") as running:
         yield running
 
 
-@pytest_asyncio.fixture
-async def http_digest_world(
-    tmp_path: Path, empty_database: Path, no_waiting: None
-) -> AsyncIterator[World]:
-    """The whole world with a digest, by HTTP."""
-    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
-        yield running
+@pytest.fixture
+def http_world(world: World) -> World:
+    """The same as `world`."""
+    return world
+
+
+@pytest.fixture
+def http_digest_world(digest_world: World) -> World:
+    """The same as `digest_world`."""
+    return digest_world
 
 
 @pytest_asyncio.fixture

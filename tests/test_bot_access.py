@@ -16,14 +16,13 @@ BOT = "@SSLmonitor"
 GROUP = "S0ADMINS"
 
 
-@pytest_asyncio.fixture(params=["http", "socket"])
+@pytest_asyncio.fixture
 async def ruled_world(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: None
 ) -> AsyncIterator[World]:
     """A world where Ann may change things, and whoever is in the group of admins."""
-    mode = request.param
     admins = f"{ANN}, {GROUP}"
-    async with new_world(tmp_path, empty_database, mode=mode, SSL_ADMINS=admins) as running:
+    async with new_world(tmp_path, empty_database, SSL_ADMINS=admins) as running:
         running.slack.usergroups[GROUP] = {"id": GROUP, "handle": "admins", "users": []}
         yield running
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
-import pytest
 import pytest_asyncio
 
 from bot.playground.faults import refusal
@@ -39,12 +38,10 @@ async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
     return card
 
 
-@pytest_asyncio.fixture(params=["http", "socket"])
-async def no_bot(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
-) -> AsyncIterator[World]:
+@pytest_asyncio.fixture
+async def no_bot(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
     """A world in which no bot runs yet."""
-    async with new_world(tmp_path, empty_database, mode=request.param, bots=0) as running:
+    async with new_world(tmp_path, empty_database, bots=0) as running:
         yield running
 
 

@@ -158,7 +158,8 @@ async def test_health_is_a_status_that_a_machine_reads(ok: bool, status: int) ->
         await server.close()
 
 
-async def test_health_tells_the_mode_and_the_sockets(world: World) -> None:
+async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
+    world = any_world
     status, state = await health(world.bot.port)
 
     assert (status, state["ok"], state["mode"]) == (200, True, world.mode)

@@ -1,0 +1,142 @@
+"""Every kind of payload that Slack sends, over both transports.
+
+How the bot answers doesn't depend on the transport, so the other tests run over HTTP alone. These
+conversations run over both: they fail if a kind of payload isn't received, acknowledged, or
+answered over one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bot.playground.delivery import Outcome
+from bot.playground.faults import refusal
+from bot.playground.objects import ANN, BEN, CERTS, GUS
+from tests.world import World, labels, words
+
+DM = "D0ANN"
+
+
+def command(world: World, text: str) -> dict[str, Any]:
+    """The payload of `/ssl TEXT`, typed by Ann in #certificates."""
+    ann, certs = world.slack.users[ANN], world.slack.channels[CERTS]
+    return world.playground.payloads.command(ann, certs, "/ssl", text)
+
+
+async def test_commands_and_buttons(any_world: World) -> None:
+    world = any_world
+    number = world.api.watch("api.demo.test", days=5.5)
+
+    await world.say("/ssl status api.demo.test")
+    card = await world.card("`api.demo.test`", "Rescan")
+    assert card.ephemeral_for == ANN
+
+    await world.press("Rescan", on=card)
+    await world.until(lambda: world.api.asked("monitor/scan") == [{"id": str(number)}] or None)
+    await world.settled()
+
+    await world.say("/ssl scan api.demo.test")
+    public = await world.card("`api.demo.test`", "asked by Ann", "Rescan", by=BEN)
+    await world.press("Details", on=public, by=BEN)
+    details = await world.card("`api.demo.test`", "Issuer", by=BEN)
+    assert details.ephemeral_for == BEN
+
+    await world.say("/ssl list", by=GUS)
+    await world.card("FOR", by=GUS)
+    assert len(world.api.asked("monitor/scan")) == 2
+
+
+async def test_a_form_with_a_mistake_and_its_correction(any_world: World) -> None:
+    world = any_world
+    await world.say("/ssl add")
+    form = await world.modal("Hosts", "Proxy password")
+
+    assert list(await world.submit(form, targets="a..demo")) == ["targets"]
+    assert await world.submit(form, targets="a.demo.test b.demo.test") == {}
+
+    shown = await world.modal("Added 2 of 2 hosts.")
+    await world.card("Ann added `a.demo.test`, `b.demo.test`.", by=BEN)
+    await world.playground.close_view(ANN, shown.id)
+    assert world.slack.modal(ANN) is None
+
+
+async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world: World) -> None:
+    world = any_world
+    await world.say("/ssl add")
+    form = await world.modal("Hosts")
+    adding = world.api.hold("monitor/add")
+    await world.submit(form, targets="a.demo.test")
+    await adding.reached.wait()
+
+    await world.playground.close_view(ANN, form.id)
+    assert adding.gate is not None
+    adding.gate.set()
+
+    await world.card("`a.demo.test`", to=DM)
+
+
+async def test_home(any_world: World) -> None:
+    world = any_world
+    number = world.api.watch("api.demo.test", days=5.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("`api.demo.test`")
+
+    await world.press("Rescan", on=home)
+
+    await world.modal("`api.demo.test`", "asked by Ann", "Rescan")
+    assert world.api.asked("monitor/scan") == [{"id": str(number)}]
+
+
+async def test_mentions_direct_messages_and_the_shortcut(any_world: World) -> None:
+    world = any_world
+    world.api.watch("api.demo.test", days=5.5)
+    await world.say("@SSLmonitor status api.demo.test")
+    answer = await world.card("`api.demo.test`", "Rescan", by=BEN)
+    assert answer.thread_ts == world.said("status").ts
+
+    await world.say("status api.demo.test", to=DM)
+    await world.card("`api.demo.test`", "Rescan", to=DM)
+
+    await world.say("is api.demo.test down?", by=BEN)
+    await world.shortcut(world.said("down?"))
+    hosts = await world.modal("`api.demo.test`")
+    assert labels(hosts) == ["Status", "Scan", "Add"]
+
+
+async def test_a_payload_that_arrives_twice_runs_once(any_world: World) -> None:
+    world = any_world
+    payload = command(world, "add api.demo.test")
+
+    acks = [await world.playground.delivery.send("slash_commands", payload) for _ in range(2)]
+
+    await world.card("Ann added `api.demo.test`.", by=BEN)
+    await world.settled()
+    assert [ack.outcome for ack in acks] == [Outcome.ACKED] * 2
+    assert len(world.api.asked("monitor/add")) == 1
+
+
+async def test_the_ack_waits_neither_for_the_api_nor_for_other_commands(any_world: World) -> None:
+    world = any_world
+    world.api.watch("api.demo.test")
+    holds = [world.api.hold("monitor/list") for _ in range(20)]
+
+    acks = [world.playground.delivery.send("slash_commands", command(world, "list")) for _ in holds]
+
+    assert {ack.outcome for ack in await asyncio.gather(*acks)} == {Outcome.ACKED}
+    await asyncio.gather(*(held.reached.wait() for held in holds))
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+    await world.until(lambda: len(world.seen()) == len(holds))
+
+
+async def test_a_refusal_from_slack_is_answered_another_way(any_world: World) -> None:
+    world = any_world
+    world.api.watch("api.demo.test")
+    world.slack.faults.add("chat.update", refusal("message_not_found"))
+
+    await world.say("/ssl scan api.demo.test")
+
+    card = await world.card("asked by Ann", "Rescan", by=BEN)
+    assert "`api.demo.test`" in words(card)
