@@ -18,7 +18,23 @@ from aioresponses import aioresponses
 from tests import world as world_module
 from tests.world import CERTS, World, new_world
 
-pytest_plugins = ["tests.browser", "tests.no_skips", "tests.postgres"]
+pytest_plugins = ["tests.no_skips", "tests.postgres"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--screenshots", metavar="DIR", help="keep the browser tests' screenshots here"
+    )
+    parser.addoption(
+        "--update-screenshots", action="store_true", help="update the README's screenshots in docs/"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on PostgreSQL are slow: each worker starts a server of its own."""
+    for item in items:
+        if "postgresql" in item.name:
+            item.add_marker("slow")
 
 
 class _Response(aiohttp.ClientResponse):

@@ -28,6 +28,8 @@ from bot.store.digests import DigestStore
 from tests.stub_api import KEY
 from tests.world import World, environment, new_world, words
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(bot.__file__).parent.parent
 PROMPTLY = 5.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser import Page
+from tests.browser.page import Page
 
 pytestmark = [
     pytest.mark.browser,

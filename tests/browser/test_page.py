@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import SIZES, Page
+from tests.browser.page import SIZES, Page
 from tests.playground.blocks import (
     NUMBER,
     Json,

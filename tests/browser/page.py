@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from selenium.common.exceptions import (
     StaleElementReferenceException,
     TimeoutException,
 )
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -32,7 +30,7 @@ from bot.playground.objects import BOT_USER, CERTS, Json
 
 T = TypeVar("T")
 #: Where the README's screenshots are.
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 #: Chromium may fetch nothing from outside, and can't use its sandbox as root.
 ARGUMENTS = (
@@ -73,15 +71,6 @@ note();
 new MutationObserver(note).observe(document.getElementById("messages"),
   {childList: true, subtree: true, characterData: true});
 """
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--screenshots", metavar="DIR", help="keep the browser tests' screenshots here"
-    )
-    parser.addoption(
-        "--update-screenshots", action="store_true", help="update the README's screenshots in docs/"
-    )
 
 
 class DemoThread:
@@ -298,49 +287,3 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": phone})
         touch = {"enabled": phone, "maxTouchPoints": 1}
         self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[DemoThread]:
-    """A demo that has posted its first digest."""
-    running = DemoThread()
-    try:
-        running.start()
-        yield running
-    finally:
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Chromium with the installed driver; Selenium never downloads one."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(params=SIZES)
-def page(
-    request: pytest.FixtureRequest,
-    driver: webdriver.Chrome,
-    running: DemoThread,
-    tmp_path: Path,
-) -> Iterator[Page]:
-    """#certificates as Ann sees it, at either size; the page must not report any error."""
-    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
-    screenshots.mkdir(parents=True, exist_ok=True)
-    docs = DOCS if request.config.getoption("--update-screenshots") else None
-    page = Page(driver, running, screenshots, request.param, docs)
-    page.fit()
-    page.errors()
-    page.open()
-    yield page
-    assert page.errors() == []

@@ -1,0 +1,59 @@
+"""The demo in a thread of its own, and a browser on its page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tests.browser.page import ARGUMENTS, DOCS, SIZES, DemoThread, Page
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[DemoThread]:
+    """A demo that has posted its first digest."""
+    running = DemoThread()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Chromium with the installed driver; Selenium never downloads one."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(params=SIZES)
+def page(
+    request: pytest.FixtureRequest,
+    driver: webdriver.Chrome,
+    running: DemoThread,
+    tmp_path: Path,
+) -> Iterator[Page]:
+    """#certificates as Ann sees it, at either size; the page must not report any error."""
+    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
+    screenshots.mkdir(parents=True, exist_ok=True)
+    docs = DOCS if request.config.getoption("--update-screenshots") else None
+    page = Page(driver, running, screenshots, request.param, docs)
+    page.fit()
+    page.errors()
+    page.open()
+    yield page
+    assert page.errors() == []
