@@ -31,9 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on PostgreSQL are slow: each worker starts a server of its own."""
+    """Mark what is slow by nature: a PostgreSQL server for each worker, and random inputs."""
     for item in items:
-        if "postgresql" in item.name:
+        is_fuzz = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if is_fuzz or "postgresql" in item.name:
             item.add_marker("slow")
 
 
