@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bot.dates import parse_duration
 from bot.errors import ConfigError
 from bot.target import MAX_PORT, address_fault
 
@@ -136,8 +137,6 @@ SCOPES: dict[str, tuple[bool, str]] = {
     "groups:history": (False, "the same in a private channel"),
 }
 
-_DURATION = re.compile(r"^(?P<number>[1-9][0-9]{0,5})(?P<unit>[smhd])$")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _TOKEN = re.compile(r"^[\x21-\x7e]+$")
 
 
@@ -229,10 +228,14 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def _duration(text: str) -> timedelta:
-    if not (found := _DURATION.match(text)):
-        raise ValueError("it must be a duration such as 12h, 30m or 1d")
-    return timedelta(**{_UNITS[found["unit"]]: int(found["number"])})
+def _duration(least: str, most: str) -> Callable[[str], timedelta]:
+    def read(text: str) -> timedelta:
+        duration = parse_duration(text)
+        if not parse_duration(least) <= duration <= parse_duration(most):
+            raise ValueError(f"it must be from {least} to {most}")
+        return duration
+
+    return read
 
 
 def _file(text: str) -> Path | None:
@@ -293,11 +296,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "scan_allow": str,
     "scan_deny": str,
     "scan_ca_file": _file,
-    "scan_interval": _duration,
+    "scan_interval": _duration("1m", "30d"),
     "scan_rate_limit": _number(0, 1_000_000),
     "secret_key": _secret_key,
     "geoip_file": _file,
-    "watch_interval": _duration,
+    "watch_interval": _duration("1s", "1h"),
     "log_level": _log_level,
 }
 

@@ -354,7 +354,7 @@ async def test_a_time_that_can_not_be_used_is_refused(http_world: World) -> None
 
     await http_world.say(f"/ssl watch {HOST} for=9h")
 
-    await http_world.card("THAT DID NOT WORK", "Write for=30m: 1m to 4h.")
+    await http_world.card("THAT DID NOT WORK", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
     assert scans(http_world) == 0
 
 

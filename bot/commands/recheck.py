@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Self
@@ -11,12 +10,12 @@ from bot.blocks import Message
 from bot.cards import recheck as recheck_cards
 from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
+from bot.dates import parse_duration
 from bot.recheck import MOST
 
 if TYPE_CHECKING:
     from bot.store.rechecks import Watch
 
-_LENGTH = re.compile(r"(?:for=)?(?P<number>[0-9]{1,3})(?P<unit>[mh])")
 LEAST, LONGEST = timedelta(minutes=1), timedelta(hours=4)
 
 
@@ -28,12 +27,10 @@ class Length:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `for=30m` or `for=2h`. Raises ValueError with a sentence for the user."""
-        found = _LENGTH.fullmatch(text.lower())
-        units = {"m": timedelta(minutes=1), "h": timedelta(hours=1)}
-        time = int(found["number"]) * units[found["unit"]] if found else timedelta()
+        """Read `for=30m` or `2h`. Raises ValueError with a sentence for the user."""
+        time = parse_duration(text.lower().removeprefix("for="))
         if not LEAST <= time <= LONGEST:
-            raise ValueError(f"“{text}” is no time to watch. Write for=30m: 1m to 4h.")
+            raise ValueError(f"“{text}” is out of range: 1m to 4h. Try for=30m.")
         return cls(time)
 
 
