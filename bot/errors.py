@@ -1,13 +1,13 @@
-"""The errors of this package, told apart by what the reader can do about them.
+"""The errors of this package: one class for each thing that the reader can do about it.
 
-A failed *scan* is not here: a dead host or a bad certificate is a result.
+A failed *scan* is not an error: an unreachable host or a bad certificate is a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Slack's words for "the bot can't speak here" (docs.slack.dev/reference/methods/chat.postMessage).
+#: Slack's errors for "the bot can't post here" (docs.slack.dev/reference/methods/chat.postMessage).
 _MAY_NOT_POST = frozenset(
     {
         "not_in_channel",
@@ -24,16 +24,16 @@ _MAY_NOT_POST = frozenset(
         "ekm_access_denied",
     }
 )
-#: An edit that can't be made: the message is to be posted anew.
+#: Slack's errors for "this message can't be edited" (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 
 
 class BotError(Exception):
-    """Anything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose. Its text is a sentence."""
 
 
 class UsageError(BotError):
-    """The words that were typed can't be used: the asker can mend them."""
+    """The user's input is invalid; the user can correct it. `param` is the form field at fault."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -42,10 +42,10 @@ class UsageError(BotError):
 
 
 class APIRefused(BotError):
-    """The SSLmonitor API answered, and said no.
+    """The SSLmonitor API refused the request.
 
-    `code` is the API's own number (or the HTTP status where it gave none), `req_id` what its
-    support asks for (empty where it gave none).
+    `code` is the API's own number (or the HTTP status if it sent none). `req_id` is what its
+    support asks for, empty if it sent none. `retry_after` is in seconds.
     """
 
     def __init__(
@@ -59,35 +59,35 @@ class APIRefused(BotError):
 
 
 class NotFound(APIRefused):
-    """There is no such monitor (code 404)."""
-
-
-class NotWatched(BotError):
-    """No monitor has this host; `near` are the nearest hosts that are watched."""
-
-    def __init__(self, host: str, port: int | None, near: Sequence[str]) -> None:
-        super().__init__(f"{host} is not watched yet.")
-        self.host = host
-        self.port = port
-        self.near = tuple(near)
-
-
-class NotOffered(BotError):
-    """The API that the bot uses lacks what `command` needs: another API has it."""
-
-    def __init__(self, command: str) -> None:
-        super().__init__(f"The hosted API lacks what “{command}” needs.")
-        self.command = command
+    """The API has no monitor with this ID (code 404): `/ssl list` shows those that exist."""
 
 
 class BadKey(APIRefused):
-    """The API does not accept the key (code 401): the operator can mend it."""
+    """The API refuses the key (code 401): whoever runs the bot must set another one."""
+
+
+class NotMonitored(BotError):
+    """No monitor has this host: the user can add it, or pick one of the similar `suggestions`."""
+
+    def __init__(self, host: str, port: int | None, suggestions: Sequence[str]) -> None:
+        super().__init__(f"{host} isn't monitored yet.")
+        self.host = host
+        self.port = port
+        self.suggestions = tuple(suggestions)
+
+
+class NotAvailable(BotError):
+    """The API in use can't do what `command` needs: use the embedded API instead."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"`/ssl {command}` isn't available with the hosted API.")
+        self.command = command
 
 
 class APIUnreachable(BotError):
-    """The SSLmonitor API gave no usable answer: it may work a little later.
+    """The SSLmonitor API sent no usable reply: try again later.
 
-    `maybe_done` is true when a call that changes something may have reached the server.
+    `maybe_done` is true if a request that changes something may have reached the server.
     """
 
     def __init__(self, message: str, *, maybe_done: bool = False) -> None:
@@ -97,7 +97,10 @@ class APIUnreachable(BotError):
 
 
 class ConfigError(BotError):
-    """The settings can't be used; `faults` lists every one of them, a sentence each."""
+    """The settings are invalid: whoever runs the program must fix them.
+
+    `faults` holds a sentence for each.
+    """
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -105,7 +108,10 @@ class ConfigError(BotError):
 
 
 class SlackRefused(BotError):
-    """Slack answered, and said no; `reason` is its own word, such as `not_in_channel`."""
+    """Slack refused the request; `reason` is Slack's error, such as `not_in_channel`.
+
+    `retry_after` is in seconds.
+    """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
         super().__init__(f"Slack refused: {reason}")
@@ -114,14 +120,14 @@ class SlackRefused(BotError):
 
     @property
     def may_not_post(self) -> bool:
-        """Whether the bot can't post there at all: a direct message may still reach the asker."""
+        """Whether the bot can't post there at all: a direct message may still reach the user."""
         return self.reason in _MAY_NOT_POST
 
     @property
     def may_not_edit(self) -> bool:
-        """Whether this message can't be edited: it has to be posted anew."""
+        """Whether this message can't be edited: post a new one instead."""
         return self.reason in _MAY_NOT_EDIT
 
 
 class SlackUnreachable(BotError):
-    """Slack gave no usable answer: what was sent may have arrived all the same."""
+    """Slack sent no usable reply: the request may still have taken effect."""

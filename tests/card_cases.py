@@ -30,7 +30,7 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.add import Draft
-from bot.errors import NotOffered, NotWatched, UsageError
+from bot.errors import NotAvailable, NotMonitored, UsageError
 from bot.severity import Thresholds
 from bot.sighting import Sighting
 from bot.slack.web import view_of, view_of_form
@@ -166,8 +166,8 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "unknown person", replies.unknown_person()
     yield "not in the channel", replies.not_in_channel()
     yield "needs a form", replies.needs_form("add")
-    yield "not watched: none near", replies.not_watched(NotWatched(texts.host, None, []))
-    near = NotWatched(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])
+    yield "not watched: none near", replies.not_watched(NotMonitored(texts.host, None, []))
+    near = NotMonitored(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])
     yield "not watched: some near", replies.not_watched(near)
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
@@ -309,7 +309,7 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for name in ("refused", "too many, wait", "unreachable"):
         yield f"check: {name}", history_cards.check_failed(faults(texts)[name], target, "smtp")
     for command in ("check", "history"):
-        yield f"not offered: {command}", replies.not_offered(NotOffered(command))
+        yield f"not offered: {command}", replies.not_offered(NotAvailable(command))
     yield "details: chain", _details(linked, held["ok"])
     long = replace(all_found, chain=chain(texts, more=30))
     yield "details: many links", _details(long, held["due in 12 days"])

@@ -26,7 +26,7 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
-from bot.errors import NotWatched, UsageError
+from bot.errors import NotMonitored, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, violations
 from bot.target import Target
 from tests.card_cases import every_card, gathered, homes, hostile, past, views
@@ -385,7 +385,7 @@ def test_no_cell_of_a_csv_is_ever_a_formula(text: str) -> None:
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
     assert f"`{host}`" in readable(monitor_cards.monitor(row(target=Target(host)), NOW, RULES))
-    assert f"`{host}`" in readable(replies.not_watched(NotWatched(host, None, [])))
+    assert f"`{host}`" in readable(replies.not_watched(NotMonitored(host, None, [])))
 
 
 def test_a_lock_screen_line_is_plain_text() -> None:

@@ -31,9 +31,9 @@ from bot.errors import (
     APIUnreachable,
     BadKey,
     BotError,
+    NotAvailable,
     NotFound,
-    NotOffered,
-    NotWatched,
+    NotMonitored,
     UsageError,
 )
 from bot.target import HTTPS_PORT, Target
@@ -134,7 +134,7 @@ def failure(error: BotError, *, host: str = "") -> Message:
             return reply("⚠️", "THAT DID NOT WORK", _stated(str(error), 300), host=host)
 
 
-def not_offered(error: NotOffered) -> Message:
+def not_offered(error: NotAvailable) -> Message:
     """The API lacks it: what the asker can do now, and what whoever runs the bot can."""
     instead = {
         "check": "`/ssl add HOST` watches a host, and shows its certificate at once.",
@@ -210,13 +210,13 @@ def not_in_channel() -> Message:
     )
 
 
-def not_watched(fault: NotWatched) -> Message:
+def not_watched(fault: NotMonitored) -> Message:
     """There is no monitor for this host: one press makes one; the nearest names are offered."""
     target = Target(fault.host, fault.port or HTTPS_PORT)
     host = target.short
     near = [
         button(plain(name, 75) or "–", "status", name, about=f"Status of {name}")
-        for name in fault.near
+        for name in fault.suggestions
     ]
     asked = "Did you mean one of these?" if near else "There is no monitor for this host yet."
     return Message(

@@ -10,7 +10,7 @@ from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
-from bot.errors import BotError, NotOffered
+from bot.errors import BotError, NotAvailable
 from bot.target import HTTPS_PORT, Target, split_target
 
 #: STARTTLS by protocol, and the ports where it is usual: the first is taken where none is named.
@@ -78,7 +78,7 @@ async def check(
 ) -> Message:
     """Check any host now, and store nothing; it needs the embedded API."""
     if not await call.api.offers(Extra.CHECK):
-        raise NotOffered("check")
+        raise NotAvailable("check")
     target, spoken = meant(place, protocol)
     await call.show(history_cards.checking(target))
     try:
@@ -92,7 +92,7 @@ async def check(
 async def history(call: Call, which: One) -> Message:
     """Show what changed on a watched host, and when; it needs the embedded API."""
     if not await call.api.offers(Extra.HISTORY):
-        raise NotOffered("history")
+        raise NotAvailable("history")
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer

@@ -13,7 +13,7 @@ from bot.api.models import Monitor, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.commands.router import Call, Router
-from bot.errors import NotFound, NotWatched
+from bot.errors import NotFound, NotMonitored
 from bot.target import Target, normal_host, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
@@ -106,7 +106,7 @@ NAMES_AT_ONCE = 50
 async def find(call: Call, which: Selector) -> list[MonitorSummary]:
     """The monitors that are meant: by id, host, pattern, or the beginning of a host's name.
 
-    Raises NotFound for an unknown id, NotWatched where no host is like this.
+    Raises NotFound for an unknown id, NotMonitored where no host is like this.
     """
     if which.id is None:
         rows = await call.api.list(host=which.host, port=which.port)
@@ -129,7 +129,7 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
         found = [row for row in found if row.target.port == which.port]
     if not found:
         near = await nearest(which.host, {row.target.host for row in rows})
-        raise NotWatched(which.host, which.port, near)
+        raise NotMonitored(which.host, which.port, near)
     return found
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 from bot.blocks import Address, Form, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.errors import BotError, NotOffered, NotWatched, UsageError
+from bot.errors import BotError, NotAvailable, NotMonitored, UsageError
 from bot.severity import Thresholds
 
 if TYPE_CHECKING:  # a call is handed these; commands open no connection of their own
@@ -220,9 +220,9 @@ class Router:
             answer = await command.run(call, *arguments, **named)
         except UsageError as fault:
             return replies.wrong_words(fault, command.usage if command.typed else "")
-        except NotWatched as fault:
+        except NotMonitored as fault:
             return replies.not_watched(fault)
-        except NotOffered as fault:
+        except NotAvailable as fault:
             return replies.not_offered(fault)
         except BotError as fault:
             return replies.failure(fault)
@@ -236,7 +236,7 @@ class Router:
         results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
         try:
             answer = await command.run(call, *arguments, **named)
-        except (UsageError, NotWatched):
+        except (UsageError, NotMonitored):
             results = ()
             raise
         except BotError as fault:
