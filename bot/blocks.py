@@ -1,8 +1,8 @@
-"""Block Kit as plain dicts, from a handful of helpers that keep its limits.
+"""Block Kit as plain dicts, built by a few helpers that enforce Slack's limits.
 
-Third-party text (certificates, pages, names) goes through `safe` or `code`, and nowhere else: what
-a server sends can't ping anybody, fake a link, or break a message. Limits: Slack's Block Kit
-reference (docs.slack.dev/reference/block-kit).
+All third-party text (certificates, pages, names) must go through `safe` or `code`, so that nothing
+a server sends can mention people, fake a link or break a message. The limits are those of Slack's
+Block Kit reference (docs.slack.dev/reference/block-kit).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Block = dict[str, Any]
 
 MAX_BLOCKS = 50
 MAX_TEXT = 3000
-#: Characters in all blocks of a message together. Slack's pages give no number; it was seen to
-#: refuse a message (msg_blocks_too_long) from 11,000 on.
-MAX_WORDS = 9000
-#: Blocks that a list leaves for its title, its notes and its buttons.
+#: Characters in all blocks of a message. Slack documents no limit, but refused messages of 11,000
+#: characters and more (msg_blocks_too_long).
+MAX_CHARACTERS = 9000
+#: Blocks reserved for the title, notes and buttons of a list.
 ROOM = 8
 MAX_FALLBACK = 3000
 MAX_BUTTON = 75
 MAX_VALUE = 2000
 MAX_OPTION_VALUE = 150
-#: Where the answer to a button goes: in its message's place, or below it.
+#: Where the reply to a button goes: it replaces the button's message, or is posted below it.
 Place = Literal["here", "below"]
 
 _SPACES = re.compile(r"\s+")
-# `:word:` is an emoji in mrkdwn, and a green tick would be a verdict.
+# `:word:` is an emoji in mrkdwn: a certificate could show its own green check mark.
 _EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# A date entity of `date`, and what it falls back to.
+# A date entity as `date` writes it; the group is its fallback text.
 _DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
-# A place to cut finished mrkdwn at; what stands before it may still be half of some markup.
+# Where finished mrkdwn may be cut, unless some markup is still open there.
 _BREAK = re.compile(r"\s")
 
 
@@ -49,17 +49,17 @@ def plain(text: str, limit: int) -> str:
 
 
 def safe(text: str, limit: int = 150) -> str:
-    """Third-party text for mrkdwn: nothing in it is markup. Clipped first, so no entity is cut."""
+    """Third-party text for mrkdwn, without any markup. Clipped first, so that no entity is cut."""
     return _EMOJI.sub("∶", plain(text, limit).translate(_MRKDWN)).translate(_ENTITIES)
 
 
 def escaped(text: str) -> str:
-    """Our own words for mrkdwn, with the three characters escaped that Slack keeps for itself."""
+    """Our own text for mrkdwn, with `&`, `<` and `>` escaped (docs.slack.dev, "Escaping text")."""
     return text.translate(_ENTITIES)
 
 
 def bare(text: str) -> str:
-    """Finished mrkdwn as plain text, for a lock screen: no code marks, no entities."""
+    """Finished mrkdwn as plain text, for notifications: no backticks, no entities."""
     text = _DATE.sub(r"\1", text).replace("`", "")
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)
@@ -67,13 +67,13 @@ def bare(text: str) -> str:
 
 
 def code(text: str, limit: int = 260) -> str:
-    """Third-party text in code style: a host name there never becomes a link."""
+    """Third-party text as inline code, where Slack never turns a host name into a link."""
     inner = plain(text, limit).replace("`", "ʹ").translate(_ENTITIES)
     return f"`{inner}`" if inner else "`–`"
 
 
 def date(at: datetime, tokens: str = "{date_short} {time}") -> str:
-    """An absolute date in the reader's own zone; the fallback is written in UTC."""
+    """A date that Slack shows in the reader's time zone; the fallback is in UTC."""
     return f"<!date^{int(at.timestamp())}^{tokens}|{utc(at)}>"
 
 
@@ -83,28 +83,28 @@ def utc(at: datetime) -> str:
 
 
 def mrkdwn(text: str) -> Block:
-    """A mrkdwn text object; `verbatim` keeps Slack from making links of bare host names."""
+    """A mrkdwn text object; `verbatim` stops Slack from linking bare host names."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def plain_text(text: str) -> Block:
-    """A plain text object: no markup, and no `:emoji:` either."""
+    """A plain text object: no markup, no `:emoji:`."""
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def clip(text: str, limit: int = MAX_TEXT) -> str:
-    """Cut finished mrkdwn between two words, so that neither entity nor markup is cut in half."""
+    """Cut finished mrkdwn between two words, never inside an entity or markup."""
     if len(text) <= limit:
         return text
-    for place in reversed([found.start() for found in _BREAK.finditer(text, 0, limit - 1)]):
-        kept = text[:place]
-        if kept.count("`") % 2 == 0 and kept.count("<") == kept.count(">"):
-            return f"{kept} …"
+    for end in reversed([space.start() for space in _BREAK.finditer(text, 0, limit - 1)]):
+        start = text[:end]
+        if start.count("`") % 2 == 0 and start.count("<") == start.count(">"):
+            return f"{start} …"
     return "…"
 
 
 def section(text: str, *, accessory: Block | None = None, block_id: str = "") -> Block:
-    """A paragraph of mrkdwn, with at most one button or menu beside it."""
+    """A paragraph of mrkdwn, optionally with one button or menu beside it."""
     block: Block = {"type": "section", "text": mrkdwn(clip(text))}
     if accessory:
         block["accessory"] = accessory
@@ -114,21 +114,20 @@ def section(text: str, *, accessory: Block | None = None, block_id: str = "") ->
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> Block:
-    """Two columns of up to ten facts: a bold label and its value (mrkdwn) below it."""
-    shown = list(pairs)[:10]
+    """Up to ten facts in two columns, each a bold label with its value (mrkdwn) below."""
     return {
         "type": "section",
-        "fields": [mrkdwn(clip(f"*{label}*\n{value}", 2000)) for label, value in shown],
+        "fields": [mrkdwn(clip(f"*{label}*\n{value}", 2000)) for label, value in list(pairs)[:10]],
     }
 
 
 def header(text: str) -> Block:
-    """A title, in plain text."""
+    """A title in plain text."""
     return {"type": "header", "text": plain_text(plain(text, 150))}
 
 
 def context(text: str) -> Block:
-    """Small print below a section."""
+    """A line in small gray text."""
     return {"type": "context", "elements": [mrkdwn(clip(text))]}
 
 
@@ -142,24 +141,24 @@ def button(
     style: Literal["primary", "danger", ""] = "",
     confirm: Block | None = None,
 ) -> Block:
-    """A button that *is* a command and its argument; `about` is what a screen reader says."""
-    made: Block = {
+    """A button that runs `/ssl COMMAND ARGUMENT`; `about` is its label for screen readers."""
+    block: Block = {
         "type": "button",
         "action_id": f"ssl:{command}:{place}",
         "text": plain_text(plain(label, MAX_BUTTON)),
         "accessibility_label": plain(about, 75),
     }
     if argument:
-        made["value"] = argument[:MAX_VALUE]
+        block["value"] = argument[:MAX_VALUE]
     if style:
-        made["style"] = style
+        block["style"] = style
     if confirm:
-        made["confirm"] = confirm
-    return made
+        block["confirm"] = confirm
+    return block
 
 
 def menu(options: Iterable[tuple[str, str, str]], place: Place = "here") -> Block:
-    """An overflow menu of up to five (label, command, argument); the last two are its value."""
+    """An overflow menu of up to five (label, command, argument); the latter two form the value."""
     return {
         "type": "overflow",
         "action_id": f"ssl:menu:{place}",
@@ -176,7 +175,7 @@ def actions(*elements: Block) -> Block:
 
 
 def confirmation(title: str, text: str, yes: str, no: str) -> Block:
-    """Slack's own “are you sure” dialog, for a danger button."""
+    """Slack's confirmation dialog for a dangerous button."""
     return {
         "title": plain_text(plain(title, 100)),
         "text": plain_text(plain(text, 300)),
@@ -189,7 +188,7 @@ def confirmation(title: str, text: str, yes: str, no: str) -> Block:
 def text_input(
     block_id: str, label: str, *, hint: str = "", lines: bool = False, optional: bool = False
 ) -> Block:
-    """A form's field; its block id is the command's parameter."""
+    """A text field of a form; its block ID is the name of the command's parameter."""
     block: Block = {
         "type": "input",
         "block_id": block_id,
@@ -215,7 +214,7 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def since(then: datetime, now: datetime) -> str:
-    """How long ago, as the reader's own clock says: a card is read long after it was written."""
+    """How long ago, counted by Slack when the card is read; the fallback counts to `now`."""
     return f"<!date^{int(then.timestamp())}^{{ago}}|{ago(then, now)}>"
 
 
@@ -226,13 +225,14 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a command answers: a lock-screen line, and the card.
+    """A command's reply: a card, and one line for notifications.
 
-    `public` asks for the channel instead of the asker's eyes only. `announce` is one line of mrkdwn
-    for the channel, beside a private answer. `row` is this monitor's row as lists show it, so that
-    a list that asked for a rescan can be brought up to date. `changed` tells the log of changes
-    each target and what became of it; None where the command leaves that to its words. Where Slack
-    refuses the blocks, `fallback` is shown, or else the text.
+    `text` is that line. `public` posts to the channel instead of showing the reply to the user
+    alone. `announce` is one line of mrkdwn for the channel, next to a private reply. `row` is the
+    monitor's row as lists show it, so that the list where a rescan was requested can be refreshed.
+    `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
+    them from the command's arguments. If Slack refuses the blocks, `fallback` is sent instead, or
+    else the text.
     """
 
     text: str
@@ -247,10 +247,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message of the bot's stands, to be edited later.
+    """Where Slack keeps a message of the bot, for later edits.
 
-    `thread_ts` names the thread that it is part of. `here` is whether the answer to what was asked
-    goes to this very message; otherwise the asker has to be told where it is.
+    `thread_ts` is its thread, if any. `here` is whether the message itself answers the user's
+    request; if not, the user must be told where it is.
     """
 
     channel: str
@@ -261,7 +261,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A modal that asks for a command's arguments; its fields' block ids are the parameters."""
+    """A modal that asks for a command's arguments; its block IDs are the parameter names."""
 
     command: str
     title: str
@@ -269,21 +269,21 @@ class Form:
     blocks: tuple[Block, ...]
 
 
-def words_in(block: Any) -> int:
-    """How many characters of text a block, or several, hold in all."""
-    if isinstance(block, dict):
-        own = block.get("text")
-        return len(own) if isinstance(own, str) else sum(map(words_in, block.values()))
-    return sum(map(words_in, block)) if isinstance(block, list | tuple) else 0
+def text_length(blocks: Any) -> int:
+    """How many characters of text a block, or a sequence of blocks, contains."""
+    if isinstance(blocks, dict):
+        text = blocks.get("text")
+        return len(text) if isinstance(text, str) else sum(map(text_length, blocks.values()))
+    return sum(map(text_length, blocks)) if isinstance(blocks, list | tuple) else 0
 
 
-def fitting(groups: Sequence[Sequence[Block]], most: int = MAX_WORDS) -> int:
-    """How many leading groups of blocks one message takes; a group is kept whole or left."""
-    words, blocks = 0, 0
+def fitting(groups: Sequence[Sequence[Block]], most: int = MAX_CHARACTERS) -> int:
+    """How many leading groups of blocks fit in one message; a group is never split."""
+    characters, blocks = 0, 0
     for number, group in enumerate(groups):
-        words += words_in(list(group))
+        characters += text_length(list(group))
         blocks += len(group)
-        if words > most or blocks > MAX_BLOCKS - ROOM:
+        if characters > most or blocks > MAX_BLOCKS - ROOM:
             return number
     return len(groups)
 
@@ -291,12 +291,12 @@ def fitting(groups: Sequence[Sequence[Block]], most: int = MAX_WORDS) -> int:
 def packed(
     lines: Iterable[str], make: Callable[[str], Block], limit: int = MAX_TEXT
 ) -> list[Block]:
-    """Lines of mrkdwn in as few blocks as they fit in, none of them cut."""
+    """Lines of mrkdwn in as few blocks as possible, none of them cut."""
     blocks: list[Block] = []
-    held = ""
+    text = ""
     for line in lines:
-        if held and len(held) + 1 + len(line) > limit:
-            blocks.append(make(held))
-            held = ""
-        held = f"{held}\n{line}" if held else line
-    return [*blocks, make(held)] if held else blocks
+        if text and len(text) + 1 + len(line) > limit:
+            blocks.append(make(text))
+            text = ""
+        text = f"{text}\n{line}" if text else line
+    return [*blocks, make(text)] if text else blocks

@@ -1,3 +1,5 @@
+"""Hosts and ports in every notation, and where an API key may go."""
+
 from __future__ import annotations
 
 from contextlib import suppress
@@ -70,19 +72,19 @@ def test_every_usual_way_of_writing_a_target_is_read(text: str, host: str, port:
         ("a" * 64 + ".com", "not a host name"),
         ("a." * 130 + "com", "253"),
         ("someone@example.com", "not a host name"),
-        ("<http://example.com|example.com>", "can't be watched"),  # `words` takes these apart
+        ("<http://example.com|example.com>", "can't be monitored"),  # `arguments` unwraps these
         ("<mailto:someone@example.com|someone@example.com>", "not a host name"),
         ("10.0.0.0/8", "not a host name"),
         ("example.com:", "not a port"),
-        ("example.com:0", "not a port"),
+        ("example.com:0", "“0” is not a port. Use a number from 1 to 65535"),
         ("example.com:65536", "not a port"),
         ("example.com:４４３", "not a port"),
         ("https://example.com:0/", "not a port"),
-        ("https://example.com:99999/", "not a web address"),
-        ("http://[::1", "not a web address"),
+        ("https://example.com:99999/", "not a valid URL"),
+        ("http://[::1", "not a valid URL"),
         ("https://user:word@example.com/", "user name"),
         ("ftp://example.com", "ftp:"),
-        ("[::1]x", "not an address"),
+        ("[::1]x", r"Try \[::1\]:443"),
         ("a:b:c", "not an IP address"),
         ("fe80::1%eth0", "not an IP address"),
         # numbers that the C library would take for 127.0.0.1
@@ -145,8 +147,8 @@ def test_a_key_may_go_to_https_and_to_this_machine(url: str) -> None:
         ("api.sslmonitor.io", "https://"),
         ("https://", "https://"),
         ("", "https://"),
-        ("https://[::1", "web address"),
-        ("https://a:99999", "web address"),
+        ("https://[::1", "valid URL"),
+        ("https://a:99999", "valid URL"),
         ("https://me:secret@api.sslmonitor.io", "user name"),
         ("https://api.sslmonitor.io/?key=secret", "user name"),
     ],

@@ -26,7 +26,7 @@ from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
 STALE_NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
 HEAD_WORDS = 7500
-#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_WORDS`).
+#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
 SECTIONS_A_MESSAGE = 3
 METADATA_EVENT = "ssl_digest"
 

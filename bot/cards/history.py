@@ -12,7 +12,7 @@ import msgspec
 from bot.api.extras import TLS, Check, History, HistoryEntry
 from bot.api.models import MonitorSummary
 from bot.blocks import (
-    MAX_WORDS,
+    MAX_CHARACTERS,
     Block,
     Message,
     actions,
@@ -127,7 +127,7 @@ def history(row: MonitorSummary, found: History) -> Message:
 def _fitting(told: Iterable[str]) -> list[str]:
     """As many of the entries as one message takes."""
     kept: list[str] = []
-    room = MAX_WORDS
+    room = MAX_CHARACTERS
     for each in itertools.islice(told, CHANGES_SHOWN):
         room -= len(each)
         if room < 0:

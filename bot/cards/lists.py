@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
-    MAX_WORDS,
+    MAX_CHARACTERS,
     Block,
     Message,
     actions,
@@ -21,7 +21,7 @@ from bot.blocks import (
     menu,
     packed,
     section,
-    words_in,
+    text_length,
 )
 from bot.cards import table as table_cards
 from bot.cards.monitor import argument, headline, list_row, text_row
@@ -109,7 +109,7 @@ def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
     rows = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
     rows = rows[: fitting([[row] for row in rows])]
     lines: list[str] = []
-    room = MAX_WORDS - words_in(rows)
+    room = MAX_CHARACTERS - text_length(rows)
     for row in order[len(rows) :]:
         line = text_row(row, now, rules)
         room -= len(line) + 1
