@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bot import __version__
-from bot.config import Settings, read_settings
+from bot.config import Program, Settings, read_settings, unknown_variables
 from bot.errors import BotError, ConfigError
 from bot.process import AbandonedThreads, ended_by_signals, forever, set_up_logging
 
@@ -19,19 +19,25 @@ DEMO_PORT = 8020
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 
+log = logging.getLogger("bot")
+
 
 def arguments() -> argparse.ArgumentParser:
-    """The grammar of the command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bot", description="SSLmonitor in Slack.")
     parser.add_argument("--version", action="version", version=__version__)
     programs = parser.add_subparsers(dest="program", metavar="PROGRAM")
-    programs.add_parser("run", help="run the bot, with the settings of the environment")
+    programs.add_parser("run", help="run the bot, with the settings in the environment")
     demo = programs.add_parser("demo", help="try everything in a browser, without Slack")
-    demo.add_argument("--port", type=int, help=f"the page's port (default: {DEMO_PORT}, or free)")
-    digest = programs.add_parser("digest", help="post today's digest now, and exit")
-    digest.add_argument("--again", action="store_true", help="post even if the day's is posted")
-    programs.add_parser("check", help="tell what is configured, and whether it works")
-    embedded = programs.add_parser("embedded", help="serve the embedded SSLmonitor API alone")
+    demo.add_argument(
+        "--port", type=int, help=f"the port of the page (default: {DEMO_PORT} or any)"
+    )
+    digest = programs.add_parser("digest", help="post today's digest now, then exit")
+    digest.add_argument(
+        "--again", action="store_true", help="post it even if it was already posted today"
+    )
+    programs.add_parser("check", help="report what is set and whether it works")
+    embedded = programs.add_parser("embedded", help="serve only the embedded SSLmonitor API")
     embedded.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     embedded.add_argument("--port", type=int, default=8021, help="the port to listen on")
     _add_keys(embedded)
@@ -43,9 +49,9 @@ def _add_keys(embedded: argparse.ArgumentParser) -> None:
     keys = kinds.add_parser("keys", help="add, list and revoke API keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add a key and show it once")
-    whose = add.add_mutually_exclusive_group(required=True)
-    whose.add_argument("name", nargs="?", help="the name of a new account")
-    whose.add_argument("--account", type=int, help="an account whose key was revoked")
+    owner = add.add_mutually_exclusive_group(required=True)
+    owner.add_argument("name", nargs="?", help="the name of a new account")
+    owner.add_argument("--account", type=int, help="an account owner key was revoked")
     add.add_argument("--limit", type=_limit, help="the monitor limit of the account")
     actions.add_parser("list", help="list the accounts")
     revoke = actions.add_parser("revoke", help="revoke a key; its monitors are no longer scanned")
@@ -59,29 +65,29 @@ def _limit(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one program; gives the exit code: 1 for a failure, 2 for settings that can't be used."""
+    """Run one program; returns the exit code: 1 for a failure, 2 for invalid settings."""
     parser = arguments()
-    given = parser.parse_args(argv)
-    if given.program is None:
+    options = parser.parse_args(argv)
+    if options.program is None:
         parser.print_help()
         return 0
     try:
-        return asyncio.run(_program(given))
+        return asyncio.run(_program(options))
     except ConfigError as fault:
-        print("These settings must be mended first:", file=sys.stderr)
+        print("Fix these settings first:", file=sys.stderr)
         for line in fault.faults:
             print(f"- {line}", file=sys.stderr)
         return EXIT_MISCONFIGURED
     except (BotError, OSError) as fault:
-        what = "The digest was not posted" if given.program == "digest" else "It could not start"
-        print(f"{what}: {fault}", file=sys.stderr)
+        action = "post the digest" if options.program == "digest" else "start"
+        print(f"Could not {action}: {fault}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 0
 
 
 def entry() -> NoReturn:
-    """Run one program, and leave at once: Python would wait for a name look-up that hangs."""
+    """Run one program, then exit at once: Python itself would wait for hanging name lookups."""
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -89,39 +95,43 @@ def entry() -> NoReturn:
     os._exit(code)
 
 
-async def _program(given: argparse.Namespace) -> int:
+async def _program(options: argparse.Namespace) -> int:
     asyncio.get_running_loop().set_default_executor(AbandonedThreads())
-    # Each program imports what it needs: the demo's page must not wait for the other programs.
-    if given.program == "demo":
-        return await _demo(given.port)
-    keys = given.program == "embedded" and given.part == "keys"
-    settings = _settings("keys" if keys else given.program)
+    # Each program imports only what it needs, so that the demo's page appears quickly.
+    if options.program == "demo":
+        return await _demo(options.port)
+    is_keys = options.program == "embedded" and options.part == "keys"
+    program: Program = "keys" if is_keys else options.program
+    settings = _settings(program)
     from bot import app
 
-    set_up_logging(settings.log_level)
-    match "keys" if keys else given.program:
+    match program:
         case "keys":
-            return await app.manage_keys(settings, given, print)
+            return await app.manage_keys(settings, options, print)
         case "run":
             await app.run(settings)
         case "embedded":
-            await app.serve_embedded(settings, given.host, given.port)
+            await app.serve_embedded(settings, options.host, options.port)
         case "digest":
-            posted = await app.post_digest(settings, again=given.again)
-            print(
-                "Posted." if posted else "Today's digest is posted already. (--again repeats it.)"
-            )
+            posted = await app.post_digest(settings, again=options.again)
+            print("Posted." if posted else "Already posted today. (--again posts it once more.)")
         case "check":
             from bot.check import check
 
-            return EXIT_FAILED if await check(settings, print) else 0
+            return EXIT_FAILED if await check(settings, os.environ, print) else 0
     return 0
 
 
-def _settings(program: str) -> Settings:
+def _settings(program: Program) -> Settings:
+    """Read the settings, start logging, and warn of typos (`check` has them in its report)."""
     from bot.embedded import parse_allow
 
-    return read_settings(os.environ, program=program, scan_rules=parse_allow)
+    settings = read_settings(os.environ, program=program, scan_rules=parse_allow)
+    set_up_logging(settings.log_level)
+    if program != "check":
+        for unknown in unknown_variables(os.environ):
+            log.warning("%s", unknown)
+    return settings
 
 
 async def _demo(port: int | None) -> int:
@@ -135,12 +145,12 @@ async def _demo(port: int | None) -> int:
     return 0
 
 
-def _free_port(wanted: int | None) -> int:
-    """The wanted port; without a wish the usual one, or any if that is taken."""
+def _free_port(port: int | None) -> int:
+    """The port asked for, else DEMO_PORT if it is free, else 0, which means any."""
     import socket
 
-    if wanted is not None:
-        return wanted
+    if port is not None:
+        return port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,8 @@
-"""`python -m bot check`: what is configured and whether it works, a line for each."""
+"""`python -m bot check`: what is set and whether it works, one line each."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,19 +12,20 @@ from typing import Any
 import aiohttp
 
 from bot.app import clock, make_api, make_session, own_api
-from bot.config import SCOPES, Settings
+from bot.blocks import counted
+from bot.config import SCOPES, SETTINGS, Settings, unknown_variables
 from bot.errors import BotError, SlackRefused
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
 from bot.store.upgrade import open_database
 
-#: Slack refuses signatures that are five minutes old; half of that asks for attention.
+#: Slack rejects signatures that are five minutes old; half of that is a fault here.
 CLOCK_TOLERANCE = timedelta(seconds=150)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `works` is None for what is not set, or only worth knowing."""
+    """One line of the report. `works` is None for what is only worth knowing."""
 
     works: bool | None
     what: str
@@ -35,17 +36,24 @@ class Finding:
         return f"{mark} {self.what}: {self.text}"
 
 
-async def check(settings: Settings, say: Callable[[str], object]) -> int:
-    """Report on everything, by `say`; gives the number of faults."""
+async def check(
+    settings: Settings, environ: Mapping[str, str], say: Callable[[str], object]
+) -> int:
+    """Report on everything through `say`; returns the number of faults.
+
+    `environ` is where the settings were read from.
+    """
     faults = 0
-    async for finding in _findings(settings):
+    async for finding in _findings(settings, environ):
         say(str(finding))
         faults += finding.works is False
-    say("Everything that is set works." if not faults else f"Faults: {faults}.")
+    say(f"{counted(faults, 'fault')} found." if faults else "No faults found.")
     return faults
 
 
-async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    for finding in _settings(environ):
+        yield finding
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(make_session())
         async for finding in _slack(settings, session):
@@ -63,11 +71,21 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
 
 
+def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The settings that are not left at their defaults, then probable typos."""
+    for setting in SETTINGS.values():
+        for source in setting.sources(environ):
+            text = "is set." if setting.secret else " ".join(environ[source].split())
+            yield Finding(None, source, text)
+    for unknown in unknown_variables(environ):
+        yield Finding(False if unknown.is_fault else None, "Settings", str(unknown))
+
+
 def _database(database: Database) -> Finding:
     if database.engine.dialect.name != "sqlite":
-        return Finding(True, "Database", "PostgreSQL, with its tables up to date.")
-    text = "an SQLite file, with its tables up to date. On a disk that does not last, use "
-    return Finding(True, "Database", f"{text}PostgreSQL.")
+        return Finding(True, "Database", "PostgreSQL; its tables are up to date.")
+    text = "an SQLite file; its tables are up to date. On an ephemeral filesystem, use PostgreSQL."
+    return Finding(True, "Database", text)
 
 
 async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
@@ -76,7 +94,7 @@ async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIte
     try:
         identity = await web.identify()
     except SlackRefused as fault:
-        yield Finding(False, "Slack", f"SLACK_BOT_TOKEN does not work: {fault.reason}.")
+        yield Finding(False, "Slack", f"Slack refuses SLACK_BOT_TOKEN: {fault.reason}.")
         return
     except BotError as fault:
         yield Finding(False, "Slack", str(fault))
@@ -92,87 +110,90 @@ async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIte
 
 def _scopes(granted: frozenset[str]) -> list[Finding]:
     if not granted:
-        return [Finding(None, "Scopes", "Slack did not say which the token has.")]
+        return [Finding(None, "Scopes", "Slack did not report the scopes of the token.")]
     findings = [
         Finding(
-            not needed and None,
+            False if scope.required else None,
             "Scopes",
-            f"{scope} is missing, which lets the bot {reason}. "
-            "Add it in the app's settings, and install the app again.",
+            f"{name} is missing: {scope.without}. "
+            "Add it in the Slack app's settings, then reinstall the app.",
         )
-        for scope, (needed, reason) in SCOPES.items()
-        if scope not in granted
+        for name, scope in SCOPES.items()
+        if name not in granted
     ]
     return findings or [Finding(True, "Scopes", f"all {len(SCOPES)} are granted.")]
 
 
 async def _transport(settings: Settings, web: SlackWeb) -> Finding:
     if settings.slack_mode == "http":
-        text = f"HTTP mode: Slack must reach /slack/events on port {settings.port}."
+        text = f"HTTP mode: Slack must be able to reach /slack/events on port {settings.port}."
         return Finding(None, "Requests", text)
     try:
         await web.check_app_token(settings.slack_app_token.reveal())
     except BotError as fault:
         return Finding(False, "Requests", str(fault))
-    return Finding(True, "Requests", "Socket Mode, and SLACK_APP_TOKEN works.")
+    return Finding(True, "Requests", "Socket Mode; SLACK_APP_TOKEN works.")
 
 
 async def _channel(settings: Settings, web: SlackWeb) -> Finding:
-    name = settings.digest_channel
-    if not name:
+    channel_id = settings.digest_channel
+    if not channel_id:
         return Finding(None, "Digest", "DIGEST_CHANNEL is not set, so there is no daily digest.")
     try:
-        channel = await web.channel(name)
+        channel = await web.channel(channel_id)
     except SlackRefused as fault:
         if fault.reason == "missing_scope":
-            text = f"the token may not look at {name} (scopes channels:read, groups:read)."
+            text = f"could not check {channel_id}: the token lacks channels:read or groups:read."
             return Finding(None, "Digest", text)
-        return Finding(False, "Digest", f"{name} can't be seen: {fault.reason}. Invite the bot.")
+        text = f"the bot can't see {channel_id} ({fault.reason}). Invite it to the channel."
+        return Finding(False, "Digest", text)
     except BotError as fault:
         return Finding(False, "Digest", str(fault))
-    return _judged(settings, channel, web.identity.scopes)
+    return _verdict(settings, channel, web.identity.scopes)
 
 
-def _judged(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:
-    """What is to be said of the digest's channel, from conversations.info."""
+def _verdict(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:
+    """Whether the digest can be posted in this channel, an answer of conversations.info."""
     label = f"#{channel.get('name', settings.digest_channel)}"
-    at = f"{settings.digest_time:%H:%M} {settings.digest_timezone.key}"
+    schedule = f"every day at {settings.digest_time:%H:%M} {settings.digest_timezone.key}"
     if channel.get("is_archived"):
         return Finding(False, "Digest", f"{label} is archived.")
     outside = not channel.get("is_member")
     if outside and (channel.get("is_private") or "chat:write.public" not in scopes):
-        return Finding(False, "Digest", f"the bot is not in {label}. Invite it there.")
+        return Finding(False, "Digest", f"the bot is not in {label}. Invite it.")
     if channel.get("is_ext_shared"):
-        return Finding(None, "Digest", f"{label} is shared with others, who will see host names.")
-    if outside:
-        text = f"every day at {at} in {label}. Invite the bot, so that it can look what it posted."
+        text = f"{label} is shared with other organizations; they will see host names."
         return Finding(None, "Digest", text)
-    return Finding(True, "Digest", f"every day at {at} in {label}.")
+    if outside:
+        text = f"{schedule} in {label}. Invite the bot, so that it can find what it has posted."
+        return Finding(None, "Digest", text)
+    return Finding(True, "Digest", f"{schedule} in {label}.")
 
 
 async def _api(
     settings: Settings, session: aiohttp.ClientSession, *, own: bool
 ) -> AsyncIterator[Finding]:
     api = make_api(settings, session)
-    which = "the embedded API of this process" if own else settings.api_url
+    label = "the embedded API" if own else settings.api_url
     try:
-        answer = await api.ping()
+        reply = await api.ping()
         account = await api.account()
         offset = await api.measure_clock()
     except BotError as fault:
-        yield Finding(False, "SSLmonitor", f"{which} does not work: {fault}")
+        yield Finding(False, "SSLmonitor", f"{label} does not work: {fault}")
         return
-    yield Finding(True, "SSLmonitor", f"{which} answers, and takes key #{answer.apikey_id}.")
+    yield Finding(True, "SSLmonitor", f"{label} accepts key #{reply.apikey_id}.")
     if account.available is not None:
         text = f"{account.used} of {account.limit} monitors are used, {account.available} are free."
         yield Finding(account.available > 0 or None, "Account", text)
-    if answer.date_time is not None:
-        yield _clock("SSLmonitor", answer.date_time - offset)
+    if reply.date_time is not None:
+        yield _clock("SSLmonitor", reply.date_time - offset)
 
 
-def _clock(whose: str, at: datetime) -> Finding:
-    apart = abs(clock() - at.astimezone(UTC))
-    if apart > CLOCK_TOLERANCE:
-        text = f"this machine and {whose} are {int(apart.total_seconds())} s apart. Set its clock."
+def _clock(owner: str, at: datetime) -> Finding:
+    difference = abs(clock() - at.astimezone(UTC))
+    if difference > CLOCK_TOLERANCE:
+        seconds = int(difference.total_seconds())
+        text = f"this machine is {seconds} s off {owner}'s clock. Synchronize it (NTP)."
         return Finding(False, "Clock", text)
-    return Finding(True, "Clock", f"this machine and {whose} agree.")
+    return Finding(True, "Clock", f"this machine agrees with {owner}'s clock.")

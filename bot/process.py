@@ -1,4 +1,4 @@
-"""The process around a program: logging, signals, threads that may hang, the garbage collector."""
+"""What every program's process needs: logging, signals, threads, the garbage collector."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import stamina
 
 
 def set_up_logging(level: int) -> None:
-    """Log to standard error; libraries that log whole payloads stay at WARNING or above."""
+    """Log to standard error; libraries that log whole payloads only from WARNING on."""
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error says all there is
+    stamina.instrumentation.set_on_retry_hooks([])  # the error of the last attempt is raised anyway
     for name in (
         *("slack_bolt", "slack_sdk", "apscheduler"),
         *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
@@ -28,7 +28,7 @@ def set_up_logging(level: int) -> None:
 
 
 class AbandonedThreads(ThreadPoolExecutor):
-    """Threads that nobody waits for at exit: a system name look-up can't be interrupted."""
+    """Threads that are abandoned at exit, because a hanging name lookup can't be interrupted."""
 
     def shutdown(self, *_args: object, **_options: object) -> None:
         """Accept no new work and return at once."""
@@ -37,7 +37,7 @@ class AbandonedThreads(ThreadPoolExecutor):
 
 @asynccontextmanager
 async def ended_by_signals() -> AsyncIterator[None]:
-    """Cancel the body once on SIGTERM or Ctrl-C; its clean-up then runs undisturbed."""
+    """Cancel the body on the first SIGTERM or Ctrl-C; later ones don't interrupt its cleanup."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     ended = asyncio.Event()
 

@@ -108,9 +108,7 @@ def split_target(text: str) -> tuple[str, int | None]:
     host, bracket, rest = text.rpartition("]")
     if bracket:
         if rest and not rest.startswith(":"):
-            raise ValueError(
-                f"“{text}” is not an IPv6 address and a port. Try [::1]:443."
-            )
+            raise ValueError(f"“{text}” is not an IPv6 address and a port. Try [::1]:443.")
         return normal_host(host + bracket), _port(rest[1:]) if rest else None
     host, colon, port = text.partition(":")
     return normal_host(host), _port(port) if colon else None

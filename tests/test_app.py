@@ -20,7 +20,7 @@ import bot
 from bot import __version__
 from bot.__main__ import main
 from bot.app import clock
-from bot.config import VARIABLES
+from bot.config import SETTINGS
 from bot.demo import running_demo
 from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
@@ -268,8 +268,8 @@ async def test_a_wrong_bot_token_is_told_in_one_line(
 
 def only(monkeypatch: pytest.MonkeyPatch, **environ: str) -> None:
     """Let these be all of the bot's settings."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    for setting in SETTINGS.values():
+        monkeypatch.delenv(setting.variable, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
@@ -335,7 +335,7 @@ def test_a_database_that_can_not_be_opened_is_told_in_one_line(
 
     told = capsys.readouterr().err
     assert "Traceback" not in told
-    assert "It could not start" in told
+    assert "Could not start: " in told
 
 
 def test_a_slack_that_can_not_be_reached_is_told_in_one_line(
@@ -353,7 +353,7 @@ def test_a_slack_that_can_not_be_reached_is_told_in_one_line(
 
     assert main(["run"]) == 1
 
-    assert "It could not start: Slack did not answer" in capsys.readouterr().err
+    assert "Could not start: Slack did not answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])

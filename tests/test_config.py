@@ -1,15 +1,27 @@
-"""Settings: their defaults, every fault at once, and secrets that stay secret."""
+"""Settings: their defaults, all faults at once, secrets from files, and typos."""
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bot.config import HOSTED_API, VARIABLES, Secret, Settings, read_settings
+from bot.config import (
+    HOSTED_API,
+    SETTINGS,
+    Program,
+    Secret,
+    Settings,
+    read_settings,
+    unknown_variables,
+)
+from bot.config.environment import _within
 from bot.embedded import parse_allow
 from bot.errors import ConfigError
 
@@ -17,38 +29,45 @@ BOT, APP, SIGNING, KEY = "xoxb-1-top", "xapp-1-top", "signing-top", "key-top"
 LEAST = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
 
 
-def read(program: str = "run", **environ: str) -> Settings:
+def read(program: Program = "run", **environ: str) -> Settings:
     return read_settings(LEAST | environ, program=program, scan_rules=parse_allow)
 
 
-def faults(program: str = "run", environ: dict[str, str] | None = None, **more: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read_settings(
-            {**(LEAST if environ is None else environ), **more},
-            program=program,
-            scan_rules=parse_allow,
-        )
-    return caught.value.faults
+def faults(program: Program = "run", environ: Mapping[str, str] = LEAST, **more: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        read_settings({**environ, **more}, program=program, scan_rules=parse_allow)
+    return error.value.faults
 
 
 def test_two_tokens_are_enough_and_all_else_has_its_default() -> None:
-    found = read()
-    assert found.slack_bot_token.reveal() == BOT
-    assert found.slack_mode == "socket"
-    assert found.slack_api_url == "https://slack.com/api/"
-    assert (found.api_url, found.api_key.reveal()) == ("", "")
-    assert (found.api_write_method, found.api_allow_http) == ("GET", False)
-    assert (found.digest_channel, found.digest_time) == ("", time(9))
-    assert (found.digest_timezone.key, found.digest_expire_days) == ("UTC", 30)
-    assert found.database_url == "sqlite+aiosqlite:///sslmonitor-bot.sqlite3"
-    assert found.port == 3000
-    assert (found.scan_allow, found.scan_ca_file) == ("", None)
-    assert found.scan_interval == timedelta(hours=12)
-    assert found.log_level == logging.INFO
+    settings = read()
+    assert settings.slack_bot_token.reveal() == BOT
+    assert settings.slack_mode == "socket"
+    assert settings.slack_api_url == "https://slack.com/api/"
+    assert (settings.api_url, settings.api_key.reveal()) == ("", "")
+    assert (settings.api_write_method, settings.api_allow_http) == ("GET", False)
+    assert settings.admins == frozenset()
+    assert (settings.digest_channel, settings.digest_time) == ("", time(9))
+    assert (settings.digest_timezone.key, settings.digest_expire_days) == ("UTC", 30)
+    assert settings.database_url == "sqlite+aiosqlite:///sslmonitor-bot.sqlite3"
+    assert settings.port == 3000
+    assert (settings.scan_allow, settings.scan_ca_file) == ("", None)
+    assert settings.scan_interval == timedelta(hours=12)
+    assert settings.log_level == logging.INFO
+
+
+def test_each_variable_is_declared_once_and_its_default_is_the_fields_default() -> None:
+    variables = [name for each in SETTINGS.values() for name in each.variables]
+    assert len(set(variables)) == len(variables)
+    for name, setting in SETTINGS.items():
+        assert getattr(Settings(), name) == setting.read(setting.default)
 
 
 def test_a_variable_set_to_nothing_counts_as_not_set() -> None:
-    assert read(**dict.fromkeys(set(VARIABLES) - set(LEAST), " ")) == read()
+    assert (
+        read(**dict.fromkeys({each.variable for each in SETTINGS.values()} - set(LEAST), " "))
+        == read()
+    )
 
 
 def test_spaces_around_a_value_are_dropped() -> None:
@@ -56,7 +75,7 @@ def test_spaces_around_a_value_are_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "mode"),
+    ("credentials", "mode"),
     [
         ({"SLACK_APP_TOKEN": APP}, "socket"),
         ({"SLACK_SIGNING_SECRET": SIGNING}, "http"),
@@ -69,13 +88,13 @@ def test_spaces_around_a_value_are_dropped() -> None:
     ],
 )
 def test_the_credentials_decide_the_mode_where_none_is_named(
-    given: dict[str, str], mode: str
+    credentials: dict[str, str], mode: str
 ) -> None:
-    assert read_settings({"SLACK_BOT_TOKEN": BOT, **given}).slack_mode == mode
+    assert read_settings({"SLACK_BOT_TOKEN": BOT, **credentials}).slack_mode == mode
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("environ", "variables"),
     [
         ({}, ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"]),
         ({"SLACK_BOT_TOKEN": BOT}, ["SLACK_APP_TOKEN"]),
@@ -86,7 +105,10 @@ def test_the_credentials_decide_the_mode_where_none_is_named(
             {"SLACK_BOT_TOKEN": BOT, "SLACK_SIGNING_SECRET": SIGNING, "SLACK_MODE": "socket"},
             ["SLACK_MODE"],
         ),
-        (LEAST | {"SLACK_MODE": "carrier pigeon"}, ["SLACK_MODE"]),
+        (
+            {"SLACK_BOT_TOKEN": BOT, "SLACK_SIGNING_SECRET": SIGNING, "SLACK_MODE": "?"},
+            ["SLACK_MODE"],
+        ),
         # Set and unusable is one fault: nothing is called missing as well.
         ({"SLACK_BOT_TOKEN": "xoxp-1", "SLACK_APP_TOKEN": APP}, ["SLACK_BOT_TOKEN"]),
         ({"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": "1 2"}, ["SLACK_APP_TOKEN"]),
@@ -98,9 +120,9 @@ def test_the_credentials_decide_the_mode_where_none_is_named(
     ],
 )
 def test_each_missing_or_unusable_credential_is_named_once(
-    given: dict[str, str], named: list[str]
+    environ: dict[str, str], variables: list[str]
 ) -> None:
-    assert [fault.split()[0] for fault in faults(environ=given)] == named
+    assert [fault.split()[0] for fault in faults(environ=environ)] == variables
 
 
 BAD = {
@@ -129,10 +151,10 @@ BAD = {
 
 
 def test_all_faults_come_together_each_with_its_variable_and_no_secret() -> None:
-    found = faults(environ=BAD)
-    assert [fault.split()[0] for fault in found] == list(BAD)
-    assert all(fault.endswith((".", ")")) and "can't be used: " in fault for fault in found)
-    assert "secret" not in " ".join(found).replace("SLACK_SIGNING_SECRET", "")
+    sentences = faults(environ=BAD)
+    assert [sentence.split(" is invalid. ")[0] for sentence in sentences] == list(BAD)
+    assert all(sentence.endswith(".") for sentence in sentences)
+    assert "secret" not in " ".join(sentences).replace("SLACK_SIGNING_SECRET", "")
 
 
 @pytest.mark.parametrize(
@@ -148,15 +170,18 @@ def test_all_faults_come_together_each_with_its_variable_and_no_secret() -> None
         ("DIGEST_EXPIRE_DAYS", "٣"),
         ("PORT", "http"),
         ("SCAN_INTERVAL", "12"),
-        ("SCAN_INTERVAL", "0h"),
-        ("SCAN_INTERVAL", "1.5h"),
-        ("SCAN_INTERVAL", "12 h"),
+        ("SCAN_INTERVAL", "59s"),
+        ("SCAN_INTERVAL", "31d"),
+        ("WATCH_INTERVAL", "0s"),
+        ("WATCH_INTERVAL", "61m"),
         ("SLACK_API_URL", "ftp://slack.com/"),
         ("SLACK_API_URL", "https:///"),
         ("SLACK_API_URL", "https://slack.com:99999/"),
         ("SLACK_API_URL", "https://slack.com:0/"),
+        ("SLACK_API_URL", "https://me:pw@slack.com/"),
         ("SSLMONITOR_API_URL", "https://[::1"),
         ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "postgresql://db:port/x"),
         ("DIGEST_CHANNEL", "certs"),
         ("SSL_ADMINS", "@ann"),
         ("SSL_ADMINS", "U0ANN C0CERTS"),
@@ -170,18 +195,8 @@ def test_a_value_that_can_not_be_used_is_one_fault(variable: str, text: str) -> 
     ]
 
 
-def test_durations_are_a_number_and_a_unit() -> None:
-    found = [read(SCAN_INTERVAL=text).scan_interval for text in ("90s", "30m", "12h", "1d")]
-    assert found == [
-        timedelta(seconds=90),
-        timedelta(minutes=30),
-        timedelta(hours=12),
-        timedelta(days=1),
-    ]
-
-
 @pytest.mark.parametrize(
-    ("url", "used"),
+    ("url", "normal"),
     [
         ("postgres://me@db/ssl", "postgresql+asyncpg://me@db/ssl"),
         ("postgresql://me:pw@db:5433/ssl", "postgresql+asyncpg://me:pw@db:5433/ssl"),
@@ -189,13 +204,13 @@ def test_durations_are_a_number_and_a_unit() -> None:
         ("sqlite:////var/lib/bot.db", "sqlite+aiosqlite:////var/lib/bot.db"),
     ],
 )
-def test_a_database_is_named_as_hosters_name_it(url: str, used: str) -> None:
-    assert read(DATABASE_URL=url).database_url == used
+def test_a_database_is_named_as_hosters_name_it(url: str, normal: str) -> None:
+    assert read(DATABASE_URL=url).database_url == normal
 
 
 def test_a_key_alone_means_the_hosted_api() -> None:
-    found = read(SSLMONITOR_API_KEY=KEY)
-    assert (found.api_url, found.api_key.reveal()) == (HOSTED_API, KEY)
+    settings = read(SSLMONITOR_API_KEY=KEY)
+    assert (settings.api_url, settings.api_key.reveal()) == (HOSTED_API, KEY)
 
 
 def test_an_address_without_a_key_is_a_fault() -> None:
@@ -218,27 +233,29 @@ def test_an_address_without_a_key_is_a_fault() -> None:
     ],
 )
 def test_the_key_travels_encrypted_or_not_at_all(url: str, allowed: str, usable: bool) -> None:
-    given = {
+    environ = {
         "SSLMONITOR_API_URL": url,
         "SSLMONITOR_API_KEY": KEY,
         "SSLMONITOR_API_ALLOW_HTTP": allowed,
     }
     if usable:
-        assert read(**given).api_url == url
+        assert read(**environ).api_url == url
     else:
-        [fault] = faults(environ=LEAST | given)
-        assert fault.startswith("SSLMONITOR_API_URL can't be used: ")
+        [fault] = faults(environ=LEAST | environ)
+        assert fault.startswith("SSLMONITOR_API_URL is invalid. ")
         assert KEY not in fault
 
 
 def test_the_remedy_for_a_private_network_is_named() -> None:
     [fault] = faults(SSLMONITOR_API_URL="http://api.internal/v1", SSLMONITOR_API_KEY=KEY)
     assert "SSLMONITOR_API_ALLOW_HTTP=1" in fault
+    [fault] = faults(SSLMONITOR_API_URL="http://api.internal/?v=1", SSLMONITOR_API_KEY=KEY)
+    assert "SSLMONITOR_API_ALLOW_HTTP=1" not in fault
 
 
 def test_the_digest_program_needs_a_channel_and_no_way_for_requests_to_come_in() -> None:
-    given = {"SLACK_BOT_TOKEN": BOT, "DIGEST_CHANNEL": "C0123ABCD"}
-    assert read_settings(given, program="digest").digest_channel == "C0123ABCD"
+    environ = {"SLACK_BOT_TOKEN": BOT, "DIGEST_CHANNEL": "C0123ABCD"}
+    assert read_settings(environ, program="digest").digest_channel == "C0123ABCD"
     [fault] = faults("digest", {"SLACK_BOT_TOKEN": BOT})
     assert fault.startswith("DIGEST_CHANNEL is missing")
 
@@ -257,10 +274,10 @@ def test_a_ca_file_that_exists_is_taken(tmp_path: Path) -> None:
 
 def test_the_scanners_own_rules_judge_scan_allow() -> None:
     assert read(SCAN_ALLOW="10.0.0.0/8").scan_allow == "10.0.0.0/8"
-    assert faults(SCAN_ALLOW="10.0.0.0/99")[0].startswith("SCAN_ALLOW can't be used")
+    assert faults(SCAN_ALLOW="10.0.0.0/99")[0].startswith("SCAN_ALLOW is invalid. “10.0.0.0/99”")
 
 
-def test_a_secret_never_shows_itself() -> None:
+def test_a_secret_is_never_shown() -> None:
     secret = Secret("top")
     shown = [repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret, str([secret])]  # noqa: UP031 - the old way is a way out too
     assert not any("top" in text for text in shown)
@@ -268,7 +285,7 @@ def test_a_secret_never_shows_itself() -> None:
     assert not hasattr(secret, "__dict__")
 
 
-def test_secrets_compare_by_what_they_hold() -> None:
+def test_secrets_compare_by_their_text() -> None:
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
@@ -278,30 +295,30 @@ def test_secrets_compare_by_what_they_hold() -> None:
 
 
 def test_settings_can_be_logged_without_a_secret() -> None:
-    given = {
+    environ = {
         "SLACK_SIGNING_SECRET": SIGNING,
         "SSLMONITOR_API_KEY": KEY,
         "EMBEDDED_API_KEY": KEY,
         "DATABASE_URL": "postgresql://me:pw-top@db/ssl",
     }
-    found = read(**given)
-    assert "top" not in repr(found)
-    assert "top" not in str(found)
-    assert "pw-top" in found.database_url
+    settings = read(**environ)
+    assert "top" not in repr(settings)
+    assert "top" not in str(settings)
+    assert "pw-top" in settings.database_url
 
 
-def test_the_traceback_of_a_config_error_holds_no_secret() -> None:
-    given = {
+def test_the_traceback_of_a_config_error_contains_no_secret() -> None:
+    environ = {
         "SLACK_BOT_TOKEN": "xoxp-top",
         "SSLMONITOR_API_URL": "https://me:top\u2100@h/",
         "SSLMONITOR_API_KEY": "top top",
         "DATABASE_URL": "mysql://me:top@db/x",
     }
-    with pytest.raises(ConfigError) as caught:
-        read_settings(given)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "DATABASE_URL" in told
-    assert "top" not in told
+    with pytest.raises(ConfigError) as error:
+        read_settings(environ)
+    shown = "".join(traceback.format_exception(error.value))
+    assert "DATABASE_URL" in shown
+    assert "top" not in shown
 
 
 @pytest.mark.parametrize("text", ["U0ANN,S0ADMINS", " U0ANN , S0ADMINS ", "U0ANN S0ADMINS,"])
@@ -309,5 +326,104 @@ def test_admins_are_ids_of_users_and_groups(text: str) -> None:
     assert read(SSL_ADMINS=text).admins == {"U0ANN", "S0ADMINS"}
 
 
-def test_without_admins_there_are_none() -> None:
-    assert read().admins == frozenset()
+@pytest.mark.parametrize("variable", ["SLACK_BOT_TOKEN", "SSLMONITOR_API_KEY", "DATABASE_URL"])
+def test_a_secret_can_come_from_a_file(variable: str, tmp_path: Path) -> None:
+    value = {"SLACK_BOT_TOKEN": BOT, "DATABASE_URL": "sqlite:///x"}.get(variable, KEY)
+    file = tmp_path / "secret"
+    file.write_text(f"\ufeff {value}\n")  # as editors on Windows write it
+    others = {name: text for name, text in LEAST.items() if name != variable}
+    settings = read_settings(others | {f"{variable}_FILE": str(file)})
+    assert settings == read_settings(others | {variable: value})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "The file can't be read: No such file or directory."),
+        (b"", "The file is empty."),
+        (b"xapp-\xff", "The file is not UTF-8 text."),
+        (b"xoxb-secret", "It must start with xapp-"),
+    ],
+)
+def test_an_unusable_file_is_one_fault_of_its_variable(
+    content: bytes | None, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    [fault] = faults(environ={"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN_FILE": str(file)})
+    assert fault.startswith(f"SLACK_APP_TOKEN_FILE is invalid. {reason}")
+    assert "secret" not in fault
+
+
+def test_a_secret_and_its_file_are_not_both_set() -> None:
+    assert faults(SLACK_APP_TOKEN_FILE="/run/secrets/x") == [
+        "SLACK_APP_TOKEN and SLACK_APP_TOKEN_FILE are both set. Remove one of them."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DIGEST_CHANEL", "DIGEST_CHANEL is not a setting; did you mean DIGEST_CHANNEL?"),
+        ("SSL_ADMIN", "SSL_ADMIN is not a setting; did you mean SSL_ADMINS?"),
+        ("LOGLEVEL", "LOGLEVEL is not a setting; did you mean LOG_LEVEL?"),
+        ("DATABSE_URI", "DATABSE_URI is not a setting; did you mean DATABASE_URL?"),
+        ("SCERET_KEY", "SCERET_KEY is not a setting; did you mean SECRET_KEY?"),
+        ("digest_time", "digest_time is not a setting; did you mean DIGEST_TIME?"),
+        (
+            "SLACK_BOT_TOKEN_FIEL",
+            "SLACK_BOT_TOKEN_FIEL is not a setting; did you mean SLACK_BOT_TOKEN_FILE?",
+        ),
+        ("SCAN_EVERYTHING", "SCAN_EVERYTHING is not a setting."),
+        ("SSLMONITOR_KEY", "SSLMONITOR_KEY is not a setting."),
+        ("SSLMONITOR_PORT", "SSLMONITOR_PORT is not a setting."),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_is_reported(name: str, text: str) -> None:
+    assert [str(each) for each in unknown_variables(LEAST | {name: "443"})] == [text]
+
+
+def test_variables_of_others_are_not_reported() -> None:
+    others = {"HOME", "POST", "HOSTNAME", "HOSTS", "PATH", "LOGNAME", "PORTS", "SSLKEYLOGFILE"}
+    # OpenSSL reads these, so they do have an effect on the bot.
+    others |= {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+    # Django's, Rails' and libpq's names that resemble ours
+    others |= {"SECRET_KEY_BASE", "DATABASE_HOST", "PGPORT", "LOG_FILE", "API_KEY"}
+    # Kubernetes sets these for a Service named sslmonitor.
+    others |= {"SSLMONITOR_SERVICE_HOST", "SSLMONITOR_SERVICE_PORT_HTTP"}
+    others |= {"SSLMONITOR_PORT_3000_TCP", "SSLMONITOR_PORT_3000_TCP_ADDR"}
+    environ = dict.fromkeys(others, "x") | {"SSLMONITOR_PORT": "tcp://10.0.0.1:3000"}
+    assert unknown_variables(LEAST | environ | {"DIGEST_CHANEL": " "}) == []
+
+
+def test_a_typo_is_a_fault_unless_the_setting_is_set_as_well() -> None:
+    [typo] = unknown_variables({"DIGEST_CHANEL": "C0123ABCD"})
+    assert typo.is_fault
+    [typo] = unknown_variables({"DIGEST_CHANEL": "C0123ABCD", "DIGEST_CHANNEL": "C0123ABCD"})
+    assert not typo.is_fault
+    [other] = unknown_variables({"SLACK_WEBHOOK_URL": "https://hooks.slack.com/"})
+    assert not other.is_fault
+
+
+def test_a_typo_explains_the_fault_that_it_causes() -> None:
+    environ = {"SLACK_BOT_TOKN": BOT, "SLACK_APP_TOKEN": APP, "SLACK_WEBHOOK_URL": "x"}
+    missing, typo = faults(environ=environ)
+    assert missing.startswith("SLACK_BOT_TOKEN is missing.")
+    assert typo == "SLACK_BOT_TOKN is not a setting; did you mean SLACK_BOT_TOKEN?"
+
+
+def distance(a: str, b: str) -> int:
+    """The Damerau-Levenshtein distance (optimal string alignment), by the textbook's table."""
+    rows = [[i + j if 0 in (i, j) else 0 for j in range(len(b) + 1)] for i in range(len(a) + 1)]
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            rows[i][j] = min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (x != y))
+            if i > 1 and j > 1 and a[i - 2 : i] == y + b[j - 2]:
+                rows[i][j] = min(rows[i][j], rows[i - 2][j - 2] + 1)
+    return rows[-1][-1]
+
+
+@given(st.text("ab_", max_size=6), st.text("ab_", max_size=6), st.integers(0, 2))
+def test_edits_are_counted_like_the_textbook_does(a: str, b: str, edits: int) -> None:
+    assert _within(edits, a, b) == (distance(a, b) <= edits)

@@ -1,7 +1,8 @@
-"""The README, the manifest and the code say the same."""
+"""The README, the docs, the manifest and the code agree."""
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 import yaml
 
 from bot.commands import router
-from bot.config import SCOPES, VARIABLES
+from bot.config import SCOPES, SETTINGS
 from bot.demo import playground_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = README + "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
 MANIFEST: dict[str, Any] = yaml.safe_load((ROOT / "manifest.yml").read_text())
 SCHEMA = ROOT.parent / "shared" / "data" / "slack-app-manifest.schema.json"
 
@@ -29,9 +31,37 @@ def cells(first_column: str) -> list[list[str]]:
     return [row for row in rows if re.fullmatch(first_column, row[0])]
 
 
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    shown = {row[0].strip("`"): row[1].strip("`") for row in cells(r"`[A-Z_]+`")}
-    assert shown == {name: default or "" for name, (_, default) in VARIABLES.items()}
+def table(*rows: Iterable[str]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *body, ""])
+
+
+def settings_table() -> str:
+    return table(
+        ("Variable", "Default", "Meaning"),
+        *(
+            (
+                f"`{each.variable}`",
+                f"`{each.default}`" if each.default else "",
+                each.meaning + " *Secret.*" * each.secret,
+            )
+            for each in SETTINGS.values()
+        ),
+    )
+
+
+def scopes_table() -> str:
+    return table(
+        ("Scope", "Why", "Without it"),
+        *((f"`{name}`", scope.purpose, scope.without) for name, scope in SCOPES.items()),
+    )
+
+
+@pytest.mark.parametrize("expected", [settings_table(), scopes_table()], ids=["settings", "scopes"])
+def test_the_docs_contain_the_table_of_the_settings_and_of_the_scopes(expected: str) -> None:
+    if expected not in DOCUMENTS:
+        pytest.fail(f"Paste this over the old table:\n\n{expected}", pytrace=False)
 
 
 def test_the_readme_lists_every_command_with_its_help() -> None:
@@ -40,11 +70,6 @@ def test_the_readme_lists_every_command_with_its_help() -> None:
     for command in router.typed():
         first = re.split("[.,;:]", command.help)[0]
         assert shown[f"/ssl {command.usage}"].startswith(first)
-
-
-def test_the_readme_lists_every_scope_with_its_reason() -> None:
-    shown = [row[0].strip("`") for row in cells(r"`[a-z_]+:[a-z.]+`|`commands`")]
-    assert shown == list(SCOPES)
 
 
 def test_the_manifest_asks_for_exactly_the_scopes_that_are_explained() -> None:

@@ -1,0 +1,55 @@
+"""The OAuth scopes that the manifest requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Why the bot needs a scope, and what fails without it. The README's table is built from this.
+
+    Without a `required` scope the bot is useless; without any other it lacks one feature.
+    """
+
+    purpose: str
+    without: str
+    required: bool = False
+
+
+#: The scopes by name, in the order of the manifest.
+SCOPES: dict[str, Scope] = {
+    "commands": Scope("receive `/ssl`", "nothing works", required=True),
+    "chat:write": Scope("post cards and the digest", "nothing is posted", required=True),
+    "chat:write.public": Scope(
+        "post in public channels without being invited",
+        "replies are private in channels that the bot isn't in",
+    ),
+    "app_mentions:read": Scope("receive mentions", "mentions get no reply"),
+    "im:history": Scope("receive direct messages", "direct messages get no reply"),
+    "users:read": Scope(
+        "tell full members from guests, and show names",
+        "nobody may change anything, login names are shown, and Home stays empty",
+    ),
+    "usergroups:read": Scope(
+        "read who is in the user groups of `SSL_ADMINS`",
+        "only the users listed in `SSL_ADMINS` may change anything",
+    ),
+    "files:write": Scope("send a list as a file", "lists can't be sent as CSV files"),
+    "channels:read": Scope(
+        "let `check` see whether the bot is in the digest's channel",
+        "`check` can't tell whether the bot is in the digest's channel",
+    ),
+    "groups:read": Scope(
+        "the same for private channels",
+        "`check` can't tell whether the bot is in a private digest channel",
+    ),
+    "channels:history": Scope(
+        "look for a posted digest before posting it again",
+        "a crash at the wrong moment may repeat the digest",
+    ),
+    "groups:history": Scope(
+        "the same in private channels",
+        "a crash at the wrong moment may repeat the digest in a private channel",
+    ),
+}

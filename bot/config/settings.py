@@ -1,0 +1,199 @@
+"""Every setting, declared once: the README's table and `check` are built from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from bot.config import readers
+from bot.config.declaration import Setting, setting
+from bot.config.readers import Secret
+from bot.target import MAX_PORT
+
+HOSTED_API = "https://api.sslmonitor.io/api/v1"
+
+Mode = Literal["socket", "http"]
+Method = Literal["GET", "POST"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a program.
+
+    `api_url` is empty if the bot is to start the embedded API in its own process.
+    """
+
+    slack_bot_token: Secret = setting(
+        "SLACK_BOT_TOKEN",
+        readers.token("xoxb-"),
+        meaning="The bot token (`xoxb-…`), from “OAuth & Permissions”. Required.",
+        secret=True,
+    )
+    slack_app_token: Secret = setting(
+        "SLACK_APP_TOKEN",
+        readers.token("xapp-"),
+        meaning="The app-level token (`xapp-…`), from “Basic Information”. "
+        "Required for Socket Mode.",
+        secret=True,
+    )
+    slack_signing_secret: Secret = setting(
+        "SLACK_SIGNING_SECRET",
+        readers.token(),
+        meaning="The signing secret, from “Basic Information”. Required for HTTP mode.",
+        secret=True,
+    )
+    slack_mode: Mode = setting(
+        "SLACK_MODE",
+        readers.one_of("socket", "http"),
+        "socket",
+        meaning="`socket` or `http`. If unset: `http` if there is a signing secret but no app-level "
+        "token.",
+    )
+    slack_api_url: str = setting(
+        "SLACK_API_URL",
+        readers.slack_api_url,
+        "https://slack.com/api/",
+        meaning="The base URL of Slack's Web API, with a trailing slash.",
+    )
+    api_url: str = setting(
+        "SSLMONITOR_API_URL",
+        readers.base_url,
+        meaning="The base URL of the SSLmonitor API. If unset: the hosted API if there is a key, "
+        "otherwise the embedded API.",
+    )
+    api_key: Secret = setting(
+        "SSLMONITOR_API_KEY",
+        readers.token(),
+        meaning="The API key. It is only sent over HTTPS, or to this machine.",
+        secret=True,
+    )
+    api_write_method: Method = setting(
+        "SSLMONITOR_API_WRITE_METHOD",
+        readers.one_of("GET", "POST"),
+        "GET",
+        meaning="`POST` sends add, scan and delete as form bodies, which keeps their parameters "
+        "out of proxy logs.",
+    )
+    api_allow_http: bool = setting(
+        "SSLMONITOR_API_ALLOW_HTTP",
+        readers.switch,
+        "0",
+        meaning="`1` allows sending the API key unencrypted, for an API on a private network.",
+    )
+    admins: frozenset[str] = setting(
+        "SSL_ADMINS",
+        readers.admins,
+        meaning="Who may add and delete monitors and set thresholds: IDs of users and user groups, "
+        "such as `U0123ABCD,S0123ABCD`. If unset: every full member.",
+    )
+    digest_channel: str = setting(
+        "DIGEST_CHANNEL",
+        readers.channel,
+        meaning="The ID of the channel for the daily digest, such as `C0123ABCD`. "
+        "If unset: no digest.",
+    )
+    digest_time: time = setting(
+        "DIGEST_TIME",
+        readers.time_of_day,
+        "09:00",
+        meaning="When the digest is due. If it can't be posted then, it is posted later that day.",
+    )
+    digest_timezone: ZoneInfo = setting(
+        "DIGEST_TIMEZONE",
+        readers.timezone,
+        "UTC",
+        meaning="The time zone of `DIGEST_TIME`, such as `Europe/Berlin`.",
+    )
+    digest_expire_days: int = setting(
+        "DIGEST_EXPIRE_DAYS",
+        readers.number(1, 3650),
+        "30",
+        meaning="The digest lists valid certificates that expire in fewer days than this.",
+    )
+    database_url: str = setting(
+        "DATABASE_URL",
+        readers.normal_url,
+        "sqlite:///sslmonitor-bot.sqlite3",
+        meaning="`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DATABASE`.",
+        secret=True,
+    )
+    host: str = setting(
+        "HOST",
+        str,
+        "0.0.0.0",  # noqa: S104 - a container doesn't know its own address in advance
+        meaning="The address that the bot listens on, for `/healthz` and, in HTTP mode, "
+        "`/slack/events`.",
+    )
+    port: int = setting(
+        "PORT",
+        readers.number(0, MAX_PORT),
+        "3000",
+        meaning="The port that the bot listens on.",
+    )
+    embedded_api_key: Secret = setting(
+        "EMBEDDED_API_KEY",
+        readers.token(),
+        meaning="The API key that clients of `python -m bot embedded` must send.",
+        secret=True,
+    )
+    scan_allow: str = setting(
+        "SCAN_ALLOW",
+        str,
+        meaning="What the embedded API may scan apart from public addresses and private networks: "
+        "`127.0.0.0/8:8443, [::1]:443, build.local`.",
+    )
+    scan_deny: str = setting(
+        "SCAN_DENY",
+        str,
+        meaning="What the embedded API must never scan, in the same notation. "
+        "It takes precedence over `SCAN_ALLOW`.",
+    )
+    scan_ca_file: Path | None = setting(
+        "SCAN_CA_FILE",
+        readers.file,
+        meaning="A PEM file of CA certificates to trust in addition to the system's.",
+    )
+    scan_interval: timedelta = setting(
+        "SCAN_INTERVAL",
+        readers.duration("1m", "30d"),
+        "12h",
+        meaning="How often the embedded API scans each monitor.",
+    )
+    scan_rate_limit: int = setting(
+        "SCAN_RATE_LIMIT",
+        readers.number(0, 1_000_000),
+        "120",
+        meaning="How many on-demand scans per minute each API key may request; `0` for no limit.",
+    )
+    secret_key: Secret = setting(
+        "SECRET_KEY",
+        readers.secret_key,
+        meaning=f"A random text of at least {readers.SECRET_KEY_LENGTH} characters that encrypts "
+        "the proxies' passwords in the database.",
+        secret=True,
+    )
+    geoip_file: Path | None = setting(
+        "GEOIP_FILE",
+        readers.file,
+        meaning="A MaxMind database (`.mmdb`) that locates IP addresses.",
+    )
+    watch_interval: timedelta = setting(
+        "WATCH_INTERVAL",
+        readers.duration("1s", "1h"),
+        "60s",
+        meaning="How often Scan & watch scans. After five scans the interval grows, up to five "
+        "times this.",
+    )
+    log_level: int = setting(
+        "LOG_LEVEL",
+        readers.log_level,
+        "INFO",
+        meaning="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    )
+
+
+#: Every setting by the name of its field, in the order of the README's table.
+SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
