@@ -1,6 +1,6 @@
 """`python -m bot check`, against the playground and the embedded API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,6 +9,8 @@ from bot.check import check
 from bot.config import Secret
 from bot.demo import Demo, running_demo
 
+NOTHING: dict[str, str] = {}
+
 
 @pytest.fixture
 async def demo() -> AsyncIterator[Demo]:
@@ -16,9 +18,12 @@ async def demo() -> AsyncIterator[Demo]:
         yield running
 
 
-async def lines(demo: Demo, **changes: object) -> tuple[int, str]:
+async def lines(
+    demo: Demo, environ: Mapping[str, str] = NOTHING, **changes: object
+) -> tuple[int, str]:
     said: list[str] = []
-    faults = await check(replace(demo.settings, **changes), said.append)  # type: ignore[arg-type]
+    settings = replace(demo.settings, **changes)  # type: ignore[arg-type]
+    faults = await check(settings, environ, said.append)
     return faults, "\n".join(said)
 
 
@@ -33,7 +38,7 @@ async def test_a_set_up_that_works_has_no_fault(demo: Demo) -> None:
 async def test_a_wrong_bot_token_is_named(demo: Demo) -> None:
     faults, said = await lines(demo, slack_bot_token=Secret("xoxb-wrong"))
     assert faults == 1
-    assert "FAIL Slack: SLACK_BOT_TOKEN does not work: invalid_auth." in said
+    assert "FAIL Slack: Slack refuses SLACK_BOT_TOKEN: invalid_auth." in said
 
 
 async def test_a_wrong_app_token_is_named(demo: Demo) -> None:
@@ -51,7 +56,7 @@ async def test_a_private_channel_without_the_bot_is_named(demo: Demo) -> None:
 async def test_a_channel_shared_with_others_is_worth_a_note(demo: Demo) -> None:
     faults, said = await lines(demo, digest_channel="C0PARTNERS")
     assert faults == 0
-    assert "note Digest: #partners is shared with others" in said
+    assert "note Digest: #partners is shared with other organizations" in said
 
 
 async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
@@ -77,3 +82,13 @@ async def test_a_database_that_cannot_be_opened_is_named(demo: Demo) -> None:
     faults, said = await lines(demo, database_url="sqlite:////nowhere/at/all.sqlite3")
     assert faults == 1
     assert "FAIL Database" in said
+
+
+async def test_what_is_set_is_listed_without_secrets_and_a_typo_is_a_fault(demo: Demo) -> None:
+    environ = {"SECRET_KEY_FILE": "/run/key", "DIGEST_TIME": "08:00", "DIGEST_CHANEL": "C0CERTS"}
+    faults, said = await lines(demo, environ)
+    assert faults == 1
+    assert "note SECRET_KEY_FILE: is set." in said
+    assert "note DIGEST_TIME: 08:00" in said
+    assert "FAIL Settings: DIGEST_CHANEL is not a setting; did you mean DIGEST_CHANNEL?" in said
+    assert "/run/key" not in said

@@ -29,8 +29,8 @@ BOT, APP, SIGNING, KEY = "xoxb-1-top", "xapp-1-top", "signing-top", "key-top"
 LEAST = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
 
 
-def read(program: Program = "run", **environ: str) -> Settings:
-    return read_settings(LEAST | environ, program=program, scan_rules=parse_allow)
+def read(**environ: str) -> Settings:
+    return read_settings(LEAST | environ, scan_rules=parse_allow)
 
 
 def faults(program: Program = "run", environ: Mapping[str, str] = LEAST, **more: str) -> list[str]:

@@ -119,7 +119,7 @@ def test_a_plain_url_means_the_async_driver(given: str, used: str) -> None:
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", ""])
 def test_another_engine_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="Use a URL|must start with"):
+    with pytest.raises(ValueError, match=r"Use a URL|must start with"):
         normal_url(url)
 
 

@@ -49,8 +49,8 @@ class Settings:
         "SLACK_MODE",
         readers.one_of("socket", "http"),
         "socket",
-        meaning="`socket` or `http`. If unset: `http` if there is a signing secret but no app-level "
-        "token.",
+        meaning="`socket` or `http`. If unset: `http` if there is a signing secret but no "
+        "app-level token.",
     )
     slack_api_url: str = setting(
         "SLACK_API_URL",
