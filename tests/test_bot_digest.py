@@ -299,7 +299,7 @@ async def test_the_command_line_posts_once_and_again_where_told(
 
         assert codes == [0, 0, 0]
         lines = capsys.readouterr().out.splitlines()
-        assert (lines[0], "already" in lines[1], lines[2]) == ("Posted.", True, "Posted.")
+        assert (lines[0], "Already" in lines[1], lines[2]) == ("Posted.", True, "Posted.")
         assert len(posted(world)) == 2
 
 
