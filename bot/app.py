@@ -98,7 +98,7 @@ async def own_api(
     embedded = EmbeddedAPI(told, database, clock=now)
     await embedded.start()
     try:
-        log.info("No SSLmonitor API is set, so this process scans by itself.")
+        log.info("No SSLmonitor API is set; using the embedded API.")
         yield replace(settings, api_url=embedded.url, api_key=Secret(key), api_write_method="POST")
     finally:
         await embedded.close()
@@ -109,7 +109,7 @@ def make_api(
 ) -> SSLMonitor:
     """The client of the API that the settings name."""
     if settings.api_allow_http and settings.api_url.startswith("http:"):
-        log.warning("SSLMONITOR_API_ALLOW_HTTP is set: the API key travels unencrypted.")
+        log.warning("SSLMONITOR_API_ALLOW_HTTP is set; the API key is sent unencrypted.")
     return SSLMonitor(
         settings.api_url,
         settings.api_key.reveal(),
@@ -185,7 +185,7 @@ async def running_bot(
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
         if digest is None:
-            log.warning("DIGEST_CHANNEL is not set: there will be no daily digest.")
+            log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         else:
             await digest.start()
         bot = Bot(0, api, digest, slack, None, watches)
@@ -306,8 +306,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
             if not fault.may_not_post:
                 raise
             raise BotError(
-                f"The bot may not post in {complete.digest_channel} ({fault.reason}). "
-                "Invite it there."
+                f"The bot can't post in {complete.digest_channel} ({fault.reason}). Invite it."
             ) from fault
 
 

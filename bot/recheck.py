@@ -148,7 +148,7 @@ class Watches:
         try:
             await self._poster.update(watch.address.channel, watch.address.ts, card)
         except (SlackRefused, SlackUnreachable) as fault:
-            log.warning("The card of watch %d was not edited: %s", watch_id, fault)
+            log.warning("Could not edit the card of watch %d: %s", watch_id, fault)
         return card
 
     async def _card(self, watch: Watch, now: datetime) -> Message:
@@ -183,16 +183,16 @@ class Watches:
             await self._put_off(watch, str(fault), _asked_to_wait(fault))
         except Exception:
             log.exception("Watch %d failed", watch.id)
-            await self._put_off(watch, "The bot could not go on", None)
+            await self._put_off(watch, "The bot hit an error", None)
 
     async def _put_off(self, watch: Watch, why: str, wait: float | None) -> None:
         """Try again later; the next card that Slack takes says so."""
         now = self._clock()
         if now - watch.ends_at > GIVE_UP_AFTER:
-            log.error("Watch %d can't be ended where people see it: %s", watch.id, why)
+            log.error("Giving up on watch %d: Slack refused its final update: %s", watch.id, why)
             await self._store.end(watch, OVER)
             return
-        log.warning("Watch %d could not be shown, and tries again: %s", watch.id, why)
+        log.warning("Could not update the card of watch %d; retrying: %s", watch.id, why)
         self._missed[watch.id] = f"{why} ({recheck_cards.clock_time(now)})"
         later = max(self.interval, timedelta(seconds=wait or 0))
         await self._store.put_off(watch, now + later)

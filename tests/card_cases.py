@@ -101,7 +101,7 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "list: one too many", list_cards.monitors(many(61, texts), NOW, RULES)
     yield "list: hundreds", list_cards.monitors(many(300, texts), NOW, RULES)
     yield "none found", list_cards.none_found(code(texts.typed))
-    yield "nothing watched", list_cards.nothing_watched()
+    yield "nothing watched", list_cards.no_monitors()
     yield "csv sent", list_cards.csv_sent(10_000)
     yield "csv needs a scope", list_cards.csv_needs_scope()
     for rule in ("1d", "14d", "20%", ""):
@@ -132,7 +132,7 @@ def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         yield f"rescan: {name}", monitor_cards.monitor(held, NOW, RULES, said=said, public=True)
     names = [f"{texts.name or 'x'}{n}" for n in range(40)]
     for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):
-        offer = detail_cards.names_not_watched(target, names[:number], [target] * fitting)
+        offer = detail_cards.unmonitored_names(target, names[:number], [target] * fitting)
         yield (
             f"names: {number}, {fitting} fit",
             monitor_cards.monitor(held, NOW, RULES, more=[offer]),
@@ -148,8 +148,8 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     usages = [("status HOST[:PORT]|ID", "Show a host: expires<30."), ("ping", "Ask it.")]
     yield "help", replies.help_card(usages)
     wrong = UsageError(f"“{texts.typed}” is not a host name.", "which")
-    yield "wrong words", replies.wrong_words(wrong, "status HOST[:PORT]|ID")
-    yield "wrong words of a button", replies.wrong_words(wrong, "")
+    yield "wrong words", replies.usage_error(wrong, "status HOST[:PORT]|ID")
+    yield "wrong words of a button", replies.usage_error(wrong, "")
     yield "unknown command", replies.unknown_command(texts.typed, "status", runs=False)
     yield "unknown command that runs", replies.unknown_command(texts.typed, "ping", runs=True)
     yield "unknown command like none", replies.unknown_command(texts.typed, "", runs=False)
@@ -166,9 +166,9 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "unknown person", replies.unknown_person()
     yield "not in the channel", replies.not_in_channel()
     yield "needs a form", replies.needs_form("add")
-    yield "not watched: none near", replies.not_watched(NotMonitored(texts.host, None, []))
+    yield "not watched: none near", replies.not_monitored(NotMonitored(texts.host, None, []))
     near = NotMonitored(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])
-    yield "not watched: some near", replies.not_watched(near)
+    yield "not watched: some near", replies.not_monitored(near)
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
     yield "slack busy", replies.slack_busy()
@@ -197,7 +197,7 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "checking one", add_cards.checking([target])
     yield "checking many", add_cards.checking([target] * 7)
     problems = [
-        replies.watched_already(target),
+        replies.already_monitored(target),
         replies.not_added(target, faults(texts)["refused"]),
         add_cards.no_room(target, 10, 10),
         add_cards.no_room(target, None, None),
@@ -309,7 +309,7 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for name in ("refused", "too many, wait", "unreachable"):
         yield f"check: {name}", history_cards.check_failed(faults(texts)[name], target, "smtp")
     for command in ("check", "history"):
-        yield f"not offered: {command}", replies.not_offered(NotAvailable(command))
+        yield f"not offered: {command}", replies.not_available(NotAvailable(command))
     yield "details: chain", _details(linked, held["ok"])
     long = replace(all_found, chain=chain(texts, more=30))
     yield "details: many links", _details(long, held["due in 12 days"])

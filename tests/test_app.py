@@ -131,7 +131,9 @@ async def test_at_the_end_whoever_waits_is_told_to_ask_again(
 
             code, log = await ended(running, signal.SIGTERM)
 
-        told = [m for m in world.seen() if "Restarting. Ask again." in words(m)]
+        told = [
+            m for m in world.seen() if "The bot is restarting. Try again in a minute." in words(m)
+        ]
         assert [m.ephemeral_for for m in told] == [None, ANN]
         assert "⏳" not in "".join(map(words, world.seen()))
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
@@ -167,7 +169,7 @@ async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
 
             code, log = await ended(running, signal.SIGTERM)
 
-        await world.card("Restarting. Ask again.", "Adding")
+        await world.card("The bot is restarting. Try again in a minute.", "Adding")
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 

@@ -34,7 +34,7 @@ async def ruled_world(
 async def test_a_guest_is_refused_whatever_they_type(line: str, world: World) -> None:
     await world.say(line, by=GUS)
 
-    card = await world.card("NOT FOR GUESTS", "full member", by=GUS)
+    card = await world.card("FULL MEMBERS ONLY", "full member", by=GUS)
     await world.settled()
     assert card.ephemeral_for == GUS
     assert world.api.work == []
@@ -50,7 +50,7 @@ async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) ->
 
     await world.press("Rescan", on=card, by=GUS)
 
-    told = await world.card("NOT FOR GUESTS", by=GUS)
+    told = await world.card("FULL MEMBERS ONLY", by=GUS)
     await world.settled()
     assert (told.ephemeral_for, words(card), world.api.work) == (GUS, before, [])
 
@@ -58,7 +58,7 @@ async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) ->
 async def test_a_guests_mention_is_refused_for_their_eyes_only(world: World) -> None:
     await world.say(f"{BOT} list", by=GUS)
 
-    card = await world.card("NOT FOR GUESTS", by=GUS)
+    card = await world.card("FULL MEMBERS ONLY", by=GUS)
     await world.settled()
     assert card.ephemeral_for == GUS
     assert world.seen() == []
@@ -67,25 +67,25 @@ async def test_a_guests_mention_is_refused_for_their_eyes_only(world: World) -> 
 async def test_a_guests_direct_message_is_refused(world: World) -> None:
     await world.say("list", by=GUS, to="D0GUS")
 
-    await world.card("NOT FOR GUESTS", by=GUS, to="D0GUS")
+    await world.card("FULL MEMBERS ONLY", by=GUS, to="D0GUS")
     assert world.api.work == []
 
 
 async def test_a_guests_form_turns_into_the_refusal(world: World) -> None:
     await world.say("/ssl add", by=GUS)
 
-    await world.modal("NOT FOR GUESTS", by=GUS)
+    await world.modal("FULL MEMBERS ONLY", by=GUS)
     assert world.slack.modal(GUS) is not None
 
 
 async def test_a_form_that_a_guest_sends_all_the_same_adds_nothing(world: World) -> None:
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     his = world.slack.push_modal(GUS, form.content)
 
     await world.submit(his, by=GUS, targets="a.demo.test")
 
-    await world.modal("NOT FOR GUESTS", by=GUS)
+    await world.modal("FULL MEMBERS ONLY", by=GUS)
     await world.settled()
     assert world.api.work == []
 
@@ -93,7 +93,7 @@ async def test_a_form_that_a_guest_sends_all_the_same_adds_nothing(world: World)
 async def test_a_guests_home_says_that_it_is_not_for_them(world: World) -> None:
     await world.playground.open_home(GUS)
 
-    await world.home("NOT FOR GUESTS", by=GUS)
+    await world.home("FULL MEMBERS ONLY", by=GUS)
     assert world.api.work == []
 
 
@@ -105,7 +105,7 @@ async def test_a_stranger_whom_the_payload_calls_ours_is_refused(http_world: Wor
 
     await http_world.say("/ssl list", by=BEN)
 
-    await http_world.card("NOT FOR GUESTS FROM OUTSIDE", by=BEN)
+    await http_world.card("MEMBERS ONLY", by=BEN)
     assert http_world.api.work == []
 
 
@@ -116,7 +116,7 @@ async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World)
 
     await world.press("Delete", on=card, by=OLGA)
 
-    await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert len(world.api.rows) == 1
 
@@ -142,7 +142,7 @@ async def test_whoever_is_no_admin_may_not_change_and_learns_who_can(
 
     await ruled_world.say(line, by=BEN)
 
-    card = await ruled_world.card("YOU MAY NOT CHANGE THIS", f"<@{ANN}>", by=BEN)
+    card = await ruled_world.card("ADMINS ONLY", f"<@{ANN}>", by=BEN)
     await ruled_world.settled()
     assert f"<!subteam^{GROUP}>" in words(card)
     assert card.ephemeral_for == BEN
@@ -166,16 +166,16 @@ async def test_an_admin_by_group_may_change(ruled_world: World) -> None:
 async def test_the_form_of_whoever_is_no_admin_turns_into_the_refusal(ruled_world: World) -> None:
     await ruled_world.say("/ssl add", by=BEN)
 
-    await ruled_world.modal("YOU MAY NOT CHANGE THIS", by=BEN)
+    await ruled_world.modal("ADMINS ONLY", by=BEN)
 
 
 async def test_a_press_that_would_change_something_is_refused(ruled_world: World) -> None:
     await ruled_world.say("/ssl status a.demo.test", by=BEN)
-    card = await ruled_world.card("NOT WATCHED", by=BEN)
+    card = await ruled_world.card("NOT MONITORED", by=BEN)
 
-    await ruled_world.press("Watch it", on=card, by=BEN)
+    await ruled_world.press("Add", on=card, by=BEN)
 
-    await ruled_world.card("YOU MAY NOT CHANGE THIS", by=BEN)
+    await ruled_world.card("ADMINS ONLY", by=BEN)
     await ruled_world.settled()
     assert ruled_world.api.rows == {}
 
@@ -199,7 +199,7 @@ async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_n
     await world.card("`api.demo.test`", "Rescan")
     await world.say("/ssl add a.demo.test")
 
-    await world.card("NOTHING WAS CHANGED", "Ask again in a minute")
+    await world.card("NOTHING WAS CHANGED", "Try again in a minute")
     await world.settled()
     assert world.api.asked("monitor/add") == []
 
@@ -230,13 +230,13 @@ async def test_slack_is_asked_once_in_a_while(http_world: World) -> None:
     http_world.slack.users[ANN].is_restricted = True
     await http_world.say("/ssl account")
 
-    await http_world.card("NOT FOR GUESTS")
+    await http_world.card("FULL MEMBERS ONLY")
     assert asked() == 2
 
 
 async def test_a_guest_stays_one_while_slack_says_nothing(http_world: World) -> None:
     await http_world.say("/ssl list", by=GUS)
-    await http_world.card("NOT FOR GUESTS", by=GUS)
+    await http_world.card("FULL MEMBERS ONLY", by=GUS)
     http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
     http_world.slack.faults.add("users.info", refusal("internal_error"), times=9)
 

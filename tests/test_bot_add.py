@@ -15,7 +15,7 @@ PROXY = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": "me
 async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) -> None:
     held = world.api.hold("monitor/list")
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
 
     await world.submit(form, targets="a.demo.test, b.demo.test")
 
@@ -29,7 +29,7 @@ async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) ->
 
 async def test_a_fault_goes_to_its_field_and_the_corrected_form_is_taken(world: World) -> None:
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
 
     faults = await world.submit(form, targets="a..demo b.demo.test")
     assert list(faults) == ["targets"]
@@ -44,12 +44,12 @@ async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world
     await world.say("/ssl add")
     hosts = "bad.demo.test old.demo.test good.demo.test"
 
-    await world.submit(await world.modal("Watch hosts"), targets=hosts)
+    await world.submit(await world.modal("Add hosts"), targets=hosts)
 
-    shown = await world.modal("Added 1 of 3 hosts.", "`old.demo.test` was watched already")
+    shown = await world.modal("Added 1 of 3 hosts.", "`old.demo.test` was already monitored")
     assert "`bad.demo.test` was not added: no such host." in words(shown)
     await world.press("Correct", on=shown)
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     (field,) = [b for b in form.blocks if b.get("block_id") == "targets"]
     assert field["element"]["initial_value"] == "bad.demo.test"
     await world.submit(form, targets="better.demo.test")
@@ -59,12 +59,12 @@ async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world
 async def test_a_correction_asks_for_the_password_again(world: World) -> None:
     world.api.refuse("monitor/add", 400, "wrong password")
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     await world.submit(form, targets="a.demo.test", proxy_password=PASSWORD, **PROXY)
 
     await world.press("Correct", on=await world.modal("REFUSED", "wrong password"))
 
-    form = await world.modal("Watch hosts", "the bot did not keep it")
+    form = await world.modal("Add hosts", "the bot doesn't store it")
     kept = {b["block_id"]: b["element"].get("initial_value") for b in form.blocks}
     assert kept == {"targets": "a.demo.test", **PROXY, "proxy_password": None}
     assert "s3same" not in str(form.content)
@@ -77,7 +77,7 @@ async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World
     held = world.api.hold("monitor/add")
     await world.say("/ssl add")
 
-    await world.submit(await world.modal("Watch hosts"), targets="a.demo.test b.demo.test")
+    await world.submit(await world.modal("Add hosts"), targets="a.demo.test b.demo.test")
 
     await world.modal("Adding…", "`a.demo.test`", "`b.demo.test` was not added", "1 of 2")
     assert held.gate is not None
@@ -91,7 +91,7 @@ async def test_how_far_it_is_is_shown_at_most_every_two_seconds(http_world: Worl
     await world.say("/ssl add")
     holds = [world.api.hold("monitor/add") for _ in range(4)]
     hosts = " ".join(f"h{number}.demo.test" for number in range(4))
-    await world.submit(await world.modal("Watch hosts"), targets=hosts)
+    await world.submit(await world.modal("Add hosts"), targets=hosts)
     counted = []
 
     for number, held in enumerate(holds, 1):
@@ -113,7 +113,7 @@ async def test_a_form_that_was_closed_answers_all_results_as_a_direct_message(wo
     world.api.refuse("monitor/add", 400, "no such host")
     held = world.api.hold("monitor/list")
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     await world.submit(form, targets="bad.demo.test good.demo.test")
     await held.reached.wait()
     await world.playground.close_view(ANN, form.id)
@@ -123,12 +123,12 @@ async def test_a_form_that_was_closed_answers_all_results_as_a_direct_message(wo
 
     card = await world.card("Added 1 of 2 hosts.", "no such host", to="D0ANN")
     await world.press("Correct", on=card)
-    await world.modal("Watch hosts")
+    await world.modal("Add hosts")
 
 
 async def test_more_than_three_typed_hosts_are_shown_before_they_are_added(world: World) -> None:
     await world.say("/ssl add a.demo.test b.demo.test:636 c.demo.test d.demo.test, e.demo.test")
-    card = await world.card("Watch these 5 hosts?", "`b.demo.test:636`")
+    card = await world.card("Add these 5 hosts?", "`b.demo.test:636`")
     assert world.api.work == []
 
     await world.press("Add 5", on=card)
@@ -150,12 +150,12 @@ async def test_an_api_without_proxies_is_not_asked_for_one_twice(http_world: Wor
     world = http_world
     world.api.refuse("monitor/add", 400, "proxies are not supported yet")
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     await world.submit(form, targets="api.demo.test", **PROXY)
 
     await world.press("Correct", on=await world.modal("REFUSED", "not supported"))
 
-    form = await world.modal("Watch hosts", "takes no proxies")
+    form = await world.modal("Add hosts", "doesn't support proxies")
     assert [b["block_id"] for b in form.blocks if b["type"] == "input"] == ["targets"]
 
 
@@ -186,8 +186,8 @@ async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> Non
     world.api.watch("api.demo.test", days=80)
     world.api.watch("elsewhere.example.org", days=80)
     await world.say("/ssl status appi.demo.test")
-    card = await world.card("NOT WATCHED", "Did you mean")
-    assert labels(card) == ["api.demo.test", "Watch it"]
+    card = await world.card("NOT MONITORED", "Did you mean")
+    assert labels(card) == ["api.demo.test", "Add"]
 
     await world.press("api.demo.test", on=card)
 
@@ -237,10 +237,10 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
     await world.settled()
 
     await world.say("/ssl audit")
-    card = await world.card("The newest changes")
+    card = await world.card("Recent changes")
     await world.say("/ssl audit b.demo.test")
 
-    one = await world.card("The newest changes", "of `b.demo.test`")
+    one = await world.card("Recent changes", "for `b.demo.test`")
     assert "`a.demo.test:443`" in words(card)
     assert "Ben · add · `b.demo.test:636` · added" in words(one)
     assert "a.demo.test" not in words(one)
@@ -249,4 +249,4 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
 async def test_audit_of_a_host_that_nobody_changed_says_so(http_world: World) -> None:
     await http_world.say("/ssl audit api.demo.test")
 
-    await http_world.card("No change of `api.demo.test` is known.")
+    await http_world.card("No changes recorded for `api.demo.test`.")

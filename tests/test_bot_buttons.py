@@ -236,7 +236,7 @@ async def test_details_come_below_and_leave_the_card(world: World) -> None:
 
     await world.press("Details", on=card)
 
-    shown = await world.card("Names on it (2)", "`www.demo.test`", "`192.0.2.7`", "Hello")
+    shown = await world.card("Names (2)", "`www.demo.test`", "`192.0.2.7`", "Hello")
     assert shown.ts != card.ts
     assert shown.ephemeral_for == ANN
 
@@ -247,7 +247,7 @@ async def test_details_on_a_public_card_are_for_the_one_who_asks(http_world: Wor
 
     await http_world.press("Details", on=card, by=BEN)
 
-    shown = await http_world.card("Names on it", by=BEN)
+    shown = await http_world.card("Names", by=BEN)
     assert shown.ephemeral_for == BEN
 
 

@@ -31,7 +31,7 @@ async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
     await world.say("/ssl status api.demo.test")
 
     card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
-    assert card.text.startswith("api.demo.test DUE, ends in 12 days (5 Dec 2026")
+    assert card.text.startswith("api.demo.test DUE, expires in 12 days (5 Dec 2026")
     assert card.ephemeral_for == ANN
     shown = ["Rescan", "Scan & watch", "Details", "Delete this monitor", "Share here"]
     assert labels(card) == shown
@@ -75,15 +75,15 @@ async def test_status_of_a_pattern_lists_what_it_meets_worst_first(http_world: W
 async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(http_world: World) -> None:
     await http_world.say("/ssl status *.demo.test")
 
-    assert "Watch it" not in labels(await http_world.card("No monitor matches `*.demo.test`"))
+    assert "Add" not in labels(await http_world.card("No monitors match `*.demo.test`"))
 
 
 async def test_an_unknown_host_can_be_watched_by_one_press(world: World) -> None:
     await world.say("/ssl status new.demo.test:8443")
-    card = await world.card("NOT WATCHED", "`new.demo.test:8443`")
+    card = await world.card("NOT MONITORED", "`new.demo.test:8443`")
     assert world.api.asked("monitor/add") == []
 
-    await world.press("Watch it", on=card)
+    await world.press("Add", on=card)
 
     became = await world.card("OK", "`new.demo.test:8443`", "added")
     assert became.ts == card.ts
@@ -103,18 +103,18 @@ async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
     world.api.watch("old.demo.test")
     await world.say("/ssl add a.demo.test, b.demo.test:8443 old.demo.test a.demo.test")
 
-    card = await world.card("Added 2 of 3 hosts.", "`old.demo.test` was watched already")
+    card = await world.card("Added 2 of 3 hosts.", "`old.demo.test` was already monitored")
     assert card.ephemeral_for == ANN
     assert len(world.api.asked("monitor/add")) == 2
     line = await world.card("Ann added `a.demo.test`, `b.demo.test:8443`.")
     assert line.ephemeral_for is None
 
 
-async def test_adding_what_is_watched_already_changes_nothing(http_world: World) -> None:
+async def test_adding_what_is_already_monitored_changes_nothing(http_world: World) -> None:
     http_world.api.watch("old.demo.test")
 
     await http_world.say("/ssl add old.demo.test")
-    await http_world.card("`old.demo.test`", "already watched")
+    await http_world.card("`old.demo.test`", "already monitored")
     await http_world.settled()
 
     assert http_world.api.asked("monitor/add") == []
@@ -124,7 +124,7 @@ async def test_adding_what_is_watched_already_changes_nothing(http_world: World)
 async def test_one_bad_host_among_many_adds_none(http_world: World) -> None:
     await http_world.say("/ssl add a.demo.test b..demo")
 
-    await http_world.card("THAT DID NOT WORK", "/ssl add TARGET…")
+    await http_world.card("NOT UNDERSTOOD", "/ssl add example.com")
     await http_world.settled()
     assert http_world.api.work == []
 
@@ -170,10 +170,10 @@ async def test_list_says_what_is_wrong_with_a_filter(http_world: World) -> None:
 
 async def test_an_empty_list_tells_no_monitors_from_no_match(http_world: World) -> None:
     await http_world.say("/ssl list")
-    await http_world.card("No host is watched yet")
+    await http_world.card("There are no monitors yet")
 
     await http_world.say("/ssl list expires<30")
-    await http_world.card("No monitor matches `expires&lt;30`")
+    await http_world.card("No monitors match `expires&lt;30`")
 
 
 async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
@@ -189,7 +189,7 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
 
     await world.press("Delete", on=card)
 
-    became = await world.card("is no longer watched")
+    became = await world.card("is no longer monitored")
     assert became.ts == card.ts
     assert number not in world.api.rows
     line = await world.card("Ann deleted the monitor for `old.demo.test:8443`.")
@@ -201,7 +201,7 @@ async def test_a_deleted_monitor_can_be_watched_again(http_world: World) -> None
     await http_world.say("/ssl delete old.demo.test")
     await http_world.press("Delete", on=await http_world.card("Delete the monitor"))
 
-    await http_world.press("Watch it", on=await http_world.card("no longer watched"))
+    await http_world.press("Add again", on=await http_world.card("no longer monitored"))
 
     await http_world.card("OK", "`old.demo.test:8443`", "added")
 
@@ -273,12 +273,12 @@ async def test_a_word_like_no_command_points_to_help(http_world: World) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint", "usage"),
     [
-        ("/ssl status", "is missing", "/ssl status HOST[:PORT]|ID|PATTERN"),
-        ("/ssl scan", "is missing", "/ssl scan ID|HOST[:PORT]"),
-        ("/ssl status a.test b.test", "one word too many", "/ssl status"),
+        ("/ssl status", "needs a host, an ID or a pattern", "/ssl status example.com"),
+        ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),
+        ("/ssl status a.test b.test", "isn't expected here", "/ssl status"),
         ("/ssl status a.test:99999", "port", "/ssl status"),
         ("/ssl status exa mple", "", "/ssl status"),
-        ("/ssl delete", "is missing", "/ssl delete ID|HOST[:PORT]"),
+        ("/ssl delete", "needs a host or an ID", "/ssl delete example.com"),
     ],
 )
 async def test_bad_words_are_answered_with_the_right_way_to_write_them(
@@ -286,7 +286,7 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(
 ) -> None:
     await http_world.say(line)
 
-    card = await http_world.card("THAT DID NOT WORK", usage, complaint)
+    card = await http_world.card("NOT UNDERSTOOD", usage, complaint)
     assert card.ephemeral_for == ANN
     assert http_world.api.work == []
 

@@ -61,9 +61,7 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
         nine_o_clock(world)
 
         async with world.running_bot():
-            card = await world.card(
-                TITLE, "1 broken, 1 to act on now", "1 other is not due", by=BEN
-            )
+            card = await world.card(TITLE, "1 broken, 1 urgent", "1 other is not due", by=BEN)
         async with world.running_bot() as bot:
             await digest_of(bot).tick()
             later(world, 600)

@@ -37,7 +37,7 @@ async def test_an_outsiders_command_is_refused(world: World) -> None:
 
     await world.playground.delivery.send("slash_commands", payload)
 
-    card = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    card = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     assert card.ephemeral_for == OLGA
     assert world.api.work == []
 
@@ -52,19 +52,19 @@ async def test_an_outsiders_press_is_refused_and_leaves_the_message(world: World
 
     await world.press("Rescan", on=card, by=OLGA)
 
-    told = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    told = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert (told.ephemeral_for, words(card), world.api.work) == (OLGA, before, [])
 
 
 async def test_an_outsiders_form_is_refused(world: World) -> None:
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     hers = world.slack.push_modal(OLGA, form.content)
 
     await world.submit(hers, by=OLGA, targets="a.demo.test")
 
-    await world.modal("NOT FOR GUESTS FROM OUTSIDE", by=OLGA)
+    await world.modal("MEMBERS ONLY", by=OLGA)
     await world.settled()
     assert world.api.work == []
 
@@ -284,7 +284,7 @@ async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_worl
     await world.settled()
     shown = await world.card("Rescan", "Details", "`evil.demo.test`")
     await world.press("Details", on=shown, row="evil.demo.test")
-    await world.card("Names on it")
+    await world.card("Names")
     deleting = await world.card("Delete the monitor for", "#102")
     await world.press("Delete", on=deleting)
     await world.card("deleted the monitor")

@@ -13,7 +13,7 @@ from bot.embedded.scan.starttls import PROTOCOLS
 from bot.playground.objects import ANN, BEN, CERTS
 from tests.world import Clock, World, labels, new_world, words
 
-LACKS = ("NOT AVAILABLE HERE", "The hosted API lacks", "embedded API")
+LACKS = ("NOT AVAILABLE HERE", "isn't available with the hosted API", "embedded API")
 
 
 @pytest_asyncio.fixture
@@ -38,11 +38,11 @@ async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World
 
     told = words(card)
     assert "Demo Trust Services" in told
-    assert "*Names on it (1)*" in told
+    assert "*Names (1)*" in told
     assert "127.0.0.1" in told
     assert "*Chain (2)*\n1. shop.demo.test, issued by Demo" in told
     assert card.ephemeral_for == ANN
-    assert labels(card) == ["Watch it", "Check again", "Share here"]
+    assert labels(card) == ["Add", "Check again", "Share here"]
     await own_world.say("/ssl account")
     assert "*Monitors*\n0 of" in words(await own_world.card("Monitors: 0 of"))
 
@@ -52,7 +52,7 @@ async def test_a_checked_host_is_watched_by_one_press(own_world: World) -> None:
     await own_world.say(f"/ssl check {place}")
     card = await own_world.card("EXPIRED", "Nothing was stored.")
 
-    await own_world.press("Watch it", on=card)
+    await own_world.press("Add", on=card)
 
     became = await own_world.card("EXPIRED", f"`{place}`", "added")
     assert became.ts == card.ts
@@ -63,14 +63,14 @@ async def test_a_check_is_repeated_and_shared_with_its_protocol(http_world: Worl
     http_world.api.extras = ["/checks"]
     await http_world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
     card = await http_world.card(
-        "DUE", "`mail.demo.test:25`", "by STARTTLS (smtp). Nothing was stored."
+        "DUE", "`mail.demo.test:25`", "over STARTTLS (smtp). Nothing was stored."
     )
     assert labels(card) == ["Check again", "Share here"]
 
     await http_world.press("Share here", on=card)
 
     shared = await http_world.card(
-        "by STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN
+        "over STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN
     )
     assert shared.ephemeral_for is None
     await http_world.press("Check again", on=shared, by=BEN)
@@ -136,7 +136,7 @@ async def test_a_check_that_got_no_answer_can_be_tried_again(http_world: World) 
     http_world.api.extras = ["/checks"]
     http_world.api.answer("checks", 503)
     await http_world.say("/ssl check api.demo.test")
-    card = await http_world.card("SSLMONITOR DOES NOT ANSWER", "`api.demo.test`")
+    card = await http_world.card("SSLMONITOR IS NOT ANSWERING", "`api.demo.test`")
 
     await http_world.press("Check again", on=card)
 
@@ -151,9 +151,9 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(
         await world.say("/ssl check new.demo.test", by=BEN)
         card = await world.card("DUE", "Nothing was stored.", by=BEN)
 
-        await world.press("Watch it", on=card, by=BEN)
+        await world.press("Add", on=card, by=BEN)
 
-        await world.card("YOU MAY NOT CHANGE THIS", by=BEN)
+        await world.card("ADMINS ONLY", by=BEN)
         assert world.api.asked("monitor/add") == []
 
 
@@ -180,10 +180,10 @@ async def test_the_history_tells_what_changed_and_details_lead_there(own_world: 
     assert labels(details)[:2] == ["Rescan", "History"]
     await own_world.press("History", on=details)
 
-    history = await own_world.card(f"*History* · `{place}`", "2 entries, the newest first.")
+    history = await own_world.card(f"*History* · `{place}`", "2 entries, newest first.")
     told = words(history)
     assert told.index("*OK*") < told.index("*Was EXPIRED, new certificate*")
-    assert told.index("days left then.") < told.index("*EXPIRED*") < told.index("*First scan*")
+    assert told.index("left at the time") < told.index("*EXPIRED*") < told.index("*First scan*")
     assert history.ephemeral_for == ANN
     assert labels(history) == ["Details", "Share here"]
 
@@ -253,16 +253,16 @@ async def test_details_do_without_an_answer_about_extras(http_world: World) -> N
 async def test_trouble_is_no_lack(http_world: World) -> None:
     http_world.api.answer("openapi.json", 503, times=3)
     await http_world.say("/ssl check new.demo.test")
-    await http_world.card("SSLMONITOR DOES NOT ANSWER")
+    await http_world.card("SSLMONITOR IS NOT ANSWERING")
 
     await http_world.say("/ssl check new.demo.test")
 
     await http_world.card(*LACKS)
 
 
-async def test_wrong_words_ask_nothing(http_world: World) -> None:
+async def test_usage_error_ask_nothing(http_world: World) -> None:
     await http_world.say("/ssl check")
-    await http_world.card("THAT DID NOT WORK", "/ssl check HOST[:PORT] [PROTOCOL]")
+    await http_world.card("NOT UNDERSTOOD", "/ssl check example.com")
     await http_world.say("/ssl check mail.demo.test gopher")
     await http_world.card("“gopher” is not a protocol", "tls, smtp, imap")
     await http_world.settled()
@@ -272,5 +272,5 @@ async def test_wrong_words_ask_nothing(http_world: World) -> None:
 async def test_help_says_that_they_need_the_embedded_api(http_world: World) -> None:
     await http_world.say("/ssl help check")
 
-    await http_world.card("/ssl check HOST[:PORT] [PROTOCOL]", "it needs the embedded API")
+    await http_world.card("/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
     assert http_world.seen(to=CERTS)[-1].ephemeral_for == ANN

@@ -26,7 +26,7 @@ async def test_a_connection_that_breaks_during_an_add_may_have_done_it(http_worl
 
     await http_world.say("/ssl add api.demo.test")
 
-    await http_world.card("It may still have been done", "/ssl list")
+    await http_world.card("It may have gone through", "/ssl list")
     assert len(http_world.api.asked("monitor/add")) == 1
 
 
@@ -61,7 +61,7 @@ async def test_too_many_requests_says_how_long_to_wait(world: World) -> None:
 
     await world.say("/ssl list")
 
-    await world.card("TOO MANY REQUESTS", "Wait 100 s")
+    await world.card("TOO MANY REQUESTS", "Try again in 100 s")
 
 
 async def test_an_error_with_status_200_shows_its_words_and_its_reference(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_an_error_with_status_200_shows_its_words_and_its_reference(world:
 
     await world.say("/ssl account")
 
-    card = await world.card("REFUSED", "code 500", "`req-0815`")
+    card = await world.card("REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)
 
 
@@ -155,7 +155,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 
     await world.say(line)
 
-    card = await world.card("api.demo.test ACT NOW, ends in 5 days")
+    card = await world.card("api.demo.test ACT NOW, expires in 5 days")
     assert labels(card) == []
     assert [block["type"] for block in card.blocks] == ["section"]
     assert "Slack refused the blocks" in caplog.text
@@ -184,7 +184,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
 
     await world.say("/ssl list")
 
-    card = await world.card("SOMETHING WENT WRONG HERE", "Ask again.")
+    card = await world.card("BUG IN THE BOT", "Try again")
     reference = re.search(r"`([0-9a-f]{12})`", words(card))
     assert reference is not None
     assert reference[1] in caplog.text
@@ -203,7 +203,7 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
 
     await world.say("/ssl scan api.demo.test")
 
-    await world.card("SOMETHING WENT WRONG HERE", by=BEN)
+    await world.card("BUG IN THE BOT", by=BEN)
     assert not any("Scanning…" in words(message) for message in world.seen())
 
 
@@ -238,7 +238,7 @@ async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world
 
     await world.press("Delete", on=asked)
 
-    await world.card("is no longer watched")
+    await world.card("is no longer monitored")
     await world.settled()
     assert not [m for m in world.seen() if "WENT WRONG" in words(m)]
 

@@ -31,14 +31,14 @@ def stored_in(directory: Path) -> bytes:
 async def test_add_without_words_opens_the_form(world: World) -> None:
     await world.say("/ssl add")
 
-    form = await world.modal("Watch hosts", "Hosts", "Proxy password")
+    form = await world.modal("Add hosts", "Hosts", "Proxy password")
     assert world.api.work == []
     assert [b["block_id"] for b in form.blocks if not b["optional"]] == ["targets"]
 
 
 async def test_the_form_watches_hosts_and_shows_the_result(world: World) -> None:
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     held = world.api.hold("monitor/add")
 
     faults = await world.submit(form, targets="a.demo.test\nhttps://b.demo.test:8443, c.demo.test")
@@ -70,7 +70,7 @@ async def test_the_form_watches_hosts_and_shows_the_result(world: World) -> None
                 "proxy_password": PASSWORD,
             },
             "proxy_username",
-            "no user name",
+            "needs a user name",
         ),
     ],
 )
@@ -78,7 +78,7 @@ async def test_a_fault_comes_back_to_its_field_and_can_be_mended(
     fields: dict[str, str], field: str, says: str, world: World
 ) -> None:
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
 
     faults = await world.submit(form, **fields)
 
@@ -95,7 +95,7 @@ async def test_more_than_fifty_hosts_are_refused_at_their_field(http_world: Worl
     await http_world.say("/ssl add")
     hosts = " ".join(f"h{number}.demo.test" for number in range(51))
 
-    faults = await http_world.submit(await http_world.modal("Watch hosts"), targets=hosts)
+    faults = await http_world.submit(await http_world.modal("Add hosts"), targets=hosts)
 
     assert list(faults) == ["targets"]
     assert "50" in faults["targets"]
@@ -107,7 +107,7 @@ async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
     set_up_logging(logging.DEBUG)
     caplog.set_level(logging.DEBUG)
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
 
     await world.submit(
         form,
@@ -141,7 +141,7 @@ async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -
     await http_world.say("/ssl add")
 
     await http_world.submit(
-        await http_world.modal("Watch hosts"),
+        await http_world.modal("Add hosts"),
         targets="a.demo.test",
         proxy_host="proxy.test",
         proxy_port="3128",
@@ -161,19 +161,19 @@ async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(
         await world.say("/ssl add")
 
         await world.submit(
-            await world.modal("Watch hosts"),
+            await world.modal("Add hosts"),
             targets=world.hosts.targets[0],
             proxy_host="169.254.169.254",
             proxy_port="3128",
         )
 
-        await world.modal("REFUSED", "refused by this server's rules", "code 400")
+        await world.modal("REFUSED", "refused by this server's rules", "error 400")
 
 
 async def test_a_form_that_was_closed_meanwhile_answers_as_a_direct_message(world: World) -> None:
     held = world.api.hold("monitor/add")
     await world.say("/ssl add")
-    form = await world.modal("Watch hosts")
+    form = await world.modal("Add hosts")
     await world.submit(form, targets="a.demo.test")
     await world.modal("Adding…")
     await held.reached.wait()
@@ -191,7 +191,7 @@ async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_spea
 ) -> None:
     await http_world.say("/ssl add", to="G0SECRET")
 
-    await http_world.submit(await http_world.modal("Watch hosts"), targets="a.demo.test")
+    await http_world.submit(await http_world.modal("Add hosts"), targets="a.demo.test")
 
     await http_world.modal("OK", "added")
     await http_world.settled()
@@ -201,7 +201,7 @@ async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_spea
 
 async def test_buttons_on_the_result_go_on_in_the_modal(http_world: World) -> None:
     await http_world.say("/ssl add")
-    await http_world.submit(await http_world.modal("Watch hosts"), targets="a.demo.test")
+    await http_world.submit(await http_world.modal("Add hosts"), targets="a.demo.test")
     shown = await http_world.modal("OK", "added", "Rescan")
 
     await http_world.press("Rescan", on=shown)

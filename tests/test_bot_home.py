@@ -46,7 +46,7 @@ async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     for days in range(PAGE + 3):
         world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
     await world.playground.open_home(ANN)
-    first = await world.home("1 to 20 of 23 that are not fine", "`h00.demo.test`")
+    first = await world.home("1 to 20 of 23 that need attention", "`h00.demo.test`")
 
     await world.press("Next", on=first)
 
@@ -96,7 +96,7 @@ async def test_home_says_when_all_is_well(http_world: World) -> None:
 async def test_home_says_how_to_begin(http_world: World) -> None:
     await http_world.playground.open_home(ANN)
 
-    await http_world.home("No host is watched yet", "/ssl add")
+    await http_world.home("There are no monitors yet", "/ssl add")
 
 
 async def test_home_tells_the_last_digest_and_the_settings(digest_world: World) -> None:
@@ -116,7 +116,7 @@ async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World)
     await world.card("Watching until")
     await world.settled()
     await world.playground.open_home(ANN)
-    home = await world.home("Being watched until fixed", "1 scan")
+    home = await world.home("Scan & watch, running", "1 scan")
 
     await world.press("Stop", on=home)
 
@@ -175,7 +175,7 @@ async def test_home_does_without_the_quota_where_the_api_refuses_it(http_world: 
 
     await http_world.playground.open_home(ANN)
 
-    await http_world.home("`api.demo.test`", "*Monitors*\nnot known")
+    await http_world.home("`api.demo.test`", "*Monitors*\nunknown")
 
 
 async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
@@ -195,11 +195,11 @@ async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
 
 async def test_hosts_are_added_from_home_by_a_form(http_world: World) -> None:
     await http_world.playground.open_home(ANN)
-    home = await http_world.home("No host is watched yet")
+    home = await http_world.home("There are no monitors yet")
 
     await http_world.press("Add hosts", on=home)
 
-    form = await http_world.modal("Watch hosts")
+    form = await http_world.modal("Add hosts")
     assert await http_world.submit(form, targets="api.demo.test") == {}
     await http_world.modal("`api.demo.test`")
     await http_world.settled()

@@ -25,11 +25,11 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
     card = world.seen()[-1]
     await world.press("Rescan", on=card)
 
-    card = await world.card("Changed: end date")
+    card = await world.card("Changed: expiry date")
     assert "28 Nov 2026" in words(card)
     assert "21 Feb 2027" in words(card)
-    assert card.text.startswith("api.demo.test OK, ends in 90 days")
-    assert "Changed: end date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
+    assert card.text.startswith("api.demo.test OK, expires in 90 days")
+    assert "Changed: expiry date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
 
 
 async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_scan(
@@ -55,7 +55,7 @@ async def test_details_are_what_the_next_scan_is_compared_with(http_world: World
 
     await http_world.say("/ssl scan api.demo.test")
 
-    await http_world.card("Changed: end date")
+    await http_world.card("Changed: expiry date")
     assert http_world.api.work.count("monitor/get") == 1
 
 
@@ -68,7 +68,7 @@ async def test_names_that_nobody_watches_are_added_with_one_press(world: World) 
     ]
     await world.say("/ssl scan api.demo.test")
 
-    card = await world.card("2 names on this certificate aren't watched: `shop.demo.test`")
+    card = await world.card("2 names on this certificate aren't monitored: `shop.demo.test`")
     await world.press("Add 2", on=card)
     await world.settled()
 
@@ -82,7 +82,7 @@ async def test_no_more_names_are_offered_than_the_account_has_room_for(http_worl
     http_world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
     http_world.api.limit = 3
     await http_world.say("/ssl scan api.demo.test")
-    card = await http_world.card("3 names on this certificate aren't watched")
+    card = await http_world.card("3 names on this certificate aren't monitored")
     assert "Add 2" in labels(card)
 
     http_world.api.limit = 1
@@ -126,10 +126,10 @@ async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None
     await world.card("DUE", "in 45 days")
 
     await world.say("/ssl warn *.demo.test default")
-    await world.card("The usual rule counts for `*.demo.test` again.")
+    await world.card("`*.demo.test` uses the default threshold again.")
     await world.say("/ssl status api.demo.test")
     await world.card("OK", "in 45 days")
-    assert [m.ephemeral_for for m in world.seen() if "rule counts" in words(m)] == [ANN]
+    assert [m.ephemeral_for for m in world.seen() if "default threshold again" in words(m)] == [ANN]
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None
     [
         ("/ssl warn api.demo.test 0d", "is not a threshold"),
         ("/ssl warn api.demo.test soon", "is not a threshold"),
-        ("/ssl warn 888 14d", "not for a number"),
-        ("/ssl warn api.demo.test", "A word is missing"),
+        ("/ssl warn 888 14d", "not to an ID"),
+        ("/ssl warn api.demo.test", "needs 14d"),
     ],
 )
 async def test_a_threshold_that_makes_no_sense_is_explained(
@@ -184,7 +184,7 @@ async def test_without_the_scope_for_files_the_card_says_so(http_world: World) -
     http_world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
     await http_world.say("/ssl list")
     await http_world.press("CSV", on=await http_world.card("9 monitors"))
-    await http_world.card("The bot may not send files", "files:write")
+    await http_world.card("The bot can't send files", "files:write")
 
 
 async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offered(
@@ -192,7 +192,7 @@ async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offere
 ) -> None:
     http_world.api.names = ["api.demo.test", "www.demo.test"]
     await http_world.say("/ssl add api.demo.test")
-    card = await http_world.card("1 name on this certificate isn't watched: `www.demo.test`.")
+    card = await http_world.card("1 name on this certificate isn't monitored: `www.demo.test`.")
     await http_world.say("/ssl scan api.demo.test")
     await http_world.card("No change: still the old certificate.")
     assert "monitor/get" not in http_world.api.work

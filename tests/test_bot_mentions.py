@@ -66,19 +66,19 @@ async def test_an_add_by_mention_is_announced_in_the_channel(world: World) -> No
 
 async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: World) -> None:
     await world.say(f"{BOT} add")
-    card = await world.card("The form asks for them", by=BEN)
+    card = await world.card("MORE DETAILS NEEDED", by=BEN)
 
     await world.press("Open the form", on=card)
 
-    await world.submit(await world.modal("Watch hosts"), targets="a.demo.test")
+    await world.submit(await world.modal("Add hosts"), targets="a.demo.test")
     await world.modal("`a.demo.test`", "added")
     await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
-async def test_wrong_words_in_a_mention_are_answered_in_the_thread(http_world: World) -> None:
+async def test_usage_error_in_a_mention_are_answered_in_the_thread(http_world: World) -> None:
     await http_world.say(f"{BOT} scan")
 
-    card = await http_world.card("THAT DID NOT WORK", "/ssl scan", by=BEN)
+    card = await http_world.card("NOT UNDERSTOOD", "/ssl scan", by=BEN)
     assert card.in_thread
 
 
@@ -89,7 +89,7 @@ async def test_a_mention_where_the_bot_is_not_gets_no_answer(http_world: World) 
     assert http_world.seen(to=SECRET) == []
 
 
-async def test_a_direct_message_is_answered_plainly(world: World) -> None:
+async def test_a_direct_message_is_answered_plain(world: World) -> None:
     world.api.watch("api.demo.test")
 
     await world.say("status api.demo.test", to=DM)
@@ -127,9 +127,9 @@ async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None
 async def test_a_direct_messages_form_opens_by_a_button(world: World) -> None:
     await world.say("add", to=DM)
 
-    await world.press("Open the form", on=await world.card("The form asks", to=DM))
+    await world.press("Open the form", on=await world.card("MORE DETAILS NEEDED", to=DM))
 
-    await world.modal("Watch hosts")
+    await world.modal("Add hosts")
 
 
 def event(world: World, kind: str, text: str, channel: str, **fields: Any) -> dict[str, Any]:
@@ -181,7 +181,7 @@ async def test_an_event_that_slack_sends_again_is_answered_once(world: World) ->
     for _ in range(2):
         await world.playground.delivery.send("events_api", payload)
 
-    await world.card("No host is watched yet", by=BEN)
+    await world.card("There are no monitors yet", by=BEN)
     await world.settled()
     assert len(world.seen(by=BEN)) == 1
 
@@ -200,8 +200,8 @@ async def test_the_bot_does_not_answer_itself(http_world: World) -> None:
 async def test_an_outsiders_mention_is_refused_for_their_eyes_only(world: World) -> None:
     await world.say(f"{BOT} list", by=OLGA, to=PARTNERS)
 
-    card = await world.card("NOT FOR GUESTS FROM OUTSIDE", by=OLGA, to=PARTNERS)
+    card = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert card.ephemeral_for == OLGA
-    assert "NOT FOR GUESTS" not in "".join(words(m) for m in world.seen(to=PARTNERS))
+    assert "FULL MEMBERS ONLY" not in "".join(words(m) for m in world.seen(to=PARTNERS))
     assert world.api.work == []

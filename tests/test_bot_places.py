@@ -93,5 +93,5 @@ async def test_a_scan_that_can_not_tell_which_host_asks_privately(http_world: Wo
 async def test_a_scan_of_an_unknown_host_offers_privately_to_watch_it(http_world: World) -> None:
     await http_world.say("/ssl scan new.demo.test")
 
-    card = await http_world.card("NOT WATCHED", "`new.demo.test`")
+    card = await http_world.card("NOT MONITORED", "`new.demo.test`")
     assert card.ephemeral_for == ANN

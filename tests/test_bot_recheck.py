@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -9,7 +10,7 @@ from typing import cast
 import pytest_asyncio
 
 from bot.playground.faults import refusal
-from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, PostedMessage
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GUS, SECRET, PostedMessage
 from bot.recheck import MOST
 from tests.world import Clock, World, labels, new_world, words
 
@@ -59,12 +60,12 @@ async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)
 
-    fixed = await world.card("OK", "Fixed", "after 3 scans", "Changed: end date", by=BEN)
+    fixed = await world.card("OK", "Fixed", "after 3 scans", "Changed: expiry date", by=BEN)
     assert (fixed.ts, fixed.channel, fixed.ephemeral_for) == (card.ts, CERTS, None)
     assert "Stop" not in labels(fixed)
-    reply = await world.card(f"<@{ANN}>", "Fixed", "after 3 scans: ends", f"`{HOST}`", by=BEN)
+    reply = await world.card(f"<@{ANN}>", "Fixed", "after 3 scans: expires", f"`{HOST}`", by=BEN)
     assert reply.thread_ts == card.ts
-    assert reply.text.startswith(f"{HOST} is fixed after 3 scans, ends 21 Feb 2027")
+    assert reply.text.startswith(f"{HOST} is fixed after 3 scans, expires 21 Feb 2027")
     await pass_time(world, minutes=10)
     assert scans(world) == 3
     assert len(world.seen()) == 2
@@ -92,7 +93,7 @@ async def test_another_certificate_that_is_no_good_is_told_and_the_watch_goes_on
     http_world.api.renew(number, 90.5)
     http_world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
     await pass_time(http_world, seconds=60)
-    await http_world.card(f"<@{ANN}>", "another certificate", "*WRONG NAME*")
+    await http_world.card(f"<@{ANN}>", "new certificate", "*WRONG NAME*")
     await http_world.card("WRONG NAME", "Watching until")
     http_world.api.rows[number] |= {"ssl_valid": True, "ssl_host_match": True}
     await pass_time(http_world, seconds=60)
@@ -334,7 +335,7 @@ async def test_a_monitor_that_is_deleted_ends_its_watch(http_world: World) -> No
     await pass_time(http_world, seconds=60)
 
     await http_world.card("NOT FOUND", "The watch ended")
-    await http_world.card(f"<@{ANN}>", "is gone", "The watch has ended")
+    await http_world.card(f"<@{ANN}>", "was deleted", "The watch has ended")
 
 
 async def test_the_same_asker_watches_a_host_once(http_world: World) -> None:
@@ -344,7 +345,7 @@ async def test_the_same_asker_watches_a_host_once(http_world: World) -> None:
 
     await http_world.say(f"/ssl watch {HOST}")
 
-    again = await http_world.card("You are watching", "already")
+    again = await http_world.card("You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
     assert scans(http_world) == 1
 
@@ -354,7 +355,7 @@ async def test_a_time_that_can_not_be_used_is_refused(http_world: World) -> None
 
     await http_world.say(f"/ssl watch {HOST} for=9h")
 
-    await http_world.card("THAT DID NOT WORK", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
+    await http_world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
     assert scans(http_world) == 0
 
 
@@ -445,3 +446,55 @@ async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
         card = await no_bot.card("EXPIRED", "Watching until", "1 scan")
 
     assert card.ts == busy.ts
+
+
+async def test_an_unmonitored_host_is_added_and_watched_with_one_button(world: World) -> None:
+    await world.say("/ssl watch new.demo.test")
+    card = await world.card("NOT MONITORED", "`new.demo.test` isn't monitored yet")
+    assert labels(card) == ["Add and watch"]
+
+    await world.press("Add and watch", on=card)
+
+    await world.card("`new.demo.test`", "Watching until", "Stop")
+    await world.card("Ann added `new.demo.test`.", by=BEN)
+    await world.settled()
+    [row] = world.api.rows.values()
+    assert (row["host"], scans(world)) == ("new.demo.test", 1)
+    assert [watch.asker for watch in await world.bot.watches.running()] == [ANN]
+
+
+async def test_pressing_add_and_watch_twice_adds_one_monitor(world: World) -> None:
+    await world.say("/ssl watch new.demo.test")
+    card = await world.card("NOT MONITORED")
+
+    await asyncio.gather(*(world.press("Add and watch", on=card) for _ in range(2)))
+
+    await world.card("Watching until")
+    await world.settled()
+    assert len(world.api.asked("monitor/add")) == 1
+
+
+async def test_a_guest_can_neither_add_nor_watch(world: World) -> None:
+    await world.say("@SSLmonitor watch new.demo.test")
+    card = await world.card("NOT MONITORED", by=BEN)
+
+    await world.press("Add and watch", on=card, by=GUS)
+
+    await world.card("MEMBERS ONLY", by=GUS)
+    await world.settled()
+    assert world.api.asked("monitor/add") == []
+
+
+async def test_a_host_that_was_added_stays_added_though_the_watch_can_not_start(
+    world: World,
+) -> None:
+    for number in range(MOST):
+        expired(world, f"h{number}.demo.test")
+        await world.say(f"/ssl watch h{number}.demo.test")
+    await world.until(lambda: scans(world) == MOST)
+    await world.say("/ssl watch new.demo.test")
+
+    await world.press("Add and watch", on=await world.card("NOT MONITORED"))
+
+    await world.card("Ann added `new.demo.test`.", by=BEN)
+    await world.card("TOO MANY WATCHES")

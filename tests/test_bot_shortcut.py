@@ -66,7 +66,7 @@ async def test_a_message_without_hosts_says_so(http_world: World) -> None:
 
     await http_world.shortcut(http_world.said("good morning"))
 
-    await http_world.modal("No host name or web address")
+    await http_world.modal("no host names or URLs")
 
 
 async def test_a_guests_shortcut_is_refused(world: World) -> None:
@@ -74,7 +74,7 @@ async def test_a_guests_shortcut_is_refused(world: World) -> None:
 
     await world.shortcut(world.said("is down"), by=GUS)
 
-    await world.modal("NOT FOR GUESTS", by=GUS)
+    await world.modal("FULL MEMBERS ONLY", by=GUS)
     assert world.api.work == []
 
 
@@ -92,19 +92,19 @@ async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) 
 
 async def test_the_menus_buttons_run_the_commands(world: World) -> None:
     await world.say("/ssl")
-    card = await world.card("No host is watched yet", "Help")
+    card = await world.card("There are no monitors yet", "Help")
 
     await world.press("Help", on=card)
     await world.card("/ssl status HOST")
     await world.press("Add…", on=card)
 
-    await world.modal("Watch hosts")
+    await world.modal("Add hosts")
 
 
 async def test_a_mention_alone_shows_the_menu_in_the_thread(http_world: World) -> None:
     await http_world.say("@SSLmonitor")
 
-    card = await http_world.card("No host is watched yet", by=BEN)
+    card = await http_world.card("There are no monitors yet", by=BEN)
     assert card.in_thread
 
 
@@ -134,9 +134,9 @@ async def test_details_of_a_private_card_can_be_shared_as_well(http_world: World
     await http_world.say("/ssl status api.demo.test")
     await http_world.press("Details", on=await http_world.card("Rescan"))
 
-    await http_world.press("Share here", on=await http_world.card("Names on it"))
+    await http_world.press("Share here", on=await http_world.card("Names"))
 
-    await http_world.card("Names on it", "shared by Ann", by=BEN)
+    await http_world.card("Names", "shared by Ann", by=BEN)
 
 
 async def test_a_list_is_shared_with_its_filters(http_world: World) -> None:
@@ -168,7 +168,7 @@ async def test_in_a_direct_message_there_is_nobody_to_share_with(http_world: Wor
     assert "Share here" not in labels(await http_world.card("Rescan", to="D0ANN"))
 
 
-async def test_a_fault_is_not_offered_for_sharing(http_world: World) -> None:
+async def test_a_fault_is_not_available_for_sharing(http_world: World) -> None:
     http_world.api.refuse("monitor/list", 400, "not now")
 
     await http_world.say("/ssl list")

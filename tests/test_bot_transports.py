@@ -43,7 +43,7 @@ async def test_commands_and_buttons(any_world: World) -> None:
     assert details.ephemeral_for == BEN
 
     await world.say("/ssl list", by=GUS)
-    await world.card("FOR", by=GUS)
+    await world.card("MEMBERS ONLY", by=GUS)
     assert len(world.api.asked("monitor/scan")) == 2
 
 

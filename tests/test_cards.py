@@ -260,11 +260,11 @@ def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
     kinds = many(100_000)
     message = list_cards.monitors(kinds, NOW, RULES)
     assert message.text.startswith("100,000 monitors: ")
-    assert "Not shown: 99,800 more monitors." in readable(message)
+    assert "99,800 more monitors not shown." in readable(message)
     assert_slack_takes(message)
     classic = dataclasses.replace(message, blocks=message.fallback)
     shown = len(re.findall(r"#\d+\b", readable(classic)))
-    assert f"Not shown: {100_000 - shown:,} more monitors." in readable(classic)
+    assert f"{100_000 - shown:,} more monitors not shown." in readable(classic)
     assert shown > 20
     assert_slack_takes(classic)
 
@@ -280,7 +280,7 @@ def test_a_digest_of_five_hundred_loses_none(texts: Texts) -> None:
         each.id for each in found.rows
     }
     assert len(found.rows) + len(found.scheduled) == 500
-    assert f"{len(found.scheduled)} certificates end within 30 days" in told
+    assert f"{len(found.scheduled)} certificates expire within 30 days" in told
     assert len({str(message.metadata) for message in messages}) == len(messages)
     for message in messages:
         assert_slack_takes(message)
@@ -298,7 +298,7 @@ def test_a_monitor_that_the_api_lists_twice_is_shown_once() -> None:
 
 def test_a_thousand_names_are_counted_and_thirty_are_shown() -> None:
     told = readable(detail_cards.details(monitor(names=1000), row(), NOW, RULES))
-    assert "Names on it (1,000)" in told
+    assert "Names (1,000)" in told
     assert "`api.example.com29` and 970 more" in told
     assert "api.example.com30`" not in told
 
@@ -313,8 +313,10 @@ def test_thirty_names_of_eighty_letters_are_shown_whole() -> None:
 def test_a_long_history_shows_the_newest_twenty_and_says_of_how_many() -> None:
     lived = tuple(past() * 50)
     told = readable(history_cards.history(row(), History(lived, 999)))
-    assert "Showing 20 of 999 entries, the newest first." in told
-    assert told.count("left then") + told.count("Ended") + told.count("UNREACHABLE* ·") == 20
+    assert "Showing 20 of 999 entries, newest first." in told
+    assert (
+        told.count("left at the time") + told.count("Expired") + told.count("UNREACHABLE* ·") == 20
+    )
     assert "First scan" not in told
 
 
@@ -349,7 +351,7 @@ def test_a_table_has_the_worst_two_hundred_with_days_as_numbers() -> None:
     assert [row[5]["value"] for row in cells] == [
         each.id for each in list_cards.ranked(many(300), NOW, RULES)[:200]
     ]
-    assert "Not shown: 100 more monitors." in readable(message)
+    assert "100 more monitors not shown." in readable(message)
 
 
 def test_a_table_of_long_names_keeps_below_slacks_limit_and_says_how_many_are_left_out() -> None:
@@ -358,7 +360,7 @@ def test_a_table_of_long_names_keeps_below_slacks_limit_and_says_how_many_are_le
     [table] = [block for block in message.blocks if block["type"] == "data_table"]
     shown = len(table["rows"]) - 1
     assert 50 < shown < 100
-    assert f"Not shown: {200 - shown} more monitors." in readable(message)
+    assert f"{200 - shown} more monitors not shown." in readable(message)
     assert_slack_takes(message)
 
 
@@ -385,11 +387,11 @@ def test_no_cell_of_a_csv_is_ever_a_formula(text: str) -> None:
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
     assert f"`{host}`" in readable(monitor_cards.monitor(row(target=Target(host)), NOW, RULES))
-    assert f"`{host}`" in readable(replies.not_watched(NotMonitored(host, None, [])))
+    assert f"`{host}`" in readable(replies.not_monitored(NotMonitored(host, None, [])))
 
 
 def test_a_lock_screen_line_is_plain_text() -> None:
     fault = UsageError("“a&b<c” is not a host name.", "which")
-    text = replies.wrong_words(fault, "status HOST").text
-    assert text == "That did not work. “a&b<c” is not a host name."
+    text = replies.usage_error(fault, "status HOST").text
+    assert text == "Not understood. “a&b<c” is not a host name."
     assert "`" not in replies.unknown_command("stauts", "status", runs=False).text

@@ -44,7 +44,7 @@ async def test_a_wrong_bot_token_is_named(demo: Demo) -> None:
 async def test_a_wrong_app_token_is_named(demo: Demo) -> None:
     faults, said = await lines(demo, slack_mode="socket", slack_app_token=Secret("xapp-wrong"))
     assert faults == 1
-    assert "FAIL Requests: SLACK_APP_TOKEN does not work" in said
+    assert "FAIL Requests: Slack refuses SLACK_APP_TOKEN" in said
 
 
 async def test_a_private_channel_without_the_bot_is_named(demo: Demo) -> None:

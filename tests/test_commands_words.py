@@ -205,7 +205,7 @@ def test_filters_become_the_arguments_of_one_call() -> None:
 
 
 def test_a_filter_given_twice_is_refused_rather_than_half_obeyed() -> None:
-    with pytest.raises(UsageError, match="once only") as caught:
+    with pytest.raises(UsageError, match="only be used once") as caught:
         api_filters([Filter.parse("expires<30"), Filter.parse("expires>10")])
     assert caught.value.param == "filters"
 

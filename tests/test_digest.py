@@ -76,14 +76,16 @@ async def test_the_days_that_the_net_holds_can_be_set() -> None:
     assert {"expires": "<60"} in held.asked
     [message] = digest_cards.digest(found, NOW, day=NOW.date())
     assert message.text == "✅ Nothing is due for renewal among 1 monitor."
-    assert "1 certificate ends within 60 days and is not due for renewal yet" in str(message.blocks)
+    assert "1 certificate expires within 60 days and is not due for renewal yet" in str(
+        message.blocks
+    )
 
 
 async def test_a_threshold_of_the_teams_own_brings_a_monitor_in_early() -> None:
     asked, _ = api([row(id=1, not_after=NOW + 50 * DAY), row(id=2, not_after=NOW + 50 * DAY)])
     rules = Thresholds({"api.example.com": "60d"})
     [message] = digest_cards.digest(await gather(asked, NOW, rules), NOW, day=NOW.date())
-    assert message.text.startswith("2 due. api.example.com DUE, ends in 50 days")
+    assert message.text.startswith("2 due. api.example.com DUE, expires in 50 days")
 
 
 async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
@@ -93,7 +95,7 @@ async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
     [message] = digest_cards.digest(found, NOW, day=NOW.date())
     assert message.text.startswith("1 due, 14 on schedule. api.example.com DUE")
     assert str(message.blocks).count("ON SCHEDULE") == 1
-    assert "14 certificates end within 30 days and are not due for renewal yet" in str(
+    assert "14 certificates expire within 30 days and are not due for renewal yet" in str(
         message.blocks
     )
 
@@ -116,13 +118,13 @@ async def test_there_is_no_all_clear_while_scans_are_old() -> None:
     [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
     told = f"{message.text} {message.blocks}"
     assert "All clear" not in told
-    assert "2 monitors had no scan in the last 36 hours" in told
+    assert "2 monitors not scanned in the last 36 hours" in told
 
 
 async def test_all_clear_is_said_when_all_is_clear() -> None:
     asked, _ = api([row(id=1), row(id=2)])
     [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
-    assert message.text == "✅ All clear: 2 monitors, none is due for renewal."
+    assert message.text == "✅ All clear: 2 monitors, none due for renewal."
 
 
 async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
@@ -346,7 +348,7 @@ async def test_a_refusal_gives_the_day_back_and_the_next_try_asks_anew(bot: Bot)
     bot.now += RETRY_AFTER
     await process.tick()
     [(message, _, _)] = bot.channel.messages
-    assert message.text.startswith("No host is watched yet.")
+    assert message.text.startswith("There are no monitors yet.")
     assert bot.channel.searches == []
 
 

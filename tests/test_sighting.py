@@ -36,24 +36,24 @@ def now(**changed: object) -> Sighting:
         (now(valid=False), "No change: still the old certificate."),
         (
             now(not_after=NOW + 89 * DAY),
-            "Changed: end date 22 Nov 2026 08:00 UTC → 20 Feb 2027 08:00 UTC.",
+            "Changed: expiry date 22 Nov 2026 08:00 UTC → 20 Feb 2027 08:00 UTC.",
         ),
         (now(issuer="New CA"), "Changed: issuer Old CA → New CA."),
-        (now(names=("a.example.com",)), "Changed: names lost: b.example.com."),
+        (now(names=("a.example.com",)), "Changed: names removed: b.example.com."),
         (
             now(names=("a.example.com", "b.example.com", "c.example.com")),
-            "Changed: names gained: c.example.com.",
+            "Changed: names added: c.example.com.",
         ),
         (
             now(names=("a.example.com", *(f"n{n}.example.com" for n in range(5)))),
             (
-                "Changed: names lost: b.example.com · names gained: "
+                "Changed: names removed: b.example.com · names added: "
                 "n0.example.com, n1.example.com, n2.example.com and 2 more."
             ),
         ),
         (now(http_code=503), "Changed: HTTP 200 → 503."),
         (now(http_code=None), "Changed: HTTP 200 → none."),
-        (GONE, "Changed: end date 22 Nov 2026 08:00 UTC → none · HTTP 200 → none."),
+        (GONE, "Changed: expiry date 22 Nov 2026 08:00 UTC → none · HTTP 200 → none."),
     ],
 )
 def test_a_rescan_says_what_changed(seen: Sighting, said: str) -> None:

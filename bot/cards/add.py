@@ -68,7 +68,7 @@ def add_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
         text_input(
             "targets",
             "Hosts",
-            hint="One or many: host, host:port or a web address, with spaces, commas or on lines.",
+            hint="Hosts, host:port pairs or URLs, separated by spaces, commas or line breaks.",
             lines=True,
         )
     ]
@@ -79,16 +79,18 @@ def add_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
             block["element"]["initial_value"] = text
     blocks: list[Block] = list(inputs)
     if NO_PROXIES in learnt:
-        blocks.append(context("This SSLmonitor API takes no proxies, so none is asked for."))
-    return Form(command="add_now", title="Watch hosts", submit="Watch", blocks=tuple(blocks))
+        blocks.append(context("This SSLmonitor API doesn't support proxies."))
+    return Form(command="add_now", title="Add hosts", submit="Add", blocks=tuple(blocks))
 
 
 def _proxy_inputs(*, again: bool) -> list[Block]:
-    hint = "Sent once to the SSLmonitor API. The bot does not keep it."
+    hint = "Sent to the SSLmonitor API; the bot doesn't store it."
     if again:
-        hint = "Needed again: the bot did not keep it."
+        hint = "Enter it again: the bot doesn't store it."
     return [
-        text_input("proxy_host", "Proxy host", hint="Only to scan by proxy.", optional=True),
+        text_input(
+            "proxy_host", "Proxy host", hint="Only needed to scan through a proxy.", optional=True
+        ),
         text_input("proxy_port", "Proxy port", optional=True),
         text_input("proxy_username", "Proxy user name", optional=True),
         text_input("proxy_password", "Proxy password", hint=hint, optional=True),
@@ -99,20 +101,20 @@ def _what(targets: Sequence[Target]) -> str:
     return code(targets[0].short) if len(targets) == 1 else counted(len(targets), "host")
 
 
-def _plainly(targets: Sequence[Target]) -> str:
+def _plain(targets: Sequence[Target]) -> str:
     return plain(targets[0].short, 100) if len(targets) == 1 else counted(len(targets), "host")
 
 
 def checking(targets: Sequence[Target]) -> Message:
     """Said while the API is asked what is watched already, and how much room there is."""
-    text = f"Checking {_plainly(targets)}…"
+    text = f"Checking {_plain(targets)}…"
     return Message(text, (section(f"⏳ *Checking…* · {_what(targets)}"),))
 
 
 def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Message:
     """Said while hosts are added: which one it is, and what is known of the others (mrkdwn)."""
     if len(new) == 1:
-        title, text = f"⏳ *Adding…* · {_what(new)}", f"Adding {_plainly(new)}…"
+        title, text = f"⏳ *Adding…* · {_what(new)}", f"Adding {_plain(new)}…"
     else:
         text = f"Adding {number} of {len(new)}…"
         title = f"⏳ *{text}*"
@@ -127,8 +129,8 @@ def preview(targets: Sequence[Target]) -> Message:
     go = button(f"Add {number}", "add_now", value, about=f"Add {number} hosts", style="primary")
     if len(value) > MAX_VALUE:
         go = button("Open the form", "form", "add", about="Open the form for many hosts")
-        lines.append("These names are too long for one press. Paste them into the form.")
-    text = f"Watch these {number} hosts?"
+        lines.append("These names are too long for one button. Paste them into the form.")
+    text = f"Add these {number} hosts?"
     return Message(
         text,
         (section(text), *packed(lines, section), actions(go)),
@@ -162,14 +164,14 @@ def correct(left: Sequence[Target], draft: Draft) -> tuple[Block, ...]:
 
 def no_room(target: Target, used: int | None, limit: int | None) -> str:
     """One line about a host that the account has no room for."""
-    held = "" if used is None or limit is None else f" (it watches {used:,} of {limit:,})"
+    held = "" if used is None or limit is None else f" ({used:,} of {limit:,} monitors used)"
     return f"⛔ {code(target.short)} was not added: the account has no room for it{held}."
 
 
 def found_hosts(found: Sequence[Target]) -> Message:
     """What a message names: each host with what can be done about it."""
     if not found:
-        text = "No host name or web address was found in this message."
+        text = "This message contains no host names or URLs."
         return Message(text, (section(text),))
     text = f"This message names {counted(len(found), 'host')}."
     blocks: list[Block] = [section(text)]
@@ -180,19 +182,19 @@ def found_hosts(found: Sequence[Target]) -> Message:
             actions(
                 button("Status", "status", value, "below", about=f"Status of {host}"),
                 button("Scan", "scan", value, "below", about=f"Scan {host}"),
-                button("Add", "add", value, "below", about=f"Watch {host}"),
+                button("Add", "add", value, "below", about=f"Add {host}"),
             ),
         ]
     if len(found) > SHOWN_HOSTS:
         more = counted(len(found) - SHOWN_HOSTS, "more host")
-        blocks.append(context(f"Not shown: {more}."))
+        blocks.append(context(f"{more} not shown."))
     return Message(text, tuple(blocks))
 
 
 def menu(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
     """What a bare `/ssl` opens: how things stand, the worst monitors, and what can be done."""
     if not rows:
-        text = "No host is watched yet."
+        text = "There are no monitors yet."
         return Message(text, (section(text), _menu_buttons()))
     text = f"{counted(len(rows), 'monitor')}: {tally(rows, now, rules)}."
     worst = [list_row(row, now, rules) for row in rows[:WORST]]
@@ -217,16 +219,16 @@ def _menu_buttons() -> Block:
 
 def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
     """The newest changes: when, who, what, which host, and what became of it."""
-    of = f" of {code(host, 120)}" if host else ""
-    plainly = f" of {plain(host, 120)}" if host else ""
+    of = f" for {code(host, 120)}" if host else ""
+    plainly = f" for {plain(host, 120)}" if host else ""
     if not lines:
-        return Message(f"No change{plainly} is known.", (section(f"No change{of} is known."),))
+        return Message(f"No changes recorded{plainly}.", (section(f"No changes recorded{of}."),))
     told = [
         f"{date(at)} · {safe(who, 60)} · {command} · {code(target, 120)} · {safe(result, 120)}"
         for at, who, command, target, result in lines
     ]
-    text = f"The newest changes{plainly}."
-    return Message(text, (section(f"*The newest changes*{of}"), *packed(told, section)))
+    text = f"Recent changes{plainly}."
+    return Message(text, (section(f"*Recent changes*{of}"), *packed(told, section)))
 
 
 def shared_note(who: str) -> Block:

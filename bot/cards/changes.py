@@ -17,7 +17,7 @@ def changes(before: Sighting, now: Sighting) -> list[str]:
     """Each change as a short phrase of mrkdwn; empty where nothing changed."""
     found = []
     if before.not_after != now.not_after:
-        found.append(f"end date {_day(before.not_after)} → {_day(now.not_after)}")
+        found.append(f"expiry date {_day(before.not_after)} → {_day(now.not_after)}")
     if now.not_after is not None and before.not_after is not None:
         if before.issuer != now.issuer:
             found.append(f"issuer {_text(before.issuer)} → {_text(now.issuer)}")
@@ -28,7 +28,7 @@ def changes(before: Sighting, now: Sighting) -> list[str]:
 
 
 def sentence(before: Sighting, now: Sighting) -> str:
-    """`Changed: end date 22 Nov 2026 → 20 Feb 2027.`, or that it is still the old certificate."""
+    """What changed: `Changed: expiry date 22 Nov 2026 → 20 Feb 2027.`, or that nothing did."""
     found = changes(before, now)
     if found:
         return f"Changed: {' · '.join(found)}."
@@ -41,9 +41,9 @@ def _names(before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
     lost, gained = sorted(set(before) - set(now)), sorted(set(now) - set(before))
     found = []
     if lost:
-        found.append(f"names lost: {_some(lost)}")
+        found.append(f"names removed: {_some(lost)}")
     if gained:
-        found.append(f"names gained: {_some(gained)}")
+        found.append(f"names added: {_some(gained)}")
     return found
 
 

@@ -30,7 +30,7 @@ NAMES_OFFERED = 3
 SHOWN_LINKS = 8
 
 
-def names_not_watched(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
+def unmonitored_names(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
     """The offer to watch the other names on a certificate; `fitting` are those that may be added.
 
     Where the account has no room there is no button, and the text says so.
@@ -38,13 +38,13 @@ def names_not_watched(target: Target, names: Sequence[str], fitting: Sequence[Ta
     shown = ", ".join(code(name, 80) for name in names[:NAMES_OFFERED])
     more = f" and {len(names) - NAMES_OFFERED:,} more" if len(names) > NAMES_OFFERED else ""
     if len(names) == 1:
-        text = f"1 name on this certificate isn't watched: {shown}."
+        text = f"1 name on this certificate isn't monitored: {shown}."
     else:
-        text = f"{len(names):,} names on this certificate aren't watched: {shown}{more}."
+        text = f"{len(names):,} names on this certificate aren't monitored: {shown}{more}."
     if not fitting:
         return section(f"{text} The account has no room for more monitors.")
     number = len(fitting)
-    about = f"Watch {counted(number, 'more name')} of {target.short}"
+    about = f"Add {counted(number, 'more name')} of {target.short}"
     argument = " ".join(map(str, fitting))
     return section(text, accessory=button(f"Add {number}", "add", argument, "below", about=about))
 
@@ -90,7 +90,7 @@ def _certificate_blocks(certificate: Certificate) -> list[Block]:
     if names:
         shown = " ".join(code(name, 80) for name in names[:SHOWN_NAMES])
         more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-        blocks.append(section(f"*Names on it ({len(names):,})*\n{shown}{more}"))
+        blocks.append(section(f"*Names ({len(names):,})*\n{shown}{more}"))
     return blocks
 
 
@@ -118,13 +118,13 @@ def _link(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
 def _link_ends(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
     """When a certificate of the chain ends; one that ended or ends soon stands out."""
     if link.not_after is None:
-        return "end date unknown"
+        return "expiry date unknown"
     if link.not_after <= now:
         ended = since(link.not_after, now)
         return f"{EXPIRED.symbol} *EXPIRED* {date(link.not_after, '{date_short}')}, {ended}"
     lifetime = link.not_after - link.not_before if link.not_before else None
     limit, left = limits(lifetime, rule), link.not_after - now
-    ends = f"ends {date(link.not_after, '{date_short}')}"
+    ends = f"expires {date(link.not_after, '{date_short}')}"
     if left >= limit.due:
         return ends
     state = ACT_NOW if left < limit.act_now else DUE

@@ -77,7 +77,7 @@ def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> 
     """The digest of a day: its first message, then the replies for its thread."""
     head = _head(found, now)
     rest = found.rows[len(head) :]
-    small = ["This digest is late: it could not be posted at its usual hour."] if late else []
+    small = ["This digest is late: it could not be posted at the scheduled time."] if late else []
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
@@ -139,7 +139,9 @@ def _row(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
 
 def _rule(found: Gathered) -> str:
     days = found.rules.net_days
-    return f"Shown: what is not valid, is due for renewal, or ends within {days} days."
+    return (
+        f"Lists certificates that are invalid, are due for renewal, or expire within {days} days."
+    )
 
 
 def _summary(found: Gathered, now: datetime) -> str:
@@ -150,12 +152,12 @@ def _summary(found: Gathered, now: datetime) -> str:
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         return f"{tally(shown, now, found.rules).capitalize()}.{rest}"
     if not found.total:
-        return "No host is watched yet. Start with /ssl add example.com."
+        return "There are no monitors yet. Start with /ssl add example.com."
     if found.stale:
-        return f"Nothing is known to be wrong, but {old_scans(len(found.stale))}."
+        return f"No problems found, but {old_scans(len(found.stale))}."
     if found.scheduled:
         return f"✅ Nothing is due for renewal among {counted(found.total, 'monitor')}."
-    return f"✅ All clear: {counted(found.total, 'monitor')}, none is due for renewal."
+    return f"✅ All clear: {counted(found.total, 'monitor')}, none due for renewal."
 
 
 def _scheduled_text(found: Gathered) -> str:
@@ -164,9 +166,9 @@ def _scheduled_text(found: Gathered) -> str:
     names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
     more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""
     if number == 1:
-        said = f"1 certificate ends within {days} days and is not due for renewal yet"
+        said = f"1 certificate expires within {days} days and is not due for renewal yet"
     else:
-        said = f"{number:,} certificates end within {days} days and are not due for renewal yet"
+        said = f"{number:,} certificates expire within {days} days and are not due for renewal yet"
     return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names}{more}."
 
 

@@ -63,10 +63,10 @@ def checking(target: Target) -> Message:
 def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Message:
     """What a check found. `protocol` names the STARTTLS that was spoken, empty for none."""
     row = check.row
-    by = f" by STARTTLS ({protocol})" if protocol else ""
+    by = f" over STARTTLS ({protocol})" if protocol else ""
     small = f"Checked {since(now, now)}{by}. Nothing was stored."
     if protocol:
-        small += " `/ssl add` takes no protocol, so it can't watch this."
+        small += " `/ssl add` doesn't support STARTTLS, so this can't be monitored."
     return Message(
         monitor_cards.headline(row, now, rules),
         (
@@ -91,8 +91,8 @@ def _check_buttons(target: Target, protocol: str) -> Block:
     if protocol:
         return actions(again)
     host = target.short
-    watch = button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")
-    return actions(watch, again)
+    add = button("Add", "add", str(target), about=f"Add {host}", style="primary")
+    return actions(add, again)
 
 
 def _again(target: Target, protocol: str) -> Block:
@@ -116,9 +116,9 @@ def history(row: MonitorSummary, found: History) -> Message:
     return Message(
         f"History of {plain(host, 100)}: {_state(row, newest).word} on {utc(newest.at)}.",
         (
-            section(f"*History* · {code(host)}\n{few}, the newest first."),
+            section(f"*History* · {code(host)}\n{few}, newest first."),
             *(section(each) for each in told),
-            context("Scans that found nothing new have no entry."),
+            context("Only scans that found a change are listed."),
             _below(row),
         ),
     )
@@ -191,8 +191,9 @@ def _ends(change: HistoryEntry) -> str:
         return ""
     day = date(change.not_after, "{date_short}")
     if change.not_after <= change.at:
-        return f"Ended {day}."
-    return f"Ends {day}, {counted(days_left(change.not_after, change.at), 'day')} left then."
+        return f"Expired {day}."
+    left = counted(days_left(change.not_after, change.at), "day")
+    return f"Expires {day} ({left} left at the time)."
 
 
 def _issuer(change: HistoryEntry, known: HistoryEntry | None) -> str:

@@ -113,7 +113,7 @@ def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
 
 def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Block]:
     if not found.total:
-        return list(list_cards.nothing_watched().blocks)
+        return list(list_cards.no_monitors().blocks)
     blocks: list[Block] = [
         section(f"*{counted(found.total, 'monitor')}*"),
         fields((name, f"{number:,}") for name, number in found.counts),
@@ -135,11 +135,11 @@ def _pages(found: HomeMonitors) -> list[Block]:
     last = first + len(found.shown)
     turns = []
     if found.page:
-        turns.append(button("Previous", "home", str(found.page - 1), about="The page before"))
+        turns.append(button("Previous", "home", str(found.page - 1), about="Previous page"))
     if last < found.not_fine:
-        turns.append(button("Next", "home", str(found.page + 1), about="The next page"))
+        turns.append(button("Next", "home", str(found.page + 1), about="Next page"))
     return [
-        context(f"{first + 1:,} to {last:,} of {found.not_fine:,} that are not fine."),
+        context(f"{first + 1:,} to {last:,} of {found.not_fine:,} that need attention."),
         actions(*turns),
     ]
 
@@ -147,7 +147,7 @@ def _pages(found: HomeMonitors) -> list[Block]:
 def _watched(facts: Facts) -> list[Block]:
     if not facts.watched:
         return []
-    return [header("Being watched until fixed"), *facts.watched]
+    return [header("Scan & watch, running"), *facts.watched]
 
 
 def _about(facts: Facts, now: datetime) -> list[Block]:
@@ -157,15 +157,15 @@ def _about(facts: Facts, now: datetime) -> list[Block]:
         fields([*pairs, *facts.settings]),
         context(f"As of {date(now)}. `/ssl help` shows all commands."),
         actions(
-            button("Add hosts", "form", "add", about="Watch more hosts"),
-            button("Refresh", "home", "0", about="Show Home as it is now"),
+            button("Add hosts", "form", "add", about="Add more hosts"),
+            button("Refresh", "home", "0", about="Refresh Home"),
         ),
     ]
 
 
 def _quota(account: Account | None) -> str:
     if account is None or account.used is None:
-        return "not known"
+        return "unknown"
     if account.limit is None:
         return f"{account.used:,} used"
     return f"{account.used:,} of {account.limit:,} used"

@@ -38,7 +38,7 @@ def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> s
     ranks = [state_of(row, now, rules).rank for row in rows]
     names = {
         Rank.BROKEN: "broken",
-        Rank.ACT_NOW: "to act on now",
+        Rank.ACT_NOW: "urgent",
         Rank.OVERDUE: "overdue",
         Rank.DUE: "due",
         Rank.UNKNOWN: "without a result",
@@ -59,9 +59,9 @@ def ranked(
 
 
 def old_scans(number: int) -> str:
-    """`3 monitors had no scan in the last 36 hours`: nobody knows how they are today."""
+    """`3 monitors not scanned in the last 36 hours`: nobody knows how they are today."""
     hours = int(STALE_AFTER / timedelta(hours=1))
-    return f"{counted(number, 'monitor')} had no scan in the last {hours} hours"
+    return f"{counted(number, 'monitor')} not scanned in the last {hours} hours"
 
 
 def monitors(
@@ -130,7 +130,7 @@ def _csv_button(asked: str) -> Block:
 def not_shown(number: int, rules: Thresholds) -> str:
     """The small print of a list that is too long, in mrkdwn."""
     narrow = code(f"/ssl list expires<{rules.net_days}")
-    return f"Not shown: {counted(number, 'more monitor')}. {narrow} makes the list shorter."
+    return f"{counted(number, 'more monitor')} not shown. To narrow the list, try {narrow}."
 
 
 def _row_buttons(row: MonitorSummary) -> Block:
@@ -145,19 +145,19 @@ def _row_buttons(row: MonitorSummary) -> Block:
 def none_found(what: str) -> Message:
     """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
     return Message(
-        "No monitor matches.",
+        "No monitors match.",
         (
-            section(f"No monitor matches {what}."),
-            context("`/ssl list` shows all. `/ssl add HOST` watches a new host."),
+            section(f"No monitors match {what}."),
+            context("`/ssl list` shows all monitors. `/ssl add example.com` adds one."),
         ),
     )
 
 
-def nothing_watched() -> Message:
+def no_monitors() -> Message:
     """The list of an account without monitors."""
     return Message(
-        "No host is watched yet.",
-        (section("No host is watched yet. Start with `/ssl add example.com`."),),
+        "There are no monitors yet.",
+        (section("There are no monitors yet. Start with `/ssl add example.com`."),),
     )
 
 
@@ -174,6 +174,6 @@ def csv_text(number: int) -> str:
 
 def csv_needs_scope() -> Message:
     """The bot may not send files."""
-    text = "The bot may not send files: it lacks the scope `files:write`."
+    text = "The bot can't send files: it lacks the scope `files:write`."
     more = "Whoever installed the bot can add it: see “Scopes” in its README."
     return Message(bare(f"{text} {more}"), (section(f"⛔ {text}"), context(more)))

@@ -77,7 +77,7 @@ def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is EXPIRED:
         return f"{host} EXPIRED {ago(row.not_after, now)} ({utc(row.not_after)})"
     left = days_text(days_left(row.not_after, now))
-    return f"{host} {state.word}, ends {left} ({utc(row.not_after)})"
+    return f"{host} {state.word}, expires {left} ({utc(row.not_after)})"
 
 
 def _said(row: MonitorSummary) -> str:
@@ -86,8 +86,8 @@ def _said(row: MonitorSummary) -> str:
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
 
-def _ends(not_after: datetime, now: datetime) -> str:
-    return f"Ends {date(not_after)}, {days_text(days_left(not_after, now))}."
+def _expires(not_after: datetime, now: datetime) -> str:
+    return f"Expires {date(not_after)}, {days_text(days_left(not_after, now))}."
 
 
 def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
@@ -95,13 +95,13 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if state is NOT_ALLOWED:
-        return "SSLmonitor's rules do not allow a scan of this address."
+        return "SSLmonitor isn't allowed to scan this address."
     if row.not_after is None:
         return _said(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
-    return f"{_wrong(row, state)}{_ends(row.not_after, now)}{_renewal(state, due_at, now)}"
+    return f"{_wrong(row, state)}{_expires(row.not_after, now)}{_renewal(state, due_at, now)}"
 
 
 def _wrong(row: MonitorSummary, state: State) -> str:
@@ -109,7 +109,7 @@ def _wrong(row: MonitorSummary, state: State) -> str:
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:
-        return f"{_said(row)}Valid only from {date(row.not_before)}. Check the host's clock. "
+        return f"{_said(row)}Not valid before {date(row.not_before)}. Check the host's clock. "
     return _said(row) if state.rank is Rank.BROKEN else ""
 
 
@@ -120,7 +120,7 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
     if state is OVERDUE:
         return f" Renewal was due {date(due_at, '{date_short}')}, {since(due_at, now)}."
     if state is ON_SCHEDULE:
-        return f" Renewal is due from {date(due_at, '{date_short}')}."
+        return f" Renewal is due on {date(due_at, '{date_short}')}."
     return ""
 
 
@@ -257,7 +257,8 @@ def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mes
                     style="danger",
                     confirm=confirmation(
                         "Delete this monitor?",
-                        f"{row.target} will no longer be watched. Adding it again starts anew.",
+                        f"{row.target} will no longer be monitored. "
+                        "If you add it again, its history starts over.",
                         "Delete",
                         "Keep it",
                     ),
@@ -272,10 +273,10 @@ def deleted(target: Target, monitor_id: int, announce: str) -> Message:
     """The monitor is gone; one press brings the host back."""
     host = target.short
     return Message(
-        f"{plain(host, 100)} is no longer watched.",
+        f"{plain(host, 100)} is no longer monitored.",
         (
-            section(f"{code(host)} is no longer watched. Monitor #{monitor_id} was deleted."),
-            actions(button("Watch it", "add", str(target), about=f"Watch {host} again")),
+            section(f"{code(host)} is no longer monitored. Monitor #{monitor_id} was deleted."),
+            actions(button("Add again", "add", str(target), about=f"Add {host} again")),
         ),
         announce=announce,
     )
@@ -289,7 +290,7 @@ def warned(name: str, rule: str, announce: str) -> Message:
         of = "is left" if rule == "1d" else of
         text = f"Renewal of {code(name)} is due when {when} {of}."
     else:
-        text = f"The usual rule counts for {code(name)} again."
+        text = f"{code(name)} uses the default threshold again."
     return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
 
 
@@ -297,7 +298,7 @@ def warned_line(who: str, name: str, rule: str) -> str:
     """The channel's line about a threshold."""
     if rule:
         return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
-    return f"{safe(who, 80)} gave {code(name)} the usual rule back."
+    return f"{safe(who, 80)} reset the threshold of {code(name)} to the default."
 
 
 def shareable(message: Message, line: str) -> Message:

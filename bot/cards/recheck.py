@@ -135,7 +135,7 @@ def fixed_reply(asker: str, seen: Seen, now: datetime, scans: int) -> Message:
     host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
     ends, plain_end = "", ""
     if end is not None:
-        ends, plain_end = f": ends {date(end, '{date_short}')}", f", ends {utc(end)}"
+        ends, plain_end = f": expires {date(end, '{date_short}')}", f", expires {utc(end)}"
     return Message(
         f"{plain(host, 100)} is fixed after {times}{plain_end}.",
         (
@@ -149,11 +149,11 @@ def changed_reply(asker: str, seen: Seen, now: datetime, rules: Thresholds) -> M
     """Another certificate is there, and it is no good either; the watch goes on."""
     host, state = seen.row.target.short, state_of(seen.row, now, rules)
     return Message(
-        f"{plain(host, 100)} has another certificate, but is {state.word}.",
+        f"{plain(host, 100)} has a new certificate, but is {state.word}.",
         (
             section(
-                f"<@{asker}> {state.symbol} There is another certificate on {code(host)}, "
-                f"but it is *{state.word}*. The watch goes on."
+                f"<@{asker}> {state.symbol} {code(host)} has a new certificate, "
+                f"but it is *{state.word}*. Still watching."
             ),
             context(seen.change),
         ),
@@ -173,8 +173,8 @@ def gone_reply(asker: str, target: Target) -> Message:
     """Told when the monitor was deleted while it was being watched."""
     host = target.short
     return Message(
-        f"The monitor for {plain(host, 100)} is gone. The watch has ended.",
-        (section(f"<@{asker}> The monitor for {code(host)} is gone. The watch has ended."),),
+        f"The monitor for {plain(host, 100)} was deleted. The watch has ended.",
+        (section(f"<@{asker}> The monitor for {code(host)} was deleted. The watch has ended."),),
     )
 
 
@@ -184,11 +184,7 @@ def elsewhere(target: Target, *, direct: bool) -> Message:
     host = target.short
     return Message(
         f"Watching {plain(host, 100)}. The card is {where}.",
-        (
-            section(
-                f"👀 *WATCHING* · {code(host)}\nThe card is {where}. It is edited as things change."
-            ),
-        ),
+        (section(f"👀 *WATCHING* · {code(host)}\nThe card is {where}. It updates automatically."),),
     )
 
 
@@ -202,14 +198,14 @@ def already(target: Target, ends_at: datetime, row: Block) -> Message:
     """The asker watches this host already."""
     host = target.short
     return Message(
-        f"You are watching {plain(host, 100)} already, until {utc(ends_at)}.",
-        (section(f"You are watching {code(host)} already. You will be told."), row),
+        f"You are already watching {plain(host, 100)}, until {utc(ends_at)}.",
+        (section(f"You are already watching {code(host)}. You'll be notified."), row),
     )
 
 
 def too_many(most: int, rows: Sequence[Block]) -> Message:
     """No further watch fits; each may be stopped here."""
-    text = f"{counted(most, 'host')} are being watched, and that is the most at one time."
+    text = f"{counted(most, 'host')} are being watched, which is the maximum."
     return Message(
         text,
         (section(f"⛔ *TOO MANY WATCHES*\n{text} Stop one, or wait until one ends."), *rows),
@@ -218,4 +214,4 @@ def too_many(most: int, rows: Sequence[Block]) -> Message:
 
 def no_longer(watch_id: int) -> Message:
     """Somebody pressed [Stop] on a watch that is not known any more."""
-    return replies.reply("⚪", "NOT BEING WATCHED", f"Watch {watch_id} has ended already.")
+    return replies.reply("⚪", "NOT WATCHING", f"Watch {watch_id} has already ended.")

@@ -61,17 +61,15 @@ def help_card(usages: Sequence[tuple[str, str]]) -> Message:
         (
             header("What /ssl can do"),
             section("\n".join(lines)),
-            context("A host may be written as `host`, `host:port` or a web address."),
+            context("Write a host as `host`, `host:port` or a URL."),
         ),
     )
 
 
-def wrong_words(error: UsageError, usage: str) -> Message:
-    """The words can't be used: what is wrong, and how it is written."""
-    written = (
-        f"Write it as {code(f'/ssl {usage}')}." if usage else "`/ssl help` lists all commands."
-    )
-    return reply("🤔", "THAT DID NOT WORK", safe(error.message, 400), context(written))
+def usage_error(error: UsageError, example: str) -> Message:
+    """What is wrong with the words after `/ssl`, and a line that works (`status example.com`)."""
+    advice = f"Try {code(f'/ssl {example}')}." if example else "`/ssl help` lists all commands."
+    return reply("🤔", "NOT UNDERSTOOD", safe(error.message, 400), context(advice))
 
 
 def needs_form(command: str) -> Message:
@@ -79,8 +77,8 @@ def needs_form(command: str) -> Message:
     about = f"Open the form for /ssl {command}"
     return reply(
         "📝",
-        "A FORM ASKS FOR THE REST",
-        f"The words for `{command}` are missing. The form asks for them.",
+        "MORE DETAILS NEEDED",
+        f"`{command}` needs more details. Enter them in the form.",
         actions(button("Open the form", "form", command, about=about, style="primary")),
     )
 
@@ -100,7 +98,9 @@ def unknown_command(
         line = f"{nearest} {argument}".strip()
         about = f"Run /ssl {line}"
         more.append(actions(button(plain(f"Run {line}", 75), nearest, argument, about=about)))
-    return reply("🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists them all."))
+    return reply(
+        "🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists all commands.")
+    )
 
 
 def failure(error: BotError, *, host: str = "") -> Message:
@@ -109,44 +109,46 @@ def failure(error: BotError, *, host: str = "") -> Message:
         case NotFound():
             return _refused(
                 "NOT FOUND",
-                "SSLmonitor knows no such monitor. It may have been deleted. "
-                "`/ssl list` shows what is watched.",
+                "SSLmonitor has no such monitor; it may have been deleted. "
+                "`/ssl list` shows all monitors.",
                 error,
                 host,
             )
         case BadKey():
             return _refused(
                 "KEY REFUSED",
-                "SSLmonitor does not accept the bot's API key. Whoever runs this bot must set "
-                "`SSLMONITOR_API_KEY` anew. `python -m bot check` tests it.",
+                "SSLmonitor refuses the bot's API key. The bot's operator must correct "
+                "`SSLMONITOR_API_KEY`; `python -m bot check` tests it.",
                 error,
             )
         case APIRefused(code=429):
             wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
-            return _refused("TOO MANY REQUESTS", f"Wait {wait}, then ask again.", error, host)
+            return _refused("TOO MANY REQUESTS", f"Try again in {wait}.", error, host)
         case APIRefused():
             said = safe(error.message, 300).rstrip(".")
-            answer = f"SSLmonitor said no: {said}." if said else "SSLmonitor gave no reason."
+            answer = (
+                f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
+            )
             return _refused("REFUSED", answer, error, host)
         case APIUnreachable():
-            return reply("⚠️", "SSLMONITOR DOES NOT ANSWER", _unreachable(error), host=host)
+            return reply("⚠️", "SSLMONITOR IS NOT ANSWERING", _unreachable(error), host=host)
         case _:
-            return reply("⚠️", "THAT DID NOT WORK", _stated(str(error), 300), host=host)
+            return reply("⚠️", "COULD NOT DO THAT", _stated(str(error), 300), host=host)
 
 
-def not_offered(error: NotAvailable) -> Message:
+def not_available(error: NotAvailable) -> Message:
     """The API lacks it: what the asker can do now, and what whoever runs the bot can."""
     instead = {
-        "check": "`/ssl add HOST` watches a host, and shows its certificate at once.",
-        "history": "`/ssl scan HOST` says what changed since the bot last saw a host.",
+        "check": "`/ssl add HOST` adds a monitor and shows its certificate.",
+        "history": "`/ssl scan HOST` shows what changed since the last scan that the bot saw.",
     }
     return reply(
         "⛔",
         "NOT AVAILABLE HERE",
-        f"The hosted API lacks what `/ssl {error.command}` needs. {instead[error.command]}",
+        f"`/ssl {error.command}` isn't available with the hosted API. {instead[error.command]}",
         context(
-            "The embedded API has it. Whoever runs this bot can leave out `SSLMONITOR_API_URL` and "
-            "`SSLMONITOR_API_KEY`, so that the bot scans by itself, or point them to an embedded "
+            "The embedded API supports it. The bot's operator can unset `SSLMONITOR_API_URL` and "
+            "`SSLMONITOR_API_KEY`, so that the bot uses its own, or point them to an embedded "
             "API: see “The embedded API” in its README."
         ),
     )
@@ -168,22 +170,22 @@ def _stated(text: str, limit: int) -> str:
 
 def _unreachable(error: APIUnreachable) -> str:
     if error.maybe_done:
-        advice = "It may still have been done: look with `/ssl list` before you ask again."
+        advice = "It may have gone through; check `/ssl list` before you retry."
     else:
-        advice = "Ask again in a minute. If it stays so, see `/ssl ping`."
+        advice = "Try again in a minute. If this keeps happening, check `/ssl ping`."
     return f"{_stated(error.message, 250)} {advice}"
 
 
 def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Message:
-    reference = f" · reference {code(error.req_id, 80)} for its support" if error.req_id else ""
-    small = context(f"SSLmonitor code {error.code}{reference}")
+    reference = f" · support reference {code(error.req_id, 80)}" if error.req_id else ""
+    small = context(f"SSLmonitor error {error.code}{reference}")
     return reply("⛔", word, sentence, small, host=host)
 
 
 def quota_used_up(account: Account) -> Message:
     """No more monitors fit the account."""
     counts = (account.used, account.limit)
-    held = "" if None in counts else f" It watches {account.used} of {account.limit} monitors."
+    held = "" if None in counts else f" {account.used} of {account.limit} monitors are in use."
     return reply(
         "⛔",
         "QUOTA USED UP",
@@ -196,8 +198,8 @@ def outsider() -> Message:
     """Said to people of another team, at every door."""
     return reply(
         "⛔",
-        "NOT FOR GUESTS FROM OUTSIDE",
-        "This bot answers only people of the workspace that installed it. Ask one of them.",
+        "MEMBERS ONLY",
+        "This bot only answers members of the workspace that installed it. Ask one of them.",
     )
 
 
@@ -206,25 +208,39 @@ def not_in_channel() -> Message:
     return reply(
         "⛔",
         "NOT SHARED",
-        "The bot may not post in this channel. Invite it first, with `/invite`.",
+        "The bot can't post in this channel. Invite it with `/invite`.",
     )
 
 
-def not_watched(fault: NotMonitored) -> Message:
-    """There is no monitor for this host: one press makes one; the nearest names are offered."""
+def watch_failed(fault: BotError, target: Target) -> Message:
+    """The monitor was added, but Scan & watch could not start."""
+    card = failure(fault, host=target.short)
+    done = section(f"✅ {code(target.short)} is now monitored. Scan & watch could not start:")
+    return replace(card, blocks=(done, *card.blocks))
+
+
+def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
+    """There is no monitor for this host: a button adds one; similar names are offered.
+
+    With `watch`, the button also starts Scan & watch.
+    """
     target = Target(fault.host, fault.port or HTTPS_PORT)
     host = target.short
     near = [
         button(plain(name, 75) or "–", "status", name, about=f"Status of {name}")
         for name in fault.suggestions
     ]
-    asked = "Did you mean one of these?" if near else "There is no monitor for this host yet."
+    text = f"{code(host)} isn't monitored yet."
+    if near:
+        text += " Did you mean one of these?"
+    label, command = ("Add and watch", "add_and_watch") if watch else ("Add", "add")
+    add = button(label, command, str(target), about=f"{label} {host}", style="primary")
     return Message(
-        f"{plain(host, 100)} is not watched yet.",
+        f"{plain(host, 100)} isn't monitored yet.",
         (
-            section(f"⚪ *NOT WATCHED* · {code(host)}\n{asked}"),
+            section(f"⚪ *NOT MONITORED* · {code(host)}\n{text}"),
             *(actions(each) for each in near),
-            actions(button("Watch it", "add", str(target), about=f"Watch {host}", style="primary")),
+            actions(add),
         ),
     )
 
@@ -233,8 +249,8 @@ def guest() -> Message:
     """Said to guests of the workspace, at every door."""
     return reply(
         "⛔",
-        "NOT FOR GUESTS",
-        "Guests may neither look nor scan here. Ask a full member of this workspace.",
+        "FULL MEMBERS ONLY",
+        "Guests can't use this bot. Ask a full member of this workspace.",
     )
 
 
@@ -245,9 +261,9 @@ def no_admin(admins: Sequence[str]) -> Message:
     """
     marks = [f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>" for name in admins[:10]]
     named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
-    word = "YOU MAY NOT CHANGE THIS"
-    card = reply("⛔", word, f"Looking and scanning is open to you. Ask {named} for the change.")
-    return replace(card, text="You may not change this. Ask one of the bot's admins.")
+    word = "ADMINS ONLY"
+    card = reply("⛔", word, f"You can view and scan. To make this change, ask {named}.")
+    return replace(card, text="Only the bot's admins can make this change. Ask one of them.")
 
 
 def unknown_person() -> Message:
@@ -255,31 +271,35 @@ def unknown_person() -> Message:
     return reply(
         "⚠️",
         "NOTHING WAS CHANGED",
-        "Slack does not say right now whether you may change things. Ask again in a minute. "
-        "If it stays so, whoever runs this bot should try `python -m bot check`.",
+        "Slack could not confirm that you may change things. Try again in a minute. "
+        "If this keeps happening, the bot's operator can run `python -m bot check`.",
     )
 
 
 def restarting(doing: str = "") -> Message:
     """Said to whoever still waits when the bot ends; `doing` is what was under way."""
     more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
-    return Message("Restarting. Ask again.", (section("🔄 *Restarting. Ask again.*"), *more))
+    return Message(
+        "The bot is restarting. Try again in a minute.",
+        (section("🔄 *The bot is restarting. Try again in a minute.*"), *more),
+    )
 
 
 def broken(reference: str) -> Message:
     """A fault of ours; the reference is in the log."""
     return reply(
         "⚠️",
-        "SOMETHING WENT WRONG HERE",
-        "That is a fault of the bot, not yours. Ask again. If it fails again, tell whoever runs "
-        "the bot.",
-        context(f"Reference in its log: {code(reference, 40)}"),
+        "BUG IN THE BOT",
+        "This is a bug in the bot. Try again; if it fails again, send the reference to the bot.",
+        context(f"Reference: {code(reference, 40)}"),
     )
 
 
-def told_apart(message: Message) -> Message:
+def answered_privately(message: Message) -> Message:
     """An answer for its asker alone, which the channel gets when Slack lets the bot speak again."""
-    busy = "⚠️ *SLACK IS BUSY*\nThe channel sees this a little later: Slack limits the bot now."
+    busy = (
+        "⚠️ *SLACK IS BUSY*\nSlack is limiting the bot, so the channel will see this a little later."
+    )
     return replace(message, blocks=(section(busy), *message.blocks), public=False)
 
 
@@ -288,8 +308,7 @@ def slack_busy() -> Message:
     return reply(
         "⚠️",
         "SLACK IS BUSY",
-        "Slack lets the bot say no more for the moment, so the answer is late or lost. "
-        "Ask again in a minute.",
+        "Slack is limiting the bot, so a reply was delayed or dropped. Ask again in a minute.",
     )
 
 
@@ -312,11 +331,11 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> 
     milliseconds = max(1, int(took / timedelta(milliseconds=1)))
     hours = offset / timedelta(hours=1)
     clock = "UTC" if not offset else f"UTC{hours:+g} h"
-    shown = f"{ping.date_time:%Y-%m-%d %H:%M} ({clock})" if ping.date_time else "not given"
+    shown = f"{ping.date_time:%Y-%m-%d %H:%M} ({clock})" if ping.date_time else "unknown"
     pairs = [
-        ("Answer", f"in {milliseconds:,} ms"),
-        ("Its clock", shown),
-        ("Key", f"#{ping.apikey_id}" if ping.apikey_id is not None else "not given"),
+        ("Response time", f"{milliseconds:,} ms"),
+        ("Server clock", shown),
+        ("Key", f"#{ping.apikey_id}" if ping.apikey_id is not None else "unknown"),
     ]
     if ping.sweep:
         pairs.append(("Regular scans", _sweep(ping.sweep, now)))
@@ -340,9 +359,9 @@ def not_added(target: Target, error: BotError) -> str:
     return f"⛔ {code(target.short)} was not added: {safe(said, 150).rstrip('.')}."
 
 
-def watched_already(target: Target) -> str:
+def already_monitored(target: Target) -> str:
     """One line about a host that needed no adding, among others."""
-    return f"⚪ {code(target.short)} was watched already."
+    return f"⚪ {code(target.short)} was already monitored."
 
 
 def working(what: str) -> Message:

@@ -19,7 +19,7 @@ ALL = Selector()
 
 @router.command("menu", typed=False)
 async def menu(call: Call) -> Message:
-    """Show the worst monitors, and what can be done."""
+    """Show the worst monitors and what to do next."""
     try:
         rows = await call.api.list()
     except BotError as fault:
@@ -29,9 +29,9 @@ async def menu(call: Call) -> Message:
     return add_cards.menu(ranked, call.now(), call.rules)
 
 
-@router.command("audit")
+@router.command("audit", example="audit example.com")
 async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL) -> Message:
-    """Show who changed what, and when: of all hosts, or of one."""
+    """Show who changed what and when, for all hosts or one."""
     host = which.host
     if which.id is not None and not host:
         host = str((await find(call, which))[0].target)

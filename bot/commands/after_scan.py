@@ -50,7 +50,7 @@ async def has_history(call: Call) -> bool:
         async with asyncio.timeout(OFFER_SECONDS):
             return await call.api.offers(Extra.HISTORY, hurry=True)
     except (BotError, TimeoutError) as fault:
-        log.info("What the API offers is not known: %s", fault)
+        log.info("Could not read openapi.json: %s", fault)
         return False
 
 
@@ -68,14 +68,14 @@ async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
             left = [target for target in names if target.host not in watched]
             account = await call.api.account() if left else None
     except (BotError, TimeoutError) as fault:
-        log.info("Which names are not watched is not known: %s", fault)
+        log.info("Could not check for unmonitored certificate names: %s", fault)
         return ()
     if not left or account is None:
         return ()
     room = MAX_TARGETS if account.available is None else account.available
     hosts = [target.host for target in left]
     fitting = that_fit(left[: max(0, room)])
-    return (detail_cards.names_not_watched(found.target, hosts, fitting),)
+    return (detail_cards.unmonitored_names(found.target, hosts, fitting),)
 
 
 def other_names(found: Monitor) -> list[Target]:
@@ -92,7 +92,7 @@ def _targets(names: Iterable[str], port: int) -> Iterable[Target]:
         try:
             yield Target(Target.parse(name).host, port)
         except ValueError:
-            log.debug("A name on a certificate is no host name")
+            log.debug("Skipping a certificate name that is not a host name")
 
 
 def that_fit(targets: Sequence[Target]) -> list[Target]:

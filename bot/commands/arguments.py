@@ -51,7 +51,7 @@ class Filter:
                 return cls("host", _host(value))
             case "valid" | "host":
                 raise ValueError(f"“{key}” can't be compared with “{sign}”. Use “=”.")
-        raise ValueError(f"“{key}” is not a filter. There are host, port, valid and expires.")
+        raise ValueError(f"“{key}” is not a filter. The filters are host, port, valid and expires.")
 
 
 def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for each in filters:
         if each.key in chosen:
-            raise UsageError(f"The filter “{each.key}” can be given once only.", "filters")
+            raise UsageError(f"The filter “{each.key}” can only be used once.", "filters")
         chosen[each.key] = each.value
     return chosen
 
@@ -69,7 +69,7 @@ def _host(text: str) -> str:
         return host_pattern(text)
     host, port = split_target(text)
     if port:
-        raise ValueError(f"The port is a filter of its own. Write host={host} port={port}.")
+        raise ValueError(f"The port is a separate filter. Try host={host} port={port}.")
     return host
 
 
@@ -81,7 +81,7 @@ def _truth(text: str) -> bool:
 
 def _ports(text: str) -> str:
     """A port condition in the forms that the API's page shows."""
-    fault = ValueError(f"“{text}” is not a port filter. Write 443, !443, 100-200 or >=100.")
+    fault = ValueError(f"“{text}” is not a port filter. Try 443, !443, 100-200 or >=100.")
     if _PORT_LIST.match(text):
         ports = [int(port) for port in text.split(",")]
         if not all(_is_port(port) for port in ports):
@@ -115,11 +115,11 @@ def _days(text: str) -> str:
     """A condition on the days left, in the forms that the API's page shows."""
     found = _NUMBERS.match(text)
     if not found or found["sign"] == "!" or (found["sign"] and found["last"]):
-        raise ValueError(f"“{text}” is not a number of days. Write expires<30 or expires=30-60.")
+        raise ValueError(f"“{text}” is not a number of days. Try expires<30 or expires=30-60.")
     first, last, sign = int(found["first"]), found["last"], found["sign"] or "="
     if last:
         if first > int(last):
-            raise ValueError(f"“{text}” ends before it begins. Write expires={last}-{first}.")
+            raise ValueError(f"“{text}” is reversed. Try expires={last}-{first}.")
         return f"{first}-{int(last)}"
     forms = {"<=": f"<{first + 1}", ">=": f">{first - 1}" if first else "0-999999"}
     return forms.get(sign, f"{sign}{first}")

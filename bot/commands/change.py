@@ -52,12 +52,12 @@ def _check_fields(
     if proxy_host and not proxy_port:
         raise UsageError("The proxy's port is missing.", "proxy_port")
     if proxy_password and not proxy_username:
-        raise UsageError("The password has no user name.", "proxy_username")
+        raise UsageError("A proxy password needs a user name.", "proxy_username")
 
 
-@router.command("scan")
+@router.command("scan", example="scan example.com")
 async def scan(call: Call, which: One) -> Message:
-    """Scan a watched host now, and show the result in the channel."""
+    """Scan a monitored host now and show the result in the channel."""
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
         rows = await find(call, which)
@@ -78,9 +78,9 @@ async def scan(call: Call, which: One) -> Message:
     )
 
 
-@router.command("add", changes=True, form=add_cards.add_form)
+@router.command("add", example="add example.com", changes=True, form=add_cards.add_form)
 async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
-    """Watch one or more hosts."""
+    """Add monitors for one or more hosts."""
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
     if len(wanted) > ADDED_AT_ONCE:
@@ -97,7 +97,7 @@ async def add_now(
     proxy_username: str = "",
     proxy_password: str = "",
 ) -> Message:
-    """Watch the hosts of a form, or those that were shown before."""
+    """Add the hosts of a form or of a preview."""
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
     proxy = None
@@ -113,7 +113,7 @@ async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Me
     watched, account = await asyncio.gather(rows_of(call, targets), _account(call))
     if len(targets) == 1 and targets[0] in watched:
         card = monitor_cards.monitor(
-            watched[targets[0]], call.now(), call.rules, note="already watched"
+            watched[targets[0]], call.now(), call.rules, note="already monitored"
         )
         return replace(card, changed=())
     new = [target for target in targets if target not in watched]
@@ -121,7 +121,7 @@ async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Me
     fits, left = new[: max(room, 0)], new[max(room, 0) :]
     if len(targets) == 1 and left and account is not None:
         return _one_refused(replies.quota_used_up(account), left, draft)
-    problems = [replies.watched_already(target) for target in targets if target in watched]
+    problems = [replies.already_monitored(target) for target in targets if target in watched]
     if account is not None:
         problems += [add_cards.no_room(each, account.used, account.limit) for each in left]
     outcomes = await _add_each(call, fits, proxy, problems)
@@ -135,7 +135,7 @@ async def _account(call: Call) -> Account | None:
     try:
         return await call.api.account()
     except BotError as fault:
-        log.info("The quota is not known: %s", fault)
+        log.info("Could not read the account quota: %s", fault)
         return None
 
 
@@ -176,7 +176,7 @@ async def _one_added(
     row = (await _rows_if_told(call, [target])).get(target)
     line = replies.added_line(await call.who(), [target.short])
     if row is None:
-        said = [f"✅ {code(target.short)} is watched now."]
+        said = [f"✅ {code(target.short)} is now monitored."]
         card = add_cards.added(1, said, [], left=[], draft=draft, announce=line)
     else:
         await after_scan.keep(call, outcome, row)
@@ -210,7 +210,7 @@ async def _summed_up(
     lines = [
         monitor_cards.text_row(rows[target], call.now(), call.rules)
         if target in rows
-        else f"✅ {code(target.short)} is watched now."
+        else f"✅ {code(target.short)} is now monitored."
         for target in done
     ]
     told = [*problems, *(replies.not_added(target, fault) for target, fault in refused.items())]
@@ -234,13 +234,13 @@ async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, M
     try:
         return await rows_of(call, targets)
     except BotError as fault:
-        log.info("The new monitors' verdicts are not known: %s", fault)
+        log.info("Could not read the verdicts of new monitors: %s", fault)
         return {}
 
 
-@router.command("delete", changes=True)
+@router.command("delete", example="delete example.com", changes=True)
 async def delete(call: Call, which: One) -> Message:
-    """Stop watching a host; it asks once more."""
+    """Delete a monitor, after asking for confirmation."""
     rows = await find(call, which)
     card = several(call, which, rows) or monitor_cards.confirm_delete(
         rows[0], call.now(), call.rules

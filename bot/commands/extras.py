@@ -35,7 +35,9 @@ class Protocol:
         """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
         name = text.lower()
         if name not in {TLS, *PORTS}:
-            raise ValueError(f"“{text}” is not a protocol. There are {TLS}, {', '.join(PORTS)}.")
+            raise ValueError(
+                f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."
+            )
         return cls(name)
 
 
@@ -70,13 +72,13 @@ def meant(place: CheckTarget, protocol: Protocol) -> tuple[Target, str]:
     return Target(place.host, port), "" if name == TLS else name
 
 
-@router.command("check", shares=True)
+@router.command("check", example="check example.com", shares=True)
 async def check(
     call: Call,
     place: Annotated[CheckTarget, "HOST[:PORT]"],
     protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
 ) -> Message:
-    """Check any host now, and store nothing; it needs the embedded API."""
+    """Check any host without storing anything (embedded API only)."""
     if not await call.api.offers(Extra.CHECK):
         raise NotAvailable("check")
     target, spoken = meant(place, protocol)
@@ -88,9 +90,9 @@ async def check(
     return history_cards.checked(found, spoken, call.now(), call.rules)
 
 
-@router.command("history", shares=True)
+@router.command("history", example="history example.com", shares=True)
 async def history(call: Call, which: One) -> Message:
-    """Show what changed on a watched host, and when; it needs the embedded API."""
+    """Show what changed on a monitored host, and when (embedded API only)."""
     if not await call.api.offers(Extra.HISTORY):
         raise NotAvailable("history")
     rows = await find(call, which)

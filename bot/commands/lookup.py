@@ -39,7 +39,7 @@ class Selector:
         number = number.removeprefix("#")
         if number.isascii() and number.isdecimal():
             if len(number) > 15:
-                raise ValueError(f"“{number}” is too long for a monitor's number.")
+                raise ValueError(f"“{number}” is too long for a monitor ID.")
             known = _target(target) if space else None
             return cls(int(number), known.host if known else "", known.port if known else None)
         if "*" in text:
@@ -83,7 +83,7 @@ def host_pattern(text: str) -> str:
     """A pattern such as `*.example.com`, in A-labels. Raises ValueError with a sentence."""
     text = text.lower().strip("./,;")
     if not _PATTERN.match(text) or set(text) <= {"*", "."}:
-        raise ValueError(f"“{text}” is not a pattern. Write it as *.example.com.")
+        raise ValueError(f"“{text}” is not a pattern. Try *.example.com.")
     labels = text.split(".")
     return ".".join(
         label if label.isascii() or "*" in label else normal_host(label) for label in labels
@@ -91,7 +91,7 @@ def host_pattern(text: str) -> str:
 
 
 Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
-One = Annotated[Selector, "ID|HOST[:PORT]"]
+One = Annotated[Selector, "HOST[:PORT]|ID"]
 #: The most hosts that can be added at once.
 MAX_TARGETS = 50
 #: Above this many, the whole list is one question instead of many.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Self
 
 from bot.blocks import Message
 from bot.cards import recheck as recheck_cards
-from bot.commands.lookup import One, find, router, several
+from bot.cards import replies
+from bot.commands.lookup import One, find, router, rows_of, several
 from bot.commands.router import Call
 from bot.dates import parse_duration
+from bot.errors import BotError, NotMonitored
 from bot.recheck import MOST
+from bot.target import Target
 
 if TYPE_CHECKING:
     from bot.store.rechecks import Watch
@@ -37,15 +40,38 @@ class Length:
 USUAL = Length(timedelta(minutes=30))
 
 
-@router.command("watch")
+@router.command("watch", example="watch example.com for=30m")
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
-    """Scan now and every minute until it is fixed, and tell you."""
+    """Scan every minute until the host is fixed, then notify you."""
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
-        rows = await find(call, which)
+        try:
+            rows = await find(call, which)
+        except NotMonitored as fault:
+            return replies.not_monitored(fault, watch=True)
         if answer := several(call, which, rows):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
+    return await _watch(call, monitor_id, target, length)
+
+
+@router.command("add_and_watch", typed=False, changes=True)
+async def add_and_watch(call: Call, target: Target) -> Message:
+    """Add a monitor, then scan until the host is fixed."""
+    row = (await rows_of(call, [target])).get(target)
+    if row is not None:
+        card = await _watch(call, row.id, target, USUAL)
+        return replace(card, changed=())
+    monitor = await call.api.add(target)
+    announcement = replies.added_line(await call.who(), [target.short])
+    try:
+        card = await _watch(call, monitor.id, target, USUAL)
+    except BotError as fault:  # the monitor is added all the same
+        card = replies.watch_failed(fault, target)
+    return replace(card, announce=announcement, changed=((str(target), "added"),))
+
+
+async def _watch(call: Call, monitor_id: int, target: Target, length: Length) -> Message:
     running = await call.watches.running()
     for each in running:
         if (each.monitor_id, each.asker) == (monitor_id, call.asker):

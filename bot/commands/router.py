@@ -81,7 +81,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand of `/ssl`. One that is not `typed` is run by buttons only."""
+    """A subcommand of `/ssl`. One that is not `typed` is run by buttons only.
+
+    `example` is a line that works, without `/ssl`; usage errors show it.
+    """
 
     name: str
     run: Run
@@ -92,6 +95,7 @@ class Command:
     shares: bool
     form: FormMaker | None
     check: Callable[..., None] | None
+    example: str
 
     @property
     def usage(self) -> str:
@@ -114,10 +118,10 @@ class Command:
             elif left:
                 bound.append(parameter.convert(left.pop(0)))
             elif not parameter.optional:
-                needs = f"A word is missing: “{self.name}” needs {parameter.usage}."
+                needs = f"“{self.name}” needs {_spelled_out(parameter.usage)}."
                 raise UsageError(needs, parameter.name)
         if left:
-            raise UsageError(f"“{left[0]}” is one word too many.")
+            raise UsageError(f"“{left[0]}” isn't expected here.")
         return bound, {}
 
     def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
@@ -149,7 +153,7 @@ class Command:
             if parameter.many:
                 words = text.replace(",", " ").split()
                 if not words:
-                    raise UsageError("This is needed.", parameter.name)
+                    raise UsageError("This field is required.", parameter.name)
                 bound += [parameter.convert(word) for word in words]
             elif parameter.form_only:
                 if text.strip():
@@ -176,6 +180,7 @@ class Router:
         shares: bool = False,
         form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
+        example: str = "",
     ) -> Callable[[Run], Run]:
         """Register a function as a command. `check` judges a form's fields together, purely.
 
@@ -185,8 +190,9 @@ class Router:
         def register(run: Run) -> Run:
             first_line = (inspect.getdoc(run) or "").partition("\n")[0]
             self.commands[name] = Command(
-                name, run, _parameters(run), first_line, typed, changes, shares, form, check
-            )
+                name, run, _parameters(run), first_line, typed, changes, shares, form, check,
+                example or (name if typed else ""),
+            )  # fmt: skip
             return run
 
         return register
@@ -219,11 +225,11 @@ class Router:
                 return await self._change(call, command, arguments, named)
             answer = await command.run(call, *arguments, **named)
         except UsageError as fault:
-            return replies.wrong_words(fault, command.usage if command.typed else "")
+            return replies.usage_error(fault, command.example)
         except NotMonitored as fault:
-            return replies.not_watched(fault)
+            return replies.not_monitored(fault)
         except NotAvailable as fault:
-            return replies.not_offered(fault)
+            return replies.not_available(fault)
         except BotError as fault:
             return replies.failure(fault)
         return monitor_cards.shareable(answer, call.share) if command.shares else answer
@@ -280,6 +286,13 @@ def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
         optional=optional,
         form_only=each.kind is inspect.Parameter.KEYWORD_ONLY,
     )
+
+
+def _spelled_out(usage: str) -> str:
+    """`a host or an ID` for `ID|HOST[:PORT]`."""
+    words = {"HOST": "a host", "TARGET": "a host", "ID": "an ID", "PATTERN": "a pattern"}
+    *most, last = (words.get(part.partition("[")[0].rstrip("…"), part) for part in usage.split("|"))
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _whole_number(text: str) -> int:

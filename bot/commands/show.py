@@ -20,9 +20,9 @@ from bot.commands.router import Call
 from bot.errors import SlackRefused
 
 
-@router.command("help")
+@router.command("help", example="help status")
 async def help_(_call: Call, command: str = "") -> Message:
-    """Show what can be asked, or how one command is written."""
+    """Show all commands, or explain one."""
     found = router.find(command.lower()) if command else None
     if command and found is None:
         return router.unknown(command)
@@ -30,14 +30,14 @@ async def help_(_call: Call, command: str = "") -> Message:
     return replies.help_card([(each.usage, each.help) for each in shown])
 
 
-@router.command("status", shares=True)
+@router.command("status", example="status example.com", shares=True)
 async def status(call: Call, which: Which) -> Message:
-    """Show the certificate of a watched host."""
+    """Show the certificate of a monitored host."""
     rows = await find(call, which)
     return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
-@router.command("list", shares=True)
+@router.command("list", example="list expires<30", shares=True)
 async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
     """List monitors, worst first: expires<30, valid=false, port=8443, host=*.example.com."""
     wanted = api_filters(filters)
@@ -49,7 +49,7 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
             list_cards.monitors, rows, call.now(), call.rules, asked=asked
         )
     if not wanted:
-        return list_cards.nothing_watched()
+        return list_cards.no_monitors()
     return list_cards.none_found(" and ".join(code(str(each)) for each in filters))
 
 
@@ -74,7 +74,7 @@ async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message
 
 @router.command("details", typed=False, shares=True)
 async def details(call: Call, which: One) -> Message:
-    """Show everything that is known of a monitor."""
+    """Show everything known about a monitor."""
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer
@@ -86,7 +86,7 @@ async def details(call: Call, which: One) -> Message:
 
 @router.command("digest", shares=True)
 async def digest_(call: Call) -> Message:
-    """Show today's digest now, to you alone."""
+    """Show the digest as of now, only to you."""
     now = call.now()
     found = await digest.gather(call.api, now, call.rules)
     return digest_cards.preview(found, now)
@@ -94,13 +94,13 @@ async def digest_(call: Call) -> Message:
 
 @router.command("account", shares=True)
 async def account_(call: Call) -> Message:
-    """Show how many monitors the account holds, and how many are free."""
+    """Show how many monitors the account uses and how many are free."""
     return replies.account_card(await call.api.account())
 
 
 @router.command("ping")
 async def ping(call: Call) -> Message:
-    """Ask SSLmonitor whether it answers, and how fast."""
+    """Check that the SSLmonitor API answers, and how fast."""
     start = call.now()
     answer = await call.api.ping()
     now = call.now()

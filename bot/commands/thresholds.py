@@ -25,7 +25,7 @@ class Rule:
         return cls(None if text.lower() == "default" else Threshold.parse(text))
 
 
-@router.command("warn", changes=True)
+@router.command("warn", example="warn example.com 14d", changes=True)
 async def warn(
     call: Call,
     which: Annotated[Selector, "HOST[:PORT]|PATTERN"],
@@ -33,9 +33,9 @@ async def warn(
 ) -> Message:
     """Set when renewal is due for a host or pattern: days or percent of the lifetime left."""
     if not which.host:
-        raise UsageError("A threshold is set for a host or a pattern, not for a number.", "which")
+        raise UsageError("Thresholds apply to a host or a pattern, not to an ID.", "which")
     if which.port and which.is_pattern:
-        raise UsageError("A pattern has no port.", "which")
+        raise UsageError("A pattern can't have a port.", "which")
     name = str(which.target or which.host)
     held = "" if rule.threshold is None else str(rule.threshold)
     await call.records.set_threshold(name, held, by=call.asker, now=call.now())

@@ -129,6 +129,7 @@ class SlackBot:
         self._lists = RowLists()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
         self._learnt: set[str] = set()
+        self._presses: set[tuple[object, ...]] = set()
         app.command(re.compile("^/"))(self._on_command)
         app.action(re.compile("^ssl:"))(self._on_press)
         app.action(re.compile(""))(_on_link)
@@ -202,6 +203,16 @@ class SlackBot:
         request = read()
         if request is None or not self._is_new(request):
             return
+        if request.press in self._presses:
+            return  # a second press while the first one is being answered counts as the same
+        if request.press is not None:
+            self._presses.add(request.press)
+        try:
+            await self._serve(request)
+        finally:
+            self._presses.discard(request.press or ())
+
+    async def _serve(self, request: Request) -> None:
         if request.origin is Origin.SHORTCUT:
             await self._offer_hosts(request)
         elif request.origin is Origin.HOME and request.verb == "home":

@@ -127,6 +127,14 @@ class Request:
         return self.origin in {Origin.SLASH_COMMAND, Origin.MENTION}
 
     @property
+    def press(self) -> tuple[object, ...] | None:
+        """Who pressed which button of which message or view; None if no button was pressed."""
+        place = self.view.id if self.view else self.source.ts if self.source else ""
+        if not place or self.fields is not None:
+            return None
+        return (self.asker.user, self.channel, place, self.verb, self.argument, self.shares)
+
+    @property
     def words(self) -> list[str]:
         """The typed words after the verb."""
         return self.argument.split()

@@ -162,7 +162,7 @@ class SlashCommand:
         except SlackRefused as error:
             if error.reason != "ratelimited" or not (message.public or self._post.exists):
                 raise
-            await self._private.refuse(replies.told_apart(message))
+            await self._private.refuse(replies.answered_privately(message))
             wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
             await asyncio.sleep(wait)
             await self._show(message)

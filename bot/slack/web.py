@@ -184,7 +184,7 @@ class SlackWeb:
         try:
             await _asked(self.client.apps_connections_open, app_token=token)
         except SlackRefused as fault:
-            raise BotError(f"SLACK_APP_TOKEN does not work: {fault.reason}.") from fault
+            raise BotError(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.") from fault
 
     async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
         """Post a message; gives its ts."""
@@ -362,7 +362,7 @@ class SlackWeb:
         try:
             answer = await _asked(read, **arguments)
         except SlackRefused as fault:
-            log.warning("The channel's history can't be read, so a post may repeat: %s", fault)
+            log.warning("conversations.history failed, so a post may be repeated: %s", fault)
             return None
         for found in answer.get("messages") or []:
             ours = found.get("bot_id") == self.identity.bot_id
@@ -399,7 +399,8 @@ async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Messa
     except SlackRefused as fault:
         if fault.reason not in BAD_BLOCKS:
             raise
-        log.error("Slack refused the blocks of “%s”; it is sent simpler", plain(message.text, 80))  # noqa: TRY400 - the refusal says no more than its name
+        text = plain(message.text, 80)
+        log.error("Slack refused the blocks of “%s”; resending a simpler version", text)  # noqa: TRY400 - the refusal says no more than its name
     if message.fallback:
         try:
             return await send(replace(message, blocks=message.fallback))

@@ -79,7 +79,7 @@ def test_a_rescan_in_the_digest_answers_in_its_thread_and_renews_its_row(page: P
 def test_a_form_says_what_is_wrong_at_the_field_and_takes_the_correction(page: Page) -> None:
     target = f"backup.demo.test:{FORM_PORTS[page.size]}"
     page.say("/ssl add")
-    page.until_text(f"{MODAL} h2", "Watch hosts")
+    page.until_text(f"{MODAL} h2", "Add hosts")
     page.type(f"{MODAL} [data-block-id=targets]", "not_a_host!")
     page.click("button.submit", MODAL)
     wrong = page.until(
@@ -114,13 +114,13 @@ def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) ->
     card = f'#messages article[data-ts="{ts}"]'
     delete = "button[data-action-id^='ssl:delete_now']"
     page.click(delete, card)
-    page.until_text("dialog.confirm", f"{target} will no longer be watched")
+    page.until_text("dialog.confirm", f"{target} will no longer be monitored")
     page.look("confirm")
     page.click(".confirm-no", "dialog.confirm")
     page.until(lambda: not page.texts("dialog.confirm"), "the dialog closed")
     page.click(delete, card)
     page.click(".confirm-yes", "dialog.confirm")
-    page.until_text(card, f"{target} is no longer watched")
+    page.until_text(card, f"{target} is no longer monitored")
     page.until_text("#messages article", f"Ann deleted the monitor for {target}")
 
 

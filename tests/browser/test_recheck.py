@@ -31,7 +31,7 @@ def test_an_expired_host_is_watched_from_the_digest_until_it_is_fixed(page: Page
     page.picture("watching")
     page.running.renew(HOST)
 
-    page.until_text(THREAD, HOST, "OK", "Fixed", "Changed: end date")
+    page.until_text(THREAD, HOST, "OK", "Fixed", "Changed: expiry date")
     page.until_text(THREAD, "@Ann", "Fixed", "after", "ends", HOST)
     page.picture("fixed")
 
@@ -43,7 +43,7 @@ def test_a_card_as_a_phone_shows_it(page: Page) -> None:
 
 def test_the_form_as_a_phone_shows_it(page: Page) -> None:
     page.say("/ssl add")
-    page.until_text(f"{MODAL} h2", "Watch hosts")
+    page.until_text(f"{MODAL} h2", "Add hosts")
     page.picture("form")
     page.click(".modal-cancel", MODAL)
 
