@@ -98,6 +98,23 @@ def test_slack_would_accept_the_manifest() -> None:
     jsonschema.validate(MANIFEST, json.loads(SCHEMA.read_text()))
 
 
+def test_the_readme_is_short() -> None:
+    prose = [line for line in README.splitlines() if not line.startswith("|")]
+    assert len(" ".join(prose).split()) <= 1200
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    links = [
+        (path, link)
+        for path in documents
+        for link in re.findall(r"\]\(([^):#]+)\)|src=\"([^\"]+)\"", path.read_text())
+    ]
+    missing = [f"{p.name}: {a or b}" for p, (a, b) in links if not (p.parent / (a or b)).exists()]
+    assert links
+    assert missing == []
+
+
 def test_the_readme_has_one_line_for_the_demo_and_one_for_the_tests() -> None:
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
     assert [line.rpartition(" -m ")[2] for line in lines] == ["bot demo", "pytest"]
