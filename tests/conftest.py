@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-screenshots", action="store_true", help="update the README's screenshots in docs/"
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't import modules that are slow as a whole for `-m "not slow"`: Selenium, Schemathesis."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    marks = re.search(
+        r"^pytestmark = (.+?\n)\n", collection_path.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return True if marks and "mark.slow" in marks[1] else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

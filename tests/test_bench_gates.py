@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.bench import ack, home
+
+pytestmark = pytest.mark.slow
 
 
 async def test_an_ack_takes_less_than_half_as_long_as_bare_bolts() -> None:

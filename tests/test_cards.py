@@ -123,25 +123,26 @@ def test_the_form_reads_as_agreed(snapshot: SnapshotAssertion) -> None:
     assert dumped(VIEWS["form: add"]) == snapshot
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_slacks_own_models_and_the_playground_take_every_card(name: str) -> None:
-    assert_slack_takes(CARDS[name])
-    judge(CARDS[name].blocks)
-    simpler = dataclasses.replace(CARDS[name], blocks=CARDS[name].fallback or CARDS[name].blocks)
-    assert_slack_takes(simpler)
-    judge(simpler.blocks)
+def test_slacks_own_models_and_the_playground_take_every_card(subtests: pytest.Subtests) -> None:
+    for name, card in CARDS.items():
+        with subtests.test(name):
+            for blocks in (card.blocks, card.fallback or card.blocks):
+                assert_slack_takes(dataclasses.replace(card, blocks=blocks))
+                judge(blocks)
 
 
-@pytest.mark.parametrize("name", HOMES)
-def test_slacks_own_models_and_the_playground_take_every_home(name: str) -> None:
-    assert violations(HOME, {"type": "home", "blocks": list(HOMES[name])}) == []
-    judge(HOMES[name])
+def test_slacks_own_models_and_the_playground_take_every_home(subtests: pytest.Subtests) -> None:
+    for name, blocks in HOMES.items():
+        with subtests.test(name):
+            assert violations(HOME, {"type": "home", "blocks": list(blocks)}) == []
+            judge(blocks)
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_slacks_own_models_and_the_playground_take_every_modal(name: str) -> None:
-    assert violations(MODAL, VIEWS[name]) == []
-    judge(VIEWS[name]["blocks"])
+def test_slacks_own_models_and_the_playground_take_every_modal(subtests: pytest.Subtests) -> None:
+    for name, view in VIEWS.items():
+        with subtests.test(name):
+            assert violations(MODAL, view) == []
+            judge(view["blocks"])
 
 
 def judge(blocks: Sequence[Json]) -> None:
@@ -235,6 +236,7 @@ nasty_texts = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
 def test_no_card_is_broken_by_hostile_text_in_all_its_fields(text: str) -> None:
     check_all(hostile(text))

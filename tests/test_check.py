@@ -9,6 +9,8 @@ from bot.check import check
 from bot.config import Secret
 from bot.demo import Demo, running_demo
 
+pytestmark = pytest.mark.slow
+
 NOTHING: dict[str, str] = {}
 
 

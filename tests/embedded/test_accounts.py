@@ -23,6 +23,8 @@ from .serving import KEY, Answer, Served, serving
 from .test_leases import add_monitors
 from .test_routes import NOBODY, refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest_asyncio.fixture
 async def served(fleet: Fleet, any_database: Database) -> AsyncIterator[Served]:

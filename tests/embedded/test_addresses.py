@@ -22,6 +22,8 @@ from bot.target import Target
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving
 
+pytestmark = pytest.mark.slow
+
 NO_ROUTE = "ff0e::1"
 #: Serves one address on the given port (0: any).
 Server = Callable[[str, int], Serving]

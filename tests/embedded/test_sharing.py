@@ -23,6 +23,8 @@ from bot.store.tables import monitors
 from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Pair:

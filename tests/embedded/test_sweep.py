@@ -19,6 +19,8 @@ from . import fleet as fleets
 from .fleet import DAY, HOUR, NOW, Fleet, Leaf
 from .serving import Served, serving
 
+pytestmark = pytest.mark.slow
+
 INTERVAL = timedelta(hours=12)
 MINUTE = timedelta(minutes=1)
 
