@@ -113,18 +113,6 @@ async def socket_world(
         yield running
 
 
-@pytest.fixture
-def http_world(world: World) -> World:
-    """The same as `world`."""
-    return world
-
-
-@pytest.fixture
-def http_digest_world(digest_world: World) -> World:
-    """The same as `digest_world`."""
-    return digest_world
-
-
 @pytest_asyncio.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:

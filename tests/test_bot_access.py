@@ -100,13 +100,13 @@ async def test_a_guests_home_says_that_it_is_not_for_them(world: World) -> None:
 # People whom the payload takes for ours
 
 
-async def test_a_stranger_whom_the_payload_calls_ours_is_refused(http_world: World) -> None:
-    http_world.slack.users[BEN].is_stranger = True
+async def test_a_stranger_whom_the_payload_calls_ours_is_refused(world: World) -> None:
+    world.slack.users[BEN].is_stranger = True
 
-    await http_world.say("/ssl list", by=BEN)
+    await world.say("/ssl list", by=BEN)
 
-    await http_world.card("MEMBERS ONLY", by=BEN)
-    assert http_world.api.work == []
+    await world.card("MEMBERS ONLY", by=BEN)
+    assert world.api.work == []
 
 
 async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World) -> None:
@@ -217,34 +217,34 @@ async def test_where_slack_says_nothing_of_a_group_nobody_else_may_change(
     assert len(ruled_world.api.rows) == 1
 
 
-async def test_slack_is_asked_once_in_a_while(http_world: World) -> None:
+async def test_slack_is_asked_once_in_a_while(world: World) -> None:
     def asked() -> int:
-        return sum(entry["name"] == "users.info" for entry in http_world.slack.traffic)
+        return sum(entry["name"] == "users.info" for entry in world.slack.traffic)
 
     for _ in range(3):
-        await http_world.say("/ssl account")
-        await http_world.settled()
+        await world.say("/ssl account")
+        await world.settled()
     assert asked() == 1
 
-    http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
-    http_world.slack.users[ANN].is_restricted = True
-    await http_world.say("/ssl account")
+    world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    world.slack.users[ANN].is_restricted = True
+    await world.say("/ssl account")
 
-    await http_world.card("FULL MEMBERS ONLY")
+    await world.card("FULL MEMBERS ONLY")
     assert asked() == 2
 
 
-async def test_a_guest_stays_one_while_slack_says_nothing(http_world: World) -> None:
-    await http_world.say("/ssl list", by=GUS)
-    await http_world.card("FULL MEMBERS ONLY", by=GUS)
-    http_world.clock.move(minutes=11)  # type: ignore[attr-defined]
-    http_world.slack.faults.add("users.info", refusal("internal_error"), times=9)
+async def test_a_guest_stays_one_while_slack_says_nothing(world: World) -> None:
+    await world.say("/ssl list", by=GUS)
+    await world.card("FULL MEMBERS ONLY", by=GUS)
+    world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    world.slack.faults.add("users.info", refusal("internal_error"), times=9)
 
-    await http_world.say("/ssl list", by=GUS)
-    await http_world.settled()
+    await world.say("/ssl list", by=GUS)
+    await world.settled()
 
-    assert len(http_world.seen(by=GUS)) == 2
-    assert http_world.api.work == []
+    assert len(world.seen(by=GUS)) == 2
+    assert world.api.work == []
 
 
 # The log of changes
@@ -274,10 +274,10 @@ async def test_every_change_is_written_down(world: World) -> None:
     assert lines[2].at == world.clock()
 
 
-async def test_what_changes_nothing_is_not_written_down(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
+async def test_what_changes_nothing_is_not_written_down(world: World) -> None:
+    world.api.watch("api.demo.test")
     for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
-        await http_world.say(f"/ssl {line}")
-    await http_world.settled()
+        await world.say(f"/ssl {line}")
+    await world.settled()
 
-    assert await http_world.bot.slack._records.audit() == []
+    assert await world.bot.slack._records.audit() == []

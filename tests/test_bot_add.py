@@ -86,8 +86,7 @@ async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World
     assert len(world.api.asked("monitor/add")) == 1
 
 
-async def test_how_far_it_is_is_shown_at_most_every_two_seconds(http_world: World) -> None:
-    world = http_world
+async def test_how_far_it_is_is_shown_at_most_every_two_seconds(world: World) -> None:
     await world.say("/ssl add")
     holds = [world.api.hold("monitor/add") for _ in range(4)]
     hosts = " ".join(f"h{number}.demo.test" for number in range(4))
@@ -138,16 +137,15 @@ async def test_more_than_three_typed_hosts_are_shown_before_they_are_added(world
     await world.card("Ann added 5 hosts", by=BEN)
 
 
-async def test_too_many_typed_hosts_are_refused(http_world: World) -> None:
+async def test_too_many_typed_hosts_are_refused(world: World) -> None:
     hosts = " ".join(f"h{number}.demo.test" for number in range(51))
 
-    await http_world.say(f"/ssl add {hosts}")
+    await world.say(f"/ssl add {hosts}")
 
-    await http_world.card("At most 50 hosts")
+    await world.card("At most 50 hosts")
 
 
-async def test_an_api_without_proxies_is_not_asked_for_one_twice(http_world: World) -> None:
-    world = http_world
+async def test_an_api_without_proxies_is_not_asked_for_one_twice(world: World) -> None:
     world.api.refuse("monitor/add", 400, "proxies are not supported yet")
     await world.say("/ssl add")
     form = await world.modal("Add hosts")
@@ -203,10 +201,10 @@ async def test_an_unknown_verb_is_run_with_its_words_by_one_press(world: World) 
     await world.card("`api.demo.test`", "Rescan")
 
 
-async def test_an_unknown_verb_that_would_change_something_is_not_run(http_world: World) -> None:
-    await http_world.say("/ssl delet_ api.demo.test")
+async def test_an_unknown_verb_that_would_change_something_is_not_run(world: World) -> None:
+    await world.say("/ssl delet_ api.demo.test")
 
-    assert labels(await http_world.card("Did you mean `delete`?")) == []
+    assert labels(await world.card("Did you mean `delete`?")) == []
 
 
 async def test_the_event_loop_gets_its_turn_while_ten_thousand_names_are_compared() -> None:
@@ -246,7 +244,7 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
     assert "a.demo.test" not in words(one)
 
 
-async def test_audit_of_a_host_that_nobody_changed_says_so(http_world: World) -> None:
-    await http_world.say("/ssl audit api.demo.test")
+async def test_audit_of_a_host_that_nobody_changed_says_so(world: World) -> None:
+    await world.say("/ssl audit api.demo.test")
 
-    await http_world.card("No changes recorded for `api.demo.test`.")
+    await world.card("No changes recorded for `api.demo.test`.")

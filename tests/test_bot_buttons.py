@@ -51,13 +51,13 @@ async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World
     assert len(world.seen()) == before
 
 
-async def test_rescan_on_a_public_card_names_who_pressed(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=5.5)
-    card = await public_card(http_world, "api.demo.test")
+async def test_rescan_on_a_public_card_names_who_pressed(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    card = await public_card(world, "api.demo.test")
 
-    await http_world.press("Rescan", on=card, by=BEN)
+    await world.press("Rescan", on=card, by=BEN)
 
-    became = await http_world.card("asked by Ben", by=BEN)
+    became = await world.card("asked by Ben", by=BEN)
     assert became.ts == card.ts
 
 
@@ -86,18 +86,18 @@ async def test_rescan_on_a_list_answers_below_and_renews_that_row_alone(world: W
 
 
 async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
-    http_world: World,
+    world: World,
 ) -> None:
-    number = http_world.api.watch("a.demo.test", days=5.5)
-    http_world.api.watch("b.demo.test", days=6.5)
-    await http_world.say("/ssl lisst")
-    await http_world.press("Run list", on=await http_world.card("UNKNOWN COMMAND"))
-    shown = await http_world.card("2 monitors")
-    http_world.api.renew(number, 90.5)
+    number = world.api.watch("a.demo.test", days=5.5)
+    world.api.watch("b.demo.test", days=6.5)
+    await world.say("/ssl lisst")
+    await world.press("Run list", on=await world.card("UNKNOWN COMMAND"))
+    shown = await world.card("2 monitors")
+    world.api.renew(number, 90.5)
 
-    await http_world.press("Rescan", on=shown, row="a.demo.test")
+    await world.press("Rescan", on=shown, row="a.demo.test")
 
-    await http_world.until(lambda: "in 90 days" in row_of(shown, number))
+    await world.until(lambda: "in 90 days" in row_of(shown, number))
 
 
 async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: World) -> None:
@@ -139,26 +139,26 @@ async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: 
 
 
 async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(
-    http_world: World,
+    world: World,
 ) -> None:
-    number = http_world.api.watch("a.demo.test", days=5.5)
-    http_world.api.watch("b.demo.test", days=6.5)
-    await http_world.say("/ssl list")
-    shown = await http_world.card("2 monitors")
+    number = world.api.watch("a.demo.test", days=5.5)
+    world.api.watch("b.demo.test", days=6.5)
+    await world.say("/ssl list")
+    shown = await world.card("2 monitors")
     before = row_of(shown, number)
 
-    async with http_world.running_bot():
-        await http_world.press("Rescan", on=shown, row="a.demo.test")
-        await http_world.card("asked by Ann")
-        await http_world.settled()
+    async with world.running_bot():
+        await world.press("Rescan", on=shown, row="a.demo.test")
+        await world.card("asked by Ann")
+        await world.settled()
 
     assert row_of(shown, number) == before
 
 
 async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
-    http_digest_world: World,
+    digest_world: World,
 ) -> None:
-    world = http_digest_world
+    world = digest_world
     number = world.api.watch("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     world.api.renew(number, 90.5)
@@ -168,8 +168,8 @@ async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
         await world.until(lambda: "in 90 days" in row_of(shown, number))
 
 
-async def test_rescan_on_the_card_in_a_thread_stays_there(http_digest_world: World) -> None:
-    world = http_digest_world
+async def test_rescan_on_the_card_in_a_thread_stays_there(digest_world: World) -> None:
+    world = digest_world
     world.api.watch("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     await world.press("Rescan", on=shown, row="a.demo.test")
@@ -241,13 +241,13 @@ async def test_details_come_below_and_leave_the_card(world: World) -> None:
     assert shown.ephemeral_for == ANN
 
 
-async def test_details_on_a_public_card_are_for_the_one_who_asks(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    card = await public_card(http_world, "api.demo.test")
+async def test_details_on_a_public_card_are_for_the_one_who_asks(world: World) -> None:
+    world.api.watch("api.demo.test")
+    card = await public_card(world, "api.demo.test")
 
-    await http_world.press("Details", on=card, by=BEN)
+    await world.press("Details", on=card, by=BEN)
 
-    shown = await http_world.card("Names", by=BEN)
+    shown = await world.card("Names", by=BEN)
     assert shown.ephemeral_for == BEN
 
 
@@ -266,13 +266,13 @@ async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) 
     assert number not in world.api.rows
 
 
-async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(http_world: World) -> None:
+async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(world: World) -> None:
     for days in range(1, 31):
-        http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+        world.api.watch(f"h{days}.demo.test", days=days + 0.5)
 
-    await http_world.say("/ssl list")
+    await world.say("/ssl list")
 
-    card = await http_world.card("30 monitors")
+    card = await world.card("30 monitors")
     assert labels(card) == ["Rescan", "Rescan", "Rescan", "CSV", "Share here"]
     [table] = [block for block in card.blocks if block["type"] == "data_table"]
     hosts = [row[0]["text"] for row in table["rows"][1:]]
@@ -291,14 +291,14 @@ async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:
 
 
 async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
-    http_world: World,
+    world: World,
 ) -> None:
-    http_world.api.watch("a.demo.test", days=5.5)
-    await http_world.say("/ssl digest")
-    shown = await http_world.card("Certificates now")
+    world.api.watch("a.demo.test", days=5.5)
+    await world.say("/ssl digest")
+    shown = await world.card("Certificates now")
 
-    await http_world.press("Rescan", on=shown)
-    await http_world.card("asked by Ann")
-    await http_world.settled()
+    await world.press("Rescan", on=shown)
+    await world.card("asked by Ann")
+    await world.settled()
 
-    assert http_world.slack.messages(CERTS) == []
+    assert world.slack.messages(CERTS) == []

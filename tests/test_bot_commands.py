@@ -18,10 +18,10 @@ async def test_help_names_every_command_with_its_usage(world: World) -> None:
     assert world.api.work == []
 
 
-async def test_help_for_one_command_leaves_the_others_out(http_world: World) -> None:
-    await http_world.say("/ssl help add")
+async def test_help_for_one_command_leaves_the_others_out(world: World) -> None:
+    await world.say("/ssl help add")
 
-    card = await http_world.card("/ssl add TARGET…")
+    card = await world.card("/ssl add TARGET…")
     assert "/ssl list" not in words(card)
 
 
@@ -47,35 +47,33 @@ async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
         "#102",
     ],
 )
-async def test_status_understands_every_way_to_name_a_monitor(
-    which: str, http_world: World
-) -> None:
-    http_world.api.watch("api.demo.test")
-    assert http_world.api.watch("api.demo.test", port=8443) == 102
+async def test_status_understands_every_way_to_name_a_monitor(which: str, world: World) -> None:
+    world.api.watch("api.demo.test")
+    assert world.api.watch("api.demo.test", port=8443) == 102
 
-    await http_world.say(f"/ssl status {which}")
+    await world.say(f"/ssl status {which}")
 
-    card = await http_world.card("OK", "`api.demo.test:8443`", "#102")
+    card = await world.card("OK", "`api.demo.test:8443`", "#102")
     assert "#101" not in words(card)
 
 
-async def test_status_of_a_pattern_lists_what_it_meets_worst_first(http_world: World) -> None:
-    http_world.api.watch("a.demo.test")
-    http_world.api.watch("b.demo.test", days=-1, valid=False)
-    http_world.api.watch("other.test", days=-1, valid=False)
+async def test_status_of_a_pattern_lists_what_it_meets_worst_first(world: World) -> None:
+    world.api.watch("a.demo.test")
+    world.api.watch("b.demo.test", days=-1, valid=False)
+    world.api.watch("other.test", days=-1, valid=False)
 
-    await http_world.say("/ssl status *.demo.test")
+    await world.say("/ssl status *.demo.test")
 
-    card = await http_world.card("2 monitors", "1 broken, 1 fine")
+    card = await world.card("2 monitors", "1 broken, 1 fine")
     text = words(card)
     assert text.index("`b.demo.test`") < text.index("`a.demo.test`")
     assert "other.test" not in text
 
 
-async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(http_world: World) -> None:
-    await http_world.say("/ssl status *.demo.test")
+async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(world: World) -> None:
+    await world.say("/ssl status *.demo.test")
 
-    assert "Add" not in labels(await http_world.card("No monitors match `*.demo.test`"))
+    assert "Add" not in labels(await world.card("No monitors match `*.demo.test`"))
 
 
 async def test_an_unknown_host_can_be_watched_by_one_press(world: World) -> None:
@@ -110,31 +108,31 @@ async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
     assert line.ephemeral_for is None
 
 
-async def test_adding_what_is_already_monitored_changes_nothing(http_world: World) -> None:
-    http_world.api.watch("old.demo.test")
+async def test_adding_what_is_already_monitored_changes_nothing(world: World) -> None:
+    world.api.watch("old.demo.test")
 
-    await http_world.say("/ssl add old.demo.test")
-    await http_world.card("`old.demo.test`", "already monitored")
-    await http_world.settled()
+    await world.say("/ssl add old.demo.test")
+    await world.card("`old.demo.test`", "already monitored")
+    await world.settled()
 
-    assert http_world.api.asked("monitor/add") == []
-    assert all(message.ephemeral_for for message in http_world.seen())
-
-
-async def test_one_bad_host_among_many_adds_none(http_world: World) -> None:
-    await http_world.say("/ssl add a.demo.test b..demo")
-
-    await http_world.card("NOT UNDERSTOOD", "/ssl add example.com")
-    await http_world.settled()
-    assert http_world.api.work == []
+    assert world.api.asked("monitor/add") == []
+    assert all(message.ephemeral_for for message in world.seen())
 
 
-async def test_a_host_that_the_api_refuses_does_not_stop_the_others(http_world: World) -> None:
-    http_world.api.refuse("monitor/add", 422, "no such name")
+async def test_one_bad_host_among_many_adds_none(world: World) -> None:
+    await world.say("/ssl add a.demo.test b..demo")
 
-    await http_world.say("/ssl add a.demo.test b.demo.test")
+    await world.card("NOT UNDERSTOOD", "/ssl add example.com")
+    await world.settled()
+    assert world.api.work == []
 
-    card = await http_world.card("Added 1 of 2 hosts.", "`a.demo.test` was not added")
+
+async def test_a_host_that_the_api_refuses_does_not_stop_the_others(world: World) -> None:
+    world.api.refuse("monitor/add", 422, "no such name")
+
+    await world.say("/ssl add a.demo.test b.demo.test")
+
+    card = await world.card("Added 1 of 2 hosts.", "`a.demo.test` was not added")
     assert "no such name" in words(card)
 
 
@@ -150,30 +148,28 @@ async def test_a_host_that_the_api_refuses_does_not_stop_the_others(http_world: 
         ("*.demo.test", {"host": "*.demo.test"}),
     ],
 )
-async def test_list_asks_with_the_filters(
-    filters: str, sent: dict[str, str], http_world: World
-) -> None:
-    http_world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
+async def test_list_asks_with_the_filters(filters: str, sent: dict[str, str], world: World) -> None:
+    world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
 
-    await http_world.say(f"/ssl list {filters}")
+    await world.say(f"/ssl list {filters}")
 
-    card = await http_world.card("1 monitor", "EXPIRED", "`api.demo.test:8443`")
+    card = await world.card("1 monitor", "EXPIRED", "`api.demo.test:8443`")
     assert card.ephemeral_for == ANN
-    assert http_world.api.asked("monitor/list") == [sent]
+    assert world.api.asked("monitor/list") == [sent]
 
 
-async def test_list_says_what_is_wrong_with_a_filter(http_world: World) -> None:
-    await http_world.say("/ssl list colour=red")
+async def test_list_says_what_is_wrong_with_a_filter(world: World) -> None:
+    await world.say("/ssl list colour=red")
 
-    await http_world.card("“colour” is not a filter", "host, port, valid and expires")
+    await world.card("“colour” is not a filter", "host, port, valid and expires")
 
 
-async def test_an_empty_list_tells_no_monitors_from_no_match(http_world: World) -> None:
-    await http_world.say("/ssl list")
-    await http_world.card("There are no monitors yet")
+async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> None:
+    await world.say("/ssl list")
+    await world.card("There are no monitors yet")
 
-    await http_world.say("/ssl list expires<30")
-    await http_world.card("No monitors match `expires&lt;30`")
+    await world.say("/ssl list expires<30")
+    await world.card("No monitors match `expires&lt;30`")
 
 
 async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
@@ -196,36 +192,36 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
     assert line.ephemeral_for is None
 
 
-async def test_a_deleted_monitor_can_be_watched_again(http_world: World) -> None:
-    http_world.api.watch("old.demo.test", port=8443)
-    await http_world.say("/ssl delete old.demo.test")
-    await http_world.press("Delete", on=await http_world.card("Delete the monitor"))
+async def test_a_deleted_monitor_can_be_watched_again(world: World) -> None:
+    world.api.watch("old.demo.test", port=8443)
+    await world.say("/ssl delete old.demo.test")
+    await world.press("Delete", on=await world.card("Delete the monitor"))
 
-    await http_world.press("Add again", on=await http_world.card("no longer monitored"))
+    await world.press("Add again", on=await world.card("no longer monitored"))
 
-    await http_world.card("OK", "`old.demo.test:8443`", "added")
+    await world.card("OK", "`old.demo.test:8443`", "added")
 
 
-async def test_keeping_a_monitor_deletes_nothing(http_world: World) -> None:
-    number = http_world.api.watch("old.demo.test")
-    await http_world.say(f"/ssl delete {number}")
-    card = await http_world.card("Delete the monitor")
+async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
+    number = world.api.watch("old.demo.test")
+    await world.say(f"/ssl delete {number}")
+    card = await world.card("Delete the monitor")
 
-    await http_world.press("Keep it", on=card)
+    await world.press("Keep it", on=card)
 
-    became = await http_world.card("OK", "`old.demo.test`")
+    became = await world.card("OK", "`old.demo.test`")
     assert became.ts == card.ts
-    assert number in http_world.api.rows
+    assert number in world.api.rows
 
 
-async def test_the_delete_that_is_confirmed_can_not_be_typed(http_world: World) -> None:
-    number = http_world.api.watch("old.demo.test")
+async def test_the_delete_that_is_confirmed_can_not_be_typed(world: World) -> None:
+    number = world.api.watch("old.demo.test")
 
-    await http_world.say(f"/ssl delete_now {number}")
+    await world.say(f"/ssl delete_now {number}")
 
-    await http_world.card("UNKNOWN COMMAND")
-    await http_world.settled()
-    assert number in http_world.api.rows
+    await world.card("UNKNOWN COMMAND")
+    await world.settled()
+    assert number in world.api.rows
 
 
 async def test_account_shows_the_quota(world: World) -> None:
@@ -263,10 +259,10 @@ async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> No
     assert became.ts == card.ts
 
 
-async def test_a_word_like_no_command_points_to_help(http_world: World) -> None:
-    await http_world.say("/ssl xyzzy")
+async def test_a_word_like_no_command_points_to_help(world: World) -> None:
+    await world.say("/ssl xyzzy")
 
-    card = await http_world.card("UNKNOWN COMMAND", "/ssl help")
+    card = await world.card("UNKNOWN COMMAND", "/ssl help")
     assert labels(card) == []
 
 
@@ -282,21 +278,21 @@ async def test_a_word_like_no_command_points_to_help(http_world: World) -> None:
     ],
 )
 async def test_bad_words_are_answered_with_the_right_way_to_write_them(
-    line: str, complaint: str, usage: str, http_world: World
+    line: str, complaint: str, usage: str, world: World
 ) -> None:
-    await http_world.say(line)
+    await world.say(line)
 
-    card = await http_world.card("NOT UNDERSTOOD", usage, complaint)
+    card = await world.card("NOT UNDERSTOOD", usage, complaint)
     assert card.ephemeral_for == ANN
-    assert http_world.api.work == []
+    assert world.api.work == []
 
 
-async def test_what_a_phone_types_is_understood(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
+async def test_what_a_phone_types_is_understood(world: World) -> None:
+    world.api.watch("api.demo.test")
 
-    await http_world.say("/ssl Status “api.demo.test”")
+    await world.say("/ssl Status “api.demo.test”")
 
-    await http_world.card("OK", "`api.demo.test`")
+    await world.card("OK", "`api.demo.test`")
 
 
 async def test_the_bot_watches_real_hosts_by_its_embedded_api(

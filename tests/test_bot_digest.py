@@ -146,8 +146,8 @@ async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
     assert (await health(world.bot))[1]["digest"] == "ok"
 
 
-async def test_one_of_the_three_questions_failing_is_no_digest(http_digest_world: World) -> None:
-    world = http_digest_world
+async def test_one_of_the_three_questions_failing_is_no_digest(digest_world: World) -> None:
+    world = digest_world
     nine_o_clock(world)
     world.api.refuse("monitor/list", 400, "no")
 
@@ -163,8 +163,8 @@ async def test_one_of_the_three_questions_failing_is_no_digest(http_digest_world
     assert len(posted(world)) == 1
 
 
-async def test_five_hundred_monitors_are_all_in_the_digest(http_digest_world: World) -> None:
-    world = http_digest_world
+async def test_five_hundred_monitors_are_all_in_the_digest(digest_world: World) -> None:
+    world = digest_world
     for number in range(500):
         world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
@@ -200,9 +200,9 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
 
 
 async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
-    http_digest_world: World,
+    digest_world: World,
 ) -> None:
-    world = http_digest_world
+    world = digest_world
     nine_o_clock(world)
     world.slack.clock = lambda: world.clock() - timedelta(minutes=1)
     world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
@@ -218,9 +218,9 @@ async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
-    part: int, http_digest_world: World, monkeypatch: pytest.MonkeyPatch
+    part: int, digest_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = http_digest_world
+    world = digest_world
     for number in range(450):
         world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
@@ -253,9 +253,9 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
 
 
 async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(
-    http_digest_world: World,
+    digest_world: World,
 ) -> None:
-    world = http_digest_world
+    world = digest_world
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", refusal("is_archived"))
     await digest_of(world.bot).tick()

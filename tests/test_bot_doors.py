@@ -107,9 +107,8 @@ def signed_for_another_body(secret: str, _: bytes) -> dict[str, str]:
 )
 @pytest.mark.parametrize("kind", ["slash_commands", "interactive", "events_api"])
 async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
-    kind: str, sign: Any, http_world: World
+    kind: str, sign: Any, world: World
 ) -> None:
-    world = http_world
     body, content_type = http_body(kind, command(world, "list"))
     headers = sign(world.playground.app.signing_secret, body) | {"Content-Type": content_type}
 
@@ -154,14 +153,14 @@ async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World)
     assert world.api.work == []
 
 
-async def test_slacks_question_whose_url_this_is_is_answered(http_world: World) -> None:
+async def test_slacks_question_whose_url_this_is_is_answered(world: World) -> None:
     body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
-    headers = signed_headers(http_world.playground.app.signing_secret, body)
+    headers = signed_headers(world.playground.app.signing_secret, body)
     headers["Content-Type"] = "application/json"
 
     async with (
         aiohttp.ClientSession() as session,
-        session.post(str(http_world.playground.events_url), data=body, headers=headers) as answer,
+        session.post(str(world.playground.events_url), data=body, headers=headers) as answer,
     ):
         assert answer.status == 200
         assert "3eZbrw1aB" in await answer.text()
@@ -297,29 +296,29 @@ async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_worl
         assert_harmless(message)
 
 
-async def test_hostile_text_can_neither_ping_nor_link_on_home(http_world: World) -> None:
-    watch_hostile(http_world)
+async def test_hostile_text_can_neither_ping_nor_link_on_home(world: World) -> None:
+    watch_hostile(world)
 
-    await http_world.playground.open_home(ANN)
+    await world.playground.open_home(ANN)
 
-    home = await http_world.home("2 monitors", "Your bank")
+    home = await world.home("2 monitors", "Your bank")
     assert labels(home) == ["Rescan", "Rescan", "Add hosts", "Refresh"]
     assert_harmless(home)
 
 
-async def test_a_hostile_name_pings_nobody(http_world: World) -> None:
-    http_world.slack.users[ANN].name = "<!channel> *Ann*"
+async def test_a_hostile_name_pings_nobody(world: World) -> None:
+    world.slack.users[ANN].name = "<!channel> *Ann*"
 
-    await http_world.say("/ssl add api.demo.test")
+    await world.say("/ssl add api.demo.test")
 
-    line = await http_world.card("added `api.demo.test`.", by=BEN)
+    line = await world.card("added `api.demo.test`.", by=BEN)
     assert_harmless(line)
 
 
-async def test_an_errors_hostile_words_can_neither_ping_nor_link(http_world: World) -> None:
-    http_world.api.refuse("monitor/list", 400, HOSTILE)
+async def test_an_errors_hostile_words_can_neither_ping_nor_link(world: World) -> None:
+    world.api.refuse("monitor/list", 400, HOSTILE)
 
-    await http_world.say("/ssl list")
+    await world.say("/ssl list")
 
-    card = await http_world.card("REFUSED", "Your bank")
+    card = await world.card("REFUSED", "Your bank")
     assert_harmless(card)

@@ -59,24 +59,22 @@ async def test_a_checked_host_is_watched_by_one_press(own_world: World) -> None:
     await own_world.card(f"Ann added `{place}`.")
 
 
-async def test_a_check_is_repeated_and_shared_with_its_protocol(http_world: World) -> None:
-    http_world.api.extras = ["/checks"]
-    await http_world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
-    card = await http_world.card(
+async def test_a_check_is_repeated_and_shared_with_its_protocol(world: World) -> None:
+    world.api.extras = ["/checks"]
+    await world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
+    card = await world.card(
         "DUE", "`mail.demo.test:25`", "over STARTTLS (smtp). Nothing was stored."
     )
     assert labels(card) == ["Check again", "Share here"]
 
-    await http_world.press("Share here", on=card)
+    await world.press("Share here", on=card)
 
-    shared = await http_world.card(
-        "over STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN
-    )
+    shared = await world.card("over STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN)
     assert shared.ephemeral_for is None
-    await http_world.press("Check again", on=shared, by=BEN)
-    await http_world.settled()
+    await world.press("Check again", on=shared, by=BEN)
+    await world.settled()
     sent = {"host": "mail.demo.test", "port": "25", "protocol": "smtp"}
-    assert http_world.api.asked("checks") == [sent] * 3
+    assert world.api.asked("checks") == [sent] * 3
 
 
 @pytest.mark.parametrize(
@@ -92,23 +90,23 @@ async def test_a_check_is_repeated_and_shared_with_its_protocol(http_world: Worl
     ],
 )
 async def test_a_check_understands_every_way_to_name_a_host(
-    typed: str, sent: dict[str, str], http_world: World
+    typed: str, sent: dict[str, str], world: World
 ) -> None:
-    http_world.api.extras = ["/checks"]
-    await http_world.say(f"/ssl check {typed}")
-    await http_world.card("DUE", "Nothing was stored.")
-    assert http_world.api.asked("checks") == [sent]
+    world.api.extras = ["/checks"]
+    await world.say(f"/ssl check {typed}")
+    await world.card("DUE", "Nothing was stored.")
+    assert world.api.asked("checks") == [sent]
 
 
-async def test_a_check_that_named_tls_is_repeated_with_it(http_world: World) -> None:
-    http_world.api.extras = ["/checks"]
-    await http_world.say("/ssl check api.demo.test:25 tls")
-    card = await http_world.card("DUE", "Nothing was stored.")
+async def test_a_check_that_named_tls_is_repeated_with_it(world: World) -> None:
+    world.api.extras = ["/checks"]
+    await world.say("/ssl check api.demo.test:25 tls")
+    card = await world.card("DUE", "Nothing was stored.")
 
-    await http_world.press("Check again", on=card)
+    await world.press("Check again", on=card)
 
-    await http_world.settled()
-    assert http_world.api.asked("checks") == [{"host": "api.demo.test", "port": "25"}] * 2
+    await world.settled()
+    assert world.api.asked("checks") == [{"host": "api.demo.test", "port": "25"}] * 2
 
 
 def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
@@ -132,15 +130,15 @@ async def test_a_check_that_is_refused_says_why(own_world: World) -> None:
     assert "Check again" not in labels(card)
 
 
-async def test_a_check_that_got_no_answer_can_be_tried_again(http_world: World) -> None:
-    http_world.api.extras = ["/checks"]
-    http_world.api.answer("checks", 503)
-    await http_world.say("/ssl check api.demo.test")
-    card = await http_world.card("SSLMONITOR IS NOT ANSWERING", "`api.demo.test`")
+async def test_a_check_that_got_no_answer_can_be_tried_again(world: World) -> None:
+    world.api.extras = ["/checks"]
+    world.api.answer("checks", 503)
+    await world.say("/ssl check api.demo.test")
+    card = await world.card("SSLMONITOR IS NOT ANSWERING", "`api.demo.test`")
 
-    await http_world.press("Check again", on=card)
+    await world.press("Check again", on=card)
 
-    assert (await http_world.card("DUE", "Nothing was stored.")).ts == card.ts
+    assert (await world.card("DUE", "Nothing was stored.")).ts == card.ts
 
 
 async def test_whoever_may_not_change_things_may_check_but_not_watch(
@@ -213,64 +211,64 @@ async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
     assert (await world.card(*LACKS, by=BEN)).in_thread
 
 
-async def test_that_the_hosted_api_lacks_them_is_asked_once_an_hour(http_world: World) -> None:
-    assert isinstance(http_world.clock, Clock)
+async def test_that_the_hosted_api_lacks_them_is_asked_once_an_hour(world: World) -> None:
+    assert isinstance(world.clock, Clock)
     for _ in range(3):
-        await http_world.say("/ssl check new.demo.test")
-        await http_world.settled()
-    assert len(http_world.api.asked("openapi.json")) == 1
-    http_world.clock.move(minutes=61)
-    http_world.api.extras = ["/monitor/history"]
+        await world.say("/ssl check new.demo.test")
+        await world.settled()
+    assert len(world.api.asked("openapi.json")) == 1
+    world.clock.move(minutes=61)
+    world.api.extras = ["/monitor/history"]
 
-    await http_world.say("/ssl check new.demo.test")
-    await http_world.settled()
+    await world.say("/ssl check new.demo.test")
+    await world.settled()
 
-    assert len(http_world.api.asked("openapi.json")) == 2
-    assert http_world.api.work == []
+    assert len(world.api.asked("openapi.json")) == 2
+    assert world.api.work == []
 
 
 async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(
-    http_world: World,
+    world: World,
 ) -> None:
-    http_world.api.watch("api.demo.test")
-    await http_world.say("/ssl status api.demo.test")
-    await http_world.press("Details", on=await http_world.card("OK"))
+    world.api.watch("api.demo.test")
+    await world.say("/ssl status api.demo.test")
+    await world.press("Details", on=await world.card("OK"))
 
-    card = await http_world.card("*Subject*")
+    card = await world.card("*Subject*")
     assert labels(card)[:2] == ["Rescan", "Details"]
     assert "Chain" not in words(card)
 
 
-async def test_details_do_without_an_answer_about_extras(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.api.answer("openapi.json", 503, times=9)
-    await http_world.say("/ssl status api.demo.test")
-    await http_world.press("Details", on=await http_world.card("OK"))
+async def test_details_do_without_an_answer_about_extras(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.answer("openapi.json", 503, times=9)
+    await world.say("/ssl status api.demo.test")
+    await world.press("Details", on=await world.card("OK"))
 
-    assert "History" not in labels(await http_world.card("*Subject*"))
-
-
-async def test_trouble_is_no_lack(http_world: World) -> None:
-    http_world.api.answer("openapi.json", 503, times=3)
-    await http_world.say("/ssl check new.demo.test")
-    await http_world.card("SSLMONITOR IS NOT ANSWERING")
-
-    await http_world.say("/ssl check new.demo.test")
-
-    await http_world.card(*LACKS)
+    assert "History" not in labels(await world.card("*Subject*"))
 
 
-async def test_usage_error_ask_nothing(http_world: World) -> None:
-    await http_world.say("/ssl check")
-    await http_world.card("NOT UNDERSTOOD", "/ssl check example.com")
-    await http_world.say("/ssl check mail.demo.test gopher")
-    await http_world.card("“gopher” is not a protocol", "tls, smtp, imap")
-    await http_world.settled()
-    assert http_world.api.asked("openapi.json") == []
+async def test_trouble_is_no_lack(world: World) -> None:
+    world.api.answer("openapi.json", 503, times=3)
+    await world.say("/ssl check new.demo.test")
+    await world.card("SSLMONITOR IS NOT ANSWERING")
+
+    await world.say("/ssl check new.demo.test")
+
+    await world.card(*LACKS)
 
 
-async def test_help_says_that_they_need_the_embedded_api(http_world: World) -> None:
-    await http_world.say("/ssl help check")
+async def test_usage_error_ask_nothing(world: World) -> None:
+    await world.say("/ssl check")
+    await world.card("NOT UNDERSTOOD", "/ssl check example.com")
+    await world.say("/ssl check mail.demo.test gopher")
+    await world.card("“gopher” is not a protocol", "tls, smtp, imap")
+    await world.settled()
+    assert world.api.asked("openapi.json") == []
 
-    await http_world.card("/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
-    assert http_world.seen(to=CERTS)[-1].ephemeral_for == ANN
+
+async def test_help_says_that_they_need_the_embedded_api(world: World) -> None:
+    await world.say("/ssl help check")
+
+    await world.card("/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
+    assert world.seen(to=CERTS)[-1].ephemeral_for == ANN

@@ -21,22 +21,22 @@ async def test_an_api_that_is_not_there_is_told(world: World) -> None:
     await world.card("could not be reached", "/ssl ping")
 
 
-async def test_a_connection_that_breaks_during_an_add_may_have_done_it(http_world: World) -> None:
-    http_world.api.drop("monitor/add")
+async def test_a_connection_that_breaks_during_an_add_may_have_done_it(world: World) -> None:
+    world.api.drop("monitor/add")
 
-    await http_world.say("/ssl add api.demo.test")
+    await world.say("/ssl add api.demo.test")
 
-    await http_world.card("It may have gone through", "/ssl list")
-    assert len(http_world.api.asked("monitor/add")) == 1
+    await world.card("It may have gone through", "/ssl list")
+    assert len(world.api.asked("monitor/add")) == 1
 
 
 @pytest.mark.parametrize("status", [200, 401])
-async def test_a_refused_key_names_the_setting(status: int, http_world: World) -> None:
-    http_world.api.refuse("monitor/list", 401, "who are you", status=status)
+async def test_a_refused_key_names_the_setting(status: int, world: World) -> None:
+    world.api.refuse("monitor/list", 401, "who are you", status=status)
 
-    await http_world.say("/ssl list")
+    await world.say("/ssl list")
 
-    await http_world.card("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
+    await world.card("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
 
 
 async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> None:
@@ -135,12 +135,12 @@ async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world
     assert card.ephemeral_for is None
 
 
-async def test_a_limited_response_url_is_told_as_soon_as_it_works(http_world: World) -> None:
-    http_world.slack.faults.add("response_url", rate_limit())
+async def test_a_limited_response_url_is_told_as_soon_as_it_works(world: World) -> None:
+    world.slack.faults.add("response_url", rate_limit())
 
-    await http_world.say("/ssl ping")
+    await world.say("/ssl ping")
 
-    await http_world.card("SLACK IS BUSY")
+    await world.card("SLACK IS BUSY")
 
 
 @pytest.mark.parametrize(
@@ -208,26 +208,26 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
 
 
 async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
-    http_world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    http_world.slack.faults.add("response_url", refusal("expired_url"), times=2)
-    await http_world.say("/ssl ping")
-    await http_world.settled()
+    world.slack.faults.add("response_url", refusal("expired_url"), times=2)
+    await world.say("/ssl ping")
+    await world.settled()
     assert "A message did not reach Slack" in caplog.text
     assert "/response/" not in caplog.text
 
-    await http_world.say("/ssl ping")
+    await world.say("/ssl ping")
 
-    await http_world.card("SSLmonitor answers")
+    await world.card("SSLmonitor answers")
 
 
-async def test_a_missing_scope_for_names_leaves_the_payloads_name(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
+async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
-    await http_world.say("/ssl scan api.demo.test")
+    await world.say("/ssl scan api.demo.test")
 
-    await http_world.card("OK", "asked by ann", by=BEN)
+    await world.card("OK", "asked by ann", by=BEN)
 
 
 async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:

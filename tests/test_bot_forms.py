@@ -91,11 +91,11 @@ async def test_a_fault_comes_back_to_its_field_and_can_be_mended(
     await world.modal("OK", "`a.demo.test`", "added")
 
 
-async def test_more_than_fifty_hosts_are_refused_at_their_field(http_world: World) -> None:
-    await http_world.say("/ssl add")
+async def test_more_than_fifty_hosts_are_refused_at_their_field(world: World) -> None:
+    await world.say("/ssl add")
     hosts = " ".join(f"h{number}.demo.test" for number in range(51))
 
-    faults = await http_world.submit(await http_world.modal("Add hosts"), targets=hosts)
+    faults = await world.submit(await world.modal("Add hosts"), targets=hosts)
 
     assert list(faults) == ["targets"]
     assert "50" in faults["targets"]
@@ -136,12 +136,12 @@ async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
         assert not logging.getLogger(library).isEnabledFor(logging.INFO)
 
 
-async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -> None:
-    http_world.api.refuse("monitor/add", 400, f"the proxy refused {PASSWORD}")
-    await http_world.say("/ssl add")
+async def test_a_password_that_the_api_repeats_is_not_shown(world: World) -> None:
+    world.api.refuse("monitor/add", 400, f"the proxy refused {PASSWORD}")
+    await world.say("/ssl add")
 
-    await http_world.submit(
-        await http_world.modal("Add hosts"),
+    await world.submit(
+        await world.modal("Add hosts"),
         targets="a.demo.test",
         proxy_host="proxy.test",
         proxy_port="3128",
@@ -149,8 +149,8 @@ async def test_a_password_that_the_api_repeats_is_not_shown(http_world: World) -
         proxy_password=PASSWORD,
     )
 
-    await http_world.modal("REFUSED", "the proxy refused …")
-    assert "s3same" not in everything_seen(http_world)
+    await world.modal("REFUSED", "the proxy refused …")
+    assert "s3same" not in everything_seen(world)
 
 
 async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(
@@ -187,24 +187,24 @@ async def test_a_form_that_was_closed_meanwhile_answers_as_a_direct_message(worl
 
 
 async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_speak(
-    http_world: World,
+    world: World,
 ) -> None:
-    await http_world.say("/ssl add", to="G0SECRET")
+    await world.say("/ssl add", to="G0SECRET")
 
-    await http_world.submit(await http_world.modal("Add hosts"), targets="a.demo.test")
+    await world.submit(await world.modal("Add hosts"), targets="a.demo.test")
 
-    await http_world.modal("OK", "added")
-    await http_world.settled()
-    assert http_world.seen(to="G0SECRET") == []
-    await http_world.modal("OK", "added")
+    await world.modal("OK", "added")
+    await world.settled()
+    assert world.seen(to="G0SECRET") == []
+    await world.modal("OK", "added")
 
 
-async def test_buttons_on_the_result_go_on_in_the_modal(http_world: World) -> None:
-    await http_world.say("/ssl add")
-    await http_world.submit(await http_world.modal("Add hosts"), targets="a.demo.test")
-    shown = await http_world.modal("OK", "added", "Rescan")
+async def test_buttons_on_the_result_go_on_in_the_modal(world: World) -> None:
+    await world.say("/ssl add")
+    await world.submit(await world.modal("Add hosts"), targets="a.demo.test")
+    shown = await world.modal("OK", "added", "Rescan")
 
-    await http_world.press("Rescan", on=shown)
+    await world.press("Rescan", on=shown)
 
-    await http_world.modal("OK", "asked by Ann")
-    assert http_world.api.asked("monitor/scan") == [{"id": "101"}]
+    await world.modal("OK", "asked by Ann")
+    assert world.api.asked("monitor/scan") == [{"id": "101"}]

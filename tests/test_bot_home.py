@@ -27,19 +27,19 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     assert "fine.demo.test" not in text
 
 
-async def test_home_is_made_from_two_calls_at_the_same_time(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=5.5)
-    listed, account = http_world.api.hold("monitor/list"), http_world.api.hold("account")
+async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    listed, account = world.api.hold("monitor/list"), world.api.hold("account")
 
-    await http_world.playground.open_home(ANN)
+    await world.playground.open_home(ANN)
     await asyncio.gather(listed.reached.wait(), account.reached.wait())
     for held in (listed, account):
         assert held.gate is not None
         held.gate.set()
 
-    await http_world.home("`api.demo.test`", "1 of 1,000 used")
-    await http_world.settled()
-    assert sorted(http_world.api.work) == ["account", "monitor/list"]
+    await world.home("`api.demo.test`", "1 of 1,000 used")
+    await world.settled()
+    assert sorted(world.api.work) == ["account", "monitor/list"]
 
 
 async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
@@ -58,45 +58,45 @@ async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     await world.home("1 to 20 of 23", "`h00.demo.test`")
 
 
-async def test_a_rescan_leaves_home_on_its_page(http_world: World) -> None:
+async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
     for days in range(PAGE + 3):
-        http_world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
-    await http_world.playground.open_home(ANN)
-    await http_world.press("Next", on=await http_world.home("1 to 20"))
-    second = await http_world.home("21 to 23")
-    http_world.api.watch("new.demo.test", days=0.5)
+        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+    await world.playground.open_home(ANN)
+    await world.press("Next", on=await world.home("1 to 20"))
+    second = await world.home("21 to 23")
+    world.api.watch("new.demo.test", days=0.5)
 
-    await http_world.press("Rescan", on=second, row="h22.demo.test")
+    await world.press("Rescan", on=second, row="h22.demo.test")
 
-    await http_world.home("21 to 24 of 24")
+    await world.home("21 to 24 of 24")
 
 
-async def test_a_page_that_is_no_longer_there_is_the_last_one(http_world: World) -> None:
-    numbers = [http_world.api.watch(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
-    await http_world.playground.open_home(ANN)
-    first = await http_world.home("1 to 20 of 23")
+async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> None:
+    numbers = [world.api.watch(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
+    await world.playground.open_home(ANN)
+    first = await world.home("1 to 20 of 23")
     for number in numbers[10:]:
-        http_world.api.renew(number, 89)
+        world.api.renew(number, 89)
 
-    await http_world.press("Next", on=first)
+    await world.press("Next", on=first)
 
-    home = await http_world.home("*✅ Fine*\n13", "`h09.demo.test`")
+    home = await world.home("*✅ Fine*\n13", "`h09.demo.test`")
     assert labels(home) == ["Rescan"] * 10 + ALWAYS
 
 
-async def test_home_says_when_all_is_well(http_world: World) -> None:
-    http_world.api.watch("fine.demo.test", days=60)
+async def test_home_says_when_all_is_well(world: World) -> None:
+    world.api.watch("fine.demo.test", days=60)
 
-    await http_world.playground.open_home(ANN)
+    await world.playground.open_home(ANN)
 
-    home = await http_world.home("1 monitor", "Nothing needs to be done", "Last digest")
+    home = await world.home("1 monitor", "Nothing needs to be done", "Last digest")
     assert labels(home) == ALWAYS
 
 
-async def test_home_says_how_to_begin(http_world: World) -> None:
-    await http_world.playground.open_home(ANN)
+async def test_home_says_how_to_begin(world: World) -> None:
+    await world.playground.open_home(ANN)
 
-    await http_world.home("There are no monitors yet", "/ssl add")
+    await world.home("There are no monitors yet", "/ssl add")
 
 
 async def test_home_tells_the_last_digest_and_the_settings(digest_world: World) -> None:
@@ -145,62 +145,62 @@ async def test_rescan_on_home_answers_in_a_modal_and_renews_home(world: World) -
     assert world.seen(by=BEN) == []
 
 
-async def test_scan_and_watch_from_homes_modal_posts_a_direct_message(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=-1, valid=False)
-    await http_world.playground.open_home(ANN)
-    await http_world.press("Rescan", on=await http_world.home("EXPIRED"), row="api.demo.test")
-    card = await http_world.modal("EXPIRED", "asked by Ann")
+async def test_scan_and_watch_from_homes_modal_posts_a_direct_message(world: World) -> None:
+    world.api.watch("api.demo.test", days=-1, valid=False)
+    await world.playground.open_home(ANN)
+    await world.press("Rescan", on=await world.home("EXPIRED"), row="api.demo.test")
+    card = await world.modal("EXPIRED", "asked by Ann")
 
-    await http_world.press("Scan & watch", on=card)
+    await world.press("Scan & watch", on=card)
 
-    await http_world.modal("WATCHING", "The card is in your messages")
-    watched = await http_world.card("EXPIRED", "Watching until", to="D0ANN")
+    await world.modal("WATCHING", "The card is in your messages")
+    watched = await world.card("EXPIRED", "Watching until", to="D0ANN")
     assert labels(watched) == ["Stop"]
 
 
-async def test_home_shows_why_the_api_gave_nothing_and_comes_back(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.api.refuse("monitor/list", 401, "who are you")
-    await http_world.playground.open_home(ANN)
-    await http_world.home("KEY REFUSED", "About this bot")
+async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.refuse("monitor/list", 401, "who are you")
+    await world.playground.open_home(ANN)
+    await world.home("KEY REFUSED", "About this bot")
 
-    await http_world.playground.open_home(ANN)
+    await world.playground.open_home(ANN)
 
-    await http_world.home("1 monitor", "Nothing needs to be done")
+    await world.home("1 monitor", "Nothing needs to be done")
 
 
-async def test_home_does_without_the_quota_where_the_api_refuses_it(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=5.5)
-    http_world.api.refuse("account", 403, "not for this key")
+async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    world.api.refuse("account", 403, "not for this key")
 
-    await http_world.playground.open_home(ANN)
+    await world.playground.open_home(ANN)
 
-    await http_world.home("`api.demo.test`", "*Monitors*\nunknown")
+    await world.home("`api.demo.test`", "*Monitors*\nunknown")
 
 
 async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
-    http_world: World,
+    world: World,
 ) -> None:
-    http_world.api.watch("api.demo.test", days=5.5)
-    await http_world.playground.open_home(ANN)
-    home = await http_world.home("in 5 days")
-    http_world.slack.faults.add("views.open", refusal("expired_trigger_id"))
+    world.api.watch("api.demo.test", days=5.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("in 5 days")
+    world.slack.faults.add("views.open", refusal("expired_trigger_id"))
 
-    await http_world.press("Rescan", on=home, row="api.demo.test")
-    await http_world.settled()
+    await world.press("Rescan", on=home, row="api.demo.test")
+    await world.settled()
 
-    assert http_world.api.asked("monitor/scan") == []
-    assert http_world.slack.modal(ANN) is None
+    assert world.api.asked("monitor/scan") == []
+    assert world.slack.modal(ANN) is None
 
 
-async def test_hosts_are_added_from_home_by_a_form(http_world: World) -> None:
-    await http_world.playground.open_home(ANN)
-    home = await http_world.home("There are no monitors yet")
+async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
+    await world.playground.open_home(ANN)
+    home = await world.home("There are no monitors yet")
 
-    await http_world.press("Add hosts", on=home)
+    await world.press("Add hosts", on=home)
 
-    form = await http_world.modal("Add hosts")
-    assert await http_world.submit(form, targets="api.demo.test") == {}
-    await http_world.modal("`api.demo.test`")
-    await http_world.settled()
-    assert http_world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]
+    form = await world.modal("Add hosts")
+    assert await world.submit(form, targets="api.demo.test") == {}
+    await world.modal("`api.demo.test`")
+    await world.settled()
+    assert world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]

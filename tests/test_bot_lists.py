@@ -33,30 +33,30 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
 
 
 async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_scan(
-    http_world: World,
+    world: World,
 ) -> None:
-    http_world.api.watch("api.demo.test")
+    world.api.watch("api.demo.test")
     for _ in range(2):
-        await http_world.say("/ssl scan api.demo.test")
-        await http_world.settled()
-    assert [path for path in http_world.api.work if path != "monitor/list"] == [
+        await world.say("/ssl scan api.demo.test")
+        await world.settled()
+    assert [path for path in world.api.work if path != "monitor/list"] == [
         "monitor/get",
         "monitor/scan",
         "monitor/scan",
     ]
 
 
-async def test_details_are_what_the_next_scan_is_compared_with(http_world: World) -> None:
-    number = http_world.api.watch("api.demo.test")
-    await http_world.say("/ssl status api.demo.test")
-    await http_world.press("Details", on=await http_world.card("OK"))
-    await http_world.settled()
-    http_world.api.renew(number, days=180.5)
+async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> None:
+    number = world.api.watch("api.demo.test")
+    await world.say("/ssl status api.demo.test")
+    await world.press("Details", on=await world.card("OK"))
+    await world.settled()
+    world.api.renew(number, days=180.5)
 
-    await http_world.say("/ssl scan api.demo.test")
+    await world.say("/ssl scan api.demo.test")
 
-    await http_world.card("Changed: expiry date")
-    assert http_world.api.work.count("monitor/get") == 1
+    await world.card("Changed: expiry date")
+    assert world.api.work.count("monitor/get") == 1
 
 
 async def test_names_that_nobody_watches_are_added_with_one_press(world: World) -> None:
@@ -77,26 +77,26 @@ async def test_names_that_nobody_watches_are_added_with_one_press(world: World) 
     }
 
 
-async def test_no_more_names_are_offered_than_the_account_has_room_for(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
-    http_world.api.limit = 3
-    await http_world.say("/ssl scan api.demo.test")
-    card = await http_world.card("3 names on this certificate aren't monitored")
+async def test_no_more_names_are_offered_than_the_account_has_room_for(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
+    world.api.limit = 3
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("3 names on this certificate aren't monitored")
     assert "Add 2" in labels(card)
 
-    http_world.api.limit = 1
-    await http_world.press("Rescan", on=card)
-    card = await http_world.card("The account has no room for more monitors.")
+    world.api.limit = 1
+    await world.press("Rescan", on=card)
+    card = await world.card("The account has no room for more monitors.")
     assert not any(label.startswith("Add") for label in labels(card))
 
 
-async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.api.names = ["a.demo.test"]
-    http_world.api.refuse("account", 500, "broken", times=9)
-    await http_world.say("/ssl scan api.demo.test")
-    await http_world.card("OK", "No change: still the old certificate.")
+async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.names = ["a.demo.test"]
+    world.api.refuse("account", 500, "broken", times=9)
+    await world.say("/ssl scan api.demo.test")
+    await world.card("OK", "No change: still the old certificate.")
 
 
 def test_wildcards_and_what_is_no_host_are_never_offered() -> None:
@@ -142,10 +142,10 @@ async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None
     ],
 )
 async def test_a_threshold_that_makes_no_sense_is_explained(
-    http_world: World, line: str, said: str
+    world: World, line: str, said: str
 ) -> None:
-    await http_world.say(line)
-    await http_world.card(said)
+    await world.say(line)
+    await world.card(said)
 
 
 async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:
@@ -166,40 +166,40 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
     assert file["name"] == "monitors-2026-11-23.csv"
 
 
-async def test_a_table_that_slack_refuses_comes_in_classic_blocks(http_world: World) -> None:
+async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) -> None:
     for days in range(1, 31):
-        http_world.api.watch(f"h{days}.demo.test", days=days + 0.5)
-    http_world.slack.faults.add("response_url", refusal("invalid_blocks"))
+        world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+    world.slack.faults.add("response_url", refusal("invalid_blocks"))
 
-    await http_world.say("/ssl list", to=CERTS)
+    await world.say("/ssl list", to=CERTS)
 
-    card = await http_world.card("30 monitors")
+    card = await world.card("30 monitors")
     assert labels(card) == [*["Rescan"] * 20, "CSV"]
     assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
 
 
-async def test_without_the_scope_for_files_the_card_says_so(http_world: World) -> None:
+async def test_without_the_scope_for_files_the_card_says_so(world: World) -> None:
     for number in range(9):
-        http_world.api.watch(f"h{number}.demo.test")
-    http_world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
-    await http_world.say("/ssl list")
-    await http_world.press("CSV", on=await http_world.card("9 monitors"))
-    await http_world.card("The bot can't send files", "files:write")
+        world.api.watch(f"h{number}.demo.test")
+    world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
+    await world.say("/ssl list")
+    await world.press("CSV", on=await world.card("9 monitors"))
+    await world.card("The bot can't send files", "files:write")
 
 
 async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offered(
-    http_world: World,
+    world: World,
 ) -> None:
-    http_world.api.names = ["api.demo.test", "www.demo.test"]
-    await http_world.say("/ssl add api.demo.test")
-    card = await http_world.card("1 name on this certificate isn't monitored: `www.demo.test`.")
-    await http_world.say("/ssl scan api.demo.test")
-    await http_world.card("No change: still the old certificate.")
-    assert "monitor/get" not in http_world.api.work
+    world.api.names = ["api.demo.test", "www.demo.test"]
+    await world.say("/ssl add api.demo.test")
+    card = await world.card("1 name on this certificate isn't monitored: `www.demo.test`.")
+    await world.say("/ssl scan api.demo.test")
+    await world.card("No change: still the old certificate.")
+    assert "monitor/get" not in world.api.work
 
-    await http_world.press("Add 1", on=card)
+    await world.press("Add 1", on=card)
 
-    await http_world.card("`www.demo.test`", "added")
-    await http_world.say("/ssl scan www.demo.test")
-    await http_world.settled()
-    assert "watched:" not in words(http_world.seen()[-1])
+    await world.card("`www.demo.test`", "added")
+    await world.say("/ssl scan www.demo.test")
+    await world.settled()
+    assert "watched:" not in words(world.seen()[-1])

@@ -75,18 +75,18 @@ async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: Wo
     await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
-async def test_usage_error_in_a_mention_are_answered_in_the_thread(http_world: World) -> None:
-    await http_world.say(f"{BOT} scan")
+async def test_usage_error_in_a_mention_are_answered_in_the_thread(world: World) -> None:
+    await world.say(f"{BOT} scan")
 
-    card = await http_world.card("NOT UNDERSTOOD", "/ssl scan", by=BEN)
+    card = await world.card("NOT UNDERSTOOD", "/ssl scan", by=BEN)
     assert card.in_thread
 
 
-async def test_a_mention_where_the_bot_is_not_gets_no_answer(http_world: World) -> None:
-    await http_world.say(f"{BOT} list", to=SECRET)
-    await http_world.settled()
+async def test_a_mention_where_the_bot_is_not_gets_no_answer(world: World) -> None:
+    await world.say(f"{BOT} list", to=SECRET)
+    await world.settled()
 
-    assert http_world.seen(to=SECRET) == []
+    assert world.seen(to=SECRET) == []
 
 
 async def test_a_direct_message_is_answered_plain(world: World) -> None:
@@ -102,12 +102,12 @@ async def test_a_direct_message_is_answered_plain(world: World) -> None:
 @pytest.mark.parametrize(
     "text", ["Scan “api.demo.test”", "ssl scan api.demo.test", "scan http://api.demo.test/login"]
 )
-async def test_a_direct_message_is_cleaned_like_a_command(text: str, http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
+async def test_a_direct_message_is_cleaned_like_a_command(text: str, world: World) -> None:
+    world.api.watch("api.demo.test")
 
-    await http_world.say(text, to=DM)
+    await world.say(text, to=DM)
 
-    await http_world.card("`api.demo.test`", "asked by Ann", to=DM)
+    await world.card("`api.demo.test`", "asked by Ann", to=DM)
 
 
 async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None:
@@ -153,26 +153,26 @@ def event(world: World, kind: str, text: str, channel: str, **fields: Any) -> di
 )
 @pytest.mark.parametrize(("kind", "channel"), [("app_mention", CERTS), ("message", DM)])
 async def test_edits_and_other_bots_are_not_answered(
-    kind: str, channel: str, fields: dict[str, Any], http_world: World
+    kind: str, channel: str, fields: dict[str, Any], world: World
 ) -> None:
-    payload = event(http_world, kind, f"<@{BOT_USER}> list", channel, **fields)
+    payload = event(world, kind, f"<@{BOT_USER}> list", channel, **fields)
 
-    await http_world.playground.delivery.send("events_api", payload)
-    await http_world.settled()
+    await world.playground.delivery.send("events_api", payload)
+    await world.settled()
 
-    assert http_world.seen(to=channel) == []
-    assert http_world.api.work == []
+    assert world.seen(to=channel) == []
+    assert world.api.work == []
 
 
 async def test_a_message_in_a_channel_that_is_no_mention_is_not_for_the_bot(
-    http_world: World,
+    world: World,
 ) -> None:
-    payload = event(http_world, "message", "list", CERTS)
+    payload = event(world, "message", "list", CERTS)
 
-    await http_world.playground.delivery.send("events_api", payload)
-    await http_world.settled()
+    await world.playground.delivery.send("events_api", payload)
+    await world.settled()
 
-    assert http_world.seen() == []
+    assert world.seen() == []
 
 
 async def test_an_event_that_slack_sends_again_is_answered_once(world: World) -> None:
@@ -186,15 +186,15 @@ async def test_an_event_that_slack_sends_again_is_answered_once(world: World) ->
     assert len(world.seen(by=BEN)) == 1
 
 
-async def test_the_bot_does_not_answer_itself(http_world: World) -> None:
-    message = http_world.slack.post(DM, BOT_USER, "list")
-    users = http_world.slack.users
-    payload = http_world.playground.payloads.message_event("message", users[BOT_USER], message)
+async def test_the_bot_does_not_answer_itself(world: World) -> None:
+    message = world.slack.post(DM, BOT_USER, "list")
+    users = world.slack.users
+    payload = world.playground.payloads.message_event("message", users[BOT_USER], message)
 
-    await http_world.playground.delivery.send("events_api", payload)
-    await http_world.settled()
+    await world.playground.delivery.send("events_api", payload)
+    await world.settled()
 
-    assert http_world.seen(to=DM) == [message]
+    assert world.seen(to=DM) == [message]
 
 
 async def test_an_outsiders_mention_is_refused_for_their_eyes_only(world: World) -> None:

@@ -78,20 +78,20 @@ async def test_in_a_direct_message_all_is_answered_there(world: World) -> None:
     assert not any("Ann added" in words(m) for m in world.seen(to=DM))
 
 
-async def test_a_scan_that_can_not_tell_which_host_asks_privately(http_world: World) -> None:
-    http_world.api.watch("api.demo.test")
-    http_world.api.watch("api.demo.test", port=8443)
+async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) -> None:
+    world.api.watch("api.demo.test")
+    world.api.watch("api.demo.test", port=8443)
 
-    await http_world.say("/ssl scan api.demo.test")
-    await http_world.card("Monitors for api.demo.test", "2 monitors")
-    await http_world.settled()
+    await world.say("/ssl scan api.demo.test")
+    await world.card("Monitors for api.demo.test", "2 monitors")
+    await world.settled()
 
-    assert http_world.seen(by=BEN) == []
-    assert http_world.api.asked("monitor/scan") == []
+    assert world.seen(by=BEN) == []
+    assert world.api.asked("monitor/scan") == []
 
 
-async def test_a_scan_of_an_unknown_host_offers_privately_to_watch_it(http_world: World) -> None:
-    await http_world.say("/ssl scan new.demo.test")
+async def test_a_scan_of_an_unknown_host_offers_privately_to_watch_it(world: World) -> None:
+    await world.say("/ssl scan new.demo.test")
 
-    card = await http_world.card("NOT MONITORED", "`new.demo.test`")
+    card = await world.card("NOT MONITORED", "`new.demo.test`")
     assert card.ephemeral_for == ANN

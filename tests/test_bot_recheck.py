@@ -71,50 +71,50 @@ async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
     assert len(world.seen()) == 2
 
 
-async def test_a_new_certificate_on_a_good_host_counts_as_fixed(http_world: World) -> None:
-    number = http_world.api.watch(HOST, days=3)
-    await http_world.say(f"/ssl watch {HOST}")
-    await http_world.card("ACT NOW", "Watching until")
-    await http_world.settled()
+async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) -> None:
+    number = world.api.watch(HOST, days=3)
+    await world.say(f"/ssl watch {HOST}")
+    await world.card("ACT NOW", "Watching until")
+    await world.settled()
 
-    http_world.api.renew(number, 90.5)
-    await pass_time(http_world, seconds=60)
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
 
-    await http_world.card(f"<@{ANN}>", "Fixed", "after 2 scans")
+    await world.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
 async def test_another_certificate_that_is_no_good_is_told_and_the_watch_goes_on(
-    http_world: World,
+    world: World,
 ) -> None:
-    number = expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    card = await watching(http_world)
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
 
-    http_world.api.renew(number, 90.5)
-    http_world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
-    await pass_time(http_world, seconds=60)
-    await http_world.card(f"<@{ANN}>", "new certificate", "*WRONG NAME*")
-    await http_world.card("WRONG NAME", "Watching until")
-    http_world.api.rows[number] |= {"ssl_valid": True, "ssl_host_match": True}
-    await pass_time(http_world, seconds=60)
+    world.api.renew(number, 90.5)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
+    await pass_time(world, seconds=60)
+    await world.card(f"<@{ANN}>", "new certificate", "*WRONG NAME*")
+    await world.card("WRONG NAME", "Watching until")
+    world.api.rows[number] |= {"ssl_valid": True, "ssl_host_match": True}
+    await pass_time(world, seconds=60)
 
-    fixed = await http_world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
+    fixed = await world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
     assert fixed.thread_ts == card.ts
 
 
 async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(
-    http_world: World,
+    world: World,
 ) -> None:
-    number = expired(http_world)
-    await http_world.say(f"/ssl watch {HOST} for=1m")
-    await watching(http_world)
-    await pass_time(http_world, minutes=1)
-    await http_world.card("The watch ended")
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST} for=1m")
+    await watching(world)
+    await pass_time(world, minutes=1)
+    await world.card("The watch ended")
 
-    http_world.api.renew(number, 90.5)
-    await http_world.say(f"/ssl watch {HOST}")
+    world.api.renew(number, 90.5)
+    await world.say(f"/ssl watch {HOST}")
 
-    await http_world.card(f"<@{ANN}>", "Fixed", "after 1 scan")
+    await world.card(f"<@{ANN}>", "Fixed", "after 1 scan")
 
 
 async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(
@@ -183,23 +183,23 @@ async def test_a_watch_whose_time_went_by_while_the_bot_was_down_ends_with_a_not
     assert over.ts == card.ts
 
 
-async def test_two_replicas_do_not_both_do_what_is_due(http_world: World) -> None:
-    expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    await watching(http_world)
-    async with http_world.running_bot() as other:
-        cast("Clock", http_world.clock).move(seconds=60)
-        held = http_world.api.hold("monitor/scan")
-        first = http_world.bot.slack.tasks.start(other.watches.tick())
+async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    async with world.running_bot() as other:
+        cast("Clock", world.clock).move(seconds=60)
+        held = world.api.hold("monitor/scan")
+        first = world.bot.slack.tasks.start(other.watches.tick())
         await held.reached.wait()
 
-        await http_world.bots[0].watches.tick()
+        await world.bots[0].watches.tick()
 
-        assert scans(http_world) == 2
+        assert scans(world) == 2
         assert held.gate is not None
         held.gate.set()
         await first
-    assert "2 scans" in words(await http_world.card("Watching until"))
+    assert "2 scans" in words(await world.card("Watching until"))
 
 
 async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(
@@ -244,17 +244,17 @@ async def test_from_a_private_card_a_new_one_is_posted_in_the_channel(world: Wor
     assert (await world.card("OK", "Fixed", by=BEN)).ts == card.ts
 
 
-async def test_from_a_public_card_that_very_card_is_watched(http_world: World) -> None:
-    expired(http_world)
-    await http_world.say(f"/ssl scan {HOST}")
-    card = await http_world.card("EXPIRED", "asked by Ann", by=BEN)
-    await http_world.settled()
+async def test_from_a_public_card_that_very_card_is_watched(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl scan {HOST}")
+    card = await world.card("EXPIRED", "asked by Ann", by=BEN)
+    await world.settled()
 
-    await http_world.press("Scan & watch", on=card, by=BEN)
+    await world.press("Scan & watch", on=card, by=BEN)
 
-    seen = await watching(http_world)
+    seen = await watching(world)
     assert seen.ts == card.ts
-    assert len(http_world.seen()) == 1
+    assert len(world.seen()) == 1
 
 
 async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: World) -> None:
@@ -271,92 +271,92 @@ async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: Wo
     assert world.seen(by=BEN, to=SECRET) == []
 
 
-async def test_what_the_api_refuses_is_shown_and_tried_again(http_world: World) -> None:
-    number = expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    card = await watching(http_world)
+async def test_what_the_api_refuses_is_shown_and_tried_again(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
 
-    http_world.api.refuse("monitor/scan", 500, "out of order")
-    await pass_time(http_world, seconds=60)
+    world.api.refuse("monitor/scan", 500, "out of order")
+    await pass_time(world, seconds=60)
 
-    broken = await http_world.card("REFUSED", "out of order", "Watching until")
+    broken = await world.card("REFUSED", "out of order", "Watching until")
     assert (broken.ts, labels(broken)) == (card.ts, ["Stop"])
-    http_world.api.renew(number, 90.5)
-    await pass_time(http_world, seconds=60)
-    await http_world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
+    await world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
 
 
-async def test_a_first_scan_that_fails_is_shown_and_tried_again(http_world: World) -> None:
-    expired(http_world)
-    http_world.api.refuse("monitor/scan", 429, "slow down")
+async def test_a_first_scan_that_fails_is_shown_and_tried_again(world: World) -> None:
+    expired(world)
+    world.api.refuse("monitor/scan", 429, "slow down")
 
-    await http_world.say(f"/ssl watch {HOST}")
-    await http_world.card("TOO MANY REQUESTS", "Watching until")
-    await http_world.settled()
-    await pass_time(http_world, seconds=60)
+    await world.say(f"/ssl watch {HOST}")
+    await world.card("TOO MANY REQUESTS", "Watching until")
+    await world.settled()
+    await pass_time(world, seconds=60)
 
-    await http_world.card("EXPIRED", "2 scans")
+    await world.card("EXPIRED", "2 scans")
 
 
-async def test_an_edit_that_slack_refuses_is_tried_again_and_told(http_world: World) -> None:
-    number = expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    card = await watching(http_world)
-    http_world.api.renew(number, 90.5)
-    http_world.slack.faults.add("chat.update", refusal("internal_error"))
-    await pass_time(http_world, seconds=60)
-    assert "Fixed" not in words(http_world.seen()[-1])
+async def test_an_edit_that_slack_refuses_is_tried_again_and_told(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
+    world.api.renew(number, 90.5)
+    world.slack.faults.add("chat.update", refusal("internal_error"))
+    await pass_time(world, seconds=60)
+    assert "Fixed" not in words(world.seen()[-1])
 
-    await pass_time(http_world, seconds=60)
+    await pass_time(world, seconds=60)
 
-    fixed = await http_world.card("Fixed", "Slack refused: internal_error")
+    fixed = await world.card("Fixed", "Slack refused: internal_error")
     assert fixed.ts == card.ts
-    await http_world.card(f"<@{ANN}>", "Fixed")
-    assert len(http_world.seen()) == 2
+    await world.card(f"<@{ANN}>", "Fixed")
+    assert len(world.seen()) == 2
 
 
-async def test_a_card_that_is_gone_is_posted_anew(http_world: World) -> None:
-    expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    card = await watching(http_world)
-    http_world.slack.faults.add("chat.update", refusal("message_not_found"))
+async def test_a_card_that_is_gone_is_posted_anew(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    card = await watching(world)
+    world.slack.faults.add("chat.update", refusal("message_not_found"))
 
-    await pass_time(http_world, seconds=60)
+    await pass_time(world, seconds=60)
 
-    assert (await http_world.card("EXPIRED", "2 scans")).ts != card.ts
-
-
-async def test_a_monitor_that_is_deleted_ends_its_watch(http_world: World) -> None:
-    number = expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    await watching(http_world)
-    del http_world.api.rows[number]
-
-    await pass_time(http_world, seconds=60)
-
-    await http_world.card("NOT FOUND", "The watch ended")
-    await http_world.card(f"<@{ANN}>", "was deleted", "The watch has ended")
+    assert (await world.card("EXPIRED", "2 scans")).ts != card.ts
 
 
-async def test_the_same_asker_watches_a_host_once(http_world: World) -> None:
-    expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    await watching(http_world)
+async def test_a_monitor_that_is_deleted_ends_its_watch(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    del world.api.rows[number]
 
-    await http_world.say(f"/ssl watch {HOST}")
+    await pass_time(world, seconds=60)
 
-    again = await http_world.card("You are already watching")
+    await world.card("NOT FOUND", "The watch ended")
+    await world.card(f"<@{ANN}>", "was deleted", "The watch has ended")
+
+
+async def test_the_same_asker_watches_a_host_once(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+
+    await world.say(f"/ssl watch {HOST}")
+
+    again = await world.card("You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
-    assert scans(http_world) == 1
+    assert scans(world) == 1
 
 
-async def test_a_time_that_can_not_be_used_is_refused(http_world: World) -> None:
-    expired(http_world)
+async def test_a_time_that_can_not_be_used_is_refused(world: World) -> None:
+    expired(world)
 
-    await http_world.say(f"/ssl watch {HOST} for=9h")
+    await world.say(f"/ssl watch {HOST} for=9h")
 
-    await http_world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
-    assert scans(http_world) == 0
+    await world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
+    assert scans(world) == 0
 
 
 async def test_a_mention_is_watched_in_its_thread(world: World) -> None:
@@ -373,15 +373,15 @@ async def test_a_mention_is_watched_in_its_thread(world: World) -> None:
     assert reply.thread_ts == card.thread_ts
 
 
-async def test_in_a_direct_message_the_card_and_the_reply_are_there(http_world: World) -> None:
-    number = expired(http_world)
-    await http_world.say(f"watch {HOST}", to=DM)
-    card = await watching(http_world, to=DM)
+async def test_in_a_direct_message_the_card_and_the_reply_are_there(world: World) -> None:
+    number = expired(world)
+    await world.say(f"watch {HOST}", to=DM)
+    card = await watching(world, to=DM)
 
-    http_world.api.renew(number, 90.5)
-    await pass_time(http_world, seconds=60)
+    world.api.renew(number, 90.5)
+    await pass_time(world, seconds=60)
 
-    reply = await http_world.card(f"<@{ANN}>", "Fixed", to=DM)
+    reply = await world.card(f"<@{ANN}>", "Fixed", to=DM)
     assert reply.thread_ts == card.ts
 
 
@@ -419,17 +419,17 @@ async def test_a_scan_that_the_end_of_the_bot_breaks_off_is_done_again_at_once(
         await no_bot.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
-async def test_a_watch_whose_end_slack_never_takes_is_given_up(http_world: World) -> None:
-    expired(http_world)
-    await http_world.say(f"/ssl watch {HOST}")
-    await watching(http_world)
-    http_world.slack.faults.add("chat.update", refusal("internal_error"), times=2)
+async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    world.slack.faults.add("chat.update", refusal("internal_error"), times=2)
 
-    await pass_time(http_world, minutes=31)
-    assert len(await http_world.bot.watches.running()) == 1
-    await pass_time(http_world, minutes=61)
+    await pass_time(world, minutes=31)
+    assert len(await world.bot.watches.running()) == 1
+    await pass_time(world, minutes=61)
 
-    assert await http_world.bot.watches.running() == []
+    assert await world.bot.watches.running() == []
 
 
 async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(

@@ -41,32 +41,32 @@ async def test_add_from_the_shortcut_is_announced_in_the_messages_channel(world:
     await world.card("Ann added `shop.demo.test:8443`.", by=BEN)
 
 
-async def test_scan_from_the_shortcut_scans(http_world: World) -> None:
-    number = http_world.api.watch("api.demo.test")
-    await http_world.say(TEXT)
-    await http_world.shortcut(http_world.said("is down"))
+async def test_scan_from_the_shortcut_scans(world: World) -> None:
+    number = world.api.watch("api.demo.test")
+    await world.say(TEXT)
+    await world.shortcut(world.said("is down"))
 
-    await http_world.press("Scan", on=await http_world.modal("names"), row="api.demo.test")
+    await world.press("Scan", on=await world.modal("names"), row="api.demo.test")
 
-    await http_world.modal("`api.demo.test`", "asked by Ann", "Rescan")
-    assert http_world.api.asked("monitor/scan") == [{"id": str(number)}]
+    await world.modal("`api.demo.test`", "asked by Ann", "Rescan")
+    assert world.api.asked("monitor/scan") == [{"id": str(number)}]
 
 
-async def test_hosts_in_blocks_are_found_too(http_world: World) -> None:
+async def test_hosts_in_blocks_are_found_too(world: World) -> None:
     block = {"type": "section", "text": {"type": "mrkdwn", "text": "`db.demo.test:5432` is late"}}
-    message = http_world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])
+    message = world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])
 
-    await http_world.shortcut(message)
+    await world.shortcut(message)
 
-    await http_world.modal("names 1 host.", "`db.demo.test:5432`")
+    await world.modal("names 1 host.", "`db.demo.test:5432`")
 
 
-async def test_a_message_without_hosts_says_so(http_world: World) -> None:
-    await http_world.say("good morning", by=BEN)
+async def test_a_message_without_hosts_says_so(world: World) -> None:
+    await world.say("good morning", by=BEN)
 
-    await http_world.shortcut(http_world.said("good morning"))
+    await world.shortcut(world.said("good morning"))
 
-    await http_world.modal("no host names or URLs")
+    await world.modal("no host names or URLs")
 
 
 async def test_a_guests_shortcut_is_refused(world: World) -> None:
@@ -101,19 +101,19 @@ async def test_the_menus_buttons_run_the_commands(world: World) -> None:
     await world.modal("Add hosts")
 
 
-async def test_a_mention_alone_shows_the_menu_in_the_thread(http_world: World) -> None:
-    await http_world.say("@SSLmonitor")
+async def test_a_mention_alone_shows_the_menu_in_the_thread(world: World) -> None:
+    await world.say("@SSLmonitor")
 
-    card = await http_world.card("There are no monitors yet", by=BEN)
+    card = await world.card("There are no monitors yet", by=BEN)
     assert card.in_thread
 
 
-async def test_the_menu_is_there_without_the_api(http_world: World) -> None:
-    http_world.api.refuse("monitor/list", 400, "not now")
+async def test_the_menu_is_there_without_the_api(world: World) -> None:
+    world.api.refuse("monitor/list", 400, "not now")
 
-    await http_world.say("/ssl")
+    await world.say("/ssl")
 
-    assert "Add…" in labels(await http_world.card("REFUSED", "not now"))
+    assert "Add…" in labels(await world.card("REFUSED", "not now"))
 
 
 async def test_a_private_answer_can_be_shared(world: World) -> None:
@@ -129,24 +129,24 @@ async def test_a_private_answer_can_be_shared(world: World) -> None:
     assert "<@" not in words(shared)
 
 
-async def test_details_of_a_private_card_can_be_shared_as_well(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=80)
-    await http_world.say("/ssl status api.demo.test")
-    await http_world.press("Details", on=await http_world.card("Rescan"))
+async def test_details_of_a_private_card_can_be_shared_as_well(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl status api.demo.test")
+    await world.press("Details", on=await world.card("Rescan"))
 
-    await http_world.press("Share here", on=await http_world.card("Names"))
+    await world.press("Share here", on=await world.card("Names"))
 
-    await http_world.card("Names", "shared by Ann", by=BEN)
+    await world.card("Names", "shared by Ann", by=BEN)
 
 
-async def test_a_list_is_shared_with_its_filters(http_world: World) -> None:
-    http_world.api.watch("a.demo.test", days=80)
-    http_world.api.watch("b.demo.test", port=8443, days=80)
-    await http_world.say("/ssl list port=8443 valid=true")
+async def test_a_list_is_shared_with_its_filters(world: World) -> None:
+    world.api.watch("a.demo.test", days=80)
+    world.api.watch("b.demo.test", port=8443, days=80)
+    await world.say("/ssl list port=8443 valid=true")
 
-    await http_world.press("Share here", on=await http_world.card("`b.demo.test:8443`"))
+    await world.press("Share here", on=await world.card("`b.demo.test:8443`"))
 
-    shared = await http_world.card("1 monitor", "shared by Ann", by=BEN)
+    shared = await world.card("1 monitor", "shared by Ann", by=BEN)
     assert "a.demo.test" not in words(shared)
 
 
@@ -160,17 +160,17 @@ async def test_where_the_bot_may_not_post_sharing_says_so(world: World) -> None:
     assert world.seen(by=BEN, to=SECRET) == []
 
 
-async def test_in_a_direct_message_there_is_nobody_to_share_with(http_world: World) -> None:
-    http_world.api.watch("api.demo.test", days=80)
+async def test_in_a_direct_message_there_is_nobody_to_share_with(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
 
-    await http_world.say("/ssl status api.demo.test", to="D0ANN")
+    await world.say("/ssl status api.demo.test", to="D0ANN")
 
-    assert "Share here" not in labels(await http_world.card("Rescan", to="D0ANN"))
+    assert "Share here" not in labels(await world.card("Rescan", to="D0ANN"))
 
 
-async def test_a_fault_is_not_available_for_sharing(http_world: World) -> None:
-    http_world.api.refuse("monitor/list", 400, "not now")
+async def test_a_fault_is_not_available_for_sharing(world: World) -> None:
+    world.api.refuse("monitor/list", 400, "not now")
 
-    await http_world.say("/ssl list")
+    await world.say("/ssl list")
 
-    assert labels(await http_world.card("REFUSED")) == []
+    assert labels(await world.card("REFUSED")) == []
