@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.app import Bot, clock, make_api, make_session, own_api, running_bot
@@ -53,8 +53,20 @@ def playground_app() -> App:
     )
 
 
+def later_today(now: datetime) -> str:
+    """A time of day in an hour, so that the demo posts its digest itself, once it has monitors."""
+    at = now + timedelta(hours=1)
+    return f"{at:%H:%M}" if at.date() == now.date() else "23:59"
+
+
 def demo_settings(
-    playground: Playground, hosts: SampleHosts, directory: Path, *, mode: str, watch: str
+    playground: Playground,
+    hosts: SampleHosts,
+    directory: Path,
+    *,
+    mode: str,
+    watch: str,
+    now: datetime,
 ) -> Settings:
     """The settings that join the three programs, read as any others are."""
     app = playground.app
@@ -66,6 +78,7 @@ def demo_settings(
             "SLACK_MODE": mode,
             "SLACK_API_URL": playground.api_url,
             "DIGEST_CHANNEL": CHANNEL,
+            "DIGEST_TIME": later_today(now),
             "DATABASE_URL": f"sqlite:///{directory / 'demo.sqlite3'}",
             "SCAN_ALLOW": hosts.allow,
             "SCAN_CA_FILE": str(hosts.ca_file),
@@ -96,7 +109,9 @@ async def running_demo(
         await playground.start("127.0.0.1", port)
         await hosts.start()
         try:
-            settings = demo_settings(playground, hosts, directory, mode=mode, watch=watch)
+            settings = demo_settings(
+                playground, hosts, directory, mode=mode, watch=watch, now=now()
+            )
             async with (
                 open_database(settings.database_url) as database,
                 own_api(

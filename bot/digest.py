@@ -18,7 +18,7 @@ from bot.api.client import SSLMonitor
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
-from bot.errors import BotError, SlackRefused
+from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import Thresholds
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
@@ -35,6 +35,24 @@ CLOCK_SKEW = timedelta(minutes=1)
 RETRY_AFTER = timedelta(minutes=5)
 
 
+#: A post is sent at most this long after the claim was read.
+FENCE = timedelta(seconds=2)
+FENCE_SECONDS = FENCE.total_seconds()
+FENCE_TRIES = 3
+#: The last try is so long before the local day ends.
+LAST_CHANCE = timedelta(minutes=1)
+
+
+class UnreadableHistory(BotError):
+    """Nobody can tell whether the digest was posted: the bot's operator must invite the bot."""
+
+    def __init__(self, channel: str, fault: SlackRefused) -> None:
+        super().__init__(
+            f"The digest may not have been posted, and the bot can't read the history of {channel} "
+            f"to find out ({fault.reason}). Invite the bot to the channel."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where and when the digest is posted."""
@@ -42,6 +60,10 @@ class Plan:
     channel: str
     at: time
     timezone: ZoneInfo
+
+    def text(self, due: Due) -> str:
+        """`09:00 Europe/Berlin` in the very first digest, empty in all others."""
+        return f"{self.at:%H:%M} {self.timezone.key}" if due.first else ""
 
     def today(self, now: datetime) -> date:
         """The local day."""
@@ -61,33 +83,41 @@ class Due:
     """A digest that should be posted now."""
 
     day: date
-    late: bool
+    late: bool = False
+    first: bool = False
 
 
 class DigestPoster(Protocol):
-    """The door to Slack that the digest needs.
+    """What the digest needs of Slack.
 
-    Both raise SlackRefused where nothing was posted, SlackUnreachable where it may have been.
+    `post` raises SlackRefused if nothing was posted, SlackUnreachable if it may have been.
     """
 
-    async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
-        """Post a message and give its ts."""
+    async def post(
+        self, channel: str, message: Message, thread_ts: str | None = None, *, patient: bool = True
+    ) -> str:
+        """Post a message and return its ts; without `patient`, a rate limit is not waited out."""
 
-    async def find_posted(
-        self, channel: str, message: Message, since: datetime, thread_ts: str | None
-    ) -> str | None:
-        """The ts of this message (known by its metadata) if the channel has it already."""
+    async def find_posts(
+        self, channel: str, message: Message, since: datetime, thread_ts: str | None = None
+    ) -> list[str]:
+        """The ts of each post of this message (known by its metadata) since then, oldest first."""
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """Delete a message of ours."""
 
 
 def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
     """The digest to post now: from its hour until the local day ends.
 
-    It is none where the bot started for the very first time after that hour.
+    On the very first day, a bot that starts after that hour posts its first digest at once.
     """
     day = plan.today(now)
     hour = plan.hour(day)
-    if now < hour or first_start >= hour:
+    if now < hour:
         return None
+    if first_start >= hour:
+        return Due(day, first=True)
     return Due(day, late=now - hour > LATE_AFTER)
 
 
@@ -150,7 +180,7 @@ class Digest:
             await self._post_once(wanted)
             self.last_error = ""
         except Exception as fault:
-            self._not_before = now + RETRY_AFTER
+            self._not_before = self._retry_at(now, wanted.day)
             self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
             if not isinstance(fault, BotError):
                 raise
@@ -164,7 +194,7 @@ class Digest:
         day = self.plan.today(self._clock())
         if again:
             await self._state.release(day, self.plan.channel)
-        if await self._post_once(Due(day, late=False)):
+        if await self._post_once(Due(day)):
             return True
         stored = await self._state.digest(day, self.plan.channel)
         if stored is None or not stored.finished:
@@ -176,7 +206,9 @@ class Digest:
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
             found = await gather(self._api, now, self._records.rules)
-            messages = digest_cards.digest(found, now, day=wanted.day, late=wanted.late)
+            messages = digest_cards.digest(
+                found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
+            )
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:
                 return False
@@ -186,33 +218,93 @@ class Digest:
             return False
         # Looked up before the take-over, which moves the time of the claim: if this fails, the
         # next try looks from the same time on.
-        posted = await self._poster.find_posted(
-            channel, stored.messages[stored.sent], stored.claimed_at - CLOCK_SKEW, stored.ts
-        )
+        posted = await self._lost_post(stored)
         if not await self._state.take_over(stored, now):
             return False
         await self._deliver(replace(stored, claimed_at=now), posted=posted)
         return True
 
+    def _retry_at(self, now: datetime, day: date) -> datetime:
+        """When to try again: in RETRY_AFTER, but a minute before the local day ends at the latest.
+
+        A digest is posted on its own day or not at all.
+        """
+        end = datetime.combine(day + timedelta(days=1), time(), tzinfo=self.plan.timezone)
+        return min(now + RETRY_AFTER, end.astimezone(UTC) - LAST_CHANCE)
+
+    async def _lost_post(self, stored: StoredDigest) -> str | None:
+        """The ts of the next message if an earlier try has posted it; None if it has to be posted.
+
+        If the history can't be read, it is posted again once a day: one digest too many is better
+        than none, and ten are not.
+        """
+        message, since = stored.messages[stored.sent], stored.claimed_at - CLOCK_SKEW
+        try:
+            posts = await self._poster.find_posts(stored.channel, message, since, stored.ts)
+        except SlackLimited:
+            raise
+        except SlackRefused as fault:
+            if await self._state.may_repeat(stored.day, stored.channel):
+                log.warning("Could not look for a lost digest; posting it again: %s", fault)
+                return None
+            raise UnreadableHistory(stored.channel, fault) from fault
+        return posts[0] if posts else None
+
     async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> None:
-        """Post what is not posted yet; `posted` is the ts of the next one if Slack has it."""
+        """Post what is not posted yet; `posted` is the ts of the next message if Slack has it."""
         left: StoredDigest | None = stored
         while left and left.sent < len(left.messages):
-            if posted is None:
-                posted = await self._post(left, left.messages[left.sent], left.ts)
+            ts = posted or await self._post(left)
+            posted = None
+            if ts is None:
+                return  # another process has taken over
             left = await self._state.posted(
                 left,
                 sent=left.sent + 1,
-                ts=left.ts or posted,
+                ts=left.ts or ts,
                 now=self._clock(),
                 finished=left.sent + 1 == len(left.messages),
             )
-            posted = None
 
-    async def _post(self, stored: StoredDigest, message: Message, ts: str | None) -> str:
+    async def _post(self, stored: StoredDigest) -> str | None:
+        """Post the next message and return its ts; None if the claim is no longer ours.
+
+        This process may have slept since its claim: it is read again right before the post.
+        """
+        message = stored.messages[stored.sent]
+        if not await self._still_ours(stored):
+            return None
         try:
-            return await self._poster.post(stored.channel, message, ts)
+            ts = await self._poster.post(stored.channel, message, stored.ts, patient=False)
         except SlackRefused:
-            if ts is None:  # nothing of it is posted, so a later try may gather anew
+            if stored.ts is None:  # nothing of it is posted, so a later try may gather anew
                 await self._state.release(stored.day, stored.channel)
             raise
+        return ts if stored.ts else await self._only_one(stored, message, ts)
+
+    async def _still_ours(self, stored: StoredDigest) -> bool:
+        loop = asyncio.get_running_loop()
+        for _ in range(FENCE_TRIES):
+            began, clock = loop.time(), self._clock()
+            current = await self._state.digest(stored.day, stored.channel)
+            if current is None or (current.claimed_at, current.sent) != (
+                stored.claimed_at,
+                stored.sent,
+            ):
+                return False
+            if loop.time() - began < FENCE_SECONDS and self._clock() - clock < FENCE:
+                return True
+        raise BotError("The database is too slow to post the digest safely.")
+
+    async def _only_one(self, stored: StoredDigest, message: Message, ts: str) -> str:
+        """Delete our post if an older one of the same message exists; returns the ts that stays."""
+        since = stored.claimed_at - CLOCK_SKEW
+        try:
+            posts = await self._poster.find_posts(stored.channel, message, since, stored.ts)
+            oldest = posts[0] if posts else ts
+            if float(oldest) < float(ts):
+                await self._poster.delete(stored.channel, ts)
+                return oldest
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.info("Could not look for another post of the digest: %s", fault)
+        return ts

@@ -26,6 +26,20 @@ _MAY_NOT_POST = frozenset(
 )
 #: Slack's errors for "this message can't be edited" (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
+#: Slack's errors for "this token is no longer valid" (docs.slack.dev/reference/methods/auth.test).
+_BAD_TOKEN = frozenset(
+    {
+        "account_inactive",
+        "app_uninstalled",
+        "invalid_auth",
+        "not_allowed_token_type",
+        "not_authed",
+        "org_login_required",
+        "team_disabled",
+        "token_expired",
+        "token_revoked",
+    }
+)
 
 
 class BotError(Exception):
@@ -119,6 +133,16 @@ class SlackRefused(BotError):
         self.retry_after = retry_after
 
     @property
+    def is_known(self) -> bool:
+        """Whether this class has a name for the reason."""
+        return self.may_not_post or self.may_not_edit or self.bad_token
+
+    @property
+    def bad_token(self) -> bool:
+        """Whether the bot's token was revoked or is invalid: only its operator can help."""
+        return self.reason in _BAD_TOKEN
+
+    @property
     def may_not_post(self) -> bool:
         """Whether the bot can't post there at all: a direct message may still reach the user."""
         return self.reason in _MAY_NOT_POST
@@ -127,6 +151,13 @@ class SlackRefused(BotError):
     def may_not_edit(self) -> bool:
         """Whether this message can't be edited: post a new one instead."""
         return self.reason in _MAY_NOT_EDIT
+
+
+class SlackLimited(SlackRefused):
+    """Slack limits the bot: nothing was done. `retry_after` is in seconds, None if not given."""
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__("ratelimited", retry_after=retry_after)
 
 
 class SlackUnreachable(BotError):

@@ -33,7 +33,7 @@ from bot.cards.add import Draft
 from bot.errors import NotAvailable, NotMonitored, UsageError
 from bot.severity import Thresholds
 from bot.sighting import Sighting
-from bot.slack.web import view_of, view_of_form
+from bot.slack.rendering import view_of, view_of_form
 from bot.target import REFUSED, Target
 from tests.card_values import (
     ASKER,

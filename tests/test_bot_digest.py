@@ -15,7 +15,13 @@ import pytest
 from bot.__main__ import main
 from bot.app import Bot
 from bot.digest import Digest
-from bot.playground.faults import dropped_connection, refusal
+from bot.playground.faults import (
+    InjectedFault,
+    cut_answer,
+    dropped_connection,
+    http_answer,
+    refusal,
+)
 from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
 from bot.store.digests import DigestStore, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
@@ -95,7 +101,7 @@ async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -
     assert len(posted(digest_world)) == 1
 
 
-async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
+async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_once(
     tmp_path: Path, empty_database: Path, no_waiting: None
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
@@ -103,12 +109,16 @@ async def test_a_bot_that_first_starts_after_the_hour_waits_for_tomorrow(
         async with world.running_bot() as bot:
             await world.settled()
             await digest_of(bot).tick()
-            assert posted(world) == []
+            [first] = posted(world)
+            assert "This is the first digest; the next ones come daily at 09:00 UTC." in words(
+                first
+            )
             later(world, 24 * 60)
 
             await digest_of(bot).tick()
 
-            assert len(posted(world)) == 1
+            assert len(posted(world)) == 2
+            assert "first digest" not in words(posted(world)[1])
 
 
 async def test_two_bots_at_once_post_one_digest(
@@ -196,6 +206,49 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
         await digest_of(world.bot).tick()
 
     assert posted(world) == [card]
+    assert digest_of(world.bot).last_error == ""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        http_answer(504, "<html>Gateway Timeout</html>", after=True),
+        refusal("fatal_error", after=True),
+        refusal("internal_error", after=True),
+        cut_answer(),
+    ],
+    ids=["504", "fatal_error", "internal_error", "cut"],
+)
+async def test_a_digest_that_slack_accepted_and_then_failed_is_in_the_channel_once(
+    fault: InjectedFault, digest_world: World
+) -> None:
+    world = digest_world
+    world.api.watch("api.demo.test", days=5.5)
+    nine_o_clock(world)
+    world.slack.faults.add("chat.postMessage", fault)
+    await digest_of(world.bot).tick()
+    world.slack.faults.add("conversations.history", refusal("ratelimited"), times=2)
+
+    for _ in range(4):
+        later(world, 6)
+        await digest_of(world.bot).tick()
+
+    assert len(posted(world)) == 1
+    assert digest_of(world.bot).last_error == ""
+
+
+async def test_a_lost_digest_is_found_under_250_later_messages(digest_world: World) -> None:
+    world = digest_world
+    nine_o_clock(world)
+    world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
+    await digest_of(world.bot).tick()
+    for number in range(250):
+        world.slack.post(CERTS, BEN, f"message {number}")
+
+    later(world, 6)
+    await digest_of(world.bot).tick()
+
+    assert len([m for m in posted(world) if "Certificates on" in words(m)]) == 1
     assert digest_of(world.bot).last_error == ""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.playground.faults import http_answer, rate_limit, refusal
 from bot.playground.objects import ANN, BEN
-from bot.slack import web as slack_web
+from bot.slack import answers
 from tests.world import World, labels, words
 
 
@@ -113,7 +113,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_web, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.5)
     world.api.watch("api.demo.test")
     world.slack.faults.add("chat.update", rate_limit())
 
@@ -135,12 +135,14 @@ async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world
     assert card.ephemeral_for is None
 
 
-async def test_a_limited_response_url_is_told_as_soon_as_it_works(world: World) -> None:
+async def test_a_limited_response_url_gets_the_card_when_the_limit_has_passed(
+    world: World,
+) -> None:
     world.slack.faults.add("response_url", rate_limit())
 
     await world.say("/ssl ping")
 
-    await world.card("SLACK IS BUSY")
+    await world.card("SSLmonitor answers in")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.digest import LEASE, RETRY_AFTER, Digest, gather
-from bot.errors import APIUnreachable, BotError, SlackRefused, SlackUnreachable
+from bot.errors import APIUnreachable, BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import USUAL, Thresholds
 from bot.store.database import Database
-from bot.store.digests import DigestStore
+from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
 from tests.card_values import NOW, many, row
 from tests.digest_plan import (
@@ -145,29 +145,36 @@ class Channel:
         self.faults: list[BotError | None] = []
         self.lost = False
         self.searches: list[datetime] = []
+        self.deleted: list[str] = []
         self.search_fault: BotError | None = None
         self.now = NOW
 
-    async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> str:
-        assert channel == CHANNEL
+    async def post(
+        self, channel: str, message: Message, thread_ts: str | None = None, *, patient: bool = True
+    ) -> str:
+        assert (channel, patient) == (CHANNEL, False)
         fault = self.faults.pop(0) if self.faults else None
         if fault and not self.lost:
             raise fault
         self.messages.append((message, thread_ts, self.now))
         if fault:
             raise fault
-        return f"ts{len(self.messages)}"
+        return f"{len(self.messages)}.0"
 
-    async def find_posted(
-        self, channel: str, message: Message, since: datetime, thread_ts: str | None
-    ) -> str | None:
+    async def find_posts(
+        self, channel: str, message: Message, since: datetime, thread_ts: str | None = None
+    ) -> list[str]:
         self.searches.append(since)
         if self.search_fault:
             raise self.search_fault
-        for number, (held, thread, posted_at) in enumerate(self.messages, 1):
-            if held.metadata == message.metadata and thread == thread_ts and posted_at >= since:
-                return f"ts{number}"
-        return None
+        return [
+            f"{number}.0"
+            for number, (held, thread, posted_at) in enumerate(self.messages, 1)
+            if held.metadata == message.metadata and thread == thread_ts and posted_at >= since
+        ]
+
+    async def delete(self, channel: str, ts: str) -> None:
+        self.deleted.append(ts)
 
     @property
     def parts(self) -> list[int]:
@@ -258,7 +265,7 @@ async def test_the_parts_of_a_long_digest_go_to_its_thread(bot: Bot) -> None:
     assert bot.channel.parts == list(range(len(bot.channel.messages)))
     assert len(bot.channel.parts) > 2
     threads = [thread for _, thread, _ in bot.channel.messages]
-    assert threads == [None, *["ts1"] * (len(threads) - 1)]
+    assert threads == [None, *["1.0"] * (len(threads) - 1)]
 
 
 async def test_a_thread_that_broke_off_goes_on_where_it_stopped(bot: Bot) -> None:
@@ -289,8 +296,8 @@ async def test_a_post_that_may_have_arrived_is_looked_up_and_not_repeated(
     bot.now += RETRY_AFTER
     await process.tick()
     assert bot.channel.parts == list(range(len(bot.channel.parts)))
-    assert len(bot.channel.searches) == 1
-    assert {thread for _, thread, _ in bot.channel.messages} == {None, "ts1"}
+    assert bot.channel.deleted == []
+    assert {thread for _, thread, _ in bot.channel.messages} == {None, "1.0"}
     assert process.last_error == ""
 
 
@@ -302,7 +309,7 @@ async def test_a_post_that_did_not_arrive_is_posted_after_the_look_up(bot: Bot) 
     bot.now += RETRY_AFTER
     await process.tick()
     assert bot.channel.parts == [0]
-    assert len(bot.channel.searches) == 1
+    assert bot.channel.searches[0] < at("2026-11-23 09:00")
 
 
 async def test_a_look_up_that_fails_leaves_the_next_one_the_same_time_to_look_from(
@@ -349,7 +356,7 @@ async def test_a_refusal_gives_the_day_back_and_the_next_try_asks_anew(bot: Bot)
     await process.tick()
     [(message, _, _)] = bot.channel.messages
     assert message.text.startswith("There are no monitors yet.")
-    assert bot.channel.searches == []
+    assert bot.channel.deleted == []
 
 
 async def test_after_a_failure_the_next_tries_wait(bot: Bot) -> None:
@@ -395,3 +402,104 @@ async def test_by_hand_a_fault_is_told(bot: Bot) -> None:
     with pytest.raises(SlackRefused):
         await process.post_now()
     assert await process.post_now()
+
+
+async def test_a_process_that_was_paused_before_its_post_finds_that_another_one_took_over(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await bot.process(), await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    claim = bot.state.claim
+
+    async def claim_then_sleep(*arguments: Any) -> StoredDigest | None:
+        stored = await claim(*arguments)
+        monkeypatch.setattr(bot.state, "claim", claim)
+        bot.now += 10 * MINUTE
+        await second.tick()
+        return stored
+
+    monkeypatch.setattr(bot.state, "claim", claim_then_sleep)
+    await first.tick()
+    bot.now += 10 * MINUTE
+    await first.tick()
+    assert bot.channel.parts == [0]
+    assert (first.last_error, second.last_error) == ("", "")
+
+
+async def test_a_claim_that_took_too_long_to_read_is_read_again_before_the_post(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, reads = await bot.process(), 0
+    bot.now = at("2026-11-23 09:00")
+    digest = bot.state.digest
+
+    async def slow(day: date, channel: str) -> StoredDigest | None:
+        nonlocal reads
+        reads += 1
+        stored = await digest(day, channel)
+        bot.now += timedelta(seconds=3 if reads == 3 else 0)
+        return stored
+
+    monkeypatch.setattr(bot.state, "digest", slow)
+    await process.tick()
+    assert (bot.channel.parts, reads) == ([0], 4)
+
+
+async def test_of_two_posts_of_one_claim_the_younger_is_deleted(bot: Bot) -> None:
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    post = bot.channel.post
+
+    async def post_twice(*arguments: Any, **options: Any) -> str:
+        await post(*arguments, **options)
+        return await post(*arguments, **options)
+
+    bot.channel.post = post_twice  # type: ignore[method-assign]
+    await process.tick()
+    assert bot.channel.deleted == ["2.0"]
+    stored = await bot.state.digest(date(2026, 11, 23), CHANNEL)
+    assert stored is not None
+    assert (stored.ts, stored.finished) == ("1.0", True)
+
+
+@pytest.mark.parametrize("reason", ["not_in_channel", "missing_scope"])
+async def test_without_its_history_the_digest_is_repeated_at_most_once(
+    bot: Bot, reason: str
+) -> None:
+    bot.channel.lost = True
+    bot.channel.faults = [SlackUnreachable("The connection broke.")] * 20
+    bot.channel.search_fault = SlackRefused(reason)
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    for _ in range(20):
+        await process.tick()
+        bot.now += RETRY_AFTER
+    assert bot.channel.parts == [0, 0]
+    assert "Invite the bot to the channel" in process.last_error
+
+
+async def test_a_limited_history_is_asked_again_and_nothing_is_repeated(bot: Bot) -> None:
+    bot.channel.lost = True
+    bot.channel.faults = [SlackUnreachable("The connection broke.")]
+    bot.channel.search_fault = SlackLimited(30)
+    process = await bot.process()
+    bot.now = at("2026-11-23 09:00")
+    for _ in range(3):
+        await process.tick()
+        bot.now += RETRY_AFTER
+    bot.channel.search_fault = None
+    await process.tick()
+    assert bot.channel.parts == [0]
+    assert process.last_error == ""
+
+
+async def test_the_last_try_comes_before_the_local_day_ends(bot: Bot) -> None:
+    bot.channel.faults = [SlackUnreachable("Slack is down.")]
+    process = await bot.process()
+    bot.now = at("2026-11-23 23:56")
+    await process.tick()
+    assert bot.channel.parts == []
+    for _ in range(4):
+        bot.now += MINUTE
+        await process.tick()
+    assert bot.channel.parts == [0]

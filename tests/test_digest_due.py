@@ -103,10 +103,10 @@ def test_a_digest_of_the_last_minute_has_that_minute(now: str, found: Due | None
     assert due(plan("23:59"), at(now), LONG_AGO) == found
 
 
-def test_on_its_first_day_the_bot_posts_only_if_it_started_before_the_hour() -> None:
+def test_on_its_very_first_day_the_bot_posts_at_once_if_the_hour_has_passed() -> None:
     noon, evening = at("2026-11-23 12:00"), at("2026-11-23 20:00")
     assert due(plan(), noon, at("2026-11-23 08:59")) == Due(date(2026, 11, 23), late=True)
-    assert due(plan(), noon, at("2026-11-23 09:00")) is None
-    assert due(plan(), evening, noon) is None
+    assert due(plan(), noon, at("2026-11-23 09:00")) == Due(date(2026, 11, 23), first=True)
+    assert due(plan(), evening, noon) == Due(date(2026, 11, 23), first=True)
     assert due(plan(), at("2026-11-24 09:00"), noon) == Due(date(2026, 11, 24), late=False)
     assert due(plan("23:59"), at("2026-11-24 00:30"), at("2026-11-24 00:10")) is None

@@ -73,11 +73,18 @@ def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
     return state_of(row, now, rules).rank <= Rank.DUE
 
 
-def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> tuple[Message, ...]:
-    """The digest of a day: its first message, then the replies for its thread."""
+def digest(
+    found: Gathered, now: datetime, *, day: date, late: bool = False, first_of: str = ""
+) -> tuple[Message, ...]:
+    """The digest of a day: its first message, then the replies for its thread.
+
+    `first_of` is the daily time, such as `09:00 UTC`, in the very first digest.
+    """
     head = _head(found, now)
     rest = found.rows[len(head) :]
     small = ["This digest is late: it could not be posted at the scheduled time."] if late else []
+    if first_of:
+        small.append(f"This is the first digest; the next ones come daily at {first_of}.")
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
@@ -88,7 +95,8 @@ def digest(found: Gathered, now: datetime, *, day: date, late: bool = False) -> 
     title = f"Certificates on {day:%-d %B %Y}"
     messages = [_first(found, now, title, head, small), *_thread(lines)]
     return tuple(
-        Message(m.text, m.blocks, metadata=_metadata(day, part)) for part, m in enumerate(messages)
+        Message(m.text, m.blocks, metadata=_metadata(day, part, now))
+        for part, m in enumerate(messages)
     )
 
 
@@ -190,6 +198,7 @@ def _thread(lines: Sequence[str]) -> list[Message]:
     ]
 
 
-def _metadata(day: date, part: int) -> dict[str, object]:
-    payload = {"day": day.isoformat(), "part": part}
+def _metadata(day: date, part: int, now: datetime) -> dict[str, object]:
+    """What a post is known by: the day, the part, and when it was gathered (`--again` differs)."""
+    payload = {"day": day.isoformat(), "part": part, "gathered": now.isoformat()}
     return {"event_type": METADATA_EVENT, "event_payload": payload}

@@ -29,6 +29,7 @@ from bot.commands.router import Call, Command, Router
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
 from bot.recheck import Watches
 from bot.slack.access import Access
+from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import (
     Body,
     Origin,
@@ -42,7 +43,7 @@ from bot.slack.requests import (
 )
 from bot.slack.rows import RowLists
 from bot.slack.surfaces import Modal, Share, Surface, surface_of
-from bot.slack.web import SlackWeb, view_of, view_of_form
+from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
 
 log = logging.getLogger(__name__)

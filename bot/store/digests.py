@@ -106,6 +106,15 @@ class DigestStore:
             kept = (await connection.execute(statement)).rowcount
         return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
 
+    async def may_repeat(self, day: date, channel: str) -> bool:
+        """Whether a post may be repeated without knowing that it was lost: once a day."""
+        row = {"key": f"repeat {day.isoformat()} {channel}", "value": "1"}
+        statement: ReturningInsert[Any] = (
+            self._database.insert(notes).values(row).on_conflict_do_nothing().returning(notes.c.key)
+        )
+        async with self._database.write() as connection:
+            return (await connection.execute(statement)).one_or_none() is not None
+
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""
         async with self._database.write() as connection:

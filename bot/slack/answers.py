@@ -1,0 +1,198 @@
+"""What an answer of Slack's means: refused, limited, or perhaps done. Only this module decides.
+
+| kind | error | what it means |
+|---|---|---|
+| refused | `SlackRefused` | nothing was done; the reason is Slack's error code |
+| limited | `SlackLimited` | nothing was done; wait |
+| perhaps | `SlackUnreachable` | it may have been done; look before you repeat it |
+
+Sources: docs.slack.dev/reference/methods/chat.postMessage (errors: `internal_error` and
+`fatal_error` may have taken effect) and docs.slack.dev/apis/web-api/rate-limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Slack's errors for "you are asking too often".
+LIMITS = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+#: Slack's errors after which the request may have taken effect all the same.
+PERHAPS = frozenset(
+    {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "http_504"}
+)
+#: Slack's errors for blocks that it does not accept; of a modal's, `invalid_arguments`.
+BAD_BLOCKS = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments"}
+)
+#: Refusals that the bot knows besides those of `bot.errors`; others are logged by name.
+REFUSALS = BAD_BLOCKS | frozenset(
+    {
+        "already_reacted",
+        "cant_delete_message",
+        "duplicate_external_id",
+        "exchanged_trigger_id",
+        "expired_trigger_id",
+        "expired_url",
+        "file_not_found",
+        "hash_conflict",
+        "invalid_trigger_id",
+        "msg_too_long",
+        "no_service",
+        "no_such_subteam",
+        "not_enabled",
+        "not_found",
+        "push_limit_reached",
+        "thread_not_found",
+        "trigger_expired",
+        "used_url",
+        "user_not_found",
+        "user_not_in_channel",
+        "view_too_large",
+    }
+)
+#: Longer waits are not waited for: whoever asked is told another way.
+PATIENCE_SECONDS = 5.0
+#: How long to wait after a limit whose Retry-After is missing or can't be read.
+USUAL_WAIT = 1.0
+LONGEST_RETRY_AFTER = 86_400.0
+LIMITED_RETRIES = 2
+#: How long to wait before an idempotent request is sent again.
+RETRY_WAITS = (0.5, 2.0)
+
+
+async def asked(
+    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+) -> AsyncSlackResponse:
+    """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
+
+    The errors hold no token and no body.
+    """
+    try:
+        return await method(**arguments)
+    except SlackApiError as fault:
+        raise _failure(fault.response, method.__name__) from None
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+
+
+def _failure(response: Any, method: str) -> BotError:
+    """What an answer of the Web API that is not ok means."""
+    status = getattr(response, "status_code", 0) or getattr(response, "status", 0)
+    data = response.data if hasattr(response, "data") else None
+    word = data.get("error") if isinstance(data, Mapping) else None
+    headers = getattr(response, "headers", None) or {}
+    return failure(int(status), word, headers, method)
+
+
+def failure(status: int, word: object, headers: Mapping[str, str], method: str) -> BotError:
+    """What an answer that is not ok means: its HTTP status, its error code, and its headers.
+
+    `method` is for the log alone. A code that is unknown counts as a refusal.
+    """
+    if status == 429 or word in LIMITS:
+        return SlackLimited(retry_seconds(headers))
+    if not isinstance(word, str) or not word or status >= 500 or word in PERHAPS:
+        what = word if isinstance(word, str) and word else f"HTTP status {status}"
+        return SlackUnreachable(f"Slack had a problem ({what}).")
+    refused = SlackRefused(word)
+    if word not in REFUSALS and not refused.is_known:
+        log.warning("%s was refused with an unknown error: %s", method, word)
+    return refused
+
+
+def failure_of_text(status: int, text: str, headers: Mapping[str, str]) -> BotError | None:
+    """What the answer of a response URL means; None if it is ok.
+
+    The URL answers `ok`, a bare error code, or JSON with one
+    (docs.slack.dev/interactivity/handling-user-interaction).
+    """
+    word = _word(text)
+    if status < 300 and not word:
+        html = text.lstrip().startswith("<")
+        return SlackUnreachable("Slack's response URL sent a web page.") if html else None
+    if not word and 400 <= status < 500:
+        word = f"http_{status}"
+    return failure(status, word, headers, "A response URL")
+
+
+def _word(text: str) -> str:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return text if re.fullmatch(r"[a-z_]{3,60}", text) else ""
+    return str(data.get("error") or "") if isinstance(data, Mapping) else ""
+
+
+def retry_seconds(headers: Mapping[str, str]) -> float | None:
+    """The seconds that Retry-After asks to wait; None if it is missing or makes no sense.
+
+    A number (Slack sends fractions too) or a date (RFC 9110, section 10.2.3), which counts from
+    the answer's own Date.
+    """
+    values = {name.lower(): str(value) for name, value in headers.items()}
+    text = values.get("retry-after", "").strip(" []'")  # slack_sdk makes lists of some headers
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        seconds = float(text)
+    else:
+        until, now = _date(text), _date(values.get("date", "").strip("[]'"))
+        if until is None or now is None:
+            return None
+        seconds = max(0.0, (until - now).total_seconds())
+    return seconds if seconds <= LONGEST_RETRY_AFTER else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else None
+
+
+class Superseded(Exception):
+    """The request was not sent again, because it was no longer wanted."""
+
+
+async def patiently(
+    send: Callable[[], Awaitable[T]],
+    *,
+    idempotent: bool,
+    wanted: Callable[[], bool] = lambda: True,
+) -> T:
+    """Send a request; wait out short limits, and retry twice if it is idempotent.
+
+    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
+    """
+    limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
+    while True:
+        try:
+            return await send()
+        except SlackLimited as fault:
+            wait = USUAL_WAIT if fault.retry_after is None else fault.retry_after
+            if wait > PATIENCE_SECONDS or limits == 0:
+                raise
+            limits -= 1
+        except SlackUnreachable:
+            later = next(waits, None)
+            if later is None:
+                raise
+            wait = later
+        await asyncio.sleep(wait)
+        if not wanted():
+            raise Superseded
