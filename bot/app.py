@@ -60,6 +60,12 @@ class Bot:
     slack: SlackBot
     sockets: Sockets | None
     watches: Watches
+    web: SlackWeb
+
+    @property
+    def token_fault(self) -> str:
+        """Slack's reason for refusing the bot token, empty while it works."""
+        return self.web.token_fault
 
 
 def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
@@ -188,7 +194,7 @@ async def running_bot(
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         else:
             await digest.start()
-        bot = Bot(0, api, digest, slack, None, watches)
+        bot = Bot(0, api, digest, slack, None, watches, web)
         ticking = Clock(bot, records)
         ticking.start()
         stack.callback(ticking.scheduler.shutdown, wait=False)
@@ -266,9 +272,10 @@ class Clock:
 def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
     sockets, digest = bot.sockets, bot.digest
     return {
-        "ok": sockets is None or sockets.connected > 0,
+        "ok": (sockets is None or sockets.connected > 0) and not bot.token_fault,
         "mode": settings.slack_mode,
         "sockets": sockets.connected if sockets else None,
+        "slack": bot.token_fault or "ok",
         "digest": (digest.last_error or "ok") if digest else "off",
     }
 

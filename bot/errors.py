@@ -138,6 +138,11 @@ class SlackRefused(BotError):
         return self.may_not_post or self.may_not_edit or self.bad_token
 
     @property
+    def too_slow(self) -> bool:
+        """Whether the press was too long ago to open a view: it has to be made again."""
+        return self.reason in {"expired_trigger_id", "trigger_expired", "exchanged_trigger_id"}
+
+    @property
     def bad_token(self) -> bool:
         """Whether the bot's token was revoked or is invalid: only its operator can help."""
         return self.reason in _BAD_TOKEN

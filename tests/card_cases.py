@@ -21,7 +21,7 @@ from bot.api.models import (
 )
 from bot.blocks import Block, Message, code, section
 from bot.cards import add as add_cards
-from bot.cards import changes, replies
+from bot.cards import changes, replies, slack_faults
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
 from bot.cards import history as history_cards
@@ -30,7 +30,7 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.add import Draft
-from bot.errors import NotAvailable, NotMonitored, UsageError
+from bot.errors import NotAvailable, NotMonitored, SlackRefused, SlackUnreachable, UsageError
 from bot.severity import Thresholds
 from bot.sighting import Sighting
 from bot.slack.rendering import view_of, view_of_form
@@ -171,7 +171,10 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "not watched: some near", replies.not_monitored(near)
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
-    yield "slack busy", replies.slack_busy()
+    yield "slack busy", slack_faults.busy()
+    for reason in ("expired_trigger_id", "token_revoked", "is_archived", "missing_scope", "odd"):
+        yield f"slack refused: {reason}", slack_faults.failure(SlackRefused(reason))
+    yield "slack did not answer", slack_faults.failure(SlackUnreachable("Slack did not answer."))
     yield "account", replies.account_card(Account(1, texts.email, 1000, 1, 999))
     yield "account: not told", replies.account_card(Account(None, "", None, None, None))
     none, took = timedelta(), timedelta(milliseconds=1200)

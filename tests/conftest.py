@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -72,9 +71,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The API's client repeats its reads at once, and Slack's adds nothing to what Slack asks."""
-    no_jitter = SimpleNamespace(random=lambda: 0.0)
-    monkeypatch.setattr("slack_sdk.http_retry.builtin_async_handlers.random", no_jitter)
+    """Retries don't wait, except for what Slack asks."""
+    monkeypatch.setattr("bot.slack.answers.RETRY_WAITS", (0.0, 0.0))
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 

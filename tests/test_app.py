@@ -162,7 +162,7 @@ async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
     async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
-            await log_until(running, "this process scans by itself")
+            await log_until(running, "using the embedded API")
             await log_until(running, "ready")
             await world.say(f"/ssl add 127.0.0.1:{silent.port}")
             await silent.asked.wait()
@@ -372,7 +372,7 @@ async def test_a_key_that_may_travel_unencrypted_is_told_at_the_start(
     tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with new_world(tmp_path, empty_database, SSLMONITOR_API_ALLOW_HTTP="1"):
-        assert "the API key travels unencrypted" in caplog.text
+        assert "the API key is sent unencrypted" in caplog.text
 
 
 async def test_the_embedded_api_is_served_until_it_is_ended(tmp_path: Path) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
+import aiohttp
 import pytest
 
-from bot.playground.faults import http_answer, rate_limit, refusal
+from bot.playground.faults import (
+    InjectedFault,
+    dropped_connection,
+    http_answer,
+    rate_limit,
+    refusal,
+)
 from bot.playground.objects import ANN, BEN
 from bot.slack import answers
 from tests.world import World, labels, words
@@ -209,18 +217,109 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
     assert not any("Scanning…" in words(message) for message in world.seen())
 
 
-async def test_a_dropped_response_url_is_logged_and_breaks_nothing(
+async def test_an_answer_whose_response_url_has_expired_is_posted_for_the_asker_alone(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     world.slack.faults.add("response_url", refusal("expired_url"), times=2)
+
     await world.say("/ssl ping")
-    await world.settled()
-    assert "A message did not reach Slack" in caplog.text
+
+    card = await world.card("SSLmonitor answers")
+    assert card.ephemeral_for == ANN
     assert "/response/" not in caplog.text
 
+
+async def test_an_answer_that_fits_nowhere_is_a_direct_message(world: World) -> None:
+    world.slack.faults.add("response_url", refusal("expired_url"), times=9)
+    world.slack.faults.add("chat.postEphemeral", refusal("channel_not_found"), times=9)
+
     await world.say("/ssl ping")
 
-    await world.card("SSLmonitor answers")
+    await world.card("SSLmonitor answers", to="D0ANN")
+
+
+@pytest.mark.parametrize("fault", [http_answer(500), dropped_connection()], ids=["500", "dropped"])
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [("/ssl scan 101", "chat.update"), ("@SSLmonitor scan 101", "chat.update")],
+)
+async def test_one_hiccup_of_slacks_changes_nothing(
+    line: str, target: str, fault: InjectedFault, world: World
+) -> None:
+    world.api.watch("api.demo.test", days=80)
+    world.slack.faults.add(target, fault)
+
+    await world.say(line)
+
+    await world.card("OK", "asked by Ann", by=BEN)
+    await world.settled()
+    assert "BUG" not in "".join(map(words, world.seen()))
+    assert "Scanning…" not in "".join(map(words, world.seen()))
+
+
+@pytest.mark.parametrize("reason", ["is_archived", "not_in_channel", "msg_too_long"])
+async def test_a_result_that_can_not_be_edited_in_reaches_its_asker(
+    reason: str, world: World
+) -> None:
+    world.api.watch("api.demo.test", days=80)
+    for method in ("chat.update", "chat.postMessage"):
+        world.slack.faults.add(method, refusal(reason), times=9)
+
+    await world.say("/ssl scan 101")
+
+    await world.card("OK", "asked by Ann")
+
+
+@pytest.mark.parametrize(
+    "retry_after", ["1.5", "soon", "9" * 400, None, "Mon, 23 Nov 2026 07:30:01 GMT"]
+)
+async def test_every_form_of_retry_after_is_waited_out(
+    retry_after: str | None, world: World
+) -> None:
+    world.api.watch("api.demo.test", days=80)
+    world.slack.faults.add("chat.postMessage", rate_limit(retry_after))
+    world.slack.faults.add("chat.update", rate_limit(retry_after))
+
+    await world.say("/ssl scan 101")
+
+    await world.card("OK", "asked by Ann", by=BEN, within=8.0)
+
+
+async def test_a_form_that_slack_was_too_slow_for_says_press_again(world: World) -> None:
+    world.slack.faults.add("views.open", refusal("expired_trigger_id"))
+
+    await world.say("/ssl add")
+
+    card = await world.card("SLACK WAS SLOW", "Press again")
+    await world.press("Open the form", on=card)
+    await world.modal("Hosts")
+
+
+async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: World) -> None:
+    world.slack.faults.add("users.info", refusal("token_revoked"), times=9)
+    world.slack.faults.add("chat.postMessage", refusal("token_revoked"), times=9)
+
+    await world.say("/ssl scan 101")
+    await world.settled()
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{world.bot.port}/healthz") as answer,
+    ):
+        assert (answer.status, (await answer.json())["slack"]) == (503, "token_revoked")
+
+
+async def test_an_unknown_refusal_is_logged_by_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.api.watch("api.demo.test", days=80)
+    world.slack.faults.add("chat.update", refusal("brand_new_error"))
+
+    await world.say("/ssl scan 101")
+
+    await world.card("OK", "asked by Ann", by=BEN)
+    assert "unknown error: brand_new_error" in caplog.text
 
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:

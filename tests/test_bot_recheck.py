@@ -303,13 +303,13 @@ async def test_an_edit_that_slack_refuses_is_tried_again_and_told(world: World) 
     await world.say(f"/ssl watch {HOST}")
     card = await watching(world)
     world.api.renew(number, 90.5)
-    world.slack.faults.add("chat.update", refusal("internal_error"))
+    world.slack.faults.add("chat.update", refusal("internal_error"), times=3)
     await pass_time(world, seconds=60)
     assert "Fixed" not in words(world.seen()[-1])
 
     await pass_time(world, seconds=60)
 
-    fixed = await world.card("Fixed", "Slack refused: internal_error")
+    fixed = await world.card("Fixed", "Slack had a problem (internal_error)")
     assert fixed.ts == card.ts
     await world.card(f"<@{ANN}>", "Fixed")
     assert len(world.seen()) == 2
@@ -423,7 +423,7 @@ async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> 
     expired(world)
     await world.say(f"/ssl watch {HOST}")
     await watching(world)
-    world.slack.faults.add("chat.update", refusal("internal_error"), times=2)
+    world.slack.faults.add("chat.update", refusal("internal_error"), times=6)
 
     await pass_time(world, minutes=31)
     assert len(await world.bot.watches.running()) == 1

@@ -26,6 +26,7 @@ from bot.blocks import (
     section,
     since,
 )
+from bot.cards import slack_faults as slack_cards
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -34,6 +35,8 @@ from bot.errors import (
     NotAvailable,
     NotFound,
     NotMonitored,
+    SlackRefused,
+    SlackUnreachable,
     UsageError,
 )
 from bot.target import HTTPS_PORT, Target
@@ -79,6 +82,17 @@ def needs_form(command: str) -> Message:
         "📝",
         "MORE DETAILS NEEDED",
         f"`{command}` needs more details. Enter them in the form.",
+        actions(button("Open the form", "form", command, about=about, style="primary")),
+    )
+
+
+def press_again(command: str) -> Message:
+    """The form did not open in time (Slack's trigger lives 3 s): a button to press again."""
+    about = f"Open the form for /ssl {command}"
+    return reply(
+        "⚠️",
+        "SLACK WAS SLOW",
+        "Slack was slow, so the form could not open. Press again.",
         actions(button("Open the form", "form", command, about=about, style="primary")),
     )
 
@@ -133,7 +147,13 @@ def failure(error: BotError, *, host: str = "") -> Message:
         case APIUnreachable():
             return reply("⚠️", "SSLMONITOR IS NOT ANSWERING", _unreachable(error), host=host)
         case _:
-            return reply("⚠️", "COULD NOT DO THAT", _stated(str(error), 300), host=host)
+            return _other_failure(error, host)
+
+
+def _other_failure(error: BotError, host: str) -> Message:
+    if isinstance(error, SlackRefused | SlackUnreachable):
+        return slack_cards.failure(error)
+    return reply("⚠️", "COULD NOT DO THAT", _stated(str(error), 300), host=host)
 
 
 def not_available(error: NotAvailable) -> Message:
@@ -292,23 +312,6 @@ def broken(reference: str) -> Message:
         "BUG IN THE BOT",
         "This is a bug in the bot. Try again; if it fails again, send the reference to the bot.",
         context(f"Reference: {code(reference, 40)}"),
-    )
-
-
-def answered_privately(message: Message) -> Message:
-    """An answer for its asker alone, which the channel gets when Slack lets the bot speak again."""
-    busy = (
-        "⚠️ *SLACK IS BUSY*\nSlack is limiting the bot, so the channel will see this a little later."
-    )
-    return replace(message, blocks=(section(busy), *message.blocks), public=False)
-
-
-def slack_busy() -> Message:
-    """Slack limits how often the bot may speak."""
-    return reply(
-        "⚠️",
-        "SLACK IS BUSY",
-        "Slack is limiting the bot, so a reply was delayed or dropped. Ask again in a minute.",
     )
 
 

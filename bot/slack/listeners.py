@@ -23,7 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.api.client import SSLMonitor
 from bot.blocks import Address, Message
 from bot.cards import add as add_cards
-from bot.cards import replies
+from bot.cards import replies, slack_faults
 from bot.commands.home import Home
 from bot.commands.router import Call, Command, Router
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
@@ -42,7 +42,7 @@ from bot.slack.requests import (
     read_shortcut,
 )
 from bot.slack.rows import RowLists
-from bot.slack.surfaces import Modal, Share, Surface, surface_of
+from bot.slack.surfaces import Modal, Share, Surface, answer_anyhow, surface_of
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
 
@@ -274,9 +274,10 @@ class SlackBot:
                 watches=self._watches,
             )
             if await self._may(surface, request, changes=command.changes):
-                await surface.answer(await self._router.dispatch(call, command, bind))
+                message = await self._router.dispatch(call, command, bind)
+                await self._deliver(surface, request, message)
 
-        await self._guarded(surface, run, progress)
+        await self._guarded(surface, request, run, progress)
 
     async def _may(self, surface: Surface, request: Request, *, changes: bool) -> bool:
         """Whether the asker may do this; if not, they are told why. Every request passes here."""
@@ -290,9 +291,9 @@ class SlackBot:
 
         async def run() -> None:
             if await self._may(surface, request, changes=False):
-                await surface.answer(message)
+                await self._deliver(surface, request, message)
 
-        await self._guarded(surface, run)
+        await self._guarded(surface, request, run)
 
     async def _audit(self, request: Request, command: str, target: str, result: str) -> None:
         """Write the audit entry of a change; the asker gets the answer even where that fails."""
@@ -307,6 +308,7 @@ class SlackBot:
     async def _guarded(
         self,
         surface: Surface,
+        request: Request,
         run: Callable[[], Awaitable[object]],
         progress: Sequence[str] = ("",),
     ) -> None:
@@ -318,15 +320,21 @@ class SlackBot:
             await run()
         except asyncio.CancelledError:
             await _log_failure(lambda: surface.answer(replies.restarting(progress[-1])))
-        except Exception as error:
-            if isinstance(error, SlackRefused) and error.reason == "ratelimited":
-                log.warning("Rate-limited by Slack; a reply was delayed or dropped")
-                message = replies.slack_busy()
-            else:
-                reference = uuid.uuid4().hex[:12]
-                log.exception("A command failed, reference %s", reference)
-                message = replies.broken(reference)
-            await _log_failure(lambda: surface.answer(message))
+        except (SlackRefused, SlackUnreachable) as error:
+            log.warning("A command failed at Slack: %s", error)
+            await self._deliver(surface, request, slack_faults.failure(error))
+        except Exception:
+            reference = uuid.uuid4().hex[:12]
+            log.exception("A command failed, reference %s", reference)
+            await self._deliver(surface, request, replies.broken(reference))
+
+    async def _deliver(self, surface: Surface, request: Request, message: Message) -> None:
+        """Show an answer in its place, or bring it to its asker in another way."""
+        try:
+            await surface.answer(message)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not answer in place: %s", error)
+            await answer_anyhow(self._web, request, message)
 
     # Modals and Home. A trigger lives 3 s, so each opens before anything else is asked.
 
@@ -336,7 +344,7 @@ class SlackBot:
             await self._tell(surface, request, replies.needs_form(command.name))
             return
         if refusal := self._access.refusal_known(request.asker):
-            await self._guarded(surface, lambda: surface.refuse(refusal))
+            await self._guarded(surface, request, lambda: surface.refuse(refusal))
             return
 
         async def run() -> None:
@@ -344,10 +352,17 @@ class SlackBot:
             if request.origin is Origin.MODAL and request.view:
                 await self._web.replace_view(request.view.id, form)
                 return
-            modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, form))
+            try:
+                view_id = await self._web.open_view(request.trigger_id, form)
+            except SlackRefused as error:
+                if not error.too_slow:
+                    raise
+                await surface.refuse(replies.press_again(command.name))
+                return
+            modal = Modal(self._web, request, view_id)
             await self._may(modal, request, changes=command.changes)
 
-        await self._guarded(surface, run)
+        await self._guarded(surface, request, run)
 
     async def _offer_hosts(self, request: Request) -> None:
         """“Check hosts in message”: offer to check, scan and add what the message names."""

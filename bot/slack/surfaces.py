@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import uuid
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
-from bot.cards import replies
-from bot.errors import SlackRefused, SlackUnreachable
+from bot.cards import replies, slack_faults
+from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.requests import Origin, Request
 from bot.slack.rows import RowList, RowLists
 from bot.slack.web import SlackWeb
@@ -67,26 +69,43 @@ class EditablePost:
         self._thread_ts = thread_ts
         self._ts: str | None = None
         self._may_post = bool(channel)
+        self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
 
     async def show(self, message: Message) -> bool:
         """Post the message, or edit the one that was posted; False where the bot can't post."""
         if self._ts is not None:
             try:
                 await self._web.update(self._channel, self._ts, message)
+            except SlackLimited:
+                raise
             except SlackRefused as error:
-                if not error.may_not_edit:
-                    raise
+                log.info("chat.update failed in %s: %s", self._channel, error)
                 self._ts = None
             else:
                 return True
         if self._may_post:
             try:
-                self._ts = await self._web.post(self._channel, message, self._thread_ts)
+                self._ts = await self._posted(dataclasses.replace(message, metadata=self._mark))
+            except SlackLimited:
+                raise
             except SlackRefused as error:
-                if not error.may_not_post:
-                    raise
+                log.info("chat.postMessage failed in %s: %s", self._channel, error)
                 self._may_post = False
         return self._may_post
+
+    async def _posted(self, message: Message) -> str:
+        """Post it; a post whose answer was lost is looked up. Returns its ts."""
+        try:
+            return await self._web.post(self._channel, message, self._thread_ts)
+        except SlackUnreachable:
+            try:
+                posts = await self._web.find_posts(self._channel, message, None, self._thread_ts)
+            except (SlackRefused, SlackUnreachable) as error:
+                log.info("conversations.history failed in %s: %s", self._channel, error)
+                posts = []
+            if not posts:
+                raise
+            return posts[0]
 
     async def keep(self, message: Message) -> Address | None:
         """Post or edit it; returns where it stands."""
@@ -115,6 +134,29 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     except (SlackRefused, SlackUnreachable) as error:
         # The change is made and its asker knows; a missing line must not say otherwise.
         log.warning("Could not announce a change in %s: %s", channel, error)
+
+
+async def answer_anyhow(web: SlackWeb, request: Request, message: Message) -> None:
+    """Bring an answer to its asker by whatever way is left, after its own place has failed.
+
+    The ways are the response URL, an ephemeral message, and a direct message. If all of them fail,
+    the log says so.
+    """
+    user, channel = request.asker.user, request.channel
+    ways: list[Callable[[], Awaitable[object]]] = []
+    if request.response_url:
+        ways.append(lambda: web.respond(request.response_url, message))
+    if channel and not channel.startswith("D"):
+        ways.append(lambda: web.whisper(channel, user, message, request.thread_ts))
+    ways.append(lambda: web.post(user, message))
+    for way in ways:
+        try:
+            await way()
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not answer %s: %s; trying another way", user, error)
+        else:
+            return
+    log.error("Could not answer %s in any way: %s", user, message.text)
 
 
 class Private:
@@ -160,9 +202,9 @@ class SlashCommand:
         try:
             await self._show(message)
         except SlackRefused as error:
-            if error.reason != "ratelimited" or not (message.public or self._post.exists):
+            if not isinstance(error, SlackLimited) or not (message.public or self._post.exists):
                 raise
-            await self._private.refuse(replies.answered_privately(message))
+            await self._private.refuse(slack_faults.answered_privately(message))
             wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
             await asyncio.sleep(wait)
             await self._show(message)
@@ -307,12 +349,11 @@ class Modal:
         return None
 
     async def _update(self, message: Message) -> bool:
-        """Show it in the modal; False where that was closed."""
+        """Show it in the modal; False if it was closed, or Slack doesn't take it."""
         try:
             await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as error:
-            if error.reason != "not_found":
-                raise
+            log.info("views.update failed: %s", error)
             return False
         return True
 

@@ -290,23 +290,26 @@ class SlackWeb:
         )
 
     async def find_posts(
-        self, channel: str, message: Message, since: datetime, thread_ts: str | None = None
+        self, channel: str, message: Message, since: datetime | None, thread_ts: str | None = None
     ) -> list[str]:
         """The ts of each post of this message since then, known by its metadata; oldest first.
+
+        Without `since`, it looks at the newest page only.
 
         Raises SlackRefused if the bot may not read the history (it must be in the channel).
         """
         read = self.client.conversations_replies if thread_ts else self.client.conversations_history
         arguments: dict[str, Any] = {
             "channel": channel,
-            "oldest": f"{(since - CLOCK_MARGIN).timestamp():.6f}",
             "include_all_metadata": True,
             "limit": HISTORY_PAGE,
         }
+        if since is not None:
+            arguments["oldest"] = f"{(since - CLOCK_MARGIN).timestamp():.6f}"
         if thread_ts:
             arguments["ts"] = thread_ts
         posts: list[str] = []
-        for _ in range(HISTORY_PAGES):
+        for _ in range(HISTORY_PAGES if since else 1):
             answer = await self._read(read, **arguments)
             posts += [
                 str(each["ts"])

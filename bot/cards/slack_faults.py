@@ -1,0 +1,62 @@
+"""What users read when Slack refuses, limits or loses something of the bot's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.blocks import Message, bare, code, plain, section
+from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
+
+#: What to say about Slack's error codes.
+_SENTENCES = {
+    "is_archived": (
+        "CHANNEL IS ARCHIVED",
+        "The bot can't post in this channel, because it is archived.",
+    ),
+    "missing_scope": (
+        "MISSING SCOPE",
+        "The bot lacks a permission for this. Its operator can run `python -m bot check`.",
+    ),
+}
+
+
+def failure(error: SlackRefused | SlackUnreachable) -> Message:
+    """What Slack did not do, and what the asker can do about it."""
+    if isinstance(error, SlackUnreachable):
+        text = f"{str(error).rstrip('.')}. Part of the reply may be missing. Try again in a minute."
+        return _card("⚠️", "SLACK DID NOT ANSWER", text)
+    if isinstance(error, SlackLimited):
+        return busy()
+    if error.too_slow:
+        return _card("⚠️", "SLACK WAS SLOW", "Slack was slow, so nothing was done. Press again.")
+    if error.bad_token:
+        text = (
+            f"Slack refuses the bot's token ({code(error.reason)}). The bot's operator must "
+            "install the app again and set `SLACK_BOT_TOKEN`."
+        )
+        return _card("⛔", "SLACK REFUSES THE BOT", text)
+    if error.reason in _SENTENCES:
+        return _card("⚠️", *_SENTENCES[error.reason])
+    text = f"Slack refused what the bot sent: {code(error.reason)}."
+    return _card("⛔", "SLACK REFUSED IT", text)
+
+
+def busy() -> Message:
+    """Slack limits how often the bot may post."""
+    text = "Slack is limiting the bot, so a reply was delayed or dropped. Try again in a minute."
+    return _card("⚠️", "SLACK IS BUSY", text)
+
+
+def answered_privately(message: Message) -> Message:
+    """An answer for the asker, which the channel gets once Slack lets the bot post again."""
+    text = "Slack is limiting the bot, so the channel will see this a little later."
+    return replace(
+        message, blocks=(section(f"⚠️ *SLACK IS BUSY*\n{text}"), *message.blocks), public=False
+    )
+
+
+def _card(symbol: str, title: str, sentence: str) -> Message:
+    return Message(
+        plain(bare(f"{title.capitalize()}. {sentence}"), 600),
+        (section(f"{symbol} *{title}*\n{sentence}"),),
+    )
