@@ -132,7 +132,8 @@ async def gather(api: SSLMonitor, now: datetime, rules: Thresholds) -> Gathered:
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
     # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-    return await asyncio.to_thread(digest_cards.gathered, *answers, now, rules)
+    found = await asyncio.to_thread(digest_cards.gathered, *answers, now, rules)
+    return replace(found, unreadable=max(each.unreadable for each in answers))
 
 
 class Digest:

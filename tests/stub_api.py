@@ -90,6 +90,10 @@ class StubAPI:
         """Answer the next calls with a bare HTTP status."""
         self._queue(path, Fault({}, status, headers or {}, times))
 
+    def reply(self, path: str, body: Json, *, times: int = 1) -> None:
+        """Answer the next calls with this body."""
+        self._queue(path, Fault(body, 200, times=times))
+
     def drop(self, path: str, *, times: int = 1) -> None:
         """Drop the next calls' connections."""
         self._queue(path, Fault(times=times, drop=True))

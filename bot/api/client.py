@@ -27,7 +27,7 @@ from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_
 from bot.api.models import (
     Account,
     Monitor,
-    MonitorSummary,
+    MonitorList,
     Ping,
     Proxy,
     read_account,
@@ -42,7 +42,6 @@ from bot.target import Target, address_fault
 log = logging.getLogger(__name__)
 
 _SUCCESS = msgspec.Raw(b"1")
-Summaries = list[MonitorSummary]
 T = TypeVar("T")
 
 MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
@@ -132,7 +131,7 @@ class SSLMonitor:
         port: str | int | None = None,
         valid: bool | None = None,
         expires: str | None = None,
-    ) -> Summaries:
+    ) -> MonitorList:
         """The monitors that pass every filter given (`monitor/list`).
 
         `host` may hold `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`, and
@@ -355,16 +354,16 @@ class SSLMonitor:
                 "The SSLmonitor API answered without a readable monitor.", maybe_done=written
             ) from None
 
-    async def _read_rows(self, fields: Fields) -> Summaries:
-        """The rows of monitor/list, a handful at a time; one that can't be read is left out."""
+    async def _read_rows(self, fields: Fields) -> MonitorList:
+        """The rows of monitor/list, a few at a time; those that can't be read are counted."""
         count = _count(fields)
         try:
             rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
         except (KeyError, ValueError):
-            if count == 0:
-                return []
-            raise APIUnreachable("The SSLmonitor API answered without a list.") from None
-        read: Summaries = []
+            if count is None:
+                raise APIUnreachable("The SSLmonitor API answered without a list.") from None
+            rows = []
+        read = MonitorList()
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
@@ -372,10 +371,9 @@ class SSLMonitor:
                     read.append(read_summary(row, self.offset))
                 except (ValueError, RecursionError):
                     continue  # counted below
-        if len(read) < len(rows):
-            log.warning("%d of %d monitors can't be read", len(rows) - len(read), len(rows))
-        if count is not None and count != len(rows):
-            log.warning("The API counts %d monitors and lists %d", count, len(rows))
+        read.unreadable = max(len(rows), count or 0) - len(read)
+        if read.unreadable:
+            log.warning("monitor/list: %d monitors could not be read", read.unreadable)
         return read
 
 

@@ -102,6 +102,19 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     scanned_at: datetime | None
 
 
+class MonitorList(list[MonitorSummary]):
+    """The rows of monitor/list.
+
+    `unreadable` counts the monitors that the API has but that could not be read: rows that make no
+    sense, and rows that are counted but missing. Whoever reads the list must not conclude from it
+    that all is well.
+    """
+
+    def __init__(self, rows: Iterable[MonitorSummary] = (), unreadable: int = 0) -> None:
+        super().__init__(rows)
+        self.unreadable = unreadable
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Whose key it is, and how many monitors it may hold."""

@@ -26,7 +26,7 @@ from bot.blocks import (
     section,
     text_input,
 )
-from bot.cards.lists import tally
+from bot.cards.lists import tally, unreadable
 from bot.cards.monitor import headline, list_row
 from bot.severity import Thresholds
 from bot.target import Target
@@ -191,12 +191,16 @@ def found_hosts(found: Sequence[Target]) -> Message:
     return Message(text, tuple(blocks))
 
 
-def menu(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
+def menu(
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, lost: int = 0
+) -> Message:
     """What a bare `/ssl` opens: how things stand, the worst monitors, and what can be done."""
     if not rows:
-        text = "There are no monitors yet."
+        text = f"⚠️ {unreadable(lost)}." if lost else "There are no monitors yet."
         return Message(text, (section(text), _menu_buttons()))
     text = f"{counted(len(rows), 'monitor')}: {tally(rows, now, rules)}."
+    if lost:
+        text += f" ⚠️ {unreadable(lost)}."
     worst = [list_row(row, now, rules) for row in rows[:WORST]]
     return Message(
         f"{text} {headline(rows[0], now, rules)}.", (section(text), *worst, _menu_buttons())

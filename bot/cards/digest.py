@@ -19,7 +19,7 @@ from bot.blocks import (
     packed,
     section,
 )
-from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally
+from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline, list_row, text_row, watch_button
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
 
@@ -36,7 +36,8 @@ class Gathered:
     """What one digest is about.
 
     `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
-    due yet. Of all `total` monitors, `stale` were not scanned lately.
+    due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
+    be read.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -44,6 +45,7 @@ class Gathered:
     total: int
     stale: tuple[MonitorSummary, ...]
     rules: Thresholds
+    unreadable: int = 0
 
 
 def gathered(
@@ -133,6 +135,8 @@ def _first(
         blocks.append(section(_scheduled_text(found)))
     if found.stale:
         blocks.append(section(_stale_text(found.stale)))
+    if found.unreadable:
+        blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
 
@@ -158,7 +162,10 @@ def _summary(found: Gathered, now: datetime) -> str:
         others = found.total - len(shown)
         verb = "is" if others == 1 else "are"
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
-        return f"{tally(shown, now, found.rules).capitalize()}.{rest}"
+        but = f" ⚠️ {unreadable(found.unreadable)}." if found.unreadable else ""
+        return f"{tally(shown, now, found.rules).capitalize()}.{rest}{but}"
+    if found.unreadable:
+        return f"No problems found among the others, but {unreadable(found.unreadable)}."
     if not found.total:
         return "There are no monitors yet. Start with /ssl add example.com."
     if found.stale:

@@ -53,6 +53,7 @@ class HomeMonitors:
     shown: Sequence[MonitorSummary]
     not_fine: int
     page: int
+    unreadable: int = 0
 
 
 def standing(
@@ -113,13 +114,17 @@ def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
 
 def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Block]:
     if not found.total:
-        return list(list_cards.no_monitors().blocks)
+        return list(list_cards.no_monitors(found.unreadable).blocks)
     blocks: list[Block] = [
         section(f"*{counted(found.total, 'monitor')}*"),
         fields((name, f"{number:,}") for name, number in found.counts),
     ]
     if found.stale:
         blocks.append(context(f"⚠️ {list_cards.old_scans(found.stale)}."))
+    if found.unreadable:
+        blocks.append(context(f"⚠️ {list_cards.unreadable(found.unreadable)}."))
+    if not found.not_fine and found.unreadable:
+        return [*blocks, section("Nothing is known to need attention.")]
     if not found.not_fine:
         return [*blocks, section("✅ Nothing needs to be done.")]
     blocks.append(header("Worst first"))

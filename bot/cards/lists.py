@@ -64,6 +64,11 @@ def old_scans(number: int) -> str:
     return f"{counted(number, 'monitor')} not scanned in the last {hours} hours"
 
 
+def unreadable(number: int) -> str:
+    """`2 monitors could not be read`: the API has them, but its reply made no sense."""
+    return f"{counted(number, 'monitor')} could not be read"
+
+
 def monitors(
     rows: Sequence[MonitorSummary],
     now: datetime,
@@ -71,13 +76,17 @@ def monitors(
     *,
     title: str = "Monitors",
     asked: str = "",
+    lost: int = 0,
 ) -> Message:
     """A list of monitors, worst first: up to LIST_CARDS with buttons, more of them as a table.
 
-    `asked` are the filters as they are typed, for the button that gives the whole list as a CSV.
+    `asked` are the filters as they are typed, for the button that gives the whole list as a CSV;
+    `lost` monitors could not be read.
     """
     order = ranked(rows, now, rules)
     summary = f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
+    if lost:
+        summary += f" ⚠️ {unreadable(lost)}."
     first = f" {headline(order[0], now, rules)}." if order else ""
     top = [header(title), context(summary)]
     if len(order) <= LIST_CARDS:
@@ -142,34 +151,41 @@ def _row_buttons(row: MonitorSummary) -> Block:
     )
 
 
-def none_found(what: str) -> Message:
+def none_found(what: str, lost: int = 0) -> Message:
     """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
+    but = f" ⚠️ {unreadable(lost)}." if lost else ""
     return Message(
-        "No monitors match.",
+        f"No monitors match.{but}",
         (
-            section(f"No monitors match {what}."),
+            section(f"No monitors match {what}.{but}"),
             context("`/ssl list` shows all monitors. `/ssl add example.com` adds one."),
         ),
     )
 
 
-def no_monitors() -> Message:
-    """The list of an account without monitors."""
+def no_monitors(lost: int = 0) -> Message:
+    """The list of an account without monitors, or with none that could be read."""
+    if lost:
+        text = f"⚠️ No monitors listed: {unreadable(lost)}."
+        return Message(text, (section(text), context("`/ssl ping` checks the SSLmonitor API.")))
     return Message(
         "There are no monitors yet.",
         (section("There are no monitors yet. Start with `/ssl add example.com`."),),
     )
 
 
-def csv_sent(number: int) -> Message:
+def csv_sent(number: int, lost: int = 0) -> Message:
     """The CSV is on its way."""
     text = f"The list of {counted(number, 'monitor')} is in your direct messages, as a CSV file."
+    if lost:
+        text += f" ⚠️ {unreadable(lost)}."
     return Message(text, (section(f"✅ {text}"),))
 
 
-def csv_text(number: int) -> str:
+def csv_text(number: int, lost: int = 0) -> str:
     """The sentence beside the file."""
-    return f"Here is the list of {counted(number, 'monitor')} as a CSV file."
+    but = f" {unreadable(lost).capitalize()} and are missing in it." if lost else ""
+    return f"Here is the list of {counted(number, 'monitor')} as a CSV file.{but}"
 
 
 def csv_needs_scope() -> Message:

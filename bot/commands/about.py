@@ -26,7 +26,7 @@ async def menu(call: Call) -> Message:
         return add_cards.menu_without(replies.failure(fault))
     # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
     ranked = await asyncio.to_thread(list_cards.ranked, rows, call.now(), call.rules)
-    return add_cards.menu(ranked, call.now(), call.rules)
+    return add_cards.menu(ranked, call.now(), call.rules, lost=rows.unreadable)
 
 
 @router.command("audit", example="audit example.com")

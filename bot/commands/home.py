@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from bot.api.models import Account, MonitorSummary
+from bot.api.models import Account, MonitorList
 from bot.blocks import Block, date
 from bot.cards import home as home_cards
 from bot.cards import recheck as recheck_cards
@@ -81,9 +81,9 @@ class Home:
 
 
 def _page(
-    rows: Sequence[MonitorSummary], facts: Facts, now: datetime, rules: Thresholds, number: int
+    rows: MonitorList, facts: Facts, now: datetime, rules: Thresholds, number: int
 ) -> HomePage:
-    found = home_cards.standing(rows, now, rules, number)
+    found = replace(home_cards.standing(rows, now, rules, number), unreadable=rows.unreadable)
     return HomePage(home_cards.home(found, facts, now, rules), found.page)
 
 

@@ -13,7 +13,7 @@ from bot.api.models import Monitor, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.commands.router import Call, Router
-from bot.errors import NotFound, NotMonitored
+from bot.errors import BotError, NotFound, NotMonitored
 from bot.target import Target, normal_host, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
@@ -109,8 +109,8 @@ async def find(call: Call, which: Selector) -> list[MonitorSummary]:
     Raises NotFound for an unknown id, NotMonitored where no host is like this.
     """
     if which.id is None:
-        rows = await call.api.list(host=which.host, port=which.port)
-        rows = [row for row in rows if which.matches(row)]
+        listed = await call.api.list(host=which.host, port=which.port)
+        rows = [row for row in listed if which.matches(row)]
         return rows or await _begins_so(call, which)
     target = which.target or (await call.api.get(which.id)).target
     rows = await call.api.list(host=target.host, port=target.port)
@@ -125,6 +125,11 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
         return []
     rows = await call.api.list()
     found = [row for row in rows if row.target.host.startswith(which.host)]
+    if not found and rows.unreadable:
+        raise BotError(
+            f"{list_cards.unreadable(rows.unreadable).capitalize()}, so it isn't known whether "
+            f"{which.host} is monitored. Check `/ssl ping`."
+        )
     if which.port is not None:
         found = [row for row in found if row.target.port == which.port]
     if not found:
@@ -159,7 +164,7 @@ def several(call: Call, which: Selector, rows: Sequence[MonitorSummary]) -> Mess
 async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
     """The monitors of these hosts and ports, where there are any."""
     if len(targets) > ASKED_ONE_BY_ONE:
-        rows = await call.api.list()
+        rows: Sequence[MonitorSummary] = await call.api.list()
     else:
         rows = [
             row

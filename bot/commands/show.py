@@ -46,11 +46,12 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         asked = " ".join(map(str, filters))
         # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
         return await asyncio.to_thread(
-            list_cards.monitors, rows, call.now(), call.rules, asked=asked
+            list_cards.monitors, rows, call.now(), call.rules, asked=asked, lost=rows.unreadable
         )
     if not wanted:
-        return list_cards.no_monitors()
-    return list_cards.none_found(" and ".join(code(str(each)) for each in filters))
+        return list_cards.no_monitors(rows.unreadable)
+    what = " and ".join(code(str(each)) for each in filters)
+    return list_cards.none_found(what, rows.unreadable)
 
 
 @router.command("csv", typed=False)
@@ -64,12 +65,12 @@ async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message
     content = await asyncio.to_thread(written)
     name = f"monitors-{now:%Y-%m-%d}.csv"
     try:
-        await call.send_file(name, content, list_cards.csv_text(len(rows)))
+        await call.send_file(name, content, list_cards.csv_text(len(rows), rows.unreadable))
     except SlackRefused as fault:
         if fault.reason != "missing_scope":
             raise
         return list_cards.csv_needs_scope()
-    return list_cards.csv_sent(len(rows))
+    return list_cards.csv_sent(len(rows), rows.unreadable)
 
 
 @router.command("details", typed=False, shares=True)

@@ -1,0 +1,63 @@
+"""Monitors that the API has but that can't be read: nothing says "all clear" over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.playground.objects import ANN, BEN
+from tests.world import Clock, World, words
+
+FALSELY_GOOD = (
+    "All clear",
+    "Nothing is due",
+    "Nothing needs to be done",
+    "There are no monitors yet",
+    "isn't monitored yet",
+    "✅",
+)
+BROKEN = {"port": 443, "ssl_valid": False, "ssl_message": "expired"}
+REPLIES: dict[str, Any] = {
+    "an id that is no number": {"list": [BROKEN | {"id": "5f0c1e9e-7d2b", "host": "a.test"}]},
+    "no id": {"list": [BROKEN | {"id": None, "host": "a.test"}]},
+    "no host": {"list": [BROKEN | {"id": 7, "host": None}]},
+    "counted, not delivered": {"count": 1, "list": []},
+    "a list that is none": {"count": 1, "list": {"0": "x"}},
+    "no list": {"count": 1},
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
+    reply: dict[str, Any], digest_world: World
+) -> None:
+    world = digest_world
+    world.api.reply("monitor/list", {"success": 1} | reply, times=20)
+
+    await world.say("/ssl list")
+    await world.say("/ssl digest")
+    await world.say("/ssl status a.test")
+    await world.playground.open_home(ANN)
+    home = await world.home("1 monitor could not be read")
+    assert isinstance(world.clock, Clock)
+    world.clock.move(hours=2)
+    assert world.bot.digest is not None
+    await world.bot.digest.tick()
+
+    digest = await world.card("Certificates on", "1 monitor could not be read", by=BEN)
+    await world.settled()
+    answers = [words(m) for m in world.seen() if m.ephemeral_for]
+    assert [("1 monitor could not be read" in text) for text in answers] == [True] * 3
+    for text in [*answers, words(digest), words(home)]:
+        assert not any(good in text for good in FALSELY_GOOD), text
+
+
+async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World) -> None:
+    number = world.api.watch("fine.demo.test", days=80)
+    rows = [world.api.rows[number], BROKEN | {"id": None, "host": "a.test"}]
+    world.api.reply("monitor/list", {"success": 1, "count": 3, "list": rows})
+
+    await world.say("/ssl list")
+
+    await world.card("`fine.demo.test`", "1 monitor: 1 fine.", "2 monitors could not be read")
