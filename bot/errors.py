@@ -121,6 +121,14 @@ class ConfigError(BotError):
         self.faults = faults
 
 
+class DatabaseUnavailable(BotError):
+    """The bot's own database can't be read or written: its operator must look at it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The bot's database can't be used ({reason}).")
+        self.reason = reason
+
+
 class SlackRefused(BotError):
     """Slack refused the request; `reason` is Slack's error, such as `not_in_channel`.
 

@@ -85,8 +85,9 @@ def call() -> Call:
     async def show(message: Message) -> None:
         raise AssertionError(message)
 
-    async def audit(command: str, target: str, result: str) -> None:
+    async def audit(command: str, target: str, result: str) -> bool:
         LOGGED.append((command, target, result))
+        return True
 
     now = datetime(2026, 11, 23, 8, tzinfo=UTC)
     nothing = cast("Any", None)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.api.models import Account, Ping, SweepProgress
 from bot.blocks import (
+    MAX_BLOCKS,
     Block,
     Message,
     actions,
@@ -294,6 +295,12 @@ def unknown_person() -> Message:
         "Slack could not confirm that you may change things. Try again in a minute. "
         "If this keeps happening, the bot's operator can run `python -m bot check`.",
     )
+
+
+def unrecorded(message: Message) -> Message:
+    """An answer to a change that was made but could not be written to the bot's audit log."""
+    note = context("⚠️ This could not be recorded: the bot's database can't be written.")
+    return replace(message, blocks=(*message.blocks[: MAX_BLOCKS - 1], note))
 
 
 def restarting(doing: str = "") -> Message:

@@ -13,7 +13,7 @@ from bot.cards import changes
 from bot.cards import details as detail_cards
 from bot.commands.lookup import ASKED_ONE_BY_ONE, MAX_TARGETS
 from bot.commands.router import Call
-from bot.errors import BotError
+from bot.errors import BotError, DatabaseUnavailable
 from bot.sighting import Sighting
 from bot.target import Target
 
@@ -28,20 +28,26 @@ async def last_seen(call: Call, monitor_id: int) -> Sighting:
 
     It has to be asked before a scan, which replaces what the API knows.
     """
-    seen = await call.records.seen(monitor_id)
+    try:
+        seen = await call.records.seen(monitor_id)
+    except DatabaseUnavailable as fault:
+        log.warning("Could not read what was last seen of monitor %d: %s", monitor_id, fault)
+        seen = None
     return seen or Sighting.of(await call.api.get(monitor_id))
 
 
 async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSummary) -> str:
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
-    now = Sighting.of(found, row)
-    await call.records.see(found.id, now, call.now())
-    return changes.sentence(before, now)
+    await keep(call, found, row)
+    return changes.sentence(before, Sighting.of(found, row))
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
     """Keep what is known of a monitor, to compare the next scan with."""
-    await call.records.see(found.id, Sighting.of(found, row), call.now())
+    try:
+        await call.records.see(found.id, Sighting.of(found, row), call.now())
+    except DatabaseUnavailable as fault:
+        log.warning("Could not record what was seen of monitor %d: %s", found.id, fault)
 
 
 async def has_history(call: Call) -> bool:

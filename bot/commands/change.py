@@ -19,7 +19,7 @@ from bot.cards.add import NO_PROXIES, Draft
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, One, find, router, row_of, rows_of, several
 from bot.commands.router import Call
-from bot.errors import APIRefused, BotError, UsageError
+from bot.errors import APIRefused, BotError, DatabaseUnavailable, UsageError
 from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
@@ -256,7 +256,10 @@ async def delete_now(call: Call, which: One) -> Message:
         return list_cards.none_found(code(str(which)))
     row = rows[0]
     await call.api.delete(row.id)
-    await call.records.forget(row.id)
+    try:
+        await call.records.forget(row.id)
+    except DatabaseUnavailable as fault:
+        log.warning("Could not forget monitor %d: %s", row.id, fault)
     line = replies.deleted_line(await call.who(), row.target.short)
     card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))

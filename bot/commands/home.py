@@ -13,7 +13,7 @@ from bot.blocks import Block, date
 from bot.cards import home as home_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.home import Facts
-from bot.errors import BotError
+from bot.errors import BotError, DatabaseUnavailable
 from bot.severity import Thresholds
 
 if TYPE_CHECKING:  # it is handed these
@@ -70,12 +70,16 @@ class Home:
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""
-        rules, running = self._records.rules, await self._watches.running()
+        rules = self._records.rules
+        try:
+            running, last = await self._watches.running(), await self._state.last_digest()
+        except DatabaseUnavailable:
+            unknown = "unknown: the bot's database can't be read"
+            return rules, Facts(None, [], unknown, self._settings)
         watched = [
             recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
             for each in running
         ]
-        last = await self._state.last_digest()
         shown = date(last, "{date_short} {time}") if last else "none yet"
         return rules, Facts(None, watched, shown, self._settings)
 

@@ -34,9 +34,9 @@ class Call:
     a message where the answer will be, at once; the answer then takes its place. `post` shows it as
     a message that may be edited later: there, or near by, or to the asker directly. `send_file`
     sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
-    what the bot found out about the API since it started; `audit` writes a change down: the
-    command, its target, and what became of it. `share` is the line that runs this again, where the
-    answer is private and may be shared.
+    what the bot found out about the API since it started; `audit` records a change (the command,
+    its target, and what came of it) and returns whether that worked. `share` is the line that runs
+    this again, if the answer is private and may be shared.
     """
 
     api: SSLMonitor
@@ -49,7 +49,7 @@ class Call:
     post: Callable[[Message], Awaitable[Address]]
     send_file: Callable[[str, bytes, str], Awaitable[None]]
     learnt: set[str]
-    audit: Callable[[str, str, str], Awaitable[None]]
+    audit: Callable[[str, str, str], Awaitable[bool]]
     share: str
     rules: Thresholds
     watches: Watches
@@ -237,7 +237,10 @@ class Router:
     async def _change(
         self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]
     ) -> Message:
-        """Run a command that changes things, and write down what became of it, come what may."""
+        """Run a command that changes things, and record what came of it, whatever happens.
+
+        What was done is answered as done, even if it could not be recorded.
+        """
         told = " ".join(map(str, arguments))
         results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
         try:
@@ -250,10 +253,10 @@ class Router:
             raise
         else:
             results = ((told, answer.text),) if answer.changed is None else answer.changed
-            return answer
         finally:
-            for target, result in results:
-                await call.audit(command.name.removesuffix("_now"), target, result)
+            name = command.name.removesuffix("_now")
+            recorded = [await call.audit(name, target, result) for target, result in results]
+        return answer if all(recorded) else replies.unrecorded(answer)
 
     def unknown(self, word: str, words: Sequence[str] = ()) -> Message:
         """The answer to a word that is no command; one press runs the nearest, if that is safe."""

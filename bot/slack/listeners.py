@@ -26,7 +26,7 @@ from bot.cards import add as add_cards
 from bot.cards import replies, slack_faults
 from bot.commands.home import Home
 from bot.commands.router import Call, Command, Router
-from bot.errors import SlackRefused, SlackUnreachable, UsageError
+from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
 from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.rendering import view_of, view_of_form
@@ -88,6 +88,8 @@ class Tasks:
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except BotError as fault:
+            log.warning("Background work failed: %s", fault)
         except Exception:
             log.exception("Background work failed")
 
@@ -295,15 +297,17 @@ class SlackBot:
 
         await self._guarded(surface, request, run)
 
-    async def _audit(self, request: Request, command: str, target: str, result: str) -> None:
-        """Write the audit entry of a change; the asker gets the answer even where that fails."""
+    async def _audit(self, request: Request, command: str, target: str, result: str) -> bool:
+        """Write the audit entry of a change; the log gets it if the database can't be written."""
+        asker = request.asker
+        name = await self._access.name_of(asker.user, asker.name)
+        line = AuditLine(self._clock(), asker.user, name, command, target, result)
         try:
-            asker = request.asker
-            name = await self._access.name_of(asker.user, asker.name)
-            line = AuditLine(self._clock(), asker.user, name, command, target, result)
             await self._records.log(line)
-        except Exception:
-            log.exception("Could not write the audit entry for %s %s", command, target)
+        except BotError as fault:
+            log.error("Could not write the audit entry (%s): %s", fault, line)  # noqa: TRY400 - the entry is what counts
+            return False
+        return True
 
     async def _guarded(
         self,

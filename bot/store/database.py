@@ -12,6 +12,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.config.readers import normal_url
+from bot.errors import DatabaseUnavailable
+
+#: Nobody waits longer than this for the bot's own records.
+QUICK_SECONDS = 2.0
+#: How long a writer waits for a writer of another process.
+BUSY_SECONDS = 10.0
 
 _INSERTS: Mapping[str, Callable[[Table], Any]] = {
     "sqlite": sqlite.insert,
@@ -22,8 +28,12 @@ _INSERTS: Mapping[str, Callable[[Table], Any]] = {
 class Database:
     """The engine, with one door for reading and one for writing."""
 
+    fault: str
+    """Why the last quick read or write failed, empty if it succeeded."""
+
     def __init__(self, url: str) -> None:
         self.url = normal_url(url)
+        self.fault = ""
         self.engine = create_async_engine(
             self.url,
             pool_pre_ping=self.url.startswith("postgresql"),
@@ -48,10 +58,45 @@ class Database:
         return self._reader.connect()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, committed at the end; one writer at a time on SQLite."""
-        async with self._turn or nullcontext(), self.engine.begin() as connection:
+    async def write(self, patience: float = BUSY_SECONDS) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, committed at the end; one writer at a time on SQLite.
+
+        `patience` is how many seconds to wait for a writer of another process, on SQLite.
+        """
+        engine = self.engine.execution_options(patience=patience)
+        async with self._turn or nullcontext(), engine.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def quick_read(self) -> AsyncIterator[AsyncConnection]:
+        """Like `read`, for the bot's own records.
+
+        Raises DatabaseUnavailable, after QUICK_SECONDS at the latest.
+        """
+        async with self._quickly(), self.read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def quick_write(self) -> AsyncIterator[AsyncConnection]:
+        """Like `write`, for the bot's own records.
+
+        Raises DatabaseUnavailable, after QUICK_SECONDS at the latest; what it wrote may be stored.
+        """
+        async with self._quickly(), self.write(QUICK_SECONDS) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _quickly(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(QUICK_SECONDS):
+                yield
+        except TimeoutError:
+            self.fault = f"no answer within {QUICK_SECONDS:g} s"
+            raise DatabaseUnavailable(self.fault) from None
+        except Exception as error:  # asyncpg raises errors of its own kind when it connects
+            self.fault = type(getattr(error, "orig", None) or error).__name__
+            raise DatabaseUnavailable(self.fault) from error
+        self.fault = ""
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -62,12 +107,19 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right kind.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 10000"):
+    busy = f"busy_timeout = {BUSY_SECONDS * 1000:.0f}"
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", busy):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that begins deferred and writes later can't wait for its turn (SQLITE_BUSY).
-    reads_only = connection.get_execution_options().get("reads_only")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get("reads_only"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A statement that waits for a lock can't be cancelled, so SQLite itself must give up.
+    patience = options.get("patience", BUSY_SECONDS)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

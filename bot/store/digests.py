@@ -40,7 +40,7 @@ class DigestStore:
     async def first_start(self, now: datetime) -> datetime:
         """When the bot first started on this database; that is `now` the first time."""
         row = {"key": _FIRST_START, "value": now.isoformat()}
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(
                 self._database.insert(notes).values(row).on_conflict_do_nothing()
             )
@@ -51,7 +51,7 @@ class DigestStore:
 
     async def digest(self, day: date, channel: str) -> StoredDigest | None:
         """The digest of this day and channel, if any process claimed it."""
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             row = (await connection.execute(_digest(day, channel))).one_or_none()
         return _stored(row) if row else None
 
@@ -72,14 +72,14 @@ class DigestStore:
             .on_conflict_do_nothing()
             .returning(digests.c.day)
         )
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             won = (await connection.execute(statement)).one_or_none() is not None
         return await self.digest(day, channel) if won else None
 
     async def last_digest(self) -> datetime | None:
         """When the newest digest was posted completely."""
         query = select(digests.c.finished_at).where(digests.c.finished_at.is_not(None))
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             newest = query.order_by(digests.c.finished_at.desc()).limit(1)
             return await connection.scalar(newest)
 
@@ -87,7 +87,7 @@ class DigestStore:
         """Claim a digest that another process left unfinished; one taker wins."""
         same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)
         statement = update(digests).where(same).values(claimed_at=now)
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             return bool((await connection.execute(statement)).rowcount)
 
     async def posted(
@@ -102,7 +102,7 @@ class DigestStore:
             values["finished_at"] = now
         mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
         statement = update(digests).where(mine).values(values)
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             kept = (await connection.execute(statement)).rowcount
         return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
 
@@ -112,12 +112,12 @@ class DigestStore:
         statement: ReturningInsert[Any] = (
             self._database.insert(notes).values(row).on_conflict_do_nothing().returning(notes.c.key)
         )
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             return (await connection.execute(statement)).one_or_none() is not None
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(delete(digests).where(_is(day, channel)))
 
 

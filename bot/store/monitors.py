@@ -40,7 +40,7 @@ class Records:
 
     async def thresholds(self) -> dict[str, str]:
         """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
             return {row.pattern: row.rule for row in rows}
 
@@ -51,7 +51,7 @@ class Records:
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Keep a rule for a host or pattern; an empty one gives the usual rule back."""
         gone = delete(thresholds).where(thresholds.c.pattern == pattern)
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(gone)
             if rule:
                 row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
@@ -61,7 +61,7 @@ class Records:
     async def seen(self, monitor_id: int) -> Sighting | None:
         """What the bot last saw of a monitor."""
         query = select(sightings.c.seen).where(sightings.c.monitor_id == monitor_id)
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             stored = await connection.scalar(query)
         return msgspec.json.decode(stored, type=Sighting) if stored else None
 
@@ -73,12 +73,12 @@ class Records:
             .values(monitor_id=monitor_id, **values)
             .on_conflict_do_update(index_elements=["monitor_id"], set_=values)
         )
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(statement)
 
     async def forget(self, monitor_id: int) -> None:
         """Forget a monitor that is gone."""
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
 
     async def log(self, line: AuditLine) -> None:
@@ -91,7 +91,7 @@ class Records:
             "target": line.target[:260],
             "result": line.result[:500],
         }
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             await connection.execute(self._database.insert(audit).values(row))
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
@@ -100,7 +100,7 @@ class Records:
         if host:
             ports = audit.c.target.startswith(f"{host}:", autoescape=True)
             query = query.where((audit.c.target == host) | ports)
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [
             AuditLine(row.at, row.user_id, row.user_name, row.command, row.target, row.result)

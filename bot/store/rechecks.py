@@ -80,7 +80,7 @@ class RecheckStore:
             "scans": 0,
             "state": ACTIVE,
         }
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             if (await connection.scalar(count) or 0) >= most:
                 return None
             made = await connection.execute(insert(table).values(row).returning(table))
@@ -113,12 +113,12 @@ class RecheckStore:
 
     async def _select(self, *conditions: ColumnElement[bool]) -> list[Watch]:
         query = select(table).where(*conditions).order_by(table.c.ends_at, table.c.id)
-        async with self._database.read() as connection:
+        async with self._database.quick_read() as connection:
             return [_watch(row) for row in await connection.execute(query)]
 
     async def _update(self, watch: Watch, *conditions: ColumnElement[bool], **values: Any) -> bool:
         runs = (table.c.id == watch.id, table.c.state == ACTIVE, *conditions)
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             done = await connection.execute(update(table).where(*runs).values(**values))
         return done.rowcount == 1
 

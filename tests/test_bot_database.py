@@ -1,0 +1,166 @@
+"""The bot while its own database can't be used: what was done is told as done."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.playground.objects import ANN, BEN
+from tests.world import World, labels, words
+
+TABLES = ("audit", "sightings", "thresholds", "watches", "digests", "notes")
+
+
+def file_of(world: World) -> Path:
+    return Path(world.settings.database_url.partition("///")[2])
+
+
+@contextmanager
+def no_tables(file: Path) -> Iterator[None]:
+    """Nothing can be read or written."""
+    with sqlite3.connect(file) as other:
+        known = {row[0] for row in other.execute("SELECT name FROM sqlite_master")}
+        for table in known.intersection(TABLES):
+            other.execute(f"ALTER TABLE {table} RENAME TO lost_{table}")
+    other.close()
+    yield
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process writes without end: the bot can read, but not write."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+@contextmanager
+def full(file: Path) -> Iterator[None]:
+    """The disk is full: whatever adds a row fails."""
+    with sqlite3.connect(file) as other:
+        known = {row[0] for row in other.execute("SELECT name FROM sqlite_master")}
+        for table in known.intersection(TABLES):
+            other.execute(
+                f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+    other.close()
+    yield
+
+
+Fault = Callable[[Path], AbstractContextManager[None]]
+FAULTS = {"no tables": no_tables, "locked": locked, "full": full}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.3)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("during", [False, True], ids=["before", "during"])
+async def test_an_added_host_is_told_as_added_and_announced(
+    fault: Fault, during: bool, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    adding = world.api.hold("monitor/add")
+    assert adding.gate is not None
+    if during:
+        await world.say("/ssl add api.demo.test")
+        await adding.reached.wait()
+    with fault(file_of(world)):
+        if not during:
+            await world.say("/ssl add api.demo.test")
+        adding.gate.set()
+        card = await world.card("`api.demo.test`", "added", "could not be recorded")
+        await world.card("Ann added `api.demo.test`.", by=BEN)
+        await world.settled()
+    assert "try again" not in words(card).lower()
+    assert len(world.api.rows) == 1
+    assert "Could not write the audit entry" in caplog.text
+    assert "user_name='Ann', command='add', target='api.demo.test:443'" in caplog.text
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_deleted_monitor_is_told_as_deleted_and_announced(
+    fault: Fault, world: World
+) -> None:
+    world.api.watch("api.demo.test")
+    await world.say("/ssl delete api.demo.test")
+    card = await world.card("Delete the monitor")
+    with fault(file_of(world)):
+        await world.press("Delete", on=card)
+        await world.card("no longer monitored", "could not be recorded")
+        await world.card("Ann deleted the monitor for `api.demo.test`.", by=BEN)
+        await world.settled()
+    assert world.api.rows == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_scan_is_shown_with_its_result(fault: Fault, world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    with fault(file_of(world)):
+        await world.say("/ssl scan api.demo.test")
+        await world.card("OK", "asked by Ann", by=BEN)
+        await world.settled()
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("line", ["/ssl warn api.demo.test 14d", "/ssl watch api.demo.test"])
+async def test_what_needs_the_database_says_that_it_can_not_be_used(
+    line: str, fault: Fault, world: World
+) -> None:
+    world.api.watch("api.demo.test", days=-1, valid=False)
+    with fault(file_of(world)):
+        await world.say(line)
+        card = await world.card("The bot's database can't be used")
+        await world.settled()
+    assert card.ephemeral_for == ANN
+    assert "✅" not in words(card)
+    assert "Scanning…" not in "".join(map(words, world.seen()))
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_an_added_host_stays_told_as_added_if_its_watch_can_not_start(
+    fault: Fault, world: World
+) -> None:
+    await world.say("/ssl watch new.demo.test")
+    card = await world.card("NOT MONITORED")
+    with fault(file_of(world)):
+        await world.press("Add and watch", on=card)
+        await world.card("`new.demo.test` is now monitored", "could not start")
+        await world.card("Ann added `new.demo.test`.", by=BEN)
+        await world.settled()
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("/ssl status api.demo.test", "`api.demo.test`"),
+        ("/ssl list", "1 monitor"),
+        ("/ssl digest", "All clear"),
+        ("/ssl help", "What /ssl can do"),
+        ("/ssl ping", "answers in"),
+        ("/ssl", "1 monitor"),
+    ],
+)
+async def test_reading_goes_on_without_the_database(line: str, text: str, world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    with no_tables(file_of(world)):
+        await world.say(line)
+        await world.card(text)
+
+
+async def test_home_is_shown_without_the_database(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    with no_tables(file_of(world)):
+        await world.playground.open_home(ANN)
+        home = await world.home("`api.demo.test`", "database can't be read")
+    assert "Rescan" in labels(home)
