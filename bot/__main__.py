@@ -12,12 +12,14 @@ from typing import NoReturn
 
 from bot import __version__
 from bot.config import Program, Settings, read_settings, unknown_variables
-from bot.errors import BotError, ConfigError
+from bot.errors import BotError, ConfigError, SocketModeEnded
 from bot.process import AbandonedThreads, ended_by_signals, forever, set_up_logging
 
 DEMO_PORT = 8020
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
+#: EX_CONFIG of sysexits.h: a restart would not help (see RestartPreventExitStatus in the unit).
+EXIT_CONFIG = 78
 
 log = logging.getLogger("bot")
 
@@ -78,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in fault.faults:
             print(f"- {line}", file=sys.stderr)
         return EXIT_MISCONFIGURED
+    except SocketModeEnded as fault:
+        print(f"Stopped: {fault}", file=sys.stderr)
+        return EXIT_CONFIG
     except (BotError, OSError) as fault:
         action = "post the digest" if options.program == "digest" else "start"
         print(f"Could not {action}: {fault}", file=sys.stderr)

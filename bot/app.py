@@ -281,7 +281,10 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
 
 
 async def run(settings: Settings) -> None:
-    """Run the bot until SIGTERM or Ctrl-C. Raises BotError or OSError where it can't start."""
+    """Run the bot until SIGTERM or Ctrl-C.
+
+    Raises BotError or OSError if it can't start, SocketModeEnded if it can't go on.
+    """
     async with (
         ended_by_signals(),
         open_database(settings.database_url) as database,
@@ -289,7 +292,7 @@ async def run(settings: Settings) -> None:
         running_bot(complete, database) as bot,
     ):
         log.info("The bot is ready (%s mode, port %d).", settings.slack_mode, bot.port)
-        await forever()
+        await forever(bot.sockets.ended if bot.sockets else None)
 
 
 async def post_digest(settings: Settings, *, again: bool) -> bool:

@@ -121,6 +121,10 @@ class ConfigError(BotError):
         self.faults = faults
 
 
+class SocketModeEnded(BotError):
+    """Slack won't open Socket Mode connections any more: the bot's operator must act."""
+
+
 class DatabaseUnavailable(BotError):
     """The bot's own database can't be read or written: its operator must look at it."""
 

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -59,8 +59,8 @@ async def ended_by_signals() -> AsyncIterator[None]:
             loop.remove_signal_handler(each)
 
 
-async def forever() -> None:
-    """Wait until this task is cancelled.
+async def forever(ended: Awaitable[None] | None = None) -> None:
+    """Wait until this task is cancelled, or until `ended` ends.
 
     Freezes the objects loaded so far, so that the garbage collector skips them: scans take about
     10% less time.
@@ -68,4 +68,4 @@ async def forever() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    await asyncio.Event().wait()
+    await (ended or asyncio.Event().wait())

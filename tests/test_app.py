@@ -22,6 +22,7 @@ from bot.__main__ import main
 from bot.app import clock
 from bot.config import SETTINGS
 from bot.demo import running_demo
+from bot.playground.faults import refusal
 from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
 from bot.store.digests import DigestStore
@@ -238,20 +239,36 @@ async def test_a_start_that_waits_for_slack_can_be_ended(
     assert (code, "Traceback" in log) == (0, False)
 
 
-async def test_a_socket_that_is_refused_for_good_does_not_hold_up_the_end(
+async def test_a_refused_app_token_ends_the_bot_with_78(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **(told | {"SLACK_APP_TOKEN": "xapp-wrong"})) as running:
-            await world.until(
-                lambda: any(e["name"] == "apps.connections.open" for e in world.slack.traffic),
-                within=15,
-            )
+            _, log = await asyncio.wait_for(running.communicate(), 15)
 
-            code, _ = await ended(running, signal.SIGTERM)
+    assert running.returncode == 78
+    assert log.decode().splitlines()[-1] == "Stopped: Slack refuses SLACK_APP_TOKEN: invalid_auth."
+    assert "Traceback" not in log.decode()
 
-    assert code == 0
+
+async def test_an_app_token_that_is_revoked_later_ends_the_bot_with_78(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with (
+        new_world(tmp_path, empty_database, mode="socket", bots=0) as world,
+        bot_process(world, tmp_path / "bot.sqlite3") as running,
+    ):
+        delivery = world.playground.delivery
+        await world.until(lambda: len(delivery.sockets) == 2 or None)
+        world.slack.faults.add("apps.connections.open", refusal("token_revoked"), times=99)
+        for socket in list(delivery.sockets):
+            await socket.ws.close()
+
+        _, log = await asyncio.wait_for(running.communicate(), 15)
+
+    assert running.returncode == 78
+    assert log.decode().splitlines()[-1] == "Stopped: Slack refuses SLACK_APP_TOKEN: token_revoked."
 
 
 async def test_a_wrong_bot_token_is_told_in_one_line(

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bot.api.client import SSLMonitor
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorList, MonitorSummary
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.digest import LEASE, RETRY_AFTER, Digest, gather
@@ -42,19 +42,19 @@ class Monitors:
         self.asked: list[dict[str, Any]] = []
         self.fault: BotError | None = None
 
-    async def list(self, **filters: Any) -> list[MonitorSummary]:
+    async def list(self, **filters: Any) -> MonitorList:
         self.asked.append(filters)
         if self.fault:
             raise self.fault
         if filters == {"valid": False}:
-            return [each for each in self.rows if each.valid is False]
+            return MonitorList(each for each in self.rows if each.valid is False)
         if "expires" in filters:
             most = int(filters["expires"].removeprefix("<"))
-            return [
+            return MonitorList(
                 each for each in self.rows if each.not_after and each.not_after < NOW + most * DAY
-            ]
+            )
         assert filters == {}
-        return self.rows
+        return MonitorList(self.rows)
 
 
 def api(rows: list[MonitorSummary]) -> tuple[SSLMonitor, Monitors]:

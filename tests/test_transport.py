@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +15,9 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.app import clock
 from bot.demo import playground_app
+from bot.errors import SocketModeEnded
 from bot.playground import Playground
+from bot.playground.faults import http_answer, refusal
 from bot.playground.objects import ANN, CERTS
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import make_client
@@ -37,6 +41,12 @@ async def socket_app() -> AsyncIterator[tuple[Playground, AsyncApp]]:
             yield playground, app
     finally:
         await playground.close()
+
+
+def opens(playground: Playground) -> int:
+    """How often apps.connections.open was called."""
+    names = [each["name"] for each in playground.workspace.traffic]
+    return names.count("apps.connections.open")
 
 
 class Turnstile:
@@ -165,3 +175,51 @@ async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
     assert (status, state["ok"], state["mode"]) == (200, True, world.mode)
     assert (state["sockets"] is None) == (world.mode == "http")
     assert state["digest"] == "off"
+
+
+async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_and_again() -> None:
+    async with socket_app() as (playground, app):
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
+        await sockets.start()
+        try:
+            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
+            playground.workspace.faults.add(
+                "apps.connections.open", refusal("token_revoked"), times=99
+            )
+            before = opens(playground)
+            for socket in list(playground.delivery.sockets):
+                await socket.ws.close()
+
+            with pytest.raises(SocketModeEnded, match="Slack refuses SLACK_APP_TOKEN"):
+                await asyncio.wait_for(sockets.ended, 5)
+
+            await asyncio.sleep(0.5)  # ten pings' time for calls that must not come
+            assert opens(playground) - before <= 2
+        finally:
+            await sockets.close()
+
+
+async def test_socket_mode_that_was_turned_off_ends_with_one_clear_line() -> None:
+    async with socket_app() as (playground, app):
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
+        await sockets.start()
+        try:
+            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
+            message = {"type": "disconnect", "reason": "link_disabled"}
+            await playground.delivery.sockets[0].ws.send_json(message)
+
+            with pytest.raises(SocketModeEnded, match="turned off"):
+                await asyncio.wait_for(sockets.ended, 5)
+        finally:
+            await sockets.close()
+
+
+async def test_no_log_contains_a_sockets_ticket(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "bot.sockets")
+    async with socket_app() as (playground, app):
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05, watch_seconds=0.02)
+        playground.workspace.faults.add("socket", http_answer(500), times=3)
+        await asyncio.wait_for(sockets.start(), 10)
+        await sockets.close()
+    assert "ticket=…" in caplog.text or "Failed to connect" in caplog.text
+    assert re.findall(r"ticket=\w+", caplog.text) == []

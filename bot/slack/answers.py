@@ -86,12 +86,12 @@ async def asked(
     try:
         return await method(**arguments)
     except SlackApiError as fault:
-        raise _failure(fault.response, method.__name__) from None
+        raise failure_of(fault.response, method.__name__) from None
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
         raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
 
 
-def _failure(response: Any, method: str) -> BotError:
+def failure_of(response: Any, method: str) -> BotError:
     """What an answer of the Web API that is not ok means."""
     status = getattr(response, "status_code", 0) or getattr(response, "status", 0)
     data = response.data if hasattr(response, "data") else None

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMessage, WSMsgType, web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+
+from bot.errors import SlackLimited, SlackRefused, SocketModeEnded
+from bot.slack.answers import failure_of
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +27,28 @@ MAX_BODY = 4 * 2**20
 #: Two of the ten sockets that Slack allows: a refresh closes one before it opens its next.
 SOCKETS = 2
 PING_SECONDS = 3.0
+#: The longest wait between two requests for an address: Slack allows one a minute or so (tier 1).
+LONGEST_WAIT = 60.0
 WATCH_SECONDS = 10.0
 Health = Callable[[], Mapping[str, Any]]
+
+
+class _NoTickets(logging.Filter):
+    """Removes what the SDK logs of addresses: each contains a ticket that opens a connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without tickets and tracebacks."""
+        record.msg = re.sub(r"ticket=[^&\s'\")]+", "ticket=…", record.getMessage())
+        record.args, record.exc_info, record.exc_text = (), None, None
+        return True
+
+
+def _sdk_log() -> logging.Logger:
+    sdk_log = logging.getLogger("bot.sockets")
+    if not sdk_log.filters:
+        sdk_log.addFilter(_NoTickets())
+    sdk_log.setLevel(logging.WARNING)
+    return sdk_log
 
 
 class HTTPServer:
@@ -55,8 +82,12 @@ class HTTPServer:
 class Sockets:
     """Socket Mode connections, watched: one that is stuck gets a fresh address.
 
-    The SDK retries a refused ticket for ever with the same address, so the watchdog forgets it.
+    The SDK retries a refused ticket for ever with the same address, so the watchdog forgets it. If
+    Slack refuses to open connections (the app token was revoked, or Socket Mode was turned off),
+    `ended` gets a SocketModeEnded.
     """
+
+    ended: asyncio.Future[None]
 
     def __init__(
         self,
@@ -67,19 +98,54 @@ class Sockets:
         watch_seconds: float = WATCH_SECONDS,
     ) -> None:
         self._handlers = [
-            AsyncSocketModeHandler(app, app_token, ping_interval=ping_seconds)
+            AsyncSocketModeHandler(app, app_token, logger=_sdk_log(), ping_interval=ping_seconds)
             for _ in range(SOCKETS)
         ]
+        for handler in self._handlers:
+            client = handler.client
+            client.on_message_listeners.append(self._on_message)
+            issue = functools.partial(self._new_address, client.issue_new_wss_url)
+            client.issue_new_wss_url = issue  # type: ignore[method-assign]
+        self._wait = 0.0
         self._watch_seconds = watch_seconds
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = 0
 
     async def start(self) -> None:
         """Connect all; returns when the first is connected. The others follow in the background."""
+        self.ended = asyncio.get_running_loop().create_future()
+        self.ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._tasks = [asyncio.create_task(handler.connect_async()) for handler in self._handlers]
         self._tasks.append(asyncio.create_task(self._watch()))
         await asyncio.wait(self._tasks[:SOCKETS], return_when=asyncio.FIRST_COMPLETED)
         self.connected = await self._count()
+
+    async def _on_message(self, message: WSMessage) -> None:
+        """Slack says `link_disabled` when Socket Mode was turned off in the app's settings."""
+        if message.type is WSMsgType.TEXT and '"link_disabled"' in message.data:
+            payload = json.loads(message.data)
+            if (payload.get("type"), payload.get("reason")) == ("disconnect", "link_disabled"):
+                self._end("Socket Mode was turned off for the app (link_disabled).")
+
+    async def _new_address(self, issue: Callable[[], Awaitable[str]]) -> str:
+        """Ask for an address (apps.connections.open), more and more slowly while that fails."""
+        await asyncio.sleep(self._wait)
+        self._wait = min(LONGEST_WAIT, max(1.0, 2 * self._wait))
+        try:
+            address = await issue()
+        except SlackApiError as error:
+            fault = failure_of(error.response, "apps.connections.open")
+            if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
+                self._end(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.")
+            raise
+        self._wait = 0.0
+        return address
+
+    def _end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(SocketModeEnded(reason))
+        for task in self._tasks:
+            task.cancel()
 
     async def _count(self) -> int:
         return sum([await handler.client.is_connected() for handler in self._handlers])

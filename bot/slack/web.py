@@ -23,7 +23,7 @@ from bot.blocks import (
     plain,
     section,
 )
-from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
+from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
 from bot.slack.answers import BAD_BLOCKS, Superseded, asked, failure_of_text, patiently
 from bot.slack.rendering import as_text, fallback_text, view_of
 
@@ -107,14 +107,14 @@ class SlackWeb:
     async def check_app_token(self, token: str) -> None:
         """Ask for a Socket Mode address once: the SDK would try for ever, and not say why.
 
-        Raises BotError where Slack does not take the token.
+        Raises SocketModeEnded if Slack refuses the token.
         """
         try:
             await self._read(self.client.apps_connections_open, app_token=token)
         except SlackLimited:
             raise
         except SlackRefused as fault:
-            raise BotError(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.") from fault
+            raise SocketModeEnded(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.") from fault
 
     async def post(
         self, channel: str, message: Message, thread_ts: str | None = None, *, patient: bool = True
