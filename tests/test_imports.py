@@ -32,11 +32,11 @@ ROWS = (
     ("severity", "sighting"),
     ("api",),
     ("config", "process"),
-    ("blocks", "target", "dates", "errors"),
+    ("blocks", "connections", "target", "dates", "errors"),
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 #: What embedded may import of the bot; the scanner does without the store.
-SHARED = frozenset({"target", "dates", "errors", "store"})
+SHARED = frozenset({"connections", "target", "dates", "errors", "store"})
 IO = ("aiohttp", "asyncio", "os", "socket", "sqlalchemy", "ssl", "subprocess", "urllib")
 WIRE = re.compile(
     r"\b(ssl_(expire|valid|message|color|host_match|issuer)|html_title|meta_(description|keywords)"

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from aiohttp import web
-
+from bot.connections import Server
 from bot.embedded.accounts import MONITOR_LIMIT, Accounts
 from bot.embedded.leases import Leases
 from bot.embedded.metrics import Metrics
@@ -111,25 +110,20 @@ class EmbeddedAPI:
             vault=vault,
             clock=clock,
         )
-        self._runner: web.AppRunner | None = None
+        self._server: Server | None = None
         self.url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Serve at `url` and start the sweep. Raises OSError if the port is taken."""
         # No access log: it would contain query strings.
-        runner = web.AppRunner(
-            self._routes.application(), access_log=None, logger=_LOG, shutdown_timeout=1.0
-        )
-        await runner.setup()
-        self._runner = runner
+        self._server = Server(self._routes.application(), logger=_LOG)
         try:
-            await web.TCPSite(runner, host, port).start()
+            address, port = await self._server.start(host, port)
         except OSError:
             await self.close()
             raise
-        address = runner.addresses[0]
-        name = f"[{address[0]}]" if ":" in address[0] else address[0]
-        self.url = f"http://{name}:{address[1]}/api/v1"
+        name = f"[{address}]" if ":" in address else address
+        self.url = f"http://{name}:{port}/api/v1"
         self.sweep.start()
 
     async def close(self) -> None:
@@ -138,9 +132,9 @@ class EmbeddedAPI:
         self._scanner.close()
         await self.rescans.close()
         await self.sweep.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.close()
             await self._routes.drain()
-            self._runner = None
+            self._server = None
         if self._geo is not None:
             self._geo.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 
+from bot.connections import Handler, Server
 from bot.errors import SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 
@@ -29,6 +29,8 @@ SOCKETS = 2
 PING_SECONDS = 3.0
 #: The longest wait between two requests for an address: Slack allows one a minute or so (tier 1).
 LONGEST_WAIT = 60.0
+#: Characters of a disconnect message; an event that quotes one is longer.
+LONGEST_DISCONNECT = 300
 WATCH_SECONDS = 10.0
 Health = Callable[[], Mapping[str, Any]]
 
@@ -51,28 +53,36 @@ def _sdk_log() -> logging.Logger:
     return sdk_log
 
 
+@web.middleware
+async def _well_formed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse signature headers that can't be Slack's: the SDK raises an exception for some."""
+    timestamp = request.headers.get("X-Slack-Request-Timestamp", "0")
+    signature = request.headers.get("X-Slack-Signature", "")
+    if not re.fullmatch(r"[0-9]{1,12}", timestamp, re.ASCII) or not signature.isascii():
+        raise web.HTTPUnauthorized
+    return await handler(request)
+
+
 class HTTPServer:
     """The bot's own endpoint: `/healthz`, and in HTTP mode `/slack/events`."""
 
     def __init__(self, health: Health, app: AsyncApp | None) -> None:
         self._health = health
-        routes = web.Application(client_max_size=MAX_BODY)
+        routes = web.Application(client_max_size=MAX_BODY, middlewares=[_well_formed])
         routes.router.add_get("/healthz", self._on_health)
         if app is not None:
             bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
             routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
-        self._runner = web.AppRunner(routes, access_log=None, shutdown_timeout=1.0)
+        self._server = Server(routes, logger=log)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; gives the port, which may have been 0. Raises OSError if it is taken."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        _, port = await self._server.start(host, port)
+        return port
 
     async def close(self) -> None:
         """Stop listening; requests that are being answered get a second."""
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _on_health(self, _request: web.Request) -> web.Response:
         state = dict(self._health())
@@ -122,10 +132,9 @@ class Sockets:
 
     async def _on_message(self, message: WSMessage) -> None:
         """Slack says `link_disabled` when Socket Mode was turned off in the app's settings."""
-        if message.type is WSMsgType.TEXT and '"link_disabled"' in message.data:
-            payload = json.loads(message.data)
-            if (payload.get("type"), payload.get("reason")) == ("disconnect", "link_disabled"):
-                self._end("Socket Mode was turned off for the app (link_disabled).")
+        is_text = message.type is WSMsgType.TEXT and len(message.data) < LONGEST_DISCONNECT
+        if is_text and '"disconnect"' in message.data and '"link_disabled"' in message.data:
+            self._end("Socket Mode was turned off for the app (link_disabled).")
 
     async def _new_address(self, issue: Callable[[], Awaitable[str]]) -> str:
         """Ask for an address (apps.connections.open), more and more slowly while that fails."""
