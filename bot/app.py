@@ -9,10 +9,12 @@ import argparse
 import functools
 import logging
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -25,7 +27,7 @@ from bot.commands.home import Home
 from bot.config import Secret, Settings
 from bot.digest import Digest, Plan
 from bot.embedded import EmbeddedAPI, EmbeddedSettings, accounts
-from bot.errors import BotError, SlackRefused
+from bot.errors import BotError, ConfigError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import Access
@@ -123,12 +125,28 @@ def make_api(
         clock=now,
         write_method=settings.api_write_method,
         allow_http=settings.api_allow_http,
+        tls=_trusting(settings.api_ca_file) if settings.api_ca_file else None,
     )
 
 
+def _trusting(file: Path) -> ssl.SSLContext:
+    """The usual TLS context, which also trusts the CAs in a file. Raises ConfigError."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(["SSLMONITOR_CA_FILE contains no PEM certificate."]) from None
+    return context
+
+
 def make_session() -> aiohttp.ClientSession:
-    """The one session for Slack and the API; the SDK leaves its timeout to it."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS))
+    """A session for Slack or the API, through the proxies of the environment.
+
+    Each has its own, so that an API that hangs can't use up the connections to Slack. The SDK
+    leaves its timeout to the session.
+    """
+    timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
+    return aiohttp.ClientSession(timeout=timeout, trust_env=True)
 
 
 def make_digest(
@@ -161,7 +179,7 @@ async def running_bot(
     """
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(make_session())
-        api = make_api(settings, session, now)
+        api = make_api(settings, await stack.enter_async_context(make_session()), now)
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session)
         await web.identify()
@@ -291,6 +309,7 @@ async def run(settings: Settings) -> None:
         own_api(settings, database) as complete,
         running_bot(complete, database) as bot,
     ):
+        log.info("The database is %r.", database.engine.url)
         log.info("The bot is ready (%s mode, port %d).", settings.slack_mode, bot.port)
         await forever(bot.sockets.ended if bot.sockets else None)
 

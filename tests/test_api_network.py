@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import trustme
 
-from bot.api import client as client_module
+from bot.api import connection as connection_module
 from bot.api.client import SSLMonitor
 from bot.api.reply import seconds
 from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
@@ -196,7 +196,7 @@ async def test_without_the_guard_the_same_change_would_arrive_twice(
     ) -> aiohttp.ClientResponse:
         return await handler(request)
 
-    monkeypatch.setattr(client_module, "_never_again", no_guard)
+    monkeypatch.setattr(connection_module, "_never_again", no_guard)
     async with Wire([]).serving() as wire:
         with pytest.raises(APIUnreachable):
             await call(door(session, wire.url))

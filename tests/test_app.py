@@ -394,7 +394,7 @@ async def test_a_key_that_may_travel_unencrypted_is_told_at_the_start(
 
 async def test_the_embedded_api_is_served_until_it_is_ended(tmp_path: Path) -> None:
     told = {
-        "EMBEDDED_API_KEY": "a-long-key",
+        "EMBEDDED_API_KEY": "a-key-that-is-long",
         "DATABASE_URL": f"sqlite:///{tmp_path}/embedded.sqlite3",
     }
     async with process("embedded", "--port", "0", **told) as running:
@@ -433,13 +433,13 @@ async def test_a_name_look_up_that_hangs_does_not_hold_up_the_end(tmp_path: Path
     (tmp_path / "sitecustomize.py").write_text(hang)
     environ = {
         "PYTHONPATH": str(tmp_path),
-        "EMBEDDED_API_KEY": "key",
+        "EMBEDDED_API_KEY": "a-key-that-is-long",
         "DATABASE_URL": f"sqlite:///{tmp_path}/hang.sqlite3",
     }
     async with process("embedded", "--port", "0", **environ) as running, ClientSession() as session:
         url = (await log_until(running, r"answers at (\S+/v1)"))[1]
         params = {"host": "a.hang.test", "port": "443"}
-        headers = {"Authorization": "Bearer key"}
+        headers = {"Authorization": "Bearer a-key-that-is-long"}
         asking = asyncio.create_task(
             session.get(f"{url}/monitor/add", params=params, headers=headers)
         )

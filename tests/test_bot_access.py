@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,32 @@ async def test_what_changes_nothing_is_not_written_down(world: World) -> None:
     await world.settled()
 
     assert await world.bot.slack._records.audit() == []
+
+
+# Enterprise Grid: members have a home workspace, and perhaps several
+
+
+def grid_member(world: World, user: str, *workspaces: str) -> None:
+    world.slack.users[user] = replace(
+        world.slack.users[user], team_id="T0002", workspaces=workspaces
+    )
+
+
+async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World) -> None:
+    grid_member(world, ANN, "T0002", "T0LOCAL")
+    world.api.watch("api.demo.test", days=80)
+
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("OK", "asked by Ann")
+    await world.settled()
+    await world.press("Rescan", on=card)
+    await world.settled()
+    await world.say("@SSLmonitor status api.demo.test")
+    await world.card("OK", "Rescan")
+    await world.say("/ssl add")
+    await world.submit(await world.modal("Hosts"), targets="new.demo.test")
+
+    await world.card("Ann added `new.demo.test`.", by=BEN)
+    await world.playground.open_home(ANN)
+    await world.home("2 monitors")
+    assert len(world.api.asked("monitor/scan")) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
@@ -302,3 +304,39 @@ async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
     await world.settled()
 
     assert world.slack.messages(CERTS) == []
+
+
+async def test_two_scans_of_one_monitor_at_one_time_are_one(world: World) -> None:
+    number = world.api.watch("api.demo.test", days=80)
+
+    results = await asyncio.gather(*(world.bot.api.scan(number) for _ in range(3)))
+
+    assert len(world.api.asked("monitor/scan")) == 1
+    assert results[0] == results[1] == results[2]
+    await world.bot.api.scan(number)
+    assert len(world.api.asked("monitor/scan")) == 2
+
+
+async def test_a_question_goes_on_for_the_others_if_one_who_asked_is_gone(world: World) -> None:
+    world.api.watch("api.demo.test")
+    held = world.api.hold("monitor/list")
+    asked = [asyncio.create_task(world.bot.api.list()) for _ in range(2)]
+    await held.reached.wait()
+    asked[0].cancel()
+    assert held.gate is not None
+    held.gate.set()
+
+    assert [row.target.host for row in await asked[1]] == ["api.demo.test"]
+    assert len(world.api.asked("monitor/list")) == 1
+
+
+async def test_two_presses_of_one_button_are_one(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("OK", "asked by Ann")
+    await world.settled()
+
+    await asyncio.gather(*(world.press("Rescan", on=card) for _ in range(3)))
+    await world.settled()
+
+    assert len(world.api.asked("monitor/scan")) == 2

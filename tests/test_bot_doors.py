@@ -216,7 +216,7 @@ async def test_many_commands_wait_side_by_side(world: World) -> None:
     world.api.watch("api.demo.test")
     holds = [world.api.hold("monitor/list") for _ in range(20)]
 
-    await asyncio.gather(*(world.say("/ssl list") for _ in holds))
+    await asyncio.gather(*(world.say(f"/ssl list port={n}") for n in range(1, 21)))
     await asyncio.gather(*(held.reached.wait() for held in holds))
     for held in holds:
         assert held.gate is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 
@@ -354,3 +355,19 @@ async def test_a_response_url_may_answer_in_json(world: World) -> None:
     await world.card("api.demo.test")
     await world.settled()
     assert len(world.seen()) == 1
+
+
+async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world: World) -> None:
+    holds = [world.api.hold("monitor/list") for _ in range(60)]
+    for number in range(1, 151):
+        await world.say(f"/ssl list port={number}")
+    await world.until(lambda: any("waiting for" in words(m) for m in world.seen()) or None)
+
+    async with asyncio.timeout(1):
+        await world.say("/ssl help")
+        await world.card("What /ssl can do")
+
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+    await world.settled()

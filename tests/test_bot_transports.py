@@ -121,7 +121,8 @@ async def test_the_ack_waits_neither_for_the_api_nor_for_other_commands(any_worl
     world.api.watch("api.demo.test")
     holds = [world.api.hold("monitor/list") for _ in range(20)]
 
-    acks = [world.playground.delivery.send("slash_commands", command(world, "list")) for _ in holds]
+    lines = [command(world, f"list port={number}") for number in range(1, 21)]
+    acks = [world.playground.delivery.send("slash_commands", line) for line in lines]
 
     assert {ack.outcome for ack in await asyncio.gather(*acks)} == {Outcome.ACKED}
     await asyncio.gather(*(held.reached.wait() for held in holds))

@@ -49,7 +49,7 @@ def test_two_tokens_are_enough_and_all_else_has_its_default() -> None:
     assert settings.admins == frozenset()
     assert (settings.digest_channel, settings.digest_time) == ("", time(9))
     assert (settings.digest_timezone.key, settings.digest_expire_days) == ("UTC", 30)
-    assert settings.database_url == "sqlite+aiosqlite:///sslmonitor-bot.sqlite3"
+    assert settings.database_url == "sqlite:///~/.sslmonitor-bot.sqlite3"
     assert settings.port == 3000
     assert (settings.scan_allow, settings.scan_ca_file) == ("", None)
     assert settings.scan_interval == timedelta(hours=12)
@@ -195,19 +195,6 @@ def test_a_value_that_can_not_be_used_is_one_fault(variable: str, text: str) -> 
     ]
 
 
-@pytest.mark.parametrize(
-    ("url", "normal"),
-    [
-        ("postgres://me@db/ssl", "postgresql+asyncpg://me@db/ssl"),
-        ("postgresql://me:pw@db:5433/ssl", "postgresql+asyncpg://me:pw@db:5433/ssl"),
-        ("postgresql+asyncpg://db/ssl", "postgresql+asyncpg://db/ssl"),
-        ("sqlite:////var/lib/bot.db", "sqlite+aiosqlite:////var/lib/bot.db"),
-    ],
-)
-def test_a_database_is_named_as_hosters_name_it(url: str, normal: str) -> None:
-    assert read(DATABASE_URL=url).database_url == normal
-
-
 def test_a_key_alone_means_the_hosted_api() -> None:
     settings = read(SSLMONITOR_API_KEY=KEY)
     assert (settings.api_url, settings.api_key.reveal()) == (HOSTED_API, KEY)
@@ -261,7 +248,7 @@ def test_the_digest_program_needs_a_channel_and_no_way_for_requests_to_come_in()
 
 
 def test_the_embedded_program_needs_its_key_alone() -> None:
-    assert read_settings({"EMBEDDED_API_KEY": KEY}, program="embedded").embedded_api_key
+    assert read_settings({"EMBEDDED_API_KEY": KEY * 3}, program="embedded").embedded_api_key
     [fault] = faults("embedded", {})
     assert fault.startswith("EMBEDDED_API_KEY is missing")
 
@@ -298,7 +285,7 @@ def test_settings_can_be_logged_without_a_secret() -> None:
     environ = {
         "SLACK_SIGNING_SECRET": SIGNING,
         "SSLMONITOR_API_KEY": KEY,
-        "EMBEDDED_API_KEY": KEY,
+        "EMBEDDED_API_KEY": KEY * 3,
         "DATABASE_URL": "postgresql://me:pw-top@db/ssl",
     }
     settings = read(**environ)
@@ -427,3 +414,22 @@ def distance(a: str, b: str) -> int:
 @given(st.text("ab_", max_size=6), st.text("ab_", max_size=6), st.integers(0, 2))
 def test_edits_are_counted_like_the_textbook_does(a: str, b: str, edits: int) -> None:
     assert _within(edits, a, b) == (distance(a, b) <= edits)
+
+
+@pytest.mark.parametrize(
+    ("environ", "host"),
+    [
+        ({}, "127.0.0.1"),
+        ({"SLACK_MODE": "http", "SLACK_SIGNING_SECRET": SIGNING}, "0.0.0.0"),
+        ({"HOST": "10.0.0.7"}, "10.0.0.7"),
+    ],
+)
+def test_socket_mode_listens_on_loopback_unless_told_otherwise(
+    environ: dict[str, str], host: str
+) -> None:
+    assert read(**environ).host == host
+
+
+def test_a_short_key_of_the_embedded_api_is_refused() -> None:
+    [fault] = faults("embedded", EMBEDDED_API_KEY="fifteen-letters")
+    assert fault == "EMBEDDED_API_KEY is invalid. Use a random text of at least 16 characters."

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.dialects import sqlite
 
-from bot.config.readers import normal_url
+from bot.config import Settings
+from bot.config.database_url import engine_arguments
 from bot.store.database import Database
 from bot.store.tables import (
     Instant,
@@ -19,6 +20,11 @@ from bot.store.tables import (
 )
 from bot.store.upgrade import upgrade
 from tests.postgres import Cluster
+
+
+@pytest.fixture
+def postgresql_url(postgres: Cluster) -> str:
+    return postgres.new_database("migrated")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -114,13 +120,92 @@ async def test_monitors_of_the_first_schema_keep_what_was_known(url: str) -> Non
     ],
 )
 def test_a_plain_url_means_the_async_driver(given: str, used: str) -> None:
-    assert normal_url(given) == used
+    url = engine_arguments(given).url
+    assert url.render_as_string(hide_password=False) == used
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [
+        ("sslmode=require", {"ssl": "require"}),
+        ("sslmode=require&channel_binding=require", {"ssl": "require"}),
+        ("sslmode=disable", {"ssl": "disable"}),
+        (
+            "connect_timeout=10&application_name=x",
+            {"timeout": 10.0, "server_settings": {"application_name": "x"}},
+        ),
+        ("target_session_attrs=read-write", {"target_session_attrs": "read-write"}),
+        ("keepalives=1&keepalives_idle=30", {}),
+    ],
+)
+def test_the_parameters_of_libpq_are_translated_for_asyncpg(
+    query: str, arguments: dict[str, object]
+) -> None:
+    made = dict(engine_arguments(f"postgres://u:p@h/db?{query}").connect_args)
+    for name in [name for name in made if "statement" in name]:
+        del made[name]  # they make poolers such as PgBouncer work
+    assert made == arguments
+
+
+def test_several_hosts_are_all_tried() -> None:
+    url = engine_arguments("postgresql://u@A:5432,B:5432/db?target_session_attrs=read-write").url
+    assert url.query["host"] == ("A:5432", "B:5432")
+    assert (url.username, url.database) == ("u", "db")
+
+
+def test_a_password_with_odd_letters_survives() -> None:
+    url = engine_arguments("postgresql://u:p%40ss%2Fw%3Ard@h:5433/db").url
+    assert (url.password, url.host, url.port) == ("p@ss/w:rd", "h", 5433)
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("sslmode=sometimes", "sslmode must be one of"),
+        ("options=-c%20x%3D1", "“options” is not supported"),
+        ("connect_timeout=soon", "number of seconds"),
+        ("sslmode=verify-full&sslrootcert=/no/such.pem", "PEM"),
+    ],
+)
+def test_a_parameter_that_can_not_be_honored_is_named(query: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault) as error:
+        engine_arguments(f"postgres://u:geheim@h/db?{query}")
+    assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sslmode=disable",
+        "sslmode=prefer&channel_binding=prefer",
+        "connect_timeout=10&application_name=sslmonitor&target_session_attrs=read-write",
+        "keepalives=1&pgbouncer=true",
+    ],
+)
+async def test_postgresql_connects_with_what_hosting_providers_hand_out(
+    query: str, postgresql_url: str
+) -> None:
+    separator = "&" if "?" in postgresql_url else "?"
+    database = Database(f"{postgresql_url}{separator}{query}")
+    try:
+        async with database.quick_write() as connection:
+            assert await connection.scalar(text("SELECT 1")) == 1
+    finally:
+        await database.close()
+
+
+def test_the_default_file_is_the_same_from_every_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = engine_arguments(Settings().database_url).url.database
+    assert path == str(Path.home() / ".sslmonitor-bot.sqlite3")
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", ""])
 def test_another_engine_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"Use a URL|must start with"):
-        normal_url(url)
+        engine_arguments(url)
 
 
 def test_a_time_without_a_zone_is_refused() -> None:

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 import stamina
-from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
-from bot import __version__
+from bot.api.connection import Connection
 from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
 from bot.api.models import (
     Account,
@@ -35,7 +34,7 @@ from bot.api.models import (
     read_ping,
     read_summary,
 )
-from bot.api.reply import Fields, Misdirected, Reply, judge, seconds, value
+from bot.api.reply import Fields, Misdirected, judge, value
 from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
 from bot.target import Target, address_fault
 
@@ -44,7 +43,6 @@ log = logging.getLogger(__name__)
 _SUCCESS = msgspec.Raw(b"1")
 T = TypeVar("T")
 
-MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
 ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
@@ -78,6 +76,7 @@ class SSLMonitor:
         attempts: int = 3,
         wait: float = 0.5,
         allow_http: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if fault := address_fault(url, allow_http=allow_http):
             raise ConfigError([fault])
@@ -93,6 +92,10 @@ class SSLMonitor:
         self._write_method = write_method
         self._attempts = attempts
         self._wait = wait
+        self._connection = Connection(
+            url.rstrip("/"), key, clock=clock, tls=tls, trust_env=session.trust_env
+        )
+        self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self._extras: frozenset[Extra] = frozenset()
         self._lacks_until = self._not_said_until = clock()
         self._not_said: BotError | None = None
@@ -167,10 +170,17 @@ class SSLMonitor:
         return self._monitor(fields, written=True)
 
     async def scan(self, monitor_id: int) -> Monitor:
-        """Scan a monitor now, and give what was found (`monitor/scan`)."""
-        query = {"id": str(monitor_id)}
-        fields = await self._write("monitor/scan", query, self._scan_deadline)
-        return self._monitor(fields, written=True)
+        """Scan a monitor now, and return what was found (`monitor/scan`).
+
+        Whoever asks while a scan of this monitor runs gets the result of that one.
+        """
+
+        async def scanned() -> Monitor:
+            query = {"id": str(monitor_id)}
+            fields = await self._write("monitor/scan", query, self._scan_deadline)
+            return self._monitor(fields, written=True)
+
+        return await self._share(("monitor/scan", str(monitor_id)), scanned)
 
     async def delete(self, monitor_id: int) -> None:
         """Stop watching a monitor (`monitor/delete`)."""
@@ -198,7 +208,9 @@ class SSLMonitor:
 
     async def _described(self) -> frozenset[Extra]:
         return read_extras(
-            await self._send(self._session, "GET", DESCRIPTION, {}, self._deadline, key=False)
+            await self._connection.send(
+                self._session, "GET", DESCRIPTION, {}, self._deadline, key=False
+            )
         )
 
     async def check(self, target: Target, protocol: str = "") -> Check:
@@ -229,11 +241,34 @@ class SSLMonitor:
             ) from None
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
-        """Ask for something that changes nothing, again where that may help."""
+        """Ask for something that changes nothing, again where that may help.
+
+        Identical questions that are asked at the same time are sent once.
+        """
         given = query or {}
-        return await self._again(
-            lambda: self._request(self._session, "GET", path, given, self._deadline)
-        )
+
+        async def asked() -> Fields:
+            return await self._again(
+                lambda: self._request(self._session, "GET", path, given, self._deadline)
+            )
+
+        return await self._share((path, *(f"{k}={v}" for k, v in sorted(given.items()))), asked)
+
+    async def _share(self, key: tuple[str, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of `ask`, or of the same question that is under way.
+
+        If one who asks is cancelled, the others still get their answer.
+        """
+        task: asyncio.Task[T] | None = self._shared.get(key)
+        if task is None:
+            task = self._shared[key] = asyncio.create_task(ask())
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
+        del self._shared[key]
+        if not task.cancelled():
+            task.exception()  # seen by whoever asked, unless all of them were cancelled
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, and ask again where that may help."""
@@ -259,15 +294,7 @@ class SSLMonitor:
         async def note(*_: object) -> None:
             sent.append(path)
 
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(note)
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=[_never_again],
-            trace_configs=[trace],
-            trust_env=self._session.trust_env,
-        ) as session:
+        async with self._connection.used_once(note) as session:
             try:
                 return await self._request(session, self._write_method, path, params, deadline)
             except APIUnreachable as error:
@@ -283,7 +310,7 @@ class SSLMonitor:
         deadline: float,
     ) -> Fields:
         """The one request: send it, read the whole reply, judge it."""
-        reply = await self._send(session, method, path, params, deadline)
+        reply = await self._connection.send(session, method, path, params, deadline)
         await asyncio.sleep(0)  # reading a long body took its time, and decoding it takes as much
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(reply.body, type=Fields)
@@ -291,50 +318,6 @@ class SSLMonitor:
                 return fields  # the documented form; `judge` reads every other one
         password = params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
-
-    async def _send(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        deadline: float,
-        *,
-        key: bool = True,
-    ) -> Reply:
-        """Send it, with the key or without, and read the whole reply."""
-        encoded = urlencode(params, quote_via=quote)
-        in_body = method == "POST"
-        query = f"?{encoded}" if encoded and not in_body else ""
-        headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
-        if key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            async with (
-                asyncio.timeout(deadline),
-                session.request(
-                    method,
-                    URL(f"{self._url}/{path}{query}", encoded=True),
-                    data=dict(params) if in_body else None,
-                    headers=headers,
-                    allow_redirects=False,  # the key must not travel
-                    timeout=aiohttp.ClientTimeout(total=None),
-                ) as response,
-            ):
-                reply = Reply(
-                    response.status,
-                    await _read_body(response),
-                    self._retry_after(response),
-                )
-        except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
-            # Not chained: aiohttp's texts may quote the query.
-            raise APIUnreachable(_what_happened(error, deadline)) from None
-        log.debug("%s %s: %d", method, path, reply.status)
-        return reply
-
-    def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
-        text = response.headers.get("Retry-After")
-        return seconds(text, self._clock()) if text else None
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be repeated, and after how many seconds if the server said so."""
@@ -391,45 +374,3 @@ def _count(fields: Fields) -> int | None:
 
 def _decoded(fields: Fields) -> dict[str, Any]:
     return {name: value(fields, name) for name in fields}
-
-
-async def _never_again(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Turn a broken connection into an error that aiohttp does not answer by sending again.
-
-    aiohttp repeats every idempotent request once, and a GET is one to it, even on a connection
-    that was never used before (RFC 9112, section 9.3.1; `ClientSession._request`).
-    """
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise  # nothing was sent, and aiohttp does not repeat it
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise aiohttp.ClientPayloadError(type(error).__name__) from None
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise APIUnreachable("The SSLmonitor API's answer is too long to be read.")
-    return bytes(body)
-
-
-def _what_happened(error: Exception, deadline: float) -> str:
-    """A sentence for the reader, with nothing of the error's own text."""
-    match error:
-        case TimeoutError():
-            return f"The SSLmonitor API did not answer within {deadline:g} seconds."
-        case aiohttp.ClientConnectorDNSError():
-            return "The SSLmonitor API's name could not be resolved."
-        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
-            return "The SSLmonitor API's own certificate was not accepted."
-        case aiohttp.ClientConnectorError():
-            return "The SSLmonitor API could not be reached."
-        case aiohttp.ClientResponseError():
-            return "Something answered in place of the SSLmonitor API that is not HTTP."
-        case _:
-            return "The connection to the SSLmonitor API broke off before its answer was complete."

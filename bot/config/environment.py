@@ -53,6 +53,10 @@ def read_settings(
                 values[name] = _value(setting, environ, scan_rules)
             except ValueError as fault:
                 faults.append(str(fault))
+    if "HOST" not in present:
+        # In HTTP mode, Slack must reach it, and a container doesn't know its own address.
+        everywhere = values.get("slack_mode") == "http"
+        values["host"] = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104 - see above
     if "SSLMONITOR_API_KEY" in present and "SSLMONITOR_API_URL" not in present:
         values["api_url"] = HOSTED_API
     settings = Settings(**values)

@@ -15,21 +15,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
+from bot.config.database_url import engine_arguments
 from bot.dates import parse_duration
 
 SECRET_KEY_LENGTH = 16
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_DRIVERS = {
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-}
 
 S = TypeVar("S", bound=str)
 
@@ -71,6 +62,13 @@ def token(prefix: str = "") -> Callable[[str], Secret]:
         return Secret(text)
 
     return read
+
+
+def long_token(text: str) -> Secret:
+    """A token of at least SECRET_KEY_LENGTH characters."""
+    if text and len(text) < SECRET_KEY_LENGTH:
+        raise ValueError(f"Use a random text of at least {SECRET_KEY_LENGTH} characters.")
+    return token()(text)
 
 
 def secret_key(text: str) -> Secret:
@@ -193,16 +191,7 @@ def log_level(text: str) -> int:
     return level
 
 
-def normal_url(text: str) -> str:
-    """A database URL with the driver that this package uses.
-
-    `postgres://` and `postgresql://` mean asyncpg, `sqlite://` means aiosqlite. Raises ValueError
-    for anything else, without repeating the URL.
-    """
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError("Use a URL such as postgresql://user:password@host/database.") from None
-    if url.drivername not in _DRIVERS:
-        raise ValueError("It must start with sqlite:/// or postgresql://.")
-    return url.set(drivername=_DRIVERS[url.drivername]).render_as_string(hide_password=False)
+def database_url(text: str) -> str:
+    """A database URL that `engine_arguments` can translate, as it was written."""
+    engine_arguments(text)
+    return text

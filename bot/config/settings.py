@@ -83,6 +83,11 @@ class Settings:
         "0",
         meaning="`1` allows sending the API key unencrypted, for an API on a private network.",
     )
+    api_ca_file: Path | None = setting(
+        "SSLMONITOR_CA_FILE",
+        readers.file,
+        meaning="A PEM file of CA certificates to trust when connecting to the SSLmonitor API.",
+    )
     admins: frozenset[str] = setting(
         "SSL_ADMINS",
         readers.admins,
@@ -115,17 +120,16 @@ class Settings:
     )
     database_url: str = setting(
         "DATABASE_URL",
-        readers.normal_url,
-        "sqlite:///sslmonitor-bot.sqlite3",
+        readers.database_url,
+        "sqlite:///~/.sslmonitor-bot.sqlite3",
         meaning="`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DATABASE`.",
         secret=True,
     )
     host: str = setting(
         "HOST",
         str,
-        "0.0.0.0",  # noqa: S104 - a container doesn't know its own address in advance
         meaning="The address that the bot listens on, for `/healthz` and, in HTTP mode, "
-        "`/slack/events`.",
+        "`/slack/events`. If unset: `0.0.0.0` in HTTP mode, `127.0.0.1` in Socket Mode.",
     )
     port: int = setting(
         "PORT",
@@ -135,8 +139,9 @@ class Settings:
     )
     embedded_api_key: Secret = setting(
         "EMBEDDED_API_KEY",
-        readers.token(),
-        meaning="The API key that clients of `python -m bot embedded` must send.",
+        readers.long_token,
+        meaning="The API key that clients of `python -m bot embedded` must send: at least "
+        f"{readers.SECRET_KEY_LENGTH} characters.",
         secret=True,
     )
     scan_allow: str = setting(

@@ -51,10 +51,10 @@ class Access:
         Where Slack can't be asked, whoever the payload says is of this workspace may look and
         scan, and nobody may change anything.
         """
-        if not self._same_team(asker.team):
-            return replies.outsider()
         person, fresh = await self._ask(asker.user)
-        if person is not None and (person.stranger or not self._same_team(person.team_id)):
+        if person is None and not self._same_team(asker.team):
+            return replies.outsider()
+        if person is not None and (person.stranger or not self._is_member(person)):
             return replies.outsider()
         if person is not None and person.guest:
             return replies.guest()
@@ -78,20 +78,26 @@ class Access:
 
     def refusal_known(self, asker: Asker) -> Message | None:
         """The refusal that needs no question to Slack, for what must happen at once."""
-        if not self._same_team(asker.team):
-            return replies.outsider()
         known = self._people.get(asker.user)
-        return replies.guest() if known and known.person.guest else None
+        if known is None:
+            ours = self._same_team(asker.team) or self._same_team(asker.workspace)
+            return None if ours else replies.outsider()
+        if known.person.stranger or not self._is_member(known.person):
+            return replies.outsider()
+        return replies.guest() if known.person.guest else None
 
     async def name_of(self, user: str, otherwise: str) -> str:
         """The name a user goes by; `otherwise` where Slack does not tell."""
         person, _ = await self._ask(user)
         return (person.name if person else "") or otherwise or "Somebody"
 
-    async def team_of(self, user: str) -> str:
-        """The workspace that a user belongs to; empty where Slack does not tell."""
+    async def is_member(self, user: str) -> bool:
+        """Whether Slack says that this user belongs to the bot's workspace."""
         person, _ = await self._ask(user)
-        return person.team_id if person else ""
+        return person is not None and self._is_member(person)
+
+    def _is_member(self, person: Person) -> bool:
+        return self._web.identity.team_id in person.teams
 
     def _same_team(self, team: str) -> bool:
         return bool(team) and team == self._web.identity.team_id

@@ -400,7 +400,7 @@ class SlackBot:
 
     async def _open_home(self, request: Request) -> None:
         # The event says where Home was opened, not whose workspace that is, so Slack is asked.
-        if await self._access.team_of(request.asker.user) != self._web.identity.team_id:
+        if not await self._access.is_member(request.asker.user):
             return
         user = request.asker.user
         if refusal := await self._access.refusal(request.asker, changes=False):

@@ -67,11 +67,16 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who sent a request: user and workspace ids, and a name that is not to be trusted."""
+    """Who sent a request: user and workspace IDs, and a name that is not to be trusted.
+
+    `team` is the user's home workspace; in Enterprise Grid, the request may come from another one,
+    `workspace` (docs.slack.dev/enterprise).
+    """
 
     user: str
     team: str
     name: str = ""
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +262,14 @@ def _asker(body: Body) -> Asker:
     user, event = body.get("user"), body.get("event")
     if isinstance(user, Mapping):  # block_actions, view_submission, message_action
         name = user.get("username") or user.get("name") or ""
-        return Asker(str(user.get("id", "")), str(user.get("team_id", "")), str(name))
+        workspace = (body.get("team") or {}).get("id") or ""
+        return Asker(
+            str(user.get("id", "")), str(user.get("team_id", "")), str(name), str(workspace)
+        )
     if isinstance(event, Mapping):
         team = event.get("user_team") or event.get("team") or body.get("team_id")
-        return Asker(str(event.get("user", "")), str(team or ""))
+        workspace = str(body.get("team_id") or "")
+        return Asker(str(event.get("user", "")), str(team or ""), workspace=workspace)
     name = str(body.get("user_name", ""))
     return Asker(str(body.get("user_id", "")), str(body.get("team_id", "")), name)
 

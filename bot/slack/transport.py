@@ -6,14 +6,17 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import WSMessage, WSMsgType, web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
 from bot.connections import Handler, Server
 from bot.errors import SlackLimited, SlackRefused, SocketModeEnded
@@ -61,6 +64,15 @@ async def _well_formed(request: web.Request, handler: Handler) -> web.StreamResp
     if not re.fullmatch(r"[0-9]{1,12}", timestamp, re.ASCII) or not signature.isascii():
         raise web.HTTPUnauthorized
     return await handler(request)
+
+
+def _proxy_for(address: str) -> str | None:
+    """The proxy of the environment for a websocket; the SDK ignores NO_PROXY."""
+    host = urlsplit(address).hostname or ""
+    if proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    return proxies.get("https") or proxies.get("http")
 
 
 class HTTPServer:
@@ -114,7 +126,7 @@ class Sockets:
         for handler in self._handlers:
             client = handler.client
             client.on_message_listeners.append(self._on_message)
-            issue = functools.partial(self._new_address, client.issue_new_wss_url)
+            issue = functools.partial(self._new_address, client)
             client.issue_new_wss_url = issue  # type: ignore[method-assign]
         self._wait = 0.0
         self._watch_seconds = watch_seconds
@@ -136,18 +148,19 @@ class Sockets:
         if is_text and '"disconnect"' in message.data and '"link_disabled"' in message.data:
             self._end("Socket Mode was turned off for the app (link_disabled).")
 
-    async def _new_address(self, issue: Callable[[], Awaitable[str]]) -> str:
+    async def _new_address(self, client: SocketModeClient) -> str:
         """Ask for an address (apps.connections.open), more and more slowly while that fails."""
         await asyncio.sleep(self._wait)
         self._wait = min(LONGEST_WAIT, max(1.0, 2 * self._wait))
         try:
-            address = await issue()
+            address = await SocketModeClient.issue_new_wss_url(client)
         except SlackApiError as error:
             fault = failure_of(error.response, "apps.connections.open")
             if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
                 self._end(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.")
             raise
         self._wait = 0.0
+        client.proxy = _proxy_for(address)
         return address
 
     def _end(self, reason: str) -> None:

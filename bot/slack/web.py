@@ -55,13 +55,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as Slack knows them: the name they go by, their workspace, and their standing.
+    """A user as Slack knows them: their name, their workspaces, and what kind of user they are.
 
-    A guest is restricted to some channels; a stranger belongs to another organisation.
+    In Enterprise Grid, a member can have several workspaces. A guest is restricted to some
+    channels; a stranger belongs to another organization.
     """
 
     name: str
-    team_id: str
+    teams: frozenset[str]
     guest: bool
     stranger: bool
 
@@ -72,7 +73,9 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
     It retries nothing, since the SDK's own handler sends a message twice when a connection drops
     after Slack accepted it; `answers.patiently` retries what may be sent again.
     """
-    return AsyncWebClient(token, base_url=api_url, session=session, retry_handlers=[])
+    client = AsyncWebClient(token, base_url=api_url, session=session, retry_handlers=[])
+    client.proxy = None  # the SDK ignores NO_PROXY; the session knows it
+    return client
 
 
 class SlackWeb:
@@ -255,9 +258,11 @@ class SlackWeb:
         profile = found.get("profile") or {}
         names = (profile.get("display_name"), profile.get("real_name"))
         name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
+        enterprise = found.get("enterprise_user") or {}
+        teams = {str(team) for team in (found.get("team_id"), *(enterprise.get("teams") or ()))}
         return Person(
             name=str(name),
-            team_id=str(found.get("team_id") or ""),
+            teams=frozenset(teams - {"None", ""}),
             guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
             stranger=bool(found.get("is_stranger")),
         )

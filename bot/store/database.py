@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from bot.config.readers import normal_url
+from bot.config.database_url import engine_arguments
 from bot.errors import DatabaseUnavailable
 
 #: Nobody waits longer than this for the bot's own records.
@@ -32,11 +32,13 @@ class Database:
     """Why the last quick read or write failed, empty if it succeeded."""
 
     def __init__(self, url: str) -> None:
-        self.url = normal_url(url)
+        arguments = engine_arguments(url)
+        self.url = url
         self.fault = ""
         self.engine = create_async_engine(
-            self.url,
-            pool_pre_ping=self.url.startswith("postgresql"),
+            arguments.url,
+            connect_args=dict(arguments.connect_args),
+            pool_pre_ping=arguments.url.drivername.startswith("postgresql"),
             hide_parameters=True,  # they would stand in each fault, and a fault is logged
         )
         if self.engine.dialect.name == "sqlite":

@@ -25,6 +25,7 @@ from bot.store.tables import monitors
 
 from . import fleet as fleets
 
+WORKER_KEY = "a-key-of-all-workers"
 pytestmark = pytest.mark.slow
 
 HOUR = timedelta(hours=1)
@@ -35,7 +36,7 @@ POLL = 0.1  # seconds between two queries for what other processes have stored
 @asynccontextmanager
 async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker on a database, killed at the end if it is still running."""
-    settings = {"EMBEDDED_API_KEY": "k", "DATABASE_URL": url, "SCAN_ALLOW": "127.0.0.1"}
+    settings = {"EMBEDDED_API_KEY": WORKER_KEY, "DATABASE_URL": url, "SCAN_ALLOW": "127.0.0.1"}
     command = (sys.executable, "-m", "bot", "embedded", "--port", "0")
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("SCAN_", "DIGEST_"))}
     worker = await asyncio.create_subprocess_exec(
@@ -128,7 +129,7 @@ async def test_a_killed_worker_loses_nothing_and_is_replaced_within_a_lease(
         assert await stored(any_database) == before
         fleet.go.set()
         later = clock() + LEASE
-        settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
+        settings = EmbeddedSettings(WORKER_KEY, scan_allow="127.0.0.1")
         api = EmbeddedAPI(settings, any_database, clock=lambda: later)
         while await api.sweep.once():
             pass
@@ -169,7 +170,7 @@ async def test_a_scan_on_demand_waits_for_another_process(
     async with asyncio.timeout(LIMIT), hosts(1, 0, database) as fleet:
         async with process(url):
             await fleet.waiting.wait()
-            settings = EmbeddedSettings("k", scan_allow="127.0.0.1")
+            settings = EmbeddedSettings(WORKER_KEY, scan_allow="127.0.0.1")
             api = EmbeddedAPI(settings, database, clock=clock)
             request = asyncio.create_task(api.rescans.scan(1))
             assert not await api.sweep.once()
