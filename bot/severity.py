@@ -78,6 +78,19 @@ UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
 NOT_ALLOWED = State(Rank.UNKNOWN, "⚪", "NOT ALLOWED")
 ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
+#: States by the names that people use for them.
+STATES: Mapping[str, tuple[State, ...]] = {
+    "expired": (EXPIRED,),
+    "unreachable": (UNREACHABLE,),
+    "down": (UNREACHABLE,),
+    "untrusted": (NOT_TRUSTED,),
+    "overdue": (OVERDUE,),
+    "urgent": (ACT_NOW,),
+    "unknown": (UNKNOWN, NEVER_SCANNED, NOT_ALLOWED),
+    "scheduled": (ON_SCHEDULE,),
+    "fine": (OK, ON_SCHEDULE),
+    "ok": (OK, ON_SCHEDULE),
+}
 
 
 @dataclass(frozen=True, slots=True)

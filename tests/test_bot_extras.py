@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.commands.extras import PORTS
+from bot.api.extras import PORTS
 from bot.embedded.scan.starttls import PROTOCOLS
 from bot.playground.objects import ANN, BEN, CERTS
 from tests.world import Clock, World, labels, new_world, words

@@ -22,6 +22,15 @@ from bot.errors import APIRefused, APIUnreachable
 DESCRIPTION = "openapi.json"
 #: The name of no STARTTLS: TLS from the first byte.
 TLS = "tls"
+#: STARTTLS by protocol, and the ports where it is usual: the first is the default.
+PORTS = {
+    "smtp": (25, 587),
+    "imap": (143,),
+    "pop3": (110,),
+    "ldap": (389,),
+    "postgres": (5432,),
+    "mysql": (3306,),
+}
 
 
 class Extra(StrEnum):

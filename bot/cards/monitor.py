@@ -6,7 +6,7 @@ the days left, who issued it, how old the scan is. Then at most two buttons and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -282,8 +282,23 @@ def deleted(target: Target, monitor_id: int, announce: str) -> Message:
     )
 
 
-def warned(name: str, rule: str, announce: str) -> Message:
-    """A threshold was set, or the usual rule was given back (`rule` is empty)."""
+def thresholds(rules: Mapping[str, str]) -> Message:
+    """The thresholds that the team has set, by host or pattern."""
+    if not rules:
+        text = "No thresholds are set: the default applies everywhere."
+    else:
+        lines = "\n".join(f"{code(name, 120)} {rule}" for name, rule in sorted(rules.items())[:50])
+        text = f"*Thresholds*\n{lines}"
+        if len(rules) > 50:
+            text += f"\nand {len(rules) - 50} more"
+    return Message(bare(text), (section(text), context("Set one: `/ssl warn example.com 14d`")))
+
+
+def warned(name: str, rule: str, announce: str, matching: int | None = None) -> Message:
+    """A threshold was set, or reset to the default (`rule` is empty).
+
+    `matching` is the number of monitors that it applies to, None if it isn't known.
+    """
     if rule:
         when = f"{rule[:-1]} %" if rule.endswith("%") else counted(int(rule[:-1]), "day")
         of = "of the lifetime is left" if rule.endswith("%") else "are left"
@@ -291,6 +306,8 @@ def warned(name: str, rule: str, announce: str) -> Message:
         text = f"Renewal of {code(name)} is due when {when} {of}."
     else:
         text = f"{code(name)} uses the default threshold again."
+    if matching == 0:
+        text += " No monitor matches it yet."
     return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
 
 

@@ -87,6 +87,12 @@ def needs_form(command: str) -> Message:
     )
 
 
+def hello() -> Message:
+    """The answer to a greeting or to thanks."""
+    text = "👋 Hello. I look after TLS certificates."
+    return Message(bare(text), (section(text), context("`/ssl help` lists all commands.")))
+
+
 def press_again(command: str) -> Message:
     """The form did not open in time (Slack's trigger lives 3 s): a button to press again."""
     about = f"Open the form for /ssl {command}"

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from bot.commands.lookup import host_pattern
 from bot.errors import UsageError
+from bot.severity import STATES, State
 from bot.target import MAX_PORT, split_target
 
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
@@ -35,6 +36,8 @@ class Filter:
         Raises ValueError with a sentence for the user.
         """
         word = text.lower()
+        if re.fullmatch(r"[a-z0-9-]+", word) and word not in _SHORTHANDS:
+            return cls("state", word) if word in STATES else cls("host", f"*{word}*")
         found = _FILTER.match(_SHORTHANDS.get(word, word))
         if not found or "://" in word:
             return cls("host", _host(word))
@@ -58,10 +61,25 @@ def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
     """The arguments of `SSLMonitor.list`. Raises UsageError where a filter comes twice."""
     chosen: dict[str, Any] = {}
     for each in filters:
+        if each.key == "state":
+            continue  # the API has no such filter: `in_states` applies it
         if each.key in chosen:
             raise UsageError(f"The filter “{each.key}” can only be used once.", "filters")
         chosen[each.key] = each.value
     return chosen
+
+
+def joined(words: Iterable[str]) -> list[str]:
+    """Words as filters: `expires < 30 and port 443` becomes `expires<30`, `port=443`."""
+    text = " ".join(word for word in words if word.lower() not in {"and", "&", "all", "*"})
+    text = re.sub(r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1", text)
+    return re.sub(r"\b(port|expires|days|valid|host) +(?=[^ =<>!])", r"\1=", text).split()
+
+
+def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:
+    """The states that are asked for; None if any will do."""
+    wanted = [state for each in filters if each.key == "state" for state in STATES[each.value]]
+    return tuple(wanted) or None
 
 
 def _host(text: str) -> str:
@@ -113,7 +131,7 @@ def _is_port(number: int) -> bool:
 
 def _days(text: str) -> str:
     """A condition on the days left, in the forms that the API's page shows."""
-    found = _NUMBERS.match(text)
+    found = _NUMBERS.match(text.removesuffix("d"))
     if not found or found["sign"] == "!" or (found["sign"] and found["last"]):
         raise ValueError(f"“{text}” is not a number of days. Try expires<30 or expires=30-60.")
     first, last, sign = int(found["first"]), found["last"], found["sign"] or "="

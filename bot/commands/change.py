@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
+from bot.api.extras import PORTS
 from bot.api.models import Account, Monitor, MonitorSummary, Proxy
 from bot.blocks import Message, code
 from bot.cards import add as add_cards
@@ -20,6 +22,7 @@ from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, One, find, router, row_of, rows_of, several
 from bot.commands.router import Call
 from bot.errors import APIRefused, BotError, DatabaseUnavailable, UsageError
+from bot.severity import STATES
 from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,18 @@ ADDED_AT_ONCE = 3
 #: How often the view that counts the added hosts is edited at most.
 PROGRESS_EVERY = timedelta(seconds=2)
 NO_PORT = Port(0)
+
+
+def separate_hosts(words: Sequence[str]) -> list[str]:
+    """`a.com,b.com;c.com` as three words. Raises UsageError for a word that is no host of anyone's.
+
+    Words of ours, such as `broken` or `smtp`, are slips: nobody wants a monitor named so.
+    """
+    hosts = [host for word in words for host in re.split(r"[,;]+", word) if host]
+    for host in hosts:
+        if host.lower() in {*STATES, *PORTS, *router.commands, "broken", "due", "all"}:
+            raise UsageError(f"“{host}” is not a host name.", "targets")
+    return hosts
 
 
 def _check_number(targets: Sequence[Target]) -> None:
@@ -61,7 +76,7 @@ async def scan(call: Call, which: One) -> Message:
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
         rows = await find(call, which)
-        if answer := several(call, which, rows):
+        if answer := several(call, which, rows, "scanned"):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     note = replies.asked_by(await call.who())
@@ -78,7 +93,9 @@ async def scan(call: Call, which: One) -> Message:
     )
 
 
-@router.command("add", example="add example.com", changes=True, form=add_cards.add_form)
+@router.command(
+    "add", example="add example.com", changes=True, form=add_cards.add_form, rewrite=separate_hosts
+)
 async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
     """Add monitors for one or more hosts."""
     wanted = list(dict.fromkeys(targets))
@@ -242,7 +259,7 @@ async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, M
 async def delete(call: Call, which: One) -> Message:
     """Delete a monitor, after asking for confirmation."""
     rows = await find(call, which)
-    card = several(call, which, rows) or monitor_cards.confirm_delete(
+    card = several(call, which, rows, "deleted") or monitor_cards.confirm_delete(
         rows[0], call.now(), call.rules
     )
     return replace(card, changed=())

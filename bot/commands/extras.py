@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
-from bot.api.extras import TLS, Extra
+from bot.api.extras import PORTS, TLS, Extra
+from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import One, find, router, several
@@ -13,15 +16,7 @@ from bot.commands.router import Call
 from bot.errors import BotError, NotAvailable
 from bot.target import HTTPS_PORT, Target, split_target
 
-#: STARTTLS by protocol, and the ports where it is usual: the first is taken where none is named.
-PORTS = {
-    "smtp": (25, 587),
-    "imap": (143,),
-    "pop3": (110,),
-    "ldap": (389,),
-    "postgres": (5432,),
-    "mysql": (3306,),
-}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +67,15 @@ def meant(place: CheckTarget, protocol: Protocol) -> tuple[Target, str]:
     return Target(place.host, port), "" if name == TLS else name
 
 
+async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
+    """The monitors of this host; none if the API does not say."""
+    try:
+        return await call.api.list(host=host)
+    except BotError as fault:
+        log.info("Could not look up the monitored port of a host: %s", fault)
+        return ()
+
+
 @router.command("check", example="check example.com", shares=True)
 async def check(
     call: Call,
@@ -81,6 +85,10 @@ async def check(
     """Check any host without storing anything (embedded API only)."""
     if not await call.api.offers(Extra.CHECK):
         raise NotAvailable("check")
+    if place.port is None and not (protocol.name or place.protocol.name):
+        ports = {row.target.port for row in await _monitored(call, place.host)}
+        if len(ports) == 1:
+            place = replace(place, port=ports.pop())
     target, spoken = meant(place, protocol)
     await call.show(history_cards.checking(target))
     try:

@@ -14,6 +14,7 @@ from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
+from bot.severity import STATES, Rank, state_of
 from bot.target import Target, normal_host, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
@@ -124,6 +125,14 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     if which.is_pattern:
         return []
     rows = await call.api.list()
+    if which.host in STATES or which.host == "broken":
+        now, states = call.now(), STATES.get(which.host, ())
+        return [
+            row
+            for row in rows
+            if (state := state_of(row, now, call.rules)) in states
+            or (which.host == "broken" and state.rank is Rank.BROKEN)
+        ]
     found = [row for row in rows if row.target.host.startswith(which.host)]
     if not found and rows.unreadable:
         raise BotError(
@@ -141,23 +150,40 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
 async def nearest(host: str, names: Collection[str]) -> list[str]:
     """The names most like this one, the best first; the event loop gets its turn in between."""
     matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2(host)
     close: list[tuple[float, str]] = []
     for number, name in enumerate(sorted(names)):
         if number % NAMES_AT_ONCE == 0:
             await asyncio.sleep(0)
-        matcher.set_seq1(name)
+        mine, other = _without_shared_domain(host, name)
+        matcher.set_seqs(other, mine)
         if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE:
             close.append((matcher.ratio(), name))
     return [name for ratio, name in sorted(close, reverse=True)[:NEAR] if ratio >= ALIKE]
 
 
-def several(call: Call, which: Selector, rows: Sequence[MonitorSummary]) -> Message | None:
-    """The answer where not exactly one monitor is meant: they are listed, worst first."""
+def _without_shared_domain(one: str, other: str) -> tuple[str, str]:
+    """Two names without the labels that both end in: what they have in common says nothing."""
+    first, second = one.split("."), other.split(".")
+    while len(first) > 1 and len(second) > 1 and first[-1] == second[-1]:
+        first.pop()
+        second.pop()
+    return ".".join(first), ".".join(second)
+
+
+def several(
+    call: Call, which: Selector, rows: Sequence[MonitorSummary], undone: str = ""
+) -> Message | None:
+    """The answer if not exactly one monitor is meant: they are listed, worst first.
+
+    `undone` says what was not done to them, such as `scanned`.
+    """
     if len(rows) == 1:
         return None
     if rows:
-        return list_cards.monitors(rows, call.now(), call.rules, title=f"Monitors for {which}")
+        title = f"Monitors for {which}"
+        if undone:
+            title = f"Nothing was {undone}: choose one of these"
+        return list_cards.monitors(rows, call.now(), call.rules, title=title)
     return list_cards.none_found(code(str(which)))
 
 

@@ -49,7 +49,7 @@ async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] =
             rows = await find(call, which)
         except NotMonitored as fault:
             return replies.not_monitored(fault, watch=True)
-        if answer := several(call, which, rows):
+        if answer := several(call, which, rows, "watched"):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     return await _watch(call, monitor_id, target, length)

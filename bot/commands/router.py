@@ -83,7 +83,8 @@ class Parameter:
 class Command:
     """A subcommand of `/ssl`. One that is not `typed` is run by buttons only.
 
-    `example` is a line that works, without `/ssl`; usage errors show it.
+    `example` is a line that works, without `/ssl`; usage errors show it. `rewrite` puts typed words
+    into the form that the parameters read.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Command:
     form: FormMaker | None
     check: Callable[..., None] | None
     example: str
+    rewrite: Callable[[Sequence[str]], list[str]] | None
 
     @property
     def usage(self) -> str:
@@ -108,7 +110,7 @@ class Command:
 
     def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
         """The words as arguments. Raises UsageError."""
-        left, bound = list(words), []
+        left, bound = self.rewrite(words) if self.rewrite else list(words), []
         for parameter in self.parameters:
             if parameter.form_only:
                 continue
@@ -165,6 +167,21 @@ class Command:
         return bound, named
 
 
+#: What people say to a bot that is no command.
+GREETINGS = frozenset(
+    {"hi", "hello", "hey", "thanks", "thank", "thx", "ty", "ok", "okay", "cool", "great", "bye"}
+)
+#: What people type for commands of ours, by habit.
+ALIASES = {
+    **dict.fromkeys(("rm", "remove", "del", "unmonitor"), "delete"),
+    **dict.fromkeys(("ls", "all", "find", "search"), "list"),
+    **dict.fromkeys(("show", "get", "info"), "status"),
+    **dict.fromkeys(("rescan", "refresh"), "scan"),
+    **dict.fromkeys(("log", "who"), "audit"),
+    **dict.fromkeys(("stop", "unwatch", "cancel", "commands", "usage"), "help"),
+}
+
+
 class Router:
     """All commands by name: registers them, finds them, runs them."""
 
@@ -181,6 +198,7 @@ class Router:
         form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
         example: str = "",
+        rewrite: Callable[[Sequence[str]], list[str]] | None = None,
     ) -> Callable[[Run], Run]:
         """Register a function as a command. `check` judges a form's fields together, purely.
 
@@ -191,7 +209,7 @@ class Router:
             first_line = (inspect.getdoc(run) or "").partition("\n")[0]
             self.commands[name] = Command(
                 name, run, _parameters(run), first_line, typed, changes, shares, form, check,
-                example or (name if typed else ""),
+                example or (name if typed else ""), rewrite,
             )  # fmt: skip
             return run
 
@@ -200,9 +218,11 @@ class Router:
     def find(self, word: str, *, typed: bool = True) -> Command | None:
         """The command of this name, or of the one name that begins so."""
         names = [name for name, command in self.commands.items() if command.typed or not typed]
+        word = ALIASES.get(word, word) if typed else word
         if word in names:
             return self.commands[word]
-        starting = [name for name in names if typed and word and name.startswith(word)]
+        shortens = typed and word and word not in GREETINGS
+        starting = [name for name in names if shortens and name.startswith(word)]
         return self.commands[starting[0]] if len(starting) == 1 else None
 
     def typed(self) -> list[Command]:
@@ -260,6 +280,8 @@ class Router:
 
     def unknown(self, word: str, words: Sequence[str] = ()) -> Message:
         """The answer to a word that is no command; one press runs the nearest, if that is safe."""
+        if word in GREETINGS:
+            return replies.hello()
         near = self.nearest(word)
         if near is None:
             return replies.unknown_command(word)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 from bot import digest
+from bot.api.models import MonitorList
 from bot.blocks import Message, code
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
@@ -14,10 +15,11 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.commands import after_scan
-from bot.commands.arguments import Filter, api_filters
+from bot.commands.arguments import Filter, api_filters, in_states, joined
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
 from bot.errors import SlackRefused
+from bot.severity import state_of
 
 
 @router.command("help", example="help status")
@@ -37,18 +39,22 @@ async def status(call: Call, which: Which) -> Message:
     return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
-@router.command("list", example="list expires<30", shares=True)
+@router.command("list", example="list expires<30", shares=True, rewrite=joined)
 async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
-    """List monitors, worst first: expires<30, valid=false, port=8443, host=*.example.com."""
-    wanted = api_filters(filters)
+    """List monitors, worst first: expires<30, expired, port=8443, *.example.com, mail."""
+    wanted, states = api_filters(filters), in_states(filters)
     rows = await call.api.list(**wanted)
+    if states is not None:
+        now = call.now()
+        kept = [row for row in rows if state_of(row, now, call.rules) in states]
+        rows = MonitorList(kept, rows.unreadable)
     if rows:
         asked = " ".join(map(str, filters))
         # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
         return await asyncio.to_thread(
             list_cards.monitors, rows, call.now(), call.rules, asked=asked, lost=rows.unreadable
         )
-    if not wanted:
+    if not wanted and states is None:
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)
     return list_cards.none_found(what, rows.unreadable)

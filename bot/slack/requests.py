@@ -46,6 +46,10 @@ _LINK = re.compile(
 # People write `example.com 8443` where `example.com:8443` is meant.
 _HOST_SPACE_PORT = re.compile(r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)")
 
+_PUNCTUATION = " \t\n:,;.!?-–—"
+#: Words that people put before a command when they talk to the bot.
+_COURTESIES = frozenset({"please", "pls", "plz", "hey", "hi", "hello", "can", "could", "you", ""})
+
 #: A payload as Bolt hands it over.
 Body = Mapping[str, Any]
 
@@ -253,8 +257,13 @@ def read_home(body: Body) -> Request | None:
 
 
 def _verb(words: list[str]) -> tuple[str, str]:
-    """The command and its words; nothing typed asks for the menu."""
-    return (words[0].lower(), " ".join(words[1:])) if words else ("", "")
+    """The command and its words; nothing typed asks for the menu, and a host for its status."""
+    if not words:
+        return "", ""
+    verb = words[0].lower()
+    if re.fullmatch(r"#?[0-9]{1,15}|.*[.:].*[a-z0-9\]]", verb) or verb.startswith("*."):
+        return "status", " ".join(words)
+    return verb, " ".join(words[1:])
 
 
 def _asker(body: Body) -> Asker:
@@ -284,7 +293,13 @@ def _is_for_bot(event: Body) -> bool:
 
     Edits, joins and the like have a subtype; answering what bots write would never end.
     """
-    if event.get("subtype") or event.get("bot_id") or event.get("edited") or event.get("hidden"):
+    shares_file = event.get("subtype") == "file_share"  # a message with a file and perhaps text
+    if (
+        (event.get("subtype") and not shares_file)
+        or event.get("bot_id")
+        or event.get("edited")
+        or event.get("hidden")
+    ):
         return False
     if not event.get("user"):
         return False
@@ -293,10 +308,25 @@ def _is_for_bot(event: Body) -> bool:
 
 
 def said_words(event: Body, bot_user: str) -> list[str]:
-    """The words of a message to the bot, without its name and without a leading `/ssl`."""
+    """The words after the bot's name, without a leading `/ssl` and without courtesies.
+
+    People write `hey @SSLmonitor: please check example.com`.
+    """
     mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
-    words = split(mention.sub(" ", str(event.get("text") or "")))
+    before, named, after = _parted(mention, str(event.get("text") or ""))
+    words = split(
+        mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after)
+    )
+    while len(words) > 1 and words[0].lower().strip(_PUNCTUATION) in _COURTESIES:
+        words = words[1:]
     return words[1:] if words and words[0].lower() in {"/ssl", "ssl"} else words
+
+
+def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
+    match = pattern.search(text)
+    if match is None:
+        return text, False, ""
+    return text[: match.start()], True, text[match.end() :]
 
 
 def _pressed(action: Body) -> tuple[str, str]:
@@ -361,5 +391,23 @@ def clean(text: str) -> str:
 
 
 def split(text: str) -> list[str]:
-    """The words of a command: separated by spaces, commas at their ends dropped."""
-    return [word for word in (word.strip(",;'") for word in clean(text).split()) if word]
+    """The words of a command, without the punctuation and formatting that people put around them.
+
+    Code ticks, emphasis, brackets, list bullets: `(example.com)`, `_example.com_`, `- example.com`.
+    """
+    words = clean(text.replace("`", " ").replace("\u2022", " ")).split()
+    return [word for word in map(_bare_word, words) if word]
+
+
+def _bare_word(word: str) -> str:
+    if word in {"?", "-h", "--help"}:
+        return "help"
+    if word.startswith("[") and "]" in word and ":" in word:  # [2001:db8::1]:443
+        return word.rstrip(",;.!?")
+    word = word.strip(",;'").rstrip(",;!?)]}").lstrip("({[!,;:")
+    for mark in ("_", "~"):
+        if len(word) > 2 and word[0] == word[-1] == mark:
+            word = word[1:-1]
+    if len(word) > 2 and word[0] == word[-1] == "*":  # bold; a pattern has one star, as a rule
+        word = word[1:-1]
+    return "" if word in {"-", "*", ":", "."} else word.rstrip(":") if word.endswith(":") else word

@@ -1,0 +1,163 @@
+"""What people really type: punctuation, formatting, habits, courtesies and slips."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.playground.objects import ANN, BEN
+from tests.world import World, labels, words
+
+DM = "D0ANN"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "@SSLmonitor: status api.demo.test",
+        "@SSLmonitor :status api.demo.test",
+        "@SSLmonitor - status api.demo.test",
+        "@SSLmonitor ! status api.demo.test",
+        "hey @SSLmonitor status api.demo.test",
+        "@SSLmonitor please, status api.demo.test",
+        "@SSLmonitor `status api.demo.test`",
+        "@SSLmonitor api.demo.test",
+    ],
+)
+async def test_a_mention_may_have_anything_around_its_command(line: str, world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say(line)
+    await world.card("OK", "`api.demo.test`", "Rescan", by=BEN)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "`api.demo.test`", "_api.demo.test_", "(api.demo.test)", "api.demo.test?",
+        "- api.demo.test", "• api.demo.test", "*api.demo.test*", "[api.demo.test]",
+        "“api.demo.test”", "api.demo.test.",
+    ],
+)  # fmt: skip
+async def test_a_host_may_be_formatted_and_punctuated(host: str, world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say(f"/ssl status {host}")
+    await world.card("OK", "`api.demo.test`")
+
+
+@pytest.mark.parametrize("line", ["/ssl api.demo.test", "/ssl 101", "/ssl #101"])
+async def test_a_bare_host_or_id_means_its_status(line: str, world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say(line)
+    await world.card("OK", "`api.demo.test`")
+
+
+@pytest.mark.parametrize("text", ["hi", "thanks!", "hello"])
+async def test_a_greeting_gets_a_friendly_line(text: str, world: World) -> None:
+    await world.say(text, to=DM)
+    card = await world.card("`/ssl help`", to=DM)
+    assert "NOT UNDERSTOOD" not in words(card)
+    assert "UNKNOWN" not in words(card)
+
+
+async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -> None:
+    world.api.watch("shop.demo.test", days=80)
+    await world.say("/ssl warn shop 14d")
+    await world.card("Renewal of `shop.demo.test` is due when 14 days are left.")
+    await world.say("/ssl warn nosuch.example.com 14d")
+    await world.card("`nosuch.example.com`", "No monitor matches it yet.")
+    await world.say("/ssl warn")
+    await world.card("*Thresholds*", "`shop.demo.test` 14d", "`nosuch.example.com` 14d")
+
+
+@pytest.mark.parametrize(
+    ("line", "hosts"),
+    [
+        ("list mail", ["mail.demo.test"]),
+        ("list expired", ["old.demo.test"]),
+        ("list all", ["mail.demo.test", "old.demo.test"]),
+        ("list port 443", ["mail.demo.test", "old.demo.test"]),
+        ("list expires < 30", ["old.demo.test"]),
+        ("list expires<7d", ["old.demo.test"]),
+        ("list valid = false", ["old.demo.test"]),
+        ("list port=443 and expires<10", ["old.demo.test"]),
+        ("list fine", ["mail.demo.test"]),
+    ],
+)
+async def test_lists_understand_names_states_and_spaces(
+    line: str, hosts: list[str], world: World
+) -> None:
+    world.api.watch("mail.demo.test", days=80)
+    world.api.watch("old.demo.test", days=-1, valid=False)
+    await world.say(f"/ssl {line}")
+    card = await world.card(f"{len(hosts)} monitor")
+    assert [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)] == hosts
+
+
+async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) -> None:
+    await world.say("/ssl add a.demo.test,b.demo.test;c.demo.test")
+    await world.card("Added 3 of 3 hosts.")
+
+
+@pytest.mark.parametrize("word", ["smtp", "broken", "help", "expired", "status"])
+async def test_a_word_of_ours_is_never_added_as_a_monitor(word: str, world: World) -> None:
+    await world.say(f"/ssl add mail.demo.test {word}")
+    await world.card("NOT UNDERSTOOD", f"“{word}” is not a host name")
+    await world.settled()
+    assert world.api.rows == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "undone"),
+    [
+        ("scan broken", "scanned"), ("scan *.demo.test", "scanned"),
+        ("delete *.demo.test", "deleted"), ("delete broken", "deleted"),
+    ],
+)  # fmt: skip
+async def test_what_means_many_monitors_changes_none_and_says_so(
+    line: str, undone: str, world: World
+) -> None:
+    world.api.watch("a.demo.test", days=-1, valid=False)
+    world.api.watch("b.demo.test", days=-1, valid=False)
+    await world.say(f"/ssl {line}")
+    await world.card(f"Nothing was {undone}: choose one of these", "2 monitors")
+    assert (world.api.asked("monitor/scan"), len(world.api.rows)) == ([], 2)
+
+
+@pytest.mark.parametrize("line", ["?", "-h", "--help", "stop 2", "unwatch 2", "commands"])
+async def test_what_people_type_for_help_is_help(line: str, world: World) -> None:
+    await world.say(f"/ssl {line}")
+    card = await world.card("/ssl")
+    assert not any(label.startswith("Run") for label in labels(card))
+
+
+@pytest.mark.parametrize("verb", ["rm", "remove"])
+async def test_removing_means_deleting_and_asks_first(verb: str, world: World) -> None:
+    world.api.watch("api.demo.test")
+    await world.say(f"/ssl {verb} api.demo.test")
+    card = await world.card("Delete the monitor")
+    assert "Delete" in labels(card)
+    assert len(world.api.rows) == 1
+
+
+async def test_a_check_uses_the_port_that_is_monitored(world: World) -> None:
+    world.api.extras = ["/checks"]
+    world.api.watch("shop.demo.test", port=42807)
+    await world.say("/ssl check shop.demo.test")
+    await world.card("`shop.demo.test:42807`")
+
+
+async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
+    world.api.watch("api.fleet.test")
+    world.api.watch("mail.fleet.test")
+    await world.say("/ssl status nowhere.fleet.test")
+    card = await world.card("NOT MONITORED")
+    assert labels(card) == ["Add"]
+
+
+async def test_a_message_with_a_file_is_answered(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    slack = world.slack
+    message = slack.post(DM, ANN, "status api.demo.test")
+    payload = world.playground.payloads.message_event("message", slack.users[ANN], message)
+    payload["event"]["subtype"] = "file_share"
+    await world.playground.delivery.send("events_api", payload)
+    await world.card("OK", "`api.demo.test`", to=DM)
