@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,34 @@ def test_links_between_the_documents_lead_somewhere() -> None:
 def test_the_readme_has_one_line_for_the_demo_and_one_for_the_tests() -> None:
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
     assert [line.rpartition(" -m ")[2] for line in lines] == ["bot demo", "pytest"]
+
+
+def test_the_example_environment_names_every_setting_with_its_default() -> None:
+    lines = [
+        line for line in (ROOT / ".env.example").read_text().splitlines() if line.startswith("#")
+    ]
+    assert [line for line in lines if "=" in line and " " not in line] == [
+        f"#{each.variable}={each.default}" for each in SETTINGS.values()
+    ]
+
+
+def test_the_deployment_names_only_settings_that_exist() -> None:
+    known = {name for each in SETTINGS.values() for name in each.variables}
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert set(services["bot"]["environment"]) <= known
+    assert services["bot"]["read_only"] is True
+    unit = (ROOT / "deploy" / "sslmonitor-bot.service").read_text()
+    assert "RestartPreventExitStatus=2 78" in unit
+    assert set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE)) <= known
+
+
+def test_the_lock_file_has_every_dependency_with_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["postgres"]
+    names = {re.split(r"[\[<>=]", each)[0].lower() for each in wanted}
+    assert names <= locked
+    assert all("<" in each for each in wanted)
+    assert lock.count("--hash=sha256:") > len(locked)
+    assert "://" not in lock
