@@ -46,6 +46,8 @@ DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
 #: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
 RECHECK_TICK = timedelta(seconds=5)
+#: The scheduler ticks every minute; later than this, something holds it up.
+LATE_TICK = timedelta(minutes=3)
 
 
 #: The one wall clock; everything else gets it, or a time, as an argument.
@@ -63,6 +65,14 @@ class Bot:
     sockets: Sockets | None
     watches: Watches
     web: SlackWeb
+    database: Database
+    ticked_at: Callable[[], timedelta] = timedelta
+
+    def scheduler_fault(self) -> str:
+        """`ok`, or since when the scheduler has not ticked."""
+        silent = self.ticked_at()
+        late = silent > LATE_TICK
+        return f"no tick for {int(silent.total_seconds())} s" if late else "ok"
 
     @property
     def token_fault(self) -> str:
@@ -185,7 +195,8 @@ async def running_bot(
         await web.identify()
         records = Records(database, settings.digest_expire_days)
         await records.refresh_rules()
-        access = Access(web, settings.admins, clock=now)
+        limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
+        access = Access(web, settings.admins, clock=now, limits=limits)
         often = settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         slack = SlackBot(
@@ -212,8 +223,9 @@ async def running_bot(
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         else:
             await digest.start()
-        bot = Bot(0, api, digest, slack, None, watches, web)
-        ticking = Clock(bot, records)
+        bot = Bot(0, api, digest, slack, None, watches, web, database)
+        ticking = Clock(bot, records, now)
+        bot.ticked_at = ticking.silence
         ticking.start()
         stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
@@ -242,8 +254,10 @@ class Clock:
     The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
     """
 
-    def __init__(self, bot: Bot, records: Records) -> None:
+    def __init__(self, bot: Bot, records: Records, now: Callable[[], datetime]) -> None:
         self._bot = bot
+        self._now = now
+        self._ticked_at = now()
         self._records = records
         self._measured = False
         self.scheduler = AsyncIOScheduler(timezone=UTC)
@@ -279,8 +293,13 @@ class Clock:
         except BotError as error:
             log.warning("Could not read the API's clock: %s", error)
 
+    def silence(self) -> timedelta:
+        """How long ago the last tick was."""
+        return self._now() - self._ticked_at
+
     async def _tick(self) -> None:
         """Post the digest if it is due, once the API's clock is known: its dates need it."""
+        self._ticked_at = self._now()
         if not self._measured:
             await self._measure()
         if self._bot.digest is not None:
@@ -294,6 +313,9 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
         "mode": settings.slack_mode,
         "sockets": sockets.connected if sockets else None,
         "slack": bot.token_fault or "ok",
+        "database": bot.database.fault or "ok",
+        "api": bot.api.fault or "ok",
+        "scheduler": bot.scheduler_fault(),
         "digest": (digest.last_error or "ok") if digest else "off",
     }
 

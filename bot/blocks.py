@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -300,3 +300,20 @@ def packed(
             text = ""
         text = f"{text}\n{line}" if text else line
     return [*blocks, make(text)] if text else blocks
+
+
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def fallback_text(message: Message) -> str:
+    """The lock-screen line: plain text in our hands, mrkdwn in Slack's."""
+    return plain(message.text, MAX_FALLBACK).translate(_ENTITIES)
+
+
+def as_text(message: Message) -> Message:
+    """The same words in plain sections, for when Slack does not take the blocks."""
+    texts = [fallback_text(message)]
+    for block in message.blocks:
+        held = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
+        texts += [found["text"] for found in held if found and isinstance(found.get("text"), str)]
+    return replace(message, blocks=tuple(packed(texts, section)))

@@ -6,6 +6,7 @@ A failed *scan* is not an error: an unreachable host or a bad certificate is a r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 #: Slack's errors for "the bot can't post here" (docs.slack.dev/reference/methods/chat.postMessage).
 _MAY_NOT_POST = frozenset(
@@ -88,6 +89,14 @@ class NotMonitored(BotError):
         self.host = host
         self.port = port
         self.suggestions = tuple(suggestions)
+
+
+class TooOften(BotError):
+    """A user has done something too often: they can do it again at `again_at`."""
+
+    def __init__(self, what: str, most: int, again_at: datetime) -> None:
+        super().__init__(f"{most} {what} in 10 minutes is the limit for each user.")
+        self.again_at = again_at
 
 
 class NotAvailable(BotError):

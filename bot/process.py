@@ -7,11 +7,16 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import stamina
+
+#: A repeated fault is logged once in this time.
+REPEAT_SECONDS = 60.0
+MOST_REMEMBERED = 1000
 
 
 def set_up_logging(level: int) -> None:
@@ -19,12 +24,42 @@ def set_up_logging(level: int) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OncePerMinute())
     stamina.instrumentation.set_on_retry_hooks([])  # the error of the last attempt is raised anyway
     for name in (
         *("slack_bolt", "slack_sdk", "apscheduler"),
         *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
     ):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+class OncePerMinute(logging.Filter):
+    """Drops a warning or error that was logged less than a minute ago, and counts it.
+
+    The next one that passes says how often it was repeated.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if record.levelno < logging.WARNING:
+            return True
+        key, now = (record.name, record.getMessage()), self._monotonic()
+        logged_at, repeated = self._last.get(key, (float("-inf"), 0))
+        if now - logged_at < REPEAT_SECONDS:
+            self._last[key] = (logged_at, repeated + 1)
+            return False
+        if repeated:
+            record.msg, record.args = f"{record.getMessage()} (repeated {repeated} times)", ()
+        if len(self._last) >= MOST_REMEMBERED:
+            self._last.clear()
+        self._last[key] = (now, 0)
+        return True
 
 
 class AbandonedThreads(ThreadPoolExecutor):

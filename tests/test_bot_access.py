@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, GUS, OLGA, PARTNERS
-from tests.world import World, new_world, words
+from tests.world import Clock, World, new_world, words
 
 BOT = "@SSLmonitor"
 GROUP = "S0ADMINS"
@@ -311,3 +311,37 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
     await world.playground.open_home(ANN)
     await world.home("2 monitors")
     assert len(world.api.asked("monitor/scan")) == 2
+
+
+# Limits for each user
+
+
+async def test_too_many_scans_are_refused_with_the_time_to_come_back(world: World) -> None:
+    number = world.api.watch("api.demo.test", days=80)
+    for _ in range(30):
+        await world.say(f"/ssl scan {number}")
+        await world.settled()
+
+    await world.say(f"/ssl scan {number}")
+
+    await world.card("30 scans in 10 minutes is the limit for each user. Try again at")
+    assert len(world.api.asked("monitor/scan")) == 30
+    await world.say(f"/ssl scan {number}", by=BEN)
+    await world.card("OK", "asked by Ben", by=BEN)
+    assert isinstance(world.clock, Clock)
+    world.clock.move(minutes=10)
+    await world.say(f"/ssl scan {number}")
+    await world.settled()
+    assert len(world.api.asked("monitor/scan")) == 32
+
+
+async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> None:
+    await world.say("/ssl add")
+    first = " ".join(f"h{n}.demo.test" for n in range(50))
+    await world.submit(await world.modal("Hosts"), targets=first)
+    await world.modal("Added 50 of 50 hosts.")
+
+    await world.say("/ssl add one.demo.test two.demo.test")
+
+    await world.card("50 added hosts in 10 minutes is the limit")
+    assert len(world.api.rows) == 50

@@ -104,6 +104,7 @@ def call() -> Call:
         rules=USUAL,
         watches=nothing,
         learnt=set(),
+        spend=lambda _what, _number: None,
         audit=audit,
         share="",
     )

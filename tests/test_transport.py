@@ -19,9 +19,10 @@ from bot.errors import SocketModeEnded
 from bot.playground import Playground
 from bot.playground.faults import http_answer, refusal
 from bot.playground.objects import ANN, CERTS
+from bot.process import OncePerMinute
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import make_client
-from tests.world import World
+from tests.world import Clock, World
 
 
 @asynccontextmanager
@@ -223,3 +224,43 @@ async def test_no_log_contains_a_sockets_ticket(caplog: pytest.LogCaptureFixture
         await sockets.close()
     assert "ticket=…" in caplog.text or "Failed to connect" in caplog.text
     assert re.findall(r"ticket=\w+", caplog.text) == []
+
+
+async def ready(world: World) -> tuple[int, list[str]]:
+    url = f"http://127.0.0.1:{world.bot.port}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, (await answer.json())["down"]
+
+
+async def test_readiness_names_the_part_that_is_down(world: World) -> None:
+    assert await ready(world) == (200, [])
+    world.api.drop("monitor/list", times=6)
+    await world.say("/ssl list")
+    await world.card("NOT ANSWERING")
+    await world.settled()
+    assert await ready(world) == (503, ["api"])
+    await world.say("/ssl list")
+    await world.card("no monitors yet")
+    await world.settled()
+    assert await ready(world) == (200, [])
+    world.bot.database.fault = "OperationalError"
+    assert await ready(world) == (503, ["database"])
+    assert isinstance(world.clock, Clock)
+    world.clock.move(minutes=5)
+    assert await ready(world) == (503, ["database", "scheduler"])
+
+
+def test_a_repeated_fault_is_logged_once_a_minute() -> None:
+    seconds = 0.0
+    once = OncePerMinute(lambda: seconds)
+
+    def logged(level: int, text: str) -> str:
+        record = logging.LogRecord("bot.x", level, __file__, 1, text, (), None)
+        return record.getMessage() if once.filter(record) else ""
+
+    assert logged(logging.WARNING, "Slack is down") == "Slack is down"
+    assert [logged(logging.WARNING, "Slack is down") for _ in range(5)] == [""] * 5
+    assert logged(logging.WARNING, "The API is down") == "The API is down"
+    assert logged(logging.INFO, "posted") == logged(logging.INFO, "posted") == "posted"
+    seconds = 61.0
+    assert logged(logging.WARNING, "Slack is down") == "Slack is down (repeated 5 times)"

@@ -301,6 +301,11 @@ class SSLMonitor:
                 error.maybe_done = bool(sent) and not isinstance(error, Misdirected)
                 raise
 
+    @property
+    def fault(self) -> str:
+        """Why the last request got no usable reply, empty if it got one."""
+        return self._connection.fault
+
     async def _request(
         self,
         session: aiohttp.ClientSession,

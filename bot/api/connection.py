@@ -43,6 +43,7 @@ class Connection:
         self._tls = tls
         self._trust_env = trust_env
         self._in_flight = 0
+        self.fault = ""
 
     @asynccontextmanager
     async def used_once(
@@ -102,9 +103,11 @@ class Connection:
                 )
         except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
             # Not chained: aiohttp's texts may quote the query.
-            raise APIUnreachable(_what_happened(error, deadline)) from None
+            self.fault = _what_happened(error, deadline)
+            raise APIUnreachable(self.fault) from None
         finally:
             self._in_flight -= 1
+        self.fault = "" if reply.status < 500 else f"HTTP status {reply.status}"
         log.debug("%s %s: %d", method, path, reply.status)
         return reply
 

@@ -38,6 +38,7 @@ from bot.errors import (
     NotMonitored,
     SlackRefused,
     SlackUnreachable,
+    TooOften,
     UsageError,
 )
 from bot.target import HTTPS_PORT, Target
@@ -160,6 +161,9 @@ def failure(error: BotError, *, host: str = "") -> Message:
 def _other_failure(error: BotError, host: str) -> Message:
     if isinstance(error, SlackRefused | SlackUnreachable):
         return slack_cards.failure(error)
+    if isinstance(error, TooOften):
+        again = date(error.again_at, "{time}")
+        return reply("⏱️", "TOO MANY", f"{error} Try again at {again}.")
     return reply("⚠️", "COULD NOT DO THAT", _stated(str(error), 300), host=host)
 
 

@@ -79,6 +79,7 @@ async def scan(call: Call, which: One) -> Message:
         if answer := several(call, which, rows, "scanned"):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
+    call.spend("scans", 1)
     note = replies.asked_by(await call.who())
     await call.show(monitor_cards.scanning(target, monitor_id, note=note, public=True))
     try:
@@ -141,6 +142,8 @@ async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Me
     problems = [replies.already_monitored(target) for target in targets if target in watched]
     if account is not None:
         problems += [add_cards.no_room(each, account.used, account.limit) for each in left]
+    if fits:
+        call.spend("added hosts", len(fits))
     outcomes = await _add_each(call, fits, proxy, problems)
     if len(targets) == 1:
         return await _one_added(call, targets[0], outcomes[targets[0]], draft)

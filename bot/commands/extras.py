@@ -90,6 +90,7 @@ async def check(
         if len(ports) == 1:
             place = replace(place, port=ports.pop())
     target, spoken = meant(place, protocol)
+    call.spend("scans", 1)
     await call.show(history_cards.checking(target))
     try:
         found = await call.api.check(target, spoken)

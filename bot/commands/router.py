@@ -34,8 +34,9 @@ class Call:
     a message where the answer will be, at once; the answer then takes its place. `post` shows it as
     a message that may be edited later: there, or near by, or to the asker directly. `send_file`
     sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
-    what the bot found out about the API since it started; `audit` records a change (the command,
-    its target, and what came of it) and returns whether that worked. `share` is the line that runs
+    what the bot found out about the API since it started; `spend` counts `scans` or `added hosts`
+    toward the asker's limit, and raises TooOften. `audit` records a change (the command, its
+    target, and what came of it) and returns whether that worked. `share` is the line that runs
     this again, if the answer is private and may be shared.
     """
 
@@ -49,6 +50,7 @@ class Call:
     post: Callable[[Message], Awaitable[Address]]
     send_file: Callable[[str, bytes, str], Awaitable[None]]
     learnt: set[str]
+    spend: Callable[[str, int], None]
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str
     rules: Thresholds

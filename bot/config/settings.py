@@ -94,6 +94,18 @@ class Settings:
         meaning="Who may add and delete monitors and set thresholds: IDs of users and user groups, "
         "such as `U0123ABCD,S0123ABCD`. If unset: every full member.",
     )
+    user_scan_limit: int = setting(
+        "USER_SCAN_LIMIT",
+        readers.number(1, 100_000),
+        "30",
+        meaning="How many scans and checks each user may start in 10 minutes.",
+    )
+    user_add_limit: int = setting(
+        "USER_ADD_LIMIT",
+        readers.number(1, 100_000),
+        "50",
+        meaning="How many hosts each user may add in 10 minutes.",
+    )
     digest_channel: str = setting(
         "DIGEST_CHANNEL",
         readers.channel,

@@ -9,22 +9,25 @@ an ack. Flags: docs.slack.dev/reference/objects/user-object.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.blocks import Message
 from bot.cards import replies
-from bot.errors import SlackRefused, SlackUnreachable
+from bot.errors import SlackRefused, SlackUnreachable, TooOften
+from bot.slack.people import Person
 from bot.slack.requests import Asker
-from bot.slack.web import Person, SlackWeb
+from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
 
 #: How long what Slack said of a person or a group counts.
 LIFETIME = timedelta(minutes=10)
 KEPT = 2000
+#: In which time a user may start so many scans and add so many hosts.
+WINDOW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,18 @@ class Access:
     """What is known of the people who ask, and what they may do."""
 
     def __init__(
-        self, web: SlackWeb, admins: frozenset[str], *, clock: Callable[[], datetime]
+        self,
+        web: SlackWeb,
+        admins: frozenset[str],
+        *,
+        clock: Callable[[], datetime],
+        limits: Mapping[str, int],
     ) -> None:
         self._web = web
         self._admins = admins
         self._clock = clock
+        self._limits = limits
+        self._spent: OrderedDict[tuple[str, str], deque[datetime]] = OrderedDict()
         self._people: OrderedDict[str, _Known] = OrderedDict()
         self._groups: dict[str, tuple[datetime, frozenset[str]]] = {}
 
@@ -90,6 +100,21 @@ class Access:
         """The name a user goes by; `otherwise` where Slack does not tell."""
         person, _ = await self._ask(user)
         return (person.name if person else "") or otherwise or "Somebody"
+
+    def spend(self, user: str, what: str, number: int = 1) -> None:
+        """Count scans or added hosts of a user. Raises TooOften, and counts nothing then."""
+        most, now = self._limits[what], self._clock()
+        spent = self._spent.setdefault((user, what), deque())
+        while spent and now - spent[0] >= WINDOW:
+            spent.popleft()
+        if len(spent) + number > most:
+            frees = len(spent) + number - most
+            again = spent[min(frees, len(spent)) - 1] + WINDOW if spent else now + WINDOW
+            raise TooOften(what, most, again)
+        spent.extend([now] * number)
+        self._spent.move_to_end((user, what))
+        if len(self._spent) > KEPT:
+            self._spent.popitem(last=False)
 
     async def is_member(self, user: str) -> bool:
         """Whether Slack says that this user belongs to the bot's workspace."""

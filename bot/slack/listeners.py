@@ -270,6 +270,7 @@ class SlackBot:
                 post=post,
                 send_file=functools.partial(self._web.send_file, asker.user),
                 learnt=self._learnt,
+                spend=functools.partial(self._access.spend, asker.user),
                 audit=functools.partial(self._audit, request),
                 share=f"{command.name} {request.argument}".strip() if can_share else "",
                 rules=self._records.rules,

@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
-from bot.blocks import MAX_FALLBACK, Block, Form, Message, packed, plain, plain_text, section
-
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-
-
-def fallback_text(message: Message) -> str:
-    """The lock-screen line: plain text in our hands, mrkdwn in Slack's."""
-    return plain(message.text, MAX_FALLBACK).translate(_ENTITIES)
-
-
-def as_text(message: Message) -> Message:
-    """The same words in plain sections, for when Slack does not take the blocks."""
-    texts = [fallback_text(message)]
-    for block in message.blocks:
-        held = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
-        texts += [found["text"] for found in held if found and isinstance(found.get("text"), str)]
-    return replace(message, blocks=tuple(packed(texts, section)))
+from bot.blocks import Block, Form, Message, plain_text
 
 
 def view_of(message: Message, channel: str = "") -> Block:

@@ -82,6 +82,7 @@ class HTTPServer:
         self._health = health
         routes = web.Application(client_max_size=MAX_BODY, middlewares=[_well_formed])
         routes.router.add_get("/healthz", self._on_health)
+        routes.router.add_get("/readyz", self._on_ready)
         if app is not None:
             bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
             routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
@@ -97,8 +98,19 @@ class HTTPServer:
         await self._server.close()
 
     async def _on_health(self, _request: web.Request) -> web.Response:
+        """Whether the process works: without a connection to Slack, a restart may help."""
         state = dict(self._health())
         return web.json_response(state, status=200 if state["ok"] else 503)
+
+    async def _on_ready(self, _request: web.Request) -> web.Response:
+        """Whether everything that the bot needs works, and which part doesn't."""
+        state = dict(self._health())
+        parts = ("slack", "database", "api", "scheduler", "digest")
+        down = [name for name in parts if state.get(name, "ok") not in {"ok", "off"}]
+        if not state["ok"] and "slack" not in down:
+            down.insert(0, "slack")
+        body = {"ready": not down, "down": down} | {name: state.get(name) for name in parts}
+        return web.json_response(body, status=503 if down else 200)
 
 
 class Sockets:

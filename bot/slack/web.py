@@ -6,26 +6,23 @@ as plain text, so that an answer is never lost to a block.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import (
-    Address,
-    Block,
-    Message,
-    plain,
-    section,
-)
+from bot.blocks import Address, Block, Message, as_text, fallback_text, plain, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
-from bot.slack.answers import BAD_BLOCKS, Superseded, asked, failure_of_text, patiently
-from bot.slack.rendering import as_text, fallback_text, view_of
+from bot.slack.answers import BAD_BLOCKS, failure_of, failure_of_text
+from bot.slack.people import Identity, Person
+from bot.slack.rendering import view_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,36 +34,6 @@ HISTORY_PAGES = 50
 CLOCK_MARGIN = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the bot is, from auth.test: its own workspace decides whom it answers.
-
-    `date` is Slack's clock as its answer showed it (RFC 9110, section 6.6.1).
-    """
-
-    team_id: str = ""
-    user_id: str = ""
-    bot_id: str = ""
-    scopes: frozenset[str] = frozenset()
-    team: str = ""
-    user: str = ""
-    date: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user as Slack knows them: their name, their workspaces, and what kind of user they are.
-
-    In Enterprise Grid, a member can have several workspaces. A guest is restricted to some
-    channels; a stranger belongs to another organization.
-    """
-
-    name: str
-    teams: frozenset[str]
-    guest: bool
-    stranger: bool
-
-
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
     """The SDK's client on a shared session.
 
@@ -76,6 +43,63 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
     client = AsyncWebClient(token, base_url=api_url, session=session, retry_handlers=[])
     client.proxy = None  # the SDK ignores NO_PROXY; the session knows it
     return client
+
+
+#: Longer waits are not waited for: whoever asked is told another way.
+PATIENCE_SECONDS = 5.0
+#: How long to wait after a limit whose Retry-After is missing or can't be read.
+USUAL_WAIT = 1.0
+LIMITED_RETRIES = 2
+#: How long to wait before an idempotent request is sent again.
+RETRY_WAITS = (0.5, 2.0)
+
+
+async def _asked(
+    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+) -> AsyncSlackResponse:
+    """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
+
+    The errors hold no token and no body.
+    """
+    try:
+        return await method(**arguments)
+    except SlackApiError as fault:
+        raise failure_of(fault.response, method.__name__) from None
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+
+
+class Superseded(Exception):
+    """The request was not sent again, because it was no longer wanted."""
+
+
+async def patiently(
+    send: Callable[[], Awaitable[T]],
+    *,
+    idempotent: bool,
+    wanted: Callable[[], bool] = lambda: True,
+) -> T:
+    """Send a request; wait out short limits, and retry twice if it is idempotent.
+
+    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
+    """
+    limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
+    while True:
+        try:
+            return await send()
+        except SlackLimited as fault:
+            wait = USUAL_WAIT if fault.retry_after is None else fault.retry_after
+            if wait > PATIENCE_SECONDS or limits == 0:
+                raise
+            limits -= 1
+        except SlackUnreachable:
+            later = next(waits, None)
+            if later is None:
+                raise
+            wait = later
+        await asyncio.sleep(wait)
+        if not wanted():
+            raise Superseded
 
 
 class SlackWeb:
@@ -214,7 +238,8 @@ class SlackWeb:
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
                 text = (await answer.text())[:500].strip()
-                fault = failure_of_text(answer.status, text, answer.headers)
+                ok = answer.status == 200 and text == "ok"
+                fault = None if ok else failure_of_text(answer.status, text, answer.headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             raise SlackUnreachable("Slack's response URL did not answer.") from None
         if fault is not None:
@@ -338,7 +363,7 @@ class SlackWeb:
     ) -> AsyncSlackResponse:
         """Call a method once, and note whether Slack still accepts the token."""
         try:
-            answer = await asked(method, **arguments)
+            answer = await _asked(method, **arguments)
         except SlackRefused as fault:
             if fault.bad_token and "app_token" not in arguments:
                 self.token_fault = fault.reason

@@ -32,7 +32,7 @@ def test_an_expired_host_is_watched_from_the_digest_until_it_is_fixed(page: Page
     page.running.renew(HOST)
 
     page.until_text(THREAD, HOST, "OK", "Fixed", "Changed: expiry date")
-    page.until_text(THREAD, "@Ann", "Fixed", "after", "ends", HOST)
+    page.until_text(THREAD, "@Ann", "Fixed", "after", "expires", HOST)
     page.picture("fixed")
 
 

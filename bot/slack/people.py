@@ -1,0 +1,35 @@
+"""Who the bot is in Slack, and who its users are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is, from auth.test: its own workspace decides whom it answers.
+
+    `date` is Slack's clock as its answer showed it (RFC 9110, section 6.6.1).
+    """
+
+    team_id: str = ""
+    user_id: str = ""
+    bot_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    team: str = ""
+    user: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user as Slack knows them: their name, their workspaces, and what kind of user they are.
+
+    In Enterprise Grid, a member can have several workspaces. A guest is restricted to some
+    channels; a stranger belongs to another organization.
+    """
+
+    name: str
+    teams: frozenset[str]
+    guest: bool
+    stranger: bool
