@@ -371,3 +371,34 @@ async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world
         assert held.gate is not None
         held.gate.set()
     await world.settled()
+
+
+async def test_whoever_waits_for_a_slow_api_is_told_what_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.tasks.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.tasks.SLOW_PRIVATE_SECONDS", 0.05)
+    world.api.watch("api.demo.test", days=80)
+    holds = [world.api.hold("monitor/list") for _ in range(2)]
+
+    await world.say("/ssl status api.demo.test")
+    await world.say("@SSLmonitor list", by=BEN)
+    told = await world.card("SSLmonitor is slow; the card follows.")
+    waiting = await world.card("Waiting for SSLmonitor…", by=BEN)
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+
+    await world.card("OK", "`api.demo.test`", "Share here")
+    answer = await world.card("1 monitor: 1 fine.", by=BEN)
+    await world.settled()
+    assert (told.ephemeral_for, answer.ts) == (ANN, waiting.ts)
+    assert "Waiting for" not in "".join(words(m) for m in world.seen(by=BEN))
+
+
+async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl status api.demo.test")
+    await world.card("OK")
+    await world.settled()
+    assert len(world.seen()) == 1

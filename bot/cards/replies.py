@@ -384,6 +384,12 @@ def already_monitored(target: Target) -> str:
     return f"⚪ {code(target.short)} was already monitored."
 
 
+def slow(*, follows: bool) -> Message:
+    """The API takes its time; with `follows`, the card comes in a message of its own."""
+    text = "SSLmonitor is slow; the card follows." if follows else "Waiting for SSLmonitor…"
+    return Message(text, (section(f"⏳ {text}"),))
+
+
 def working(what: str) -> Message:
     """Shown in a modal until the answer is there; `what` is plain text of ours."""
     return Message(what, (section(f"⏳ {what}"),))

@@ -12,7 +12,7 @@ import logging
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -43,13 +43,12 @@ from bot.slack.requests import (
 )
 from bot.slack.rows import RowLists
 from bot.slack.surfaces import Modal, Share, Surface, answer_anyhow, surface_of
+from bot.slack.tasks import FAREWELL_SECONDS, Tasks, telling_slowness
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
 
 log = logging.getLogger(__name__)
 
-#: How long work that is cancelled at the end may take to say so.
-FAREWELL_SECONDS = 2.0
 DELIVERIES_KEPT = 2000
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
@@ -66,41 +65,6 @@ def make_bolt(client: AsyncWebClient, signing_secret: str) -> AsyncApp:
         signing_secret=signing_secret or None,
         process_before_response=True,
     )
-
-
-class Tasks:
-    """The work that goes on after an ack or by the clock. Nothing that it raises gets out."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run it in a task that is kept until it is done."""
-        task = asyncio.create_task(self._guarded(work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
-
-    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run it and wait until it ends, one way or another: what a scheduler calls."""
-        await asyncio.wait({self.start(work())})
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except BotError as fault:
-            log.warning("Background work failed: %s", fault)
-        except Exception:
-            log.exception("Background work failed")
-
-    async def drain(self, seconds: float) -> None:
-        """Wait for the work for so long, then cancel the rest, which tells its askers."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=FAREWELL_SECONDS)
 
 
 class SlackBot:
@@ -277,7 +241,8 @@ class SlackBot:
                 watches=self._watches,
             )
             if await self._may(surface, request, changes=command.changes):
-                message = await self._router.dispatch(call, command, bind)
+                async with telling_slowness(request, show, progress):
+                    message = await self._router.dispatch(call, command, bind)
                 await self._deliver(surface, request, message)
 
         await self._guarded(surface, request, run, progress)
