@@ -29,7 +29,8 @@ SCHEME_PORTS = {
     "pop3s": 995,
     "smtps": 465,
 }
-_ASCII_LABEL = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$")
+# Browsers accept hyphens anywhere in a label (url.spec.whatwg.org, CheckHyphens is false).
+_ASCII_LABEL = re.compile(r"^[a-z0-9_-]{1,63}$")
 # If the last label is a number, browsers parse the host as IPv4 (url.spec.whatwg.org, "ends in a
 # number"); RFC 3986 doesn't say.
 _NUMERIC_LABEL = re.compile(r"^(0x[0-9a-f]*|[0-9]+)$")

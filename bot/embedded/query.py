@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import idna
@@ -23,8 +23,8 @@ from bot.store.tables import monitors
 from bot.target import normal_host
 
 _TERM = re.compile(
-    r"(?P<exclude>!?)\s*(?:(?P<op><=|>=|==|=|<|>|)\s*(?P<number>-?[0-9]{1,5})"
-    r"|(?P<low>-?[0-9]{1,5})\s*-\s*(?P<high>-?[0-9]{1,5}))"
+    r"(?P<exclude>!?)\s*(?:(?P<op><=|>=|==|=|<|>|)\s*(?P<number>-?[0-9]{1,9})"
+    r"|(?P<low>-?[0-9]{1,9})\s*-\s*(?P<high>-?[0-9]{1,9}))"
 )
 _MAX_TERMS = 100
 
@@ -49,7 +49,7 @@ class NumberFilter:
         exclude: list[Range] = []
         for term in terms:
             match = _TERM.fullmatch(term.strip())
-            if not match:
+            if not match or (name == "port" and re.search(r"[0-9]{6}", term)):
                 raise ValueError(f"“{term[:40]}” is not a filter for {name}. Use 30, <30 or 10-30.")
             (exclude if match["exclude"] else include).append(_range(match, name))
         return cls(tuple(include), tuple(exclude))
@@ -184,9 +184,18 @@ def _days_range(low: int | None, high: int | None, now: datetime) -> ColumnEleme
     # Whole days are rounded down: "30 days" is anything from 30 to just under 31.
     return _between(
         monitors.c.not_after,
-        None if low is None else now + low * DAY,
-        None if high is None else now + (high + 1) * DAY,
+        None if low is None else _day(now, low),
+        None if high is None else _day(now, high + 1),
     )
+
+
+def _day(now: datetime, days: int) -> datetime:
+    """So many days from now, within the years 1 to 9999."""
+    try:
+        return now + days * DAY
+    except OverflowError:
+        limit = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+        return limit[days < 0]
 
 
 def _between(column: Column[Any], low: Any, end: Any) -> ColumnElement[bool]:

@@ -241,7 +241,10 @@ def test_filters_are_anded_and_empty_ones_are_ignored(table: Table) -> None:
     [
         *(("port", text) for text in ("x", "443,", ",", "4 4 3", "1-2-3", "!", "<", "443;8443")),
         *(("port", text) for text in ("999999", "٤٤٣", "70000-1", "1e3", "0x1", "443\0")),
-        *(("ssl_expire_days", text) for text in ("soon", "60-30", "123456", "3.5", "<>3", "--")),
+        *(
+            ("ssl_expire_days", text)
+            for text in ("soon", "60-30", "1234567890", "3.5", "<>3", "--")
+        ),
         *(("ssl_valid", text) for text in ("yes", "1", "truefalse")),
         *(("host", text) for text in ("a" * 254, "a\0b", "*\ud800", "x\ny")),
         ("port", ",".join(["1"] * 101)),
@@ -250,6 +253,14 @@ def test_filters_are_anded_and_empty_ones_are_ignored(table: Table) -> None:
 def test_an_invalid_filter_is_refused_with_a_sentence(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*\."):
         Filters.parse({name: text})
+
+
+def test_days_may_be_as_many_as_the_api_can_report(table: Table) -> None:
+    """A certificate may expire in the year 9999, which is 2.9 million days away."""
+    assert matching(table, ssl_expire_days="2900000-2999999") == set()
+    dated = matching(table, ssl_expire_days=">-999999999")
+    assert matching(table, ssl_expire_days="<999999999") == dated
+    assert dated
 
 
 @DATABASE
