@@ -13,7 +13,7 @@ from bot.severity import STATES, State
 from bot.target import MAX_PORT, split_target
 
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
-_NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,6})(?:-(?P<last>\d{1,6}))?$")
+_NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?$")
 _SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
 _PORT_LIST = re.compile(r"^\d{1,5}(,\d{1,5})+$")
 

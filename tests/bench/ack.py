@@ -113,16 +113,18 @@ async def _round(world: World, client: Client, url: str, commands: int) -> float
 async def slow(seconds: float = SLOW_SECONDS, commands: int = SLOW_COMMANDS) -> list[float]:
     """The acks' seconds while each answer of the API takes so long; every answer arrives."""
     async with clients() as (world, client, url):
-        world.api.watch("slow.example.com")
-        held = [world.api.hold("monitor/list") for _ in range(commands)]
-        times = [await client.ack(url, "status slow.example.com") for _ in held]
+        hosts = [f"slow{number}.example.com" for number in range(commands)]
+        for host in hosts:
+            world.api.watch(host)
+        held = [world.api.hold("monitor/list") for _ in hosts]
+        times = [await client.ack(url, f"status {host}") for host in hosts]
         await asyncio.gather(*(fault.reached.wait() for fault in held))
         assert not world.seen()
         for fault in held:
             assert fault.gate is not None
             asyncio.get_running_loop().call_later(seconds, fault.gate.set)
         await world.until(
-            lambda: sum("slow.example.com" in words(card) for card in world.seen()) == commands,
+            lambda: all(any(host in words(card) for card in world.seen()) for host in hosts),
             within=seconds + 10,
         )
     return times
