@@ -1,4 +1,4 @@
-"""The composition root: builds the programs, starts them, and ends them in good order.
+"""The composition root: builds the programs, starts them and shuts them down.
 
 Only here (and in `demo`) do the bot and the embedded API meet, and only by a URL.
 """

@@ -1,4 +1,4 @@
-"""The daily digest: when it is due, who posts it, and that it is posted once.
+"""The daily digest: when it is due, which process posts it, and that it is posted once.
 
 A scheduler asks every minute; the database decides. A digest is claimed with all its messages
 before the first is posted, so that a process that ends in between leaves the rest to the next one.

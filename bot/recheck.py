@@ -1,4 +1,4 @@
-"""Scan & watch: scan a monitor again and again until it is fixed, then tell who asked.
+"""Scan & watch: rescan a monitor until it is fixed, then notify who asked.
 
 A scheduler asks every few seconds; the database decides what is due. A watch is claimed by moving
 its next time, so that of two replicas one does the work, and so that a process that ends in between
@@ -41,7 +41,7 @@ GIVE_UP_AFTER = timedelta(hours=1)
 
 
 class RecheckPoster(Protocol):
-    """The door to Slack that a watch needs; both raise SlackRefused and SlackUnreachable."""
+    """What a watch needs of Slack; both raise SlackRefused and SlackUnreachable."""
 
     async def post_at(
         self, channel: str, message: Message, thread_ts: str | None = None
@@ -165,7 +165,7 @@ class Watches:
     # What the scheduler asks
 
     async def tick(self) -> None:
-        """Do what is due, all at the same time; no watch stands in another's way."""
+        """Do what is due, all at the same time, so that no watch delays another."""
         waiting = await self._store.due(self._clock())
         await asyncio.gather(*(self._turn(watch) for watch in waiting))
 
@@ -287,7 +287,7 @@ class Watches:
         return replace(turn, watch=watch)
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
-        """Edit the card, or post it anew where that can't be done; gives where it stands."""
+        """Edit the card, or post it anew where that can't be done; returns its address."""
         address = watch.address
         try:
             if address.ts:

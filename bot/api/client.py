@@ -51,7 +51,7 @@ MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a cloc
 
 
 class SSLMonitor:
-    """A door to one SSLmonitor API, by its address (`https://api.sslmonitor.io/api/v1`) and key.
+    """A client of one SSLmonitor API, by its address (`https://api.sslmonitor.io/api/v1`) and key.
 
     `deadline` and `scan_deadline` (add, scan, check) are seconds for one try: connecting, asking
     and the whole body. Reads are tried `attempts` times, `wait` seconds apart and growing. Every
@@ -155,7 +155,7 @@ class SSLMonitor:
         return self._monitor(await self._read("monitor/get", {"id": str(monitor_id)}))
 
     async def add(self, target: Target | str, proxy: Proxy | None = None) -> Monitor:
-        """Watch a host and port, or a URL given as text, and scan it now (`monitor/add`)."""
+        """Add a monitor for a host and port, or for a URL as text, and scan it (`monitor/add`)."""
         place: dict[str, Any] = {"url": target}
         if isinstance(target, Target):
             place = {"host": target.host, "port": target.port}
@@ -183,7 +183,7 @@ class SSLMonitor:
         return await self._share(("monitor/scan", str(monitor_id)), scanned)
 
     async def delete(self, monitor_id: int) -> None:
-        """Stop watching a monitor (`monitor/delete`)."""
+        """Delete a monitor (`monitor/delete`)."""
         await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
 
     async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
@@ -241,7 +241,7 @@ class SSLMonitor:
             ) from None
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
-        """Ask for something that changes nothing, again where that may help.
+        """Ask for something that changes nothing, and retry if that may help.
 
         Identical questions that are asked at the same time are sent once.
         """
@@ -271,7 +271,7 @@ class SSLMonitor:
             task.exception()  # seen by whoever asked, unless all of them were cancelled
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and ask again where that may help."""
+        """Ask, and retry if that may help."""
         async for attempt in stamina.retry_context(
             on=self._worth_another_try,
             attempts=self._attempts,

@@ -142,7 +142,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _what_happened(error: Exception, deadline: float) -> str:
-    """A sentence for the reader, with nothing of the error's own text."""
+    """A sentence for the reader, without the error's own text."""
     match error:
         case TimeoutError():
             return f"The SSLmonitor API did not answer within {deadline:g} seconds."

@@ -31,7 +31,7 @@ from bot.cards.monitor import headline, list_row
 from bot.severity import Thresholds
 from bot.target import Target
 
-#: What the bot has learnt of an API that refuses proxies.
+#: Marks an API that refuses proxies.
 NO_PROXIES = "no proxies"
 SHOWN_TARGETS = 50
 SHOWN_HOSTS = 20
@@ -40,7 +40,7 @@ WORST = 3
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a form was sent with, but for its password, which nobody keeps."""
+    """What a form was submitted with, except the password, which is never kept."""
 
     proxy_host: str = ""
     proxy_port: int = 0
@@ -106,13 +106,13 @@ def _plain(targets: Sequence[Target]) -> str:
 
 
 def checking(targets: Sequence[Target]) -> Message:
-    """Said while the API is asked what is watched already, and how much room there is."""
+    """Shown while the API is asked which hosts are monitored already and how much room is left."""
     text = f"Checking {_plain(targets)}…"
     return Message(text, (section(f"⏳ *Checking…* · {_what(targets)}"),))
 
 
 def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Message:
-    """Said while hosts are added: which one it is, and what is known of the others (mrkdwn)."""
+    """Shown while hosts are added: which one it is, and what is known about the others (mrkdwn)."""
     if len(new) == 1:
         title, text = f"⏳ *Adding…* · {_what(new)}", f"Adding {_plain(new)}…"
     else:
@@ -122,7 +122,7 @@ def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Messa
 
 
 def preview(targets: Sequence[Target]) -> Message:
-    """Many hosts that were typed: what was read, and one press that adds them."""
+    """A preview of many typed hosts, with a button that adds them."""
     number = len(targets)
     lines = [f"• {code(target.short, 120)}" for target in targets[:SHOWN_TARGETS]]
     value = " ".join(target.short for target in targets)
@@ -147,7 +147,7 @@ def added(
     draft: Draft,
     announce: str,
 ) -> Message:
-    """What became of several hosts: a line of mrkdwn for each, and [Correct] for what is left."""
+    """The result of adding several hosts: a line of mrkdwn for each, and [Correct] for the rest."""
     total = len(lines) + len(problems)
     text = f"Added {number} of {counted(total, 'host')}."
     shown = packed([*lines, *problems], section)[: MAX_BLOCKS - 2]
@@ -169,7 +169,7 @@ def no_room(target: Target, used: int | None, limit: int | None) -> str:
 
 
 def found_hosts(found: Sequence[Target]) -> Message:
-    """What a message names: each host with what can be done about it."""
+    """The hosts that a message names, each with its buttons."""
     if not found:
         text = "This message contains no host names or URLs."
         return Message(text, (section(text),))
@@ -194,7 +194,7 @@ def found_hosts(found: Sequence[Target]) -> Message:
 def menu(
     rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, lost: int = 0
 ) -> Message:
-    """What a bare `/ssl` opens: how things stand, the worst monitors, and what can be done."""
+    """What a bare `/ssl` opens: counts, the worst monitors, and buttons."""
     if not rows:
         text = f"⚠️ {unreadable(lost)}." if lost else "There are no monitors yet."
         return Message(text, (section(text), _menu_buttons()))
@@ -208,7 +208,7 @@ def menu(
 
 
 def menu_without(fault: Message) -> Message:
-    """The menu where the monitors can't be listed: why, and what can be done all the same."""
+    """The menu if the monitors can't be listed: why, and the buttons."""
     return replace(fault, blocks=(*fault.blocks, _menu_buttons()))
 
 
@@ -222,7 +222,7 @@ def _menu_buttons() -> Block:
 
 
 def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
-    """The newest changes: when, who, what, which host, and what became of it."""
+    """The newest changes: when, who, what, which host, and the result."""
     of = f" for {code(host, 120)}" if host else ""
     plainly = f" for {plain(host, 120)}" if host else ""
     if not lines:
@@ -236,5 +236,5 @@ def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Me
 
 
 def shared_note(who: str) -> Block:
-    """The small print of a card that somebody shared, without a ping."""
+    """The context line of a shared card; it mentions nobody."""
     return context(f"shared by {safe(who, 80)}")

@@ -1,6 +1,6 @@
-"""What changed between two sightings of a monitor, as a sentence.
+"""What changed between two sightings of a monitor, in words.
 
-An engineer who replaced a certificate wants to know one thing from a rescan: is it the new one?
+An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAMES_SHOWN = 3
 
 
 def changes(before: Sighting, now: Sighting) -> list[str]:
-    """Each change as a short phrase of mrkdwn; empty where nothing changed."""
+    """Each change as a short phrase of mrkdwn; empty if nothing changed."""
     found = []
     if before.not_after != now.not_after:
         found.append(f"expiry date {_day(before.not_after)} → {_day(now.not_after)}")

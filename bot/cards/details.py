@@ -1,4 +1,4 @@
-"""The card with everything that is known of a monitor."""
+"""The card with everything that is known about a monitor."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def details(
     said: str = "",
     beside: Beside = monitor_cards.DETAILS,
 ) -> Message:
-    """Everything that is known of a monitor, for its asker's eyes."""
+    """Everything that is known about a monitor."""
     card = monitor_cards.monitor(row, now, rules, said=said, beside=beside)
     return Message(
         card.text,

@@ -1,4 +1,4 @@
-"""The daily digest as messages: the worst with Rescan, all others in the thread, nothing lost."""
+"""The daily digest as messages: the worst with Rescan, the others in the thread."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _summary(found: Gathered, now: datetime) -> str:
 
 
 def _scheduled_text(found: Gathered) -> str:
-    """The certificates that live so short that they are always in the net, in one line."""
+    """Certificates with lifetimes so short that they are always listed, in one line."""
     number, days = len(found.scheduled), found.rules.net_days
     names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
     more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""

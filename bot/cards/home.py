@@ -1,4 +1,4 @@
-"""The Home tab: how things stand, what is worst, what is being watched, and what is set."""
+"""The Home tab: counts, the worst monitors, running watches, and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bot.config import Settings
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, is_stale, state_of
 
-#: How many monitors a page shows.
+#: The number of monitors on a page.
 PAGE = 20
 
 
@@ -103,7 +103,7 @@ def home(found: HomeMonitors, facts: Facts, now: datetime, rules: Thresholds) ->
 
 
 def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
-    """Home where the API gives no list: why, and all that the bot knows by itself."""
+    """Home if the API returns no list: why, and what the bot itself knows."""
     return (
         header("Certificates"),
         *replies.failure(fault).blocks,
@@ -133,7 +133,7 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
 
 
 def _pages(found: HomeMonitors) -> list[Block]:
-    """Which part is shown, and the way to the others."""
+    """Which page is shown, with buttons for the others."""
     if found.not_fine <= PAGE:
         return []
     first = found.page * PAGE
@@ -177,7 +177,7 @@ def _quota(account: Account | None) -> str:
 
 
 def settings_shown(settings: Settings) -> list[tuple[str, str]]:
-    """The settings that people may want to know, as Home shows them."""
+    """The settings that Home shows."""
     digest = "off"
     if settings.digest_channel:
         at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"

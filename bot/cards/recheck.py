@@ -1,4 +1,4 @@
-"""The cards of Scan & watch: one card that is edited, and one reply that tells its asker."""
+"""The cards of Scan & watch: one card that is edited, and one reply that mentions the asker."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def found(seen: Seen, now: datetime, rules: Thresholds) -> Message:
 
 
 def failed(fault: BotError, target: Target) -> Message:
-    """A scan that could not be done; the watch tries again."""
+    """A scan that failed; the watch tries again."""
     return replies.failure(fault, host=target.short)
 
 
@@ -131,7 +131,7 @@ def stopped_line(now: datetime, who: str, scans: int) -> str:
 
 
 def fixed_reply(asker: str, seen: Seen, now: datetime, scans: int) -> Message:
-    """The one reply that tells the asker: an edit notifies nobody."""
+    """The reply that notifies the asker; an edit notifies nobody."""
     host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
     ends, plain_end = "", ""
     if end is not None:
@@ -161,7 +161,7 @@ def changed_reply(asker: str, seen: Seen, now: datetime, rules: Thresholds) -> M
 
 
 def over_reply(asker: str, target: Target, scans: int) -> Message:
-    """Told when the time is over and nothing is fixed."""
+    """The reply when the time is over and nothing is fixed."""
     host, times = target.short, counted(scans, "scan")
     return Message(
         f"{plain(host, 100)} is not fixed after {times}. The watch has ended.",
@@ -170,7 +170,7 @@ def over_reply(asker: str, target: Target, scans: int) -> Message:
 
 
 def gone_reply(asker: str, target: Target) -> Message:
-    """Told when the monitor was deleted while it was being watched."""
+    """The reply when the monitor was deleted during the watch."""
     host = target.short
     return Message(
         f"The monitor for {plain(host, 100)} was deleted. The watch has ended.",

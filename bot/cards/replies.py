@@ -1,4 +1,4 @@
-"""The cards that are about the bot itself: help, faults, the account, the connection."""
+"""The cards about the bot itself: help, failures, the account, the connection."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LATE = timedelta(minutes=1)
 
 
 def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
-    """A short card of our own words: `word` and `sentence` are finished mrkdwn."""
+    """A short card in our own words: `word` and `sentence` are finished mrkdwn."""
     title = word.capitalize().replace("Sslmonitor", "SSLmonitor")
     about = f" · {code(host)}" if host else ""
     return Message(
@@ -126,7 +126,7 @@ def unknown_command(
 
 
 def failure(error: BotError, *, host: str = "") -> Message:
-    """What happened, and what to do next. `host` is the one that was asked for, where known."""
+    """What happened, and what to do next; `host` is the one that was asked about, if known."""
     match error:
         case NotFound():
             return _refused(
@@ -168,7 +168,7 @@ def _other_failure(error: BotError, host: str) -> Message:
 
 
 def not_available(error: NotAvailable) -> Message:
-    """The API lacks it: what the asker can do now, and what whoever runs the bot can."""
+    """The API can't do it: what the asker can do instead, and what the operator can change."""
     instead = {
         "check": "`/ssl add HOST` adds a monitor and shows its certificate.",
         "history": "`/ssl scan HOST` shows what changed since the last scan that the bot saw.",
@@ -226,7 +226,7 @@ def quota_used_up(account: Account) -> Message:
 
 
 def outsider() -> Message:
-    """Said to people of another team, at every door."""
+    """For people of another team, wherever they ask."""
     return reply(
         "⛔",
         "MEMBERS ONLY",
@@ -235,7 +235,7 @@ def outsider() -> Message:
 
 
 def not_in_channel() -> Message:
-    """Said where somebody shares a card, and the bot may not post."""
+    """For somebody who shares a card where the bot can't post."""
     return reply(
         "⛔",
         "NOT SHARED",
@@ -277,7 +277,7 @@ def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
 
 
 def guest() -> Message:
-    """Said to guests of the workspace, at every door."""
+    """For guests of the workspace, wherever they ask."""
     return reply(
         "⛔",
         "FULL MEMBERS ONLY",
@@ -286,7 +286,7 @@ def guest() -> Message:
 
 
 def no_admin(admins: Sequence[str]) -> Message:
-    """Said to whoever may look and scan, but not change; `admins` are ids of users and groups.
+    """For those who may view and scan but not change; `admins` are IDs of users and groups.
 
     It names them with Slack's own marks, which ping nobody in a message that one person sees.
     """
@@ -298,7 +298,7 @@ def no_admin(admins: Sequence[str]) -> Message:
 
 
 def unknown_person() -> Message:
-    """Said where a change was asked for, and Slack does not say who asks."""
+    """For a change if Slack can't confirm who asks."""
     return reply(
         "⚠️",
         "NOTHING WAS CHANGED",
@@ -314,7 +314,7 @@ def unrecorded(message: Message) -> Message:
 
 
 def restarting(doing: str = "") -> Message:
-    """Said to whoever still waits when the bot ends; `doing` is what was under way."""
+    """For those who are waiting when the bot stops; `doing` is what was under way."""
     more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
     return Message(
         "The bot is restarting. Try again in a minute.",
@@ -323,7 +323,7 @@ def restarting(doing: str = "") -> Message:
 
 
 def broken(reference: str) -> Message:
-    """A fault of ours; the reference is in the log."""
+    """A bug in the bot; the reference is in the log."""
     return reply(
         "⚠️",
         "BUG IN THE BOT",
@@ -333,7 +333,7 @@ def broken(reference: str) -> Message:
 
 
 def account_card(account: Account) -> Message:
-    """Whose account it is, and how many monitors fit."""
+    """Whose account it is, and how many monitors it may have."""
     number = "unknown" if account.id is None else f"#{account.id}"
     used = "unknown" if account.used is None else f"{account.used:,}"
     if account.limit is not None:
@@ -344,7 +344,7 @@ def account_card(account: Account) -> Message:
 
 
 def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> Message:
-    """The API answers: how fast, with which key, what its clock says, and how late its scans are.
+    """The API's reply: how fast, with which key, its clock, and how late its scans are.
 
     The last of these only where the API tells it.
     """

@@ -1,6 +1,6 @@
-"""What `/ssl` does: one async function for each subcommand, typed arguments in, a `Message` out.
+"""The subcommands of `/ssl`: one async function each, typed arguments in, a `Message` out.
 
-The modules are imported in the order of the help: what looks, then what acts.
+The modules are imported in the order of the help.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the bot notices when it has a monitor's facts at hand: changes, and names not watched."""
+"""What the bot does after a scan: says what changed, and offers names that aren't monitored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that act: scan, add, delete."""
+"""The commands that change something: scan, add, delete."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def add_now(
 
 
 async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
-    """Look what is watched already and how much room there is, then add one after another."""
+    """Check which hosts are monitored and how much room is left, then add one after another."""
     draft = Draft(proxy.host, proxy.port, proxy.username) if proxy else Draft()
     await call.show(add_cards.checking(targets))
     watched, account = await asyncio.gather(rows_of(call, targets), _account(call))

@@ -1,4 +1,4 @@
-"""What all commands share: the router, and how the monitors that are meant are found."""
+"""What all commands share: the router, and how monitors are looked up."""
 
 from __future__ import annotations
 

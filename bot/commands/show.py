@@ -1,4 +1,4 @@
-"""The commands that look: help, status, list, details, digest, account, ping."""
+"""The commands that read: help, status, list, details, digest, account, ping."""
 
 from __future__ import annotations
 

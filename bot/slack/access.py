@@ -1,4 +1,4 @@
-"""Who may look, scan and change: asked at every door, in this one place.
+"""Who may view, scan and change; every request is checked here.
 
 Everybody in the workspace may look and scan. Guests, and people of other organisations who share a
 channel (Slack Connect), may do neither. Changes are for those whom SSL_ADMINS names: users or user

@@ -1,4 +1,4 @@
-"""The Bolt app: takes in every request, and carries it to a command and back.
+"""The Bolt app: receives every request, runs its command, and delivers the answer.
 
 A listener only acknowledges and starts a tracked task. The app runs with `process_before_response`,
 so the ack leaves as soon as the listener returns, and a task that fails can't take it back.

@@ -1,6 +1,6 @@
-"""The door to Slack: the Web API methods and response URLs that the bot uses, with typed errors.
+"""The Web API methods and response URLs that the bot uses, with typed errors.
 
-Everything that the bot says leaves here. A message that Slack refuses for its blocks is sent again
+Everything that the bot posts leaves here. A message whose blocks Slack refuses is sent again
 as plain text, so that an answer is never lost to a block.
 """
 
@@ -246,12 +246,12 @@ class SlackWeb:
             raise fault
 
     async def open_view(self, trigger_id: str, view: Block) -> str:
-        """Open a modal; gives its id."""
+        """Open a modal; returns its ID."""
         answer = await self._write(self.client.views_open, trigger_id=trigger_id, view=view)
         return str(answer["view"]["id"])
 
     async def push_view(self, trigger_id: str, view: Block) -> str:
-        """Put a modal on top of an open one; gives its id."""
+        """Put a modal on top of an open one; returns its ID."""
         answer = await self._write(self.client.views_push, trigger_id=trigger_id, view=view)
         return str(answer["view"]["id"])
 

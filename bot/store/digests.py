@@ -1,4 +1,4 @@
-"""What the bot remembers between starts: when it first started, and which digests are posted."""
+"""What the bot keeps between starts: when it first started, and which digests were posted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StoredDigest:
 
 
 class DigestStore:
-    """The bot's own tables, behind one method for each thing that it asks or keeps."""
+    """The tables of digests and notes, with one method for each question."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

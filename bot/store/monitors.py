@@ -1,4 +1,4 @@
-"""What the bot remembers of its monitors: thresholds, sightings, and who changed what."""
+"""What the bot records about monitors: thresholds, sightings, and who changed what."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Records:
         self.rules = Thresholds(await self.thresholds(), self._net_days)
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
-        """Keep a rule for a host or pattern; an empty one gives the usual rule back."""
+        """Store a threshold for a host or pattern; an empty one resets it."""
         gone = delete(thresholds).where(thresholds.c.pattern == pattern)
         async with self._database.quick_write() as connection:
             await connection.execute(gone)
@@ -77,12 +77,12 @@ class Records:
             await connection.execute(statement)
 
     async def forget(self, monitor_id: int) -> None:
-        """Forget a monitor that is gone."""
+        """Forget a deleted monitor."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
 
     async def log(self, line: AuditLine) -> None:
-        """Write a change down, for good."""
+        """Write an audit entry."""
         row = {
             "at": line.at,
             "user_id": line.user_id[:40],
