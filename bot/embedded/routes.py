@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from bot.embedded.query import Filters, Slice
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
-from bot.embedded.turns import RateLimit
+from bot.embedded.turns import RateLimit, WrongKeys
 from bot.embedded.vault import Vault, WrongKey
 from bot.target import REFUSED
 
@@ -93,6 +94,7 @@ class Routes:
         self._rate = rate
         self._vault = vault
         self._clock = clock
+        self._wrong_keys = WrongKeys(clock)
         self._requests: set[asyncio.Task[Any]] = set()
 
     async def drain(self) -> None:
@@ -151,7 +153,14 @@ class Routes:
 
     async def _authorize(self, request: web.Request) -> StoredAccount:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        account = await self._accounts.find(key.strip()) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer" or not key.strip():
+            return refuse(401, "The API key is missing or wrong.")
+        address = request.remote or "an unknown address"
+        if wait := self._wrong_keys.wait(address):
+            raise Refusal(429, "Too many wrong API keys came from this address.", math.ceil(wait))
+        account = await self._accounts.find(key.strip())
+        if account is None:
+            self._wrong_keys.count(address)
         return account or refuse(401, "The API key is missing or wrong.")
 
     def _now(self) -> datetime:

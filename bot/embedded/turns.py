@@ -1,9 +1,11 @@
-"""Politeness: few concurrent connections to one address, and few scans on demand per account."""
+"""Limits: connections to one address, scans on demand per account, wrong keys per address."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,11 @@ from bot.store.tables import accounts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000  # microseconds
+_LOG = logging.getLogger(__name__)
+#: So many wrong keys from one address in a minute; then it has to wait.
+MOST_WRONG_KEYS = 30
+_WINDOW = timedelta(minutes=1)
+_MOST_ADDRESSES = 10_000
 
 
 @dataclass(slots=True)
@@ -81,3 +88,28 @@ class RateLimit:
                 return 0
             until = int((await connection.execute(select(full_at).where(own))).scalar_one())
         return max(1, math.ceil((until + one - now - _MINUTE) / 1_000_000))
+
+
+class WrongKeys:
+    """Counts wrong API keys by address, so that nobody can try them one after another."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[str, deque[datetime]] = OrderedDict()
+
+    def wait(self, address: str) -> float:
+        """How many seconds this address has to wait before its next key is looked at."""
+        times = self._seen.get(address, deque[datetime]())
+        while times and self._clock() - times[0] >= _WINDOW:
+            times.popleft()
+        if len(times) < MOST_WRONG_KEYS:
+            return 0.0
+        return (times[0] + _WINDOW - self._clock()).total_seconds()
+
+    def count(self, address: str) -> None:
+        """Count a wrong key, and log where it came from."""
+        _LOG.warning("A wrong API key came from %s", address)
+        self._seen.setdefault(address, deque()).append(self._clock())
+        self._seen.move_to_end(address)
+        if len(self._seen) > _MOST_ADDRESSES:
+            self._seen.popitem(last=False)

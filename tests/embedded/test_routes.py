@@ -360,3 +360,18 @@ async def test_the_api_can_be_served_over_ipv6(fleet: Fleet, database: Database)
     await api.start("::1")
     await api.close()
     assert api.url.startswith("http://[::1]:")
+
+
+async def test_an_address_that_tries_keys_has_to_wait_and_is_logged(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"{served.api.url}/ping"
+    tries = [
+        await served.ask("GET", url, headers={"Authorization": f"Bearer {n}"}) for n in range(30)
+    ]
+    assert {answer.status for answer in tries} == {401}
+
+    answer = await served.ask("GET", url)
+
+    assert "Too many wrong API keys" in refused(answer, 429)
+    assert "A wrong API key came from 127.0.0.1" in caplog.text
