@@ -21,11 +21,13 @@ MOST_REMEMBERED = 1000
 
 def set_up_logging(level: int) -> None:
     """Log to standard error; libraries that log whole payloads only from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OncePerMinute())
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=level,
+        handlers=[handler],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(OncePerMinute())
     stamina.instrumentation.set_on_retry_hooks([])  # the error of the last attempt is raised anyway
     for name in (
         *("slack_bolt", "slack_sdk", "apscheduler"),
