@@ -1,7 +1,7 @@
 """The daily digest: when it is due, which process posts it, and that it is posted once.
 
 A scheduler asks every minute; the database decides. A digest is claimed with all its messages
-before the first is posted, so that a process that ends in between leaves the rest to the next one.
+before the first is posted, so that another process can post the rest if this one dies in between.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Digest:
     async def tick(self, *, ready: bool = True) -> None:
         """Post the digest if it is due; a failure is logged and tried again later.
 
-        It waits while the API's clock is not known (`ready`): its dates mean nothing before.
+        It waits until the API's clock has been measured (`ready`): its dates mean nothing before.
         """
         now = self._clock()
         if self._first_start is None or (self._not_before and now < self._not_before):
@@ -278,7 +278,7 @@ class Digest:
         try:
             ts = await self._poster.post(stored.channel, message, stored.ts, patient=False)
         except SlackRefused:
-            if stored.ts is None:  # nothing of it is posted, so a later try may gather anew
+            if stored.ts is None:  # nothing of it is posted, so a later try may gather again
                 await self._state.release(stored.day, stored.channel)
             raise
         return ts if stored.ts else await self._only_one(stored, message, ts)

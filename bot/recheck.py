@@ -1,8 +1,8 @@
 """Scan & watch: rescan a monitor until it is fixed, then notify who asked.
 
 A scheduler asks every few seconds; the database decides what is due. A watch is claimed by moving
-its next time, so that of two replicas one does the work, and so that a process that ends in between
-leaves it to the next one.
+its next time, so that of two replicas one does the work, and so that another
+process goes on if this one dies in between.
 """
 
 from __future__ import annotations

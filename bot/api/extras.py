@@ -53,7 +53,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """What scans told of a monitor from `at` on; None or empty where that is not known."""
+    """What scans found from `at` on; None or empty if it is unknown."""
 
     at: datetime
     valid: bool | None

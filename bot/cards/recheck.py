@@ -213,5 +213,5 @@ def too_many(most: int, rows: Sequence[Block]) -> Message:
 
 
 def no_longer(watch_id: int) -> Message:
-    """Somebody pressed [Stop] on a watch that is not known any more."""
+    """Somebody pressed [Stop] on a watch that no longer exists."""
     return replies.reply("⚪", "NOT WATCHING", f"Watch {watch_id} has already ended.")

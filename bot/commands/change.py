@@ -60,7 +60,7 @@ def _check_fields(
     proxy_username: str = "",
     proxy_password: str = "",
 ) -> None:
-    """Judge the form's fields together. Raises UsageError at the field that can be mended."""
+    """Check the form's fields together. Raises UsageError for the field to correct."""
     _check_number(targets)
     if not proxy_host and (proxy_port or proxy_username or proxy_password):
         raise UsageError("The proxy's host is missing.", "proxy_host")

@@ -64,7 +64,7 @@ class Selector:
         return self.host or f"#{self.id}"
 
     def matches(self, row: MonitorSummary) -> bool:
-        """Whether this row is meant: the API's own idea of a pattern is not known."""
+        """Whether this row is meant; the API may read patterns differently."""
         if self.id is not None:
             return row.id == self.id
         parts = [re.escape(part) for part in self.host.split("*")]

@@ -47,7 +47,7 @@ class Connection:
                 await self._wait_readable()
 
     async def _wait_readable(self) -> None:
-        # `loop.sock_recv` would register the socket anew for each wait, which is expensive.
+        # `loop.sock_recv` would register the socket again for each wait, which is expensive.
         if not self._has_reader:
             self._loop.add_reader(self.sock.fileno(), self._on_readable)
             self._has_reader = True
