@@ -179,6 +179,12 @@ def make_digest(
     return Digest(plan, api, DigestStore(database), web, records, clock=now)
 
 
+def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) -> Access:
+    """Who may do what, and how often."""
+    limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
+    return Access(web, settings.admins, clock=now, limits=limits)
+
+
 @asynccontextmanager
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
@@ -195,8 +201,7 @@ async def running_bot(
         await web.identify()
         records = Records(database, settings.digest_expire_days)
         await records.refresh_rules()
-        limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
-        access = Access(web, settings.admins, clock=now, limits=limits)
+        access = make_access(settings, web, now)
         often = settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         slack = SlackBot(
