@@ -161,3 +161,18 @@ async def test_a_message_with_a_file_is_answered(world: World) -> None:
     payload["event"]["subtype"] = "file_share"
     await world.playground.delivery.send("events_api", payload)
     await world.card("OK", "`api.demo.test`", to=DM)
+
+
+async def test_help_for_one_command_explains_its_forms_and_shows_a_line_that_works(
+    world: World,
+) -> None:
+    await world.say("/ssl help list")
+    card = await world.card(
+        "/ssl list [FILTER…]", "part of a name", "For example `/ssl list expires&lt;30`"
+    )
+    assert "/ssl scan" not in words(card)
+
+
+async def test_help_is_grouped(world: World) -> None:
+    await world.say("/ssl help")
+    await world.card("*Look up and scan*", "*Change*", "`/ssl help list` explains one command")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -58,15 +58,25 @@ def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -
     )
 
 
-def help_card(usages: Sequence[tuple[str, str]]) -> Message:
-    """Every command with its usage and one line of help."""
-    lines = [f"{code(f'/ssl {usage}')}\n{escaped(text)}" for usage, text in usages]
+def help_card(groups: Mapping[str, Sequence[tuple[str, str]]]) -> Message:
+    """Every command with its usage and one line of help, in groups."""
+    blocks: list[Block] = [header("What /ssl can do")]
+    for title, usages in groups.items():
+        lines = [f"{code(f'/ssl {usage}')}\n{escaped(text)}" for usage, text in usages]
+        blocks.append(section("\n".join([f"*{title}*", *lines])))
+    small = "Write a host as `host`, `host:port` or a URL. `/ssl help list` explains one command."
+    names = [usage.split()[0] for usages in groups.values() for usage, _ in usages]
+    return Message("Commands: " + ", ".join(names), (*blocks, context(small)))
+
+
+def command_help(usage: str, text: str, details: str, example: str) -> Message:
+    """One command: its usage, what it does, and a line that works."""
+    lines = [code(f"/ssl {usage}"), escaped(text), escaped(details)]
     return Message(
-        "Commands: " + ", ".join(usage.split()[0] for usage, _ in usages),
+        f"/ssl {usage}: {text}",
         (
-            header("What /ssl can do"),
-            section("\n".join(lines)),
-            context("Write a host as `host`, `host:port` or a URL."),
+            section("\n".join(filter(None, lines))),
+            context(f"For example {code(f'/ssl {example}')}"),
         ),
     )
 

@@ -72,7 +72,10 @@ def _check_fields(
 
 @router.command("scan", example="scan example.com")
 async def scan(call: Call, which: One) -> Message:
-    """Scan a monitored host now and show the result in the channel."""
+    """Scan a monitored host now and show the result in the channel.
+
+    The card says what changed since the last scan that the bot saw.
+    """
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
         rows = await find(call, which)
@@ -98,7 +101,11 @@ async def scan(call: Call, which: One) -> Message:
     "add", example="add example.com", changes=True, form=add_cards.add_form, rewrite=separate_hosts
 )
 async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
-    """Add monitors for one or more hosts."""
+    """Add monitors for one or more hosts.
+
+    Separate them by spaces, commas or semicolons: example.com, example.com:8443 or a URL. Without
+    a host, a form opens, which also takes a proxy.
+    """
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
     if len(wanted) > ADDED_AT_ONCE:

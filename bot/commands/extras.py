@@ -82,7 +82,11 @@ async def check(
     place: Annotated[CheckTarget, "HOST[:PORT]"],
     protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
 ) -> Message:
-    """Check any host without storing anything (embedded API only)."""
+    """Check any host without storing anything (embedded API only).
+
+    The protocol is tls, or one with STARTTLS: smtp, imap, pop3, ldap, postgres, mysql. By default,
+    the port decides, or the port on which the host is monitored.
+    """
     if not await call.api.offers(Extra.CHECK):
         raise NotAvailable("check")
     if place.port is None and not (protocol.name or place.protocol.name):

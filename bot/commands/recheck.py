@@ -42,7 +42,10 @@ USUAL = Length(timedelta(minutes=30))
 
 @router.command("watch", example="watch example.com for=30m")
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
-    """Scan every minute until the host is fixed, then notify you."""
+    """Scan every minute until the host is fixed, then notify you.
+
+    It runs for 30 minutes, or for 1m to 4h with for=. Stop it with the button on its card.
+    """
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
         try:

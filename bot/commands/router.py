@@ -86,7 +86,7 @@ class Command:
     """A subcommand of `/ssl`. One that is not `typed` is run by buttons only.
 
     `example` is a line that works, without `/ssl`; usage errors show it. `rewrite` puts typed words
-    into the form that the parameters read.
+    into the form that the parameters read. `details` is what `/ssl help COMMAND` adds to `help`.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Command:
     check: Callable[..., None] | None
     example: str
     rewrite: Callable[[Sequence[str]], list[str]] | None
+    details: str
 
     @property
     def usage(self) -> str:
@@ -208,10 +209,10 @@ class Router:
         """
 
         def register(run: Run) -> Run:
-            first_line = (inspect.getdoc(run) or "").partition("\n")[0]
+            first_line, _, details = (inspect.getdoc(run) or "").partition("\n")
             self.commands[name] = Command(
                 name, run, _parameters(run), first_line, typed, changes, shares, form, check,
-                example or (name if typed else ""), rewrite,
+                example or (name if typed else ""), rewrite, " ".join(details.split()),
             )  # fmt: skip
             return run
 

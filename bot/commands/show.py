@@ -28,20 +28,32 @@ async def help_(_call: Call, command: str = "") -> Message:
     found = router.find(command.lower()) if command else None
     if command and found is None:
         return router.unknown(command)
-    shown = [found] if found else router.typed()
-    return replies.help_card([(each.usage, each.help) for each in shown])
+    if found:
+        return replies.command_help(found.usage, found.help, found.details, found.example)
+    reads = [(each.usage, each.help) for each in router.typed() if not each.changes]
+    changes = [(each.usage, each.help) for each in router.typed() if each.changes]
+    return replies.help_card({"Look up and scan": reads, "Change": changes})
 
 
 @router.command("status", example="status example.com", shares=True)
 async def status(call: Call, which: Which) -> Message:
-    """Show the certificate of a monitored host."""
+    """Show the certificate of a monitored host.
+
+    Name it as example.com, example.com:8443, a URL, an ID, the beginning of its name, or a pattern
+    such as *.example.com, which lists all that match.
+    """
     rows = await find(call, which)
     return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
 @router.command("list", example="list expires<30", shares=True, rewrite=joined)
 async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
-    """List monitors, worst first: expires<30, expired, port=8443, *.example.com, mail."""
+    """List monitors, worst first: expires<30, expired, port=8443, *.example.com, mail.
+
+    Filters are joined by “and”. A word is part of a name (mail) or a state (expired, unreachable,
+    overdue, urgent, unknown, fine, broken, due). Numbers compare: expires<30, expires=30-60,
+    expires>90, port=443,8443, port=!443, port>=1000. Also valid=false and host=*.example.com.
+    """
     wanted, states = api_filters(filters), in_states(filters)
     rows = await call.api.list(**wanted)
     if states is not None:

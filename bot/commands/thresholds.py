@@ -36,7 +36,11 @@ async def warn(
     which: Annotated[Selector, "HOST[:PORT]|PATTERN"] = NONE,
     rule: Annotated[Rule, "14d|20%|default"] = NO_RULE,
 ) -> Message:
-    """Set when renewal is due for a host or pattern: days or percent of the lifetime left."""
+    """Set when renewal is due for a host or pattern: days or percent of the lifetime left.
+
+    14d is 14 days, 20% a fifth of the lifetime, default the usual rule. Without words, it lists the
+    thresholds that are set.
+    """
     if which == NONE:
         card = monitor_cards.thresholds(await call.records.thresholds())
         return replace(card, changed=())
