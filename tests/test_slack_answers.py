@@ -1,0 +1,52 @@
+"""What Slack's answers mean: refused, limited, or perhaps done."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
+from bot.slack.answers import failure, failure_of_text, retry_seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "kind"),
+    [
+        (200, "not_in_channel", SlackRefused),
+        (200, "brand_new_error", SlackRefused),
+        (200, "ratelimited", SlackLimited),
+        (429, None, SlackLimited),
+        (200, "fatal_error", SlackUnreachable),
+        (200, None, SlackUnreachable),
+        (503, "not_in_channel", SlackUnreachable),
+        (502, None, SlackUnreachable),
+    ],
+)
+def test_an_answer_is_of_one_of_three_kinds(
+    status: int, word: str | None, kind: type[Exception]
+) -> None:
+    assert type(failure(status, word, {}, "chat.update")) is kind
+
+
+def test_a_response_url_says_ok_in_several_ways() -> None:
+    assert failure_of_text(200, "ok", {}) is None
+    assert failure_of_text(200, '{"ok":true}', {}) is None
+    assert isinstance(failure_of_text(404, "expired_url", {}), SlackRefused)
+    assert isinstance(failure_of_text(200, "<html>", {}), SlackUnreachable)
+    assert isinstance(failure_of_text(500, "", {}), SlackUnreachable)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        ("1.5", 1.5),
+        ("soon", None),
+        ("9" * 400, None),
+        ("-3", None),
+        ("", None),
+        ("Mon, 23 Nov 2026 07:30:05 GMT", 5.0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date_or_nothing(text: str, seconds: float | None) -> None:
+    headers = {"Retry-After": text, "Date": "Mon, 23 Nov 2026 07:30:00 GMT"}
+    assert retry_seconds(headers) == seconds
