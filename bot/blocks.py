@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -195,6 +195,21 @@ def text_input(
         "label": plain_text(label),
         "optional": optional,
         "element": {"type": "plain_text_input", "action_id": block_id, "multiline": lines},
+    }
+    if hint:
+        block["hint"] = plain_text(hint)
+    return block
+
+
+def select_input(block_id: str, label: str, options: Mapping[str, str], *, hint: str = "") -> Block:
+    """An optional choice of a form, by value: `{"smtp": "SMTP (STARTTLS)"}`."""
+    offered = [{"text": plain_text(text), "value": name} for name, text in options.items()]
+    block: Block = {
+        "type": "input",
+        "block_id": block_id,
+        "label": plain_text(label),
+        "optional": True,
+        "element": {"type": "static_select", "action_id": block_id, "options": offered},
     }
     if hint:
         block["hint"] = plain_text(hint)

@@ -197,7 +197,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """What is shown while hosts are added, and of a message that names hosts."""
-    target, draft = Target(texts.host), Draft(texts.address, 8080, texts.user)
+    target, draft = Target(texts.host), Draft({}, texts.address, 8080, texts.user)
     yield "checking one", add_cards.checking([target])
     yield "checking many", add_cards.checking([target] * 7)
     problems = [
@@ -208,8 +208,8 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     ]
     yield "adding one", add_cards.adding(1, [target], [])
     yield "adding 7 of 40", add_cards.adding(7, [target] * 40, problems)
-    yield "preview", add_cards.preview([target] * 4)
-    yield "preview: 50", add_cards.preview([target] * 50)
+    yield "preview", add_cards.preview([str(target)] * 4)
+    yield "preview: 50", add_cards.preview([str(target)] * 50)
     line = replies.added_line(texts.user, [texts.host] * 4)
     lines = [monitor_cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
     for name, left in (("all", []), ("some left", [target]), ("many left", [target] * 40)):

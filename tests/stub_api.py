@@ -32,7 +32,8 @@ class Fault:
 class StubAPI:
     """The seven endpoints over rows in memory; `calls` are the paths and parameters asked for.
 
-    Like the hosted API it has no `openapi.json`, unless `extras` says what that names.
+    Like the hosted API it has no `openapi.json`, unless `extras` says what that names: paths, or
+    `/path?parameter`.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -158,9 +159,7 @@ class StubAPI:
         if path == "openapi.json":
             if self.extras is None:
                 return web.Response(status=404, text="<h1>Not Found</h1>", content_type="text/html")
-            return web.json_response(
-                {"openapi": "3.1.0", "paths": {path: {} for path in self.extras}}
-            )
+            return web.json_response({"openapi": "3.1.0", "paths": _paths(self.extras)})
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.json_response({"code": 401, "message": "bad key", "req_id": "req-401"})
         return web.json_response(self._answer(path, params))
@@ -237,3 +236,10 @@ class StubAPI:
 
 def _date(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _paths(extras: list[str]) -> Json:
+    paths: Json = {}
+    for path, _, parameter in (extra.partition("?") for extra in extras):
+        paths[path] = {"get": {"parameters": [{"name": parameter, "in": "query"}]}}
+    return paths

@@ -49,14 +49,14 @@ async def test_the_description_is_asked_for_once_and_without_the_key(
     async with Recorder(**LISTED).serving() as server:
         api = door(session, server.url)
 
-        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [True] * 4
+        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [True, True, False] * 2
         assert server.seen == [("GET", "/api/v1/openapi.json", "")]
         assert "Authorization" not in server.headers[0]
         assert KEY not in str(server.headers)
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])
-@pytest.mark.parametrize("extra", Extra)
+@pytest.mark.parametrize("extra", [Extra.CHECK, Extra.HISTORY])
 async def test_each_extra_is_known_apart(
     prefix: str, extra: Extra, responses: aioresponses, session: aiohttp.ClientSession
 ) -> None:
@@ -66,6 +66,24 @@ async def test_each_extra_is_known_apart(
     assert [await api.offers(each) for each in Extra] == [each is extra for each in Extra]
 
 
+@pytest.mark.parametrize(
+    ("operations", "offered"),
+    [
+        ({"get": {"parameters": [{"name": "host"}, {"name": "protocol"}]}}, True),
+        ({"get": {"parameters": [{"name": "host"}]}}, False),
+        ({"get": {"parameters": ["protocol", None]}}, False),
+        ({"get": None}, False),
+        ([], False),
+    ],
+)
+async def test_a_parameter_is_known_where_its_endpoint_describes_it(
+    operations: Any, offered: bool, responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    responses.get(FILE, payload={"paths": {"/api/v1/monitor/add": operations}})
+
+    assert await door(session).offers(Extra.PROTOCOL) is offered
+
+
 @pytest.mark.parametrize("answer", NO_FILE, ids=[ascii(each[-60:]) for each in NO_FILE])
 async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_again(
     answer: bytes, session: aiohttp.ClientSession
@@ -73,7 +91,7 @@ async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_a
     async with Wire([answer] * 3).serving() as wire:
         api = door(session, wire.url)
 
-        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [False] * 4
+        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [False] * 6
         assert len(wire.arrivals) == 1
 
 
@@ -115,7 +133,7 @@ async def test_a_no_counts_for_an_hour_and_a_yes_for_good(
     clock.move(minutes=1)
     assert await api.offers(Extra.CHECK)
     clock.move(days=9)
-    assert [await api.offers(extra) for extra in Extra] == [True, True]
+    assert [await api.offers(extra) for extra in Extra] == [True, True, False]
 
 
 ROW = {

@@ -97,7 +97,66 @@ async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) ->
     await world.card("Added 3 of 3 hosts.")
 
 
-@pytest.mark.parametrize("word", ["smtp", "broken", "help", "expired", "status"])
+@pytest.mark.parametrize(
+    ("typed", "protocol"),
+    [
+        ("mail.demo.test:25 smtp", "smtp"),
+        ("mail.demo.test smtp", "smtp"),
+        ("mail.demo.test:25", "smtp"),
+        ("mail.demo.test:25 TLS", None),
+        ("https://mail.demo.test:25, smtp", "smtp"),
+    ],
+)
+async def test_a_protocol_after_a_host_says_how_tls_starts(
+    typed: str, protocol: str | None, world: World
+) -> None:
+    world.api.extras = ["/monitor/add?protocol"]
+    await world.say(f"/ssl add {typed}")
+    await world.card("mail.demo.test:25", "over STARTTLS (smtp)" if protocol else "added")
+    (sent,) = world.api.asked("monitor/add")
+    assert (sent["host"], sent["port"], sent.get("protocol")) == ("mail.demo.test", "25", protocol)
+
+
+async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
+    world.api.extras = ["/monitor/add?protocol"]
+    await world.say("/ssl add a.demo.test, b.demo.test imap, c.demo.test")
+    await world.card("Added 3 of 3 hosts.")
+    assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [
+        ("443", None), ("143", "imap"), ("443", None)
+    ]  # fmt: skip
+
+
+async def test_a_preview_keeps_the_protocols(world: World) -> None:
+    world.api.extras = ["/monitor/add?protocol"]
+    await world.say("/ssl add a.demo.test b.demo.test c.demo.test d.demo.test:587 smtp")
+    await world.press("Add 4", on=await world.card("Add these 4 hosts?", "d.demo.test:587 smtp"))
+    await world.card("Added 4 of 4 hosts.")
+    assert world.api.asked("monitor/add")[3]["protocol"] == "smtp"
+
+
+async def test_an_api_that_knows_no_starttls_gets_no_monitor_that_would_try_tls(
+    world: World,
+) -> None:
+    await world.say("/ssl add mail.demo.test:25 smtp")
+    await world.card("NOT AVAILABLE HERE", "`/ssl add HOST smtp`")
+    assert world.api.rows == {}
+    await world.say("/ssl add mail.demo.test:25")
+    await world.card("`mail.demo.test:25`", "added")
+    assert "protocol" not in world.api.asked("monitor/add")[0]
+
+
+async def test_the_form_takes_a_protocol_for_hosts_that_name_none(world: World) -> None:
+    world.api.extras = ["/monitor/add?protocol"]
+    await world.say("/ssl add")
+    form = await world.modal("Add hosts")
+    await world.submit(form, targets="a.demo.test\nb.demo.test:8443 tls", protocol="imap")
+    await world.card("Ann added a.demo.test:143, b.demo.test:8443.")
+    assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [
+        ("143", "imap"), ("8443", None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["broken", "help", "expired", "status"])
 async def test_a_word_of_ours_is_never_added_as_a_monitor(word: str, world: World) -> None:
     await world.say(f"/ssl add mail.demo.test {word}")
     await world.card("NOT UNDERSTOOD", f"“{word}” is not a host name")

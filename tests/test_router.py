@@ -14,6 +14,7 @@ from bot.blocks import Form, Message
 from bot.cards.add import add_form
 from bot.commands.arguments import Filter
 from bot.commands.lookup import Selector
+from bot.commands.places import Place
 from bot.commands.router import Call, Command, Router
 from bot.errors import APIUnreachable, UsageError
 from bot.severity import USUAL
@@ -223,7 +224,7 @@ def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Rout
     command = commands.router.find("add_now", typed=False)
     assert command is not None
     assert command.bind_fields(fields | {"proxy_host": " ", "proxy_password": ""}) == (
-        [Target("a.example.com"), Target("b.example.com"), Target("c.example.com", 8443)],
+        [Place("a.example.com"), Place("b.example.com"), Place("c.example.com", 8443)],
         {},
     )
     proxy = {"proxy_host": "proxy.local", "proxy_port": "3128"}

@@ -154,11 +154,18 @@ class SSLMonitor:
         """One monitor with all facts of its last scan (`monitor/get`)."""
         return self._monitor(await self._read("monitor/get", {"id": str(monitor_id)}))
 
-    async def add(self, target: Target | str, proxy: Proxy | None = None) -> Monitor:
-        """Add a monitor for a host and port, or for a URL as text, and scan it (`monitor/add`)."""
+    async def add(
+        self, target: Target | str, proxy: Proxy | None = None, protocol: str = ""
+    ) -> Monitor:
+        """Add a monitor for a host and port, or for a URL as text, and scan it (`monitor/add`).
+
+        `protocol` names the STARTTLS that is to be spoken before TLS, where the API offers
+        `Extra.PROTOCOL`; empty for none.
+        """
         place: dict[str, Any] = {"url": target}
         if isinstance(target, Target):
             place = {"host": target.host, "port": target.port}
+        place["protocol"] = protocol or None
         if proxy:
             place |= {
                 "proxy_host": proxy.host,

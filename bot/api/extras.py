@@ -34,10 +34,11 @@ PORTS = {
 
 
 class Extra(StrEnum):
-    """An endpoint that only some APIs have, by its path."""
+    """What only some APIs have: an endpoint, by its path, or a parameter of an endpoint."""
 
     CHECK = "checks"
     HISTORY = "monitor/history"
+    PROTOCOL = "monitor/add?protocol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,24 @@ def read_extras(reply: Reply) -> frozenset[Extra]:
             raise
         return frozenset()
     paths = value(fields, "paths")
-    known = [path.rstrip("/") for path in paths] if isinstance(paths, dict) else []
-    return frozenset(each for each in Extra if any(path.endswith(f"/{each}") for path in known))
+    known = paths if isinstance(paths, dict) else {}
+    return frozenset(
+        each for each in Extra if any(_describes(path, known[path], each) for path in known)
+    )
+
+
+def _describes(path: str, operations: Any, extra: Extra) -> bool:
+    """Whether a path of the description is this extra, or takes it as a parameter of a GET."""
+    endpoint, _, name = extra.partition("?")
+    if not path.rstrip("/").endswith(f"/{endpoint}"):
+        return False
+    if not name:
+        return True
+    operation = operations.get("get") if isinstance(operations, dict) else None
+    parameters = operation.get("parameters") if isinstance(operation, dict) else None
+    return isinstance(parameters, list) and any(
+        isinstance(each, dict) and each.get("name") == name for each in parameters
+    )
 
 
 def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -24,6 +24,7 @@ from bot.blocks import (
     plain,
     safe,
     section,
+    select_input,
     text_input,
 )
 from bot.cards.lists import tally, unreadable
@@ -33,6 +34,17 @@ from bot.target import Target
 
 #: Marks an API that refuses proxies.
 NO_PROXIES = "no proxies"
+#: Marks an API whose monitors can't use STARTTLS.
+NO_STARTTLS = "no STARTTLS"
+#: What the form offers, by the word that is typed otherwise.
+PROTOCOLS = {
+    "tls": "TLS from the first byte",
+    **{name: f"{title} (STARTTLS)" for name, title in (
+        ("smtp", "SMTP"), ("imap", "IMAP"), ("pop3", "POP3"), ("ldap", "LDAP"),
+        ("postgres", "PostgreSQL"), ("mysql", "MySQL"),
+    )},
+}  # fmt: skip
+_PROTOCOL_HINT = "By default, the port decides: 25 and 587 mean SMTP, 5432 PostgreSQL."
 SHOWN_TARGETS = 50
 SHOWN_HOSTS = 20
 WORST = 3
@@ -40,15 +52,19 @@ WORST = 3
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a form was submitted with, except the password, which is never kept."""
+    """What a form was submitted with, except the password, which is never kept.
 
+    `protocols` names the STARTTLS of each target, empty for none.
+    """
+
+    protocols: Mapping[Target, str] = field(default_factory=dict)
     proxy_host: str = ""
     proxy_port: int = 0
     proxy_username: str = ""
 
     def value(self, command: str, targets: Sequence[Target]) -> str:
         """The value of a button that opens the form again, with as many targets as it holds."""
-        left = [target.short for target in targets]
+        left = [f"{each.short} {self.protocols.get(each, '')}".rstrip() for each in targets]
         fields = {
             "proxy_host": self.proxy_host,
             "proxy_port": str(self.proxy_port or ""),
@@ -72,6 +88,8 @@ def add_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
             lines=True,
         )
     ]
+    if NO_STARTTLS not in learnt:
+        inputs.append(select_input("protocol", "Protocol", PROTOCOLS, hint=_PROTOCOL_HINT))
     if NO_PROXIES not in learnt:
         inputs += _proxy_inputs(again="proxy_username" in filled)
     for block in inputs:
@@ -121,11 +139,11 @@ def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Messa
     return Message(text, (section(title), *packed(problems, section)[: MAX_BLOCKS - 1]))
 
 
-def preview(targets: Sequence[Target]) -> Message:
+def preview(hosts: Sequence[str]) -> Message:
     """A preview of many typed hosts, with a button that adds them."""
-    number = len(targets)
-    lines = [f"• {code(target.short, 120)}" for target in targets[:SHOWN_TARGETS]]
-    value = " ".join(target.short for target in targets)
+    number = len(hosts)
+    lines = [f"• {code(host, 120)}" for host in hosts[:SHOWN_TARGETS]]
+    value = " ".join(hosts)
     go = button(f"Add {number}", "add_now", value, about=f"Add {number} hosts", style="primary")
     if len(value) > MAX_VALUE:
         go = button("Open the form", "form", "add", about="Open the form for many hosts")

@@ -181,6 +181,7 @@ def not_available(error: NotAvailable) -> Message:
     """The API can't do it: what the asker can do instead, and what the operator can change."""
     instead = {
         "check": "`/ssl add HOST` adds a monitor and shows its certificate.",
+        "add HOST smtp": "`/ssl add HOST:PORT tls` adds a monitor that starts TLS at once.",
         "history": "`/ssl scan HOST` shows what changed since the last scan that the bot saw.",
     }
     return reply(

@@ -1,73 +1,21 @@
-"""The commands that change something: scan, add, delete."""
+"""The commands that scan and delete monitors."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import Annotated
 
-from bot.api.extras import PORTS
-from bot.api.models import Account, Monitor, MonitorSummary, Proxy
 from bot.blocks import Message, code
-from bot.cards import add as add_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.cards.add import NO_PROXIES, Draft
 from bot.commands import after_scan
-from bot.commands.lookup import MAX_TARGETS, One, find, router, row_of, rows_of, several
+from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
-from bot.errors import APIRefused, BotError, DatabaseUnavailable, UsageError
-from bot.severity import STATES
-from bot.target import Port, Target
+from bot.errors import BotError, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
-
-#: More typed hosts than these are shown before they are added.
-ADDED_AT_ONCE = 3
-#: How often the view that counts the added hosts is edited at most.
-PROGRESS_EVERY = timedelta(seconds=2)
-NO_PORT = Port(0)
-
-
-def separate_hosts(words: Sequence[str]) -> list[str]:
-    """`a.com,b.com;c.com` as three words. Raises UsageError for a word that is no host of anyone's.
-
-    Words of ours, such as `broken` or `smtp`, are slips: nobody wants a monitor named so.
-    """
-    hosts = [host for word in words for host in re.split(r"[,;]+", word) if host]
-    for host in hosts:
-        if host.lower() in {*STATES, *PORTS, *router.commands, "broken", "due", "all"}:
-            raise UsageError(f"“{host}” is not a host name.", "targets")
-    return hosts
-
-
-def _check_number(targets: Sequence[Target]) -> None:
-    if not targets:
-        raise UsageError("Name at least one host.", "targets")
-    if len(targets) > MAX_TARGETS:
-        raise UsageError(f"At most {MAX_TARGETS} hosts can be added at once.", "targets")
-
-
-def _check_fields(
-    *targets: Target,
-    proxy_host: str = "",
-    proxy_port: Port = NO_PORT,
-    proxy_username: str = "",
-    proxy_password: str = "",
-) -> None:
-    """Check the form's fields together. Raises UsageError for the field to correct."""
-    _check_number(targets)
-    if not proxy_host and (proxy_port or proxy_username or proxy_password):
-        raise UsageError("The proxy's host is missing.", "proxy_host")
-    if proxy_host and not proxy_port:
-        raise UsageError("The proxy's port is missing.", "proxy_port")
-    if proxy_password and not proxy_username:
-        raise UsageError("A proxy password needs a user name.", "proxy_username")
 
 
 @router.command("scan", example="scan example.com")
@@ -95,174 +43,6 @@ async def scan(call: Call, which: One) -> Message:
     return monitor_cards.monitor(
         row, call.now(), call.rules, note=note, said=said, more=offer, public=True
     )
-
-
-@router.command(
-    "add", example="add example.com", changes=True, form=add_cards.add_form, rewrite=separate_hosts
-)
-async def add(call: Call, *targets: Annotated[Target, "TARGET…"]) -> Message:
-    """Add monitors for one or more hosts.
-
-    Separate them by spaces, commas or semicolons: example.com, example.com:8443 or a URL. Without
-    a host, a form opens, which also takes a proxy.
-    """
-    wanted = list(dict.fromkeys(targets))
-    _check_number(wanted)
-    if len(wanted) > ADDED_AT_ONCE:
-        return add_cards.preview(wanted)
-    return await _add(call, wanted, None)
-
-
-@router.command("add_now", typed=False, changes=True, check=_check_fields)
-async def add_now(
-    call: Call,
-    *targets: Annotated[Target, "TARGET…"],
-    proxy_host: str = "",
-    proxy_port: Port = NO_PORT,
-    proxy_username: str = "",
-    proxy_password: str = "",
-) -> Message:
-    """Add the hosts of a form or of a preview."""
-    wanted = list(dict.fromkeys(targets))
-    _check_number(wanted)
-    proxy = None
-    if proxy_host and proxy_port:
-        proxy = Proxy(proxy_host, proxy_port, proxy_username, proxy_password)
-    return await _add(call, wanted, proxy)
-
-
-async def _add(call: Call, targets: Sequence[Target], proxy: Proxy | None) -> Message:
-    """Check which hosts are monitored and how much room is left, then add one after another."""
-    draft = Draft(proxy.host, proxy.port, proxy.username) if proxy else Draft()
-    await call.show(add_cards.checking(targets))
-    watched, account = await asyncio.gather(rows_of(call, targets), _account(call))
-    if len(targets) == 1 and targets[0] in watched:
-        card = monitor_cards.monitor(
-            watched[targets[0]], call.now(), call.rules, note="already monitored"
-        )
-        return replace(card, changed=())
-    new = [target for target in targets if target not in watched]
-    room = len(new) if account is None or account.available is None else account.available
-    fits, left = new[: max(room, 0)], new[max(room, 0) :]
-    if len(targets) == 1 and left and account is not None:
-        return _one_refused(replies.quota_used_up(account), left, draft)
-    problems = [replies.already_monitored(target) for target in targets if target in watched]
-    if account is not None:
-        problems += [add_cards.no_room(each, account.used, account.limit) for each in left]
-    if fits:
-        call.spend("added hosts", len(fits))
-    outcomes = await _add_each(call, fits, proxy, problems)
-    if len(targets) == 1:
-        return await _one_added(call, targets[0], outcomes[targets[0]], draft)
-    return await _summed_up(call, outcomes, left, problems, draft)
-
-
-async def _account(call: Call) -> Account | None:
-    """The quota, where the API tells it; where it does not, adding shows it soon enough."""
-    try:
-        return await call.api.account()
-    except BotError as fault:
-        log.info("Could not read the account quota: %s", fault)
-        return None
-
-
-async def _add_each(
-    call: Call, targets: Sequence[Target], proxy: Proxy | None, problems: Sequence[str]
-) -> dict[Target, Monitor | BotError]:
-    """Add one after another, and show how far it is, at most every PROGRESS_EVERY."""
-    outcomes: dict[Target, Monitor | BotError] = {}
-    shown = call.now() - PROGRESS_EVERY
-    for number, target in enumerate(targets, 1):
-        if call.now() - shown >= PROGRESS_EVERY:
-            shown = call.now()
-            await call.show(add_cards.adding(number, targets, problems))
-        try:
-            outcomes[target] = await call.api.add(target, proxy)
-        except BotError as fault:
-            outcomes[target] = fault
-            if proxy and _is_about_proxies(fault):
-                call.learnt.add(NO_PROXIES)
-    return outcomes
-
-
-def _is_about_proxies(fault: BotError) -> bool:
-    """Whether the API says that it takes no proxies at all."""
-    return (
-        isinstance(fault, APIRefused)
-        and fault.code == 400
-        and "prox" in fault.message.lower()
-        and "not supported" in fault.message.lower()
-    )
-
-
-async def _one_added(
-    call: Call, target: Target, outcome: Monitor | BotError, draft: Draft
-) -> Message:
-    if isinstance(outcome, BotError):
-        return _one_refused(replies.failure(outcome, host=target.short), [target], draft)
-    row = (await _rows_if_told(call, [target])).get(target)
-    line = replies.added_line(await call.who(), [target.short])
-    if row is None:
-        said = [f"✅ {code(target.short)} is now monitored."]
-        card = add_cards.added(1, said, [], left=[], draft=draft, announce=line)
-    else:
-        await after_scan.keep(call, outcome, row)
-        offer = await after_scan.names_offer(call, outcome)
-        card = monitor_cards.monitor(
-            row, call.now(), call.rules, note="added", announce=line, more=offer
-        )
-    return replace(card, changed=((str(target), "added"),))
-
-
-def _one_refused(card: Message, left: Sequence[Target], draft: Draft) -> Message:
-    changed = tuple((str(target), card.text) for target in left)
-    blocks = (*card.blocks, *add_cards.correct(left, draft))
-    return replace(card, blocks=blocks, changed=changed)
-
-
-async def _summed_up(
-    call: Call,
-    outcomes: dict[Target, Monitor | BotError],
-    no_room: Sequence[Target],
-    problems: Sequence[str],
-    draft: Draft,
-) -> Message:
-    """One line for each host, the announcement, and the lines for the log of changes."""
-    added = {target: each for target, each in outcomes.items() if isinstance(each, Monitor)}
-    refused = {target: each for target, each in outcomes.items() if isinstance(each, BotError)}
-    done = list(added)
-    rows = await _rows_if_told(call, done)
-    for target, row in rows.items():
-        await after_scan.keep(call, added[target], row)
-    lines = [
-        monitor_cards.text_row(rows[target], call.now(), call.rules)
-        if target in rows
-        else f"✅ {code(target.short)} is now monitored."
-        for target in done
-    ]
-    told = [*problems, *(replies.not_added(target, fault) for target, fault in refused.items())]
-    who = await call.who()
-    card = add_cards.added(
-        len(done),
-        lines,
-        told,
-        left=[*refused, *no_room],
-        draft=draft,
-        announce=replies.added_line(who, [target.short for target in done]) if done else "",
-    )
-    results = dict.fromkeys(done, "added")
-    results |= {target: f"not added: {fault}" for target, fault in refused.items()}
-    results |= dict.fromkeys(no_room, "not added: the account has no room")
-    return replace(card, changed=tuple((str(target), said) for target, said in results.items()))
-
-
-async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
-    """The rows of hosts that were added; none where the API does not tell, for they are added."""
-    try:
-        return await rows_of(call, targets)
-    except BotError as fault:
-        log.info("Could not read the verdicts of new monitors: %s", fault)
-        return {}
 
 
 @router.command("delete", example="delete example.com", changes=True)

@@ -4,67 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from dataclasses import replace
+from typing import Annotated
 
-from bot.api.extras import PORTS, TLS, Extra
+from bot.api.extras import Extra
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import One, find, router, several
+from bot.commands.places import UNSAID, Place, Protocol
 from bot.commands.router import Call
 from bot.errors import BotError, NotAvailable
-from bot.target import HTTPS_PORT, Target, split_target
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What a server speaks first: `smtp` and its like before TLS begins, or `tls` at once."""
-
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
-        name = text.lower()
-        if name not in {TLS, *PORTS}:
-            raise ValueError(
-                f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."
-            )
-        return cls(name)
-
-
-#: Where none is named.
-UNSAID = Protocol("")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckTarget:
-    """A host, with its port and its protocol where they are named.
-
-    A button's argument is `mail.example.com:25 smtp`, all in one.
-    """
-
-    host: str
-    port: int | None = None
-    protocol: Protocol = UNSAID
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a host, a host and port, or a URL. Raises ValueError."""
-        place, _, protocol = text.partition(" ")
-        return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
-
-
-def meant(place: CheckTarget, protocol: Protocol) -> tuple[Target, str]:
-    """The host and port, and the STARTTLS to speak: each tells the other where one is left out."""
-    name = protocol.name or place.protocol.name
-    if not name:
-        name = next((each for each, ports in PORTS.items() if place.port in ports), TLS)
-    port = place.port or PORTS.get(name, (HTTPS_PORT,))[0]
-    return Target(place.host, port), "" if name == TLS else name
 
 
 async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
@@ -79,7 +31,7 @@ async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
 @router.command("check", example="check example.com", shares=True)
 async def check(
     call: Call,
-    place: Annotated[CheckTarget, "HOST[:PORT]"],
+    place: Annotated[Place, "HOST[:PORT]"],
     protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
 ) -> Message:
     """Check any host without storing anything (embedded API only).
@@ -93,7 +45,7 @@ async def check(
         ports = {row.target.port for row in await _monitored(call, place.host)}
         if len(ports) == 1:
             place = replace(place, port=ports.pop())
-    target, spoken = meant(place, protocol)
+    target, spoken = place.resolve(protocol)
     call.spend("scans", 1)
     await call.show(history_cards.checking(target))
     try:

@@ -159,6 +159,7 @@ class Command:
                 words = text.replace(",", " ").split()
                 if not words:
                     raise UsageError("This field is required.", parameter.name)
+                words = self.rewrite(words) if self.rewrite else words
                 bound += [parameter.convert(word) for word in words]
             elif parameter.form_only:
                 if text.strip():

@@ -377,8 +377,13 @@ def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {
         block_id: text if "password" in block_id else "\n".join(map(clean, text.splitlines()))
         for block_id, inputs in values.items()
-        for text in [str(next(iter(inputs.values())).get("value") or "")]
+        for text in [_entered(next(iter(inputs.values())))]
     }
+
+
+def _entered(field: Mapping[str, Any]) -> str:
+    """What a field holds: its text, or the value of the chosen option."""
+    return str(field.get("value") or (field.get("selected_option") or {}).get("value") or "")
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,62 @@
+"""A host as people name it to `check` and `add`: with or without a port and a STARTTLS protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from bot.api.extras import PORTS, TLS
+from bot.target import HTTPS_PORT, Target, split_target
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What a server speaks first: `smtp` and the like before TLS begins, or `tls` at once."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
+        name = text.lower()
+        if name not in {TLS, *PORTS}:
+            raise ValueError(
+                f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."
+            )
+        return cls(name)
+
+
+#: Where no protocol is named.
+UNSAID = Protocol("")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host, with its port and its protocol where they are named: `mail.example.com:25 smtp`."""
+
+    host: str
+    port: int | None = None
+    protocol: Protocol = UNSAID
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a host, a host and port, or a URL, and perhaps a protocol. Raises ValueError."""
+        place, _, protocol = text.partition(" ")
+        return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port else ""
+        return f"{host}{port} {self.protocol.name}".rstrip()
+
+    def resolve(self, protocol: Protocol = UNSAID) -> tuple[Target, str]:
+        """The host and port, and the STARTTLS to speak, empty for none.
+
+        `protocol` is for a host that names none. Port and protocol each tell the other where one
+        is left out.
+        """
+        name = self.protocol.name or protocol.name
+        if not name:
+            name = next((each for each, ports in PORTS.items() if self.port in ports), TLS)
+        port = self.port or PORTS.get(name, (HTTPS_PORT,))[0]
+        return Target(self.host, port), "" if name == TLS else name
