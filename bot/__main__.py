@@ -132,7 +132,7 @@ def _settings(program: Program) -> Settings:
     from bot.embedded import parse_allow
 
     settings = read_settings(os.environ, program=program, scan_rules=parse_allow)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     if program != "check":
         for unknown in unknown_variables(os.environ):
             log.warning("%s", unknown)

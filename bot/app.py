@@ -31,7 +31,9 @@ from bot.errors import BotError, ConfigError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import Access
+from bot.slack.blindness import Blindness
 from bot.slack.listeners import SlackBot, make_bolt
+from bot.slack.metrics import Metrics
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
@@ -123,7 +125,10 @@ async def own_api(
 
 
 def make_api(
-    settings: Settings, session: aiohttp.ClientSession, now: Callable[[], datetime] = clock
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    now: Callable[[], datetime] = clock,
+    metrics: Metrics | None = None,
 ) -> SSLMonitor:
     """The client of the API that the settings name."""
     if settings.api_allow_http and settings.api_url.startswith("http:"):
@@ -136,6 +141,7 @@ def make_api(
         write_method=settings.api_write_method,
         allow_http=settings.api_allow_http,
         tls=_trusting(settings.api_ca_file) if settings.api_ca_file else None,
+        observe=(metrics or Metrics()).api_call,
     )
 
 
@@ -185,6 +191,20 @@ def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) 
     return Access(web, settings.admins, clock=now, limits=limits)
 
 
+def make_home(
+    settings: Settings,
+    api: SSLMonitor,
+    records: Records,
+    watches: Watches,
+    database: Database,
+    *,
+    now: Callable[[], datetime],
+) -> Home:
+    """The Home tab, which shows the settings to everybody."""
+    shown = settings_shown(settings)
+    return Home(api, records, watches, DigestStore(database), clock=now, settings=shown)
+
+
 @asynccontextmanager
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
@@ -194,10 +214,10 @@ async def running_bot(
     At the end it stops taking requests first, then lets the work end, then closes what that used.
     """
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(make_session())
-        api = make_api(settings, await stack.enter_async_context(make_session()), now)
+        session, metrics = await stack.enter_async_context(make_session()), Metrics()
+        api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
-        web = SlackWeb(client, session)
+        web = SlackWeb(client, session, metrics)
         await web.identify()
         records = Records(database, settings.digest_expire_days)
         await records.refresh_rules()
@@ -212,40 +232,42 @@ async def running_bot(
             records=records,
             access=access,
             watches=watches,
-            home=Home(
-                api,
-                records,
-                watches,
-                DigestStore(database),
-                clock=now,
-                settings=settings_shown(settings),
-            ),
+            home=make_home(settings, api, records, watches, database, now=now),
+            metrics=metrics,
             clock=now,
         )
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
+        blindness = None
         if digest is None:
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         else:
             await digest.start()
+            metrics.watch_digest(digest.lag)
+            blindness = Blindness(api, digest, DigestStore(database), web, clock=now)
         bot = Bot(0, api, digest, slack, None, watches, web, database)
-        ticking = Clock(bot, records, now)
+        ticking = Clock(bot, records, blindness, now)
         bot.ticked_at = ticking.silence
         ticking.start()
         stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         stack.callback(ticking.scheduler.pause)
-        await _listen(settings, bot, web, stack)
+        await _listen(settings, bot, metrics, stack)
         yield bot
 
 
-async def _listen(settings: Settings, bot: Bot, web: SlackWeb, stack: AsyncExitStack) -> None:
+async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncExitStack) -> None:
     """Take requests from Slack, by HTTP or by Socket Mode, and answer `/healthz`."""
     app, token = bot.slack.app, settings.slack_app_token.reveal()
     if settings.slack_mode == "socket":
-        await web.check_app_token(token)
-        bot.sockets = Sockets(app, token)
-    server = HTTPServer(lambda: _health(settings, bot), None if bot.sockets else app)
+        await bot.web.check_app_token(token)
+        bot.sockets = Sockets(app, token, metrics=metrics)
+    server = HTTPServer(
+        lambda: _health(settings, bot),
+        None if bot.sockets else app,
+        metrics=metrics,
+        metrics_key=settings.metrics_key,
+    )
     bot.port = await server.start(settings.host, settings.port)
     stack.push_async_callback(server.close)
     if bot.sockets is not None:
@@ -259,8 +281,15 @@ class Clock:
     The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
     """
 
-    def __init__(self, bot: Bot, records: Records, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        records: Records,
+        blindness: Blindness | None,
+        now: Callable[[], datetime],
+    ) -> None:
         self._bot = bot
+        self._blindness = blindness
         self._now = now
         self._ticked_at = now()
         self._records = records
@@ -271,6 +300,8 @@ class Clock:
         """Start ticking; the first tick of each job comes at once."""
         self._add(self._bot.watches.tick, min(RECHECK_TICK, self._bot.watches.interval))
         self._add(self._tick, timedelta(minutes=1))
+        if self._blindness is not None:
+            self._add(self._blindness.tick, timedelta(minutes=1), at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(self._records.refresh_rules, timedelta(seconds=30), at_once=False)
         self.scheduler.start()

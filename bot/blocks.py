@@ -245,6 +245,8 @@ class Message:
     `text` is that line. `public` posts to the channel instead of showing the reply to the user
     alone. `announce` is one line of mrkdwn for the channel, next to a private reply. `row` is the
     monitor's row as lists show it, so that the list where a rescan was requested can be refreshed.
+    `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
+    or `failed`.
     `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
     them from the command's arguments. If Slack refuses the blocks, `fallback` is sent instead, or
     else the text.
@@ -258,6 +260,7 @@ class Message:
     metadata: dict[str, Any] | None = None
     changed: tuple[tuple[str, str], ...] | None = None
     fallback: tuple[Block, ...] = ()
+    outcome: str = "answered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,11 +157,34 @@ class Digest:
         self._clock = clock
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
+        self._done: date | None = None
+        self._failed_day: date | None = None
         self.last_error = ""
 
     async def start(self) -> None:
         """Remember the very first start."""
         self._first_start = await self._state.first_start(self._clock())
+
+    def lag(self) -> float:
+        """For how many seconds today's digest has been due without being posted.
+
+        That it was posted is noticed at the next tick, within a minute.
+        """
+        now, day = self._clock(), self.plan.today(self._clock())
+        if self._first_start is None or self._done == day:
+            return 0.0
+        begun = max(self.plan.hour(day), self._first_start)
+        return max(0.0, (now - begun).total_seconds())
+
+    async def missed(self) -> tuple[date, str] | None:
+        """Yesterday, and why its digest could not be posted (empty if unknown), if it was not."""
+        day = self.plan.today(self._clock()) - timedelta(days=1)
+        if self._first_start is None or self.plan.today(self._first_start) > day:
+            return None
+        stored = await self._state.digest(day, self.plan.channel)
+        if stored is not None and stored.finished:
+            return None
+        return day, self.last_error if self._failed_day == day else ""
 
     async def tick(self, *, ready: bool = True) -> None:
         """Post the digest if it is due; a failure is logged and tried again later.
@@ -182,6 +205,7 @@ class Digest:
             self.last_error = ""
         except Exception as fault:
             self._not_before = self._retry_at(now, wanted.day)
+            self._failed_day = wanted.day
             self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
             if not isinstance(fault, BotError):
                 raise
@@ -215,7 +239,10 @@ class Digest:
                 return False
             await self._deliver(stored, posted=None)
             return True
-        if stored.finished or now - stored.claimed_at < LEASE:
+        if stored.finished:
+            self._done = wanted.day
+            return False
+        if now - stored.claimed_at < LEASE:
             return False
         # Looked up before the take-over, which moves the time of the claim: if this fails, the
         # next try looks from the same time on.

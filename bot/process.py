@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import signal
 import sys
@@ -11,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Literal
 
 import stamina
 
@@ -19,15 +22,35 @@ REPEAT_SECONDS = 60.0
 MOST_REMEMBERED = 1000
 
 
-def set_up_logging(level: int) -> None:
+class JSONLines(logging.Formatter):
+    """A record as one line of JSON: `time` (RFC 3339, UTC), `level`, `logger`, `message`, `error`.
+
+    `error` is the traceback, where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without a line break."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def set_up_logging(level: int, style: Literal["text", "json"] = "text") -> None:
     """Log to standard error; libraries that log whole payloads only from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OncePerMinute())
-    logging.basicConfig(
-        level=level,
-        handlers=[handler],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    handler.setFormatter(
+        JSONLines()
+        if style == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    logging.basicConfig(level=level, handlers=[handler])
     stamina.instrumentation.set_on_retry_hooks([])  # the error of the last attempt is raised anyway
     for name in (
         *("slack_bolt", "slack_sdk", "apscheduler"),

@@ -72,7 +72,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries don't wait, except for what Slack asks."""
-    monkeypatch.setattr("bot.slack.web.RETRY_WAITS", (0.0, 0.0))
+    monkeypatch.setattr("bot.slack.answers.RETRY_WAITS", (0.0, 0.0))
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 

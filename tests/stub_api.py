@@ -103,6 +103,10 @@ class StubAPI:
         """Hold the answer to the next call until the test sets the fault's `gate`."""
         return self._queue(path, Fault(gate=asyncio.Event()))
 
+    def heal(self) -> None:
+        """Let all calls go well from now on."""
+        self._faults.clear()
+
     def asked(self, path: str) -> list[dict[str, str]]:
         """The parameters of each call of an endpoint."""
         return [params for called, params in self.calls if called == path]

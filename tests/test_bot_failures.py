@@ -17,7 +17,7 @@ from bot.playground.faults import (
     refusal,
 )
 from bot.playground.objects import ANN, BEN
-from bot.slack import web as slack_web
+from bot.slack import answers
 from tests.world import World, labels, words
 
 
@@ -122,7 +122,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_web, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.5)
     world.api.watch("api.demo.test")
     world.slack.faults.add("chat.update", rate_limit())
 

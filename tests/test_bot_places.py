@@ -83,7 +83,7 @@ async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) 
     world.api.watch("api.demo.test", port=8443)
 
     await world.say("/ssl scan api.demo.test")
-    await world.card("Nothing was scanned: choose one of these", "2 monitors")
+    await world.card("Scan these 2 monitors?", "2 monitors")
     await world.settled()
 
     assert world.seen(by=BEN) == []

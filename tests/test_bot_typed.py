@@ -165,20 +165,24 @@ async def test_a_word_of_ours_is_never_added_as_a_monitor(word: str, world: Worl
 
 
 @pytest.mark.parametrize(
-    ("line", "undone"),
+    ("line", "question", "button"),
     [
-        ("scan broken", "scanned"), ("scan *.demo.test", "scanned"),
-        ("delete *.demo.test", "deleted"), ("delete broken", "deleted"),
+        ("scan broken", "Scan these 2 monitors?", "Scan 2"),
+        ("scan *.demo.test", "Scan these 3 monitors?", "Scan 3"),
+        ("delete *.demo.test", "Delete these 3 monitors?", "Delete 3"),
+        ("delete broken", "Delete these 2 monitors?", "Delete 2"),
     ],
-)  # fmt: skip
-async def test_what_means_many_monitors_changes_none_and_says_so(
-    line: str, undone: str, world: World
+)
+async def test_what_means_many_monitors_asks_first_with_their_number(
+    line: str, question: str, button: str, world: World
 ) -> None:
     world.api.watch("a.demo.test", days=-1, valid=False)
     world.api.watch("b.demo.test", days=-1, valid=False)
+    world.api.watch("c.demo.test", days=80)
     await world.say(f"/ssl {line}")
-    await world.card(f"Nothing was {undone}: choose one of these", "2 monitors")
-    assert (world.api.asked("monitor/scan"), len(world.api.rows)) == ([], 2)
+    assert button in labels(await world.card(question))
+    await world.settled()
+    assert (world.api.asked("monitor/scan"), len(world.api.rows)) == ([], 3)
 
 
 @pytest.mark.parametrize("line", ["?", "-h", "--help", "stop 2", "unwatch 2", "commands"])

@@ -361,4 +361,12 @@ def test_filters_are_read_by_the_list_command() -> None:
 
 def test_commands_that_change_things_say_so() -> None:
     changing = {name for name, each in commands.router.commands.items() if each.changes}
-    assert changing == {"add", "add_and_watch", "add_now", "delete", "delete_now", "warn"}
+    assert changing == {
+        "add",
+        "add_and_watch",
+        "add_now",
+        "delete",
+        "delete_all",
+        "delete_now",
+        "warn",
+    }

@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 import stamina
 
-from bot.api.connection import Connection
+from bot.api.connection import Connection, Observe
 from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
 from bot.api.models import (
     Account,
@@ -77,6 +77,7 @@ class SSLMonitor:
         wait: float = 0.5,
         allow_http: bool = False,
         tls: ssl.SSLContext | None = None,
+        observe: Observe = lambda *_: None,
     ) -> None:
         if fault := address_fault(url, allow_http=allow_http):
             raise ConfigError([fault])
@@ -93,7 +94,12 @@ class SSLMonitor:
         self._attempts = attempts
         self._wait = wait
         self._connection = Connection(
-            url.rstrip("/"), key, clock=clock, tls=tls, trust_env=session.trust_env
+            url.rstrip("/"),
+            key,
+            clock=clock,
+            tls=tls,
+            trust_env=session.trust_env,
+            observe=observe,
         )
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self._extras: frozenset[Extra] = frozenset()

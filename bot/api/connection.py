@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
 #: Above this many requests at a time, askers are told that the bot is busy.
 MOST_IN_FLIGHT = 50
+#: Told of each request: its endpoint, `answered` or `unreachable`, and its seconds.
+Observe = Callable[[str, str, float], None]
 
 
 class Connection:
@@ -36,12 +39,14 @@ class Connection:
         clock: Callable[[], datetime],
         tls: ssl.SSLContext | None,
         trust_env: bool,
+        observe: Observe,
     ) -> None:
         self._url = url
         self._key = key
         self._clock = clock
         self._tls = tls
         self._trust_env = trust_env
+        self._observe = observe
         self._in_flight = 0
         self.fault = ""
 
@@ -82,9 +87,9 @@ class Connection:
         headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
         if key:
             headers["Authorization"] = f"Bearer {self._key}"
-        self._in_flight += 1
         try:
             async with (
+                self._counted(path),
                 asyncio.timeout(deadline),
                 session.request(
                     method,
@@ -105,11 +110,21 @@ class Connection:
             # Not chained: aiohttp's texts may quote the query.
             self.fault = _what_happened(error, deadline)
             raise APIUnreachable(self.fault) from None
-        finally:
-            self._in_flight -= 1
         self.fault = "" if reply.status < 500 else f"HTTP status {reply.status}"
         log.debug("%s %s: %d", method, path, reply.status)
         return reply
+
+    @asynccontextmanager
+    async def _counted(self, path: str) -> AsyncIterator[None]:
+        """Count a request as long as it is under way, and how long it took."""
+        began, outcome = time.perf_counter(), "unreachable"
+        self._in_flight += 1
+        try:
+            yield
+            outcome = "answered"
+        finally:
+            self._in_flight -= 1
+            self._observe(path, outcome, time.perf_counter() - began)
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         text = response.headers.get("Retry-After")

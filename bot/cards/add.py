@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -45,6 +45,8 @@ PROTOCOLS = {
     )},
 }  # fmt: skip
 _PROTOCOL_HINT = "By default, the port decides: 25 and 587 mean SMTP, 5432 PostgreSQL."
+#: How often a card that shows how far it is gets edited at most.
+PROGRESS_EVERY = timedelta(seconds=2)
 SHOWN_TARGETS = 50
 SHOWN_HOSTS = 20
 WORST = 3

@@ -17,8 +17,10 @@ from bot.blocks import (
     fitting,
     header,
     packed,
+    safe,
     section,
 )
+from bot.blocks import date as when
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline, list_row, text_row, watch_button
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
@@ -209,3 +211,27 @@ def _metadata(day: date, part: int, now: datetime) -> dict[str, object]:
     """What a post is known by: the day, the part, and when it was gathered (`--again` differs)."""
     payload = {"day": day.isoformat(), "part": part, "gathered": now.isoformat()}
     return {"event_type": METADATA_EVENT, "event_payload": payload}
+
+
+def blind(since: datetime, fault: str) -> Message:
+    """The bot can't see the monitors: since when, and why."""
+    text = "The SSLmonitor API can't be reached, so nobody is told about certificates."
+    why = f"No answer since {when(since)}. {safe(fault, 200)} `/ssl ping` checks it again."
+    return Message(text, (section(f"⚠️ *{text}*"), context(why)))
+
+
+def sees_again(since: datetime, now: datetime) -> Message:
+    """The API answers again."""
+    text = "The SSLmonitor API answers again."
+    told = (
+        f"There was no answer from {when(since)} to {when(now)}. `/ssl digest` shows what is due."
+    )
+    return Message(text, (section(f"✅ *{text}*"), context(told)))
+
+
+def missed(day: date, reason: str) -> Message:
+    """A day passed without its digest."""
+    text = f"The digest of {day:%A, %-d %B} was not posted."
+    why = safe(reason, 300) if reason else "The bot may not have been running that day."
+    told = f"{why} `/ssl digest` shows what is due now."
+    return Message(text, (section(f"⚠️ *{text}*"), context(told)))

@@ -75,20 +75,23 @@ def monitors(
     rules: Thresholds,
     *,
     title: str = "Monitors",
+    said: str = "",
+    offer: Sequence[Block] = (),
     asked: str = "",
     lost: int = 0,
 ) -> Message:
     """A list of monitors, worst first: up to LIST_CARDS with buttons, more of them as a table.
 
-    `asked` are the filters as they are typed, for the button that gives the whole list as a CSV;
-    `lost` monitors could not be read.
+    `said` takes the place of the counts below the title, `offer` stands below it. `asked` are the
+    filters as they are typed, for the button that gives the whole list as a CSV; `lost` monitors
+    could not be read.
     """
     order = ranked(rows, now, rules)
-    summary = f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
+    summary = said or f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
     if lost:
         summary += f" ⚠️ {unreadable(lost)}."
     first = f" {headline(order[0], now, rules)}." if order else ""
-    top = [header(title), context(summary)]
+    top = [header(title), context(summary), *offer]
     if len(order) <= LIST_CARDS:
         return Message(f"{summary}{first}", (*top, *_with_buttons(order, now, rules)))
     table, shown = table_cards.table(order, now, rules)

@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Annotated
 
 from bot.api.extras import PORTS, TLS, Extra
@@ -16,7 +15,7 @@ from bot.blocks import Message, code
 from bot.cards import add as add_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.cards.add import NO_PROXIES, NO_STARTTLS, Draft
+from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, router, rows_of
 from bot.commands.places import UNSAID, Place, Protocol
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 
 #: More typed hosts than these are shown before they are added.
 ADDED_AT_ONCE = 3
-#: How often the view that counts the added hosts is edited at most.
-PROGRESS_EVERY = timedelta(seconds=2)
 NO_PORT = Port(0)
 
 

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Annotated
 
+from bot.api.models import MonitorSummary
 from bot.blocks import Message, code
+from bot.cards import batch as batch_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
+from bot.cards.add import PROGRESS_EVERY
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
 from bot.errors import BotError, DatabaseUnavailable
+from bot.target import Target
 
 log = logging.getLogger(__name__)
+
+#: So many scans of a batch run at the same time.
+SCANS_AT_ONCE = 5
 
 
 @router.command("scan", example="scan example.com")
 async def scan(call: Call, which: One) -> Message:
     """Scan a monitored host now and show the result in the channel.
 
-    The card says what changed since the last scan that the bot saw.
+    The card says what changed since the last scan that the bot saw. A state or a pattern, such as
+    broken or *.example.com, scans up to 100 monitors after a preview.
     """
     monitor_id, target = which.id, which.target
     if monitor_id is None or target is None:
         rows = await find(call, which)
-        if answer := several(call, which, rows, "scanned"):
+        if answer := several(call, which, rows, batch_cards.ask_scan):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     call.spend("scans", 1)
@@ -47,9 +58,12 @@ async def scan(call: Call, which: One) -> Message:
 
 @router.command("delete", example="delete example.com", changes=True)
 async def delete(call: Call, which: One) -> Message:
-    """Delete a monitor, after asking for confirmation."""
+    """Delete a monitor, after asking for confirmation.
+
+    A pattern such as *.example.com deletes up to 50 monitors, after a preview.
+    """
     rows = await find(call, which)
-    card = several(call, which, rows, "deleted") or monitor_cards.confirm_delete(
+    card = several(call, which, rows, batch_cards.ask_delete) or monitor_cards.confirm_delete(
         rows[0], call.now(), call.rules
     )
     return replace(card, changed=())
@@ -70,3 +84,89 @@ async def delete_now(call: Call, which: One) -> Message:
     line = replies.deleted_line(await call.who(), row.target.short)
     card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))
+
+
+@router.command("scan_all", typed=False)
+async def scan_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Scan the monitors of a preview; one press counts as one scan of its asker."""
+    rows, gone = await _listed(call, ids)
+    if not rows:
+        return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")
+    call.spend("scans", 1)
+    note = replies.asked_by(await call.who())
+    turns = asyncio.Semaphore(SCANS_AT_ONCE)
+    faults: dict[int, BotError] = {}
+    progress = _Progress(call, "Scanning", len(rows), note)
+
+    async def scan_one(row: MonitorSummary) -> None:
+        async with turns:
+            await progress.next()
+            try:
+                await call.api.scan(row.id)
+            except BotError as fault:
+                faults[row.id] = fault
+
+    async with asyncio.TaskGroup() as group:
+        for row in rows:
+            group.create_task(scan_one(row))
+    done = [row for row in rows if row.id not in faults]
+    try:
+        after, _ = await _listed(call, [row.id for row in done])
+    except BotError as fault:
+        return batch_cards.scanned_unread(len(done), fault, note)
+    failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
+    return batch_cards.scanned(
+        done, after, failed, gone, now=call.now(), rules=call.rules, note=note
+    )
+
+
+@router.command("delete_all", typed=False, changes=True)
+async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Delete the monitors of a preview, one after another."""
+    rows, gone = await _listed(call, ids[: batch_cards.MAX_DELETED])
+    progress = _Progress(call, "Deleting", len(rows))
+    done: list[MonitorSummary] = []
+    faults: list[tuple[Target, BotError]] = []
+    for row in rows:
+        await progress.next()
+        try:
+            await call.api.delete(row.id)
+        except BotError as fault:
+            faults.append((row.target, fault))
+        else:
+            done.append(row)
+    try:
+        for row in done:
+            await call.records.forget(row.id)
+    except DatabaseUnavailable as fault:
+        log.warning("Could not forget %d deleted monitors: %s", len(done), fault)
+    return batch_cards.deleted([row.target for row in done], faults, gone, await call.who())
+
+
+async def _listed(call: Call, ids: Sequence[int]) -> tuple[list[MonitorSummary], int]:
+    """The monitors with these IDs, worst first, and how many of the IDs are gone."""
+    wanted = set(ids)
+    if not wanted:
+        return [], 0
+    rows = [row for row in await call.api.list() if row.id in wanted]
+    order = list_cards.ranked(rows, call.now(), call.rules)
+    return order, len(wanted) - len(order)
+
+
+class _Progress:
+    """Shows how far a batch is, at most every PROGRESS_EVERY."""
+
+    def __init__(self, call: Call, doing: str, total: int, note: str = "") -> None:
+        self._call, self._doing, self._total, self._note = call, doing, total, note
+        self._number = 0
+        self._shown: datetime | None = None
+
+    async def next(self) -> None:
+        """One more is begun."""
+        self._number += 1
+        now = self._call.now()
+        if self._shown is None or now - self._shown >= PROGRESS_EVERY:
+            self._shown = now
+            await self._call.show(
+                batch_cards.progress(self._doing, self._number, self._total, self._note)
+            )

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from bot.api.models import Monitor, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
+from bot.cards.batch import Question
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
 from bot.severity import STATES, Rank, state_of
@@ -171,19 +172,18 @@ def _without_shared_domain(one: str, other: str) -> tuple[str, str]:
 
 
 def several(
-    call: Call, which: Selector, rows: Sequence[MonitorSummary], undone: str = ""
+    call: Call, which: Selector, rows: Sequence[MonitorSummary], ask: Question | None = None
 ) -> Message | None:
     """The answer if not exactly one monitor is meant: they are listed, worst first.
 
-    `undone` says what was not done to them, such as `scanned`.
+    `ask` makes the question whether all of them are meant, and the button for it.
     """
     if len(rows) == 1:
         return None
     if rows:
-        title = f"Monitors for {which}"
-        if undone:
-            title = f"Nothing was {undone}: choose one of these"
-        return list_cards.monitors(rows, call.now(), call.rules, title=title)
+        order = list_cards.ranked(rows, call.now(), call.rules)
+        title, offer = ask(order) if ask else (f"Monitors for {which}", ())
+        return list_cards.monitors(order, call.now(), call.rules, title=title, offer=offer)
     return list_cards.none_found(code(str(which)))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Self
 
-from bot.blocks import Message
+from bot.api.models import MonitorSummary
+from bot.blocks import Block, Message
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.commands.lookup import One, find, router, rows_of, several
@@ -40,6 +42,10 @@ class Length:
 USUAL = Length(timedelta(minutes=30))
 
 
+def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    return "Nothing was watched: choose one of these", ()
+
+
 @router.command("watch", example="watch example.com for=30m")
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
     """Scan every minute until the host is fixed, then notify you.
@@ -52,7 +58,7 @@ async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] =
             rows = await find(call, which)
         except NotMonitored as fault:
             return replies.not_monitored(fault, watch=True)
-        if answer := several(call, which, rows, "watched"):
+        if answer := several(call, which, rows, _choose):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     return await _watch(call, monitor_id, target, length)

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -249,13 +249,13 @@ class Router:
                 return await self._change(call, command, arguments, named)
             answer = await command.run(call, *arguments, **named)
         except UsageError as fault:
-            return replies.usage_error(fault, command.example)
+            return replace(replies.usage_error(fault, command.example), outcome="usage")
         except NotMonitored as fault:
             return replies.not_monitored(fault)
         except NotAvailable as fault:
-            return replies.not_available(fault)
+            return replace(replies.not_available(fault), outcome="failed")
         except BotError as fault:
-            return replies.failure(fault)
+            return replace(replies.failure(fault), outcome="failed")
         return monitor_cards.shareable(answer, call.share) if command.shares else answer
 
     async def _change(

@@ -17,6 +17,7 @@ HOSTED_API = "https://api.sslmonitor.io/api/v1"
 
 Mode = Literal["socket", "http"]
 Method = Literal["GET", "POST"]
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,13 @@ class Settings:
         "3000",
         meaning="The port that the bot listens on.",
     )
+    metrics_key: Secret = setting(
+        "METRICS_KEY",
+        readers.long_token,
+        meaning="The bearer token that reads the bot's `/metrics` from another machine. If unset: "
+        "only this machine can.",
+        secret=True,
+    )
     embedded_api_key: Secret = setting(
         "EMBEDDED_API_KEY",
         readers.long_token,
@@ -209,6 +217,12 @@ class Settings:
         readers.log_level,
         "INFO",
         meaning="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    )
+    log_format: LogFormat = setting(
+        "LOG_FORMAT",
+        readers.one_of("text", "json"),
+        "text",
+        meaning="`text`, or `json` for one JSON object per line.",
     )
 
 

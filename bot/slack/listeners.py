@@ -26,9 +26,10 @@ from bot.cards import add as add_cards
 from bot.cards import replies, slack_faults
 from bot.commands.home import Home
 from bot.commands.router import Call, Command, Router
-from bot.errors import BotError, SlackRefused, SlackUnreachable, UsageError
+from bot.errors import BotError, DatabaseUnavailable, SlackRefused, SlackUnreachable, UsageError
 from bot.recheck import Watches
 from bot.slack.access import Access
+from bot.slack.metrics import Metrics
 from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import (
     Body,
@@ -81,6 +82,7 @@ class SlackBot:
         access: Access,
         watches: Watches,
         home: Home,
+        metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
         self.app = app
@@ -92,6 +94,7 @@ class SlackBot:
         self._access = access
         self._watches = watches
         self._home = home
+        self._metrics = metrics
         self._clock = clock
         self._lists = RowLists()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
@@ -240,12 +243,35 @@ class SlackBot:
                 rules=self._records.rules,
                 watches=self._watches,
             )
-            if await self._may(surface, request, changes=command.changes):
-                async with telling_slowness(request, show, progress):
-                    message = await self._router.dispatch(call, command, bind)
-                await self._deliver(surface, request, message)
+            outcome = "broken"
+            try:
+                if command.changes and not await self._take(request):
+                    outcome = "refused"
+                elif await self._may(surface, request, changes=command.changes):
+                    async with telling_slowness(request, show, progress):
+                        message = await self._router.dispatch(call, command, bind)
+                    outcome = message.outcome
+                    await self._deliver(surface, request, message)
+                else:
+                    outcome = "refused"
+            finally:
+                self._metrics.commands.labels(command.name, outcome).inc()
 
         await self._guarded(surface, request, run, progress)
+
+    async def _take(self, request: Request) -> bool:
+        """Whether this request for a change comes for the first time, to any process.
+
+        While the database can't be asked, this process's own memory decides (`_is_new`).
+        """
+        try:
+            first = await self._records.take(request.delivery, self._clock())
+        except DatabaseUnavailable as fault:
+            log.warning("Could not check a request for a replay: %s", fault)
+            return True
+        if not first:
+            log.warning("Refused the replay of a request for a change (%s)", request.verb[:40])
+        return first
 
     async def _may(self, surface: Surface, request: Request, *, changes: bool) -> bool:
         """Whether the asker may do this; if not, they are told why. Every request passes here."""

@@ -167,11 +167,13 @@ class Private:
         self._lists = lists
         self._url = url
 
-    async def show(self, message: Message, *, replace: bool = False) -> None:
+    async def show(
+        self, message: Message, *, replace: bool = False, progress: bool = False
+    ) -> None:
         """Post it, or replace the message whose button was pressed."""
         rows = any(str(block.get("block_id", "")).startswith("row:") for block in message.blocks)
         shown = self._lists.remember(message) if rows else message
-        await self._web.respond(self._url, shown, replace=replace)
+        await self._web.respond(self._url, shown, replace=replace, progress=progress)
 
     async def refuse(self, message: Message) -> None:
         """Tell the asker alone: the message with the button belongs to others too."""
@@ -195,7 +197,7 @@ class SlashCommand:
         """Post that work is under way, or say so privately, once: that can't be edited."""
         if message.public or self._post.exists or not self._told:
             self._told = True
-            await self._show(message)
+            await self._show(message, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Edit the post, or answer privately; privately first while Slack limits the bot."""
@@ -210,10 +212,10 @@ class SlashCommand:
             await self._show(message)
         await announce(self._web, self.channel, message)
 
-    async def _show(self, message: Message) -> None:
+    async def _show(self, message: Message, *, progress: bool = False) -> None:
         public = message.public or self._post.exists
         if not (public and await self._post.show(message)):
-            await self._private.show(message)
+            await self._private.show(message, progress=progress)
 
 
 class CardButton:
@@ -234,11 +236,11 @@ class CardButton:
 
     async def progress(self, message: Message) -> None:
         """Replace the card."""
-        await self._private.show(message, replace=True)
+        await self._private.show(message, replace=True, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Replace the card."""
-        await self.progress(message)
+        await self._private.show(message, replace=True)
         await announce(self._web, self.channel, message)
 
     async def keep(self, message: Message) -> Address | None:
@@ -276,7 +278,7 @@ class RowButton:
             self._busy = old
             await self._refresh(message.row)
         elif not (message.public and await self._thread.show(message)):
-            await self._private.show(message)
+            await self._private.show(message, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hmac
+import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -17,10 +19,13 @@ from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.config import Secret
 from bot.connections import Handler, Server
 from bot.errors import SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
+from bot.slack.metrics import CONTENT_TYPE, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +81,34 @@ def _proxy_for(address: str) -> str | None:
 
 
 class HTTPServer:
-    """The bot's own endpoint: `/healthz`, and in HTTP mode `/slack/events`."""
+    """The bot's own endpoint: `/healthz`, `/readyz`, `/metrics`; in HTTP mode `/slack/events`.
 
-    def __init__(self, health: Health, app: AsyncApp | None) -> None:
+    `/metrics` is for this machine, and for those who send `metrics_key` as a bearer token.
+    """
+
+    def __init__(
+        self,
+        health: Health,
+        app: AsyncApp | None,
+        *,
+        metrics: Metrics | None = None,
+        metrics_key: Secret = Secret(""),  # noqa: B008 - immutable
+    ) -> None:
         self._health = health
+        self._metrics = metrics or Metrics()
+        self._metrics_key = metrics_key
         routes = web.Application(client_max_size=MAX_BODY, middlewares=[_well_formed])
         routes.router.add_get("/healthz", self._on_health)
         routes.router.add_get("/readyz", self._on_ready)
+        routes.router.add_get("/metrics", self._on_metrics)
         if app is not None:
             bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
-            routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
+
+            async def events(request: web.Request) -> web.Response:
+                with self._metrics.acks.time():
+                    return await bolt.handle_post_requests(request)
+
+            routes.router.add_post(EVENTS_PATH, events)
         self._server = Server(routes, logger=log)
 
     async def start(self, host: str, port: int) -> int:
@@ -112,6 +135,24 @@ class HTTPServer:
         body = {"ready": not down, "down": down} | {name: state.get(name) for name in parts}
         return web.json_response(body, status=503 if down else 200)
 
+    async def _on_metrics(self, request: web.Request) -> web.Response:
+        """The metrics, for this machine or with the key; a reverse proxy is not this machine."""
+        key = self._metrics_key.reveal()
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        knows = bool(key) and hmac.compare_digest(given.encode(), key.encode())
+        if not (knows or _is_local(request)):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether a program on this machine asks for itself, not on behalf of another one."""
+    forwarded = {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"} & {*request.headers}
+    try:
+        return not forwarded and ipaddress.ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return False
+
 
 class Sockets:
     """Socket Mode connections, watched: one that is stuck gets a fresh address.
@@ -128,6 +169,7 @@ class Sockets:
         app: AsyncApp,
         app_token: str,
         *,
+        metrics: Metrics | None = None,
         ping_seconds: float = PING_SECONDS,
         watch_seconds: float = WATCH_SECONDS,
     ) -> None:
@@ -135,8 +177,10 @@ class Sockets:
             AsyncSocketModeHandler(app, app_token, logger=_sdk_log(), ping_interval=ping_seconds)
             for _ in range(SOCKETS)
         ]
+        self._metrics = metrics or Metrics()
         for handler in self._handlers:
             client = handler.client
+            client.socket_mode_request_listeners = [functools.partial(self._timed, handler)]
             client.on_message_listeners.append(self._on_message)
             issue = functools.partial(self._new_address, client)
             client.issue_new_wss_url = issue  # type: ignore[method-assign]
@@ -153,6 +197,13 @@ class Sockets:
         self._tasks.append(asyncio.create_task(self._watch()))
         await asyncio.wait(self._tasks[:SOCKETS], return_when=asyncio.FIRST_COMPLETED)
         self.connected = await self._count()
+
+    async def _timed(
+        self, handler: AsyncSocketModeHandler, client: SocketModeClient, request: SocketModeRequest
+    ) -> None:
+        """Handle a request, and measure the time to its acknowledgement."""
+        with self._metrics.acks.time():
+            await handler.handle(client, request)
 
     async def _on_message(self, message: WSMessage) -> None:
         """Slack says `link_disabled` when Socket Mode was turned off in the app's settings."""
@@ -172,6 +223,7 @@ class Sockets:
                 self._end(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.")
             raise
         self._wait = 0.0
+        self._metrics.connections.inc()
         client.proxy = _proxy_for(address)
         return address
 

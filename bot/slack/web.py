@@ -6,7 +6,6 @@ as plain text, so that an answer is never lost to a block.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.blocks import Address, Block, Message, as_text, fallback_text, plain, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
-from bot.slack.answers import BAD_BLOCKS, failure_of, failure_of_text
+from bot.slack.answers import BAD_BLOCKS, Superseded, asked, failure_of_text, patiently
+from bot.slack.metrics import Metrics
 from bot.slack.people import Identity, Person
 from bot.slack.rendering import view_of
 
@@ -45,61 +44,9 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
     return client
 
 
-#: Longer waits are not waited for: whoever asked is told another way.
-PATIENCE_SECONDS = 5.0
-#: How long to wait after a limit whose Retry-After is missing or can't be read.
-USUAL_WAIT = 1.0
-LIMITED_RETRIES = 2
-#: How long to wait before an idempotent request is sent again.
-RETRY_WAITS = (0.5, 2.0)
-
-
-async def _asked(
-    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
-) -> AsyncSlackResponse:
-    """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
-
-    The errors hold no token and no body.
-    """
-    try:
-        return await method(**arguments)
-    except SlackApiError as fault:
-        raise failure_of(fault.response, method.__name__) from None
-    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
-
-
-class Superseded(Exception):
-    """The request was not sent again, because it was no longer wanted."""
-
-
-async def patiently(
-    send: Callable[[], Awaitable[T]],
-    *,
-    idempotent: bool,
-    wanted: Callable[[], bool] = lambda: True,
-) -> T:
-    """Send a request; wait out short limits, and retry twice if it is idempotent.
-
-    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
-    """
-    limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
-    while True:
-        try:
-            return await send()
-        except SlackLimited as fault:
-            wait = USUAL_WAIT if fault.retry_after is None else fault.retry_after
-            if wait > PATIENCE_SECONDS or limits == 0:
-                raise
-            limits -= 1
-        except SlackUnreachable:
-            later = next(waits, None)
-            if later is None:
-                raise
-            wait = later
-        await asyncio.sleep(wait)
-        if not wanted():
-            raise Superseded
+#: How often a response URL may be used, how many uses progress leaves for the answer, and how many
+#: URLs are counted at the same time.
+RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
 
 
 class SlackWeb:
@@ -108,12 +55,19 @@ class SlackWeb:
     `token_fault` is Slack's reason for refusing the bot token, empty while the token works.
     """
 
-    def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        session: aiohttp.ClientSession,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.client = client
+        self._metrics = metrics or Metrics()
         self._session = session
         self.identity = Identity()
         self.token_fault = ""
         self._newest_edits: dict[tuple[str, ...], object] = {}
+        self._uses: dict[str, int] = {}
 
     async def identify(self) -> Identity:
         """Ask Slack whose token this is, and remember it."""
@@ -212,8 +166,16 @@ class SlackWeb:
             if fault.reason != "message_not_found":
                 raise
 
-    async def respond(self, url: str, message: Message, *, replace: bool = False) -> None:
-        """Answer by a response URL: in the place of the message it belongs to, or privately."""
+    async def respond(
+        self, url: str, message: Message, *, replace: bool = False, progress: bool = False
+    ) -> None:
+        """Answer by a response URL: in the place of the message it belongs to, or privately.
+
+        Slack takes five answers for each URL (docs.slack.dev, handling user interaction). Mere
+        `progress` is not sent when it would leave too few for the answer and its retries.
+        """
+        if progress and self._uses.get(url, 0) >= RESPONSE_URL_USES - KEPT_FOR_ANSWER:
+            return
 
         async def send(sent: Message) -> None:
             await self._respond(
@@ -235,13 +197,20 @@ class SlackWeb:
 
     async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
         # The URL is a bearer capability: it never gets into a log line or an error.
+        if self._uses.get(url, 0) >= RESPONSE_URL_USES:
+            raise SlackRefused("used_url")
+        self._uses[url] = self._uses.get(url, 0) + 1
+        if len(self._uses) > RESPONSE_URLS_KEPT:
+            del self._uses[next(iter(self._uses))]
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
                 text = (await answer.text())[:500].strip()
                 ok = answer.status == 200 and text == "ok"
                 fault = None if ok else failure_of_text(answer.status, text, answer.headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            self._metrics.slack_call("response_url", SlackUnreachable(""))
             raise SlackUnreachable("Slack's response URL did not answer.") from None
+        self._metrics.slack_call("response_url", fault)
         if fault is not None:
             raise fault
 
@@ -362,12 +331,15 @@ class SlackWeb:
         self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
     ) -> AsyncSlackResponse:
         """Call a method once, and note whether Slack still accepts the token."""
+        name = method.__name__.replace("_", ".")
         try:
-            answer = await _asked(method, **arguments)
-        except SlackRefused as fault:
-            if fault.bad_token and "app_token" not in arguments:
+            answer = await asked(method, **arguments)
+        except (SlackRefused, SlackUnreachable) as fault:
+            self._metrics.slack_call(name, fault)
+            if isinstance(fault, SlackRefused) and fault.bad_token and "app_token" not in arguments:
                 self.token_fault = fault.reason
             raise
+        self._metrics.slack_call(name)
         self.token_fault = ""
         return answer
 

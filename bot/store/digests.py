@@ -108,12 +108,22 @@ class DigestStore:
 
     async def may_repeat(self, day: date, channel: str) -> bool:
         """Whether a post may be repeated without knowing that it was lost: once a day."""
-        row = {"key": f"repeat {day.isoformat()} {channel}", "value": "1"}
+        return await self.claim_note(f"repeat {day.isoformat()} {channel}", "1")
+
+    async def claim_note(self, key: str, value: str) -> bool:
+        """Keep a note under a key that is free; False where any process keeps one there."""
+        row = {"key": key, "value": value}
         statement: ReturningInsert[Any] = (
             self._database.insert(notes).values(row).on_conflict_do_nothing().returning(notes.c.key)
         )
         async with self._database.quick_write() as connection:
             return (await connection.execute(statement)).one_or_none() is not None
+
+    async def take_note(self, key: str) -> str | None:
+        """Remove a note and return it; None where there is none, or another process was first."""
+        statement = delete(notes).where(notes.c.key == key).returning(notes.c.value)
+        async with self._database.quick_write() as connection:
+            return await connection.scalar(statement)
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""

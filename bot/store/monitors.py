@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import delete, select
@@ -12,9 +13,11 @@ from sqlalchemy import delete, select
 from bot.severity import NET_DAYS, Thresholds
 from bot.sighting import Sighting
 from bot.store.database import Database
-from bot.store.tables import audit, sightings, thresholds
+from bot.store.tables import audit, deliveries, sightings, thresholds
 
 AUDIT_SHOWN = 20
+#: How long the requests that were taken are kept.
+REPLAYED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,22 @@ class Records:
         """Forget a deleted monitor."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
+
+    async def take(self, delivery: str, now: datetime) -> bool:
+        """Take a request for a change; False if it was taken before, by any process.
+
+        Slack's signature is valid for five minutes, so a replay can't come later than that.
+        """
+        digest = hashlib.sha256(delivery.encode()).hexdigest()
+        taken = (
+            self._database.insert(deliveries)
+            .values(digest=digest, at=now)
+            .on_conflict_do_nothing()
+            .returning(deliveries.c.digest)
+        )
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(deliveries).where(deliveries.c.at < now - REPLAYED))
+            return (await connection.execute(taken)).one_or_none() is not None
 
     async def log(self, line: AuditLine) -> None:
         """Write an audit entry."""

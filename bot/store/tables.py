@@ -67,6 +67,15 @@ digests = Table(
     Column("finished_at", Instant),
 )
 
+#: Requests for a change that were taken lately (SHA-256), so that a replay is refused.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Index("deliveries_at", "at"),
+)
+
 #: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
 thresholds = Table(
     "thresholds",

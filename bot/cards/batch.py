@@ -1,0 +1,156 @@
+"""Scanning or deleting several monitors: the question, the progress, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    button,
+    code,
+    confirmation,
+    context,
+    counted,
+    packed,
+    safe,
+    section,
+)
+from bot.cards import lists
+from bot.errors import BotError
+from bot.severity import Rank, Thresholds, state_of
+from bot.target import Target
+
+#: The most monitors that one press scans, and that one press deletes.
+MAX_SCANNED = 100
+MAX_DELETED = 50
+FAULTS_SHOWN = 10
+
+#: What a list of monitors asks: its title, and the button that does it to all of them.
+Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
+
+
+def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    """Offer to scan these monitors, the worst first, as many as one press scans."""
+    number = min(len(order), MAX_SCANNED)
+    about = f"Scan {number} monitors"
+    go = button(f"Scan {number}", "scan_all", _ids(order[:number]), about=about, style="primary")
+    if number < len(order):
+        title = f"Scan {number} of {len(order):,} monitors?"
+        return title, (actions(go), context(f"One press scans the worst {number}."))
+    return f"Scan these {number} monitors?", (actions(go),)
+
+
+def ask_delete(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    """Offer to delete these monitors, unless they are too many for one press."""
+    number = len(order)
+    if number > MAX_DELETED:
+        narrow = f"One press deletes at most {MAX_DELETED} monitors. Narrow the pattern."
+        return f"Nothing was deleted: {number:,} monitors match", (context(narrow),)
+    sure = confirmation(
+        f"Delete {number} monitors?",
+        f"{counted(number, 'monitor')} will no longer be monitored. "
+        "If you add them again, their history starts over.",
+        "Delete",
+        "Keep them",
+    )
+    about = f"Delete {number} monitors"
+    go = button(
+        f"Delete {number}", "delete_all", _ids(order), about=about, style="danger", confirm=sure
+    )
+    return f"Delete these {number} monitors?", (actions(go),)
+
+
+def _ids(rows: Sequence[MonitorSummary]) -> str:
+    return " ".join(str(row.id) for row in rows)
+
+
+def progress(doing: str, number: int, total: int, note: str = "") -> Message:
+    """`Scanning 3 of 12…`, while it goes on; `doing` is `Scanning` or `Deleting`."""
+    text = f"{doing} {number} of {total}…"
+    blocks = (section(f"⏳ *{text}*"), *([context(note)] if note else []))
+    return Message(text, blocks, public=doing == "Scanning")
+
+
+def scanned(
+    before: Sequence[MonitorSummary],
+    after: Sequence[MonitorSummary],
+    faults: Sequence[tuple[Target, BotError]],
+    gone: int,
+    *,
+    now: datetime,
+    rules: Thresholds,
+    note: str,
+) -> Message:
+    """What scanning several monitors found, those that were not scanned left out.
+
+    `gone` monitors are not in the list any more.
+    """
+    fixed = _fine(after, now, rules) - _fine(before, now, rules)
+    said = f"Scanned {counted(len(after), 'monitor')}"
+    if after:
+        said += f": {lists.tally(after, now, rules)}"
+    said += f". {len(fixed)} fixed." if fixed else "."
+    if faults:
+        said += f" {len(faults)} could not be scanned."
+    if gone:
+        said += f" {_missing(gone)}."
+    told = [_fault(target, fault, "scanned") for target, fault in faults]
+    if not after:
+        blocks = (section(f"⛔ {said}"), *packed(told[:FAULTS_SHOWN], section), context(note))
+        return Message(said, blocks, public=True)
+    card = lists.monitors(after, now, rules, title="Scanned", said=said)
+    more = (*_shown(told), context(note))
+    fallback = (*card.fallback, *more) if card.fallback else ()
+    return replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True)
+
+
+def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> set[int]:
+    return {row.id for row in rows if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE}
+
+
+def scanned_unread(number: int, fault: BotError, note: str) -> Message:
+    """The scans are done, but the list that tells the verdicts could not be read."""
+    text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
+    told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows them."
+    return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
+
+
+def deleted(
+    done: Sequence[Target], faults: Sequence[tuple[Target, BotError]], gone: int, who: str
+) -> Message:
+    """Which monitors were deleted, and which were not."""
+    text = f"Deleted {counted(len(done), 'monitor')}."
+    if faults:
+        text += f" {len(faults)} could not be deleted."
+    if gone:
+        text += f" {_missing(gone)}."
+    lines = [f"• {code(target.short, 120)}" for target in done]
+    told = [_fault(target, fault, "deleted") for target, fault in faults]
+    blocks: list[Block] = [section(text), *packed(lines, section), *_shown(told)]
+    changed = [(str(target), "deleted") for target in done]
+    changed += [(str(target), f"not deleted: {fault}") for target, fault in faults]
+    hosts = ", ".join(code(target.short, 120) for target in done[:3])
+    if len(done) > 3:
+        hosts = f"{counted(len(done), 'host')}: {code(done[0].short, 120)} and others"
+    line = f"{safe(who, 80)} deleted the monitors for {hosts}." if done else ""
+    return Message(text, tuple(blocks), announce=line, changed=tuple(changed))
+
+
+def _missing(gone: int) -> str:
+    return f"{counted(gone, 'monitor')} {'was' if gone == 1 else 'were'} not in the list any more"
+
+
+def _fault(target: Target, fault: BotError, done: str) -> str:
+    return f"⛔ {code(target.short)} was not {done}: {safe(str(fault), 150).rstrip('.')}."
+
+
+def _shown(told: Sequence[str]) -> list[Block]:
+    blocks = list(packed(told[:FAULTS_SHOWN], section))
+    if len(told) > FAULTS_SHOWN:
+        blocks.append(context(f"and {len(told) - FAULTS_SHOWN} more"))
+    return blocks

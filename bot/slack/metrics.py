@@ -1,0 +1,82 @@
+"""The bot's numbers for Prometheus. They name no user, host or channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from bot.errors import BotError, SlackLimited, SlackRefused
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_ACK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3)
+_API_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one bot, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.commands = Counter(
+            "sslmonitor_bot_commands",
+            "Commands by name and outcome: answered, usage, failed, refused or broken.",
+            ["command", "outcome"],
+            registry=self.registry,
+        )
+        self.acks = Histogram(
+            "sslmonitor_bot_ack_seconds",
+            "Time from the arrival of a request of Slack's to its acknowledgement.",
+            buckets=_ACK_SECONDS,
+            registry=self.registry,
+        )
+        self.api = Histogram(
+            "sslmonitor_bot_api_seconds",
+            "Time that the SSLmonitor API takes, by endpoint and outcome: answered or unreachable.",
+            ["endpoint", "outcome"],
+            buckets=_API_SECONDS,
+            registry=self.registry,
+        )
+        self.slack_calls = Counter(
+            "sslmonitor_bot_slack_calls",
+            "Calls of Slack's Web API by method and kind of answer: done, refused, limited or "
+            "unknown (it may have been done).",
+            ["method", "answer"],
+            registry=self.registry,
+        )
+        self.connections = Counter(
+            "sslmonitor_bot_socket_connections",
+            "Connections and reconnections of Socket Mode (two are kept open).",
+            registry=self.registry,
+        )
+        self._digest_lag = Gauge(
+            "sslmonitor_bot_digest_lag_seconds",
+            "For how long today's digest has been due without being posted.",
+            registry=self.registry,
+        )
+
+    def watch_digest(self, lag: Callable[[], float]) -> None:
+        """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
+        self._digest_lag.set_function(lag)
+
+    def api_call(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """Count one request to the SSLmonitor API."""
+        self.api.labels(endpoint, outcome).observe(seconds)
+
+    def slack_call(self, method: str, fault: BotError | None = None) -> None:
+        """Count one call of Slack's Web API, or one use of a response URL, and how it ended."""
+        match fault:
+            case None:
+                answer = "done"
+            case SlackLimited():
+                answer = "limited"
+            case SlackRefused():
+                answer = "refused"
+            case _:
+                answer = "unknown"
+        self.slack_calls.labels(method, answer).inc()
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)

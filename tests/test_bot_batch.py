@@ -1,0 +1,117 @@
+"""Scanning and deleting several monitors at once: a preview, then one press."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.cards.batch import MAX_DELETED, MAX_SCANNED
+from tests.world import BEN, World, labels, words
+
+
+def broken(world: World, *hosts: str) -> list[int]:
+    return [world.api.watch(host, days=-1, valid=False) for host in hosts]
+
+
+async def test_one_press_scans_them_all_and_shows_what_was_found(world: World) -> None:
+    first, second = broken(world, "a.demo.test", "b.demo.test")
+    await world.say("/ssl scan broken")
+    card = await world.card("Scan these 2 monitors?")
+    scan = world.api.hold("monitor/scan")
+    await world.press("Scan 2", on=card)
+    await scan.reached.wait()
+    world.api.renew(first, days=80)
+    assert scan.gate is not None
+    scan.gate.set()
+    card = await world.card("Scanned 2 monitors: 1 broken, 1 fine. 1 fixed.", "asked by Ann")
+    assert "a.demo.test" in words(card)
+    assert sorted(int(each["id"]) for each in world.api.asked("monitor/scan")) == [first, second]
+
+
+async def test_a_scan_that_fails_is_counted_and_the_others_are_told(world: World) -> None:
+    broken(world, "a.demo.test", "b.demo.test")
+    world.api.refuse("monitor/scan", 400, "no address")
+    await world.say("/ssl scan broken")
+    await world.press("Scan 2", on=await world.card("Scan these 2 monitors?"))
+    await world.card("Scanned 1 monitor", "1 could not be scanned", "was not scanned: ")
+
+
+async def test_scans_that_are_done_are_told_though_the_list_can_not_be_read(world: World) -> None:
+    broken(world, "a.demo.test", "b.demo.test")
+    await world.say("/ssl scan broken")
+    card = await world.card("Scan these 2 monitors?")
+    scan = world.api.hold("monitor/scan")
+    await world.press("Scan 2", on=card)
+    await scan.reached.wait()
+    world.api.refuse("monitor/list", 400, "no list", times=9)
+    assert scan.gate is not None
+    scan.gate.set()
+    await world.card("Scanned 2 monitors, but the results could not be read")
+
+
+async def test_many_presses_of_a_batch_count_as_one_scan_each(world: World) -> None:
+    broken(world, *(f"h{number}.demo.test" for number in range(40)))
+    await world.say("/ssl scan broken")
+    await world.press("Scan 40", on=await world.card("Scan these 40 monitors?"))
+    await world.card("Scanned 40 monitors")
+    assert len(world.api.asked("monitor/scan")) == 40
+
+
+async def test_one_press_scans_at_most_the_worst_hundred(world: World) -> None:
+    broken(world, *(f"h{number}.demo.test" for number in range(MAX_SCANNED + 1)))
+    await world.say("/ssl scan broken")
+    assert f"Scan {MAX_SCANNED}" in labels(await world.card("Scan 100 of 101 monitors?"))
+
+
+async def test_one_press_deletes_them_all_after_asking(world: World) -> None:
+    broken(world, "a.demo.test", "b.demo.test")
+    world.api.watch("c.other.test")
+    await world.say("/ssl delete *.demo.test")
+    await world.press("Delete 2", on=await world.card("Delete these 2 monitors?"))
+    await world.card("Deleted 2 monitors.")
+    await world.card("Ann deleted the monitors for", by=BEN)
+    assert [row["host"] for row in world.api.rows.values()] == ["c.other.test"]
+    await world.say("/ssl audit")
+    await world.card("Recent changes", "a.demo.test", "b.demo.test")
+
+
+async def test_what_was_deleted_is_told_and_recorded_though_another_failed(world: World) -> None:
+    broken(world, "a.demo.test", "b.demo.test")
+    world.api.refuse("monitor/delete", 403, "locked")
+    await world.say("/ssl delete *.demo.test")
+    await world.press("Delete 2", on=await world.card("Delete these 2 monitors?"))
+    await world.card("Deleted 1 monitor.", "1 could not be deleted", "was not deleted: ")
+    assert len(world.api.rows) == 1
+
+
+async def test_too_many_to_delete_at_once_are_not_offered(world: World) -> None:
+    broken(world, *(f"h{number}.demo.test" for number in range(MAX_DELETED + 1)))
+    await world.say("/ssl delete *.demo.test")
+    card = await world.card("Nothing was deleted: 51 monitors match")
+    assert not [label for label in labels(card) if label.startswith("Delete 5")]
+
+
+@pytest.mark.parametrize("verb", ["scan", "delete"])
+async def test_monitors_that_are_gone_by_the_press_are_counted(verb: str, world: World) -> None:
+    numbers = broken(world, "a.demo.test", "b.demo.test")
+    await world.say(f"/ssl {verb} broken")
+    card = await world.card(f"{verb.title()} these 2 monitors?")
+    del world.api.rows[numbers[0]]
+    await world.press(f"{verb.title()} 2", on=card)
+    await world.card("1 monitor was not in the list any more")
+
+
+async def test_progress_leaves_a_response_url_enough_uses_for_the_answer(world: World) -> None:
+    """Slack takes five answers for each response URL."""
+    broken(world, *(f"h{number}.demo.test" for number in range(12)))
+    await world.say("/ssl delete *.demo.test")
+    card = await world.card("Delete these 12 monitors?")
+    held = [world.api.hold("monitor/delete") for _ in range(12)]
+    await world.press("Delete 12", on=card)
+    for each in held:
+        await each.reached.wait()
+        world.clock.move(seconds=3)  # type: ignore[attr-defined]
+        assert each.gate is not None
+        each.gate.set()
+    await world.card("Deleted 12 monitors.")
+    shown = [call for call in world.slack.traffic if "Deleting" in str(call)]
+    assert 1 <= len(shown) <= 2

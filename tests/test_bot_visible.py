@@ -1,0 +1,254 @@
+"""What can be seen from outside: metrics, log lines, and what the channel is told of outages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import NoReturn
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.app import Bot
+from bot.config import Secret
+from bot.digest import Digest
+from bot.errors import DatabaseUnavailable
+from bot.playground.faults import refusal
+from bot.playground.objects import ANN, BEN, CERTS
+from bot.process import JSONLines
+from bot.slack.blindness import Blindness
+from bot.slack.transport import HTTPServer
+from bot.store.digests import DigestStore
+from tests.world import Clock, World, new_world
+
+METRICS_KEY = "a-metrics-key-of-a-test"
+
+
+async def metrics(port: int, **headers: str) -> tuple[int, dict[tuple[str, str], float]]:
+    """The status, and each sample by its name and its label values."""
+    url = f"http://127.0.0.1:{port}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        text = await answer.text()
+        if answer.status != 200:
+            return answer.status, {}
+    families = text_string_to_metric_families(text)
+    return 200, {
+        (sample.name, " ".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
+    world = any_world
+    world.api.watch("api.demo.test")
+    await world.say("/ssl status api.demo.test")
+    await world.card("OK")
+    await world.say("/ssl scan")
+    await world.card("NOT UNDERSTOOD")
+    world.api.drop("monitor/list", times=9)
+    await world.say("/ssl list")
+    await world.card("SSLmonitor is not answering")
+    await world.settled()
+
+    _, found = await metrics(world.bot.port)
+
+    assert found["sslmonitor_bot_commands_total", "status answered"] == 1
+    assert found["sslmonitor_bot_commands_total", "scan usage"] == 1
+    assert found["sslmonitor_bot_commands_total", "list failed"] == 1
+    assert found["sslmonitor_bot_ack_seconds_count", ""] == 3
+    assert found["sslmonitor_bot_api_seconds_count", "monitor/list answered"] == 1
+    assert found["sslmonitor_bot_api_seconds_count", "monitor/list unreachable"] == 3
+    assert found["sslmonitor_bot_slack_calls_total", "done users.info"] >= 1
+    assert found["sslmonitor_bot_slack_calls_total", "done response_url"] == 3
+
+
+async def test_what_slack_refuses_is_counted_by_kind(world: World) -> None:
+    world.slack.faults.add("chat.postMessage", refusal("is_archived"))
+    await world.say("@SSLmonitor ping")
+    await world.settled()
+    _, found = await metrics(world.bot.port)
+    assert found["sslmonitor_bot_slack_calls_total", "refused chat.postMessage"] >= 1
+
+
+async def test_metrics_are_for_this_machine_or_for_who_has_the_key() -> None:
+    server = HTTPServer(lambda: {"ok": True}, None, metrics_key=Secret(METRICS_KEY))
+    port = await server.start("127.0.0.1", 0)
+    try:
+        proxied = {"X-Forwarded-For": "203.0.113.9"}
+        assert (await metrics(port))[0] == 200
+        assert (await metrics(port, **proxied))[0] == 401
+        assert (await metrics(port, **proxied, Authorization="Bearer wrong"))[0] == 401
+        assert (await metrics(port, **proxied, Authorization="Bearer é"))[0] == 401
+        assert (await metrics(port, **proxied, Authorization=f"Bearer {METRICS_KEY}"))[0] == 200
+    finally:
+        await server.close()
+
+
+async def test_without_a_key_no_key_is_right() -> None:
+    server = HTTPServer(lambda: {"ok": True}, None)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        forwarded = {"X-Forwarded-For": "203.0.113.9", "Authorization": "Bearer "}
+        assert (await metrics(port, **forwarded))[0] == 401
+    finally:
+        await server.close()
+
+
+async def test_the_digests_lag_grows_until_it_is_posted(digest_world: World) -> None:
+    world = digest_world
+    world.api.drop("monitor/list", times=99)
+    await _at(world, hours=2, minutes=30)  # an hour after the digest was due
+    await digest_of(world.bot).tick()
+    _, found = await metrics(world.bot.port)
+    assert found["sslmonitor_bot_digest_lag_seconds", ""] == 3600
+
+    world.api.heal()
+    await _at(world, minutes=10)
+    await digest_of(world.bot).tick()
+    await digest_of(world.bot).tick()
+    _, found = await metrics(world.bot.port)
+    assert found["sslmonitor_bot_digest_lag_seconds", ""] == 0
+
+
+def test_a_log_line_can_be_json_with_its_traceback() -> None:
+    fault = ValueError("a fault\nof two lines")
+    record = logging.LogRecord(
+        "bot.x", logging.ERROR, "x.py", 1, "Could not post “%s”", ("é\n",),
+        (ValueError, fault, None),
+    )  # fmt: skip
+    line = JSONLines().format(record)
+    fields = json.loads(line)
+    assert "\n" not in line
+    assert (fields["level"], fields["logger"]) == ("ERROR", "bot.x")
+    assert fields["message"] == "Could not post “é\n”"
+    assert "ValueError: a fault" in fields["error"]
+    assert fields["time"].endswith("+00:00")
+
+
+# The bot was blind
+
+
+def digest_of(bot: Bot) -> Digest:
+    assert bot.digest is not None
+    return bot.digest
+
+
+def watching(world: World, bot: Bot | None = None) -> Blindness:
+    bot = bot or world.bot
+    store = DigestStore(bot.database)
+    return Blindness(bot.api, digest_of(bot), store, bot.web, clock=world.clock)
+
+
+async def _at(world: World, **by: float) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(**by)
+
+
+async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its_return(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    async with world.running_bot() as other:
+        eyes = [watching(world, world.bots[0]), watching(world, other)]
+        world.api.drop("ping", times=999)
+        for _ in range(70):
+            await asyncio.gather(*(each.tick() for each in eyes))
+            await _at(world, minutes=1)
+        await world.card("The SSLmonitor API can't be reached", "No answer since", by=BEN)
+        world.api.heal()
+        for each in eyes:
+            await each.tick()
+        await world.card("The SSLmonitor API answers again.", by=BEN)
+    told = [m.text for m in world.seen(by=BEN) if "SSLmonitor API" in m.text]
+    assert len(told) == 2
+
+
+async def test_a_short_outage_is_not_told(digest_world: World) -> None:
+    world, eyes = digest_world, watching(digest_world)
+    world.api.drop("ping", times=999)
+    for _ in range(50):
+        await eyes.tick()
+        await _at(world, minutes=1)
+    world.api.heal()
+    await eyes.tick()
+    assert world.seen(by=BEN) == []
+
+
+async def test_an_outage_that_slack_refuses_to_show_is_told_later(digest_world: World) -> None:
+    world, eyes = digest_world, watching(digest_world)
+    world.api.drop("ping", times=999)
+    await eyes.tick()
+    await _at(world, minutes=61)
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await eyes.tick()
+    assert world.seen(by=BEN) == []
+    await eyes.tick()
+    await world.card("The SSLmonitor API can't be reached", by=BEN)
+
+
+async def test_a_day_without_a_digest_is_told_the_next_day_once(digest_world: World) -> None:
+    world = digest_world
+    world.api.drop("monitor/list", times=999)
+    await _at(world, hours=2)
+    await digest_of(world.bot).tick()
+    await _at(world, days=1, hours=-2)
+    eyes = watching(world)
+    await asyncio.gather(eyes.tick(), watching(world).tick())
+    await eyes.tick()
+    await world.card("The digest of Monday, 23 November was not posted.", "API", by=BEN)
+    assert len([m for m in world.seen(by=BEN) if "was not posted" in m.text]) == 1
+
+
+async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> None:
+    world = digest_world
+    await _at(world, hours=2)
+    await digest_of(world.bot).tick()
+    await _at(world, days=1)
+    await watching(world).tick()
+    assert not [m for m in world.seen(by=BEN) if "was not posted" in m.text]
+
+
+# Replays
+
+
+async def test_a_replayed_change_is_refused_after_a_restart_and_by_another_replica(
+    tmp_path: Path, empty_database: Path, no_waiting: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0) as world:
+        slack = world.slack
+        payload = world.playground.payloads.command(
+            slack.users[ANN], slack.channels[CERTS], "/ssl", "add api.demo.test"
+        )
+        async with world.running_bot():
+            await world.playground.delivery.send("slash_commands", payload)
+            await world.card("api.demo.test")
+            await world.settled()
+        world.api.rows.clear()
+        async with world.running_bot():
+            await world.playground.delivery.send("slash_commands", payload)
+            await world.settled()
+            assert world.api.rows == {}
+            assert "Refused the replay of a request for a change (add)" in caplog.text
+
+
+def _no_database() -> NoReturn:
+    raise DatabaseUnavailable("no answer")
+
+
+async def test_without_the_database_the_process_remembers_what_it_took(world: World) -> None:
+    slack = world.slack
+    payload = world.playground.payloads.command(
+        slack.users[ANN], slack.channels[CERTS], "/ssl", "add api.demo.test"
+    )
+    world.bot.database.quick_write = _no_database  # type: ignore[method-assign]
+    await world.playground.delivery.send("slash_commands", payload)
+    await world.card("api.demo.test")
+    await world.settled()
+    world.api.rows.clear()
+    await world.playground.delivery.send("slash_commands", payload)
+    await world.settled()
+    assert world.api.rows == {}
