@@ -243,8 +243,13 @@ class Routes:
 
     def _read_job(self, call: APICall) -> Job:
         job = params.parse(params.job, call.params)
-        targets = [job.target] + ([job.proxy.target] if job.proxy else [])
-        if not all(self._scanner.guard.permits_literal(target) for target in targets):
+        guard = self._scanner.guard
+        permitted = guard.permits_literal(job.target)
+        if job.proxy:
+            permitted = guard.permits_proxied(job.target) and guard.permits_literal(
+                job.proxy.target
+            )
+        if not permitted:
             refuse(400, f"{REFUSED}.")
         return job
 

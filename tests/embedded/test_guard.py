@@ -261,3 +261,11 @@ async def test_the_systems_resolver_resolves_localhost() -> None:
 async def test_a_name_that_dns_cannot_encode_fails_to_resolve() -> None:
     with pytest.raises(ResolutionFailed):
         await Guard().resolve(Target("a..b", 443))
+
+
+def test_a_name_of_this_machine_is_asked_of_a_proxy_if_the_operator_names_it() -> None:
+    assert not Guard().permits_proxied(Target("localhost", 8443))
+    assert Guard(parse_allow("localhost:8443")).permits_proxied(Target("localhost", 8443))
+    assert not Guard(parse_allow("localhost:8443")).permits_proxied(Target("localhost", 443))
+    assert not Guard(parse_allow("metadata")).permits_proxied(Target("metadata", 80))
+    assert Guard().permits_proxied(Target("intranet.example.com"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -189,6 +190,11 @@ async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
         (Target("fleet.test"), "127.0.0.1", guard(deny="fleet.test")),
         (Target("fleet.test"), "169.254.169.254", guard(allow="0.0.0.0/0")),
         (Target("127.0.0.2"), "127.0.0.1", guard()),
+        (Target("localhost"), "127.0.0.1", guard()),
+        (Target("app.localhost"), "127.0.0.1", guard(allow="127.0.0.0/8")),
+        (Target(socket.gethostname().lower()), "127.0.0.1", guard()),
+        (Target("metadata.google.internal", 80), "127.0.0.1", guard(allow="0.0.0.0/0")),
+        (Target("instance-data", 80), "127.0.0.1", guard(allow="instance-data,0.0.0.0/0")),
         (Target("169.254.169.254", 80), "127.0.0.1", guard(allow="0.0.0.0/0")),
         (Target("::ffff:169.254.169.254", 80), "127.0.0.1", guard(allow="0.0.0.0/0,::/0")),
     ],

@@ -12,6 +12,7 @@ are never allowed.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -36,6 +37,30 @@ METADATA: frozenset[Address] = frozenset(
         "100.100.100.200",  # Alibaba
         "192.0.0.192",  # Oracle
     )
+)
+#: Names by which a proxy would reach its own machine, or ours.
+_LOCAL_NAMES = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost4",
+        "localhost6",
+        "ip6-localhost",
+        "ip6-loopback",
+        "host.docker.internal",
+    }
+)
+#: Names by which a proxy would reach a metadata service.
+_METADATA_NAMES = frozenset(
+    {
+        "metadata",
+        "metadata.google.internal",  # Google
+        "metadata.goog",  # Google
+        "instance-data",  # AWS
+        "instance-data.ec2.internal",  # AWS
+        "metadata.tencentyun.com",  # Tencent
+        "metadata.oraclecloud.com",  # Oracle
+    }
 )
 _INTERNAL: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
@@ -189,6 +214,19 @@ class Guard:
         if address is not None:
             return self.permits(target.host, address, target.port)
         return not any(entry.matches(target.host, (), target.port) for entry in self.deny)
+
+    def permits_proxied(self, target: Target) -> bool:
+        """Whether a proxy may be asked for a target; the proxy resolves its name.
+
+        False for what `permits_literal` forbids, for names of a metadata service, and for names
+        that mean this machine or the proxy's, unless SCAN_ALLOW lists them.
+        """
+        if target.host in _METADATA_NAMES or not self.permits_literal(target):
+            return False
+        if any(entry.matches(target.host, (), target.port) for entry in self.allow):
+            return True
+        own = {socket.gethostname().lower(), *_LOCAL_NAMES}
+        return target.host not in own and not target.host.endswith(".localhost")  # RFC 6761, 6.3
 
     async def resolve(self, target: Target) -> list[Address]:
         """The addresses of a target: at least one, all permitted.

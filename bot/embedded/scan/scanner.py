@@ -130,7 +130,7 @@ class Scanner:
         ]
 
     async def _proxy_dialer(self, proxy: HTTPProxy, target: Target) -> Dialer:
-        if not self.guard.permits_literal(target):
+        if not self.guard.permits_proxied(target):
             raise Forbidden
         try:
             addresses = await self.guard.resolve(proxy.target)
