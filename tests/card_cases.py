@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from bot.api.models import (
 )
 from bot.blocks import Block, Message, code, section
 from bot.cards import add as add_cards
+from bot.cards import batch as batch_cards
 from bot.cards import changes, replies, slack_faults
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
@@ -157,6 +159,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for name, fault in faults(texts).items():
         yield f"failure: {name}", replies.failure(fault, host=texts.host)
         yield f"scan failed: {name}", replies.scan_failed(fault, Target(texts.host), 888)
+        yield f"scan unread: {name}", replies.scan_unread(fault, Target(texts.host), 888)
     yield "failure: no host", replies.failure(faults(texts)["not found"])
     yield "quota", replies.quota_used_up(Account(1, texts.email, 10, 10, 0))
     yield "quota: not told", replies.quota_used_up(Account(1, texts.email, None, None, 0))
@@ -202,7 +205,7 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "checking many", add_cards.checking([target] * 7)
     problems = [
         replies.already_monitored(target),
-        replies.not_added(target, faults(texts)["refused"]),
+        replies.not_done(target, faults(texts)["refused"], "added"),
         add_cards.no_room(target, 10, 10),
         add_cards.no_room(target, None, None),
     ]
@@ -230,6 +233,25 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "shareable", monitor_cards.shareable(shared, "status api.example.com")
     yield "shared", replace(shared, blocks=(*shared.blocks, add_cards.shared_note(texts.user)))
     yield "no hosts found", add_cards.found_hosts([])
+
+
+def batch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
+    """Scanning and deleting many monitors at once."""
+    order = list_cards.ranked(rows(texts).values(), NOW, RULES)
+    many = order * 20
+    for name, ask in (("scan", batch_cards.ask_scan), ("delete", batch_cards.ask_delete)):
+        for number, asked in (("few", order), ("too many", many)):
+            title, offer = ask(asked)
+            card = list_cards.monitors(order, NOW, RULES, title=title, offer=offer)
+            yield f"{name} {number}?", card
+    target, fault = Target(texts.host), faults(texts)["refused"]
+    failed = [(target, fault)] * 12
+    scanned = partial(batch_cards.scanned, now=NOW, rules=RULES, note="asked by Ann")
+    yield "batch: scanning", batch_cards.progress("Scanning", 3, 12, "asked by Ann")
+    yield "batch: scanned", scanned(order, order, failed, 1)
+    yield "batch: none scanned", scanned([], [], failed, 0)
+    yield "batch: unread", batch_cards.scanned_unread(12, fault, "asked by Ann")
+    yield "batch: deleted", batch_cards.deleted([target] * 5, failed, 2, texts.user)
 
 
 def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -361,12 +383,16 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         yield f"preview: {name}", digest_cards.preview(found, NOW)
     [late, *_] = digest_cards.digest(cases["one due"], NOW, day=day, late=True)
     yield "digest: late", late
+    yield "digest: blind", digest_cards.blind(NOW - HOUR, texts.fault)
+    yield "digest: sees again", digest_cards.sees_again(NOW - HOUR, NOW)
+    yield "digest: missed", digest_cards.missed(day, texts.fault)
+    yield "digest: missed, unknown why", digest_cards.missed(day, "")
 
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
     groups = (
-        *(monitor_cases, list_cases, change_cases, reply_cases, form_cases),
+        *(monitor_cases, list_cases, change_cases, reply_cases, form_cases, batch_cases),
         *(digest_cases, watch_cases, beyond_cases),
     )
     return {name: message for group in groups for name, message in group(texts)}

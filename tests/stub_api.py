@@ -42,6 +42,7 @@ class StubAPI:
         self.http: Json = {}
         self.names: list[str] = []
         self.limit = 1000
+        self.latency = 0.0  # seconds for each call
         self.extras: list[str] | None = None  # the paths that openapi.json names; None: no file
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.url = ""
@@ -151,6 +152,7 @@ class StubAPI:
         path = request.match_info["path"]
         params = dict(request.query)
         self.calls.append((path, params))
+        await asyncio.sleep(self.latency)
         fault = self._take(path)
         if fault is not None:
             fault.reached.set()

@@ -9,6 +9,7 @@ import re
 import aiohttp
 import pytest
 
+from bot.commands import after_scan
 from bot.playground.faults import (
     InjectedFault,
     dropped_connection,
@@ -394,6 +395,51 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
     await world.settled()
     assert (told.ephemeral_for, answer.ts) == (ANN, waiting.ts)
     assert "Waiting for" not in "".join(words(m) for m in world.seen(by=BEN))
+
+
+@pytest.mark.slow
+async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_id_and_28_by_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything takes a quarter of its time here."""
+    monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 4)
+    monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 4)
+    hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
+    _, second, _ = [world.api.watch(host, days=80) for host in hosts]
+    world.api.names = ["other.demo.test"]
+    await world.say("/ssl status a.demo.test")
+    button = await world.card("OK", "a.demo.test")
+    world.api.latency = 8 / 4
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def seconds(host: str, by: str = BEN) -> float:
+        await world.card("OK", f"`{host}`", "asked by", by=by, within=10)
+        return (loop.time() - began) * 4
+
+    await world.press("Rescan", on=button)
+    await world.say(f"/ssl scan {second}", by=BEN)
+    await world.say("/ssl scan c.demo.test", by=BEN)
+    by_button, by_id, by_name = await asyncio.gather(
+        seconds("a.demo.test", by=ANN), seconds("b.demo.test"), seconds("c.demo.test")
+    )
+    assert (by_button < 20, by_id < 20, by_name < 28) == (True, True, True)
+
+
+async def test_a_scan_that_was_done_is_told_as_done_though_its_result_can_not_be_read(
+    world: World,
+) -> None:
+    number = world.api.watch("api.demo.test", days=80)
+    scan = world.api.hold("monitor/scan")
+    await world.say(f"/ssl scan {number}")
+    await scan.reached.wait()
+    world.api.drop("monitor/list", times=9)
+    assert scan.gate is not None
+    scan.gate.set()
+    card = await world.card("`api.demo.test` was scanned, but its result could not be read")
+    world.api.heal()
+    await world.press("Result", on=card)
+    await world.card("OK", "`api.demo.test`")
 
 
 async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:

@@ -20,7 +20,7 @@ from bot.blocks import (
     safe,
     section,
 )
-from bot.cards import lists
+from bot.cards import lists, replies
 from bot.errors import BotError
 from bot.severity import Rank, Thresholds, state_of
 from bot.target import Target
@@ -99,7 +99,7 @@ def scanned(
         said += f" {len(faults)} could not be scanned."
     if gone:
         said += f" {_missing(gone)}."
-    told = [_fault(target, fault, "scanned") for target, fault in faults]
+    told = [replies.not_done(target, fault, "scanned") for target, fault in faults]
     if not after:
         blocks = (section(f"⛔ {said}"), *packed(told[:FAULTS_SHOWN], section), context(note))
         return Message(said, blocks, public=True)
@@ -130,7 +130,7 @@ def deleted(
     if gone:
         text += f" {_missing(gone)}."
     lines = [f"• {code(target.short, 120)}" for target in done]
-    told = [_fault(target, fault, "deleted") for target, fault in faults]
+    told = [replies.not_done(target, fault, "deleted") for target, fault in faults]
     blocks: list[Block] = [section(text), *packed(lines, section), *_shown(told)]
     changed = [(str(target), "deleted") for target in done]
     changed += [(str(target), f"not deleted: {fault}") for target, fault in faults]
@@ -143,10 +143,6 @@ def deleted(
 
 def _missing(gone: int) -> str:
     return f"{counted(gone, 'monitor')} {'was' if gone == 1 else 'were'} not in the list any more"
-
-
-def _fault(target: Target, fault: BotError, done: str) -> str:
-    return f"⛔ {code(target.short)} was not {done}: {safe(str(fault), 150).rstrip('.')}."
 
 
 def _shown(told: Sequence[str]) -> list[Block]:

@@ -227,13 +227,16 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     return " · ".join([*parts, f"#{row.id}"])
 
 
-def scanning(target: Target, monitor_id: int, *, note: str = "", public: bool = False) -> Message:
+def scanning(
+    target: Target | None, monitor_id: int, *, note: str = "", public: bool = False
+) -> Message:
     """The card of a monitor while its scan runs: it has no buttons."""
-    busy = section(f"⏳ *Scanning…* · {code(target.short)}", block_id=row_id(monitor_id))
+    host = target.short if target else f"#{monitor_id}"
+    busy = section(f"⏳ *Scanning…* · {code(host)}", block_id=row_id(monitor_id))
     return Message(
-        f"Scanning {plain(target.short, 100)}…",
+        f"Scanning {plain(host, 100)}…",
         (
-            section(f"⏳ *Scanning…* · {code(target.short)}"),
+            section(f"⏳ *Scanning…* · {code(host)}"),
             context(" · ".join(filter(None, [f"#{monitor_id}", note]))),
         ),
         public=public,

@@ -196,13 +196,28 @@ def not_available(error: NotAvailable) -> Message:
     )
 
 
-def scan_failed(error: BotError, target: Target, monitor_id: int) -> Message:
+def scan_failed(error: BotError, target: Target | None, monitor_id: int) -> Message:
     """A scan that was announced in the channel, and could not be done; one press tries again."""
-    card = failure(error, host=target.short)
-    again = button(
-        "Rescan", "scan", f"{monitor_id} {target}", about=f"Rescan {target.short}", style="primary"
+    host = target.short if target else f"#{monitor_id}"
+    card = failure(error, host=host)
+    value = f"{monitor_id} {target}" if target else str(monitor_id)
+    again = button("Rescan", "scan", value, about=f"Rescan {host}", style="primary")
+    return replace(card, blocks=(*card.blocks, actions(again)), public=True, outcome="failed")
+
+
+def scan_unread(error: BotError, target: Target, monitor_id: int) -> Message:
+    """A scan that was done, whose result the API did not tell; one press asks for it again."""
+    host, value = target.short, f"{monitor_id} {target}"
+    why = f"but its result could not be read: {safe(str(error), 200).rstrip('.')}."
+    return Message(
+        f"{plain(host, 100)} was scanned, but its result could not be read.",
+        (
+            section(f"⚠️ {code(host)} was scanned, {why}"),
+            actions(button("Result", "status", value, about=f"Result of {host}")),
+        ),
+        public=True,
+        outcome="failed",
     )
-    return replace(card, blocks=(*card.blocks, actions(again)), public=True)
 
 
 def _stated(text: str, limit: int) -> str:
@@ -384,10 +399,10 @@ def _sweep(sweep: SweepProgress, now: datetime) -> str:
     return f"⚠️ Late: {text}, the first since {date(first)}, {since(first, now)}."
 
 
-def not_added(target: Target, error: BotError) -> str:
-    """One line about a host that could not be added, among others."""
+def not_done(target: Target, error: BotError, what: str) -> str:
+    """One line about a host for which something failed, among others; `what` is like `added`."""
     said = error.message if isinstance(error, APIRefused | APIUnreachable) else str(error)
-    return f"⛔ {code(target.short)} was not added: {safe(said, 150).rstrip('.')}."
+    return f"⛔ {code(target.short)} was not {what}: {safe(said, 150).rstrip('.')}."
 
 
 def already_monitored(target: Target) -> str:

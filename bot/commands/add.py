@@ -236,7 +236,10 @@ async def _summed_up(
         else f"✅ {code(target.short)} is now monitored."
         for target in done
     ]
-    told = [*problems, *(replies.not_added(target, fault) for target, fault in refused.items())]
+    told = [
+        *problems,
+        *(replies.not_done(target, fault, "added") for target, fault in refused.items()),
+    ]
     who = await call.who()
     card = add_cards.added(
         len(done),

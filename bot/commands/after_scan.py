@@ -21,25 +21,37 @@ log = logging.getLogger(__name__)
 
 #: The card is not held up longer than this by the look for names.
 OFFER_SECONDS = 5.0
+#: A scan is not held up longer than this by the look at what was known before.
+LOOK_SECONDS = 2.0
 
 
-async def last_seen(call: Call, monitor_id: int) -> Sighting:
-    """What was seen of a monitor before; one that the bot never saw is asked for. Raises BotError.
+async def last_seen(
+    call: Call, monitor_id: int, target: Target | None
+) -> tuple[Sighting | None, Target | None]:
+    """What was seen of a monitor before a scan, which replaces what the API knows; and its target.
 
-    It has to be asked before a scan, which replaces what the API knows.
+    The API is asked for what the bot doesn't know, for LOOK_SECONDS at most: the scan matters more.
     """
     try:
         seen = await call.records.seen(monitor_id)
     except DatabaseUnavailable as fault:
         log.warning("Could not read what was last seen of monitor %d: %s", monitor_id, fault)
         seen = None
-    return seen or Sighting.of(await call.api.get(monitor_id))
+    if seen and target:
+        return seen, target
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            known = await call.api.get(monitor_id)
+    except (BotError, TimeoutError) as fault:
+        log.info("Could not look at monitor %d before its scan: %s", monitor_id, fault)
+        return seen, target
+    return seen or Sighting.of(known), known.target
 
 
-async def changed(call: Call, before: Sighting, found: Monitor, row: MonitorSummary) -> str:
+async def changed(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     await keep(call, found, row)
-    return changes.sentence(before, Sighting.of(found, row))
+    return changes.sentence(before, Sighting.of(found, row)) if before else ""
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:

@@ -36,20 +36,26 @@ async def scan(call: Call, which: One) -> Message:
     broken or *.example.com, scans up to 100 monitors after a preview.
     """
     monitor_id, target = which.id, which.target
-    if monitor_id is None or target is None:
+    if monitor_id is None:
         rows = await find(call, which)
         if answer := several(call, which, rows, batch_cards.ask_scan):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     call.spend("scans", 1)
     note = replies.asked_by(await call.who())
-    await call.show(monitor_cards.scanning(target, monitor_id, note=note, public=True))
+    if target:
+        await call.show(monitor_cards.scanning(target, monitor_id, note=note, public=True))
+    before, known = await after_scan.last_seen(call, monitor_id, target)
+    if target is None:
+        await call.show(monitor_cards.scanning(known, monitor_id, note=note, public=True))
     try:
-        before = await after_scan.last_seen(call, monitor_id)
         found = await call.api.scan(monitor_id)
+    except BotError as fault:
+        return replies.scan_failed(fault, known, monitor_id)
+    try:
         row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
-        return replies.scan_failed(fault, target, monitor_id)
+        return replies.scan_unread(fault, found.target, monitor_id)
     said = await after_scan.changed(call, before, found, row)
     return monitor_cards.monitor(
         row, call.now(), call.rules, note=note, said=said, more=offer, public=True
