@@ -237,8 +237,7 @@ class Digest:
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:
                 return False
-            await self._deliver(stored, posted=None)
-            return True
+            return await self._deliver(stored, posted=None)
         if stored.finished:
             self._done = wanted.day
             return False
@@ -247,10 +246,8 @@ class Digest:
         # Looked up before the take-over, which moves the time of the claim: if this fails, the
         # next try looks from the same time on.
         posted = await self._lost_post(stored)
-        if not await self._state.take_over(stored, now):
-            return False
-        await self._deliver(replace(stored, claimed_at=now), posted=posted)
-        return True
+        taken = await self._state.take_over(stored, now)
+        return taken is not None and await self._deliver(taken, posted=posted)
 
     def _retry_at(self, now: datetime, day: date) -> datetime:
         """When to try again: in RETRY_AFTER, but a minute before the local day ends at the latest.
@@ -278,14 +275,17 @@ class Digest:
             raise UnreadableHistory(stored.channel, fault) from fault
         return posts[0] if posts else None
 
-    async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> None:
-        """Post what is not posted yet; `posted` is the ts of the next message if Slack has it."""
+    async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> bool:
+        """Post what is not posted yet; `posted` is the ts of the next message if Slack has it.
+
+        Returns whether all is posted; False if another process has taken over.
+        """
         left: StoredDigest | None = stored
         while left and left.sent < len(left.messages):
             ts = posted or await self._post(left)
             posted = None
             if ts is None:
-                return  # another process has taken over
+                return False
             left = await self._state.posted(
                 left,
                 sent=left.sent + 1,
@@ -293,6 +293,7 @@ class Digest:
                 now=self._clock(),
                 finished=left.sent + 1 == len(left.messages),
             )
+        return left is not None
 
     async def _post(self, stored: StoredDigest) -> str | None:
         """Post the next message and return its ts; None if the claim is no longer ours.

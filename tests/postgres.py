@@ -12,7 +12,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -59,10 +60,21 @@ class Cluster:
         )
         assert done.returncode == 0, f"{program} failed ({done.returncode})"
 
-    def start(self) -> None:
+    def create(self) -> None:
         self._run("initdb", "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses= -k {self._directory} {_FAST}"
+
+    def start(self, options: str = _FAST) -> None:
+        options = f"-c listen_addresses= -k {self._directory} {options}"
         self._run("pg_ctl", "start", "-w", "-l", f"{self._directory}/log", "-o", options)
+
+    def copy(self, primary: Cluster) -> None:
+        """Become a standby of a primary, which streams to it (pg_basebackup -R)."""
+        self._run(
+            "pg_basebackup", "-h", str(primary._directory), "-U", "tests", "-R", "-X", "stream"
+        )
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "promote", "-w")
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-m", "immediate")
@@ -95,6 +107,7 @@ def postgres() -> Iterator[Cluster]:
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="pg") as directory:
         cluster = Cluster(programs, Path(directory))
+        cluster.create()
         cluster.start()
         try:
             cluster.execute("CREATE DATABASE migrated")
@@ -102,3 +115,40 @@ def postgres() -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.stop()
+
+
+class Pair:
+    """A primary and its standby, which confirms each commit; `url` names both."""
+
+    def __init__(self, primary: Cluster, standby: Cluster) -> None:
+        self._primary, self._standby = primary, standby
+        hosts = f"{primary._directory},{standby._directory}"
+        self.url = f"postgresql://tests@/postgres?host={hosts}&target_session_attrs=read-write"
+
+    def fail_over(self) -> None:
+        """The primary dies at once, and the standby takes its place."""
+        self._primary.stop()
+        self._standby.promote()
+
+
+@asynccontextmanager
+async def standby_of() -> AsyncIterator[Pair]:
+    """A new primary with a synchronous standby; what is committed survives the primary."""
+    programs = _programs()
+    with (
+        tempfile.TemporaryDirectory(prefix="pg") as one,
+        tempfile.TemporaryDirectory(prefix="pg") as other,
+    ):
+        primary, standby = Cluster(programs, Path(one)), Cluster(programs, Path(other))
+        await asyncio.to_thread(primary.create)
+        await asyncio.to_thread(primary.start, "-c synchronous_commit=remote_apply")
+        try:
+            await asyncio.to_thread(standby.copy, primary)
+            await asyncio.to_thread(standby.start, "-c hot_standby=on")
+            await primary._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            await primary._execute("SELECT pg_reload_conf()")
+            yield Pair(primary, standby)
+        finally:
+            for each in (primary, standby):
+                with suppress(AssertionError):
+                    await asyncio.to_thread(each.stop)

@@ -147,10 +147,19 @@ def test_the_parameters_of_libpq_are_translated_for_asyncpg(
     assert made == arguments
 
 
-def test_several_hosts_are_all_tried() -> None:
-    url = engine_arguments("postgresql://u@A:5432,B:5432/db?target_session_attrs=read-write").url
-    assert url.query["host"] == ("A:5432", "B:5432")
-    assert (url.username, url.database) == ("u", "db")
+@pytest.mark.parametrize(
+    ("hosts", "names", "ports"),
+    [
+        ("A:5432,B:6432/db?", ["A", "B"], [5432, 6432]),
+        ("A,B:6432/db?", ["A", "B"], [5432, 6432]),
+        ("[2001:db8::1]:5433,B/db?", ["2001:db8::1", "B"], [5433, 5432]),
+        ("/db?host=/run/a,/run/b&", ["/run/a", "/run/b"], [5432, 5432]),
+    ],
+)
+def test_several_hosts_are_all_tried(hosts: str, names: list[str], ports: list[int]) -> None:
+    made = engine_arguments(f"postgresql://u@{hosts}target_session_attrs=read-write")
+    assert (made.connect_args["host"], made.connect_args["port"]) == (names, ports)
+    assert (made.url.username, made.url.database) == ("u", "db")
 
 
 def test_a_password_with_odd_letters_survives() -> None:

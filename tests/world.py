@@ -31,7 +31,8 @@ from tests.stub_api import KEY, StubAPI
 __all__ = ["ANN", "BEN", "CERTS", "Clock", "World", "labels", "new_world", "words"]
 
 T = TypeVar("T")
-MORNING = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
+#: With microseconds, as every real time has: the database keeps none.
+MORNING = datetime(2026, 11, 23, 7, 30, 0, 123_456, tzinfo=UTC)
 
 
 class Clock:
@@ -244,15 +245,16 @@ async def new_world(
     *,
     mode: str = "http",
     scans: bool = False,
+    real_time: bool = False,
     bots: int = 1,
     **environ: str,
 ) -> AsyncIterator[World]:
     """A world with the stub API; with `scans`, the embedded API and the sample hosts instead.
 
-    Its clock stands still at MORNING, or is the machine's where it scans. `environ` is set beside
-    what joins the programs.
+    Its clock stands still at MORNING, or is the machine's where it scans or is told so. `environ`
+    is set beside what joins the programs.
     """
-    clock: Callable[[], datetime] = app.clock if scans else Clock()
+    clock: Callable[[], datetime] = app.clock if scans or real_time else Clock()
     file = directory / "bot.sqlite3"
     shutil.copy(empty, file)
     async with AsyncExitStack() as stack:

@@ -33,6 +33,7 @@ _IGNORED = frozenset(
         *("pool_timeout", "connection_limit", "fallback_application_name"),
     }
 )
+_DEFAULT_PORT = 5432
 _EXAMPLE = "Use a URL such as postgresql://user:password@host/database."
 
 
@@ -79,11 +80,28 @@ def _postgres(match: re.Match[str]) -> EngineArguments:
     base += "/" + (match["name"] or "")
     try:
         url = make_url(base)
-        if hosts:
-            url = url.update_query_dict({"host": tuple(hosts) if len(hosts) > 1 else hosts[0]})
+        if len(hosts) == 1:
+            url = url.update_query_dict({"host": hosts[0]})
     except (ArgumentError, ValueError):
         raise ValueError(_EXAMPLE) from None
-    return EngineArguments(url, arguments.made())
+    return EngineArguments(url, arguments.made() | _several(hosts))
+
+
+def _several(hosts: list[str]) -> dict[str, Any]:
+    """Several hosts as asyncpg takes them: SQLAlchemy knows no directories, and needs all ports.
+
+    A host without a port is on libpq's default, and a path is the directory of a Unix socket.
+    """
+    if len(hosts) < 2:
+        return {}
+    names, ports = [], []
+    for host in hosts:
+        match = re.fullmatch(r"(?P<name>\[[^]]+\]|/.*|[^:]*)(?::(?P<port>[0-9]{1,5}))?", host)
+        if match is None:
+            raise ValueError(_EXAMPLE)
+        names.append(match["name"].strip("[]"))
+        ports.append(int(match["port"] or _DEFAULT_PORT))
+    return {"host": names, "port": ports}
 
 
 class _Arguments:

@@ -83,12 +83,16 @@ class DigestStore:
             newest = query.order_by(digests.c.finished_at.desc()).limit(1)
             return await connection.scalar(newest)
 
-    async def take_over(self, left: StoredDigest, now: datetime) -> bool:
-        """Claim a digest that another process left unfinished; one taker wins."""
+    async def take_over(self, left: StoredDigest, now: datetime) -> StoredDigest | None:
+        """Claim a digest that another process left unfinished; one taker wins.
+
+        Gives the digest as it stands now; None where another process was first.
+        """
         same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)
         statement = update(digests).where(same).values(claimed_at=now)
         async with self._database.quick_write() as connection:
-            return bool((await connection.execute(statement)).rowcount)
+            taken = (await connection.execute(statement)).rowcount
+        return replace(left, claimed_at=_as_stored(now)) if taken else None
 
     async def posted(
         self, stored: StoredDigest, *, sent: int, ts: str, now: datetime, finished: bool
@@ -104,7 +108,7 @@ class DigestStore:
         statement = update(digests).where(mine).values(values)
         async with self._database.quick_write() as connection:
             kept = (await connection.execute(statement)).rowcount
-        return replace(stored, sent=sent, ts=ts, claimed_at=now) if kept else None
+        return replace(stored, sent=sent, ts=ts, claimed_at=_as_stored(now)) if kept else None
 
     async def may_repeat(self, day: date, channel: str) -> bool:
         """Whether a post may be repeated without knowing that it was lost: once a day."""
@@ -129,6 +133,11 @@ class DigestStore:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(digests).where(_is(day, channel)))
+
+
+def _as_stored(now: datetime) -> datetime:
+    """A time as the database returns it: in whole seconds. A claim is known by its time."""
+    return now.replace(microsecond=0)
 
 
 def _is(day: date, channel: str) -> Any:
