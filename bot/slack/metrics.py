@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from bot.errors import BotError, SlackLimited, SlackRefused
@@ -56,6 +57,11 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._tasks = Gauge(
+            "sslmonitor_bot_tasks", "Tasks of the event loop.", registry=self.registry
+        )
+        ProcessCollector(registry=self.registry)
+
     def watch_digest(self, lag: Callable[[], float]) -> None:
         """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
         self._digest_lag.set_function(lag)
@@ -78,5 +84,6 @@ class Metrics:
         self.slack_calls.labels(method, answer).inc()
 
     def text(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+        """All metrics in Prometheus's text format. Needs a running event loop."""
+        self._tasks.set(len(asyncio.all_tasks()))
         return generate_latest(self.registry)

@@ -14,9 +14,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from bot.blocks import Block, Message
 
-LISTS_KEPT = 200
+#: The most bytes that the kept lists take as JSON, which is about a third of what they take here.
+MOST_BYTES = 8 * 2**20
 
 
 @dataclass(slots=True)
@@ -25,10 +28,12 @@ class RowList:
 
     text: str
     blocks: list[Block]
+    size: int = field(init=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _has_buttons: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.size = len(self.text) + len(msgspec.json.encode(self.blocks))
         self._has_buttons = any("accessory" in block for block in self.blocks)
 
     @property
@@ -52,10 +57,12 @@ class RowList:
 
 
 class RowLists:
-    """The lists that were shown last, at most LISTS_KEPT of them."""
+    """The lists that were shown last, as many as fit into a number of bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._lists: OrderedDict[str, RowList] = OrderedDict()
+        self._most_bytes = most_bytes
+        self._bytes = 0
 
     def remember(self, message: Message) -> Message:
         """A private list with a name of its own in its block ids, to find it by later."""
@@ -79,10 +86,13 @@ class RowLists:
         return self._keep(list_id, self._lists.get(list_id) or RowList(text, list(blocks)))
 
     def _keep(self, list_id: str, rows: RowList) -> RowList:
+        if list_id not in self._lists:
+            self._bytes += rows.size
         self._lists[list_id] = rows
         self._lists.move_to_end(list_id)
-        if len(self._lists) > LISTS_KEPT:
-            self._lists.popitem(last=False)
+        while self._bytes > self._most_bytes and len(self._lists) > 1:
+            _, oldest = self._lists.popitem(last=False)
+            self._bytes -= oldest.size
         return rows
 
 
