@@ -225,7 +225,7 @@ async def running_bot(
         often = settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         slack = SlackBot(
-            make_bolt(client, settings.slack_signing_secret.reveal()),
+            make_bolt(client, settings.slack_signing_secret.reveal(), lambda: web.identity),
             web,
             router,
             api,

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
+from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.api.client import SSLMonitor
@@ -30,6 +31,7 @@ from bot.errors import BotError, DatabaseUnavailable, SlackRefused, SlackUnreach
 from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
+from bot.slack.people import Identity
 from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import (
     Body,
@@ -55,14 +57,31 @@ DELIVERIES_KEPT = 2000
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
 
 
-def make_bolt(client: AsyncWebClient, signing_secret: str) -> AsyncApp:
-    """The Bolt app. It logs errors only, since at INFO it logs whole bodies with their secrets."""
+def make_bolt(
+    client: AsyncWebClient, signing_secret: str, identity: Callable[[], Identity]
+) -> AsyncApp:
+    """The Bolt app. It logs errors only, since at INFO it logs whole bodies with their secrets.
+
+    Told who it is, Bolt doesn't ask auth.test with a client of its own, which ignores NO_PROXY.
+    """
+
+    async def authorize() -> AuthorizeResult:
+        known = identity()
+        return AuthorizeResult(
+            enterprise_id=None,
+            team_id=known.team_id,
+            bot_token=client.token,
+            bot_id=known.bot_id,
+            bot_user_id=known.user_id,
+        )
+
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
     return AsyncApp(
         name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
         logger=quiet,
         client=client,
+        authorize=authorize,
         signing_secret=signing_secret or None,
         process_before_response=True,
     )
@@ -111,7 +130,7 @@ class SlackBot:
         app.event(re.compile(""))(_on_link)
 
     async def warm_up(self) -> None:
-        """Let Bolt verify the token now, so that the first asker doesn't wait for auth.test."""
+        """Let Bolt handle an event now, so that the first asker doesn't wait for its imports."""
         team = self._web.identity.team_id
         body = {"type": "event_callback", "event": {"type": "warm_up"}, "team_id": team}
         await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body))

@@ -191,7 +191,7 @@ class Run:
 
     async def settle(self) -> None:
         """Let the bot come to rest: caches and idle connections that it keeps for a while."""
-        await asyncio.sleep(5)
+        await asyncio.sleep(20)
 
     async def send_all(self, seconds: float, rate: int) -> None:
         """Send the commands, evenly; refresh the sockets after a third, and after two."""
