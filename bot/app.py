@@ -10,15 +10,14 @@ import functools
 import logging
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.api.client import SSLMonitor
 from bot.cards.home import settings_shown
@@ -34,6 +33,7 @@ from bot.slack.access import Access
 from bot.slack.blindness import Blindness
 from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
+from bot.slack.ticking import Clock
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
@@ -46,10 +46,6 @@ log = logging.getLogger(__name__)
 #: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
 DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
-#: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
-RECHECK_TICK = timedelta(seconds=5)
-#: The scheduler ticks every minute; later than this, something holds it up.
-LATE_TICK = timedelta(minutes=3)
 
 
 #: The one wall clock; everything else gets it, or a time, as an argument.
@@ -68,13 +64,7 @@ class Bot:
     watches: Watches
     web: SlackWeb
     database: Database
-    ticked_at: Callable[[], timedelta] = timedelta
-
-    def scheduler_fault(self) -> str:
-        """`ok`, or since when the scheduler has not ticked."""
-        silent = self.ticked_at()
-        late = silent > LATE_TICK
-        return f"no tick for {int(silent.total_seconds())} s" if late else "ok"
+    clock: Clock
 
     @property
     def token_fault(self) -> str:
@@ -245,10 +235,9 @@ async def running_bot(
             await digest.start()
             metrics.watch_digest(digest.lag)
             blindness = Blindness(api, digest, DigestStore(database), web, clock=now)
-        bot = Bot(0, api, digest, slack, None, watches, web, database)
-        ticking = Clock(bot, records, blindness, now)
-        bot.ticked_at = ticking.silence
-        ticking.start()
+        ticking = Clock(slack.tasks, api, digest, now=now)
+        bot = Bot(0, api, digest, slack, None, watches, web, database, ticking)
+        ticking.start(watches, records, blindness)
         stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         stack.callback(ticking.scheduler.pause)
@@ -275,73 +264,6 @@ async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncEx
         await bot.sockets.start()
 
 
-class Clock:
-    """A scheduler that only says when to look; the database decides what is due.
-
-    The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
-    """
-
-    def __init__(
-        self,
-        bot: Bot,
-        records: Records,
-        blindness: Blindness | None,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._bot = bot
-        self._blindness = blindness
-        self._now = now
-        self._ticked_at = now()
-        self._records = records
-        self._measured = False
-        self.scheduler = AsyncIOScheduler(timezone=UTC)
-
-    def start(self) -> None:
-        """Start ticking; the first tick of each job comes at once."""
-        self._add(self._bot.watches.tick, min(RECHECK_TICK, self._bot.watches.interval))
-        self._add(self._tick, timedelta(minutes=1))
-        if self._blindness is not None:
-            self._add(self._blindness.tick, timedelta(minutes=1), at_once=False)
-        self._add(self._measure, timedelta(hours=1), at_once=False)
-        self._add(self._records.refresh_rules, timedelta(seconds=30), at_once=False)
-        self.scheduler.start()
-
-    def _add(
-        self,
-        work: Callable[[], Coroutine[Any, Any, None]],
-        every: timedelta,
-        *,
-        at_once: bool = True,
-    ) -> None:
-        tasks, seconds = self._bot.slack.tasks, every.total_seconds()
-        job = functools.partial(tasks.run, work)
-        # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
-        # a run that is one second late).
-        often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self.scheduler.add_job(job, "interval", seconds=seconds, **often)
-        if at_once:
-            tasks.start(work())
-
-    async def _measure(self) -> None:
-        try:
-            await self._bot.api.measure_clock()
-            self._measured = True
-        except BotError as error:
-            log.warning("Could not read the API's clock: %s", error)
-
-    def silence(self) -> timedelta:
-        """How long ago the last tick was."""
-        return self._now() - self._ticked_at
-
-    async def _tick(self) -> None:
-        """Post the digest if it is due, once the API's clock is known: its dates need it."""
-        self._ticked_at = self._now()
-        if not self._measured:
-            await self._measure()
-        if self._bot.digest is not None:
-            await self._bot.digest.tick(ready=self._measured)
-
-
 def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
     sockets, digest = bot.sockets, bot.digest
     return {
@@ -351,7 +273,7 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
         "slack": bot.token_fault or "ok",
         "database": bot.database.fault or "ok",
         "api": bot.api.fault or "ok",
-        "scheduler": bot.scheduler_fault(),
+        "scheduler": bot.clock.fault(),
         "digest": (digest.last_error or "ok") if digest else "off",
     }
 

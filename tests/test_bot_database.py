@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bot.commands import router
 from bot.playground.objects import ANN, BEN
+from bot.store.monitors import AuditLine
 from tests.world import World, labels, words
 
-TABLES = ("audit", "sightings", "thresholds", "watches", "digests", "notes")
+TABLES = ("audit", "sightings", "thresholds", "watches", "digests", "notes", "deliveries")
 
 
 def file_of(world: World) -> Path:
@@ -164,3 +167,91 @@ async def test_home_is_shown_without_the_database(world: World) -> None:
         await world.playground.open_home(ANN)
         home = await world.home("`api.demo.test`", "database can't be read")
     assert "Rescan" in labels(home)
+
+
+async def _typed(line: str, world: World) -> None:
+    await world.say(f"/ssl {line}")
+
+
+async def _pressed(line: str, label: str, world: World) -> None:
+    await world.say(f"/ssl {line}")
+    await world.press(label, on=await world.card(label))
+
+
+async def _form(world: World) -> None:
+    await world.say("/ssl add")
+    await world.submit(await world.modal("Add hosts"), targets="new.demo.test")
+
+
+#: Each command that changes something: how to ask for it, which call of the API does it, what its
+#: card says, and what is then monitored.
+CHANGES: dict[str, tuple[Callable[[World], Awaitable[None]], str, str, list[str]]] = {
+    "add": (partial(_typed, "add new.demo.test"), "monitor/add", "added", ["a", "b", "new"]),
+    "add_now": (_form, "monitor/add", "Ann added", ["a", "b", "new"]),
+    "add_and_watch": (
+        partial(_pressed, "watch new.demo.test", "Add and watch"),
+        "monitor/add", "new.demo.test", ["a", "b", "new"],
+    ),
+    "delete_now": (
+        partial(_pressed, "delete a.demo.test", "Delete"),
+        "monitor/delete", "no longer monitored", ["b"],
+    ),
+    "delete_all": (
+        partial(_pressed, "delete *.demo.test", "Delete 2"),
+        "monitor/delete", "Deleted 2 monitors.", [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_every_change_is_told_as_done_whenever_the_database_fails(
+    change: str, when: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask, endpoint, told, left = CHANGES[change]
+    for host in ("a.demo.test", "b.demo.test"):
+        world.api.watch(host)
+    with ExitStack() as stack:
+
+        def break_it() -> None:
+            stack.enter_context(locked(file_of(world)))
+
+        held = world.api.hold(endpoint)
+        assert held.gate is not None
+        if when == "before":
+            break_it()
+        await ask(world)
+        await held.reached.wait()
+        if when == "during":
+            break_it()
+        if when == "after":
+            _break_after(world, break_it)
+        held.gate.set()
+        await world.card(told, within=8)
+        await world.settled()
+    hosts = [row["host"].partition(".")[0] for row in world.api.rows.values()]
+    assert hosts == left
+    assert "Could not write the audit entry" in caplog.text
+    said = "\n".join(words(each) for each in world.seen()).lower()
+    assert "try again" not in said
+
+
+def _break_after(world: World, break_it: Callable[[], None]) -> None:
+    """Let the database fail after the API's answer, at the very moment of the record."""
+    records = world.bot.slack._records
+    log = records.log
+
+    async def broken(line: AuditLine) -> None:
+        records.log = log  # type: ignore[method-assign]
+        break_it()
+        await log(line)
+
+    records.log = broken  # type: ignore[method-assign]
+
+
+def test_the_table_of_changes_is_complete() -> None:
+    changing = {name for name, each in router.commands.items() if each.changes}
+    assert changing - set(CHANGES) == {
+        "delete",
+        "warn",
+    }  # a question, and a record of the bot's own

@@ -24,6 +24,9 @@ class Rule:
         """Read `14d`, `20%` or `default`. Raises ValueError with a sentence for the user."""
         return cls(None if text.lower() == "default" else Threshold.parse(text))
 
+    def __str__(self) -> str:
+        return str(self.threshold or "default")
+
 
 #: Nothing typed lists the thresholds that are set.
 NONE = Selector()

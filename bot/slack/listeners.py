@@ -262,19 +262,16 @@ class SlackBot:
                 rules=self._records.rules,
                 watches=self._watches,
             )
-            outcome = "broken"
-            try:
-                if command.changes and not await self._take(request):
-                    outcome = "refused"
-                elif await self._may(surface, request, changes=command.changes):
-                    async with telling_slowness(request, show, progress):
-                        message = await self._router.dispatch(call, command, bind)
-                    outcome = message.outcome
-                    await self._deliver(surface, request, message)
-                else:
-                    outcome = "refused"
-            finally:
-                self._metrics.commands.labels(command.name, outcome).inc()
+            with self._metrics.counting(command.name) as counted:
+                if (command.changes and not await self._take(request)) or not await self._may(
+                    surface, request, changes=command.changes
+                ):
+                    counted.outcome = "refused"
+                    return
+                async with telling_slowness(request, show, progress):
+                    message = await self._router.dispatch(call, command, bind)
+                counted.outcome = message.outcome
+                await self._deliver(surface, request, message)
 
         await self._guarded(surface, request, run, progress)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -13,6 +15,13 @@ from bot.errors import BotError, SlackLimited, SlackRefused
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _ACK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3)
 _API_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(slots=True)
+class Counted:
+    """How a command ended."""
+
+    outcome: str = "broken"
 
 
 class Metrics:
@@ -65,6 +74,15 @@ class Metrics:
     def watch_digest(self, lag: Callable[[], float]) -> None:
         """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
         self._digest_lag.set_function(lag)
+
+    @contextmanager
+    def counting(self, command: str) -> Iterator[Counted]:
+        """Count a command once its body has ended: as broken unless the body says otherwise."""
+        counted = Counted()
+        try:
+            yield counted
+        finally:
+            self.commands.labels(command, counted.outcome).inc()
 
     def api_call(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Count one request to the SSLmonitor API."""

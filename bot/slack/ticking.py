@@ -1,0 +1,95 @@
+"""The clock of the bot: what is looked at every minute, and how late it is."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from bot.api.client import SSLMonitor
+from bot.digest import Digest
+from bot.errors import BotError
+from bot.recheck import Watches
+from bot.slack.blindness import Blindness
+from bot.slack.tasks import Tasks
+from bot.store.monitors import Records
+
+log = logging.getLogger(__name__)
+
+#: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
+RECHECK_TICK = timedelta(seconds=5)
+#: The scheduler ticks every minute; later than this, something holds it up.
+LATE_TICK = timedelta(minutes=3)
+
+
+class Clock:
+    """A scheduler that only says when to look; the database decides what is due.
+
+    The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        api: SSLMonitor,
+        digest: Digest | None,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._tasks = tasks
+        self._api = api
+        self._digest = digest
+        self._now = now
+        self._ticked_at = now()
+        self._measured = False
+        self.scheduler = AsyncIOScheduler(timezone=UTC)
+
+    def start(self, watches: Watches, records: Records, blindness: Blindness | None) -> None:
+        """Start ticking; rechecks and the digest are looked at now."""
+        self._add(watches.tick, min(RECHECK_TICK, watches.interval))
+        self._add(self._tick, timedelta(minutes=1))
+        if blindness is not None:
+            self._add(blindness.tick, timedelta(minutes=1), at_once=False)
+        self._add(self._measure, timedelta(hours=1), at_once=False)
+        self._add(records.refresh_rules, timedelta(seconds=30), at_once=False)
+        self.scheduler.start()
+
+    def fault(self) -> str:
+        """`ok`, or since when the scheduler has not ticked."""
+        silent = self._now() - self._ticked_at
+        late = silent > LATE_TICK
+        return f"no tick for {int(silent.total_seconds())} s" if late else "ok"
+
+    def _add(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        every: timedelta,
+        *,
+        at_once: bool = True,
+    ) -> None:
+        job, seconds = functools.partial(self._tasks.run, work), every.total_seconds()
+        # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
+        # a run that is one second late).
+        often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self.scheduler.add_job(job, "interval", seconds=seconds, **often)
+        if at_once:
+            self._tasks.start(work())
+
+    async def _measure(self) -> None:
+        try:
+            await self._api.measure_clock()
+            self._measured = True
+        except BotError as error:
+            log.warning("Could not read the API's clock: %s", error)
+
+    async def _tick(self) -> None:
+        """Post the digest if it is due, once the API's clock is known: its dates need it."""
+        self._ticked_at = self._now()
+        if not self._measured:
+            await self._measure()
+        if self._digest is not None:
+            await self._digest.tick(ready=self._measured)
