@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from bot.commands import router
 from bot.playground.objects import ANN, BEN
+from bot.store.database import Database
 from bot.store.monitors import AuditLine
-from tests.world import World, labels, words
+from tests.world import World, labels, new_world, words
 
 TABLES = ("audit", "sightings", "thresholds", "watches", "digests", "notes", "deliveries")
 
@@ -255,3 +258,22 @@ def test_the_table_of_changes_is_complete() -> None:
         "delete",
         "warn",
     }  # a question, and a record of the bot's own
+
+
+async def test_a_database_that_bot_and_engine_share_is_named_when_it_can_not_be_reached(
+    tmp_path: Path,
+    empty_database: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(_: Database) -> NoReturn:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("unable to open the file"))
+
+    async with new_world(tmp_path, empty_database, scans=True) as world:
+        monkeypatch.setattr(Database, "read", unreachable)
+        await world.say("/ssl list")
+        await world.card("The database of this SSLmonitor API can't be reached", "in a minute")
+        await world.say("/ssl help")
+        await world.card("What /ssl can do")
+    assert "Could not use the database: OperationalError" in caplog.text
+    assert "Traceback" not in caplog.text

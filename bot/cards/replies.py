@@ -161,6 +161,8 @@ def failure(error: BotError, *, host: str = "") -> Message:
             answer = (
                 f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
             )
+            if error.code == 503:
+                answer += " Try again in a minute."
             return _refused("REFUSED", answer, error, host)
         case APIUnreachable():
             return reply("⚠️", "SSLMONITOR IS NOT ANSWERING", _unreachable(error), host=host)

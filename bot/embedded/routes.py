@@ -32,6 +32,7 @@ from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.turns import RateLimit, WrongKeys
 from bot.embedded.vault import Vault, WrongKey
+from bot.store.database import is_database_fault
 from bot.target import REFUSED
 
 _LOG = logging.getLogger(__name__)
@@ -136,12 +137,19 @@ class Routes:
             return _error(503, "The server is shutting down. Try again in a minute.")
         except web.HTTPException as fault:
             return _error(fault.status, _HTTP_FAULTS.get(fault.status, fault.reason))
-        except Exception:  # noqa: BLE001 - the last resort: the client gets an ID, the log the rest
-            req_id = str(uuid.uuid4())
-            _LOG.exception("%s %s failed, req_id %s", request.method, request.path, req_id)
-            return _error(
-                500, "Internal error. The server's log has the details under this req_id.", req_id
-            )
+        except Exception as fault:  # noqa: BLE001 - the last resort
+            return self._failed(request, fault)
+
+    def _failed(self, request: web.Request, fault: Exception) -> web.StreamResponse:
+        """The answer to what nobody foresaw: the client gets an ID, the log the rest."""
+        if is_database_fault(fault):
+            _LOG.error("Could not use the database: %s", type(fault).__name__)
+            return _error(503, "The database of this SSLmonitor API can't be reached.")
+        req_id = str(uuid.uuid4())
+        _LOG.error("%s %s failed, req_id %s", request.method, request.path, req_id, exc_info=fault)
+        return _error(
+            500, "Internal error. The server's log has the details under this req_id.", req_id
+        )
 
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.config.database_url import engine_arguments
@@ -18,6 +19,13 @@ from bot.errors import DatabaseUnavailable
 QUICK_SECONDS = 2.0
 #: How long a writer waits for a writer of another process.
 BUSY_SECONDS = 10.0
+
+#: Classes of SQLSTATE: no connection, read-only, out of resources, operator intervention.
+_UNUSABLE_STATES = frozenset({"08", "25", "53", "57"})
+#: What SQLite says when the file is the trouble (sqlite.org/rescode.html).
+_UNUSABLE_SQLITE = (
+    "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
+)  # fmt: skip
 
 _INSERTS: Mapping[str, Callable[[Table], Any]] = {
     "sqlite": sqlite.insert,
@@ -103,6 +111,20 @@ class Database:
     async def close(self) -> None:
         """Give all connections back."""
         await self.engine.dispose()
+
+
+def is_database_fault(error: Exception) -> bool:
+    """Whether an error says that the database can't be used now, not that a query is wrong."""
+    if not isinstance(error, DBAPIError):
+        # asyncpg raises errors of its own, and the system's, while it connects.
+        return isinstance(error, OSError) or type(error).__module__.startswith("asyncpg")
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    said = str(error.orig)
+    return (
+        error.connection_invalidated
+        or state[:2] in _UNUSABLE_STATES
+        or any(words in said for words in _UNUSABLE_SQLITE)
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
