@@ -1,5 +1,6 @@
 import asyncio
-from datetime import datetime
+import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from sqlalchemy.dialects import sqlite
 
 from bot.config import Settings
 from bot.config.database_url import engine_arguments
+from bot.errors import DatabaseUnavailable
 from bot.store.database import Database
+from bot.store.monitors import Records
 from bot.store.tables import (
     Instant,
     accounts,
@@ -18,8 +21,10 @@ from bot.store.tables import (
     monitors,
     notes,
 )
-from bot.store.upgrade import upgrade
+from bot.store.upgrade import open_database, upgrade
 from tests.postgres import Cluster
+
+NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -220,3 +225,28 @@ def test_another_engine_is_refused(url: str) -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="without a zone"):
         Instant().process_bind_param(datetime(2026, 1, 1), sqlite.dialect())  # noqa: DTZ001 - the point
+
+
+async def test_writes_that_give_up_leave_no_connection_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.1)
+    file = tmp_path / "bot.sqlite3"
+    async with open_database(f"sqlite:///{file}") as database:
+        records = Records(database)
+        for number in range(5):
+            other = sqlite3.connect(file, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            tries = (records.take(f"{number} {each}", NOW) for each in range(20))
+            outcomes = await asyncio.gather(*tries, return_exceptions=True)
+            other.rollback()
+            other.close()
+            assert {type(each) for each in outcomes} == {DatabaseUnavailable}
+        assert await records.take("at last", NOW)
+        assert _opened(file) <= 2  # the pool keeps one connection; a second may be closing
+
+
+def _opened(file: Path) -> int:
+    """How often this process has the file open."""
+    links = Path("/proc/self/fd").iterdir()
+    return len([link for link in links if link.exists() and link.resolve() == file])

@@ -17,6 +17,8 @@ from bot.errors import DatabaseUnavailable
 
 #: Nobody waits longer than this for the bot's own records.
 QUICK_SECONDS = 2.0
+#: How much longer SQLite may take to give up by itself, before it is cancelled after all.
+GRACE_SECONDS = 1.0
 #: How long a writer waits for a writer of another process.
 BUSY_SECONDS = 10.0
 
@@ -83,7 +85,7 @@ class Database:
 
         Raises DatabaseUnavailable, after QUICK_SECONDS at the latest.
         """
-        async with self._quickly(), self.read() as connection:
+        async with self._quickly(QUICK_SECONDS), self.read() as connection:
             yield connection
 
     @asynccontextmanager
@@ -92,13 +94,28 @@ class Database:
 
         Raises DatabaseUnavailable, after QUICK_SECONDS at the latest; what it wrote may be stored.
         """
-        async with self._quickly(), self.write(QUICK_SECONDS) as connection:
-            yield connection
+        if self._turn is None:
+            async with self._quickly(QUICK_SECONDS), self.write() as connection:
+                yield connection
+            return
+        # A statement of SQLite's that is cancelled leaves its connection open for good, so SQLite
+        # gives up by itself, and only the wait for the turn is cancelled.
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + QUICK_SECONDS
+        async with self._quickly(QUICK_SECONDS):
+            await self._turn.acquire()
+        try:
+            left = max(0.0, ends - loop.time())
+            engine = self.engine.execution_options(patience=left)
+            async with self._quickly(left + GRACE_SECONDS), engine.begin() as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     @asynccontextmanager
-    async def _quickly(self) -> AsyncIterator[None]:
+    async def _quickly(self, seconds: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(QUICK_SECONDS):
+            async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
             self.fault = f"no answer within {QUICK_SECONDS:g} s"
