@@ -244,9 +244,10 @@ class Message:
 
     `text` is that line. `public` posts to the channel instead of showing the reply to the user
     alone. `announce` is one line of mrkdwn for the channel, next to a private reply. `row` is the
-    monitor's row as lists show it, so that the list where a rescan was requested can be refreshed.
+    monitor's row as lists show it, so that the list where a rescan was requested can be refreshed;
+    `more` are the buttons that such a row then gets below itself.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
-    or `failed`.
+    or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone.
     `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
     them from the command's arguments. If Slack refuses the blocks, `fallback` is sent instead, or
     else the text.
@@ -257,10 +258,12 @@ class Message:
     public: bool = False
     announce: str = ""
     row: Block | None = None
+    more: Block | None = None
     metadata: dict[str, Any] | None = None
     changed: tuple[tuple[str, str], ...] | None = None
     fallback: tuple[Block, ...] = ()
     outcome: str = "answered"
+    in_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)

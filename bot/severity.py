@@ -16,6 +16,7 @@ from typing import Self
 
 from bot.api.models import MonitorSummary
 from bot.dates import DAY, HOUR
+from bot.sighting import Claim, Marks, Mute
 from bot.target import REFUSED, Target
 
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
@@ -121,13 +122,20 @@ class Threshold:
 
 
 class Thresholds:
-    """The rules that a team set, by host or pattern, and the digest's net; nothing in it changes.
+    """What a team set: when renewal is due, the digest's net, and marks; nothing in it changes.
 
-    The most specific rule counts: a host with its port, then a host, then the longest pattern.
+    Thresholds go by host or pattern. The most specific one counts: a host with its port, then a
+    host, then the longest pattern.
     """
 
-    def __init__(self, rules: Mapping[str, str] | None = None, net_days: int = NET_DAYS) -> None:
+    def __init__(
+        self,
+        rules: Mapping[str, str] | None = None,
+        net_days: int = NET_DAYS,
+        marks: Marks | None = None,
+    ) -> None:
         self.net_days = net_days
+        self.marks = marks or Marks()
         read = {name: Threshold.parse(rule) for name, rule in (rules or {}).items()}
         self._exact = {name: rule for name, rule in read.items() if "*" not in name}
         self._patterns = [
@@ -208,6 +216,25 @@ def _timed(row: MonitorSummary, end: datetime, now: datetime, rules: Thresholds)
     if left < limit.due:
         return DUE
     return ON_SCHEDULE if days_left(end, now) < rules.net_days else OK
+
+
+def is_fine(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
+    """Whether nobody needs to do anything about a monitor now."""
+    return state_of(row, now, rules).rank >= Rank.ON_SCHEDULE
+
+
+def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | None:
+    """The mute that counts for a monitor now, if there is one."""
+    mute = rules.marks.mutes.get(row.id)
+    if mute is None or not mute.holds(row, state_of(row, now, rules).rank, now):
+        return None
+    return mute
+
+
+def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | None:
+    """Who takes care of a monitor; nobody has to once it is fine."""
+    claim = rules.marks.claims.get(row.id)
+    return None if claim is None or is_fine(row, now, rules) else claim
 
 
 def is_stale(row: MonitorSummary, now: datetime) -> bool:

@@ -1,7 +1,10 @@
-"""What the bot saw of a monitor, to compare the next scan with. Pure."""
+"""What the bot saw of a monitor, and what people said about it. Pure."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
@@ -38,3 +41,67 @@ class Sighting(msgspec.Struct, frozen=True):
             return False
         mine = (self.not_after, self.issuer, self.names)
         return mine != (before.not_after, before.issuer, before.names)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Somebody takes care of a monitor."""
+
+    monitor_id: int
+    user: str
+    name: str
+    at: datetime
+
+
+class Mute(msgspec.Struct, frozen=True):
+    """A monitor that nobody wants to hear of until then; it is stored as JSON.
+
+    `rank`, `not_after` and `issuer` are what was seen when it was muted, if the mute ends as soon
+    as the certificate changes or gets worse; `rank` is None if it lasts for its time.
+    """
+
+    user: str
+    name: str
+    at: datetime
+    until: datetime
+    reason: str = ""
+    rank: int | None = None
+    not_after: datetime | None = None
+    issuer: str = ""
+
+    def holds(self, row: MonitorSummary, rank: int, now: datetime) -> bool:
+        """Whether it still counts for a monitor that looks so now. A lower rank is worse."""
+        if now >= self.until:
+            return False
+        if self.rank is None:
+            return True
+        same = (row.not_after, row.issuer) == (self.not_after, self.issuer)
+        return same and rank >= self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What people said of monitors: claims and mutes by ID, notes by host, runbooks by pattern.
+
+    A runbook's key is a host, a pattern with `*`, or an issuer.
+    """
+
+    claims: Mapping[int, Claim] = field(default_factory=dict)
+    mutes: Mapping[int, Mute] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    runbooks: Mapping[str, str] = field(default_factory=dict)
+
+    def note(self, row: MonitorSummary) -> str:
+        """The team's note on a monitor's host, empty if there is none."""
+        return self.notes.get(str(row.target)) or self.notes.get(row.target.host, "")
+
+    def runbook(self, row: MonitorSummary) -> str:
+        """The most specific link: of the host, then of the longest pattern, then of the issuer."""
+        if not self.runbooks:
+            return ""
+        if link := self.runbooks.get(str(row.target)) or self.runbooks.get(row.target.host):
+            return link
+        for pattern in sorted(self.runbooks, key=lambda each: (-len(each), each)):
+            parts = map(re.escape, pattern.split("*"))
+            if "*" in pattern and re.fullmatch(".*".join(parts), row.target.host):
+                return self.runbooks[pattern]
+        return self.runbooks.get(row.issuer.casefold(), "")

@@ -32,6 +32,7 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.add import Draft
+from bot.cards.row import text_row
 from bot.errors import NotAvailable, NotMonitored, SlackRefused, SlackUnreachable, UsageError
 from bot.severity import Thresholds
 from bot.sighting import Sighting
@@ -62,10 +63,10 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     who = replies.asked_by(texts.user)
     for name, each in held.items():
         yield f"monitor: {name}", monitor_cards.monitor(each, NOW, RULES)
-        yield f"text row: {name}", _text(monitor_cards.text_row(each, NOW, RULES))
+        yield f"text row: {name}", _text(text_row(each, NOW, RULES))
     refused = row(texts, valid=False, not_after=None, issuer="", http_code=None, message=REFUSED)
     yield "monitor: not allowed", monitor_cards.monitor(refused, NOW, RULES)
-    yield "text row: not allowed", _text(monitor_cards.text_row(refused, NOW, RULES))
+    yield "text row: not allowed", _text(text_row(refused, NOW, RULES))
     yield (
         "monitor: note, public",
         monitor_cards.monitor(held["ok"], NOW, RULES, note=who, public=True),
@@ -214,7 +215,7 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "preview", add_cards.preview([str(target)] * 4)
     yield "preview: 50", add_cards.preview([str(target)] * 50)
     line = replies.added_line(texts.user, [texts.host] * 4)
-    lines = [monitor_cards.text_row(each, NOW, RULES) for each in rows(texts).values()]
+    lines = [text_row(each, NOW, RULES) for each in rows(texts).values()]
     for name, left in (("all", []), ("some left", [target]), ("many left", [target] * 40)):
         yield (
             f"added: {name}",

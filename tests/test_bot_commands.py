@@ -33,7 +33,10 @@ async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
     card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
     assert card.text.startswith("api.demo.test DUE, expires in 12 days (5 Dec 2026")
     assert card.ephemeral_for == ANN
-    shown = ["Rescan", "Scan & watch", "Details", "Delete this monitor", "Share here"]
+    shown = [
+        "Rescan", "Scan & watch", "Details", "I'll take it", "Mute until it changes",
+        "Delete this monitor", "Share here",
+    ]  # fmt: skip
     assert labels(card) == shown
 
 

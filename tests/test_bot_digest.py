@@ -74,7 +74,7 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
             await digest_of(bot).tick()
 
         assert posted(world) == [card]
-        assert labels(card) == ["Rescan", "Scan & watch", "Rescan"]
+        assert labels(card) == ["Rescan", "Rescan"]
         assert words(card).index("`gone.demo.test`") < words(card).index("`api.demo.test`")
         assert "fine.demo.test" not in words(card)
         assert "late" not in words(card)

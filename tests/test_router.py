@@ -17,7 +17,6 @@ from bot.commands.lookup import Selector
 from bot.commands.places import Place
 from bot.commands.router import Call, Command, Router
 from bot.errors import APIUnreachable, UsageError
-from bot.severity import USUAL
 from bot.target import Port, Target
 
 LOGGED: list[tuple[str, str, str]] = []
@@ -102,7 +101,6 @@ def call() -> Call:
         show=show,
         post=nothing,
         send_file=nothing,
-        rules=USUAL,
         watches=nothing,
         learnt=set(),
         spend=lambda _what, _number: None,
@@ -368,5 +366,8 @@ def test_commands_that_change_things_say_so() -> None:
         "delete",
         "delete_all",
         "delete_now",
+        "mute",
+        "runbook",
+        "unmute",
         "warn",
     }

@@ -28,7 +28,8 @@ from bot.blocks import (
     text_input,
 )
 from bot.cards.lists import tally, unreadable
-from bot.cards.monitor import headline, list_row
+from bot.cards.monitor import headline
+from bot.cards.row import list_row
 from bot.severity import Thresholds
 from bot.target import Target
 

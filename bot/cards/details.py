@@ -21,6 +21,7 @@ from bot.blocks import (
 )
 from bot.cards import monitor as monitor_cards
 from bot.cards.monitor import Beside
+from bot.cards.row import days_text
 from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, days_left, limits
 from bot.target import Target
 
@@ -128,7 +129,7 @@ def _link_ends(link: ChainCertificate, now: datetime, rule: Threshold | None) ->
     if left >= limit.due:
         return ends
     state = ACT_NOW if left < limit.act_now else DUE
-    days = monitor_cards.days_text(days_left(link.not_after, now))
+    days = days_text(days_left(link.not_after, now))
     return f"{state.symbol} *{ends}, {days}*"
 
 

@@ -10,7 +10,6 @@ from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
     Message,
-    actions,
     code,
     context,
     counted,
@@ -22,8 +21,9 @@ from bot.blocks import (
 )
 from bot.blocks import date as when
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
-from bot.cards.monitor import headline, list_row, text_row, watch_button
-from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_stale, state_of
+from bot.cards.monitor import headline
+from bot.cards.row import list_row, text_row
+from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
 
 STALE_NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
@@ -39,7 +39,7 @@ class Gathered:
 
     `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
     due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
-    be read.
+    be read. `muted` would be among the rows if nobody had muted them.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -48,6 +48,7 @@ class Gathered:
     stale: tuple[MonitorSummary, ...]
     rules: Thresholds
     unreadable: int = 0
+    muted: tuple[MonitorSummary, ...] = ()
 
 
 def gathered(
@@ -63,10 +64,13 @@ def gathered(
     """
     early = [row for row in everything if rules.for_(row.target) and _due(row, now, rules)]
     net = ranked([*due, *invalid, *early], now, rules)
-    scheduled = [row for row in net if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE]
+    bad = [row for row in net if not is_fine(row, now, rules)]
+    muted = [row for row in bad if mute_of(row, now, rules)]
+    quiet = {row.id for row in muted}
     return Gathered(
-        rows=tuple(row for row in net if state_of(row, now, rules).rank < Rank.ON_SCHEDULE),
-        scheduled=tuple(scheduled),
+        rows=tuple(row for row in bad if row.id not in quiet),
+        scheduled=tuple(row for row in net if is_fine(row, now, rules)),
+        muted=tuple(muted),
         total=len(everything),
         stale=tuple(row for row in everything if is_stale(row, now)),
         rules=rules,
@@ -116,7 +120,7 @@ def preview(found: Gathered, now: datetime) -> Message:
 
 def _head(found: Gathered, now: datetime) -> list[list[Block]]:
     """The worst rows, as many as one message takes: 20, or fewer where their texts are long."""
-    groups = [_row(row, now, found.rules) for row in found.rows[:LIST_ROWS]]
+    groups = [[list_row(row, now, found.rules)] for row in found.rows[:LIST_ROWS]]
     return groups[: fitting(groups, HEAD_WORDS)]
 
 
@@ -135,20 +139,14 @@ def _first(
     ]
     if found.scheduled:
         blocks.append(section(_scheduled_text(found)))
+    if found.muted:
+        blocks.append(section(_muted_text(found, now)))
     if found.stale:
         blocks.append(section(_stale_text(found.stale)))
     if found.unreadable:
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
-
-
-def _row(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
-    """A row of the digest; what is broken can be watched until it is fixed."""
-    shown = [list_row(row, now, rules)]
-    if state_of(row, now, rules).rank is Rank.BROKEN:
-        shown.append(actions(watch_button(row, "below")))
-    return shown
 
 
 def _rule(found: Gathered) -> str:
@@ -161,15 +159,23 @@ def _rule(found: Gathered) -> str:
 def _summary(found: Gathered, now: datetime) -> str:
     if found.rows:
         shown = [*found.rows, *found.scheduled]
-        others = found.total - len(shown)
+        others = found.total - len(shown) - len(found.muted)
         verb = "is" if others == 1 else "are"
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         but = f" ⚠️ {unreadable(found.unreadable)}." if found.unreadable else ""
         return f"{tally(shown, now, found.rules).capitalize()}.{rest}{but}"
+    if not found.total and not found.unreadable:
+        return "There are no monitors yet. Start with /ssl add example.com."
+    return _nothing_due(found, now)
+
+
+def _nothing_due(found: Gathered, now: datetime) -> str:
+    """What the digest says if it has no rows; “all clear” only if that is known."""
     if found.unreadable:
         return f"No problems found among the others, but {unreadable(found.unreadable)}."
-    if not found.total:
-        return "There are no monitors yet. Start with /ssl add example.com."
+    if found.muted:
+        verb = "is" if len(found.muted) == 1 else "are"
+        return f"Nothing new; {tally(found.muted, now, found.rules)} {verb} muted."
     if found.stale:
         return f"No problems found, but {old_scans(len(found.stale))}."
     if found.scheduled:
@@ -187,6 +193,14 @@ def _scheduled_text(found: Gathered) -> str:
     else:
         said = f"{number:,} certificates expire within {days} days and are not due for renewal yet"
     return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names}{more}."
+
+
+def _muted_text(found: Gathered, now: datetime) -> str:
+    names = ", ".join(code(row.target.short, 80) for row in found.muted[:STALE_NAMED])
+    left = len(found.muted) - STALE_NAMED
+    more = f" and {left:,} more" if left > 0 else ""
+    counts = tally(found.muted, now, found.rules)
+    return f"🔕 *MUTED* · {counts}: {names}{more}. `/ssl list muted` shows them."
 
 
 def _stale_text(stale: Sequence[MonitorSummary]) -> str:

@@ -21,7 +21,7 @@ from bot.blocks import (
 )
 from bot.cards import lists as list_cards
 from bot.cards import replies
-from bot.cards.monitor import list_row
+from bot.cards.row import list_row
 from bot.config import Settings
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, is_stale, state_of

@@ -24,7 +24,8 @@ from bot.blocks import (
     text_length,
 )
 from bot.cards import table as table_cards
-from bot.cards.monitor import argument, headline, list_row, text_row
+from bot.cards.monitor import headline
+from bot.cards.row import argument, list_row, text_row
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
 LIST_CARDS = 8

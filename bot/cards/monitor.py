@@ -16,7 +16,6 @@ from bot.blocks import (
     MAX_VALUE,
     Block,
     Message,
-    Place,
     actions,
     ago,
     bare,
@@ -33,6 +32,16 @@ from bot.blocks import (
     since,
     utc,
 )
+from bot.cards.row import (
+    argument,
+    busy_row,
+    days_text,
+    list_row,
+    more_about,
+    reason,
+    title,
+    watch_button,
+)
 from bot.severity import (
     ACT_NOW,
     EXPIRED,
@@ -45,9 +54,11 @@ from bot.severity import (
     Rank,
     State,
     Thresholds,
+    claim_of,
     days_left,
     is_stale,
     limits_of,
+    mute_of,
     state_of,
 )
 from bot.target import Target
@@ -56,17 +67,6 @@ from bot.target import Target
 Beside = tuple[str, str]
 DETAILS: Beside = ("Details", "details")
 HISTORY: Beside = ("History", "history")
-
-
-def argument(row: MonitorSummary) -> str:
-    """A monitor as a button's argument, which `Selector.parse` reads."""
-    full = f"{row.id} {row.target}"
-    return full if len(full) <= 120 else str(row.id)
-
-
-def days_text(days: int) -> str:
-    """`in 12 days`, `in 1 day`, `within 24 hours`."""
-    return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
 
 
 def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
@@ -80,12 +80,6 @@ def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     return f"{host} {state.word}, expires {left} ({utc(row.not_after)})"
 
 
-def _said(row: MonitorSummary) -> str:
-    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
-    text = safe(row.message, 200).rstrip(".")
-    return f"{text}. " if text and text.casefold() != "valid" else ""
-
-
 def _expires(not_after: datetime, now: datetime) -> str:
     return f"Expires {date(not_after)}, {days_text(days_left(not_after, now))}."
 
@@ -97,7 +91,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is NOT_ALLOWED:
         return "SSLmonitor isn't allowed to scan this address."
     if row.not_after is None:
-        return _said(row).rstrip() or "The certificate could not be read."
+        return reason(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
@@ -109,8 +103,8 @@ def _wrong(row: MonitorSummary, state: State) -> str:
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:
-        return f"{_said(row)}Not valid before {date(row.not_before)}. Check the host's clock. "
-    return _said(row) if state.rank is Rank.BROKEN else ""
+        return f"{reason(row)}Not valid before {date(row.not_before)}. Check the host's clock. "
+    return reason(row) if state.rank is Rank.BROKEN else ""
 
 
 def _renewal(state: State, due_at: datetime, now: datetime) -> str:
@@ -124,13 +118,9 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
     return ""
 
 
-def _title(state: State, target: Target) -> str:
-    return f"{state.symbol} *{state.word}* · {code(target.short)}"
-
-
 def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
-    return f"{_title(state_of(row, now, rules), row.target)}\n{_sentence(row, now, rules)}"
+    return f"{title(state_of(row, now, rules), row.target)}\n{_sentence(row, now, rules)}"
 
 
 def _small_print(row: MonitorSummary, now: datetime) -> str:
@@ -153,12 +143,14 @@ def monitor(
     more: Sequence[Block] = (),
     public: bool = False,
     announce: str = "",
+    outcome: str = "",
     beside: Beside = DETAILS,
 ) -> Message:
     """The card of one monitor.
 
     `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
-    (what a rescan changed), `more` are blocks below the buttons, `beside` leads to another card.
+    (what a rescan changed), `more` are blocks below the buttons, `beside` leads to another card,
+    and `outcome` is the same news for the monitor's row in a list.
     """
     state = state_of(row, now, rules)
     small = _small_print(row, now) + (f" · {note}" if note else "")
@@ -168,16 +160,38 @@ def monitor(
         blocks=(
             section(told),
             context(small),
-            _buttons(row, state, beside),
+            *_marks(row, now, rules),
+            _buttons(row, state, beside, now, rules),
             *more,
         ),
         public=public,
         announce=announce,
-        row=list_row(row, now, rules),
+        row=list_row(row, now, rules, outcome=outcome),
+        more=more_about(row, now, rules),
     )
 
 
-def _buttons(row: MonitorSummary, state: State, beside: Beside) -> Block:
+def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:
+    """Who has it, whether it is muted, and the team's note and runbook."""
+    parts = []
+    if claim := claim_of(row, now, rules):
+        parts.append(f"🙋 Taken by {safe(claim.name, 60)}, {since(claim.at, now)}")
+    if mute := mute_of(row, now, rules):
+        until = f"until {date(mute.until, '{date_short}')}"
+        if mute.rank is not None:
+            until = f"until it changes, but not beyond {date(mute.until, '{date_short}')}"
+        why = f" ({safe(mute.reason, 100)})" if mute.reason else ""
+        parts.append(f"🔕 Muted by {safe(mute.name, 60)} {until}{why}")
+    if note := rules.marks.note(row):
+        parts.append(f"📝 {safe(note, 200)}")
+    if link := rules.marks.runbook(row):
+        parts.append(f"📖 <{link}|Runbook>")
+    return [context(" · ".join(parts))] if parts else []
+
+
+def _buttons(
+    row: MonitorSummary, state: State, beside: Beside, now: datetime, rules: Thresholds
+) -> Block:
     """Two buttons and a menu; a host that is not fine can be watched until it is."""
     host, number = row.target.short, argument(row)
     rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
@@ -187,52 +201,22 @@ def _buttons(row: MonitorSummary, state: State, beside: Beside) -> Block:
         other = button(label, command, number, "below", about=f"{label} of {host}")
         return actions(rescan, other, menu([delete], "below"))
     watch = watch_button(row)
-    return actions(rescan, watch, menu([(label, command, number), delete], "below"))
-
-
-def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
-    """The button that scans until the host is fixed."""
-    host = row.target.short
-    return button(
-        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
-    )
-
-
-def list_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block:
-    """A monitor's row in a list or digest, with its Rescan button; found again by its block id."""
-    host = row.target.short
-    return section(
-        f"{verdict(row, now, rules)}\n{_small_print(row, now)}",
-        accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
-        block_id=row_id(row.id),
-    )
-
-
-def row_id(monitor_id: int) -> str:
-    """The block id of a monitor's row."""
-    return f"row:{monitor_id}"
-
-
-def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
-    """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
-    state = state_of(row, now, rules)
-    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
-    if state is EXPIRED and row.not_after is not None:
-        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
-    elif row.not_after is not None:
-        left = days_text(days_left(row.not_after, now))
-        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
-    elif said := safe(row.message, 60):
-        parts.append(said)
-    return " · ".join([*parts, f"#{row.id}"])
+    taken, muted = claim_of(row, now, rules), mute_of(row, now, rules)
+    take = ("Release", "release", number) if taken else ("I'll take it", "take", number)
+    mute = ("Unmute", "unmute", number) if muted else ("Mute until it changes", "mute", number)
+    return actions(rescan, watch, menu([(label, command, number), take, mute, delete], "below"))
 
 
 def scanning(
-    target: Target | None, monitor_id: int, *, note: str = "", public: bool = False
+    target: Target | None,
+    monitor_id: int,
+    *,
+    note: str = "",
+    public: bool = False,
+    who: str = "",
 ) -> Message:
-    """The card of a monitor while its scan runs: it has no buttons."""
+    """The card of a monitor while its scan runs: it has no buttons. `who` pressed."""
     host = target.short if target else f"#{monitor_id}"
-    busy = section(f"⏳ *Scanning…* · {code(host)}", block_id=row_id(monitor_id))
     return Message(
         f"Scanning {plain(host, 100)}…",
         (
@@ -240,7 +224,7 @@ def scanning(
             context(" · ".join(filter(None, [f"#{monitor_id}", note]))),
         ),
         public=public,
-        row=busy,
+        row=busy_row(target, monitor_id, who),
     )
 
 

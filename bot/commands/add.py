@@ -16,6 +16,7 @@ from bot.cards import add as add_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
+from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, router, rows_of
 from bot.commands.places import UNSAID, Place, Protocol
@@ -231,7 +232,7 @@ async def _summed_up(
     for target, row in rows.items():
         await after_scan.keep(call, added[target], row)
     lines = [
-        monitor_cards.text_row(rows[target], call.now(), call.rules)
+        text_row(rows[target], call.now(), call.rules)
         if target in rows
         else f"✅ {code(target.short)} is now monitored."
         for target in done

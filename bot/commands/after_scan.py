@@ -14,6 +14,7 @@ from bot.cards import details as detail_cards
 from bot.commands.lookup import ASKED_ONE_BY_ONE, MAX_TARGETS
 from bot.commands.router import Call
 from bot.errors import BotError, DatabaseUnavailable
+from bot.severity import is_fine
 from bot.sighting import Sighting
 from bot.target import Target
 
@@ -52,6 +53,32 @@ async def changed(call: Call, before: Sighting | None, found: Monitor, row: Moni
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     await keep(call, found, row)
     return changes.sentence(before, Sighting.of(found, row)) if before else ""
+
+
+def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
+    """What a scan led to, in a few words: `fixed`, `renewed`, `no change`."""
+    fine = is_fine(row, call.now(), call.rules)
+    if before is None:
+        return "fine" if fine else "scanned"
+    expired = before.not_after is not None and before.not_after <= call.now()
+    if fine and (before.valid is False or expired):
+        return "fixed"
+    if Sighting.of(found, row).renewed_since(before):
+        return "renewed"
+    return "fine" if fine else "no change"
+
+
+async def release_if_fixed(call: Call, rows: Sequence[MonitorSummary]) -> None:
+    """End the claims on monitors that are fixed: who breaks them again has nobody yet."""
+    claims, now = call.rules.marks.claims, call.now()
+    fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, call.rules)]
+    if not fixed:
+        return
+    try:
+        await call.records.marks.release(fixed)
+        await call.records.refresh_rules()
+    except DatabaseUnavailable as fault:
+        log.warning("Could not end the claims on fixed monitors: %s", fault)
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:

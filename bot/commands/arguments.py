@@ -15,6 +15,8 @@ from bot.target import MAX_PORT, split_target
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
 _NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?$")
 _SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
+#: What `list` finds by what people said of a monitor.
+MARKS = ("muted", "taken", "mine", "free")
 _PORT_LIST = re.compile(r"^\d{1,5}(,\d{1,5})+$")
 
 
@@ -37,7 +39,8 @@ class Filter:
         """
         word = text.lower()
         if re.fullmatch(r"[a-z0-9-]+", word) and word not in _SHORTHANDS:
-            return cls("state", word) if word in STATES else cls("host", f"*{word}*")
+            key = "mark" if word in MARKS else "state" if word in STATES else "host"
+            return cls(key, f"*{word}*" if key == "host" else word)
         found = _FILTER.match(_SHORTHANDS.get(word, word))
         if not found or "://" in word:
             return cls("host", _host(word))
@@ -61,8 +64,8 @@ def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
     """The arguments of `SSLMonitor.list`. Raises UsageError where a filter comes twice."""
     chosen: dict[str, Any] = {}
     for each in filters:
-        if each.key == "state":
-            continue  # the API has no such filter: `in_states` applies it
+        if each.key in {"state", "mark"}:
+            continue  # the API has no such filter: `in_states` and `marked` apply them
         if each.key in chosen:
             raise UsageError(f"The filter “{each.key}” can only be used once.", "filters")
         chosen[each.key] = each.value
@@ -80,6 +83,11 @@ def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:
     """The states that are asked for; None if any will do."""
     wanted = [state for each in filters if each.key == "state" for state in STATES[each.value]]
     return tuple(wanted) or None
+
+
+def marked(filters: Iterable[Filter]) -> str:
+    """Which mark is asked for, of MARKS; empty if none is."""
+    return next((str(each.value) for each in filters if each.key == "mark"), "")
 
 
 def _host(text: str) -> str:

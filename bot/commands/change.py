@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from bot.api.models import MonitorSummary
@@ -16,6 +17,7 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import PROGRESS_EVERY
+from bot.cards.row import outcome_line
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
@@ -42,12 +44,13 @@ async def scan(call: Call, which: One) -> Message:
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     call.spend("scans", 1)
-    note = replies.asked_by(await call.who())
+    who = await call.who()
+    scanning = partial(monitor_cards.scanning, note=replies.asked_by(who), public=True, who=who)
     if target:
-        await call.show(monitor_cards.scanning(target, monitor_id, note=note, public=True))
+        await call.show(scanning(target, monitor_id))
     before, known = await after_scan.last_seen(call, monitor_id, target)
     if target is None:
-        await call.show(monitor_cards.scanning(known, monitor_id, note=note, public=True))
+        await call.show(scanning(known, monitor_id))
     try:
         found = await call.api.scan(monitor_id)
     except BotError as fault:
@@ -57,8 +60,17 @@ async def scan(call: Call, which: One) -> Message:
     except BotError as fault:
         return replies.scan_unread(fault, found.target, monitor_id)
     said = await after_scan.changed(call, before, found, row)
+    await after_scan.release_if_fixed(call, [row])
+    outcome = outcome_line(after_scan.outcome(call, before, found, row), who, call.now())
     return monitor_cards.monitor(
-        row, call.now(), call.rules, note=note, said=said, more=offer, public=True
+        row,
+        call.now(),
+        call.rules,
+        note=replies.asked_by(who),
+        said=said,
+        more=offer,
+        public=True,
+        outcome=outcome,
     )
 
 

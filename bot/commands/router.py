@@ -53,8 +53,12 @@ class Call:
     spend: Callable[[str, int], None]
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str
-    rules: Thresholds
     watches: Watches
+
+    @property
+    def rules(self) -> Thresholds:
+        """What the team has set, as it was last read."""
+        return self.records.rules
 
 
 Run = Callable[..., Awaitable[Message]]
@@ -95,6 +99,7 @@ class Command:
     help: str
     typed: bool
     changes: bool
+    recorded: bool
     shares: bool
     form: FormMaker | None
     check: Callable[..., None] | None
@@ -198,6 +203,7 @@ class Router:
         *,
         typed: bool = True,
         changes: bool = False,
+        recorded: bool = False,
         shares: bool = False,
         form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
@@ -206,13 +212,16 @@ class Router:
     ) -> Callable[[Run], Run]:
         """Register a function as a command. `check` judges a form's fields together, purely.
 
+        One that `changes` monitors is for those whom SSL_ADMINS names; one that is merely
+        `recorded` is for every full member. Both are written down.
         The private answer of one that `shares` has a button that posts it in the channel.
         """
 
         def register(run: Run) -> Run:
             first_line, _, details = (inspect.getdoc(run) or "").partition("\n")
             self.commands[name] = Command(
-                name, run, _parameters(run), first_line, typed, changes, shares, form, check,
+                name, run, _parameters(run), first_line, typed, changes, changes or recorded,
+                shares, form, check,
                 example or (name if typed else ""), rewrite, " ".join(details.split()),
             )  # fmt: skip
             return run
@@ -245,7 +254,7 @@ class Router:
         """Bind and run a command; every fault that we foresee becomes a card."""
         try:
             arguments, named = bind()
-            if command.changes:
+            if command.recorded:
                 return await self._change(call, command, arguments, named)
             answer = await command.run(call, *arguments, **named)
         except UsageError as fault:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 from bot import digest
-from bot.api.models import MonitorList
+from bot.api.models import MonitorList, MonitorSummary
 from bot.blocks import Message, code
 from bot.cards import details as detail_cards
 from bot.cards import digest as digest_cards
@@ -15,11 +15,11 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.commands import after_scan
-from bot.commands.arguments import Filter, api_filters, in_states, joined
+from bot.commands.arguments import Filter, api_filters, in_states, joined, marked
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
 from bot.errors import SlackRefused
-from bot.severity import state_of
+from bot.severity import claim_of, is_fine, mute_of, state_of
 
 
 @router.command("help", example="help status")
@@ -51,8 +51,9 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
     """List monitors, worst first: expires<30, expired, port=8443, *.example.com, mail.
 
     Filters are joined by “and”. A word is part of a name (mail) or a state (expired, unreachable,
-    overdue, urgent, unknown, fine, broken, due). Numbers compare: expires<30, expires=30-60,
-    expires>90, port=443,8443, port=!443, port>=1000. Also valid=false and host=*.example.com.
+    overdue, urgent, unknown, fine, broken, due), or muted, taken, mine or free. Numbers compare:
+    expires<30, expires=30-60, expires>90, port=443,8443, port=!443, port>=1000. Also valid=false
+    and host=*.example.com.
     """
     wanted, states = api_filters(filters), in_states(filters)
     rows = await call.api.list(**wanted)
@@ -60,16 +61,33 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         now = call.now()
         kept = [row for row in rows if state_of(row, now, call.rules) in states]
         rows = MonitorList(kept, rows.unreadable)
+    if mark := marked(filters):
+        rows = MonitorList([row for row in rows if _has(call, row, mark)], rows.unreadable)
     if rows:
         asked = " ".join(map(str, filters))
         # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
         return await asyncio.to_thread(
             list_cards.monitors, rows, call.now(), call.rules, asked=asked, lost=rows.unreadable
         )
-    if not wanted and states is None:
+    if not filters:
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)
     return list_cards.none_found(what, rows.unreadable)
+
+
+def _has(call: Call, row: MonitorSummary, mark: str) -> bool:
+    """Whether a monitor is muted, taken, taken by the asker, or free: not fine, and nobody's."""
+    now, rules = call.now(), call.rules
+    claim = claim_of(row, now, rules)
+    match mark:
+        case "muted":
+            return mute_of(row, now, rules) is not None
+        case "taken":
+            return claim is not None
+        case "mine":
+            return claim is not None and claim.user == call.asker
+        case _:
+            return claim is None and not is_fine(row, now, rules)
 
 
 @router.command("csv", typed=False)

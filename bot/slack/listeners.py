@@ -259,11 +259,10 @@ class SlackBot:
                 spend=functools.partial(self._access.spend, asker.user),
                 audit=functools.partial(self._audit, request),
                 share=f"{command.name} {request.argument}".strip() if can_share else "",
-                rules=self._records.rules,
                 watches=self._watches,
             )
             with self._metrics.counting(command.name) as counted:
-                if (command.changes and not await self._take(request)) or not await self._may(
+                if (command.recorded and not await self._take(request)) or not await self._may(
                     surface, request, changes=command.changes
                 ):
                     counted.outcome = "refused"

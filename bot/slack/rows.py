@@ -16,20 +16,28 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bot.blocks import Block, Message
+from bot.blocks import MAX_BLOCKS, Block, Message
+
+#: So many pressed rows keep their further buttons.
+EXPANDED = 2
 
 #: The most bytes that the kept lists take as JSON, which is about a third of what they take here.
-MOST_BYTES = 8 * 2**20
+MOST_BYTES = 2 * 2**20
 
 
 @dataclass(slots=True)
 class RowList:
-    """A list or digest as it stands now, with the lock for its next edit."""
+    """A list or digest as it stands now, with the lock for its next edit.
+
+    `stories` are the replies in its thread, one for each pressed row, by the row's block ID.
+    """
 
     text: str
     blocks: list[Block]
+    stories: dict[str, str] = field(default_factory=dict)
     size: int = field(init=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _expanded: list[str] = field(default_factory=list)
     _has_buttons: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,14 +54,36 @@ class RowList:
         name = _name(row or {})
         return next((block for block in self.blocks if name and _name(block) == name), None)
 
-    def replace(self, row: Block) -> None:
-        """Put a row in the place of its old state; its button only if the others have one."""
+    def replace(self, row: Block, more: Block | None = None) -> None:
+        """Put a row in the place of its old state; its button only if the others have one.
+
+        `more` are the buttons that it gets below itself, in a list whose rows have buttons. Only
+        the last EXPANDED rows keep theirs.
+        """
         old = self.row(row)
         kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
-        self.blocks = [
-            {**kept, "block_id": block["block_id"]} if block is old else block
-            for block in self.blocks
-        ]
+        suffix = str(old["block_id"]).partition("@")[2] if old else ""
+        blocks: list[Block] = []
+        for block in self.blocks:
+            if block is old:
+                blocks.append({**kept, "block_id": block["block_id"]})
+                if more and self._has_buttons:
+                    blocks.append({**more, "block_id": _named(_name(more), suffix)})
+            elif _name(block) != _more_of(row):
+                blocks.append(block)
+        self.blocks = blocks
+        self._fold(_more_of(row) if more else "")
+
+    def _fold(self, newest: str) -> None:
+        """Remove the buttons below all rows but the last EXPANDED that were pressed."""
+        shown = [_name(block) for block in self.blocks if _name(block).startswith("more:")]
+        order = [name for name in self._expanded if name in shown and name != newest]
+        order = [name for name in shown if name not in order and name != newest] + order
+        self._expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
+        folded = set(shown) - set(self._expanded)
+        if len(self.blocks) > MAX_BLOCKS:
+            folded = set(shown)
+        self.blocks = [block for block in self.blocks if _name(block) not in folded]
 
 
 class RowLists:
@@ -94,6 +124,15 @@ class RowLists:
             _, oldest = self._lists.popitem(last=False)
             self._bytes -= oldest.size
         return rows
+
+
+def _more_of(row: Block) -> str:
+    """The name of the block with a row's further buttons."""
+    return _name(row).replace("row:", "more:", 1)
+
+
+def _named(name: str, list_id: str) -> str:
+    return f"{name}@{list_id}" if list_id else name
 
 
 def _name(block: Block) -> str:

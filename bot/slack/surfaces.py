@@ -118,6 +118,15 @@ class EditablePost:
         """Whether something was posted."""
         return self._ts is not None
 
+    @property
+    def ts(self) -> str | None:
+        """Where it stands, once it was posted."""
+        return self._ts
+
+    def continue_at(self, ts: str) -> None:
+        """Edit an earlier post of the bot's instead of posting anew."""
+        self._ts = ts
+
 
 async def _post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
     """Post it in the channel, away from the place of the answer."""
@@ -252,10 +261,10 @@ class CardButton:
 
 
 class RowButton:
-    """A button on a list or digest: the message stays, the card goes to its thread or is private.
+    """A button on a list or digest: the message stays, and the row shows what the press does.
 
-    The monitor's row in the message is refreshed; in a private list, which has no thread, the row
-    also says that the scan is under way.
+    The story of a monitor is one reply in the message's thread, which is edited. A private list
+    has no thread.
     """
 
     def __init__(self, web: SlackWeb, lists: RowLists, request: Request) -> None:
@@ -269,25 +278,38 @@ class RowButton:
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: Block | None = None
+        self._refreshed = False
+        self._story = ""
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
-        """Say it in the thread, or in the row of a private list."""
+        """Say it in the row; in the thread, or privately, if the message has no such row."""
         old = self._rows.row(message.row) if self._rows else None
-        if self._ephemeral and old and message.row:
-            self._busy = old
+        if old and message.row:
+            self._busy = self._busy or old
             await self._refresh(message.row)
         elif not (message.public and await self._thread.show(message)):
             await self._private.show(message, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""
-        public = message.public or self._thread.exists
-        if not (public and await self._thread.show(message)):
-            await self._private.show(message)
         if row := message.row or self._busy:
-            await self._refresh(row)
+            await self._refresh(row, message.more)
+        if not (self._refreshed and message.in_row):
+            public = message.public or self._thread.exists
+            if not (public and await self._tell_story(message)):
+                await self._private.show(message)
         await announce(self._web, self.channel, message)
+
+    async def _tell_story(self, message: Message) -> bool:
+        """Post or edit the monitor's reply in the thread; False where the bot can't post."""
+        story = self._rows.stories.get(self._story) if self._rows and self._story else None
+        if story and not self._thread.exists:
+            self._thread.continue_at(story)
+        shown = await self._thread.show(message)
+        if self._rows and self._story and self._thread.ts:
+            self._rows.stories[self._story] = self._thread.ts
+        return shown
 
     async def keep(self, message: Message) -> Address | None:
         """Post it in the thread; below a private list, in the channel."""
@@ -295,20 +317,23 @@ class RowButton:
             return await _post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
-    async def _refresh(self, row: Block) -> None:
+    async def _refresh(self, row: Block, more: Block | None = None) -> None:
         """Put the row in the place of the old one; a list that is gone stays gone."""
+        self._refreshed = False
         rows = self._rows
         if rows is None:
             return
         async with rows.lock:
             if rows.row(row) is None:
                 return
-            rows.replace(row)
+            rows.replace(row, more)
+            self._story = str(row.get("block_id", ""))
             try:
                 if self._ephemeral:
                     await self._web.respond(self._url, rows.message, replace=True)
                 else:
                     await self._web.update(self.channel, self._ts, rows.message)
+                self._refreshed = True
             except (SlackRefused, SlackUnreachable) as error:
                 log.info("Could not refresh the list row: %s", error)
 

@@ -55,7 +55,7 @@ class Clock:
         if blindness is not None:
             self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
-        self._add(records.refresh_rules, timedelta(seconds=30), at_once=False)
+        self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
         self.scheduler.start()
 
     def fault(self) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from bot.severity import NET_DAYS, Thresholds
 from bot.sighting import Sighting
 from bot.store.database import Database
+from bot.store.marks import MarkStore
 from bot.store.tables import audit, deliveries, sightings, thresholds
 
 AUDIT_SHOWN = 20
@@ -38,8 +39,9 @@ class Records:
     def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:
         self._database = database
         self._net_days = net_days
+        self.marks = MarkStore(database)
         self.rules = Thresholds(net_days=net_days)
-        """The team's thresholds, as they were last read."""
+        """What the team has set, as it was last read."""
 
     async def thresholds(self) -> dict[str, str]:
         """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
@@ -48,8 +50,9 @@ class Records:
             return {row.pattern: row.rule for row in rows}
 
     async def refresh_rules(self) -> None:
-        """Read the thresholds again: another process may have changed one."""
-        self.rules = Thresholds(await self.thresholds(), self._net_days)
+        """Read what the team has set again: another process may have changed it."""
+        marks = await self.marks.read()
+        self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""
@@ -83,6 +86,7 @@ class Records:
         """Forget a deleted monitor."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
+        await self.marks.forget(monitor_id)
 
     async def take(self, delivery: str, now: datetime) -> bool:
         """Take a request for a change; False if it was taken before, by any process.

@@ -76,6 +76,35 @@ deliveries = Table(
     Index("deliveries_at", "at"),
 )
 
+#: Who takes care of a monitor, until it is fixed or released.
+claims = Table(
+    "claims",
+    metadata,
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", String(40), nullable=False),
+    Column("user_name", String(100), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+#: What is muted (JSON): by whom, until when, and what was seen then.
+mutes = Table(
+    "mutes",
+    metadata,
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("mute", Text, nullable=False),
+)
+
+#: One line about a host (`note`), or a link for a host, a pattern or an issuer (`runbook`).
+remarks = Table(
+    "remarks",
+    metadata,
+    Column("kind", String(10), primary_key=True),
+    Column("pattern", String(260), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("set_by", String(40), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
 #: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
 thresholds = Table(
     "thresholds",

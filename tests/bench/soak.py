@@ -187,6 +187,7 @@ class Run:
     acks: Counter[str] = field(default_factory=Counter)
     private: set[int] = field(default_factory=set)
     public: set[int] = field(default_factory=set)
+    texts: dict[int, str] = field(default_factory=dict)
     ack_seconds: list[float] = field(default_factory=list)
 
     async def settle(self) -> None:
@@ -216,6 +217,7 @@ class Run:
         text = random.choice(COMMANDS).format(random.randrange(MONITORS))
         user = slack.users[random.choice([ANN, BEN])]
         payload = self.world.playground.payloads.command(user, slack.channels[CERTS], "/ssl", text)
+        self.texts[number] = text
         payload["response_url"] = f"{self.answers.url}/{number}"
         began = time.perf_counter()
         ack = await self.world.playground.delivery.send("slash_commands", payload)
@@ -261,6 +263,8 @@ class Run:
             f"99 % within {acks[int(len(acks) * 0.99)] * 1000:.0f} ms"
         )
         print(f"without an answer: {unanswered}")
+        for number in sorted(self.private - set(self.answers.answered))[:5] if unanswered else ():
+            print(f"  {self.texts[number]}")
         print(
             f"memory: {figures.memory[0] / 2**20:.0f} MiB at first, "
             f"{statistics.mean(middle) / 2**20:.1f} in the middle third, "

@@ -1,0 +1,178 @@
+"""One monitor as a row of a list, a digest or Home: what is wrong, until when, and who has it.
+
+A phone that is 390 pixels wide shows three lines beside the row's one button.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bot.api.models import MonitorSummary
+from bot.blocks import (
+    Block,
+    Place,
+    actions,
+    button,
+    code,
+    counted,
+    date,
+    menu,
+    safe,
+    section,
+    since,
+)
+from bot.severity import (
+    ACT_NOW,
+    EXPIRED,
+    NEVER_SCANNED,
+    NOT_ALLOWED,
+    NOT_YET_VALID,
+    OVERDUE,
+    Rank,
+    State,
+    Thresholds,
+    claim_of,
+    days_left,
+    is_stale,
+    limits_of,
+    mute_of,
+    state_of,
+)
+from bot.target import Target
+
+
+def argument(row: MonitorSummary) -> str:
+    """A monitor as a button's argument, which `Selector.parse` reads."""
+    full = f"{row.id} {row.target}"
+    return full if len(full) <= 120 else str(row.id)
+
+
+def days_text(days: int) -> str:
+    """`in 12 days`, `in 1 day`, `within 24 hours`."""
+    return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
+
+
+def reason(row: MonitorSummary) -> str:
+    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
+    text = safe(row.message, 200).rstrip(".")
+    return f"{text}. " if text and text.casefold() != "valid" else ""
+
+
+def title(state: State, target: Target) -> str:
+    """The first line: how bad it is, and which host."""
+    return f"{state.symbol} *{state.word}* · {code(target.short)}"
+
+
+def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = "") -> Block:
+    """A monitor's row with its Rescan button; found again by its block ID.
+
+    `outcome` is what came of the last press, as finished mrkdwn.
+    """
+    host, state = row.target.short, state_of(row, now, rules)
+    lines = [
+        title(state, row.target),
+        " · ".join([_matter(row, state, now, rules), *_who(row, now, rules)]),
+    ]
+    if outcome:
+        lines.append(outcome)
+    elif note := rules.marks.note(row):
+        lines.append(f"📝 {safe(note, 100)}")
+    return section(
+        "\n".join(lines),
+        accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
+        block_id=row_id(row.id),
+    )
+
+
+def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
+    """The row while a scan runs: it has no button."""
+    host = target.short if target else f"#{monitor_id}"
+    by = f" · {safe(who, 60)}" if who else ""
+    return section(f"⏳ *Scanning…* · {code(host)}{by}", block_id=row_id(monitor_id))
+
+
+def outcome_line(text: str, who: str, now: datetime) -> str:
+    """What a press led to: `↻ no change · Ben, 14:05`."""
+    return f"↻ {text} · {safe(who, 60)}, {date(now, '{time}')}"
+
+
+def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
+    """What a pressed row offers below itself, if the monitor is not fine."""
+    if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE:
+        return None
+    host, value = row.target.short, argument(row)
+    if claim_of(row, now, rules):
+        take = button("Release", "release", value, "below", about=f"Release {host}")
+    else:
+        take = button("I'll take it", "take", value, "below", about=f"Take {host}")
+    muted = mute_of(row, now, rules) is not None
+    mute = ("Unmute", "unmute", value) if muted else ("Mute until it changes", "mute", value)
+    block = actions(
+        watch_button(row, "below"),
+        take,
+        menu([mute, ("Details", "details", value), ("History", "history", value)], "below"),
+    )
+    return block | {"block_id": f"more:{row.id}"}
+
+
+def _matter(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> str:
+    """What matters in this state: since when, until when, or what is wrong."""
+    end = row.not_after
+    if state is NEVER_SCANNED:
+        return "No scan has run yet"
+    if state is NOT_ALLOWED:
+        return "SSLmonitor isn't allowed to scan this address"
+    if end is None or state.rank is Rank.BROKEN:
+        return _broken(row, state, now)
+    until = f"Expires {date(end, '{date_short}')}, {days_text(days_left(end, now))}"
+    if state is OVERDUE:
+        due_at = end - limits_of(row, rules).due
+        return f"{until}; renewal was due {date(due_at, '{date_short}')}"
+    return f"{until}; renew it now" if state is ACT_NOW else until
+
+
+def _broken(row: MonitorSummary, state: State, now: datetime) -> str:
+    if state is EXPIRED and row.not_after is not None:
+        return f"Since {date(row.not_after, '{date_short} {time}')}, {since(row.not_after, now)}"
+    if state is NOT_YET_VALID and row.not_before is not None:
+        return f"Not valid before {date(row.not_before, '{date_short} {time}')}"
+    return safe(row.message, 120).rstrip(".") or "The certificate could not be read"
+
+
+def _who(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[str]:
+    """Who has it, whether it is muted, and whether the scan is too old to say much."""
+    parts = []
+    if claim := claim_of(row, now, rules):
+        parts.append(f"🙋 {safe(claim.name, 60)}")
+    if mute_of(row, now, rules):
+        parts.append("🔕 muted")
+    if row.scanned_at and is_stale(row, now):
+        parts.append(f"⚠️ scanned {since(row.scanned_at, now)}")
+    return parts
+
+
+def row_id(monitor_id: int) -> str:
+    """The block id of a monitor's row."""
+    return f"row:{monitor_id}"
+
+
+def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
+    state = state_of(row, now, rules)
+    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
+    if state is EXPIRED and row.not_after is not None:
+        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
+    elif row.not_after is not None:
+        left = days_text(days_left(row.not_after, now))
+        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
+    elif text := safe(row.message, 60):
+        parts.append(text)
+    return " · ".join([*parts, f"#{row.id}"])
+
+
+def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
+    """The button that scans until the host is fixed."""
+    host = row.target.short
+    return button(
+        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
+    )

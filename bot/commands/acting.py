@@ -1,0 +1,218 @@
+"""The commands by which people divide the work: take, release, mute, note, runbook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from bot.api.models import MonitorSummary
+from bot.blocks import Block, Message
+from bot.cards import marks as mark_cards
+from bot.cards import monitor as monitor_cards
+from bot.commands.lookup import One, Selector, find, host_pattern, router, several
+from bot.commands.router import Call
+from bot.dates import DAY, parse_duration
+from bot.errors import UsageError
+from bot.severity import is_fine, mute_of, state_of
+from bot.sighting import Claim, Mute
+from bot.target import Target
+
+#: The longest mute.
+LONGEST = 30 * DAY
+LONGEST_NOTE, LONGEST_LINK = 200, 500
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """How long a mute lasts; None if it lasts until the certificate changes or gets worse."""
+
+    time: timedelta | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `for=7d`; nothing after the sign stands for None. Raises ValueError."""
+        name, equals, value = text.partition("=")
+        if name != "for" or not equals:
+            raise ValueError(f"“{text}” isn't expected here. Use for=7d.")
+        time = parse_duration(value) if value else None
+        if time and not timedelta(minutes=1) <= time <= LONGEST:
+            raise ValueError("A mute lasts from 1m to 30d.")
+        return cls(time)
+
+
+UNTIL_IT_CHANGES = For(None)
+
+
+def _quoted(words: Sequence[str]) -> list[str]:
+    """The host, `for=…` if it is there, and the rest as one text."""
+    if len(words) < 2:
+        return list(words)
+    host, rest = words[0], list(words[1:])
+    length = [rest.pop(0)] if rest and rest[0].startswith("for=") else []
+    return [host, *(length or ["for="]), " ".join(rest)] if rest else [host, *length]
+
+
+def _host_and_text(words: Sequence[str]) -> list[str]:
+    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
+
+
+def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    return "Nothing was done: choose one of these", ()
+
+
+async def _one(call: Call, which: Selector) -> MonitorSummary | Message:
+    rows = await find(call, which)
+    return several(call, which, rows, _choose) or rows[0]
+
+
+@router.command("take", example="take example.com", recorded=True)
+async def take(call: Call, which: One) -> Message:
+    """Tell everybody that you take care of a monitor, until it is fixed or you release it."""
+    row = await _one(call, which)
+    if isinstance(row, Message):
+        return replace(row, changed=())
+    now, name = call.now(), await call.who()
+    if is_fine(row, now, call.rules):
+        card = monitor_cards.monitor(row, now, call.rules, said="Nothing needs to be done.")
+        return replace(card, changed=())
+    stands = await call.records.marks.take(Claim(row.id, call.asker, name, now))
+    await call.records.refresh_rules()
+    if stands.user != call.asker:
+        said = mark_cards.taken_by_another(stands, call.now())
+        card = monitor_cards.monitor(row, now, call.rules, said=said)
+        return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
+    return _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
+
+
+@router.command("release", example="release example.com", recorded=True)
+async def release(call: Call, which: One) -> Message:
+    """Give a monitor back that you or somebody else has taken."""
+    row = await _one(call, which)
+    if isinstance(row, Message):
+        return replace(row, changed=())
+    released = await call.records.marks.release([row.id])
+    await call.records.refresh_rules()
+    if not released:
+        card = monitor_cards.monitor(row, call.now(), call.rules, said="Nobody had taken it.")
+        return replace(card, changed=())
+    return _marked(call, row, mark_cards.released_line(await call.who(), row.target), "released")
+
+
+@router.command("mute", example="mute example.com for=7d moving to a new host", changes=True,
+                rewrite=_quoted)  # fmt: skip
+async def mute(
+    call: Call,
+    which: One,
+    length: Annotated[For, "[for=7d]"] = UNTIL_IT_CHANGES,
+    reason: Annotated[str, "[REASON]"] = "",
+) -> Message:
+    """Mute a monitor until its certificate changes or gets worse, or for a time.
+
+    A muted monitor is counted in the digest, but not listed. Without for=, the mute ends when the
+    certificate changes or its state gets worse; after 30 days at the latest.
+    """
+    row = await _one(call, which)
+    if isinstance(row, Message):
+        return replace(row, changed=())
+    now, name = call.now(), await call.who()
+    until = now + (length.time or LONGEST)
+    seen = None if length.time else int(state_of(row, now, call.rules).rank)
+    muted = Mute(
+        call.asker, name, now, until, reason[:LONGEST_NOTE], seen, row.not_after, row.issuer
+    )
+    await call.records.marks.mute(row.id, muted)
+    await call.records.refresh_rules()
+    return _marked(
+        call, row, mark_cards.muted_line(muted, row.target), f"muted until {until:%Y-%m-%d}"
+    )
+
+
+@router.command("unmute", example="unmute example.com", changes=True)
+async def unmute(call: Call, which: One) -> Message:
+    """Let a muted monitor be listed in the digest again."""
+    row = await _one(call, which)
+    if isinstance(row, Message):
+        return replace(row, changed=())
+    was = mute_of(row, call.now(), call.rules)
+    await call.records.marks.mute(row.id, None)
+    await call.records.refresh_rules()
+    if was is None:
+        card = monitor_cards.monitor(row, call.now(), call.rules, said="It wasn't muted.")
+        return replace(card, changed=())
+    return _marked(call, row, mark_cards.unmuted_line(await call.who(), row.target), "unmuted")
+
+
+def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
+    card = monitor_cards.monitor(row, call.now(), call.rules, announce=line)
+    return replace(card, changed=((str(row.target), result),), in_row=True)
+
+
+@router.command("note", example="note example.com ask Ben before you renew it", recorded=True,
+                rewrite=_host_and_text)  # fmt: skip
+async def note(
+    call: Call, which: Annotated[Selector, "HOST[:PORT]"], text: Annotated[str, "[TEXT]"] = ""
+) -> Message:
+    """Put one line of text on a host's card; without a text, remove it."""
+    if not which.host or which.is_pattern:
+        raise UsageError("A note belongs to a host.", "which")
+    if len(text) > LONGEST_NOTE:
+        raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
+    name = str(Target(which.host, which.port)) if which.port else which.host
+    await call.records.marks.note(name, text, by=call.asker, now=call.now())
+    await call.records.refresh_rules()
+    card = mark_cards.noted(name, text)
+    return replace(card, changed=((name, text or "removed"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a runbook is for: a host, a pattern, or an issuer in quotes or of several words."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read it. Raises ValueError with a sentence for the user."""
+        if text.lower().startswith("issuer="):
+            return cls(text.partition("=")[2].strip().casefold())
+        return cls(host_pattern(text) if "*" in text else str(Selector.parse(text)))
+
+
+def _subject_and_link(words: Sequence[str]) -> list[str]:
+    """All words but a last one that is a link, as one text: issuers have spaces in their names."""
+    if len(words) > 1 and "://" in words[-1]:
+        return [" ".join(words[:-1]), words[-1]]
+    return [" ".join(words)] if words else []
+
+
+@router.command("runbook", example="runbook *.example.com https://wiki.example.com/tls",
+                changes=True, rewrite=_subject_and_link)  # fmt: skip
+async def runbook(
+    call: Call,
+    subject: Annotated[Subject, "HOST|PATTERN|issuer=NAME"],
+    link: Annotated[str, "[URL]"] = "",
+) -> Message:
+    """Link a runbook to a host, a pattern, or an issuer; without a link, remove it.
+
+    issuer=Let's Encrypt R11 is for all certificates of that issuer.
+    """
+    if link and not _is_link(link):
+        raise UsageError("The link must start with https://.", "link")
+    await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
+    await call.records.refresh_rules()
+    card = mark_cards.runbook(subject.name, link)
+    return replace(card, changed=((subject.name, link or "removed"),))
+
+
+def _is_link(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    odd = set('<>|"` ') & set(text)
+    return (
+        parts.scheme in {"https", "http"} and bool(parts.hostname) and not odd and len(text) < 500
+    )

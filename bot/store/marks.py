@@ -1,0 +1,95 @@
+"""Who has taken which monitor, what is muted, and the team's notes and runbooks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, select
+
+from bot.sighting import Claim, Marks, Mute
+from bot.store.database import Database
+from bot.store.tables import claims, mutes, remarks
+
+_NOTE, _RUNBOOK = "note", "runbook"
+
+
+class MarkStore:
+    """The tables of marks, with one method for each thing that people do."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self) -> Marks:
+        """All marks."""
+        async with self._database.quick_read() as connection:
+            taken = (await connection.execute(select(claims))).all()
+            muted = (await connection.execute(select(mutes))).all()
+            said = (await connection.execute(select(remarks))).all()
+        return Marks(
+            claims={
+                row.monitor_id: Claim(row.monitor_id, row.user_id, row.user_name, row.at)
+                for row in taken
+            },
+            mutes={row.monitor_id: msgspec.json.decode(row.mute, type=Mute) for row in muted},
+            notes={row.pattern: row.text for row in said if row.kind == _NOTE},
+            runbooks={row.pattern: row.text for row in said if row.kind == _RUNBOOK},
+        )
+
+    async def take(self, claim: Claim) -> Claim:
+        """Take a monitor; gives the claim that stands, which is another one's who was first."""
+        row = {
+            "monitor_id": claim.monitor_id,
+            "user_id": claim.user[:40],
+            "user_name": claim.name[:100],
+            "at": claim.at,
+        }
+        mine = self._database.insert(claims).values(row).on_conflict_do_nothing()
+        known = select(claims).where(claims.c.monitor_id == claim.monitor_id)
+        async with self._database.quick_write() as connection:
+            await connection.execute(mine)
+            stands = (await connection.execute(known)).one()
+        return Claim(stands.monitor_id, stands.user_id, stands.user_name, stands.at)
+
+    async def release(self, monitor_ids: Collection[int]) -> int:
+        """Give monitors back; how many were taken."""
+        gone = delete(claims).where(claims.c.monitor_id.in_(monitor_ids))
+        async with self._database.quick_write() as connection:
+            return (await connection.execute(gone)).rowcount
+
+    async def mute(self, monitor_id: int, mute: Mute | None) -> None:
+        """Mute a monitor, or let it speak again."""
+        gone = delete(mutes).where(mutes.c.monitor_id == monitor_id)
+        async with self._database.quick_write() as connection:
+            await connection.execute(gone)
+            if mute is not None:
+                row: dict[str, Any] = {
+                    "monitor_id": monitor_id,
+                    "mute": msgspec.json.encode(mute).decode(),
+                }
+                await connection.execute(self._database.insert(mutes).values(row))
+
+    async def note(self, host: str, text: str, *, by: str, now: datetime) -> None:
+        """Set the note on a host; an empty text removes it."""
+        await self._remark(_NOTE, host, text, by=by, now=now)
+
+    async def runbook(self, subject: str, link: str, *, by: str, now: datetime) -> None:
+        """Link a runbook to a host, a pattern or an issuer; an empty link removes it."""
+        await self._remark(_RUNBOOK, subject, link, by=by, now=now)
+
+    async def _remark(self, kind: str, pattern: str, text: str, *, by: str, now: datetime) -> None:
+        key = (remarks.c.kind == kind) & (remarks.c.pattern == pattern)
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(remarks).where(key))
+            if text:
+                row = {
+                    "kind": kind, "pattern": pattern, "text": text, "set_by": by, "set_at": now,
+                }  # fmt: skip
+                await connection.execute(self._database.insert(remarks).values(row))
+
+    async def forget(self, monitor_id: int) -> None:
+        """Forget what was said of a deleted monitor."""
+        await self.mute(monitor_id, None)
+        await self.release([monitor_id])

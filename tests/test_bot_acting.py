@@ -1,0 +1,250 @@
+"""Who takes care of what: claims, mutes, notes and runbooks, and the story that a row tells."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
+from tests.world import Clock, World, labels, new_world, words
+
+HOST = "api.demo.test"
+
+
+async def digest(world: World) -> PostedMessage:
+    assert world.bot.digest is not None
+    await world.bot.digest.post_now(again=True)
+    return await world.card("Certificates on 23 November 2026", by=BEN)
+
+
+def row_of(shown: PostedMessage, number: int) -> str:
+    blocks = [b for b in shown.blocks if b.get("block_id") == f"row:{number}"]
+    return str(blocks[0]["text"]["text"]) if blocks else ""
+
+
+async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:
+    world.api.watch(HOST, days=-1, valid=False)
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Taken by Ann")
+    await world.card("🙋 Ann takes care of `api.demo.test`.", by=BEN)
+    await world.say("/ssl list", by=BEN)
+    await world.card("🙋 Ann", "`api.demo.test`", by=BEN)
+    await world.say(f"/ssl release {HOST}", by=BEN)
+    await world.card("Ben released `api.demo.test`: nobody has it now.")
+    await world.say("/ssl list taken")
+    await world.card("No monitors match")
+
+
+async def test_of_two_who_take_one_monitor_the_first_has_it(world: World) -> None:
+    world.api.watch(HOST, days=-1, valid=False)
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Taken by Ann")
+    await world.say(f"/ssl take {HOST}", by=BEN)
+    await world.card("Ann took it", "They, or you, can release it.", by=BEN)
+
+
+async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
+    number = world.api.watch(HOST, days=-1, valid=False)
+    await asyncio.gather(*(world.say(f"/ssl take {number}", by=by) for by in [ANN, BEN] * 5))
+    await world.settled()
+    lines = [m.text for m in world.seen(by=BEN) if "takes care of" in m.text]
+    assert len(set(lines)) == 1
+
+
+async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
+    number = world.api.watch(HOST, days=-1, valid=False)
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Taken by Ann")
+    world.api.renew(number, 80)
+    await world.say(f"/ssl scan {HOST}")
+    await world.card("OK", "asked by Ann")
+    await world.settled()
+    assert world.bot.slack._records.rules.marks.claims == {}
+
+
+async def test_nobody_takes_what_is_fine(world: World) -> None:
+    world.api.watch(HOST, days=80)
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Nothing needs to be done.")
+    assert world.bot.slack._records.rules.marks.claims == {}
+
+
+async def test_a_claim_is_carried_over_to_the_next_digest(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    await world.say(f"/ssl take {number}")
+    await world.card("Taken by Ann")
+    assert "🙋 Ann" in row_of(await digest(world), number)
+
+
+async def test_a_muted_monitor_is_counted_and_never_all_clear(digest_world: World) -> None:
+    world = digest_world
+    world.api.watch(HOST, days=-1, valid=False)
+    await world.say(f"/ssl mute {HOST} moving to a new host")
+    await world.card("Muted by Ann until it changes", "moving to a new host")
+    await world.card("🔕 Ann muted `api.demo.test` until it changes", by=BEN)
+    shown = words(await digest(world))
+    assert "Nothing new; 1 broken is muted." in shown
+    assert "All clear" not in shown
+    await world.say("/ssl list muted")
+    await world.card("1 monitor", HOST)
+    await world.say(f"/ssl unmute {HOST}")
+    await world.card("Ann unmuted `api.demo.test`.", by=BEN)
+    assert isinstance(world.clock, Clock)
+    world.clock.move(minutes=1)
+    assert "1 broken." in words(await digest(world))
+
+
+@pytest.mark.parametrize("change", ["renewed", "worse", "time"])
+async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_30_days(
+    change: str, digest_world: World
+) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=12)
+    await world.say(f"/ssl mute {HOST}")
+    await world.card("Muted by Ann until it changes")
+    await world.say("/ssl list muted")
+    await world.card("1 monitor", HOST)
+    assert isinstance(world.clock, Clock)
+    if change == "renewed":
+        world.api.renew(number, 13)
+    elif change == "worse":
+        world.clock.move(days=8)
+    else:
+        world.api.rows[number]["ssl_expire_date_end"] = "2027-01-02 07:30"
+        await world.say(f"/ssl mute {HOST} for=29d")
+        await world.card("until", "muted")
+        world.clock.move(days=30)
+    await world.say("/ssl list muted")
+    await world.card("No monitors match")
+
+
+async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
+    number = world.api.watch(HOST, days=12)
+    await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
+    await world.card("Muted by Ann until", "waiting for the vendor")
+    world.api.renew(number, 5)
+    await world.say("/ssl list muted")
+    await world.card("1 monitor", HOST)
+    assert isinstance(world.clock, Clock)
+    world.clock.move(days=2, minutes=1)
+    await world.say("/ssl list muted")
+    await world.card("No monitors match")
+
+
+async def test_only_those_who_may_change_things_mute(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
+        world.api.watch(HOST, days=-1, valid=False)
+        for line in (f"mute {HOST}", f"unmute {HOST}", f"runbook {HOST} https://wiki.test/x"):
+            await world.say(f"/ssl {line}", by=BEN)
+            await world.card("Ask one of them", by=BEN)
+        await world.say(f"/ssl take {HOST}", by=BEN)
+        await world.card("Taken by Ben", by=BEN)
+        await world.say(f"/ssl note {HOST} ask Ben first", by=BEN)
+        await world.card("Note on `api.demo.test`: ask Ben first", by=BEN)
+
+
+async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World) -> None:
+    world.api.watch(HOST, days=12)
+    await world.say(f"/ssl note {HOST} ask *Ben* <!channel> first")
+    await world.say("/ssl runbook *.demo.test https://wiki.test/tls")
+    await world.card("Runbook> of `*.demo.test` is linked.")
+    await world.say(f"/ssl status {HOST}")
+    card = await world.card("DUE", "📝 ask", "<https://wiki.test/tls|Runbook>")
+    assert "<!channel>" not in words(card)
+    await world.say("/ssl audit")
+    await world.card("Recent changes", "note", "runbook", "https://wiki.test/tls")
+    await world.say(f"/ssl note {HOST}")
+    await world.card("The note on `api.demo.test` was removed.")
+
+
+@pytest.mark.parametrize(
+    "link", ["ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://"]
+)
+async def test_a_runbook_is_a_web_page(link: str, world: World) -> None:
+    await world.say(f"/ssl runbook {HOST} {link}")
+    await world.card("must start with https://")
+
+
+async def test_the_most_specific_runbook_counts(world: World) -> None:
+    world.api.watch(HOST, days=12)
+    for subject, link in (
+        ("issuer=Test CA", "https://wiki.test/issuer"),
+        ("*.test", "https://wiki.test/test"),
+        ("*.demo.test", "https://wiki.test/demo"),
+    ):
+        await world.say(f"/ssl runbook {subject} {link}")
+        await world.settled()
+        await world.say(f"/ssl status {HOST}")
+        await world.card(f"<{link}|Runbook>")
+
+
+# The row tells the story
+
+
+async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, row=HOST, by=BEN)
+    await world.until(lambda: "⏳ *Scanning…* · `api.demo.test` · Ben" in row_of(shown, number))
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: "↻ no change · Ben, " in row_of(shown, number))
+
+
+async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    hosts = [f"h{number}.demo.test" for number in range(3)]
+    for host in hosts:
+        world.api.watch(host, days=-1, valid=False)
+    shown = await digest(world)
+    assert labels(shown) == ["Rescan"] * 3
+    for host in hosts:
+        await world.press("Rescan", on=shown, row=host, by=BEN)
+        await world.settled()
+    more = [
+        str(b["block_id"]) for b in shown.blocks if str(b.get("block_id", "")).startswith("more")
+    ]
+    assert len(more) == 2
+    assert labels(shown).count("I'll take it") == 2
+
+
+async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, row=HOST, by=BEN)
+    await world.until(lambda: "I'll take it" in labels(shown))
+    await world.settled()
+    before = len(world.seen(by=BEN))
+    await world.press("I'll take it", on=shown, by=BEN)
+    await world.until(lambda: "🙋 Ben" in row_of(shown, number))
+    await world.settled()
+    assert "Release" in labels(shown)
+    told = [m.text for m in world.seen(by=BEN)[before:]]
+    assert told == ["🙋 Ben takes care of api.demo.test."]
+
+
+async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, row=HOST, by=BEN)
+    await world.card("EXPIRED", "asked by Ben", by=BEN)
+    await world.settled()
+    world.api.renew(number, 80)
+    await world.press("Rescan", on=shown, row=HOST, by=ANN)
+    await world.card("OK", "asked by Ann", by=BEN)
+    await world.settled()
+    replies = [m for m in world.slack.thread(CERTS, shown.ts) if m.ts != shown.ts]
+    assert len(replies) == 1
+    assert "↻ fixed · Ann, " in row_of(shown, number)
+    assert "I'll take it" not in labels(shown)
