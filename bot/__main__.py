@@ -1,4 +1,4 @@
-"""The command line: `python -m bot run | demo | digest | check | embedded`."""
+"""The command line: `python -m bot run | demo | digest | check | embedded | backup`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from bot import __version__
@@ -39,6 +40,8 @@ def arguments() -> argparse.ArgumentParser:
         "--again", action="store_true", help="post it even if it was already posted today"
     )
     programs.add_parser("check", help="report what is set and whether it works")
+    backup = programs.add_parser("backup", help="copy the SQLite database while it is in use")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the new file")
     embedded = programs.add_parser("embedded", help="serve only the embedded SSLmonitor API")
     embedded.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     embedded.add_argument("--port", type=int, default=8021, help="the port to listen on")
@@ -84,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Stopped: {fault}", file=sys.stderr)
         return EXIT_CONFIG
     except (BotError, OSError) as fault:
-        action = "post the digest" if options.program == "digest" else "start"
+        actions = {"digest": "post the digest", "backup": "back up the database"}
+        action = actions.get(options.program, "start")
         print(f"Could not {action}: {fault}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -108,6 +112,12 @@ async def _program(options: argparse.Namespace) -> int:
     is_keys = options.program == "embedded" and options.part == "keys"
     program: Program = "keys" if is_keys else options.program
     settings = _settings(program)
+    if program == "backup":
+        from bot.store.backup import backup
+
+        await asyncio.to_thread(backup, settings.database_url, options.file)
+        print(f"Copied to {options.file}.")
+        return 0
     from bot import app
 
     match program:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -449,3 +451,38 @@ async def test_a_name_look_up_that_hangs_does_not_hold_up_the_end(tmp_path: Path
         await asyncio.wait({asking})
     assert (code, log) == (0, "")
     asking.exception()
+
+
+def test_a_backup_is_a_whole_copy_for_its_owner_made_while_others_write(
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, copy = tmp_path / "bot.sqlite3", tmp_path / "copy.sqlite3"
+    shutil.copy(empty_database, source)
+    only(monkeypatch, DATABASE_URL=f"sqlite:///{source}")
+    with sqlite3.connect(source) as writer:
+        writer.execute("INSERT INTO notes VALUES ('kept', 'yes')")
+        writer.commit()
+        writer.execute("INSERT INTO notes VALUES ('half', 'done')")  # not committed yet
+        assert main(["backup", str(copy)]) == 0
+        writer.rollback()
+    writer.close()
+    with sqlite3.connect(copy) as made:
+        assert made.execute("SELECT key FROM notes").fetchall() == [("kept",)]
+        assert made.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    made.close()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert main(["backup", str(copy)]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_backup_of_postgresql_names_pg_dump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(monkeypatch, DATABASE_URL="postgresql://u:geheim@h/db")
+    assert main(["backup", str(tmp_path / "copy")]) == 2
+    told = capsys.readouterr().err
+    assert "pg_dump" in told
+    assert "geheim" not in told

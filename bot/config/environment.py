@@ -13,7 +13,7 @@ from bot.config.settings import HOSTED_API, SETTINGS, Mode, Settings
 from bot.errors import ConfigError
 from bot.target import address_fault
 
-Program = Literal["run", "check", "digest", "embedded", "keys"]
+Program = Literal["run", "check", "digest", "embedded", "keys", "backup"]
 
 #: Variables with these prefixes are meant for this program; LOG_ or DATABASE_ are not its own.
 PREFIXES = ("DIGEST_", "SCAN_", "SLACK_", "SSL_", "SSLMONITOR_")
@@ -36,7 +36,7 @@ def read_settings(
     program: Program = "run",
     scan_rules: Callable[[str], object] = str,
 ) -> Settings:
-    """The settings of one program; `keys` is `embedded keys`, which needs the database alone.
+    """The settings of one program; `backup` and `keys` (`embedded keys`) need the database alone.
 
     `scan_rules` parses SCAN_ALLOW and SCAN_DENY for the scanner, and raises ValueError with a
     sentence.
@@ -62,7 +62,7 @@ def read_settings(
     settings = Settings(**values)
     if program == "embedded":
         faults += _embedded_faults(present)
-    elif program != "keys":
+    elif program not in {"keys", "backup"}:
         faults += _slack_faults(settings, present, program) + _api_faults(settings, present)
     if faults:
         typos = [str(each) for each in unknown_variables(environ) if each.suggestion]

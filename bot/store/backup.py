@@ -1,0 +1,34 @@
+"""A copy of the database while it is in use."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from bot.config.database_url import engine_arguments
+from bot.errors import BotError, ConfigError
+
+
+def backup(url: str, file: Path) -> None:
+    """Copy SQLite's database into a new file, for its owner's eyes, as of one moment.
+
+    SQLite copies it page by page and starts over if somebody writes meanwhile
+    (sqlite.org/backup.html). Raises ConfigError for PostgreSQL, BotError if it can't be copied.
+    """
+    made = engine_arguments(url).url
+    if made.get_backend_name() != "sqlite":
+        raise ConfigError(["DATABASE_URL is PostgreSQL. Back it up with pg_dump."])
+    if not made.database or not Path(made.database).is_file():
+        raise BotError(f"There is no database at {made.database}.")
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        raise BotError(f"{file} exists already. Name a new file.") from None
+    try:
+        with sqlite3.connect(made.database) as source, sqlite3.connect(file) as copy:
+            source.backup(copy)
+        source.close()
+        copy.close()
+    except sqlite3.Error as fault:
+        file.unlink()
+        raise BotError(f"The database could not be copied: {fault}.") from None
