@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
     Message,
+    actions,
+    button,
     code,
     context,
     counted,
@@ -20,9 +22,12 @@ from bot.blocks import (
     section,
 )
 from bot.blocks import date as when
+from bot.cards import chart as chart_cards
+from bot.cards import table as table_cards
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
 from bot.cards.row import list_row, text_row
+from bot.cards.table import TABLE_ROWS
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
 
 STALE_NAMED = 5
@@ -84,9 +89,10 @@ def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 def digest(
     found: Gathered, now: datetime, *, day: date, late: bool = False, first_of: str = ""
 ) -> tuple[Message, ...]:
-    """The digest of a day: its first message, then the replies for its thread.
+    """The digest of a day: its first message, then at most two replies for its thread.
 
-    `first_of` is the daily time, such as `09:00 UTC`, in the very first digest.
+    The replies are a table of what the first message has no room for, and a chart. `first_of` is
+    the daily time, such as `09:00 UTC`, in the very first digest.
     """
     head = _head(found, now)
     rest = found.rows[len(head) :]
@@ -96,16 +102,14 @@ def digest(
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
-    lines = [text_row(row, now, found.rules) for row in rest]
-    if len(found.stale) > STALE_NAMED:
-        small.append("Monitors with old scans are in the thread.")
-        lines += [f"⚪ OLD DATA · {code(str(row.target), 120)} · #{row.id}" for row in found.stale]
     title = f"Certificates on {day:%-d %B %Y}"
-    messages = [_first(found, now, title, head, small), *_thread(lines)]
-    return tuple(
-        Message(m.text, m.blocks, metadata=_metadata(day, part, now))
-        for part, m in enumerate(messages)
-    )
+    messages = [_first(found, now, title, head, small)]
+    if rest:
+        messages.append(_rest(rest, now, found.rules))
+        every = [*found.rows, *found.scheduled]
+        if chart := chart_cards.expiries(every, now, found.rules):
+            messages.append(chart)
+    return tuple(replace(m, metadata=_metadata(day, part, now)) for part, m in enumerate(messages))
 
 
 def preview(found: Gathered, now: datetime) -> Message:
@@ -209,16 +213,20 @@ def _stale_text(stale: Sequence[MonitorSummary]) -> str:
     return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {names}{more}."
 
 
-def _thread(lines: Sequence[str]) -> list[Message]:
-    sections = packed(lines, section)
-    parts = [
-        sections[start : start + SECTIONS_A_MESSAGE]
-        for start in range(0, len(sections), SECTIONS_A_MESSAGE)
-    ]
-    return [
-        Message(f"More monitors, part {number} of {len(parts)}.", tuple(part))
-        for number, part in enumerate(parts, 1)
-    ]
+def _rest(rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
+    """What the first message has no room for: a table, and all of it as a CSV file.
+
+    Without the table, as many lines as one message takes.
+    """
+    table, shown = table_cards.table(rest, now, rules)
+    text = f"{counted(len(rest), 'more monitor')}, worst first."
+    about = "Send all monitors of this digest as a CSV file in a direct message"
+    file = actions(button("CSV", "csv_due", "", "below", about=about))
+    hidden = len(rest) - shown
+    below = [context(f"{hidden:,} more in the CSV file."), file] if hidden else [file]
+    lines = packed([text_row(row, now, rules) for row in rest[:TABLE_ROWS]], section)
+    classic = lines[:SECTIONS_A_MESSAGE]
+    return Message(text, (section(text), table, *below), fallback=(section(text), *classic, file))
 
 
 def _metadata(day: date, part: int, now: datetime) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 from bot import digest
@@ -93,7 +94,19 @@ def _has(call: Call, row: MonitorSummary, mark: str) -> bool:
 @router.command("csv", typed=False)
 async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
     """Send a whole list as a CSV file, in a direct message."""
-    rows, now = await call.api.list(**api_filters(filters)), call.now()
+    rows = await call.api.list(**api_filters(filters))
+    return await _send_csv(call, rows, rows.unreadable)
+
+
+@router.command("csv_due", typed=False)
+async def csv_due(call: Call) -> Message:
+    """Send all monitors that the digest would list now as a CSV file, in a direct message."""
+    found = await digest.gather(call.api, call.now(), call.rules)
+    return await _send_csv(call, [*found.rows, *found.scheduled], found.unreadable)
+
+
+async def _send_csv(call: Call, rows: Sequence[MonitorSummary], lost: int) -> Message:
+    now = call.now()
 
     def written() -> bytes:
         return table_cards.as_csv(list_cards.ranked(rows, now, call.rules), now, call.rules)
@@ -101,12 +114,12 @@ async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message
     content = await asyncio.to_thread(written)
     name = f"monitors-{now:%Y-%m-%d}.csv"
     try:
-        await call.send_file(name, content, list_cards.csv_text(len(rows), rows.unreadable))
+        await call.send_file(name, content, list_cards.csv_text(len(rows), lost))
     except SlackRefused as fault:
         if fault.reason != "missing_scope":
             raise
         return list_cards.csv_needs_scope()
-    return list_cards.csv_sent(len(rows), rows.unreadable)
+    return list_cards.csv_sent(len(rows), lost)
 
 
 @router.command("details", typed=False, shares=True)
