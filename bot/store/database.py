@@ -18,7 +18,9 @@ from bot.errors import DatabaseUnavailable
 #: Nobody waits longer than this for the bot's own records.
 QUICK_SECONDS = 2.0
 #: How much longer SQLite may take to give up by itself, before it is cancelled after all.
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 10.0
+#: So many read from SQLite at the same time: as many as its pool has connections.
+READERS = 10
 #: How long a writer waits for a writer of another process.
 BUSY_SECONDS = 10.0
 
@@ -59,7 +61,9 @@ class Database:
             reads["isolation_level"] = "REPEATABLE READ"  # as SQLite does: one moment for a reader
         self._reader = self.engine.execution_options(**reads)
         # SQLite's writers wait for each other by sleeping; in one process a queue is quicker.
-        self._turn = asyncio.Lock() if self.engine.dialect.name == "sqlite" else None
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        self._turn = asyncio.Lock() if is_sqlite else None
+        self._seats = asyncio.Semaphore(READERS) if is_sqlite else None
 
     def insert(self, table: Table) -> Any:
         """An INSERT in the dialect of this engine, which adds `on_conflict_do_nothing`."""
@@ -85,7 +89,7 @@ class Database:
 
         Raises DatabaseUnavailable, after QUICK_SECONDS at the latest.
         """
-        async with self._quickly(QUICK_SECONDS), self.read() as connection:
+        async with self._turns(self._seats) as left, self._quickly(left), self.read() as connection:
             yield connection
 
     @asynccontextmanager
@@ -94,23 +98,31 @@ class Database:
 
         Raises DatabaseUnavailable, after QUICK_SECONDS at the latest; what it wrote may be stored.
         """
-        if self._turn is None:
-            async with self._quickly(QUICK_SECONDS), self.write() as connection:
+        async with self._turns(self._turn) as left:
+            waits = max(0.0, left - GRACE_SECONDS)  # for a writer of another process
+            engine = self.engine.execution_options(patience=waits)
+            async with self._quickly(left), engine.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def _turns(self, turns: asyncio.Lock | asyncio.Semaphore | None) -> AsyncIterator[float]:
+        """Wait for a turn on SQLite; gives the seconds that are left.
+
+        A statement of SQLite's that is cancelled leaves its connection open for a long time. So
+        only the wait for a turn is cut short, SQLite gives up by itself, and nothing is cancelled
+        but what hangs for GRACE_SECONDS more.
+        """
+        if turns is None:
+            yield QUICK_SECONDS
             return
-        # A statement of SQLite's that is cancelled leaves its connection open for good, so SQLite
-        # gives up by itself, and only the wait for the turn is cancelled.
         loop = asyncio.get_running_loop()
         ends = loop.time() + QUICK_SECONDS
         async with self._quickly(QUICK_SECONDS):
-            await self._turn.acquire()
+            await turns.acquire()
         try:
-            left = max(0.0, ends - loop.time())
-            engine = self.engine.execution_options(patience=left)
-            async with self._quickly(left + GRACE_SECONDS), engine.begin() as connection:
-                yield connection
+            yield max(0.0, ends - loop.time()) + GRACE_SECONDS
         finally:
-            self._turn.release()
+            turns.release()
 
     @asynccontextmanager
     async def _quickly(self, seconds: float) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -162,9 +163,16 @@ async def _soak(world: World, file: Path, seconds: float, rate: int) -> bool:
         await run.settle()
         await run.figures.read(session, run.port)
         alive = bot.returncode is None
+        print("open:", _opened(bot.pid))
         reading.cancel()
     await runner.cleanup()
     return run.judge(unanswered, alive=alive, seconds=seconds)
+
+
+def _opened(pid: int) -> dict[str, int]:
+    """What a process has open, by kind: files by their name, sockets, pipes."""
+    links = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return dict(Counter(re.sub(r":?\[.*", "", link.name) for link in links).most_common(8))
 
 
 async def _drain(bot: asyncio.subprocess.Process) -> None:
@@ -192,7 +200,7 @@ class Run:
 
     async def settle(self) -> None:
         """Let the bot come to rest: caches and idle connections that it keeps for a while."""
-        await asyncio.sleep(20)
+        await asyncio.sleep(40)
 
     async def send_all(self, seconds: float, rate: int) -> None:
         """Send the commands, evenly; refresh the sockets after a third, and after two."""

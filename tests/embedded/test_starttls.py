@@ -34,7 +34,7 @@ def packet(payload: bytes) -> bytes:
 TALKS: dict[str, list[tuple[bytes, bytes]]] = {
     "smtp": [
         (b"", b"220-mail.test\r\n220 ESMTP\r\n"),
-        (b"EHLO sslmonitor-bot\r\n", b"250-mail.test\r\n250-SIZE 1000\r\n250 STARTTLS\r\n"),
+        (b"EHLO [127.0.0.1]\r\n", b"250-mail.test\r\n250-SIZE 1000\r\n250 STARTTLS\r\n"),
         (b"STARTTLS\r\n", b"220 go on\r\n"),
     ],
     "imap": [

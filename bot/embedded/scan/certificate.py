@@ -12,13 +12,24 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
 
 from bot.embedded.scan.dns import Address, is_address
 
 # Tags and an identifier in a certificate's DER (RFC 5280, sections 4.1 and 4.2.1.6; X.690).
+_VERSION = 0xA0
 _EXTENSIONS = 0xA3
+_SEQUENCE = 0x30
+_EXPLICIT_FALSE = bytes.fromhex("010100")
+#: How text is encoded in each type of string (X.680, section 41; X.690, section 8.23).
+_STRINGS = {
+    0x0C: "utf-8",  # UTF8String
+    0x14: "latin-1",  # TeletexString, as issuers use it (RFC 5280, section 4.1.2.4)
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
 _ALT_NAMES = bytes.fromhex("551d11")
+#: commonName, organizationName and countryName (X.520).
+_NAME_OIDS = tuple(map(bytes.fromhex, ("550403", "55040a", "550406")))
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
 
@@ -116,22 +127,79 @@ def _fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
-    """Common name, organization and country; empty if missing or undecodable."""
+def readable(der: bytes) -> x509.Certificate:
+    """A certificate, also one that OpenSSL can read and `cryptography` can't as it stands.
+
+    An extension whose `critical` is encoded as FALSE, its default, is legal in BER and not in DER
+    (X.690, section 11.5): it is left out there. Raises ValueError or x509.InvalidVersion.
+    """
     try:
-        name = certificate.subject if subject else certificate.issuer
-    except (ValueError, TypeError):  # text that contradicts its declared type
-        return "", "", ""
-    texts: dict[x509.ObjectIdentifier, str] = {}
-    for attribute in name:
-        texts.setdefault(attribute.oid, _text(attribute.value))
-    oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.COUNTRY_NAME)
-    cn, o, c = (texts.get(oid, "") for oid in oids)
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        try:
+            return x509.load_der_x509_certificate(_without_defaults(der))
+        except IndexError:
+            raise ValueError("the certificate can't be decoded") from None
+
+
+def _without_defaults(der: bytes) -> bytes:
+    """A certificate whose extensions encode no default. Raises ValueError or IndexError."""
+    (_, tbs), *rest = _fields(_content(der))
+    parts = []
+    for tag, value in _fields(tbs):
+        content = value
+        if tag == _EXTENSIONS:
+            extensions = [
+                _field(
+                    _SEQUENCE,
+                    b"".join(
+                        _field(*each)
+                        for each in _fields(extension)
+                        if _field(*each) != _EXPLICIT_FALSE
+                    ),
+                )
+                for _, extension in _fields(_content(value))
+            ]
+            content = _field(_SEQUENCE, b"".join(extensions))
+        parts.append(_field(tag, content))
+    whole = _field(_SEQUENCE, b"".join(parts)) + b"".join(_field(*each) for each in rest)
+    return _field(_SEQUENCE, whole)
+
+
+def _field(tag: int, content: bytes) -> bytes:
+    """One field of DER."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = (length.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + content
+
+
+def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
+    """Common name, organization and country; empty if missing or undecodable.
+
+    `cryptography` decodes all attributes of a name or none, and knows fewer types of strings.
+    """
+    texts: dict[bytes, str] = {}
+    with suppress(ValueError, IndexError):
+        fields = list(_fields(_content(certificate.tbs_certificate_bytes)))
+        fields = fields[1:] if fields[0][0] == _VERSION else fields
+        _, _, issuer, _, owner, *_ = fields  # RFC 5280, section 4.1
+        for _, relative in _fields(owner[1] if subject else issuer[1]):
+            for _, attribute in _fields(relative):
+                with suppress(ValueError, IndexError):
+                    (_, oid), (kind, value) = _fields(attribute)
+                    texts.setdefault(oid, _text(kind, value))
+    cn, o, c = (texts.get(oid, "") for oid in _NAME_OIDS)
     return cn, o, c
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("latin-1")
+def _text(kind: int, value: bytes) -> str:
+    """A string of a name; what contradicts its declared type is read as Latin-1."""
+    try:
+        return value.decode(_STRINGS.get(kind, "utf-8"))
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _alt_names(certificate: x509.Certificate) -> list[str | Address]:

@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cryptography import x509
 from cryptography.x509 import InvalidVersion
 
 from bot.embedded.scan import http, starttls, tls
+from bot.embedded.scan.anchors import reconsidered
 from bot.embedded.scan.certificate import Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge
@@ -81,7 +83,13 @@ class AddressResult:
         self.verdict = verdict
         self.message = sentence(verdict, detail)
 
-    def judge_chain(self, host: str, stream: tls.Stream, now: datetime) -> None:
+    def judge_chain(
+        self,
+        host: str,
+        stream: tls.Stream,
+        now: datetime,
+        anchors: Sequence[x509.Certificate],
+    ) -> None:
         """Set the verdict and the facts of the certificate, if the handshake got that far."""
         try:
             chain = stream.chain()
@@ -89,7 +97,8 @@ class AddressResult:
                 return
             leaf = Leaf.read(chain[0])
             sent = sent_chain(leaf, chain[:_LONGEST_CHAIN])
-            self.verdict, self.message = judge(host, leaf, chain, stream.faults, now)
+            faults = reconsidered(chain, stream.faults, anchors, now)
+            self.verdict, self.message = judge(host, leaf, chain, faults, now)
         except (ValueError, InvalidVersion):  # OpenSSL can read more than `cryptography` can
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
@@ -143,19 +152,21 @@ class Probe:
         try:
             await stream.handshake()
         except tls.HandshakeFailed as failure:
-            result.judge_chain(self.target.host, stream, self.now)
+            result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             if stream.wants_client_certificate and failure.by_server and result.leaf is not None:
                 return  # nobody without a client certificate can see more than this
             result.set_verdict(failure.verdict, failure.detail)
             if result.leaf is not None or failure.verdict not in _MAYBE_LEGACY:
                 return
+            # What our side refused needs looser rules; an alert or a hang-up may be a mishap.
+            loosened = not failure.by_server and failure.verdict is Verdict.HANDSHAKE_FAILED
         else:
-            result.judge_chain(self.target.host, stream, self.now)
+            result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             await self._get_page(stream, result)
             return
         finally:
             stream.close()
-        await self._try_legacy(dialer, result)
+        await self._try_legacy(dialer, result, loosened=loosened)
 
     async def _connect(self, dialer: Dialer, *, legacy: bool) -> tls.Stream:
         connection = await dialer.dial()
@@ -168,17 +179,20 @@ class Probe:
         context = self.trust.legacy if legacy else self.trust.modern
         return tls.Stream.client(connection, self.target.host, context, self.now)
 
-    async def _try_legacy(self, dialer: Dialer, result: AddressResult) -> None:
-        """Get the facts with protocols that browsers have dropped, else keep the first failure."""
+    async def _try_legacy(self, dialer: Dialer, result: AddressResult, *, loosened: bool) -> None:
+        """Try again, also with protocols that browsers have dropped; else keep the first failure.
+
+        The protocol is outdated if a browser would not have agreed to it, or if the first try
+        failed only for our rules (`loosened`).
+        """
         try:
             stream = await self._connect(dialer, legacy=True)
         except (OSError, ProxyFailed, StartTLSFailed):
             return
         try:
             await stream.handshake()
-            needs_legacy = result.verdict is Verdict.HANDSHAKE_FAILED
-            result.judge_chain(self.target.host, stream, self.now)
-            if needs_legacy or not self.trust.is_modern(stream):
+            result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
+            if loosened or not self.trust.is_modern(stream):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
             await self._get_page(stream, result)
         except tls.HandshakeFailed:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
-from bot.embedded.scan.certificate import Leaf
-from bot.embedded.scan.tls import ChainFault
+from bot.embedded.scan.certificate import Leaf, readable
+from bot.embedded.scan.faults import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
 
 _CODES = SSL.X509VerificationCodes
@@ -63,7 +63,8 @@ def judge(
 
 
 def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
-    facts = Leaf.read(fault.certificate.to_cryptography())
+    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate)
+    facts = Leaf.read(readable(der))
     name = _quote(facts.subject_cn or facts.subject_o)
     if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
         return Verdict.EXPIRED, f"{expired_sentence(facts.not_after)}: {name} in the chain"

@@ -6,6 +6,7 @@ before TLS fail the scan, since somebody in between may have injected them (CVE-
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +15,6 @@ from bot.embedded.scan.verdict import printable
 
 _LINE_CAP = 2048
 _MAX_LINES = 100
-_NAME = b"sslmonitor-bot"
 _NOT_OFFERED = "the server does not offer TLS"
 
 
@@ -45,12 +45,22 @@ def _refusal(answer: bytes) -> StartTLSFailed:
 async def _smtp(connection: Connection) -> None:
     """SMTP (RFC 3207)."""
     await _smtp_reply(connection, b"220")
-    await connection.write(b"EHLO %s\r\n" % _NAME)
+    await connection.write(b"EHLO %s\r\n" % _own_address(connection))
     extensions = await _smtp_reply(connection, b"250")
     if not any(line[4:].strip().upper() == b"STARTTLS" for line in extensions):
         raise StartTLSFailed(_NOT_OFFERED)
     await connection.write(b"STARTTLS\r\n")
     await _smtp_reply(connection, b"220")
+
+
+def _own_address(connection: Connection) -> bytes:
+    """The address of this machine as a literal: what a client sends that has no full name.
+
+    RFC 5321, sections 4.1.1.1 and 4.1.3; some servers refuse a name without a dot.
+    """
+    address = ipaddress.ip_address(str(connection.sock.getsockname()[0]).partition("%")[0])
+    text = f"IPv6:{address}" if address.version == 6 else str(address)
+    return f"[{text}]".encode("ascii")
 
 
 async def _smtp_reply(connection: Connection, code: bytes) -> list[bytes]:

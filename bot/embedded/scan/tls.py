@@ -7,10 +7,11 @@ them. Nothing secret is ever sent over it.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,8 +22,10 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from bot.embedded.scan.certificate import readable
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import is_address
+from bot.embedded.scan.faults import FaultRecorder
 from bot.embedded.scan.verdict import Verdict
 
 _SYSTEM_ROOTS = (
@@ -34,9 +37,6 @@ _SYSTEM_ROOTS = (
 _LOG = logging.getLogger(__name__)
 _CHECK_INTERVAL = timedelta(minutes=1)
 _CHUNK = 65536
-_NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
-_HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
-_DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
 _RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
 _CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # In the order of browsers, the cheapest for both sides first; OpenSSL's default puts it second.
@@ -69,6 +69,14 @@ class Trust:
         self._next_check: datetime | None = None
         self._mtimes = self._read_mtimes()
         self.modern, self.legacy = self._load()
+        self.anchors = self._own_anchors()
+
+    def _own_anchors(self) -> Sequence[x509.Certificate]:
+        """The certificates in the operator's file; none that `cryptography` can't read."""
+        try:
+            return [c for file in self._files[1:] for c in _certificates(file.read_bytes())]
+        except OSError:
+            return []
 
     def _load(self) -> tuple[SSL.Context, SSL.Context]:
         modern = _context(SSL.TLS1_2_VERSION, self._files)
@@ -88,6 +96,7 @@ class Trust:
             if (mtimes := self._read_mtimes()) != self._mtimes:
                 self._mtimes = mtimes
                 self.modern, self.legacy = self._load()
+                self.anchors = self._own_anchors()
         except (OSError, ValueError) as fault:
             _LOG.warning("Could not reload the trusted roots: %s", fault)
 
@@ -109,6 +118,9 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
+    store = context.get_cert_store()
+    if store is not None:  # whatever the operator names is an anchor, also an issuing CA
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     for file in files:
         try:
             context.load_verify_locations(str(file))
@@ -117,44 +129,16 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     return context
 
 
+def _certificates(pem: bytes) -> Iterator[x509.Certificate]:
+    for part in re.findall(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.*?-----END ", pem, re.DOTALL):
+        with suppress(ValueError, x509.InvalidVersion):
+            body = part.partition(b"-----\n")[2].rpartition(b"-----END ")[0]
+            yield readable(base64.b64decode(body))
+
+
 def _roots() -> str:
     candidates = (ssl.get_default_verify_paths().cafile, *_SYSTEM_ROOTS)
     return next((p for p in candidates if p and Path(p).is_file()), certifi.where())
-
-
-@dataclass(frozen=True, slots=True)
-class ChainFault:
-    """One fault of the chain: OpenSSL's error code, and its depth (0 is the leaf)."""
-
-    code: int
-    depth: int
-    certificate: crypto.X509
-
-
-class _FaultRecorder(list[ChainFault]):
-    """The faults of one chain, its dates checked as of `now` rather than by OpenSSL's clock."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-
-    def record(self, certificate: crypto.X509, code: int, depth: int, *, ok: bool) -> None:
-        """Take one call of the verify callback: a fault, or a certificate without other faults."""
-        if ok:
-            code = self._date_fault(certificate)
-        elif code in _DATES:  # OpenSSL's date check uses the wrong clock; `_date_fault` repeats it
-            return
-        if code:
-            self.append(ChainFault(code, depth, certificate))
-
-    def _date_fault(self, certificate: crypto.X509) -> int:
-        try:
-            parsed = certificate.to_cryptography()
-            not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
-        except (ValueError, x509.InvalidVersion):
-            return 0  # OpenSSL reports dates that can't be parsed as a fault of their own
-        if not_before > self._now:
-            return _NOT_YET_VALID
-        return _HAS_EXPIRED if not_after < self._now else 0
 
 
 def _on_verify(
@@ -170,14 +154,14 @@ class Stream:
 
     connection: Connection
     tls: SSL.Connection
-    faults: _FaultRecorder
+    faults: FaultRecorder
     _first_bytes: bytes = b""
     _wants_certificate: bool = False
 
     @classmethod
     def client(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
         """The client side, asking for `host` by SNI. Call `handshake` next."""
-        stream = cls(connection, SSL.Connection(context), _FaultRecorder(now))
+        stream = cls(connection, SSL.Connection(context), FaultRecorder(now))
         stream.tls.set_app_data(stream.faults)
         if not is_address(host):  # SNI is for names only (RFC 6066, section 3)
             stream.tls.set_tlsext_host_name(host.encode("ascii"))
@@ -219,7 +203,8 @@ class Stream:
         detail = reason or "no reason was given"
         if alert:
             detail = f"the server sent the alert “{reason[alert.end() :]}”"
-        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, detail, by_server=alert is not None)
+        by_server = alert is not None or not reason
+        return HandshakeFailed(Verdict.HANDSHAKE_FAILED, detail, by_server=by_server)
 
     @property
     def _may_be_tls(self) -> bool:
@@ -297,7 +282,13 @@ class Stream:
     def chain(self) -> list[x509.Certificate]:
         """The certificates as the server sent them, leaf first; empty if it sent none.
 
-        Raises ValueError or x509.InvalidVersion for one that OpenSSL can read and `cryptography`
-        can't.
+        Others than the leaf are left out if they can't be decoded. Raises ValueError or
+        x509.InvalidVersion for a leaf that OpenSSL can read and `cryptography` can't.
         """
-        return self.tls.get_peer_cert_chain(as_cryptography=True) or []
+        sent = self.tls.get_peer_cert_chain() or []
+        ders = [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
+        chain = [readable(der) for der in ders[:1]]
+        for der in ders[1:]:
+            with suppress(ValueError, x509.InvalidVersion):
+                chain.append(readable(der))
+        return chain

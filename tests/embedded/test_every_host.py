@@ -1,0 +1,201 @@
+"""Hosts that are right in an unusual way: odd anchors, odd names, odd encodings."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
+
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
+from bot.target import Target
+
+from . import fleet as fleets
+from .fleet import DAY, NOW, Authority, Fleet, Leaf, Serving, issue, name, new_key, pem
+
+CA = x509.BasicConstraints(ca=True, path_length=None)
+NO_CA = x509.BasicConstraints(ca=False, path_length=None)
+NAMES = x509.SubjectAlternativeName([x509.DNSName("fleet.test")])
+
+
+async def scan(trust: Trust, serving: Serving, protocol: str = "") -> Scan:
+    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+    async with serving as port:
+        target = Target("fleet.test", port)
+        return await Scanner(guard, trust, 5.0).scan(target, NOW, protocol=protocol)
+
+
+def authority(subject: x509.Name, issuer: Authority | None = None) -> Authority:
+    key = new_key("ec")
+    return Authority(issue(subject, key, issuer, NOW - 900 * DAY, NOW + 900 * DAY, CA), key)
+
+
+def trusting(directory: Path, *anchors: Authority) -> Trust:
+    file = directory / "anchors.pem"
+    file.write_bytes(b"".join(pem(each.certificate) for each in anchors))
+    return Trust(file)
+
+
+def serve(
+    fleet: Fleet,
+    directory: Path,
+    by: Authority,
+    *,
+    subject: x509.Name | None = None,
+    left: float = 90,
+    sent: tuple[Authority, ...] = (),
+    change: tuple[bytes, bytes] | None = None,
+) -> Serving:
+    """A server whose certificate `by` signed; `change` replaces bytes of its DER, unsigned."""
+    key = new_key("ec")
+    ends = NOW + left * DAY
+    leaf = issue(subject or name("fleet.test"), key, by, NOW - DAY * 90, ends, NO_CA, NAMES)
+    der = leaf.public_bytes(serialization.Encoding.DER)
+    if change:
+        assert der.count(change[0]) == 1
+        der = der.replace(*change)
+    path = directory / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    chain = b"".join(pem(each.certificate) for each in sent)
+    path.write_bytes(private + fleets.pem_of(der) + chain)
+    return fleets.serve(fleets.web_server(), context=fleet.context(path))
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_an_issuing_ca_may_be_the_anchor(
+    is_sent: bool, fleet: Fleet, tmp_path: Path
+) -> None:
+    root = authority(name("Private Root"))
+    issuing = authority(name("Private Issuing CA"), root)
+    trust = trusting(tmp_path, issuing)
+    sent = (issuing,) if is_sent else ()
+    result = await scan(trust, serve(fleet, tmp_path, issuing, sent=sent))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+@pytest.mark.parametrize("signer", [0, 1])
+async def test_anchors_that_share_a_name_are_told_apart_by_their_signatures(
+    signer: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
+    result = await scan(trusting(tmp_path, *twins), serve(fleet, tmp_path, twins[signer]))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_a_chain_to_the_second_of_two_twins_is_valid_and_its_dates_count(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
+    between = authority(name("Issuing CA"), twins[1])
+    trust = trusting(tmp_path, *twins)
+    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,)))
+    assert result.message == "Valid"
+    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,), left=-2))
+    assert result.message == "Expired 2027-01-13"
+
+
+async def test_a_twin_that_signed_nothing_makes_no_certificate_valid(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    trusted, stranger = authority(name("Twin Root")), authority(name("Twin Root"))
+    result = await scan(trusting(tmp_path, trusted), serve(fleet, tmp_path, stranger))
+    assert result.verdict is not Verdict.VALID
+
+
+async def test_a_server_named_like_its_private_ca_is_not_self_signed(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    ca = authority(name("fleet.test"))
+    trust = trusting(tmp_path, ca)
+    result = await scan(trust, serve(fleet, tmp_path, ca, subject=name("fleet.test")))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+    expired = serve(fleet, tmp_path, ca, subject=name("fleet.test"), left=-1)
+    assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
+
+
+async def test_a_really_self_signed_certificate_stays_one(
+    fleet: Fleet, trust: Trust
+) -> None:
+    result = await scan(trust, fleet.tls(Leaf(by="itself")))
+    assert result.verdict is Verdict.SELF_SIGNED
+
+
+async def test_an_extension_that_encodes_its_default_hides_neither_names_nor_dates(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    """`critical` is FALSE by default; DER leaves it out, and OpenSSL doesn't mind it."""
+    by = fleet.authorities["intermediate"]
+    original = bytes.fromhex("0603551d13") + b"\x01\x01\xff"  # basicConstraints, critical
+    serving = serve(fleet, tmp_path, by, sent=(by,), change=(original, original[:-1] + b"\x00"))
+    result = await scan(trust, serving)
+    assert result.leaf is not None
+    assert result.verdict is not Verdict.HANDSHAKE_FAILED
+    assert result.leaf.alt_names == ("fleet.test",)
+    assert result.leaf.not_after == NOW + 90 * DAY
+
+
+def latin(o: str) -> x509.Name:
+    """A name whose O is of type T61String, in Latin-1."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, o),
+            x509.NameAttribute(NameOID.COMMON_NAME, "Old Issuing CA"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "encoded"),
+    [
+        (0x14, "Müller AG", "Müller AG".encode("latin-1")),
+        (0x1E, "Zürich", "Zürich".encode("utf-16-be")),
+        (0x16, "Plain Ltd", b"Plain Ltd"),
+        (0x0C, "Caf\xe9", b"Caf\xe9"),  # Latin-1 that says it is UTF-8
+    ],
+    ids=["T61String", "BMPString", "IA5String", "not what it says"],
+)
+async def test_a_name_of_any_string_type_is_shown_and_hides_no_other(
+    kind: int, text: str, encoded: bytes, fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    plain = "X" * len(encoded)
+    by = authority(latin(plain))
+    was = bytes([0x0C, len(plain)]) + plain.encode()
+    result = await scan(
+        trust,
+        serve(fleet, tmp_path, by, change=(was, bytes([kind, len(encoded)]) + encoded)),
+    )
+    assert result.leaf is not None
+    leaf = result.leaf
+    assert (leaf.issuer_cn, leaf.issuer_o, leaf.issuer_c) == ("Old Issuing CA", text, "DE")
+
+
+async def test_a_server_that_refuses_names_without_a_dot_takes_our_ehlo(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf()))
+
+    async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.test ESMTP\r\n")
+        word = (await reader.readline()).split()[1]
+        if b"." not in word:
+            writer.write(b"504 need a full name\r\n")
+            return
+        writer.write(b"250-mail.test\r\n250 STARTTLS\r\n")
+        await reader.readline()
+        writer.write(b"220 go ahead\r\n")
+        await fleets.shake_hands(context, reader, writer)
+
+    result = await scan(trust, fleets.serve(smtp), "smtp")
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
