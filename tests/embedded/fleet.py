@@ -83,6 +83,11 @@ def new_key(kind: str) -> Key:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def pem_of(der: bytes) -> bytes:
+    """A certificate's DER as PEM, whatever is in it."""
+    return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+
+
 def general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))

@@ -49,7 +49,8 @@ def test_chunks_are_joined() -> None:
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n" + body)
     assert response.done
-    assert (response.page().size, response.page().title) == (21, "Chunked")
+    assert response.page().size == 21
+    assert response.body == b"<title>Chunked</title"
 
 
 SAMPLES = [
@@ -150,7 +151,11 @@ def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
             "€ Grü",
         ),
         (b"", b'<meta charset="shift_jis"><title>\x93\xfa\x96{</title>', "日本"),
-        (b"", b'<meta http-equiv=x content="text/html; charset=koi8-r"><title>\xc4</title>', "д"),
+        (
+            b"",
+            b'<meta http-equiv=content-type content="x; charset=koi8-r"><title>\xc4</title>',
+            "д",
+        ),
         (b"", b'<meta charset="gb2312"><title>\x96|\xd6\xd0</title>', "東中"),
         (b"", b'<meta charset="windows-31j"><title>\x87\x40</title>', "①"),
         (b"", b'<meta charset="x-sjis"><title>\x87\x40</title>', "①"),

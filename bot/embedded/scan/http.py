@@ -6,21 +6,18 @@ that a server sends raises, and what has arrived is kept if the scan's deadline 
 
 from __future__ import annotations
 
-import codecs
-import html
 import re
 import zlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bot.embedded.scan.html import PageFacts, is_html, read_page
 from bot.target import Target
 
 BODY_CAP = 2_000_000
 HEAD_CAP = 128 * 1024
 _TOTAL_CAP = 2 * BODY_CAP  # including the head and the chunk framing
 _PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
-_TEXT_CAP = 1000
-_MAX_METAS = 200
 _AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
@@ -28,39 +25,6 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # The line break in front of it ends the data of the previous chunk.
 _CHUNK_LINE = re.compile(rb"(?:\r?\n)?[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,1000})?\r?\n")
 _CHUNK_LINE_CAP = 1100
-_TITLE = re.compile(r"<title(?:\s[^>]{0,500})?>", re.IGNORECASE)
-_TITLE_END = re.compile(r"</title", re.IGNORECASE)
-_META = re.compile(r"<meta\s", re.IGNORECASE)
-_ATTRIBUTE = re.compile(
-    r"""\s*/?\s*([a-z-]{1,40})\s*=\s*(?:"([^"]{0,4000})"|'([^']{0,4000})'|([^\s"'>]{1,4000}))""",
-    re.IGNORECASE,
-)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([a-z0-9_.:-]{1,40})", re.IGNORECASE)
-# Python's names for the encodings that browsers support (WHATWG Encoding); others can be slow.
-_WEB_CODEC = re.compile(
-    r"utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp(125[0-8]|866|874|932|949)"
-    r"|koi8-[ru]|gb18030|big5hkscs|euc_jp|iso2022_jp|mac-(roman|cyrillic)"
-)
-# Labels that browsers support and Python doesn't, and encodings that browsers decode as a superset
-# (WHATWG Encoding, section 4.2).
-_LABELS = {
-    "iso-8859-8-i": "iso8859-8",
-    "windows-31j": "cp932",
-    "windows-874": "cp874",
-    "windows-949": "cp949",
-}
-_SUPERSETS = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-}
 
 
 class ByteStream(Protocol):
@@ -192,15 +156,16 @@ class Response:
         """The facts known so far."""
         if self.code is None:
             return WebPage()
-        text = _decode(self._plain(), self.header("content-type"))
-        metas = _metas(text)
+        facts = PageFacts()
+        if is_html(kind := self.header("content-type")):
+            facts = read_page(self._plain(), kind)
         return WebPage(
             self.code,
             len(self.body),
             tuple(self.headers),
-            _title(text),
-            metas.get("description", ""),
-            metas.get("keywords", ""),
+            facts.title,
+            facts.description,
+            facts.keywords,
         )
 
     def _plain(self) -> bytes:
@@ -238,58 +203,3 @@ async def fetch(stream: ByteStream, target: Target, response: Response) -> None:
     )
     while not response.done and (data := await stream.read()):
         response.feed(data)
-
-
-def _decode(body: bytes, content_type: str) -> str:
-    """Decode a page by its byte order mark, else the charset of header or meta tag, else UTF-8."""
-    for mark, name in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if body.startswith(mark):
-            return body[len(mark) :].decode(name, "replace")
-    declared = _CHARSET.search(content_type)
-    if declared is None and b"charset" in (start := body[:2048].lower()):
-        declared = _CHARSET.search(start.decode("latin-1"))
-    return body.decode(_codec(declared[1]) if declared else "utf-8", "replace")
-
-
-def _codec(label: str) -> str:
-    label = label.lower().removeprefix("x-")
-    try:
-        name = codecs.lookup(_LABELS.get(label, label)).name
-    except LookupError:
-        return "utf-8"
-    name = _SUPERSETS.get(name, name)
-    return name if _WEB_CODEC.fullmatch(name) else "utf-8"
-
-
-def _title(text: str) -> str:
-    start = _TITLE.search(text)
-    if start is None:
-        return ""
-    end = _TITLE_END.search(text, start.end())
-    return _clean(text[start.end() : end.start() if end else start.end() + _TEXT_CAP])
-
-
-def _metas(text: str) -> dict[str, str]:
-    """The `content` of each meta tag by its name; the first of a name counts."""
-    metas: dict[str, str] = {}
-    at = 0
-    for _ in range(_MAX_METAS):
-        tag = _META.search(text, at)
-        if tag is None:
-            break
-        at = tag.end()
-        attributes: dict[str, str] = {}
-        while attribute := _ATTRIBUTE.match(text, at):
-            name, *values = attribute.groups()
-            attributes.setdefault(name.lower(), next((v for v in values if v is not None), ""))
-            at = attribute.end()
-        metas.setdefault(attributes.get("name", "").lower(), _clean(attributes.get("content", "")))
-    return metas
-
-
-def _clean(text: str) -> str:
-    return " ".join(html.unescape(text).split())[:_TEXT_CAP]

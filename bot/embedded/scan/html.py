@@ -1,0 +1,187 @@
+"""The title and the meta tags of a page, read as the HTML standard says.
+
+Lexbor parses (through selectolax), and the labels of encodings are the Encoding standard's own
+(through webencodings). The page is at most some hundred kilobytes: whoever reads it cuts it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import webencodings
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+_TEXT_CAP = 1000
+#: How far a declaration of the encoding may be from the start, in bytes (html.spec.whatwg.org,
+#: "determining the character encoding").
+_PRESCAN = 1024
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16le"),
+    (codecs.BOM_UTF16_BE, "utf-16be"),
+)
+_HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml"})
+#: Elements whose content is no part of the document's own title.
+_FOREIGN = frozenset({"svg", "math"})
+_SPACE = b"\t\n\x0c\r "
+_XML_DECLARATION = re.compile(
+    rb"""<\?xml[^>]*?[\t\n\x0c\r ]encoding\s*=\s*(?:"([^"]{1,40})"|'([^']{1,40})')[^>]*>"""
+)
+_CHARSET = re.compile(
+    r"""charset[\t\n\x0c\r ]*=[\t\n\x0c\r ]*(?:"([^"]*)"|'([^']*)'|([^"'\s;][^\s;]*))""",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """The title, and the description and keywords of the meta tags; empty where there is none."""
+
+    title: str = ""
+    description: str = ""
+    keywords: str = ""
+
+
+def is_html(content_type: str) -> bool:
+    """Whether a Content-Type is HTML's; a server that sends none is taken to send HTML."""
+    return content_type.partition(";")[0].strip().lower() in _HTML_TYPES
+
+
+def read_page(body: bytes, content_type: str) -> PageFacts:
+    """Read the beginning of a page."""
+    page = LexborHTMLParser(decoded(body, content_type))
+    metas: dict[str, str] = {}
+    for meta in page.css("meta"):
+        name = (meta.attributes.get("name") or "").strip().lower()
+        metas.setdefault(name, _clean(meta.attributes.get("content") or ""))
+    title = next((_clean(each.text()) for each in page.css("title") if not _is_foreign(each)), "")
+    return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))
+
+
+def _is_foreign(node: LexborNode) -> bool:
+    """Whether it is the title of a drawing rather than of the document."""
+    return node.parent is not None and node.parent.tag in _FOREIGN
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.split())[:_TEXT_CAP]
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """Decode a page by its byte order mark, else the header, else its own declaration, else UTF-8.
+
+    The order is the standard's (html.spec.whatwg.org, "determining the character encoding").
+    """
+    for mark, label in _MARKS:
+        if body.startswith(mark):
+            return _decode(body[len(mark) :], label)
+    declared = _CHARSET.search(content_type)
+    label = next(filter(None, declared.groups()), "") if declared else ""
+    if not webencodings.lookup(label):
+        label = declared_encoding(body[:_PRESCAN])
+    return _decode(body, label or "utf-8")
+
+
+def _decode(body: bytes, label: str) -> str:
+    encoding = webencodings.lookup(label) or webencodings.UTF8
+    text, _ = encoding.codec_info.decode(body, "replace")
+    return str(text)
+
+
+def declared_encoding(start: bytes) -> str:
+    """The encoding that a page declares at its start, by the standard's prescan; else empty.
+
+    A meta tag counts unless it is in a comment; then the encoding of an XML declaration does.
+    """
+    at = 0
+    while (at := start.find(b"<", at)) >= 0:
+        if start.startswith(b"<!--", at):
+            end = start.find(b"-->", at + 2)
+            if end < 0:
+                break
+            at = end + 3
+        elif re.match(rb"<meta[\t\n\x0c\r /]", start[at : at + 6], re.IGNORECASE):
+            attributes, at = _attributes(start, at + 5)
+            if name := _of_meta(attributes):
+                return name
+        elif re.match(rb"</?[a-z]", start[at : at + 3], re.IGNORECASE):
+            name_end = re.compile(rb"[\t\n\x0c\r >]").search(start, at)
+            _, at = _attributes(start, name_end.start() if name_end else len(start))
+        elif start[at + 1 : at + 2] in {b"!", b"/", b"?"}:
+            end_of_tag = start.find(b">", at)
+            at = end_of_tag + 1 if end_of_tag >= 0 else len(start)
+        else:
+            at += 1
+    found = _XML_DECLARATION.match(start)
+    return _named((found[1] or found[2]).decode("latin-1")) if found else ""
+
+
+def _of_meta(attributes: dict[str, str]) -> str:
+    """The encoding that a meta tag's attributes declare, else empty."""
+    if "charset" in attributes:
+        return _named(attributes["charset"])
+    if attributes.get("http-equiv", "").lower() != "content-type":
+        return ""
+    found = _CHARSET.search(attributes.get("content", ""))
+    return _named(next(filter(None, found.groups()), "")) if found else ""
+
+
+def _named(label: str) -> str:
+    """An encoding's name as a page may declare it; empty for none that the standard knows."""
+    encoding = webencodings.lookup(label)
+    if encoding is None:
+        return ""
+    if encoding.name.startswith("utf-16"):
+        return "utf-8"  # a page in UTF-16 could not be read up to here
+    return "windows-1252" if encoding.name == "x-user-defined" else str(encoding.name)
+
+
+def _attributes(text: bytes, at: int) -> tuple[dict[str, str], int]:
+    """The attributes of a tag, the first of a name counts, and where the tag ends.
+
+    A tag that doesn't end has none.
+    """
+    found: dict[str, str] = {}
+    pieces = _pieces(text, at)
+    for name, value, end in pieces:
+        at = end
+        if name:
+            found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return (found if text[at - 1 : at] == b">" else {}), at
+
+
+def _pieces(text: bytes, at: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """Each attribute with where it ends, then nothing with where the tag ends."""
+    while at < len(text):
+        while at < len(text) and text[at] in _SPACE + b"/":
+            at += 1
+        if text[at : at + 1] in {b">", b""}:
+            yield b"", b"", at + 1
+            return
+        begin = at
+        while at < len(text) and (text[at] not in _SPACE + b"/>=" or at == begin):
+            at += 1
+        name = text[begin:at]
+        while text[at : at + 1] and text[at] in _SPACE:
+            at += 1
+        value = b""
+        if text[at : at + 1] == b"=":
+            value, at = _value(text, at + 1)
+        yield name, value, at
+
+
+def _value(text: bytes, at: int) -> tuple[bytes, int]:
+    """An attribute's value after its sign, and where it ends."""
+    while text[at : at + 1] and text[at] in _SPACE:
+        at += 1
+    quote = text[at : at + 1]
+    if quote in {b'"', b"'"}:
+        end = text.find(quote, at + 1)
+        return (text[at + 1 : end], end + 1) if end >= 0 else (b"", len(text))
+    begin = at
+    while at < len(text) and text[at] not in _SPACE + b">":
+        at += 1
+    return text[begin:at], at

@@ -1,0 +1,100 @@
+"""Pages, read as the HTML standard says."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_page
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("<!-- <title>comment</title> --><title>own</title>", "own"),
+        ("<script>var x = '<title>script</title>'</script><title>own</title>", "own"),
+        ("<style>/* <title>style</title> */</style><title>own</title>", "own"),
+        ("<svg><title>drawing</title></svg><title>own</title>", "own"),
+        ("<textarea><title>typed</title></textarea><title>own</title>", "own"),
+        ("<template><title>template</title></template><title>own</title>", "own"),
+        ("<title>a &lt;b&gt;\n c</title>", "a <b> c"),
+        ("<p>a page without one", ""),
+    ],
+)
+def test_the_title_is_the_documents_own(page: str, title: str) -> None:
+    assert read_page(page.encode(), "text/html").title == title
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "name=description content=told",
+        "CONTENT='told' NAME='Description'",
+        "hidden name=description data-2=x a_b.c:d=1 content=told",
+        'itemprop name = "description" content = "told" /',
+        "data-x='>' name=description content=told",
+    ],
+)
+def test_a_meta_tag_counts_whatever_other_attributes_it_has(attributes: str) -> None:
+    page = f"<meta {attributes}><meta name=description content=later>"
+    assert read_page(page.encode(), "text/html").description == "told"
+
+
+@pytest.mark.parametrize(
+    ("start", "encoding"),
+    [
+        (b"<meta charset=koi8-r>", "koi8-r"),
+        (b"<META data-x CHARSET = 'Latin1'>", "windows-1252"),
+        (b"<meta http-equiv=content-type content='text/html; charset=shift_jis'>", "shift_jis"),
+        (b"<meta charset=utf-16>", "utf-8"),
+        (b"<meta charset='utf-16be'>", "utf-8"),
+        (b"<meta charset=x-user-defined>", "windows-1252"),
+        (b"<!-- <meta charset=koi8-r> --><meta charset=gbk>", "gbk"),
+        (b"<p title='<meta charset=koi8-r>'><meta charset=gbk>", "gbk"),
+        (b"<meta name=x content='charset=koi8-r'>", ""),
+        (b"<meta http-equiv=refresh content='1; charset=koi8-r'>", ""),
+        (b"<metal charset=koi8-r>", ""),
+        (b"<meta charset=nonsense><meta charset=gbk>", "gbk"),
+        (b"<meta charset=rot13>", ""),
+        (b"charset=koi8-r", ""),
+        (b"<?xml version='1.0' encoding=\"iso-8859-2\"?><html>", "iso-8859-2"),
+        (b"<?xml version='1.0' encoding='koi8-r'?><meta charset=gbk>", "gbk"),
+        (b"<!doctype html><meta charset=gbk", ""),
+    ],
+)
+def test_only_what_the_prescan_accepts_declares_an_encoding(start: bytes, encoding: str) -> None:
+    assert declared_encoding(start) == encoding
+
+
+def test_a_declaration_after_the_first_kilobyte_is_none() -> None:
+    page = b"<!--" + b"x" * 1100 + b"--><meta charset=koi8-r><title>\xc4</title>"
+    assert read_page(page, "text/html").title == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "title"),
+    [
+        (b"\xef\xbb\xbf<meta charset=koi8-r><title>\xc3\xbc</title>", "text/html", "ü"),
+        (b"<meta charset=gbk><title>\xfc</title>", "text/html; charset=latin1", "ü"),
+        (b"<meta charset=koi8-r><title>\xc4</title>", "text/html; charset=rot13", "д"),
+    ],
+    ids=["mark before tag", "header before tag", "a header that names no encoding"],
+)
+def test_the_mark_comes_before_the_header_before_the_page(
+    body: bytes, header: str, title: str
+) -> None:
+    assert read_page(body, header).title == title
+
+
+def test_only_html_has_a_title() -> None:
+    assert is_html("")
+    assert is_html("Text/HTML; charset=utf-8")
+    assert is_html("application/xhtml+xml")
+    assert not is_html("application/json")
+    assert not is_html("text/plain")
+    assert read_page(b"", "") == PageFacts()
+
+
+@pytest.mark.parametrize("piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#"])
+def test_hostile_starts_end_soon(piece: bytes) -> None:
+    declared_encoding(piece * 400)
+    read_page(piece * 50_000, "text/html")
