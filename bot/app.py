@@ -255,7 +255,7 @@ async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncEx
         lambda: _health(settings, bot),
         None if bot.sockets else app,
         metrics=metrics,
-        metrics_key=settings.metrics_key,
+        knows_key=settings.metrics_key.matches,
     )
     bot.port = await server.start(settings.host, settings.port)
     stack.push_async_callback(server.close)

@@ -75,7 +75,7 @@ async def test_what_slack_refuses_is_counted_by_kind(world: World) -> None:
 
 
 async def test_metrics_are_for_this_machine_or_for_who_has_the_key() -> None:
-    server = HTTPServer(lambda: {"ok": True}, None, metrics_key=Secret(METRICS_KEY))
+    server = HTTPServer(lambda: {"ok": True}, None, knows_key=Secret(METRICS_KEY).matches)
     port = await server.start("127.0.0.1", 0)
     try:
         proxied = {"X-Forwarded-For": "203.0.113.9"}

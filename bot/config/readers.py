@@ -6,6 +6,7 @@ write instead. Readers of optional values accept the empty text.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -36,6 +37,10 @@ class Secret:
     def reveal(self) -> str:
         """The text itself, for the one call that needs it."""
         return self._text
+
+    def matches(self, given: str) -> bool:
+        """Whether somebody knows it; never if it is empty. It takes as long for any text."""
+        return bool(self) and hmac.compare_digest(given.encode(), self._text.encode())
 
     def __bool__(self) -> bool:
         return bool(self._text)

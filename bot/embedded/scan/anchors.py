@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
-from bot.embedded.scan.faults import ChainFault, date_fault
+from bot.embedded.scan.tls import ChainFault, date_fault
 
 _CODES = SSL.X509VerificationCodes
 #: Faults of a chain that was put together wrongly. All others were found in what was put together.

@@ -9,7 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from bot.embedded.scan.certificate import Leaf, readable
-from bot.embedded.scan.faults import ChainFault
+from bot.embedded.scan.tls import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
 
 _CODES = SSL.X509VerificationCodes
