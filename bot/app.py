@@ -13,9 +13,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -30,15 +31,16 @@ from bot.errors import BotError, ConfigError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import Access
-from bot.slack.blindness import Blindness
 from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
+from bot.slack.notices import Blindness, Notices
 from bot.slack.ticking import Clock
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
+from bot.store.notices import NoticeStore
 from bot.store.upgrade import open_database
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 #: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
 DRAIN_SECONDS = 1.0
 SLACK_SECONDS = 15.0
+#: How often changes are looked for in an API on this machine.
+OWN_NOTICES = timedelta(minutes=1)
 
 
 #: The one wall clock; everything else gets it, or a time, as an argument.
@@ -175,6 +179,37 @@ def make_digest(
     return Digest(plan, api, DigestStore(database), web, records, clock=now)
 
 
+def make_notices(
+    settings: Settings,
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    records: Records,
+    *,
+    now: Callable[[], datetime],
+) -> Notices | None:
+    """The notices between digests, where a channel is set for them."""
+    channel = settings.notice_channel or settings.digest_channel
+    if not channel or not settings.notice_interval:
+        return None
+    return Notices(
+        api,
+        NoticeStore(database),
+        web,
+        records,
+        channel=channel,
+        timezone=settings.digest_timezone,
+        mention=settings.notice_mention,
+        clock=now,
+    )
+
+
+def notice_interval(settings: Settings) -> timedelta:
+    """How often changes are looked for: more often in an API on this machine."""
+    here = urlsplit(settings.api_url).hostname in {"127.0.0.1", "::1", "localhost"}
+    return min(settings.notice_interval, OWN_NOTICES) if here else settings.notice_interval
+
+
 def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) -> Access:
     """Who may do what, and how often."""
     limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
@@ -237,7 +272,8 @@ async def running_bot(
             blindness = Blindness(api, digest, DigestStore(database), web, clock=now)
         ticking = Clock(slack.tasks, api, digest, now=now)
         bot = Bot(0, api, digest, slack, None, watches, web, database, ticking)
-        ticking.start(watches, records, blindness)
+        notices = make_notices(settings, api, database, web, records, now=now)
+        ticking.start(watches, records, blindness, notices, notice_interval(settings))
         stack.callback(ticking.scheduler.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         stack.callback(ticking.scheduler.pause)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from bot.api.client import SSLMonitor
+from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
-from bot.severity import Thresholds
+from bot.severity import Rank, Thresholds, mute_of, state_of
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
+from bot.store.notices import Standing
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,50 @@ class Due:
     day: date
     late: bool = False
     first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be told of a monitor; `kind` is one of `cards.TOLD`."""
+
+    kind: str
+    row: MonitorSummary
+
+
+def changes(
+    before: Mapping[int, Standing],
+    rows: Sequence[MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+) -> tuple[list[Change], dict[int, Standing], list[int]]:
+    """What is to be told, which standings changed, and which monitors are gone.
+
+    A monitor that was not there before, or that is muted, is not told about.
+    """
+    told: list[Change] = []
+    changed: dict[int, Standing] = {}
+    for row in rows:
+        is_now, was = Standing(int(state_of(row, now, rules).rank), row.issuer), before.get(row.id)
+        if is_now == was:
+            continue
+        changed[row.id] = is_now
+        if was and not mute_of(row, now, rules) and (kind := _kind(was, is_now)):
+            told.append(Change(kind, row))
+    gone = set(before) - {row.id for row in rows}
+    return told, changed, sorted(gone)
+
+
+def _kind(was: Standing, is_now: Standing) -> str:
+    if is_now.rank == Rank.BROKEN:
+        return "broken" if was.rank > Rank.BROKEN else ""
+    if is_now.rank == Rank.ACT_NOW:
+        return "worse" if was.rank > Rank.ACT_NOW else ""
+    if is_now.rank >= Rank.ON_SCHEDULE:
+        if was.rank <= Rank.ACT_NOW:
+            return "fixed"
+        both = was.issuer and is_now.issuer and was.rank >= Rank.ON_SCHEDULE
+        return "issuer" if both and was.issuer != is_now.issuer else ""
+    return ""
 
 
 class DigestPoster(Protocol):

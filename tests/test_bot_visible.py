@@ -19,7 +19,7 @@ from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, CERTS
 from bot.process import JSONLines
-from bot.slack.blindness import Blindness
+from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
 from bot.store.digests import DigestStore
 from tests.world import Clock, World, new_world

@@ -9,6 +9,7 @@ and every error.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -108,6 +109,11 @@ class SSLMonitor:
 
     def __repr__(self) -> str:
         return f"SSLMonitor({self._url!r})"
+
+    @property
+    def source(self) -> str:
+        """What tells this API and account from others, without the key (a hash of both)."""
+        return hashlib.sha256(f"{self._url} {self._key}".encode()).hexdigest()[:32]
 
     async def measure_clock(self) -> timedelta:
         """Ask the server's clock and keep its distance from UTC; an unreadable one changes nothing.

@@ -11,6 +11,7 @@ from bot.blocks import (
     Block,
     Message,
     actions,
+    bare,
     button,
     code,
     context,
@@ -26,7 +27,7 @@ from bot.cards import chart as chart_cards
 from bot.cards import table as table_cards
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
-from bot.cards.row import list_row, text_row
+from bot.cards.row import list_row, more_about, text_row
 from bot.cards.table import TABLE_ROWS
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
 
@@ -36,6 +37,15 @@ HEAD_WORDS = 7500
 #: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
 SECTIONS_A_MESSAGE = 3
 METADATA_EVENT = "ssl_digest"
+#: What a notice says first, by its kind.
+TOLD = {
+    "broken": "Newly broken",
+    "worse": "Renew now",
+    "fixed": "✅ Fixed",
+    "issuer": "Another issuer",
+}
+#: How many of those that broke at once are named.
+OUTAGE_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,3 +267,28 @@ def missed(day: date, reason: str) -> Message:
     why = safe(reason, 300) if reason else "The bot may not have been running that day."
     told = f"{why} `/ssl digest` shows what is due now."
     return Message(text, (section(f"⚠️ *{text}*"), context(told)))
+
+
+def notice(
+    kind: str, row: MonitorSummary, now: datetime, rules: Thresholds, *, mention: str = ""
+) -> Message:
+    """What has changed on one monitor since the lists were last compared; `kind` is of TOLD.
+
+    `mention` is whom it wakes, as Slack writes it.
+    """
+    first = f"{TOLD[kind]} · {mention}" if mention else TOLD[kind]
+    more = more_about(row, now, rules)
+    blocks = (section(f"*{first}*"), list_row(row, now, rules), *([more] if more else []))
+    return Message(f"{bare(first)}: {headline(row, now, rules)}", blocks)
+
+
+def outage(
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, mention: str = ""
+) -> Message:
+    """Many monitors that broke at once, in one message."""
+    text = f"{counted(len(rows), 'monitor')} broke at once"
+    first = f"{text} · {mention}" if mention else text
+    lines = [text_row(row, now, rules) for row in rows[:OUTAGE_NAMED]]
+    more = len(rows) - len(lines)
+    small = [context(f"and {more:,} more. `/ssl list broken` shows all.")] if more > 0 else []
+    return Message(f"{bare(first)}.", (section(f"*{first}*"), *packed(lines, section), *small))

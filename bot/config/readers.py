@@ -142,6 +142,18 @@ def admins(text: str) -> frozenset[str]:
     return frozenset(ids)
 
 
+def mention(text: str) -> str:
+    """The ID of one user or user group; empty for nobody."""
+    if text and not re.fullmatch(r"[UWS][A-Z0-9]{2,}", text):
+        raise ValueError(f"“{text}” is not the ID of a user (U0123ABCD) or group (S0123ABCD).")
+    return text
+
+
+def interval_or_off(text: str) -> timedelta:
+    """A duration such as `15m`, from 1m to 1d; `0` is off."""
+    return timedelta() if text in {"0", "0s"} else duration("1m", "1d")(text)
+
+
 def time_of_day(text: str) -> time:
     """`HH:MM`."""
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):

@@ -131,6 +131,24 @@ class Settings:
         "30",
         meaning="The digest lists valid certificates that expire in fewer days than this.",
     )
+    notice_interval: timedelta = setting(
+        "NOTICE_INTERVAL",
+        readers.interval_or_off,
+        "15m",
+        meaning="How often the bot looks for what changed between digests; every minute if it uses "
+        "its own API. `0` turns notices off.",
+    )
+    notice_channel: str = setting(
+        "NOTICE_CHANNEL",
+        readers.channel,
+        meaning="The ID of the channel for notices. If unset: `DIGEST_CHANNEL`.",
+    )
+    notice_mention: str = setting(
+        "NOTICE_MENTION",
+        readers.mention,
+        meaning="The ID of a user or a user group, such as `S0123ABCD`, to be mentioned when a "
+        "host breaks. If unset: nobody.",
+    )
     database_url: str = setting(
         "DATABASE_URL",
         readers.database_url,

@@ -14,7 +14,7 @@ from bot.api.client import SSLMonitor
 from bot.digest import Digest
 from bot.errors import BotError
 from bot.recheck import Watches
-from bot.slack.blindness import Blindness
+from bot.slack.notices import Blindness, Notices
 from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
 
@@ -48,12 +48,21 @@ class Clock:
         self._measured = False
         self.scheduler = AsyncIOScheduler(timezone=UTC)
 
-    def start(self, watches: Watches, records: Records, blindness: Blindness | None) -> None:
-        """Start ticking; rechecks and the digest are looked at now."""
+    def start(
+        self,
+        watches: Watches,
+        records: Records,
+        blindness: Blindness | None,
+        notices: Notices | None,
+        every: timedelta,
+    ) -> None:
+        """Start ticking; rechecks and the digest come at once, notices `every` so often."""
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         if blindness is not None:
             self._add(blindness.tick, timedelta(minutes=1), at_once=False)
+        if notices is not None:
+            self._add(notices.tick, every, at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
         self.scheduler.start()

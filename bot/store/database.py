@@ -19,8 +19,8 @@ from bot.errors import DatabaseUnavailable
 QUICK_SECONDS = 2.0
 #: How much longer SQLite may take to give up by itself, before it is cancelled after all.
 GRACE_SECONDS = 10.0
-#: So many read from SQLite at the same time: as many as its pool has connections.
-READERS = 10
+#: So many read from SQLite at the same time: with the writer, as many as the pool has connections.
+READERS = 4
 #: How long a writer waits for a writer of another process.
 BUSY_SECONDS = 10.0
 

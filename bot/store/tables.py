@@ -105,6 +105,26 @@ remarks = Table(
     Column("set_at", Instant, nullable=False),
 )
 
+#: How bad each monitor was when the lists were last compared.
+standings = Table(
+    "standings",
+    metadata,
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("rank", Integer, nullable=False),
+    Column("issuer", Text, nullable=False),
+)
+
+#: What the channel is told between digests; `ts` is set once Slack has it.
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("channel", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("claimed_at", Instant),
+    Column("ts", String(40)),
+)
+
 #: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
 thresholds = Table(
     "thresholds",

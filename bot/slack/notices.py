@@ -1,0 +1,221 @@
+"""What a channel is told between digests: what changed, and when the bot itself was blind.
+
+A channel in which nothing is said looks like a channel in which all is well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta, tzinfo
+
+from bot.api.client import SSLMonitor
+from bot.blocks import Message
+from bot.cards import digest as cards
+from bot.digest import Change, Digest, changes
+from bot.errors import BotError, DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
+from bot.slack.web import SlackWeb
+from bot.store.digests import DigestStore
+from bot.store.monitors import Records
+from bot.store.notices import Notice, NoticeStore
+
+log = logging.getLogger(__name__)
+
+#: The channel is told when the API has been unreachable for so long.
+TOLD_AFTER = timedelta(hours=1)
+#: While the API answers, it is asked so often, in case nobody else asks it.
+ASKED_EVERY = timedelta(minutes=5)
+NOTE = "blind"
+
+
+class Blindness:
+    """Watches the API and the digests; `tick` is called every minute."""
+
+    def __init__(
+        self,
+        api: SSLMonitor,
+        digest: Digest,
+        store: DigestStore,
+        web: SlackWeb,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._api, self._digest, self._store, self._web = api, digest, store, web
+        self._clock = clock
+        self._asked_at: datetime | None = None
+        self._since: datetime | None = None
+        self._told = False
+        self._checked: date | None = None
+
+    async def tick(self) -> None:
+        """Ask the API if need be, and tell the channel what it has to know."""
+        await self._look()
+        now = self._clock()
+        if self._since is None:
+            await self._tell_recovery(now)
+        elif now - self._since >= TOLD_AFTER and not self._told:
+            await self._tell_blindness(self._since)
+        await self._tell_missed(self._digest.plan.today(now))
+
+    async def _look(self) -> None:
+        now = self._clock()
+        if self._api.fault or self._asked_at is None or now - self._asked_at >= ASKED_EVERY:
+            self._asked_at = now
+            try:
+                await self._api.measure_clock()
+            except BotError as fault:
+                log.info("The SSLmonitor API did not answer: %s", fault)
+        if not self._api.fault:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+
+    async def _tell_blindness(self, since: datetime) -> None:
+        """Post it once among all processes; once by each while the database can't be asked."""
+        self._told = True
+        try:
+            mine = await self._store.claim_note(NOTE, since.isoformat())
+        except DatabaseUnavailable as fault:
+            log.warning("Could not ask whether the outage was told: %s", fault)
+            mine = True
+        if mine and not await self._post(cards.blind(since, self._api.fault)):
+            self._told = False
+            await self._store.take_note(NOTE)
+
+    async def _tell_recovery(self, now: datetime) -> None:
+        self._told = False
+        since = await self._store.take_note(NOTE)
+        if since and not await self._post(cards.sees_again(datetime.fromisoformat(since), now)):
+            await self._store.claim_note(NOTE, since)
+
+    async def _tell_missed(self, today: date) -> None:
+        if self._checked == today:
+            return
+        missed = await self._digest.missed()
+        key = f"missed {missed[0].isoformat()} {self._digest.plan.channel}" if missed else ""
+        if (
+            missed
+            and await self._store.claim_note(key, "1")
+            and not await self._post(cards.missed(*missed))
+        ):
+            await self._store.take_note(key)
+            return
+        self._checked = today
+
+    async def _post(self, message: Message) -> bool:
+        """Post it; False if Slack refuses, so that it can be tried again."""
+        try:
+            await self._web.post(self._digest.plan.channel, message)
+        except SlackRefused as fault:
+            log.warning("Could not tell the channel “%s”: %s", message.text, fault)
+            return False
+        except SlackUnreachable as fault:
+            log.warning("Slack may not have got “%s”: %s", message.text, fault)
+        return True
+
+
+#: A comparison in which so many hosts broke tells of them in one message.
+OUTAGE = 10
+#: A notice that was claimed for so long without being posted belongs to a process that is gone.
+LEASE = timedelta(minutes=2)
+#: Slack's clock, which stamps messages, may be so much behind ours.
+SKEW = timedelta(minutes=1)
+EVENT = "ssl_notice"
+
+
+class Notices:
+    """Tells a channel what changes between digests: each change once, also among replicas.
+
+    What was found and what is to be told of it are stored together, before anything is posted. A
+    post that may have been lost is looked up before it is repeated.
+    """
+
+    def __init__(
+        self,
+        api: SSLMonitor,
+        store: NoticeStore,
+        web: SlackWeb,
+        records: Records,
+        *,
+        channel: str,
+        timezone: tzinfo,
+        mention: str = "",
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._api, self._store, self._web, self._records = api, store, web, records
+        self._channel, self._timezone, self._mention = channel, timezone, mention
+        self._clock = clock
+
+    async def tick(self) -> None:
+        """Compare the lists, and post what is to be told."""
+        await self._compare()
+        now = self._clock()
+        for notice in await self._store.unposted(now, LEASE):
+            await self._post(notice, now)
+
+    async def _compare(self) -> None:
+        rows = await self._api.list()
+        if rows.unreadable:
+            log.info("The list is incomplete; it is not compared.")
+            return
+        now, rules, source = self._clock(), self._records.rules, self._api.source
+        before = await self._store.standings(source)
+        if before is None:
+            await self._store.forget_source()
+        # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
+        told, changed, gone = await asyncio.to_thread(changes, before or {}, rows, now, rules)
+        if changed or gone or before is None:
+            news = self._news(told, now) if before is not None else []
+            await self._store.compared(source, changed, gone, news)
+
+    def _news(self, told: Sequence[Change], now: datetime) -> list[Notice]:
+        day, rules = now.astimezone(self._timezone).date().isoformat(), self._records.rules
+        broken = [change.row for change in told if change.kind == "broken"]
+        news = []
+        if len(broken) >= OUTAGE:
+            key = f"{day} outage {min(row.id for row in broken)} {len(broken)}"
+            mention = self._mentioned()
+            news.append(self._notice(key, cards.outage(broken, now, rules, mention=mention)))
+            told = [change for change in told if change.kind != "broken"]
+        for change in told:
+            mention = self._mentioned() if change.kind == "broken" else ""
+            card = cards.notice(change.kind, change.row, now, rules, mention=mention)
+            news.append(self._notice(f"{day} {change.row.id} {change.kind}", card))
+        return news
+
+    def _notice(self, key: str, card: Message) -> Notice:
+        metadata = {"event_type": EVENT, "event_payload": {"key": key}}
+        return Notice(key, self._channel, replace(card, metadata=metadata))
+
+    def _mentioned(self) -> str:
+        if not self._mention:
+            return ""
+        return f"<!subteam^{self._mention}>" if self._mention[0] == "S" else f"<@{self._mention}>"
+
+    async def _post(self, notice: Notice, now: datetime) -> None:
+        if not await self._store.claim(notice, now):
+            return
+        try:
+            ts = await self._found(notice) if notice.claimed_at else None
+            ts = ts or await self._web.post(notice.channel, notice.message)
+        except SlackRefused as fault:
+            log.warning("Could not post a notice (%s): %s", notice.key, fault)
+            await self._store.give_back(notice.key)
+        except SlackUnreachable as fault:
+            log.warning("Slack may not have got a notice (%s): %s", notice.key, fault)
+        else:
+            await self._store.posted(notice.key, ts)
+
+    async def _found(self, notice: Notice) -> str | None:
+        """Where an earlier try has posted it; None if it is not there, or nobody may look."""
+        since = (notice.claimed_at or self._clock()) - SKEW
+        try:
+            posts = await self._web.find_posts(notice.channel, notice.message, since)
+        except SlackLimited:
+            raise
+        except SlackRefused as fault:
+            log.info("Could not look for a notice: %s", fault)
+            return None
+        return posts[0] if posts else None

@@ -1,0 +1,243 @@
+"""Between digests: each change is told once, and only what is known to have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.app import Bot, make_notices, notice_interval
+from bot.config import Settings
+from bot.digest import changes
+from bot.playground.faults import dropped_connection, refusal
+from bot.playground.objects import BEN, GENERAL
+from bot.severity import Rank
+from bot.slack.notices import LEASE, Notices
+from bot.store.notices import NoticeStore, Standing
+from tests.card_values import NOW, RULES, row
+from tests.world import Clock, World, labels, words
+
+HOST = "api.demo.test"
+
+
+def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
+    bot = bot or world.bot
+    told = Settings(digest_channel="C0CERTS", **settings)
+    records = bot.slack._records
+    made = make_notices(told, bot.api, bot.database, bot.web, records, now=world.clock)
+    assert made is not None
+    return made
+
+
+def later(world: World, **by: float) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(**by)
+
+
+def told(world: World) -> list[str]:
+    return [m.text for m in world.seen(by=BEN)]
+
+
+async def test_what_breaks_is_told_within_the_next_look_and_so_is_its_fix(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    assert told(world) == []  # the first look compares with nothing
+
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"}
+    await notices.tick()
+    card = await world.card("Newly broken", "`api.demo.test`", "Self-signed", by=BEN)
+    assert labels(card)[:3] == ["Rescan", "Scan & watch", "I'll take it"]
+
+    later(world, minutes=15)
+    await notices.tick()
+    world.api.rows[number] |= {"ssl_valid": True}
+    await notices.tick()
+    await world.card("✅ Fixed", "`api.demo.test`", by=BEN)
+    assert len(told(world)) == 2
+
+
+async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(world: World) -> None:
+    world.api.watch(HOST, days=9)
+    notices = watcher(world)
+    await notices.tick()
+    later(world, days=3)
+    await notices.tick()
+    await world.card("Renew now", "`api.demo.test`", by=BEN)
+
+
+async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_issuer"] = "Strange CA"
+    await notices.tick()
+    await world.card("Another issuer", "`api.demo.test`", by=BEN)
+
+
+async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    for _ in range(4):
+        for valid in (False, True):
+            world.api.rows[number]["ssl_valid"] = valid
+            later(world, minutes=15)
+            await notices.tick()
+    assert [text.partition(":")[0] for text in told(world)] == ["Newly broken", "✅ Fixed"]
+
+
+async def test_many_that_break_at_once_are_one_message(world: World) -> None:
+    numbers = [world.api.watch(f"h{number}.demo.test", days=80) for number in range(12)]
+    notices = watcher(world)
+    await notices.tick()
+    for number in numbers:
+        world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    card = await world.card("12 monitors broke at once", by=BEN)
+    assert "and 2 more." in words(card)
+    assert len(told(world)) == 1
+
+
+async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    odd = world.api.rows[number] | {"id": None}
+    rows = [world.api.rows[number], odd]
+    world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
+    await notices.tick()
+    assert told(world) == []
+    await notices.tick()
+    await world.card("Newly broken", by=BEN)
+
+
+async def test_nothing_is_told_after_a_change_of_the_account(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    world.bot.api._key = "another-key"
+    await notices.tick()
+    assert told(world) == []
+
+
+async def test_a_muted_monitor_is_not_told_about(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    await world.say(f"/ssl mute {HOST} for=7d")
+    await world.card("Muted by")
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    await world.settled()
+    assert not [text for text in told(world) if "broken" in text]
+
+
+async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world, notice_mention="S0ONCALL")
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    await world.card("Newly broken · <!subteam^S0ONCALL>", by=BEN)
+    world.api.rows[number]["ssl_valid"] = True
+    await notices.tick()
+    await world.card("✅ Fixed", by=BEN)
+    assert len([m for m in world.seen(by=BEN) if "S0ONCALL" in words(m)]) == 1
+
+
+async def test_two_replicas_tell_each_change_once(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    async with world.running_bot() as other:
+        both = [watcher(world, world.bots[0]), watcher(world, other)]
+        await asyncio.gather(*(each.tick() for each in both))
+        world.api.rows[number]["ssl_valid"] = False
+        await asyncio.gather(*(each.tick() for each in both))
+        await asyncio.gather(*(each.tick() for each in both))
+    assert len(told(world)) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
+    lost: bool, world: World
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    world.slack.faults.add("chat.postMessage", dropped_connection(after=lost))
+    await notices.tick()
+    later(world, seconds=LEASE.total_seconds() + 1)
+    await notices.tick()
+    await notices.tick()
+    assert len(told(world)) == 1
+
+
+async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await notices.tick()
+    assert told(world) == []
+    await notices.tick()
+    assert len(told(world)) == 1
+
+
+async def test_a_process_that_dies_after_its_comparison_loses_no_notice(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    await notices._compare()  # and then the process is gone
+    await watcher(world).tick()
+    await world.card("Newly broken", by=BEN)
+
+
+def test_notices_go_to_a_channel_of_their_own_or_the_digests_or_nowhere(world: World) -> None:
+    assert Settings().notice_interval.total_seconds() == 900
+    assert notice_interval(Settings(api_url="https://api.example.com/v1")).total_seconds() == 900
+    assert notice_interval(Settings(api_url="http://127.0.0.1:9/api/v1")).total_seconds() == 60
+    bot = world.bot
+    for settings, made in (
+        (Settings(), False),
+        (Settings(notice_channel=GENERAL), True),
+    ):
+        records = bot.slack._records
+        found = make_notices(settings, bot.api, bot.database, bot.web, records, now=world.clock)
+        assert (found is not None) is made
+
+
+RANKS = st.sampled_from([0, 1, 2, 3, 5, 6])
+
+
+@given(st.lists(RANKS, min_size=2, max_size=12))
+def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: list[int]) -> None:
+    """The rows of `row()` are given the rank through what was seen before."""
+    fine, broken = row(id=1), row(id=1, valid=False)
+    before: dict[int, Standing] = {}
+    kinds = []
+    for rank in ranks:
+        shown = broken if rank == Rank.BROKEN else fine
+        told, changed, _ = changes(before, [shown], NOW, RULES)
+        kinds += [change.kind for change in told]
+        before |= changed
+    states = [rank == Rank.BROKEN for rank in ranks]
+    turns = [now for was, now in itertools.pairwise(states) if was != now]
+    assert kinds == ["broken" if turn else "fixed" for turn in turns]
+
+
+async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
+    store = NoticeStore(world.bot.database)
+    rows = {number: Standing(6, "CA") for number in range(10_000)}
+    await store.compared("here", rows, [], [])
+    found = await store.standings("here")
+    assert found == rows
+    assert await store.standings("elsewhere") is None
