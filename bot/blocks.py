@@ -245,7 +245,8 @@ class Message:
     `text` is that line. `public` posts to the channel instead of showing the reply to the user
     alone. `announce` is one line of mrkdwn for the channel, next to a private reply. `row` is the
     monitor's row as lists show it, so that the list where a rescan was requested can be refreshed;
-    `more` are the buttons that such a row then gets below itself.
+    `more` are the buttons that such a row then gets below itself. `rows` are the rows of several
+    monitors.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
     or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone.
     `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
@@ -259,6 +260,7 @@ class Message:
     announce: str = ""
     row: Block | None = None
     more: Block | None = None
+    rows: tuple[Block, ...] = ()
     metadata: dict[str, Any] | None = None
     changed: tuple[tuple[str, str], ...] | None = None
     fallback: tuple[Block, ...] = ()

@@ -206,7 +206,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
     for host in hosts:
         world.api.watch(host, days=-1, valid=False)
     shown = await digest(world)
-    assert labels(shown) == ["Rescan"] * 3
+    assert labels(shown) == ["Rescan all broken", *["Rescan"] * 3]
     for host in hosts:
         await world.press("Rescan", on=shown, row=host, by=BEN)
         await world.settled()
@@ -248,3 +248,41 @@ async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: 
     assert len(replies) == 1
     assert "↻ fixed · Ann, " in row_of(shown, number)
     assert "I'll take it" not in labels(shown)
+
+
+async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    first = world.api.watch("a.demo.test", days=-1, valid=False)
+    world.api.watch("b.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    assert "2 broken." in words(shown)
+    world.api.renew(first, 80)
+    await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
+    await world.until(lambda: "✅ 1 of 2 fixed." in words(shown))
+    await world.settled()
+    assert "~`a.demo.test`~" in row_of(shown, first)
+    assert shown.text.startswith("✅ 1 of 2 fixed. ")
+    await world.press("Rescan", on=shown, row="b.demo.test", by=BEN)
+    await world.settled()
+    assert words(shown).count("of 2 fixed") == 2  # once in the text, once in the head
+
+
+async def test_one_press_rescans_all_broken_monitors_of_a_digest(digest_world: World) -> None:
+    world = digest_world
+    numbers = [world.api.watch(f"h{n}.demo.test", days=-1, valid=False) for n in range(3)]
+    world.api.watch("due.demo.test", days=12)
+    shown = await digest(world)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan all broken", on=shown, by=BEN)
+    await held.reached.wait()
+    for number in numbers[:2]:
+        world.api.renew(number, 80)
+    assert held.gate is not None
+    held.gate.set()
+    await world.card("Scanned 3 monitors", "2 fixed.", by=BEN)
+    await world.until(lambda: "✅ 2 of 4 fixed." in words(shown))
+    assert "↻ fixed · Ben, " in row_of(shown, numbers[0])
+    assert "↻ no change · Ben, " in row_of(shown, numbers[2])
+    assert len(world.api.asked("monitor/scan")) == 3

@@ -282,7 +282,7 @@ def test_a_payload_is_read_in_one_place() -> None:
         at(path, line, "payloads are read in slack/requests.py")
         for name, path in MODULES.items()
         if room(name) in {each for rooms in ROWS for each in rooms}
-        and name not in {"bot.slack.requests", "bot.slack.named_hosts"}
+        and name not in {"bot.slack.requests", "bot.commands.named_hosts"}
         for line in reads(path, "body", "payload", "event")
     ] == []
     assert list(reads(MODULES["bot.slack.requests"], "body"))

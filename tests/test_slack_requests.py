@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands import router
-from bot.slack.named_hosts import hosts_in
+from bot.commands.named_hosts import hosts_in
 from bot.slack.requests import Origin, clean, read_press, split
 
 #: Every kind of button in messages that were posted by earlier versions: its id, its value, and the

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -21,6 +22,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
+from bot.cards.row import list_row
 from bot.errors import BotError
 from bot.severity import Rank, Thresholds, state_of
 from bot.target import Target
@@ -85,10 +87,11 @@ def scanned(
     now: datetime,
     rules: Thresholds,
     note: str,
+    outcomes: Mapping[int, str] = MappingProxyType({}),
 ) -> Message:
     """What scanning several monitors found, those that were not scanned left out.
 
-    `gone` monitors are not in the list any more.
+    `gone` monitors are not in the list any more. `outcomes` are what their rows say of it, by ID.
     """
     fixed = _fine(after, now, rules) - _fine(before, now, rules)
     said = f"Scanned {counted(len(after), 'monitor')}"
@@ -106,7 +109,8 @@ def scanned(
     card = lists.monitors(after, now, rules, title="Scanned", said=said)
     more = (*_shown(told), context(note))
     fallback = (*card.fallback, *more) if card.fallback else ()
-    return replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True)
+    rows = tuple(list_row(row, now, rules, outcome=outcomes.get(row.id, "")) for row in after)
+    return replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True, rows=rows)
 
 
 def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> set[int]:

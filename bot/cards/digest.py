@@ -46,6 +46,8 @@ TOLD = {
 }
 #: How many of those that broke at once are named.
 OUTAGE_NAMED = 10
+#: So many broken monitors are rescanned by one press.
+MOST_RESCANNED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def _first(
     blocks: list[Block] = [
         header(title),
         section(summary),
+        *_rescan_all(found.rows, now, found.rules),
         *(block for row in head for block in row),
     ]
     if found.scheduled:
@@ -161,6 +164,15 @@ def _first(
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
+
+
+def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+    """The button that scans all broken monitors, as many as one press does; none for just one."""
+    broken = [row for row in rows if state_of(row, now, rules).rank is Rank.BROKEN][:MOST_RESCANNED]
+    if len(broken) < 2:
+        return []
+    value, about = " ".join(str(row.id) for row in broken), f"Rescan {len(broken)} broken monitors"
+    return [actions(button("Rescan all broken", "scan_all", value, "below", about=about))]
 
 
 def _rule(found: Gathered) -> str:

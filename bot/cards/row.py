@@ -58,19 +58,22 @@ def reason(row: MonitorSummary) -> str:
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
 
-def title(state: State, target: Target) -> str:
+def title(state: State, target: Target, *, struck: bool = False) -> str:
     """The first line: how bad it is, and which host."""
-    return f"{state.symbol} *{state.word}* · {code(target.short)}"
+    host = f"~{code(target.short)}~" if struck else code(target.short)
+    return f"{state.symbol} *{state.word}* · {host}"
 
 
 def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = "") -> Block:
     """A monitor's row with its Rescan button; found again by its block ID.
 
-    `outcome` is what came of the last press, as finished mrkdwn.
+    `outcome` is what came of the last press, as finished mrkdwn; the host of a row that is fixed by
+    then is struck through.
     """
     host, state = row.target.short, state_of(row, now, rules)
+    fixed = bool(outcome) and state.rank >= Rank.ON_SCHEDULE
     lines = [
-        title(state, row.target),
+        title(state, row.target, struck=fixed),
         " · ".join([_matter(row, state, now, rules), *_who(row, now, rules)]),
     ]
     if outcome:

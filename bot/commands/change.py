@@ -22,6 +22,7 @@ from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
 from bot.errors import BotError, DatabaseUnavailable
+from bot.severity import is_fine
 from bot.target import Target
 
 log = logging.getLogger(__name__)
@@ -132,10 +133,23 @@ async def scan_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
         after, _ = await _listed(call, [row.id for row in done])
     except BotError as fault:
         return batch_cards.scanned_unread(len(done), fault, note)
+    was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
+    words = {
+        row.id: "no change"
+        if not is_fine(row, call.now(), call.rules)
+        else "fine"
+        if row.id in was_fine
+        else "fixed"
+        for row in after
+    }
+    who = await call.who()
+    outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
+    await after_scan.release_if_fixed(call, after)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     return batch_cards.scanned(
-        done, after, failed, gone, now=call.now(), rules=call.rules, note=note
-    )
+        done, after, failed, gone,
+        now=call.now(), rules=call.rules, note=note, outcomes=outcomes,
+    )  # fmt: skip
 
 
 @router.command("delete_all", typed=False, changes=True)

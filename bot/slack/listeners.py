@@ -32,6 +32,7 @@ from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
 from bot.slack.people import Identity
+from bot.slack.posts import answer_anyhow
 from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import (
     Body,
@@ -45,7 +46,7 @@ from bot.slack.requests import (
     read_shortcut,
 )
 from bot.slack.rows import RowLists
-from bot.slack.surfaces import Modal, Share, Surface, answer_anyhow, surface_of
+from bot.slack.surfaces import Modal, Share, Surface, surface_of
 from bot.slack.tasks import FAREWELL_SECONDS, Tasks, telling_slowness
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 from bot.blocks import Block, bare
-from bot.slack.named_hosts import INVISIBLE, hosts_in, texts_of
+from bot.commands.named_hosts import INVISIBLE, hosts_in, texts_of
 from bot.target import Target
 
 # Phones and desktop composers turn quotes and dashes into typographic ones, and paste invisible

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message
 
+#: What a digest's first lines say of its fixed rows.
+_FIXED = re.compile(r" ?✅ \d+ of \d+ fixed\. ?")
 #: So many pressed rows keep their further buttons.
 EXPANDED = 2
 
@@ -46,8 +49,17 @@ class RowList:
 
     @property
     def message(self) -> Message:
-        """The list as a message."""
-        return Message(self.text, tuple(self.blocks))
+        """The list as a message; a digest's first lines say how many of its rows are fixed."""
+        rows = [block for block in self.blocks if _name(block).startswith("row:")]
+        fixed = sum("~`" in str(row["text"]["text"]).partition("\n")[0] for row in rows)
+        if not fixed or not _is_digest(self.blocks):
+            return Message(self.text, tuple(self.blocks))
+        said = f" ✅ {fixed} of {len(rows)} fixed."
+        summary = self.blocks[1]
+        text = _FIXED.sub("", str(summary["text"]["text"])) + said
+        shown = {**summary, "text": {**summary["text"], "text": text}}
+        first = _FIXED.sub("", self.text)
+        return Message(f"{said.strip()} {first}", (self.blocks[0], shown, *self.blocks[2:]))
 
     def row(self, row: Block | None) -> Block | None:
         """The block that shows the same monitor as `row`, if the list has one."""
@@ -124,6 +136,12 @@ class RowLists:
             _, oldest = self._lists.popitem(last=False)
             self._bytes -= oldest.size
         return rows
+
+
+def _is_digest(blocks: Sequence[Block]) -> bool:
+    head = blocks[0] if len(blocks) > 1 else {}
+    title = str(head.get("text", {}).get("text", "")) if head.get("type") == "header" else ""
+    return title.startswith("Certificates ") and blocks[1].get("type") == "section"
 
 
 def _more_of(row: Block) -> str:
