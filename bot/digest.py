@@ -23,7 +23,7 @@ from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, mute_of, state_of
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
-from bot.store.notices import Standing
+from bot.store.notices import LastSeen
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class News:
     """What is to be told of a monitor; `kind` is one of `cards.TOLD`."""
 
     kind: str
@@ -98,29 +98,29 @@ class Change:
 
 
 def changes(
-    before: Mapping[int, Standing],
+    before: Mapping[int, LastSeen],
     rows: Sequence[MonitorSummary],
     now: datetime,
     rules: Thresholds,
-) -> tuple[list[Change], dict[int, Standing], list[int]]:
+) -> tuple[list[News], dict[int, LastSeen], list[int]]:
     """What is to be told, which standings changed, and which monitors are gone.
 
     A monitor that was not there before, or that is muted, is not told about.
     """
-    told: list[Change] = []
-    changed: dict[int, Standing] = {}
+    told: list[News] = []
+    changed: dict[int, LastSeen] = {}
     for row in rows:
-        is_now, was = Standing(int(state_of(row, now, rules).rank), row.issuer), before.get(row.id)
+        is_now, was = LastSeen(int(state_of(row, now, rules).rank), row.issuer), before.get(row.id)
         if is_now == was:
             continue
         changed[row.id] = is_now
         if was and not mute_of(row, now, rules) and (kind := _kind(was, is_now)):
-            told.append(Change(kind, row))
+            told.append(News(kind, row))
     gone = set(before) - {row.id for row in rows}
     return told, changed, sorted(gone)
 
 
-def _kind(was: Standing, is_now: Standing) -> str:
+def _kind(was: LastSeen, is_now: LastSeen) -> str:
     if is_now.rank == Rank.BROKEN:
         return "broken" if was.rank > Rank.BROKEN else ""
     if is_now.rank == Rank.ACT_NOW:

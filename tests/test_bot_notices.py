@@ -17,7 +17,7 @@ from bot.playground.faults import dropped_connection, refusal
 from bot.playground.objects import BEN, GENERAL
 from bot.severity import Rank
 from bot.slack.notices import LEASE, Notices
-from bot.store.notices import NoticeStore, Standing
+from bot.store.notices import LastSeen, NoticeStore
 from tests.card_values import NOW, RULES, row
 from tests.world import Clock, World, labels, words
 
@@ -222,7 +222,7 @@ RANKS = st.sampled_from([0, 1, 2, 3, 5, 6])
 def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: list[int]) -> None:
     """The rows of `row()` are given the rank through what was seen before."""
     fine, broken = row(id=1), row(id=1, valid=False)
-    before: dict[int, Standing] = {}
+    before: dict[int, LastSeen] = {}
     kinds = []
     for rank in ranks:
         shown = broken if rank == Rank.BROKEN else fine
@@ -236,7 +236,7 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
 
 async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
     store = NoticeStore(world.bot.database)
-    rows = {number: Standing(6, "CA") for number in range(10_000)}
+    rows = {number: LastSeen(6, "CA") for number in range(10_000)}
     await store.compared("here", rows, [], [])
     found = await store.standings("here")
     assert found == rows

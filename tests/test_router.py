@@ -14,8 +14,8 @@ from bot.blocks import Form, Message
 from bot.cards.add import add_form
 from bot.commands.arguments import Filter
 from bot.commands.lookup import Selector
-from bot.commands.places import Place
 from bot.commands.router import Call, Command, Router
+from bot.commands.scan_target import ScanTarget
 from bot.errors import APIUnreachable, UsageError
 from bot.target import Port, Target
 
@@ -222,7 +222,11 @@ def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Rout
     command = commands.router.find("add_now", typed=False)
     assert command is not None
     assert command.bind_fields(fields | {"proxy_host": " ", "proxy_password": ""}) == (
-        [Place("a.example.com"), Place("b.example.com"), Place("c.example.com", 8443)],
+        [
+            ScanTarget("a.example.com"),
+            ScanTarget("b.example.com"),
+            ScanTarget("c.example.com", 8443),
+        ],
         {},
     )
     proxy = {"proxy_host": "proxy.local", "proxy_port": "3128"}

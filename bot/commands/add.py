@@ -19,8 +19,8 @@ from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, router, rows_of
-from bot.commands.places import UNSAID, Place, Protocol
 from bot.commands.router import Call
+from bot.commands.scan_target import UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
 from bot.severity import STATES
 from bot.target import Port, Target
@@ -56,7 +56,7 @@ def _check_number(targets: Sequence[object]) -> None:
 
 
 def _check_fields(
-    *targets: Place,
+    *targets: ScanTarget,
     protocol: Protocol = UNSAID,  # noqa: ARG001 - any protocol goes with any host
     proxy_host: str = "",
     proxy_port: Port = NO_PORT,
@@ -76,7 +76,7 @@ def _check_fields(
 @router.command(
     "add", example="add example.com", changes=True, form=add_cards.add_form, rewrite=separate_hosts
 )
-async def add(call: Call, *targets: Annotated[Place, "TARGET…"]) -> Message:
+async def add(call: Call, *targets: Annotated[ScanTarget, "TARGET…"]) -> Message:
     """Add monitors for one or more hosts.
 
     Separate them by spaces, commas or semicolons: example.com, example.com:8443 or a URL. A
@@ -93,7 +93,7 @@ async def add(call: Call, *targets: Annotated[Place, "TARGET…"]) -> Message:
 @router.command("add_now", typed=False, changes=True, check=_check_fields, rewrite=separate_hosts)
 async def add_now(
     call: Call,
-    *targets: Annotated[Place, "TARGET…"],
+    *targets: Annotated[ScanTarget, "TARGET…"],
     protocol: Protocol = UNSAID,
     proxy_host: str = "",
     proxy_port: Port = NO_PORT,
@@ -109,7 +109,9 @@ async def add_now(
     return await _add(call, await _spoken(call, wanted, protocol), proxy)
 
 
-async def _spoken(call: Call, places: Sequence[Place], protocol: Protocol) -> dict[Target, str]:
+async def _spoken(
+    call: Call, places: Sequence[ScanTarget], protocol: Protocol
+) -> dict[Target, str]:
     """The STARTTLS protocol of each target, empty for none; `protocol` if a place names none.
 
     Raises NotAvailable if one is named and the API can't be told: it would try TLS at once.

@@ -12,8 +12,8 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import One, find, router, several
-from bot.commands.places import UNSAID, Place, Protocol
 from bot.commands.router import Call
+from bot.commands.scan_target import UNSAID, Protocol, ScanTarget
 from bot.errors import BotError, NotAvailable
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
 @router.command("check", example="check example.com", shares=True)
 async def check(
     call: Call,
-    place: Annotated[Place, "HOST[:PORT]"],
+    place: Annotated[ScanTarget, "HOST[:PORT]"],
     protocol: Annotated[Protocol, "[PROTOCOL]"] = UNSAID,
 ) -> Message:
     """Check any host without storing anything (embedded API only).

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from bot.api.client import SSLMonitor
 from bot.blocks import Message
 from bot.cards import digest as cards
-from bot.digest import Change, Digest, changes
+from bot.digest import Digest, News, changes
 from bot.errors import BotError, DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
@@ -170,7 +170,7 @@ class Notices:
             news = self._news(told, now) if before is not None else []
             await self._store.compared(source, changed, gone, news)
 
-    def _news(self, told: Sequence[Change], now: datetime) -> list[Notice]:
+    def _news(self, told: Sequence[News], now: datetime) -> list[Notice]:
         day, rules = now.astimezone(self._timezone).date().isoformat(), self._records.rules
         broken = [change.row for change in told if change.kind == "broken"]
         news = []

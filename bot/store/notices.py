@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LastSeen:
     """How bad a monitor was, and who had issued its certificate, when it was last compared."""
 
     rank: int
@@ -46,19 +46,19 @@ class NoticeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def standings(self, source: str) -> dict[int, Standing] | None:
+    async def standings(self, source: str) -> dict[int, LastSeen] | None:
         """What was seen last of this API and account; None if nothing was."""
         known = select(notes.c.value).where(notes.c.key == _SOURCE)
         async with self._database.quick_read() as connection:
             if await connection.scalar(known) != source:
                 return None
             rows = await connection.execute(select(standings))
-            return {row.monitor_id: Standing(row.rank, row.issuer) for row in rows}
+            return {row.monitor_id: LastSeen(row.rank, row.issuer) for row in rows}
 
     async def compared(
         self,
         source: str,
-        changed: Mapping[int, Standing],
+        changed: Mapping[int, LastSeen],
         gone: Sequence[int],
         news: Sequence[Notice],
     ) -> None:

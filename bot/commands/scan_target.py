@@ -31,7 +31,7 @@ UNSAID = Protocol("")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScanTarget:
     """A host, with its port and its protocol where they are named: `mail.example.com:25 smtp`."""
 
     host: str
