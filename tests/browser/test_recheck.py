@@ -23,16 +23,27 @@ def test_an_expired_host_is_watched_from_the_digest_until_it_is_fixed(page: Page
     page.show("#messages article", "Certificates on")
     page.picture("digest")
 
+    page.click(f"button[aria-label^='Rescan {HOST}']", digest)
+    page.until_text(digest, "no change", "Ann", "I'll take it")
+    page.show("#messages article", "no change")
+    page.picture("pressed")
+
+    page.click(f"button[aria-label^='Take {HOST}']", digest)
+    page.until_text(digest, "🙋 Ann", "Release")
+    page.picture("taken")
+
     page.click(f"button[aria-label^='Scan and watch {HOST}']", digest)
     page.until_text(f"{digest} .replies", "repl")
     page.click(".replies", digest)
     page.until_text(THREAD, HOST, "EXPIRED", "Watching until", "Stop")
-    page.show(THREAD, "Watching until")
-    page.picture("watching")
     page.running.renew(HOST)
 
     page.until_text(THREAD, HOST, "OK", "Fixed", "Changed: expiry date")
     page.until_text(THREAD, "@Ann", "Fixed", "after", "expires", HOST)
+    page.click("#close-thread")
+    page.click(f"button[aria-label^='Rescan {HOST}']", digest)
+    page.until_text(digest, "fine · Ann", "1 of 5 fixed.")
+    page.show("#messages article", "Certificates on")
     page.picture("fixed")
 
 
