@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bot.blocks import Message, bare, code, date, plain, safe, section, since
+from bot.blocks import Message, bare, code, date, escaped, plain, safe, section, since
 from bot.sighting import Claim, Mute
 from bot.target import Target
 
@@ -51,4 +51,6 @@ def runbook(name: str, link: str) -> Message:
         said = f"The runbook of {code(name, 120)} was removed."
         return Message(bare(said), (section(f"📖 {said}"),))
     text = f"The runbook of {plain(name, 120)} is linked."
-    return Message(text, (section(f"📖 <{link}|Runbook> of {code(name, 120)} is linked."),))
+    return Message(
+        text, (section(f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked."),)
+    )

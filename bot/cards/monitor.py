@@ -25,6 +25,7 @@ from bot.blocks import (
     context,
     counted,
     date,
+    escaped,
     menu,
     plain,
     safe,
@@ -185,7 +186,7 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
     if note := rules.marks.note(row):
         parts.append(f"📝 {safe(note, 200)}")
     if link := rules.marks.runbook(row):
-        parts.append(f"📖 <{link}|Runbook>")
+        parts.append(f"📖 <{escaped(link)}|Runbook>")
     return [context(" · ".join(parts))] if parts else []
 
 

@@ -79,7 +79,7 @@ async def take(call: Call, which: One) -> Message:
         card = monitor_cards.monitor(row, now, call.rules, said="Nothing needs to be done.")
         return replace(card, changed=())
     stands = await call.records.marks.take(Claim(row.id, call.asker, name, now))
-    await call.records.refresh_rules()
+    await call.records.reread()
     if stands.user != call.asker:
         said = mark_cards.taken_by_another(stands, call.now())
         card = monitor_cards.monitor(row, now, call.rules, said=said)
@@ -94,7 +94,7 @@ async def release(call: Call, which: One) -> Message:
     if isinstance(row, Message):
         return replace(row, changed=())
     released = await call.records.marks.release([row.id])
-    await call.records.refresh_rules()
+    await call.records.reread()
     if not released:
         card = monitor_cards.monitor(row, call.now(), call.rules, said="Nobody had taken it.")
         return replace(card, changed=())
@@ -124,7 +124,7 @@ async def mute(
         call.asker, name, now, until, reason[:LONGEST_NOTE], seen, row.not_after, row.issuer
     )
     await call.records.marks.mute(row.id, muted)
-    await call.records.refresh_rules()
+    await call.records.reread()
     return _marked(
         call, row, mark_cards.muted_line(muted, row.target), f"muted until {until:%Y-%m-%d}"
     )
@@ -138,7 +138,7 @@ async def unmute(call: Call, which: One) -> Message:
         return replace(row, changed=())
     was = mute_of(row, call.now(), call.rules)
     await call.records.marks.mute(row.id, None)
-    await call.records.refresh_rules()
+    await call.records.reread()
     if was is None:
         card = monitor_cards.monitor(row, call.now(), call.rules, said="It wasn't muted.")
         return replace(card, changed=())
@@ -162,14 +162,14 @@ async def note(
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     name = str(Target(which.host, which.port)) if which.port else which.host
     await call.records.marks.note(name, text, by=call.asker, now=call.now())
-    await call.records.refresh_rules()
+    await call.records.reread()
     card = mark_cards.noted(name, text)
     return replace(card, changed=((name, text or "removed"),))
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a runbook is for: a host, a pattern, or an issuer in quotes or of several words."""
+    """What a runbook is for: a host, a pattern, or an issuer, in lower case."""
 
     name: str
 
@@ -202,7 +202,7 @@ async def runbook(
     if link and not _is_link(link):
         raise UsageError("The link must start with https://.", "link")
     await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
-    await call.records.refresh_rules()
+    await call.records.reread()
     card = mark_cards.runbook(subject.name, link)
     return replace(card, changed=((subject.name, link or "removed"),))
 
@@ -214,5 +214,8 @@ def _is_link(text: str) -> bool:
         return False
     odd = set('<>|"` ') & set(text)
     return (
-        parts.scheme in {"https", "http"} and bool(parts.hostname) and not odd and len(text) < 500
+        parts.scheme in {"https", "http"}
+        and bool(parts.hostname)
+        and not odd
+        and len(text) < LONGEST_LINK
     )

@@ -76,7 +76,7 @@ async def release_if_fixed(call: Call, rows: Sequence[MonitorSummary]) -> None:
         return
     try:
         await call.records.marks.release(fixed)
-        await call.records.refresh_rules()
+        await call.records.reread()
     except DatabaseUnavailable as fault:
         log.warning("Could not end the claims on fixed monitors: %s", fault)
 

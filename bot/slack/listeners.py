@@ -263,9 +263,8 @@ class SlackBot:
                 watches=self._watches,
             )
             with self._metrics.counting(command.name) as counted:
-                if (command.recorded and not await self._take(request)) or not await self._may(
-                    surface, request, changes=command.changes
-                ):
+                may = await self._may(surface, request, changes=command.changes)
+                if not may or (command.recorded and not await self._take(request)):
                     counted.outcome = "refused"
                     return
                 async with telling_slowness(request, show, progress):

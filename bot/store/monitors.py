@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +11,14 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy import delete, select
 
+from bot.errors import DatabaseUnavailable
 from bot.severity import NET_DAYS, Thresholds
 from bot.sighting import Sighting
 from bot.store.database import Database
 from bot.store.marks import MarkStore
 from bot.store.tables import audit, deliveries, sightings, thresholds
+
+log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
 #: How long the requests that were taken are kept.
@@ -54,6 +58,13 @@ class Records:
         marks = await self.marks.read()
         self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
 
+    async def reread(self) -> None:
+        """Read what the team has set again after a change; the change is made, whatever happens."""
+        try:
+            await self.refresh_rules()
+        except DatabaseUnavailable as fault:
+            log.warning("Could not read what the team has set: %s", fault)
+
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""
         gone = delete(thresholds).where(thresholds.c.pattern == pattern)
@@ -62,7 +73,7 @@ class Records:
             if rule:
                 row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
                 await connection.execute(self._database.insert(thresholds).values(row))
-        await self.refresh_rules()
+        await self.reread()
 
     async def seen(self, monitor_id: int) -> Sighting | None:
         """What the bot last saw of a monitor."""
