@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -40,6 +41,10 @@ def playground_app() -> App:
         Completion(f"/ssl {command.name} ", f"/ssl {command.usage}", command.help)
         for command in router.typed()
     )
+    demo = tuple(
+        Completion(f"/demo {how} {host}", f"/demo {how} HOST", f"A sample host {text}.")
+        for (how, text), host in zip(CHANGES.items(), ("intranet", "shop", "api"), strict=True)
+    )
     return App(
         app_id="A0SSLDEMO",
         name="SSLmonitor",
@@ -47,10 +52,29 @@ def playground_app() -> App:
         app_token=f"xapp-{secrets.token_hex(16)}",
         signing_secret=secrets.token_hex(16),
         scopes=frozenset(SCOPES),
-        commands=(AppCommand("/ssl", completions),),
+        commands=(AppCommand("/ssl", completions + demo),),
         shortcuts=(Shortcut("check_hosts", "Check hosts in message"),),
         bot_events=frozenset({"app_home_opened", "app_mention", "message.im"}),
     )
+
+
+#: What `/demo` does to a sample host, and how it says that it is done.
+CHANGES = {
+    "renew": "has a new certificate, valid for 90 days",
+    "break": "serves a certificate that expired an hour ago",
+    "silence": "refuses every connection",
+}
+
+
+async def change_host(hosts: SampleHosts, line: str) -> str:
+    """Carry out `renew intranet`, `break shop` or `silence api`, and say what was done."""
+    how, _, name = line.strip().partition(" ")
+    names = {each.partition(".")[0]: each for each in hosts.table}
+    host = names.get(name.strip().partition(".")[0])
+    if how not in CHANGES or host is None:
+        return "Try /demo renew intranet, /demo break shop or /demo silence api."
+    await hosts.change(host, how)
+    return f"{host} now {CHANGES[how]}. Press Rescan, or wait a minute for the next scan."
 
 
 def later_today(now: datetime) -> str:
@@ -83,6 +107,7 @@ def demo_settings(
             "SCAN_ALLOW": hosts.allow,
             "SCAN_CA_FILE": str(hosts.ca_file),
             "WATCH_INTERVAL": watch,
+            "SCAN_INTERVAL": "1m",
             "HOST": "127.0.0.1",
             "PORT": "0",
         }
@@ -108,6 +133,7 @@ async def running_demo(
         playground, hosts = Playground(playground_app(), clock=now), SampleHosts(now(), directory)
         await playground.start("127.0.0.1", port)
         await hosts.start()
+        playground.demo = functools.partial(change_host, hosts)
         try:
             settings = demo_settings(
                 playground, hosts, directory, mode=mode, watch=watch, now=now()

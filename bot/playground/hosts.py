@@ -79,6 +79,7 @@ class SampleHosts:
         self._directory = directory
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._servers: dict[str, asyncio.Server] = {}
+        self._ports: dict[str, int] = {}
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.ca_file = directory / "demo-root.pem"
         self.table = dict.fromkeys(_SAMPLES, _LOOPBACK)
@@ -97,6 +98,7 @@ class SampleHosts:
             self._servers[name] = await asyncio.start_server(
                 self._on_connect(name), _LOOPBACK, 0, **self._tls(name)
             )
+            self._ports[name] = int(self._servers[name].sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
@@ -118,6 +120,25 @@ class SampleHosts:
         """The SCAN_ALLOW that allows scanning these six hosts, and nothing else."""
         return ",".join(f"{_LOOPBACK}/32:{self._port(name)}" for name in self._servers)
 
+    async def change(self, name: str, how: str) -> None:
+        """Let a host be `renew`ed, `break` (its certificate expires), or fall `silence`d.
+
+        Raises KeyError for a name that isn't one of the hosts.
+        """
+        server = self._servers[name]
+        if how == "silence":
+            server.close()
+            return
+        lifetime = 90 * _DAY if how == "renew" else -_DAY / 24
+        port = self._ports[name]
+        self._contexts.setdefault(name, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._certify(name, _Sample(_SAMPLES[name].title, name, lifetime))
+        if not server.is_serving() or not _SAMPLES[name].certificate_name:
+            server.close()
+            self._servers[name] = await asyncio.start_server(
+                self._on_connect(name), _LOOPBACK, port, **self._tls(name)
+            )
+
     def renew(self, name: str, days: int = 90) -> None:
         """Give a running host a new certificate, valid for so many days.
 
@@ -134,7 +155,7 @@ class SampleHosts:
         return {"ssl": self._contexts[name], "ssl_handshake_timeout": 2.0}
 
     def _port(self, name: str) -> int:
-        return int(self._servers[name].sockets[0].getsockname()[1])
+        return self._ports[name]
 
     def _certify(self, name: str, sample: _Sample) -> None:
         signer = None if sample.self_signed else self._issuer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -36,12 +36,17 @@ class People:
         self.tickets = Tickets(clock)
         self.payloads = Payloads(app, self.workspace, self.tickets)
         self.delivery = Delivery(app, self.workspace, self.tickets, ack_limit=ack_limit)
+        #: Carries out what is typed after `/demo`, and says what it did; None without a demo.
+        self.demo: Callable[[str], Awaitable[str]] | None = None
 
     async def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> None:
         """Type into a channel: a slash command, or a message that the app may hear of."""
         person, conversation = self._member(user, channel)
-        if text.split(" ", maxsplit=1)[0] == "/invite":
+        verb, _, rest = text.partition(" ")
+        if verb == "/invite":
             await self._invite(person, conversation, text)
+        elif verb == "/demo" and self.demo is not None:
+            self.workspace.notice(person.id, conversation.id, await self.demo(rest))
         elif text.startswith("/"):
             await self._command(person, conversation, text, thread_ts)
         else:
