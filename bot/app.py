@@ -200,6 +200,7 @@ def make_notices(
         channel=channel,
         timezone=settings.digest_timezone,
         mention=settings.notice_mention,
+        interval=settings.notice_interval,
         clock=now,
     )
 

@@ -118,6 +118,8 @@ class Blindness:
 
 #: A comparison in which so many hosts broke tells of them in one message.
 OUTAGE = 10
+#: A list so long costs seconds of work.
+MANY = 5000
 #: A notice that was claimed for so long without being posted belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
 #: Slack's clock, which stamps messages, may be so much behind ours.
@@ -142,21 +144,30 @@ class Notices:
         channel: str,
         timezone: tzinfo,
         mention: str = "",
+        interval: timedelta = timedelta(),
         clock: Callable[[], datetime],
     ) -> None:
+        self._interval = interval
+        self._not_before: datetime | None = None
         self._api, self._store, self._web, self._records = api, store, web, records
         self._channel, self._timezone, self._mention = channel, timezone, mention
         self._clock = clock
 
     async def tick(self) -> None:
-        """Compare the lists, and post what is to be told."""
-        await self._compare()
+        """Compare the lists, and post what is to be told.
+
+        A list of more than MANY monitors is compared every `interval` only.
+        """
         now = self._clock()
+        if self._not_before is None or now >= self._not_before:
+            await self._compare()
         for notice in await self._store.unposted(now, LEASE):
             await self._post(notice, now)
 
     async def _compare(self) -> None:
         rows = await self._api.list()
+        if len(rows) > MANY:
+            self._not_before = self._clock() + self._interval
         if rows.unreadable:
             log.info("The list is incomplete; it is not compared.")
             return
