@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bot.api.client import SSLMonitor
-from bot.cards.home import settings_shown
 from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Secret, Settings
@@ -31,6 +30,7 @@ from bot.errors import BotError, ConfigError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import Access
+from bot.slack.digests import Digests
 from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
@@ -63,6 +63,7 @@ class Bot:
     port: int
     api: SSLMonitor
     digest: Digest | None
+    digests: Digests
     slack: SlackBot
     sockets: Sockets | None
     watches: Watches
@@ -168,15 +169,21 @@ def make_digest(
     *,
     now: Callable[[], datetime],
 ) -> Digest | None:
-    """The digest, where a channel is set for it."""
-    if not settings.digest_channel:
-        return None
-    plan = Plan(
-        channel=settings.digest_channel,
-        at=settings.digest_time,
-        timezone=settings.digest_timezone,
-    )
-    return Digest(plan, api, DigestStore(database), web, records, clock=now)
+    """The digest of the environment, where a channel is set for it."""
+    make = digest_maker(api, database, web, records, now=now)
+    return make(Plan.of(settings.subscriptions[0])) if settings.digest_channel else None
+
+
+def digest_maker(
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    records: Records,
+    *,
+    now: Callable[[], datetime],
+) -> Callable[[Plan], Digest]:
+    """Makes the digest of a plan."""
+    return lambda plan: Digest(plan, api, DigestStore(database), web, records, clock=now)
 
 
 def make_notices(
@@ -188,18 +195,15 @@ def make_notices(
     *,
     now: Callable[[], datetime],
 ) -> Notices | None:
-    """The notices between digests, where a channel is set for them."""
-    channel = settings.notice_channel or settings.digest_channel
-    if not channel or not settings.notice_interval:
+    """The notices between digests, unless they are turned off."""
+    if not settings.notice_interval:
         return None
     return Notices(
         api,
         NoticeStore(database),
         web,
         records,
-        channel=channel,
         timezone=settings.digest_timezone,
-        mention=settings.notice_mention,
         interval=settings.notice_interval,
         clock=now,
     )
@@ -227,8 +231,7 @@ def make_home(
     now: Callable[[], datetime],
 ) -> Home:
     """The Home tab, which shows the settings to everybody."""
-    shown = settings_shown(settings)
-    return Home(api, records, watches, DigestStore(database), clock=now, settings=shown)
+    return Home(api, records, watches, DigestStore(database), clock=now, settings=settings)
 
 
 @asynccontextmanager
@@ -245,7 +248,7 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session, metrics)
         await web.identify()
-        records = Records(database, settings.digest_expire_days)
+        records = Records(database, settings.digest_expire_days, settings.subscriptions)
         await records.refresh_rules()
         access = make_access(settings, web, now)
         often = settings.watch_interval
@@ -264,15 +267,16 @@ async def running_bot(
         )
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
-        blindness = None
-        if digest is None:
+        make = digest_maker(api, database, web, records, now=now)
+        digests = Digests(digest, records, make)
+        if not digests.current():
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
-        else:
+        if digest is not None:
             await digest.start()
-            metrics.watch_digest(digest.lag)
-            blindness = Blindness(api, digest, DigestStore(database), web, clock=now)
-        ticking = Clock(slack.tasks, api, digest, now=now)
-        bot = Bot(0, api, digest, slack, None, watches, web, database, ticking)
+        metrics.watch_digest(digests.lag)
+        blindness = Blindness(api, digests, DigestStore(database), web, clock=now)
+        ticking = Clock(slack.tasks, api, digests, now=now)
+        bot = Bot(0, api, digest, digests, slack, None, watches, web, database, ticking)
         notices = make_notices(settings, api, database, web, records, now=now)
         ticking.start(watches, records, blindness, notices, notice_interval(settings))
         stack.callback(ticking.scheduler.shutdown, wait=False)
@@ -302,7 +306,7 @@ async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncEx
 
 
 def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
-    sockets, digest = bot.sockets, bot.digest
+    sockets, digests = bot.sockets, bot.digests
     return {
         "ok": (sockets is None or sockets.connected > 0) and not bot.token_fault,
         "mode": settings.slack_mode,
@@ -311,7 +315,7 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
         "database": bot.database.fault or "ok",
         "api": bot.api.fault or "ok",
         "scheduler": bot.clock.fault(),
-        "digest": (digest.last_error or "ok") if digest else "off",
+        "digest": (digests.last_error or "ok") if digests.current() else "off",
     }
 
 
@@ -343,7 +347,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         web = SlackWeb(client, session)
         await web.identify()
         await api.measure_clock()
-        records = Records(database, complete.digest_expire_days)
+        records = Records(database, complete.digest_expire_days, complete.subscriptions)
         await records.refresh_rules()
         digest = make_digest(complete, api, database, web, records, now=clock)
         try:

@@ -106,6 +106,7 @@ async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIte
         yield _clock("Slack", parsedate_to_datetime(identity.date))
     yield await _transport(settings, web)
     yield await _channel(settings, web)
+    yield _woken(settings)
 
 
 def _scopes(granted: frozenset[str]) -> list[Finding]:
@@ -150,6 +151,16 @@ async def _channel(settings: Settings, web: SlackWeb) -> Finding:
     except BotError as fault:
         return Finding(False, "Digest", str(fault))
     return _verdict(settings, channel, web.identity.scopes)
+
+
+def _woken(settings: Settings) -> Finding:
+    """Whether anybody is mentioned when a host breaks."""
+    if not settings.notice_interval:
+        return Finding(None, "Notices", "NOTICE_INTERVAL is 0, so nothing is told between digests.")
+    if settings.notice_mention:
+        return Finding(True, "Notices", f"a host that breaks mentions {settings.notice_mention}.")
+    text = "NOTICE_MENTION is not set, so nobody is mentioned when a host breaks."
+    return Finding(None, "Notices", text)
 
 
 def _verdict(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:

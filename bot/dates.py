@@ -1,12 +1,29 @@
-"""Units of time, and durations as people write them."""
+"""Durations, times and days as people write them, and what a channel is sent when."""
 
 from __future__ import annotations
 
+import functools
 import re
-from datetime import timedelta
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+if TYPE_CHECKING:  # what is selected, by its host and port alone
+    from bot.target import Target
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+
+#: Monday is 0.
+EVERY_DAY = tuple(range(7))
+_NAMED_DAYS = {"daily": EVERY_DAY, "weekdays": EVERY_DAY[:5], "weekends": EVERY_DAY[5:]}
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?")
+
+#: The two kinds of what a channel is sent by itself.
+DIGEST, NOTICES = "digest", "notices"
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])")
 _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": HOUR, "d": DAY}
@@ -23,3 +40,139 @@ def parse_duration(text: str) -> timedelta:
             f"“{text}” is not a duration. Use a number and s, m, h or d, for example 30m."
         )
     return int(match["number"]) * _UNITS[match["unit"]]
+
+
+def parse_clock(text: str) -> time:
+    """Read `09:00`, `9`, `9am` or `17.30`. Raises ValueError with a sentence for the user."""
+    found = _CLOCK.fullmatch(text.lower())
+    hour, minute = (int(found["hour"]), int(found["minute"] or 0)) if found else (24, 0)
+    half = found["half"] if found else None
+    if half and 1 <= hour <= 12:
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    elif half:
+        hour = 24
+    if hour > 23 or minute > 59:
+        raise ValueError(f"“{text}” is not a time of day. Use HH:MM, for example 09:00.")
+    return time(hour, minute)
+
+
+def parse_zone(text: str) -> str:
+    """Read `Europe/Berlin`, in any case. Raises ValueError with a sentence for the user."""
+    name = _zones().get(text.lower())
+    if name is None:
+        raise ValueError(f"“{text}” is not a time zone. Use a name such as Europe/Berlin or UTC.")
+    return name
+
+
+@functools.cache
+def _zones() -> dict[str, str]:
+    return {name.lower(): name for name in available_timezones()}
+
+
+def parse_days(text: str) -> tuple[int, ...]:
+    """Read `daily`, `weekdays`, `weekends`, or `mon,wed,fri`, as numbers from Monday, 0.
+
+    Raises ValueError with a sentence for the user.
+    """
+    text = text.lower()
+    if text in _NAMED_DAYS:
+        return _NAMED_DAYS[text]
+    found = set()
+    for word in text.split(","):
+        fits = [n for n, day in enumerate(_DAYS) if len(word) > 2 and day.startswith(word)]
+        if not fits:
+            raise ValueError(f"“{text}” is not a day. Use daily, weekdays, weekends or mon,wed.")
+        found.add(fits[0])
+    return tuple(sorted(found))
+
+
+def days_text(days: tuple[int, ...]) -> str:
+    """The days as `parse_days` reads them: `daily`, `weekdays`, `mon,wed`."""
+    named = {each: name for name, each in _NAMED_DAYS.items()}
+    return named.get(days) or ",".join(_DAYS[day][:3] for day in days)
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which monitors something is about: hosts (any of these patterns) and ports; both empty: all.
+
+    `ports` is a filter of monitor/list: `443,8443`, `!443`, `100-200` or `>=100`.
+    """
+
+    hosts: tuple[str, ...] = ()
+    ports: str = ""
+
+    def takes(self, target: Target) -> bool:
+        """Whether it is about this host and port."""
+        if self.hosts and not any(_fits(pattern, target.host) for pattern in self.hosts):
+            return False
+        return not self.ports or _has_port(self.ports, target.port)
+
+    def __str__(self) -> str:
+        ports = f"port={self.ports}" if self.ports[:1] not in {">", "<"} else f"port{self.ports}"
+        return " ".join([*self.hosts, *([ports] if self.ports else [])])
+
+
+def _fits(pattern: str, host: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), host) is not None
+
+
+def _has_port(ports: str, port: int) -> bool:
+    if ports.startswith("!"):
+        return port != int(ports[1:])
+    if ports.startswith(">="):
+        return port >= int(ports[2:])
+    if ports.startswith(">"):
+        return port > int(ports[1:])
+    first, dash, last = ports.partition("-")
+    if dash:
+        return int(first) <= port <= int(last)
+    return str(port) in ports.split(",")
+
+
+#: Every monitor.
+ALL = Selection()
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """What a channel is sent by itself: `kind` is DIGEST or NOTICES. It is stored as JSON.
+
+    `at`, `zone` and `days` are for digests. `since` is when it was set up or taken up again: only
+    what is due after that is sent; None for the digest of the environment. `everything` also tells
+    of what needs nobody, such as renewals. `mention` is a user or group ID.
+    """
+
+    kind: str
+    channel: str
+    at: time = time(9)
+    zone: str = "UTC"
+    days: tuple[int, ...] = EVERY_DAY
+    which: Selection = ALL
+    mention: str = ""
+    everything: bool = False
+    since: datetime | None = None
+    paused_until: datetime | None = None
+    off: bool = False
+    set_by: str = ""
+
+    def runs(self, now: datetime) -> bool:
+        """Whether it is neither off nor paused."""
+        return not self.off and (self.paused_until is None or now >= self.paused_until)
+
+    def takes(self, target: Target) -> bool:
+        """Whether it is about this host and port."""
+        return self.which.takes(target)
+
+    @property
+    def begins(self) -> datetime | None:
+        """From when on it is sent: since it was set up, or since its pause ended."""
+        return max(filter(None, (self.since, self.paused_until)), default=None)
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The zone that `at` is meant in."""
+        return ZoneInfo(self.zone)
+
+    @property
+    def when(self) -> str:
+        """`09:00 Europe/Berlin, weekdays`."""
+        return f"{self.at:%H:%M} {self.zone}, {days_text(self.days)}"

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from bot.api.client import SSLMonitor
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
+from bot.dates import ALL, EVERY_DAY, Selection, Subscription
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
-from bot.severity import Rank, Thresholds, mute_of, state_of
+from bot.severity import Thresholds
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
-from bot.store.notices import LastSeen
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,23 @@ class UnreadableHistory(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where and when the digest is posted."""
+    """Where and when a digest is posted, and which monitors it is about.
+
+    Only what is due after `begins` is posted. Without it, this is the environment's digest, whose
+    first one may come at the bot's first start.
+    """
 
     channel: str
     at: time
     timezone: ZoneInfo
+    days: tuple[int, ...] = EVERY_DAY
+    which: Selection = ALL
+    begins: datetime | None = None
+
+    @classmethod
+    def of(cls, each: Subscription) -> Plan:
+        """The plan of a subscription."""
+        return cls(each.channel, each.at, each.timezone, each.days, each.which, each.begins)
 
     def text(self, due: Due) -> str:
         """`09:00 Europe/Berlin` in the very first digest, empty in all others."""
@@ -87,50 +100,6 @@ class Due:
     day: date
     late: bool = False
     first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What is to be told of a monitor; `kind` is one of `cards.TOLD`."""
-
-    kind: str
-    row: MonitorSummary
-
-
-def changes(
-    before: Mapping[int, LastSeen],
-    rows: Sequence[MonitorSummary],
-    now: datetime,
-    rules: Thresholds,
-) -> tuple[list[News], dict[int, LastSeen], list[int]]:
-    """What is to be told, which standings changed, and which monitors are gone.
-
-    A monitor that was not there before, or that is muted, is not told about.
-    """
-    told: list[News] = []
-    changed: dict[int, LastSeen] = {}
-    for row in rows:
-        is_now, was = LastSeen(int(state_of(row, now, rules).rank), row.issuer), before.get(row.id)
-        if is_now == was:
-            continue
-        changed[row.id] = is_now
-        if was and not mute_of(row, now, rules) and (kind := _kind(was, is_now)):
-            told.append(News(kind, row))
-    gone = set(before) - {row.id for row in rows}
-    return told, changed, sorted(gone)
-
-
-def _kind(was: LastSeen, is_now: LastSeen) -> str:
-    if is_now.rank == Rank.BROKEN:
-        return "broken" if was.rank > Rank.BROKEN else ""
-    if is_now.rank == Rank.ACT_NOW:
-        return "worse" if was.rank > Rank.ACT_NOW else ""
-    if is_now.rank >= Rank.ON_SCHEDULE:
-        if was.rank <= Rank.ACT_NOW:
-            return "fixed"
-        both = was.issuer and is_now.issuer and was.rank >= Rank.ON_SCHEDULE
-        return "issuer" if both and was.issuer != is_now.issuer else ""
-    return ""
 
 
 class DigestPoster(Protocol):
@@ -160,14 +129,30 @@ def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
     """
     day = plan.today(now)
     hour = plan.hour(day)
-    if now < hour:
+    if now < hour or not _is_planned(plan, day):
         return None
-    if first_start >= hour:
+    if plan.begins is None and first_start >= hour:
         return Due(day, first=True)
     return Due(day, late=now - hour > LATE_AFTER)
 
 
-async def gather(api: SSLMonitor, now: datetime, rules: Thresholds) -> Gathered:
+def following(plan: Plan, now: datetime) -> datetime | None:
+    """When the next digest is due after `now`; None if there is none within a year."""
+    days = (plan.today(now) + timedelta(days=ahead) for ahead in range(366))
+    return next(
+        (plan.hour(day) for day in days if plan.hour(day) > now and _is_planned(plan, day)), None
+    )
+
+
+def _is_planned(plan: Plan, day: date) -> bool:
+    """Whether there is a digest on this local day."""
+    begun = plan.begins is None or plan.hour(day) >= plan.begins
+    return begun and day.weekday() in plan.days
+
+
+async def gather(
+    api: SSLMonitor, now: datetime, rules: Thresholds, which: Selection = ALL
+) -> Gathered:
     """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -178,8 +163,22 @@ async def gather(api: SSLMonitor, now: datetime, rules: Thresholds) -> Gathered:
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
     # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-    found = await asyncio.to_thread(digest_cards.gathered, *answers, now, rules)
-    return replace(found, unreadable=max(each.unreadable for each in answers))
+    found = await asyncio.to_thread(_gathered, answers, now, rules, which)
+    return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
+
+
+def _gathered(
+    answers: tuple[MonitorList, MonitorList, MonitorList],
+    now: datetime,
+    rules: Thresholds,
+    which: Selection,
+) -> Gathered:
+    if which == ALL:
+        return digest_cards.gathered(*answers, now, rules)
+    ending, invalid, everything = (
+        [row for row in each if which.takes(row.target)] for each in answers
+    )
+    return digest_cards.gathered(ending, invalid, everything, now, rules)
 
 
 class Digest:
@@ -217,7 +216,7 @@ class Digest:
         That it was posted is noticed at the next tick, within a minute.
         """
         now, day = self._clock(), self.plan.today(self._clock())
-        if self._first_start is None or self._done == day:
+        if self._first_start is None or self._done == day or not _is_planned(self.plan, day):
             return 0.0
         begun = max(self.plan.hour(day), self._first_start)
         return max(0.0, (now - begun).total_seconds())
@@ -226,6 +225,8 @@ class Digest:
         """Yesterday, and why its digest could not be posted (empty if unknown), if it was not."""
         day = self.plan.today(self._clock()) - timedelta(days=1)
         if self._first_start is None or self.plan.today(self._first_start) > day:
+            return None
+        if not _is_planned(self.plan, day):
             return None
         stored = await self._state.digest(day, self.plan.channel)
         if stored is not None and stored.finished:
@@ -276,7 +277,8 @@ class Digest:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, self._records.rules)
+            found = await gather(self._api, now, self._records.rules, self.plan.which)
+            found = replace(found, lately=await self._lately(wanted.day))
             messages = digest_cards.digest(
                 found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
             )
@@ -294,6 +296,14 @@ class Digest:
         posted = await self._lost_post(stored)
         taken = await self._state.take_over(stored, now)
         return taken is not None and await self._deliver(taken, posted=posted)
+
+    async def _lately(self, day: date) -> Counter[str]:
+        """What changed since the digest before this one was due, by kind."""
+        before = [day - timedelta(days=back) for back in range(1, 8)]
+        last = next((each for each in before if each.weekday() in self.plan.days), before[-1])
+        small = await self._state.small_changes(self.plan.hour(last))
+        takes = self.plan.which.takes
+        return Counter(kind for kind, target in small if takes(target))
 
     def _retry_at(self, now: datetime, day: date) -> datetime:
         """When to try again: in RETRY_AFTER, but a minute before the local day ends at the latest.

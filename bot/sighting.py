@@ -43,6 +43,20 @@ class Sighting(msgspec.Struct, frozen=True):
         return mine != (before.not_after, before.issuer, before.names)
 
 
+@dataclass(frozen=True, slots=True)
+class LastSeen:
+    """What a monitor was like when it was last compared.
+
+    `missing` is set once a complete list was without it.
+    """
+
+    rank: int
+    issuer: str
+    not_after: datetime | None = None
+    target: str = ""
+    missing: bool = False
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Somebody takes care of a monitor."""
 

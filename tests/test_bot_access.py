@@ -345,3 +345,15 @@ async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> N
 
     await world.card("50 added hosts in 10 minutes is the limit")
     assert len(world.api.rows) == 50
+
+
+async def test_whoever_may_not_change_may_read_but_set_nothing_up(ruled_world: World) -> None:
+    world = ruled_world
+    await world.say("/ssl digest", by=BEN)
+    await world.card("Certificates now", by=BEN)
+    for typed in ("digest here at 09:00", "digest off", "notices here", "notices pause 1d"):
+        await world.say(f"/ssl {typed}", by=BEN)
+    await world.settled()
+    refused = [m for m in world.seen(by=BEN) if "To make this change, ask" in words(m)]
+    assert len(refused) == 4
+    assert world.bot.slack._records.subscriptions.digests() == []

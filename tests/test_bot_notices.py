@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.app import Bot, make_notices, notice_interval
+from bot.cards.changes import compare
 from bot.config import Settings
-from bot.digest import changes
+from bot.dates import NOTICES
 from bot.playground.faults import dropped_connection, refusal
 from bot.playground.objects import BEN, GENERAL
 from bot.severity import Rank
+from bot.sighting import LastSeen
 from bot.slack.notices import LEASE, Notices
-from bot.store.notices import LastSeen, NoticeStore
+from bot.store.notices import NoticeStore
+from bot.store.subscriptions import Subscriptions
 from tests.card_values import NOW, RULES, row
 from tests.world import Clock, World, labels, words
 
@@ -28,6 +31,7 @@ def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
     bot = bot or world.bot
     told = Settings(digest_channel="C0CERTS", **settings)
     records = bot.slack._records
+    records.subscriptions = Subscriptions(bot.database, told.subscriptions)
     made = make_notices(told, bot.api, bot.database, bot.web, records, now=world.clock)
     assert made is not None
     return made
@@ -201,18 +205,13 @@ async def test_a_process_that_dies_after_its_comparison_loses_no_notice(world: W
     await world.card("Newly broken", by=BEN)
 
 
-def test_notices_go_to_a_channel_of_their_own_or_the_digests_or_nowhere(world: World) -> None:
+def test_notices_go_to_a_channel_of_their_own_or_the_digests_or_nowhere() -> None:
     assert Settings().notice_interval.total_seconds() == 900
     assert notice_interval(Settings(api_url="https://api.example.com/v1")).total_seconds() == 900
     assert notice_interval(Settings(api_url="http://127.0.0.1:9/api/v1")).total_seconds() == 60
-    bot = world.bot
-    for settings, made in (
-        (Settings(), False),
-        (Settings(notice_channel=GENERAL), True),
-    ):
-        records = bot.slack._records
-        found = make_notices(settings, bot.api, bot.database, bot.web, records, now=world.clock)
-        assert (found is not None) is made
+    assert Settings().subscriptions == []
+    (own,) = Settings(notice_channel=GENERAL).subscriptions
+    assert (own.kind, own.channel) == (NOTICES, GENERAL)
 
 
 RANKS = st.sampled_from([0, 1, 2, 3, 5, 6])
@@ -226,8 +225,8 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
     kinds = []
     for rank in ranks:
         shown = broken if rank == Rank.BROKEN else fine
-        told, changed, _ = changes(before, [shown], NOW, RULES)
-        kinds += [change.kind for change in told]
+        told, changed, _ = compare(before, [shown], NOW, RULES)
+        kinds += [change.kind for change in told if change.kind != "added"]
         before |= changed
     states = [rank == Rank.BROKEN for rank in ranks]
     turns = [now for was, now in itertools.pairwise(states) if was != now]
@@ -237,7 +236,7 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
 async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
     store = NoticeStore(world.bot.database)
     rows = {number: LastSeen(6, "CA") for number in range(10_000)}
-    await store.compared("here", rows, [], [])
+    await store.compared("here", rows, [], [], small=[], now=NOW)
     found = await store.standings("here")
     assert found == rows
     assert await store.standings("elsewhere") is None

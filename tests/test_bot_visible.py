@@ -140,7 +140,7 @@ def digest_of(bot: Bot) -> Digest:
 def watching(world: World, bot: Bot | None = None) -> Blindness:
     bot = bot or world.bot
     store = DigestStore(bot.database)
-    return Blindness(bot.api, digest_of(bot), store, bot.web, clock=world.clock)
+    return Blindness(bot.api, bot.digests, store, bot.web, clock=world.clock)
 
 
 async def _at(world: World, **by: float) -> None:

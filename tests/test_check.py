@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -65,6 +66,13 @@ async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
     faults, said = await lines(demo, digest_channel="")
     assert faults == 0
     assert "note Digest: DIGEST_CHANNEL is not set" in said
+
+
+async def test_it_says_where_nobody_is_woken(demo: Demo) -> None:
+    assert "note Notices: NOTICE_MENTION is not set" in (await lines(demo))[1]
+    assert "ok   Notices: a host that breaks" in (await lines(demo, notice_mention="U0BEN"))[1]
+    off = await lines(demo, notice_interval=timedelta())
+    assert "note Notices: NOTICE_INTERVAL is 0" in off[1]
 
 
 async def test_a_wrong_api_key_is_named_and_not_repeated(demo: Demo) -> None:

@@ -33,7 +33,8 @@ ROWS = (
     ("sighting",),
     ("api",),
     ("config", "process"),
-    ("blocks", "connections", "target", "dates", "errors"),
+    ("dates",),
+    ("blocks", "connections", "target", "errors"),
 )
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 #: What embedded may import of the bot; the scanner does without the store.

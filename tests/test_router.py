@@ -103,6 +103,7 @@ def call() -> Call:
         send_file=nothing,
         watches=nothing,
         learnt=set(),
+        is_shared=nothing,
         spend=lambda _what, _number: None,
         audit=audit,
         share="",
@@ -374,4 +375,6 @@ def test_commands_that_change_things_say_so() -> None:
         "runbook",
         "unmute",
         "warn",
+        *("digest_here", "digest_pause", "digest_resume", "digest_off"),
+        *("notices_here", "notices_pause", "notices_resume", "notices_off"),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from bot.api.models import MonitorSummary
@@ -23,13 +23,13 @@ from bot.blocks import (
     section,
 )
 from bot.blocks import date as when
-from bot.cards import chart as chart_cards
 from bot.cards import table as table_cards
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
 from bot.cards.row import list_row, more_about, text_row
 from bot.cards.table import TABLE_ROWS
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
+from bot.target import Target
 
 STALE_NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
@@ -43,6 +43,9 @@ TOLD = {
     "worse": "Renew now",
     "fixed": "✅ Fixed",
     "issuer": "Another issuer",
+    "renewed": "Renewed",
+    "added": "Added",
+    "removed": "Removed",
 }
 #: How many of those that broke at once are named.
 OUTAGE_NAMED = 10
@@ -56,7 +59,9 @@ class Gathered:
 
     `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
     due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
-    be read. `muted` would be among the rows if nobody had muted them.
+    be read. `only` names the hosts that it is about, if not all; `lately` counts what changed since
+    the last digest without needing anybody. `muted` would be among the rows if nobody had muted
+    them.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -65,6 +70,8 @@ class Gathered:
     stale: tuple[MonitorSummary, ...]
     rules: Thresholds
     unreadable: int = 0
+    only: str = ""
+    lately: Mapping[str, int] = field(default_factory=dict)
     muted: tuple[MonitorSummary, ...] = ()
 
 
@@ -111,6 +118,8 @@ def digest(
     small = ["This digest is late: it could not be posted at the scheduled time."] if late else []
     if first_of:
         small.append(f"This is the first digest; the next ones come daily at {first_of}.")
+    if found.lately:
+        small.append(f"Since the last digest: {counted_kinds(found.lately)}.")
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
@@ -119,7 +128,7 @@ def digest(
     if rest:
         messages.append(_rest(rest, now, found.rules))
         every = [*found.rows, *found.scheduled]
-        if chart := chart_cards.expiries(every, now, found.rules):
+        if chart := table_cards.expiries(every, now, found.rules):
             messages.append(chart)
     return tuple(replace(m, metadata=_metadata(day, part, now)) for part, m in enumerate(messages))
 
@@ -163,7 +172,7 @@ def _first(
     if found.unreadable:
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
-    return Message(f"{summary}{first}", (*blocks, context(" ".join(small))))
+    return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
 
 
 def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
@@ -177,9 +186,8 @@ def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds
 
 def _rule(found: Gathered) -> str:
     days = found.rules.net_days
-    return (
-        f"Lists certificates that are invalid, are due for renewal, or expire within {days} days."
-    )
+    rule = f"Lists certificates that are invalid, are due for renewal, or expire within {days} days"
+    return f"{rule}, only of {code(found.only, 200)}." if found.only else f"{rule}."
 
 
 def _summary(found: Gathered, now: datetime) -> str:
@@ -190,6 +198,8 @@ def _summary(found: Gathered, now: datetime) -> str:
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         but = f" ⚠️ {unreadable(found.unreadable)}." if found.unreadable else ""
         return f"{tally(shown, now, found.rules).capitalize()}.{rest}{but}"
+    if not found.total and not found.unreadable and found.only:
+        return f"No monitor matches {code(found.only, 200)}."
     if not found.total and not found.unreadable:
         return "There are no monitors yet. Start with /ssl add example.com."
     return _nothing_due(found, now)
@@ -291,7 +301,25 @@ def notice(
     first = f"{TOLD[kind]} · {mention}" if mention else TOLD[kind]
     more = more_about(row, now, rules)
     blocks = (section(f"*{first}*"), list_row(row, now, rules), *([more] if more else []))
-    return Message(f"{bare(first)}: {headline(row, now, rules)}", blocks)
+    return Message(f"{TOLD[kind]}: {headline(row, now, rules)}", blocks)
+
+
+def removed(number: int, target: Target) -> Message:
+    """A monitor that is no longer there."""
+    text = f"{code(target.short)} is no longer monitored (#{number})."
+    return Message(bare(text), (section(f"*{TOLD['removed']}* · {text}"),))
+
+
+def small_changes(counts: Mapping[str, int]) -> Message:
+    """Many changes at once that need nobody."""
+    text = f"{counted_kinds(counts).capitalize()}."
+    return Message(text, (section(f"*{text}*"),))
+
+
+def counted_kinds(counts: Mapping[str, int]) -> str:
+    """`3 renewed, 1 added`."""
+    kinds = ("renewed", "added", "removed")
+    return ", ".join(f"{counts[kind]:,} {kind}" for kind in kinds if counts.get(kind))
 
 
 def outage(
@@ -303,4 +331,4 @@ def outage(
     lines = [text_row(row, now, rules) for row in rows[:OUTAGE_NAMED]]
     more = len(rows) - len(lines)
     small = [context(f"and {more:,} more. `/ssl list broken` shows all.")] if more > 0 else []
-    return Message(f"{bare(first)}.", (section(f"*{first}*"), *packed(lines, section), *small))
+    return Message(f"{text}.", (section(f"*{first}*"), *packed(lines, section), *small))

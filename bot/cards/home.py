@@ -23,11 +23,14 @@ from bot.cards import lists as list_cards
 from bot.cards import replies
 from bot.cards.row import list_row
 from bot.config import Settings
+from bot.dates import Subscription, days_text
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, is_stale, state_of
 
 #: The number of monitors on a page.
 PAGE = 20
+#: So many channels with a digest are named.
+DIGESTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +179,14 @@ def _quota(account: Account | None) -> str:
     return f"{account.used:,} of {account.limit:,} used"
 
 
-def settings_shown(settings: Settings) -> list[tuple[str, str]]:
+def settings_shown(
+    settings: Settings, digests: Sequence[Subscription], now: datetime
+) -> list[tuple[str, str]]:
     """The settings that Home shows."""
-    digest = "off"
-    if settings.digest_channel:
-        at = f"{settings.digest_time:%H:%M} {escaped(settings.digest_timezone.key)}"
-        digest = f"daily at {at} in <#{settings.digest_channel}>"
+    lines = [_digest_line(each, now) for each in digests[:DIGESTS]]
+    if len(digests) > DIGESTS:
+        lines.append(f"and {len(digests) - DIGESTS:,} more")
+    digest = "\n".join(lines) or "off"
     ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
     seconds = int(settings.watch_interval.total_seconds())
     return [
@@ -189,3 +194,9 @@ def settings_shown(settings: Settings) -> list[tuple[str, str]]:
         ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
         ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
     ]
+
+
+def _digest_line(each: Subscription, now: datetime) -> str:
+    if not each.runs(now) and each.paused_until:
+        return f"paused until {date(each.paused_until)} in <#{each.channel}>"
+    return f"{days_text(each.days)} at {each.at:%H:%M} {escaped(each.zone)} in <#{each.channel}>"

@@ -1,15 +1,17 @@
-"""Many monitors at once: Slack's data_table for the eyes, and a CSV for other programs."""
+"""Many monitors at once: a data_table and a chart for the eyes, and a CSV for other programs."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Block, counted, plain
-from bot.severity import Thresholds, days_left, state_of
+from bot.blocks import Block, Message, counted, plain, section
+from bot.dates import DAY
+from bot.severity import Rank, Thresholds, days_left, state_of
 
 #: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
 TABLE_ROWS = 200
@@ -24,6 +26,18 @@ CSV_HEADER = (
 )
 #: A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+#: So many weeks are shown; a threshold of the team's own may reach further.
+WEEKS = 8
+#: Below this number of dates, the rows themselves say it.
+LEAST_DATES = 5
+#: The states that the chart shows.
+NAMES = {
+    Rank.ACT_NOW: "Act now",
+    Rank.OVERDUE: "Overdue",
+    Rank.DUE: "Due",
+    Rank.ON_SCHEDULE: "On schedule",
+}
 
 
 def table(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> tuple[Block, int]:
@@ -90,3 +104,61 @@ def harmless(text: str) -> str:
     """Third-party text for a cell: one line, and never a formula."""
     line = plain(text, 1000)
     return f"'{line}" if line.startswith(FORMULA) else line
+
+
+def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> Message | None:
+    """A bar chart of the valid certificates by the week in which they expire, one bar a state.
+
+    None if there are too few of them. A chart has no text for those who can't see it, so the
+    numbers stand beside it in words.
+    """
+    counts: Counter[tuple[int, Rank]] = Counter()
+    for row in rows:
+        if row.not_after is None or row.not_after <= now:
+            continue
+        rank, week = state_of(row, now, rules).rank, int((row.not_after - now) // (7 * DAY))
+        if rank in NAMES and week < WEEKS:
+            counts[week, rank] += 1
+    if counts.total() < LEAST_DATES:
+        return None
+    weeks = range(max(week for week, _ in counts) + 1)
+    words = section(f"*Expiring by week*\n{_words(counts, weeks, now)}")
+    return Message("Expiring by week", (words, _chart(counts, weeks, now)), fallback=(words,))
+
+
+def _label(week: int, now: datetime) -> str:
+    """The first day of a week that is counted from now."""
+    return f"{(now + timedelta(weeks=week)).astimezone(UTC):%-d %b}"
+
+
+def _words(counts: Counter[tuple[int, Rank]], weeks: Sequence[int], now: datetime) -> str:
+    lines = []
+    for week in weeks:
+        parts = [
+            f"{counts[week, rank]:,} {name.lower()}"
+            for rank, name in NAMES.items()
+            if counts[week, rank]
+        ]
+        lines.append(f"From {_label(week, now)}: {', '.join(parts) or 'none'}")
+    return "\n".join(lines)
+
+
+def _chart(counts: Counter[tuple[int, Rank]], weeks: Sequence[int], now: datetime) -> Block:
+    labels = [_label(week, now) for week in weeks]
+    series = [
+        {
+            "name": name,
+            "data": [
+                {"label": label, "value": counts[week, rank]}
+                for week, label in zip(weeks, labels, strict=True)
+            ],
+        }
+        for rank, name in NAMES.items()
+        if any(counts[week, rank] for week in weeks)
+    ]
+    axes = {"categories": labels, "x_label": "Week from", "y_label": "Certificates"}
+    return {
+        "type": "data_visualization",
+        "title": "Certificates that expire, by week",
+        "chart": {"type": "bar", "series": series, "axis_config": axes},
+    }

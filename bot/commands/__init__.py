@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # isort: off
 from bot.commands import show as show, add as add, change as change, thresholds as thresholds
-from bot.commands import acting as acting
+from bot.commands import acting as acting, subscriptions as subscriptions
 from bot.commands import recheck as recheck, extras as extras, about as about
 
 # isort: on

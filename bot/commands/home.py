@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +18,7 @@ from bot.severity import Thresholds
 
 if TYPE_CHECKING:  # it is handed these
     from bot.api.client import SSLMonitor
+    from bot.config import Settings
     from bot.recheck import Watches
     from bot.store.digests import DigestStore
     from bot.store.monitors import Records
@@ -34,7 +35,7 @@ class HomePage:
 
 
 class Home:
-    """Makes Home's pages. `settings` are labels and finished mrkdwn, to be shown as they are."""
+    """Makes Home's pages."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Home:
         state: DigestStore,
         *,
         clock: Callable[[], datetime],
-        settings: Sequence[tuple[str, str]],
+        settings: Settings,
     ) -> None:
         self._api = api
         self._records = records
@@ -70,18 +71,21 @@ class Home:
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""
-        rules = self._records.rules
+        rules, now = self._records.rules, self._clock()
+        shown = home_cards.settings_shown(
+            self._settings, self._records.subscriptions.digests(), now
+        )
         try:
             running, last = await self._watches.running(), await self._state.last_digest()
         except DatabaseUnavailable:
             unknown = "unknown: the bot's database can't be read"
-            return rules, Facts(None, [], unknown, self._settings)
+            return rules, Facts(None, [], unknown, shown)
         watched = [
             recheck_cards.watch_row(each.id, each.target, each.ends_at, each.scans)
             for each in running
         ]
-        shown = date(last, "{date_short} {time}") if last else "none yet"
-        return rules, Facts(None, watched, shown, self._settings)
+        posted = date(last, "{date_short} {time}") if last else "none yet"
+        return rules, Facts(None, watched, posted, shown)
 
 
 def _page(

@@ -34,7 +34,9 @@ class Call:
     a message where the answer will be, at once; the answer then takes its place. `post` shows it as
     a message that may be edited later: there, or near by, or to the asker directly. `send_file`
     sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
-    what the bot found out about the API since it started; `spend` counts `scans` or `added hosts`
+    what the bot found out about the API since it started; `is_shared` asks whether people of other
+    organizations are in the channel (None if Slack does not tell), and raises SlackRefused if the
+    bot can't see it; `spend` counts `scans` or `added hosts`
     toward the asker's limit, and raises TooOften. `audit` records a change (the command, its
     target, and what came of it) and returns whether that worked. `share` is the line that runs
     this again, if the answer is private and may be shared.
@@ -50,6 +52,7 @@ class Call:
     post: Callable[[Message], Awaitable[Address]]
     send_file: Callable[[str, bytes, str], Awaitable[None]]
     learnt: set[str]
+    is_shared: Callable[[], Awaitable[bool | None]]
     spend: Callable[[str, int], None]
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str
@@ -108,9 +111,19 @@ class Command:
     details: str
 
     @property
+    def words(self) -> str:
+        """The name as it is typed: `digest pause` for `digest_pause`."""
+        return self.name.replace("_", " ")
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it is typed, and the first word says it all."""
+        return self.typed and "_" not in self.name
+
+    @property
     def usage(self) -> str:
         """`status HOST[:PORT]|ID|PATTERN`, made of the signature."""
-        return " ".join([self.name, *(p.usage for p in self.parameters if not p.form_only)])
+        return " ".join([self.words, *(p.usage for p in self.parameters if not p.form_only)])
 
     def wants_form(self, words: Sequence[str]) -> bool:
         """Whether a form is to ask for what these words leave out."""
@@ -128,7 +141,7 @@ class Command:
             elif left:
                 bound.append(parameter.convert(left.pop(0)))
             elif not parameter.optional:
-                needs = f"“{self.name}” needs {_spelled_out(parameter.usage)}."
+                needs = f"“{self.words}” needs {_spelled_out(parameter.usage)}."
                 raise UsageError(needs, parameter.name)
         if left:
             raise UsageError(f"“{left[0]}” isn't expected here.")
@@ -137,7 +150,7 @@ class Command:
     def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
         """The command's form, filled in. Raises UsageError where it has none."""
         if self.form is None:
-            raise UsageError(f"“{self.name}” has no form.")
+            raise UsageError(f"“{self.words}” has no form.")
         return self.form(fields, learnt)
 
     def bind_argument(self, argument: str) -> tuple[list[Any], dict[str, Any]]:
@@ -222,7 +235,8 @@ class Router:
             self.commands[name] = Command(
                 name, run, _parameters(run), first_line, typed, changes, changes or recorded,
                 shares, form, check,
-                example or (name if typed else ""), rewrite, " ".join(details.split()),
+                example or (name.replace("_", " ") if typed else ""), rewrite,
+                " ".join(details.split()),
             )  # fmt: skip
             return run
 
@@ -230,7 +244,7 @@ class Router:
 
     def find(self, word: str, *, typed: bool = True) -> Command | None:
         """The command of this name, or of the one name that begins so."""
-        names = [name for name, command in self.commands.items() if command.typed or not typed]
+        names = [name for name, each in self.commands.items() if not typed or each.stands_alone]
         word = ALIASES.get(word, word) if typed else word
         if word in names:
             return self.commands[word]
@@ -238,13 +252,18 @@ class Router:
         starting = [name for name in names if shortens and name.startswith(word)]
         return self.commands[starting[0]] if len(starting) == 1 else None
 
+    def narrowed(self, command: Command, words: Sequence[str]) -> Command | None:
+        """`digest pause` for the command `digest` and the words `pause 3d`, if there is such."""
+        found = self.commands.get(f"{command.name}_{words[0].lower()}") if words else None
+        return found if found and found.typed else None
+
     def typed(self) -> list[Command]:
         """The commands that people can type, in the order of the help."""
         return [command for command in self.commands.values() if command.typed]
 
     def nearest(self, word: str) -> Command | None:
         """The typed command that this word may have meant."""
-        names = [command.name for command in self.typed()]
+        names = [command.name for command in self.typed() if command.stands_alone]
         close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
         return self.commands[close[0]] if close else None
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from bot.config import readers
 from bot.config.declaration import Setting, setting
 from bot.config.readers import Secret
+from bot.dates import DIGEST, NOTICES, Subscription
 from bot.target import MAX_PORT
 
 HOSTED_API = "https://api.sslmonitor.io/api/v1"
@@ -242,6 +243,16 @@ class Settings:
         "text",
         meaning="`text`, or `json` for one JSON object per line.",
     )
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """The digest and the notices that the environment asks for, unless a channel changes it."""
+        found, zone = [], self.digest_timezone.key
+        if channel := self.digest_channel:
+            found.append(Subscription(DIGEST, channel, at=self.digest_time, zone=zone))
+        if channel := self.notice_channel or self.digest_channel:
+            found.append(Subscription(NOTICES, channel, mention=self.notice_mention))
+        return found
 
 
 #: Every setting by the name of its field, in the order of the README's table.

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import idna
 from sqlalchemy import Column, ColumnElement, and_, false, not_, or_
 
-from bot.dates import DAY
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
 from bot.target import normal_host
@@ -192,7 +191,7 @@ def _days_range(low: int | None, high: int | None, now: datetime) -> ColumnEleme
 def _day(now: datetime, days: int) -> datetime:
     """So many days from now, within the years 1 to 9999."""
     try:
-        return now + days * DAY
+        return now + timedelta(days=days)
     except OverflowError:
         limit = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
         return limit[days < 0]

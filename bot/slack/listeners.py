@@ -214,6 +214,9 @@ class SlackBot:
         """Run the command of a request, open its form, or say what is wrong with it."""
         verb = request.verb or "menu"
         command = self._router.find(verb, typed=request.typed and verb == request.verb)
+        if command and request.typed and (narrow := self._router.narrowed(command, request.words)):
+            command = narrow
+            request = replace(request, argument=" ".join(request.words[1:]))
         surface = surface_of(request, self._web, self._lists)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
@@ -257,9 +260,10 @@ class SlackBot:
                 post=post,
                 send_file=functools.partial(self._web.send_file, asker.user),
                 learnt=self._learnt,
+                is_shared=functools.partial(self._web.is_shared, surface.channel),
                 spend=functools.partial(self._access.spend, asker.user),
                 audit=functools.partial(self._audit, request),
-                share=f"{command.name} {request.argument}".strip() if can_share else "",
+                share=f"{command.words} {request.argument}".strip() if can_share else "",
                 watches=self._watches,
             )
             with self._metrics.counting(command.name) as counted:
@@ -352,7 +356,7 @@ class SlackBot:
     async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
         """Open a form, or replace the modal with it; nothing else than a press can open one."""
         if not request.trigger_id:
-            await self._tell(surface, request, replies.needs_form(command.name))
+            await self._tell(surface, request, replies.needs_form(command.words))
             return
         if refusal := self._access.refusal_known(request.asker):
             await self._guarded(surface, request, lambda: surface.refuse(refusal))
@@ -368,7 +372,7 @@ class SlackBot:
             except SlackRefused as error:
                 if not error.too_slow:
                     raise
-                await surface.refuse(replies.press_again(command.name))
+                await surface.refuse(replies.press_again(command.words))
                 return
             modal = Modal(self._web, request, view_id)
             await self._may(modal, request, changes=command.changes)

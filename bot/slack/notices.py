@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from bot.api.client import SSLMonitor
 from bot.blocks import Message
 from bot.cards import digest as cards
-from bot.digest import Digest, News, changes
+from bot.cards.changes import SMALL, News, compare
 from bot.errors import BotError, DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
-from bot.store.notices import Notice, NoticeStore
+from bot.store.notices import Notice, NoticeStore, SmallChange
+
+if TYPE_CHECKING:  # it is handed these
+    from bot.dates import Subscription
+    from bot.digest import Digest
+    from bot.slack.digests import Digests
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +43,18 @@ class Blindness:
     def __init__(
         self,
         api: SSLMonitor,
-        digest: Digest,
+        digests: Digests,
         store: DigestStore,
         web: SlackWeb,
         *,
         clock: Callable[[], datetime],
     ) -> None:
-        self._api, self._digest, self._store, self._web = api, digest, store, web
+        self._api, self._digests, self._store, self._web = api, digests, store, web
         self._clock = clock
         self._asked_at: datetime | None = None
         self._since: datetime | None = None
         self._told = False
-        self._checked: date | None = None
+        self._checked: dict[str, date] = {}
 
     async def tick(self) -> None:
         """Ask the API if need be, and tell the channel what it has to know."""
@@ -57,7 +64,8 @@ class Blindness:
             await self._tell_recovery(now)
         elif now - self._since >= TOLD_AFTER and not self._told:
             await self._tell_blindness(self._since)
-        await self._tell_missed(self._digest.plan.today(now))
+        for digest in self._digests.current():
+            await self._tell_missed(digest, digest.plan.today(now))
 
     async def _look(self) -> None:
         now = self._clock()
@@ -80,34 +88,40 @@ class Blindness:
         except DatabaseUnavailable as fault:
             log.warning("Could not ask whether the outage was told: %s", fault)
             mine = True
-        if mine and not await self._post(cards.blind(since, self._api.fault)):
+        if mine and not await self._tell(cards.blind(since, self._api.fault)):
             self._told = False
             await self._store.take_note(NOTE)
 
     async def _tell_recovery(self, now: datetime) -> None:
         self._told = False
         since = await self._store.take_note(NOTE)
-        if since and not await self._post(cards.sees_again(datetime.fromisoformat(since), now)):
+        if since and not await self._tell(cards.sees_again(datetime.fromisoformat(since), now)):
             await self._store.claim_note(NOTE, since)
 
-    async def _tell_missed(self, today: date) -> None:
-        if self._checked == today:
+    async def _tell_missed(self, digest: Digest, today: date) -> None:
+        channel = digest.plan.channel
+        if self._checked.get(channel) == today:
             return
-        missed = await self._digest.missed()
-        key = f"missed {missed[0].isoformat()} {self._digest.plan.channel}" if missed else ""
+        missed = await digest.missed()
+        key = f"missed {missed[0].isoformat()} {channel}" if missed else ""
         if (
             missed
             and await self._store.claim_note(key, "1")
-            and not await self._post(cards.missed(*missed))
+            and not await self._post(channel, cards.missed(*missed))
         ):
             await self._store.take_note(key)
             return
-        self._checked = today
+        self._checked[channel] = today
 
-    async def _post(self, message: Message) -> bool:
+    async def _tell(self, message: Message) -> bool:
+        """Tell every channel that gets a digest; False if none took it."""
+        channels = [digest.plan.channel for digest in self._digests.current()]
+        return any([await self._post(channel, message) for channel in channels])
+
+    async def _post(self, channel: str, message: Message) -> bool:
         """Post it; False if Slack refuses, so that it can be tried again."""
         try:
-            await self._web.post(self._digest.plan.channel, message)
+            await self._web.post(channel, message)
         except SlackRefused as fault:
             log.warning("Could not tell the channel “%s”: %s", message.text, fault)
             return False
@@ -116,7 +130,19 @@ class Blindness:
         return True
 
 
-#: A comparison in which so many hosts broke tells of them in one message.
+def mentioned(name: str) -> str:
+    """A user or group ID as Slack writes a mention; empty for none."""
+    return f"<!subteam^{name}>" if name[:1] == "S" else f"<@{name}>" if name else ""
+
+
+def _notice(key: str, channel: str, card: Message) -> Notice:
+    """A message for a channel. Its key names the channel: others may be told the same."""
+    key = f"{key} {channel}"
+    metadata = {"event_type": EVENT, "event_payload": {"key": key}}
+    return Notice(key, channel, replace(card, metadata=metadata))
+
+
+#: So many that broke at once are told in one message.
 OUTAGE = 10
 #: A list so long costs seconds of work.
 MANY = 5000
@@ -141,16 +167,14 @@ class Notices:
         web: SlackWeb,
         records: Records,
         *,
-        channel: str,
         timezone: tzinfo,
-        mention: str = "",
         interval: timedelta = timedelta(),
         clock: Callable[[], datetime],
     ) -> None:
         self._interval = interval
         self._not_before: datetime | None = None
         self._api, self._store, self._web, self._records = api, store, web, records
-        self._channel, self._timezone, self._mention = channel, timezone, mention
+        self._timezone = timezone
         self._clock = clock
 
     async def tick(self) -> None:
@@ -165,6 +189,10 @@ class Notices:
             await self._post(notice, now)
 
     async def _compare(self) -> None:
+        channels = self._records.subscriptions
+        if not channels.notices() and not channels.digests():
+            await self._store.forget_source()  # whoever subscribes is not told what is old by then
+            return
         rows = await self._api.list()
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
@@ -176,34 +204,51 @@ class Notices:
         if before is None:
             await self._store.forget_source()
         # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-        told, changed, gone = await asyncio.to_thread(changes, before or {}, rows, now, rules)
+        told, changed, gone = await asyncio.to_thread(compare, before or {}, rows, now, rules)
         if changed or gone or before is None:
-            news = self._news(told, now) if before is not None else []
-            await self._store.compared(source, changed, gone, news)
+            told = told if before is not None else []
+            day = now.astimezone(self._timezone).date().isoformat()
+            news = [
+                notice
+                for each in self._records.subscriptions.notices()
+                if each.runs(now)
+                for notice in self._news(each, told, day, now)
+            ]
+            small = [
+                SmallChange(f"{day} {change.id} {change.kind}", change.kind, str(change.target))
+                for change in told
+                if change.kind in SMALL
+            ]
+            await self._store.compared(source, changed, gone, news, small=small, now=now)
 
-    def _news(self, told: Sequence[News], now: datetime) -> list[Notice]:
-        day, rules = now.astimezone(self._timezone).date().isoformat(), self._records.rules
-        broken = [change.row for change in told if change.kind == "broken"]
-        news = []
+    def _news(
+        self, to: Subscription, told: Sequence[News], day: str, now: datetime
+    ) -> Iterator[Notice]:
+        """The messages for one channel."""
+        rules, mention = self._records.rules, mentioned(to.mention)
+        told = [each for each in told if to.takes(each.target)]
+        broken = [each.row for each in told if each.kind == "broken" and each.row]
         if len(broken) >= OUTAGE:
             key = f"{day} outage {min(row.id for row in broken)} {len(broken)}"
-            mention = self._mentioned()
-            news.append(self._notice(key, cards.outage(broken, now, rules, mention=mention)))
-            told = [change for change in told if change.kind != "broken"]
-        for change in told:
-            mention = self._mentioned() if change.kind == "broken" else ""
-            card = cards.notice(change.kind, change.row, now, rules, mention=mention)
-            news.append(self._notice(f"{day} {change.row.id} {change.kind}", card))
-        return news
-
-    def _notice(self, key: str, card: Message) -> Notice:
-        metadata = {"event_type": EVENT, "event_payload": {"key": key}}
-        return Notice(key, self._channel, replace(card, metadata=metadata))
-
-    def _mentioned(self) -> str:
-        if not self._mention:
-            return ""
-        return f"<!subteam^{self._mention}>" if self._mention[0] == "S" else f"<@{self._mention}>"
+            yield _notice(key, to.channel, cards.outage(broken, now, rules, mention=mention))
+        small = [each for each in told if each.kind in SMALL]
+        if to.everything and len(small) >= OUTAGE:
+            key = f"{day} small {min(each.id for each in small)} {len(small)}"
+            counts = Counter(each.kind for each in small)
+            yield _notice(key, to.channel, cards.small_changes(counts))
+        for each in told:
+            if each.kind == "broken" and len(broken) >= OUTAGE:
+                continue
+            if each.kind in SMALL and (not to.everything or len(small) >= OUTAGE):
+                continue
+            key = f"{day} {each.id} {each.kind}"
+            if each.row is None:
+                yield _notice(key, to.channel, cards.removed(each.id, each.target))
+                continue
+            whom = mention if each.kind == "broken" else ""
+            yield _notice(
+                key, to.channel, cards.notice(each.kind, each.row, now, rules, mention=whom)
+            )
 
     async def _post(self, notice: Notice, now: datetime) -> None:
         if not await self._store.claim(notice, now):

@@ -11,9 +11,9 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.api.client import SSLMonitor
-from bot.digest import Digest
 from bot.errors import BotError
 from bot.recheck import Watches
+from bot.slack.digests import Digests
 from bot.slack.notices import Blindness, Notices
 from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
@@ -36,13 +36,13 @@ class Clock:
         self,
         tasks: Tasks,
         api: SSLMonitor,
-        digest: Digest | None,
+        digests: Digests,
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._tasks = tasks
         self._api = api
-        self._digest = digest
+        self._digests = digests
         self._now = now
         self._ticked_at = now()
         self._measured = False
@@ -52,15 +52,14 @@ class Clock:
         self,
         watches: Watches,
         records: Records,
-        blindness: Blindness | None,
+        blindness: Blindness,
         notices: Notices | None,
         every: timedelta,
     ) -> None:
         """Start ticking; rechecks and the digest come at once, notices `every` so often."""
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
-        if blindness is not None:
-            self._add(blindness.tick, timedelta(minutes=1), at_once=False)
+        self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         if notices is not None:
             self._add(notices.tick, every, at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
@@ -96,9 +95,8 @@ class Clock:
             log.warning("Could not read the API's clock: %s", error)
 
     async def _tick(self) -> None:
-        """Post the digest if it is due, once the API's clock is known: its dates need it."""
+        """Post the digests that are due, once the API's clock is known: its dates need it."""
         self._ticked_at = self._now()
         if not self._measured:
             await self._measure()
-        if self._digest is not None:
-            await self._digest.tick(ready=self._measured)
+        await self._digests.tick(ready=self._measured)

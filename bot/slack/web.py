@@ -327,6 +327,16 @@ class SlackWeb:
         answer = await self._read(self.client.conversations_info, channel=channel)
         return dict(answer["channel"])
 
+    async def is_shared(self, channel: str) -> bool | None:
+        """Whether people of other organizations are in a channel; None if Slack does not tell."""
+        try:
+            found = await self.channel(channel)
+        except SlackRefused as fault:
+            if fault.reason == "missing_scope":
+                return None
+            raise
+        return bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
+
     async def _once(
         self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
     ) -> AsyncSlackResponse:

@@ -13,7 +13,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Message
 from bot.store.database import Database
-from bot.store.tables import digests, notes
+from bot.store.tables import digests, notes, small_changes
+from bot.target import Target
 
 _FIRST_START = "first_start"
 
@@ -128,6 +129,13 @@ class DigestStore:
         statement = delete(notes).where(notes.c.key == key).returning(notes.c.value)
         async with self._database.quick_write() as connection:
             return await connection.scalar(statement)
+
+    async def small_changes(self, since: datetime) -> list[tuple[str, Target]]:
+        """What changed since then without needing anybody: its kind, and which monitor."""
+        query = select(small_changes).where(small_changes.c.at >= since)
+        async with self._database.quick_read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(row.kind, Target.parse(row.target)) for row in rows]
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import delete, select
 
+from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
 from bot.severity import NET_DAYS, Thresholds
 from bot.sighting import Sighting
 from bot.store.database import Database
 from bot.store.marks import MarkStore
+from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,16 @@ class AuditLine:
 class Records:
     """The bot's own tables about monitors, behind one method for each thing it asks or keeps."""
 
-    def __init__(self, database: Database, net_days: int = NET_DAYS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        net_days: int = NET_DAYS,
+        environment: Iterable[Subscription] = (),
+    ) -> None:
         self._database = database
         self._net_days = net_days
         self.marks = MarkStore(database)
+        self.subscriptions = Subscriptions(database, environment)
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
 
@@ -55,6 +63,7 @@ class Records:
 
     async def refresh_rules(self) -> None:
         """Read what the team has set again: another process may have changed it."""
+        await self.subscriptions.refresh()
         marks = await self.marks.read()
         self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
 

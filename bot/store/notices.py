@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,20 +11,26 @@ import msgspec
 from sqlalchemy import delete, or_, select, update
 
 from bot.blocks import Message
+from bot.sighting import LastSeen
 from bot.store.database import Database
-from bot.store.tables import notes, notices, standings
+from bot.store.tables import notes, notices, small_changes, standings
 
 _SOURCE = "notices source"
 #: So many rows are written by one statement: SQLite takes some 30,000 parameters.
 _ROWS_AT_ONCE = 5000
+_SMALL_KEPT = timedelta(days=8)
 
 
 @dataclass(frozen=True, slots=True)
-class LastSeen:
-    """How bad a monitor was, and who had issued its certificate, when it was last compared."""
+class SmallChange:
+    """What is only counted in the next digest: `renewed`, `added` or `removed`.
 
-    rank: int
-    issuer: str
+    A key counts once.
+    """
+
+    key: str
+    kind: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,12 @@ class NoticeStore:
             if await connection.scalar(known) != source:
                 return None
             rows = await connection.execute(select(standings))
-            return {row.monitor_id: LastSeen(row.rank, row.issuer) for row in rows}
+            return {
+                row.monitor_id: LastSeen(
+                    row.rank, row.issuer, row.not_after, row.target, row.missing
+                )
+                for row in rows
+            }
 
     async def compared(
         self,
@@ -61,6 +72,9 @@ class NoticeStore:
         changed: Mapping[int, LastSeen],
         gone: Sequence[int],
         news: Sequence[Notice],
+        *,
+        small: Sequence[SmallChange],
+        now: datetime,
     ) -> None:
         """Keep what changed, and what is to be told of it, in one transaction.
 
@@ -75,8 +89,7 @@ class NoticeStore:
                 some = numbers[start : start + _ROWS_AT_ONCE]
                 await connection.execute(delete(standings).where(standings.c.monitor_id.in_(some)))
             rows: list[dict[str, Any]] = [
-                {"monitor_id": number, "rank": each.rank, "issuer": each.issuer}
-                for number, each in changed.items()
+                {"monitor_id": number, **asdict(each)} for number, each in changed.items()
             ]
             if rows:
                 await connection.execute(insert(standings).on_conflict_do_nothing(), rows)
@@ -88,9 +101,17 @@ class NoticeStore:
                 }
                 await connection.execute(insert(notices).values(row).on_conflict_do_nothing())
 
+            await connection.execute(
+                delete(small_changes).where(small_changes.c.at < now - _SMALL_KEPT)
+            )
+            counted = [{**asdict(each), "at": now} for each in small]
+            if counted:
+                await connection.execute(insert(small_changes).on_conflict_do_nothing(), counted)
+
     async def forget_source(self) -> None:
         """Compare with nothing the next time: the account or the API is another one."""
         async with self._database.write() as connection:
+            await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 
     async def unposted(self, now: datetime, lease: timedelta) -> list[Notice]:

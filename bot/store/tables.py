@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -112,6 +113,20 @@ standings = Table(
     Column("monitor_id", Integer, primary_key=True, autoincrement=False),
     Column("rank", Integer, nullable=False),
     Column("issuer", Text, nullable=False),
+    Column("not_after", Instant),
+    Column("target", String(260), nullable=False, server_default=""),
+    Column("missing", Boolean, nullable=False, server_default=false()),
+)
+
+#: What changed without being anybody's concern: the next digest counts it.
+small_changes = Table(
+    "small_changes",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(260), nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("small_changes_at", "at"),
 )
 
 #: What the channel is told between digests; `ts` is set once Slack has it.
@@ -123,6 +138,15 @@ notices = Table(
     Column("message", Text, nullable=False),
     Column("claimed_at", Instant),
     Column("ts", String(40)),
+)
+
+#: What channels are sent by themselves (JSON): digests, and notices between them.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("kind", String(10), primary_key=True),
+    Column("channel", String(40), primary_key=True),
+    Column("subscription", Text, nullable=False),
 )
 
 #: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.

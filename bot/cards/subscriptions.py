@@ -1,0 +1,159 @@
+"""What is said when a channel's digest or notices are set up, paused or ended."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from bot.blocks import (
+    Block,
+    Form,
+    Message,
+    actions,
+    bare,
+    button,
+    code,
+    context,
+    date,
+    safe,
+    section,
+    text_input,
+)
+from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
+
+#: What is set up, by kind.
+_NAMES = {DIGEST: "the digest", "notices": "the notices"}
+
+
+def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
+    """The form behind `/ssl digest here` without words."""
+    inputs = [
+        text_input("at", "Time", hint="HH:MM, for example 09:00."),
+        text_input("zone", "Time zone", hint="A name such as Europe/Berlin or UTC."),
+        text_input("days", "Days", hint="daily, weekdays, weekends, or such as mon,wed,fri."),
+        text_input(
+            "about", "Hosts", hint="All, or only these: *.example.com port=443.", optional=True
+        ),
+    ]
+    start = {"at": "09:00", "zone": "UTC", "days": "daily"} | dict(filled)
+    for block in inputs:
+        if text := start.get(block["block_id"]):
+            block["element"]["initial_value"] = text
+    return Form("digest_here", "Daily digest", "Set up", tuple(inputs))
+
+
+def _said(text: str, *more: Block, announce: str = "") -> Message:
+    return Message(bare(text), (section(text), *more), announce=announce)
+
+
+def _only(each: Subscription) -> str:
+    return f", only about {code(str(each.which), 200)}" if str(each.which) else ""
+
+
+def _next(following: datetime | None) -> str:
+    return f"The next one is due {date(following)}." if following else ""
+
+
+def digest_set(each: Subscription, following: datetime | None, who: str) -> Message:
+    """A channel gets a digest from now on."""
+    days = "every day" if each.days == EVERY_DAY else f"on {days_text(each.days)}"
+    what = f"a digest in this channel {days} at {each.at:%H:%M} {each.zone}{_only(each)}"
+    preview = button("Preview", "digest_preview", "", "below", about="Preview this digest")
+    return _said(
+        f"✅ The bot posts {what}. {_next(following)}".rstrip(),
+        actions(preview),
+        announce=f"{safe(who, 80)} set up {what}.",
+    )
+
+
+def notices_set(each: Subscription, who: str) -> Message:
+    """A channel is told of changes from now on."""
+    kinds = "what breaks, must be renewed now, is fixed, or has another issuer"
+    if each.everything:
+        kinds += ", and what is renewed, added or removed"
+    whom = f" A host that breaks mentions {_whom(each.mention)}." if each.mention else ""
+    small = "" if each.mention else "Nobody is mentioned. `/ssl notices here mention ID` sets whom."
+    more = [context(small)] if small else []
+    line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
+    return _said(
+        f"✅ Between digests, this channel is told {kinds}{_only(each)}.{whom}",
+        *more,
+        announce=line,
+    )
+
+
+def _whom(name: str) -> str:
+    return f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>"
+
+
+def shared(is_shared: bool | None, command: str, words: str) -> Message:
+    """Strangers would read it: ask first."""
+    known = "This channel is shared with other organizations: they will see host names."
+    unknown = (
+        "Slack does not tell whether this channel is shared with other organizations, "
+        "who would see host names."
+    )
+    value = f"{words} anyway".strip()
+    yes = button("Post it here anyway", command, value, about="Post it here anyway", style="danger")
+    return _said(f"⚠️ {known if is_shared else unknown} Nothing is set up yet.", actions(yes))
+
+
+def nothing_here(kind: str) -> Message:
+    """There is nothing to pause or end."""
+    name = "no digest" if kind == DIGEST else "no notices"
+    return _said(f"This channel gets {name}. `/ssl {kind} here` sets {_it(kind)} up.")
+
+
+def _it(kind: str) -> str:
+    return "one" if kind == DIGEST else "them"
+
+
+def runs_already(each: Subscription) -> Message:
+    """There is nothing to resume."""
+    verb = "is" if each.kind == DIGEST else "are"
+    return _said(f"{_NAMES[each.kind].capitalize()} of this channel {verb} not paused.")
+
+
+def paused(kind: str, until: datetime, who: str) -> Message:
+    """Nothing is sent for a while."""
+    line = f"{safe(who, 80)} paused {_NAMES[kind]} of this channel until {date(until)}."
+    return _said(f"⏸️ {_NAMES[kind].capitalize()} of this channel {_are(kind)} paused until "
+                 f"{date(until)}.", announce=line)  # fmt: skip
+
+
+def _are(kind: str) -> str:
+    return "is" if kind == DIGEST else "are"
+
+
+def resumed(each: Subscription, following: datetime | None, who: str) -> Message:
+    """It is sent again."""
+    kind, line = each.kind, f"{safe(who, 80)} resumed {_NAMES[each.kind]} of this channel."
+    said = f"✅ {_NAMES[kind].capitalize()} of this channel {_are(kind)} on again."
+    return _said(f"{said} {_next(following)}".rstrip(), announce=line)
+
+
+def ended(kind: str, who: str) -> Message:
+    """It is sent no more."""
+    line = f"{safe(who, 80)} turned off {_NAMES[kind]} of this channel."
+    said = f"{_NAMES[kind].capitalize()} of this channel {_are(kind)} off."
+    return _said(f"{said} `/ssl {kind} resume` turns {_them(kind)} on again.", announce=line)
+
+
+def _them(kind: str) -> str:
+    return "it" if kind == DIGEST else "them"
+
+
+def standing(notices: Subscription | None, digest: Subscription | None, now: datetime) -> Message:
+    """What a channel gets."""
+    lines = [f"*Digest* · {_stands(digest, now)}", f"*Notices* · {_stands(notices, now)}"]
+    return Message(bare("\n".join(lines)), (section("\n".join(lines)),))
+
+
+def _stands(each: Subscription | None, now: datetime) -> str:
+    if each is None or each.off:
+        return "none in this channel"
+    when = f"at {each.when}" if each.kind == DIGEST else "on"
+    whom = f", mentioning {_whom(each.mention)}" if each.mention else ""
+    if each.paused_until and not each.runs(now):
+        return f"paused until {date(each.paused_until)}"
+    return f"{when}{_only(each)}{whom}"

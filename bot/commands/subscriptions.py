@@ -1,0 +1,346 @@
+"""The commands that set up, pause and end what a channel is sent: its digest and its notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from typing import Annotated, Self
+
+import msgspec
+
+from bot import digest
+from bot.blocks import Message
+from bot.cards import digest as digest_cards
+from bot.cards import subscriptions as cards
+from bot.commands.arguments import Filter, joined
+from bot.commands.lookup import router
+from bot.commands.router import Call
+from bot.dates import (
+    ALL,
+    DAY,
+    DIGEST,
+    NOTICES,
+    Selection,
+    Subscription,
+    days_text,
+    parse_clock,
+    parse_days,
+    parse_duration,
+    parse_zone,
+)
+from bot.digest import Plan
+from bot.errors import UsageError
+
+LONGEST_PAUSE = 90 * DAY
+_MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A time of day; None for the one that is set already, or else 09:00."""
+
+    at: time | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `09:00`, or nothing. Raises ValueError."""
+        return cls(parse_clock(text.strip()) if text.strip() else None)
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M}" if self.at else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A time zone's name; empty for the one that is set already, or else UTC."""
+
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `Europe/Berlin`, or nothing. Raises ValueError."""
+        return cls(parse_zone(text.strip()) if text.strip() else "")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Days of the week, Monday is 0; empty for those that are set already, or else every day."""
+
+    days: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `weekdays` or `mon,wed`, or nothing. Raises ValueError."""
+        return cls(parse_days(text.strip().replace(" ", "")) if text.strip() else ())
+
+    def __str__(self) -> str:
+        return days_text(self.days) if self.days else ""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which monitors, whom to mention, and whether to send it although strangers read it."""
+
+    which: Selection = ALL
+    confirmed: bool = False
+    everything: bool = False
+    mention: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read filters, `all`, `mention @oncall` and `anyway`. Raises ValueError."""
+        words, hosts, ports = text.split(), list[str](), ""
+        confirmed, everything, mention = False, False, None
+        while words:
+            word = words.pop(0)
+            if word.lower() in {"anyway", "all"}:
+                confirmed, everything = confirmed or word == "anyway", everything or word == "all"
+            elif word.lower() == "mention":
+                mention = _mention(words.pop(0) if words else "")
+            else:
+                each = Filter.parse(word)
+                if each.key == "host":
+                    hosts.append(str(each.value))
+                elif each.key == "port" and not ports:
+                    ports = str(each.value)
+                else:
+                    raise ValueError(f"“{word}” can't be used here. Filter by host or port.")
+        return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
+
+    def __str__(self) -> str:
+        words = [str(self.which), "all" if self.everything else ""]
+        if self.mention is not None:
+            words.append(f"mention {self.mention or 'nobody'}")
+        return " ".join(filter(None, words))
+
+
+def _mention(word: str) -> str:
+    if word.lower() in {"nobody", "none", "off"}:
+        return ""
+    found = _MENTION.fullmatch(word)
+    if not found:
+        raise ValueError(
+            f"“{word}” is not a user or group ID. Copy it from the profile, for example U0123ABC."
+        )
+    return found[1].upper()
+
+
+def _sorted(words: Sequence[str]) -> list[str]:
+    """Words in any order as the four parameters: time, zone, days, and the filters."""
+    at = zone = days = ""
+    rest: list[str] = []
+    left = " ".join(words).split()
+    while left:
+        word = left.pop(0)
+        if word.lower() == "at" and left:
+            at = left.pop(0)
+        elif not at and _reads(parse_clock, word) and not word.isdecimal():
+            at = word
+        elif not zone and ("/" in word or _reads(parse_zone, word)) and "=" not in word:
+            zone = word
+        elif not days and _reads(parse_days, word):
+            days = word
+        elif word.lower() not in {"every", "day", "in", "on"}:
+            rest.append(word)
+    return [at, zone, days, " ".join(joined(rest))]
+
+
+def _reads(read: Callable[[str], object], word: str) -> bool:
+    try:
+        read(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _all_in_one(words: Sequence[str]) -> list[str]:
+    text = " ".join(words).split()
+    return [" ".join("all" if word.lower() == "all" else word for word in text)] if text else []
+
+
+@router.command("digest_here", changes=True, form=cards.digest_form, rewrite=_sorted,
+                example="digest here at 09:00 Europe/Berlin weekdays")  # fmt: skip
+async def digest_here(
+    call: Call,
+    at: Annotated[Clock, "[at 09:00]"] = Clock(),
+    zone: Annotated[Zone, "[ZONE]"] = Zone(),
+    days: Annotated[Days, "[DAYS]"] = Days(),
+    about: Annotated[About, "[…]"] = About(),
+) -> Message:
+    """Post a digest in this channel every day, or on some days of the week.
+
+    Days are daily, weekdays, weekends, or such as mon,wed,fri. Filters are hosts (*.example.com)
+    and ports (port=443). What you leave out stays as it is; at first it is 09:00 UTC, daily.
+    Without words, a form opens.
+    """
+    old = _here(call, DIGEST)
+    if asks := await _question(call, about, "digest_here", [at, zone, days]):
+        return asks
+    now, was = call.now(), old or Subscription(DIGEST, call.channel)
+    set_up = msgspec.structs.replace(
+        was, at=at.at or was.at, zone=zone.name or was.zone, days=days.days or was.days,
+        which=about.which, since=now, paused_until=None, off=False, set_by=call.asker,
+    )  # fmt: skip
+    await call.records.subscriptions.put(set_up)
+    following = await _following(call, set_up, now)
+    card = cards.digest_set(set_up, following, await call.who())
+    return replace(card, changed=((call.channel, f"{set_up.when} {set_up.which}".strip()),))
+
+
+async def _following(call: Call, set_up: Subscription, now: datetime) -> datetime | None:
+    """When the next digest is due; one that was posted today is not posted again."""
+    plan = Plan.of(set_up)
+    following = digest.following(plan, now)
+    if following and await call.records.subscriptions.was_posted(
+        plan.today(following), plan.channel
+    ):
+        following = digest.following(plan, plan.hour(plan.today(following)) + timedelta(minutes=1))
+    return following
+
+
+def _here(call: Call, kind: str) -> Subscription | None:
+    """What this channel has. Raises UsageError where it is no channel."""
+    if not call.channel or call.channel.startswith("D"):
+        raise UsageError("Type this in the channel that it is about.")
+    return call.records.subscriptions.get(kind, call.channel)
+
+
+async def _question(
+    call: Call, about: About, command: str, given: Sequence[Clock | Zone | Days]
+) -> Message | None:
+    """Ask first where others would see it. Raises SlackRefused if the bot can't post here."""
+    if about.confirmed:
+        return None
+    shared = await call.is_shared()
+    if shared is False:
+        return None
+    words = [str(each) for each in (*given, about)]
+    return replace(cards.shared(shared, command, " ".join(filter(None, words))), changed=())
+
+
+@router.command("digest_preview")
+async def digest_preview(call: Call) -> Message:
+    """Show what the digest of this channel would say now, only to you."""
+    here, now = _here(call, DIGEST), call.now()
+    which = here.which if here else ALL
+    found = await digest.gather(call.api, now, call.rules, which)
+    return digest_cards.preview(found, now)
+
+
+@router.command("notices")
+async def notices(call: Call) -> Message:
+    """Show which notices and which digest this channel gets."""
+    here = _here(call, NOTICES)
+    return cards.standing(here, _here(call, DIGEST), call.now())
+
+
+@router.command("notices_here", changes=True, rewrite=_all_in_one,
+                example="notices here *.example.com")  # fmt: skip
+async def notices_here(
+    call: Call, about: Annotated[About, "[HOST…] [all] [mention ID]"] = About()
+) -> Message:
+    """Tell this channel between digests what breaks, must be renewed, or is fixed.
+
+    Filters are hosts (*.example.com) and ports (port=443). With all, it also tells what is renewed,
+    added or removed. With mention and the ID of a user or group, a host that breaks wakes them;
+    mention nobody ends that.
+    """
+    old = _here(call, NOTICES)
+    if asks := await _question(call, about, "notices_here", []):
+        return asks
+    was = old or Subscription(NOTICES, call.channel)
+    set_up = msgspec.structs.replace(
+        was, which=about.which, everything=about.everything, since=call.now(), paused_until=None,
+        off=False, mention=was.mention if about.mention is None else about.mention,
+        set_by=call.asker,
+    )  # fmt: skip
+    await call.records.subscriptions.put(set_up)
+    card = cards.notices_set(set_up, await call.who())
+    return replace(card, changed=((call.channel, str(set_up.which) or "all hosts"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a pause lasts."""
+
+    time: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `3d`. Raises ValueError with a sentence for the user."""
+        length = parse_duration(text)
+        if not timedelta(minutes=1) <= length <= LONGEST_PAUSE:
+            raise ValueError("A pause lasts from 1m to 90d.")
+        return cls(length)
+
+
+async def _pause(call: Call, kind: str, length: Length) -> Message:
+    here, now = _here(call, kind), call.now()
+    if here is None or here.off:
+        return replace(cards.nothing_here(kind), changed=())
+    until = now + length.time
+    await call.records.subscriptions.put(msgspec.structs.replace(here, paused_until=until))
+    card = cards.paused(kind, until, await call.who())
+    return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))
+
+
+async def _resume(call: Call, kind: str) -> Message:
+    here, now = _here(call, kind), call.now()
+    if here is None:
+        return replace(cards.nothing_here(kind), changed=())
+    if here.runs(now):
+        return replace(cards.runs_already(here), changed=())
+    again = msgspec.structs.replace(here, paused_until=None, off=False, since=now)
+    await call.records.subscriptions.put(again)
+    following = await _following(call, again, now) if kind == DIGEST else None
+    card = cards.resumed(again, following, await call.who())
+    return replace(card, changed=((call.channel, "resumed"),))
+
+
+async def _off(call: Call, kind: str) -> Message:
+    here = _here(call, kind)
+    if here is None or here.off:
+        return replace(cards.nothing_here(kind), changed=())
+    await call.records.subscriptions.put(msgspec.structs.replace(here, off=True))
+    return replace(cards.ended(kind, await call.who()), changed=((call.channel, "off"),))
+
+
+@router.command("digest_pause", changes=True, example="digest pause 3d")
+async def digest_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
+    """Pause this channel's digest for some hours or days."""
+    return await _pause(call, DIGEST, length)
+
+
+@router.command("digest_resume", changes=True)
+async def digest_resume(call: Call) -> Message:
+    """Post this channel's digest again after a pause, or after it was turned off."""
+    return await _resume(call, DIGEST)
+
+
+@router.command("digest_off", changes=True)
+async def digest_off(call: Call) -> Message:
+    """Post no more digests in this channel."""
+    return await _off(call, DIGEST)
+
+
+@router.command("notices_pause", changes=True, example="notices pause 3d")
+async def notices_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
+    """Pause this channel's notices for some hours or days."""
+    return await _pause(call, NOTICES, length)
+
+
+@router.command("notices_resume", changes=True)
+async def notices_resume(call: Call) -> Message:
+    """Tell this channel of changes again."""
+    return await _resume(call, NOTICES)
+
+
+@router.command("notices_off", changes=True)
+async def notices_off(call: Call) -> Message:
+    """Tell this channel of no more changes between digests."""
+    return await _off(call, NOTICES)

@@ -1,0 +1,61 @@
+"""Which channels are sent digests and notices: the environment's, and those people set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import msgspec
+from sqlalchemy import delete, select
+
+from bot.dates import DIGEST, NOTICES, Subscription
+from bot.store.database import Database
+from bot.store.tables import digests, subscriptions
+
+
+class Subscriptions:
+    """All subscriptions, as they were last read; one that is stored replaces the environment's."""
+
+    def __init__(self, database: Database, environment: Iterable[Subscription] = ()) -> None:
+        self._database = database
+        self._environment = {(each.kind, each.channel): each for each in environment}
+        self._known = dict(self._environment)
+
+    async def refresh(self) -> None:
+        """Read them again: another process may have changed one. Raises DatabaseUnavailable."""
+        async with self._database.quick_read() as connection:
+            rows = (await connection.execute(select(subscriptions.c.subscription))).all()
+        stored = [msgspec.json.decode(row.subscription, type=Subscription) for row in rows]
+        self._known = self._environment | {(each.kind, each.channel): each for each in stored}
+
+    def digests(self) -> list[Subscription]:
+        """The digests that are not off; the environment's comes first."""
+        return [each for each in self._known.values() if each.kind == DIGEST and not each.off]
+
+    def notices(self) -> list[Subscription]:
+        """The notices that are not off; the environment's come first."""
+        return [each for each in self._known.values() if each.kind == NOTICES and not each.off]
+
+    def get(self, kind: str, channel: str) -> Subscription | None:
+        """The one of a channel, even if it is off."""
+        return self._known.get((kind, channel))
+
+    async def was_posted(self, day: date, channel: str) -> bool:
+        """Whether a channel has had the digest of this day, or a process is posting it."""
+        same = (digests.c.day == day.isoformat()) & (digests.c.channel == channel)
+        async with self._database.quick_read() as connection:
+            return await connection.scalar(select(digests.c.day).where(same)) is not None
+
+    async def put(self, subscription: Subscription) -> None:
+        """Keep it in place of the channel's old one. Raises DatabaseUnavailable."""
+        kind, channel = subscription.kind, subscription.channel
+        old = (subscriptions.c.kind == kind) & (subscriptions.c.channel == channel)
+        row = {
+            "kind": kind,
+            "channel": channel,
+            "subscription": msgspec.json.encode(subscription).decode(),
+        }
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(subscriptions).where(old))
+            await connection.execute(self._database.insert(subscriptions).values(row))
+        self._known[kind, channel] = subscription

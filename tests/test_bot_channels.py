@@ -1,0 +1,352 @@
+"""Each channel sets up its own digest and notices: when, about which hosts, and whether at all."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot.app import make_notices
+from bot.config import Settings
+from bot.dates import Selection, days_text, parse_clock, parse_days, parse_zone
+from bot.digest import Due, Plan, due, following
+from bot.playground.objects import BEN, CERTS, GENERAL, PARTNERS, PostedMessage
+from bot.slack.notices import Notices
+from bot.target import Target
+from tests.digest_plan import LONG_AGO
+from tests.world import Clock, World, words
+
+
+def later(world: World, **by: float) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(**by)
+
+
+def digests(world: World, channel: str = GENERAL) -> list[str]:
+    shown: list[PostedMessage] = world.seen(to=channel, by=BEN)
+    return [words(m) for m in shown if "Certificates on" in words(m)]
+
+
+async def test_a_channel_gets_its_own_digest_at_its_own_time(world: World) -> None:
+    world.api.watch("shop.demo.test", days=2)
+    await world.say("/ssl digest here at 09:00 Europe/Berlin weekdays", to=GENERAL)
+    card = await world.card("on weekdays at 09:00 Europe/Berlin", to=GENERAL)
+    assert "23 Nov 2026 08:00 UTC" in words(card)  # it is 08:30 in Berlin, on a Monday
+    await world.card("Ann set up a digest in this channel", to=GENERAL, by=BEN)
+    await world.bot.digests.tick()
+    assert digests(world) == []
+    for _ in range(3):
+        later(world, minutes=31)
+        await world.bot.digests.tick()
+    (posted,) = digests(world)
+    assert "shop.demo.test" in posted
+    assert "late" not in posted
+
+
+async def test_a_digest_that_is_set_up_after_its_hour_begins_the_next_day(world: World) -> None:
+    await world.say("/ssl digest here at 7:00", to=GENERAL)
+    card = await world.card("every day at 07:00 UTC", to=GENERAL)
+    assert "24 Nov 2026 07:00 UTC" in words(card)
+    await world.bot.digests.tick()
+    assert digests(world) == []
+
+
+async def test_a_digest_is_about_the_hosts_that_were_named(world: World) -> None:
+    for host in ("a.shop.test", "b.demo.test"):
+        world.api.watch(host, valid=False)
+    world.api.watch("c.shop.test", port=8443, valid=False)
+    await world.say("/ssl digest here 08:00 *.shop.test port=443", to=GENERAL)
+    await world.card("only about `*.shop.test port=443`", to=GENERAL)
+    later(world, minutes=31)
+    await world.bot.digests.tick()
+    (posted,) = digests(world)
+    assert "a.shop.test" in posted
+    assert "b.demo.test" not in posted
+    assert "c.shop.test" not in posted
+    assert "only of `*.shop.test port=443`" in posted
+
+
+async def test_the_preview_shows_what_this_channel_would_get(world: World) -> None:
+    for host in ("a.shop.test", "b.demo.test"):
+        world.api.watch(host, valid=False)
+    await world.say("/ssl digest here 09:00 *.shop.test", to=GENERAL)
+    card = await world.card("every day at 09:00 UTC", to=GENERAL)
+    await world.press("Preview", on=card)
+    shown = words(await world.card("Certificates now", to=GENERAL))
+    assert "a.shop.test" in shown
+    assert "b.demo.test" not in shown
+    await world.say("/ssl digest preview", to=GENERAL)
+
+
+async def test_a_paused_digest_comes_back_by_itself(world: World) -> None:
+    world.api.watch("shop.demo.test", days=2)
+    await world.say("/ssl digest here at 08:00", to=GENERAL)
+    await world.card("every day at 08:00 UTC", to=GENERAL)
+    await world.say("/ssl digest pause 1d", to=GENERAL)
+    await world.card("Ann paused the digest of this channel until", to=GENERAL, by=BEN)
+    later(world, minutes=40)
+    await world.bot.digests.tick()
+    assert digests(world) == []
+    later(world, hours=23)  # 07:10: the pause ended, but not before the hour
+    await world.bot.digests.tick()
+    assert digests(world) == []
+    later(world, hours=1)
+    await world.bot.digests.tick()
+    assert len(digests(world)) == 1
+
+
+async def test_a_digest_is_resumed_before_its_time_and_turned_off(world: World) -> None:
+    await world.say("/ssl digest here at 08:00", to=GENERAL)
+    await world.card("every day at 08:00 UTC", to=GENERAL)
+    await world.say("/ssl digest pause 3d", to=GENERAL)
+    await world.card("is paused until", to=GENERAL)
+    await world.say("/ssl digest resume", to=GENERAL)
+    await world.card("The digest of this channel is on again", "23 Nov 2026 08:00", to=GENERAL)
+    await world.say("/ssl digest resume", to=GENERAL)
+    await world.card("is not paused", to=GENERAL)
+    await world.say("/ssl digest off", to=GENERAL)
+    await world.card("The digest of this channel is off", to=GENERAL)
+    later(world, hours=1)
+    await world.bot.digests.tick()
+    assert digests(world) == []
+    await world.say("/ssl digest off", to=GENERAL)
+    await world.card("This channel gets no digest", to=GENERAL)
+
+
+async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    world.api.watch("shop.demo.test", days=2)
+    await world.say("/ssl digest off")
+    await world.card("The digest of this channel is off")
+    later(world, days=2)
+    await world.bot.digests.tick()
+    assert digests(world, CERTS) == []
+    async with world.running_bot() as other:  # also after a restart
+        await other.digests.tick()
+        assert digests(world, CERTS) == []
+
+
+async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(world: World) -> None:
+    world.api.watch("shop.demo.test", days=2)
+    await world.say("/ssl digest here at 08:00", to=GENERAL)
+    await world.card("every day at 08:00 UTC", to=GENERAL)
+    later(world, minutes=35)
+    await world.bot.digests.tick()
+    await world.say("/ssl digest here at 10:00", to=GENERAL)
+    card = await world.card("every day at 10:00 UTC", to=GENERAL)
+    assert "24 Nov 2026 10:00 UTC" in words(card)
+    later(world, hours=3)
+    await world.bot.digests.tick()
+    assert len(digests(world)) == 1
+
+
+async def test_strangers_in_the_channel_are_a_question_first(world: World) -> None:
+    world.api.watch("shop.demo.test", days=2)
+    await world.say("/ssl digest here at 09:30 Europe/Berlin mon,wed *.demo.test", to=PARTNERS)
+    card = await world.card("shared with other organizations", "Nothing is set up", to=PARTNERS)
+    assert world.bot.slack._records.subscriptions.digests() == []
+    await world.press("Post it here anyway", on=card)
+    said = await world.card("on mon,wed at 09:30 Europe/Berlin", to=PARTNERS)
+    assert "`*.demo.test`" in words(said)
+    await world.say("/ssl notices here *.demo.test all", to=PARTNERS)
+    card = await world.card("shared with other organizations", "Post it here", to=PARTNERS)
+    await world.press("Post it here anyway", on=card)
+    await world.card("and what is renewed, added or removed", "`*.demo.test`", to=PARTNERS)
+
+
+async def test_the_form_sets_up_the_same(world: World) -> None:
+    await world.say("/ssl digest here", to=GENERAL)
+    form = await world.modal("Daily digest")
+    faults = await world.submit(form, at="25:00", zone="UTC", days="daily", about="")
+    assert "is not a time of day" in faults["at"]
+    await world.submit(form, at="10:15", zone="europe/berlin", days="sat", about="port=443")
+    await world.modal("on sat at 10:15 Europe/Berlin", "`port=443`")
+    (made,) = world.bot.slack._records.subscriptions.digests()
+    assert (made.channel, made.at, made.days) == (GENERAL, time(10, 15), (5,))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("digest here at 25:00", "is not a time of day"),
+        ("digest here at 09:00 expires<30", "Filter by host or port"),
+        ("digest here at 09:00 Europe/Nowhere", "is not a time zone"),
+        ("digest pause", "needs"),
+        ("digest pause 900d", "A pause lasts from 1m to 90d"),
+        ("notices here mention @oncall", "is not a user or group ID"),
+    ],
+)
+async def test_what_can_not_be_read_sets_nothing_up(world: World, typed: str, said: str) -> None:
+    await world.say(f"/ssl {typed}", to=GENERAL)
+    await world.card(said, to=GENERAL)
+    assert world.bot.slack._records.subscriptions.digests() == []
+    assert world.bot.slack._records.subscriptions.notices() == []
+
+
+async def test_a_direct_message_gets_no_digest(world: World) -> None:
+    await world.say("digest here at 09:00", to="D0ANN")
+    await world.card("Type this in the channel", to="D0ANN")
+
+
+# Notices
+
+
+def watcher(world: World) -> Notices:
+    bot = world.bot
+    records = bot.slack._records
+    made = make_notices(Settings(), bot.api, bot.database, bot.web, records, now=world.clock)
+    assert made is not None
+    return made
+
+
+def told(world: World, channel: str = GENERAL) -> list[str]:
+    return [m.text.partition(":")[0] for m in world.seen(to=channel, by=BEN)][1:]
+
+
+async def test_a_channel_is_told_of_its_hosts_alone(world: World) -> None:
+    ours, others = world.api.watch("a.shop.test"), world.api.watch("b.demo.test")
+    notices = watcher(world)
+    await world.say("/ssl notices here *.shop.test mention U0BEN", to=GENERAL)
+    await world.card("Ann set up notices", "`*.shop.test`", to=GENERAL, by=BEN)
+    await notices.tick()
+    for number in (ours, others):
+        world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    assert told(world) == ["Newly broken"]
+    await world.card("a.shop.test", "<@U0BEN>", to=GENERAL, by=BEN)
+
+
+async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_monitors(
+    world: World,
+) -> None:
+    renewed, removed = world.api.watch("a.shop.test", days=40), world.api.watch("b.demo.test")
+    notices = watcher(world)
+    await world.say("/ssl notices here all", to=GENERAL)
+    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await world.say("/ssl notices here")
+    await world.card("Ann set up notices", by=BEN)
+    await notices.tick()
+    world.api.renew(renewed, days=89)
+    world.api.watch("c.demo.test")
+    del world.api.rows[removed]
+    await notices.tick()
+    assert sorted(told(world)) == ["Added", "Renewed"]
+    await notices.tick()  # a monitor is gone once two complete lists were without it
+    assert "b.demo.test is no longer monitored" in told(world)[-1]
+    await notices.tick()
+    assert len(told(world)) == 3
+    assert told(world, CERTS) == []
+
+
+async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: World) -> None:
+    world = digest_world
+    world.api.watch("shop.demo.test", days=2)
+    notices = watcher(world)
+    await notices.tick()
+    world.api.watch("new.demo.test")
+    await notices.tick()
+    assert "Added" not in " ".join(words(m) for m in world.seen())
+    later(world, hours=2)
+    await world.bot.digests.tick()
+    await world.card("Since the last digest: 1 added.")
+
+
+async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -> None:
+    number = world.api.watch("a.shop.test")
+    notices = watcher(world)
+    await world.say("/ssl notices here", to=GENERAL)
+    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await notices.tick()
+    await world.say("/ssl notices pause 2h", to=GENERAL)
+    await world.card("The notices of this channel are paused", to=GENERAL)
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    later(world, hours=3)
+    await notices.tick()
+    assert "Newly broken" not in " ".join(told(world))
+    await world.say("/ssl notices", to=GENERAL)
+    await world.card("*Notices* · on", "*Digest* · none in this channel", to=GENERAL)
+
+
+async def test_whoever_subscribes_is_not_told_what_is_old(world: World) -> None:
+    number = world.api.watch("a.shop.test")
+    notices = watcher(world)
+    await world.say("/ssl notices here", to=GENERAL)
+    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await notices.tick()
+    await world.say("/ssl notices off", to=GENERAL)
+    await world.card("The notices of this channel are off", to=GENERAL)
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    await world.say("/ssl notices resume", to=GENERAL)
+    await world.card("The notices of this channel are on again", to=GENERAL)
+    await notices.tick()
+    assert "Newly broken" not in " ".join(told(world))
+
+
+# What people write
+
+
+def test_times_days_and_zones_are_read_as_people_write_them() -> None:
+    assert [parse_clock(text) for text in ("9", "09:00", "9am", "12am", "5.30pm")] == [
+        *[time(9)] * 3, time(0), time(17, 30),
+    ]  # fmt: skip
+    assert [parse_days(text) for text in ("daily", "weekdays", "tue,Mon")] == [
+        tuple(range(7)), tuple(range(5)), (0, 1),
+    ]  # fmt: skip
+    assert days_text(parse_days("sun,sat")) == "weekends"
+    assert parse_zone("europe/berlin") == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("ports", ["443,8443", "!25", ">=443", ">442", "100-9000"])
+def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes(ports: str) -> None:
+    chosen = Selection(ports=ports)
+    assert chosen.takes(Target("a.test", 443))
+    assert not chosen.takes(Target("a.test", 25))
+
+
+# Once on each local day
+
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu",
+     "Pacific/Apia", "Africa/Casablanca", "America/St_Johns"]
+)  # fmt: skip
+INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis takes naive bounds
+
+
+@given(ZONES, st.times(), INSTANTS, st.lists(st.integers(1, 200), min_size=1, max_size=20))
+@example("Europe/Berlin", time(2, 30), datetime(2026, 3, 28, 20, tzinfo=UTC), [15] * 19)
+@example("America/Santiago", time(0, 0), datetime(2026, 9, 5, 20, tzinfo=UTC), [15] * 19)
+@example("America/Santiago", time(23, 30), datetime(2026, 4, 4, 20, tzinfo=UTC), [15] * 19)
+def test_each_local_day_has_one_due_digest_whenever_it_is_looked_at(
+    zone: str, hour: time, start: datetime, steps: list[int]
+) -> None:
+    """The bot may be down for any time between two looks."""
+    plan = Plan(GENERAL, hour.replace(second=0, microsecond=0), ZoneInfo(zone))
+    posted: set[date] = set()
+    now = start
+    for minutes in steps:
+        now += timedelta(minutes=minutes)
+        found: Due | None = due(plan, now, LONG_AGO)
+        if found:
+            assert found.day == plan.today(now)
+            posted.add(found.day)
+        assert (found is not None) == (now >= plan.hour(plan.today(now)))
+        after = following(plan, now)
+        assert after is not None
+        assert now < after <= now + timedelta(hours=50)
+    assert len(posted) <= len({plan.today(start + timedelta(days=n)) for n in range(4)})
+
+
+@given(ZONES, st.times(), st.sets(st.integers(0, 6), min_size=1), INSTANTS)
+def test_a_digest_is_due_on_its_days_only(
+    zone: str, hour: time, days: set[int], now: datetime
+) -> None:
+    plan = Plan(GENERAL, hour, ZoneInfo(zone), days=tuple(sorted(days)))
+    if found := due(plan, now, LONG_AGO):
+        assert found.day.weekday() in days
