@@ -34,6 +34,7 @@ from bot.slack.digests import Digests
 from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
+from bot.slack.rows import Boards
 from bot.slack.ticking import Clock
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
@@ -253,6 +254,8 @@ async def running_bot(
         access = make_access(settings, web, now)
         often = settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
+        zone_of = records.subscriptions.zone_of
+        boards = Boards(DigestStore(database), web, clock=now, zone_of=zone_of)
         slack = SlackBot(
             make_bolt(client, settings.slack_signing_secret.reveal(), lambda: web.identity),
             web,
@@ -262,20 +265,20 @@ async def running_bot(
             access=access,
             watches=watches,
             home=make_home(settings, api, records, watches, database, now=now),
+            boards=boards,
             metrics=metrics,
             clock=now,
         )
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
-        make = digest_maker(api, database, web, records, now=now)
-        digests = Digests(digest, records, make)
+        digests = Digests(digest, records, digest_maker(api, database, web, records, now=now))
         if not digests.current():
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         if digest is not None:
             await digest.start()
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, DigestStore(database), web, clock=now)
-        ticking = Clock(slack.tasks, api, digests, now=now)
+        ticking = Clock(slack.tasks, api, digests, boards, now=now)
         bot = Bot(0, api, digest, digests, slack, None, watches, web, database, ticking)
         notices = make_notices(settings, api, database, web, records, now=now)
         ticking.start(watches, records, blindness, notices, notice_interval(settings))

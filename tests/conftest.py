@@ -73,6 +73,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries don't wait, except for what Slack asks."""
     monkeypatch.setattr("bot.slack.answers.RETRY_WAITS", (0.0, 0.0))
+    monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
+    monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 

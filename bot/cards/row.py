@@ -5,6 +5,7 @@ A phone that is 390 pixels wide shows three lines beside the row's one button.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -33,12 +34,17 @@ from bot.severity import (
     Thresholds,
     claim_of,
     days_left,
+    is_fine,
     is_stale,
     limits_of,
     mute_of,
     state_of,
 )
 from bot.target import Target
+
+#: How a row begins while its monitor is being scanned.
+BUSY = "⏳ *Scanning…*"
+GONE = "No longer monitored"
 
 
 def argument(row: MonitorSummary) -> str:
@@ -91,7 +97,41 @@ def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     """The row while a scan runs: it has no button."""
     host = target.short if target else f"#{monitor_id}"
     by = f" · {safe(who, 60)}" if who else ""
-    return section(f"⏳ *Scanning…* · {code(host)}{by}", block_id=row_id(monitor_id))
+    return section(f"{BUSY} · {code(host)}{by}", block_id=row_id(monitor_id))
+
+
+def refreshed(
+    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+) -> tuple[Block, Block | None] | None:
+    """A new block for a row of the digest that is no longer true, and the buttons below it.
+
+    None for one that still is. What came of the last press stays. A row whose monitor is not among
+    `found` is no longer monitored.
+    """
+    name = str(block.get("block_id", "")).partition("@")[0]
+    number = name.removeprefix("row:")
+    lines = str(block.get("text", {}).get("text", "")).split("\n")
+    if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
+        return None
+    row = found.get(int(number))
+    if row is None:
+        gone = f"{GONE}, seen {date(now, '{time}')}"
+        return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
+    struck, fine = "~`" in lines[0], is_fine(row, now, rules)
+    if fine:
+        said = f"✅ fixed, seen {date(now, '{time}')}"
+        return None if struck else (list_row(row, now, rules, outcome=said), None)
+    told = next((line for line in lines[1:] if line.startswith("↻") and not struck), "")
+    fresh = list_row(row, now, rules, outcome=told)
+    shown = str(fresh["text"]["text"]).split("\n")
+    if shown[0] == lines[0] and _owner(shown) == _owner(lines):
+        return None
+    return fresh, more_about(row, now, rules)
+
+
+def _owner(lines: Sequence[str]) -> str:
+    parts = lines[1].split(" · ") if len(lines) > 1 else []
+    return next((part for part in parts if part.startswith("🙋")), "")
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Digests:
-    """The digests of all channels; `first` is the environment's, if there is one."""
+    """The digests of all channels; `first` is the environment's, which has been started."""
 
     def __init__(
         self, first: Digest | None, records: Records, make: Callable[[Plan], Digest]
@@ -20,7 +20,7 @@ class Digests:
         self._records = records
         self._make = make
         self._kept = {first.plan.channel: first} if first else {}
-        self._started: set[str] = set()
+        self._started = set(self._kept)
 
     def current(self) -> list[Digest]:
         """One for each channel that is to get one, whether it is paused or not."""

@@ -45,7 +45,7 @@ from bot.slack.requests import (
     read_press,
     read_shortcut,
 )
-from bot.slack.rows import RowLists
+from bot.slack.rows import Boards
 from bot.slack.surfaces import Modal, Share, Surface, surface_of
 from bot.slack.tasks import FAREWELL_SECONDS, Tasks, telling_slowness
 from bot.slack.web import SlackWeb
@@ -102,6 +102,7 @@ class SlackBot:
         access: Access,
         watches: Watches,
         home: Home,
+        boards: Boards,
         metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
@@ -116,7 +117,7 @@ class SlackBot:
         self._home = home
         self._metrics = metrics
         self._clock = clock
-        self._lists = RowLists()
+        self._boards = boards
         self._deliveries: OrderedDict[str, None] = OrderedDict()
         self._learnt: set[str] = set()
         self._presses: set[tuple[object, ...]] = set()
@@ -172,7 +173,7 @@ class SlackBot:
         checking = view_of(replies.working("Checking…"), request.channel)
         await ack(response_action="update", view=checking)
         if self._is_new(request):
-            surface = surface_of(request, self._web, self._lists)
+            surface = surface_of(request, self._web, self._boards)
             self.tasks.start(self._run(surface, request, command, lambda: bound))
 
     # From a request to a command and back
@@ -217,7 +218,7 @@ class SlackBot:
         if command and request.typed and (narrow := self._router.narrowed(command, request.words)):
             command = narrow
             request = replace(request, argument=" ".join(request.words[1:]))
-        surface = surface_of(request, self._web, self._lists)
+        surface = surface_of(request, self._web, self._boards)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
         elif request.draft is not None or (request.typed and command.wants_form(request.words)):

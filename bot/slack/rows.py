@@ -9,18 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
+import logging
 import re
 import uuid
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from bot.blocks import MAX_BLOCKS, Block, Message
+from bot.blocks import MAX_BLOCKS, Block, Message, bare
+from bot.cards.row import BUSY, refreshed
+from bot.errors import DatabaseUnavailable, SlackRefused, SlackUnreachable
+from bot.slack.web import SlackWeb
+from bot.store.digests import Board, DigestStore, StoredBoard
+
+if TYPE_CHECKING:  # they are handed on
+    from bot.api.models import MonitorSummary
+    from bot.severity import Thresholds
+
+log = logging.getLogger(__name__)
 
 #: What a digest's first lines say of its fixed rows.
-_FIXED = re.compile(r" ?✅ \d+ of \d+ fixed\. ?")
+_FIXED = re.compile(r"✅ \d+ of \d+ fixed\. When posted: ")
+#: A digest is edited at most so often: chat.update takes about 50 edits a minute from an app, all
+#: its channels together (docs.slack.dev, rate limits, tier 3).
+EDIT_SECONDS = 1.0
+EDITS_A_MINUTE = 40
 #: So many pressed rows keep their further buttons.
 EXPANDED = 2
 
@@ -32,7 +50,8 @@ MOST_BYTES = 2 * 2**20
 class RowList:
     """A list or digest as it stands now, with the lock for its next edit.
 
-    `stories` are the replies in its thread, one for each pressed row, by the row's block ID.
+    `stories` are the replies in its thread, one for each pressed row, by the row's block ID. Slack
+    shows the state after the first `drawn` of its `changes`.
     """
 
     text: str
@@ -40,7 +59,11 @@ class RowList:
     stories: dict[str, str] = field(default_factory=dict)
     size: int = field(init=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _expanded: list[str] = field(default_factory=list)
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changes: int = 0
+    drawn: int = 0
+    drawn_at: float = float("-inf")
+    expanded: list[str] = field(default_factory=list)
     _has_buttons: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,12 +77,11 @@ class RowList:
         fixed = sum("~`" in str(row["text"]["text"]).partition("\n")[0] for row in rows)
         if not fixed or not _is_digest(self.blocks):
             return Message(self.text, tuple(self.blocks))
-        said = f" ✅ {fixed} of {len(rows)} fixed."
         summary = self.blocks[1]
-        text = _FIXED.sub("", str(summary["text"]["text"])) + said
+        was = _FIXED.sub("", str(summary["text"]["text"]))
+        text = f"✅ {fixed} of {len(rows)} fixed. When posted: {was}"
         shown = {**summary, "text": {**summary["text"], "text": text}}
-        first = _FIXED.sub("", self.text)
-        return Message(f"{said.strip()} {first}", (self.blocks[0], shown, *self.blocks[2:]))
+        return Message(bare(text), (self.blocks[0], shown, *self.blocks[2:]))
 
     def row(self, row: Block | None) -> Block | None:
         """The block that shows the same monitor as `row`, if the list has one."""
@@ -86,16 +108,149 @@ class RowList:
         self.blocks = blocks
         self._fold(_more_of(row) if more else "")
 
+    def adopt(self, board: Board) -> None:
+        """Take over a newer state, but for the rows that are being scanned from here."""
+        busy = [block for block in self.blocks if _is_busy(block)]
+        self.text, self.blocks = board.text, list(board.blocks)
+        self.stories, self.expanded = dict(board.stories), list(board.expanded)
+        for block in busy:
+            if self.row(block) is not None:
+                self.replace(block)
+
     def _fold(self, newest: str) -> None:
         """Remove the buttons below all rows but the last EXPANDED that were pressed."""
         shown = [_name(block) for block in self.blocks if _name(block).startswith("more:")]
-        order = [name for name in self._expanded if name in shown and name != newest]
+        order = [name for name in self.expanded if name in shown and name != newest]
         order = [name for name in shown if name not in order and name != newest] + order
-        self._expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
-        folded = set(shown) - set(self._expanded)
+        self.expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
+        folded = set(shown) - set(self.expanded)
         if len(self.blocks) > MAX_BLOCKS:
             folded = set(shown)
         self.blocks = [block for block in self.blocks if _name(block) not in folded]
+
+
+class Boards:
+    """Digests, drawn from the database: after each change, by whichever process made it.
+
+    A digest is edited until its local day ends. Where the database can't be used, its state in this
+    process counts.
+    """
+
+    def __init__(
+        self,
+        store: DigestStore,
+        web: SlackWeb,
+        *,
+        clock: Callable[[], datetime],
+        zone_of: Callable[[str], tzinfo],
+    ) -> None:
+        self._store, self._web, self.lists = store, web, RowLists()
+        self._clock, self._zone_of = clock, zone_of
+        self._edits: deque[float] = deque(maxlen=EDITS_A_MINUTE)
+
+    async def find(self, channel: str, ts: str) -> StoredBoard | None:
+        """The digest that is posted here; None if this is none, or if it can't be read."""
+        try:
+            return await self._store.board(channel, ts)
+        except DatabaseUnavailable as fault:
+            log.warning("Could not read the state of a digest: %s", fault)
+            return None
+
+    def is_over(self, stored: StoredBoard) -> bool:
+        """Whether its local day has ended."""
+        return self._clock().astimezone(self._zone_of(stored.channel)).date() > stored.day
+
+    async def change(
+        self, channel: str, ts: str, rows: RowList, change: Callable[[RowList], None]
+    ) -> None:
+        """Make a change to a list, and keep it if that is a digest. `rows.lock` is held."""
+        change(rows)
+        try:
+            stored = await self._store.redraw(channel, ts, functools.partial(_changed, change))
+        except DatabaseUnavailable as fault:
+            log.warning("Could not keep the state of a digest: %s", fault)
+        else:
+            if stored:
+                rows.adopt(stored.board)
+        finally:  # whoever draws meanwhile may not show it yet
+            rows.changes += 1
+
+    async def draw(self, channel: str, ts: str, rows: RowList) -> None:
+        """Show the newest state: at most once a second, so that one edit may show many changes.
+
+        Raises SlackRefused or SlackUnreachable.
+        """
+        wanted = rows.changes
+        async with rows.drawing:
+            if rows.drawn >= wanted:
+                return
+            await self._wait_for_turn(rows)
+            while True:
+                before, rows.drawn = rows.drawn, rows.changes
+                version = await self._adopt(channel, ts, rows)
+                try:
+                    await self._web.update(channel, ts, rows.message)
+                except BaseException:
+                    rows.drawn = before
+                    raise
+                newer = await self.find(channel, ts) if version is not None else None
+                if newer is None or newer.version == version:
+                    return
+
+    async def _adopt(self, channel: str, ts: str, rows: RowList) -> int | None:
+        """Take over what another process has changed; returns the version that is shown."""
+        stored = await self.find(channel, ts)
+        if stored is None:
+            return None
+        rows.adopt(stored.board)
+        return stored.version
+
+    async def _wait_for_turn(self, rows: RowList) -> None:
+        loop = asyncio.get_running_loop()
+        again = rows.drawn_at + EDIT_SECONDS
+        if len(self._edits) == EDITS_A_MINUTE:
+            again = max(again, self._edits[0] + 60)
+        await asyncio.sleep(max(0.0, again - loop.time()))
+        rows.drawn_at = loop.time()
+        self._edits.append(rows.drawn_at)
+
+    async def today(self) -> list[StoredBoard]:
+        """The digests whose local day has not ended."""
+        stored = await self._store.boards((self._clock() - timedelta(days=1)).date())
+        return [each for each in stored if not self.is_over(each)]
+
+    async def refresh(self, found: Mapping[int, MonitorSummary], rules: Thresholds) -> None:
+        """Show in today's digests what was fixed, broken or taken elsewhere."""
+        now = self._clock()
+        for stored in await self.today():
+            text, blocks = stored.board.text, stored.board.blocks
+            rows = self.lists.public(stored.channel, stored.ts, text, blocks)
+            async with rows.lock:
+                rows.adopt(stored.board)
+                shown = [refreshed(block, found, now, rules) for block in rows.blocks]
+                fresh = [each for each in shown if each]
+                if not fresh:
+                    continue
+                change = functools.partial(_replace_all, fresh)
+                await self.change(stored.channel, stored.ts, rows, change)
+            try:
+                await self.draw(stored.channel, stored.ts, rows)
+            except (SlackRefused, SlackUnreachable) as fault:
+                log.warning("Could not refresh the digest of %s: %s", stored.channel, fault)
+
+
+def _changed(change: Callable[[RowList], None], board: Board) -> Board:
+    rows = RowList(board.text, list(board.blocks))
+    rows.adopt(board)
+    change(rows)
+    return Board(rows.text, rows.blocks, rows.stories, rows.expanded)
+
+
+def _replace_all(fresh: Sequence[tuple[Block, Block | None]], rows: RowList) -> None:
+    """Put new rows in the places of the old ones; those that showed more buttons go on to."""
+    for row, more in fresh:
+        expanded = any(_name(block) == _more_of(row) for block in rows.blocks)
+        rows.replace(row, more if expanded else None)
 
 
 class RowLists:
@@ -142,6 +297,11 @@ def _is_digest(blocks: Sequence[Block]) -> bool:
     head = blocks[0] if len(blocks) > 1 else {}
     title = str(head.get("text", {}).get("text", "")) if head.get("type") == "header" else ""
     return title.startswith("Certificates ") and blocks[1].get("type") == "section"
+
+
+def _is_busy(block: Block) -> bool:
+    text = str(block.get("text", {}).get("text", "")) if _name(block).startswith("row:") else ""
+    return text.startswith(BUSY)
 
 
 def _more_of(row: Block) -> str:

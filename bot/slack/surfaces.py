@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message
@@ -18,7 +19,7 @@ from bot.cards import replies, slack_faults
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.posts import EditablePost, announce, post_beside
 from bot.slack.requests import Origin, Request
-from bot.slack.rows import RowList, RowLists
+from bot.slack.rows import Boards, RowList, RowLists
 from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ class Surface(Protocol):
         """Show it as a message that can be edited later; None where the bot can't post."""
 
 
-def surface_of(request: Request, web: SlackWeb, lists: RowLists) -> Surface:
+def surface_of(request: Request, web: SlackWeb, boards: Boards) -> Surface:
     """The surface that answers a request. Home has none: a modal opens for its answers."""
+    lists = boards.lists
     match request.origin:
         case Origin.SLASH_COMMAND:
             return SlashCommand(web, lists, request)
@@ -54,7 +56,7 @@ def surface_of(request: Request, web: SlackWeb, lists: RowLists) -> Surface:
         case Origin.CARD_BUTTON:
             return CardButton(web, lists, request)
         case Origin.ROW_BUTTON:
-            return RowButton(web, lists, request)
+            return RowButton(web, boards, request)
         case _:
             return Modal(web, request, request.view.id if request.view else "")
 
@@ -158,36 +160,43 @@ class RowButton:
     has no thread.
     """
 
-    def __init__(self, web: SlackWeb, lists: RowLists, request: Request) -> None:
+    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
         self.channel = request.channel
         self._web = web
-        self._private = Private(web, lists, request.response_url)
+        self._boards = boards
+        self._private = Private(web, boards.lists, request.response_url)
         self._url = request.response_url
         self._ephemeral = request.private
         self._ts = request.source.ts if request.source else ""
-        self._rows = _rows_of(request, lists)
+        self._rows = _rows_of(request, boards.lists)
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: Block | None = None
         self._refreshed = False
+        self._looked = False
         self._story = ""
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
         """Say it in the row; in the thread, or privately, if the message has no such row."""
-        old = self._rows.row(message.row) if self._rows else None
-        if old and message.row:
+        await self._look()
+        row = message.row
+        old = self._rows.row(row) if self._rows else None
+        if old and row:
             self._busy = self._busy or old
-            await self._refresh(message.row)
+            await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
         elif not (message.public and await self._thread.show(message)):
             await self._private.show(message, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""
+        await self._look()
         if message.rows:
             await self._refresh_all(message.rows)
-        elif row := message.row or self._busy:
-            await self._refresh(row, message.more)
+        elif row := message.row:
+            await self._refresh(lambda rows: rows.replace(row, message.more), row)
+        elif old := self._busy:
+            await self._refresh(lambda rows: rows.replace(old), old, keeps=False)
         if not (self._refreshed and message.in_row):
             public = message.public or self._thread.exists
             if not (public and await self._tell_story(message)):
@@ -200,8 +209,12 @@ class RowButton:
         if story and not self._thread.exists:
             self._thread.continue_at(story)
         shown = await self._thread.show(message)
-        if self._rows and self._story and self._thread.ts:
-            self._rows.stories[self._story] = self._thread.ts
+        if self._rows and self._story and (ts := self._thread.ts) and ts != story:
+            name = self._story
+            async with self._rows.lock:
+                await self._boards.change(
+                    self.channel, self._ts, self._rows, lambda each: each.stories.update({name: ts})
+                )
         return shown
 
     async def keep(self, message: Message) -> Address | None:
@@ -210,39 +223,53 @@ class RowButton:
             return await post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
+    async def _look(self) -> None:
+        """Find out, once, whether the message is a digest, and how it stands."""
+        if self._looked or self._rows is None or self._ephemeral:
+            return
+        self._looked = True
+        if stored := await self._boards.find(self.channel, self._ts):
+            if self._boards.is_over(stored):
+                self._rows = None  # a digest stays as it is when its day has ended
+            else:
+                self._rows.adopt(stored.board)
+
     async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
         """Put several rows in the places of their old ones, in one edit."""
-        rows = self._rows
-        if rows is None:
-            return
-        async with rows.lock:
+
+        def change(rows: RowList) -> None:
             for row in shown:
                 if rows.row(row) is not None:
                     rows.replace(row)
-            await self._edit(rows)
 
-    async def _edit(self, rows: RowList) -> None:
+        await self._refresh(change)
+
+    async def _refresh(
+        self, change: Callable[[RowList], None], row: Block | None = None, *, keeps: bool = True
+    ) -> None:
+        """Change the list, and show it; a list that is gone, or has no such row, stays as it is.
+
+        A change that this process alone knows of, such as a scan that runs, is not kept.
+        """
+        self._refreshed = False
+        rows = self._rows
+        if rows is None or (row is not None and rows.row(row) is None):
+            return
+        async with rows.lock:
+            self._story = str(row.get("block_id", "")) if row else ""
+            if keeps and not self._ephemeral:
+                await self._boards.change(self.channel, self._ts, rows, change)
+            else:
+                change(rows)
+                rows.changes += 1
         try:
             if self._ephemeral:
                 await self._web.respond(self._url, rows.message, replace=True)
             else:
-                await self._web.update(self.channel, self._ts, rows.message)
+                await self._boards.draw(self.channel, self._ts, rows)
             self._refreshed = True
         except (SlackRefused, SlackUnreachable) as error:
             log.info("Could not refresh the list: %s", error)
-
-    async def _refresh(self, row: Block, more: Block | None = None) -> None:
-        """Put the row in the place of the old one; a list that is gone stays gone."""
-        self._refreshed = False
-        rows = self._rows
-        if rows is None:
-            return
-        async with rows.lock:
-            if rows.row(row) is None:
-                return
-            rows.replace(row, more)
-            self._story = str(row.get("block_id", ""))
-            await self._edit(rows)
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:

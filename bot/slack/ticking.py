@@ -14,7 +14,8 @@ from bot.api.client import SSLMonitor
 from bot.errors import BotError
 from bot.recheck import Watches
 from bot.slack.digests import Digests
-from bot.slack.notices import Blindness, Notices
+from bot.slack.notices import MANY, Blindness, Notices
+from bot.slack.rows import Boards
 from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
 RECHECK_TICK = timedelta(seconds=5)
+#: So often today's digests are compared with a list of more than MANY monitors.
+LONG_LIST = timedelta(minutes=15)
 #: The scheduler ticks every minute; later than this, something holds it up.
 LATE_TICK = timedelta(minutes=3)
 
@@ -37,12 +40,15 @@ class Clock:
         tasks: Tasks,
         api: SSLMonitor,
         digests: Digests,
+        boards: Boards,
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._tasks = tasks
         self._api = api
         self._digests = digests
+        self._boards = boards
+        self._look_again = now()
         self._now = now
         self._ticked_at = now()
         self._measured = False
@@ -59,6 +65,7 @@ class Clock:
         """Start ticking; rechecks and the digest come at once, notices `every` so often."""
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
+        self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         if notices is not None:
             self._add(notices.tick, every, at_once=False)
@@ -93,6 +100,20 @@ class Clock:
             self._measured = True
         except BotError as error:
             log.warning("Could not read the API's clock: %s", error)
+
+    async def _refresh(self, records: Records) -> None:
+        """Show in today's digests what was fixed or taken elsewhere; long lists less often."""
+        now = self._now()
+        try:
+            if now < self._look_again or not await self._boards.today():
+                return
+            rows = await self._api.list()
+            if len(rows) > MANY:
+                self._look_again = now + LONG_LIST
+            if not rows.unreadable:
+                await self._boards.refresh({row.id: row for row in rows}, records.rules)
+        except BotError as fault:
+            log.info("Could not refresh the digests: %s", fault)
 
     async def _tick(self) -> None:
         """Post the digests that are due, once the API's clock is known: its dates need it."""

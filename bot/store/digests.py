@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row, Select, and_, delete, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
-from bot.blocks import Message
+from bot.blocks import Block, Message
 from bot.store.database import Database
 from bot.store.tables import digests, notes, small_changes
 from bot.target import Target
@@ -30,6 +30,30 @@ class StoredDigest:
     sent: int
     ts: str | None
     finished: bool
+
+
+class Board(msgspec.Struct, frozen=True):
+    """The first message of a digest as it stands. It is stored as JSON.
+
+    `stories` are the replies in its thread, by the block ID of the row; `expanded` are the rows
+    that show more buttons.
+    """
+
+    text: str
+    blocks: list[Block]
+    stories: dict[str, str] = {}
+    expanded: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBoard:
+    """A board, where it is posted, and which version of it this is."""
+
+    day: date
+    channel: str
+    ts: str
+    version: int
+    board: Board
 
 
 class DigestStore:
@@ -111,6 +135,35 @@ class DigestStore:
             kept = (await connection.execute(statement)).rowcount
         return replace(stored, sent=sent, ts=ts, claimed_at=_as_stored(now)) if kept else None
 
+    async def board(self, channel: str, ts: str) -> StoredBoard | None:
+        """The digest whose first message is here; None if this is none."""
+        same = (digests.c.channel == channel) & (digests.c.ts == ts)
+        async with self._database.quick_read() as connection:
+            row = (await connection.execute(select(digests).where(same))).one_or_none()
+        return _board(row) if row else None
+
+    async def boards(self, since: date) -> list[StoredBoard]:
+        """The digests that are posted, of this day and later ones."""
+        query = select(digests).where(digests.c.day >= since.isoformat(), digests.c.ts.is_not(None))
+        async with self._database.quick_read() as connection:
+            return [_board(row) for row in (await connection.execute(query)).all()]
+
+    async def redraw(
+        self, channel: str, ts: str, change: Callable[[Board], Board]
+    ) -> StoredBoard | None:
+        """Change a board while nobody else does; None if there is no digest here."""
+        same = (digests.c.channel == channel) & (digests.c.ts == ts)
+        async with self._database.quick_write() as connection:
+            query = select(digests).where(same).with_for_update()
+            row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                return None
+            old = _board(row)
+            new = replace(old, board=change(old.board), version=old.version + 1)
+            values = {"board": msgspec.json.encode(new.board).decode(), "version": new.version}
+            await connection.execute(update(digests).where(same).values(values))
+        return new
+
     async def may_repeat(self, day: date, channel: str) -> bool:
         """Whether a post may be repeated without knowing that it was lost: once a day."""
         return await self.claim_note(f"repeat {day.isoformat()} {channel}", "1")
@@ -154,6 +207,15 @@ def _is(day: date, channel: str) -> Any:
 
 def _digest(day: date, channel: str) -> Select[Any]:
     return select(digests).where(_is(day, channel))
+
+
+def _board(row: Row[Any]) -> StoredBoard:
+    if row.board:
+        board = msgspec.json.decode(row.board, type=Board)
+    else:
+        first = msgspec.json.decode(row.messages, type=list[Message])[0]
+        board = Board(first.text, list(first.blocks))
+    return StoredBoard(date.fromisoformat(row.day), row.channel, row.ts, row.version, board)
 
 
 def _stored(row: Row[Any]) -> StoredDigest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import delete, select
@@ -35,6 +36,11 @@ class Subscriptions:
     def notices(self) -> list[Subscription]:
         """The notices that are not off; the environment's come first."""
         return [each for each in self._known.values() if each.kind == NOTICES and not each.off]
+
+    def zone_of(self, channel: str) -> ZoneInfo:
+        """The time zone of a channel's digest; UTC if it has none."""
+        digest = self.get(DIGEST, channel)
+        return digest.timezone if digest else ZoneInfo("UTC")
 
     def get(self, kind: str, channel: str) -> Subscription | None:
         """The one of a channel, even if it is off."""

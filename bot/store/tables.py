@@ -55,7 +55,8 @@ notes = Table(
     Column("value", Text, nullable=False),
 )
 
-#: One row for each day's digest and channel: the messages, and how many of them are posted.
+#: One row for each day's digest and channel: the messages, and how many of them are posted. `board`
+#: is the first one as it stands (JSON), once a row of it has changed, and `version` counts changes.
 digests = Table(
     "digests",
     metadata,
@@ -66,6 +67,8 @@ digests = Table(
     Column("sent", Integer, nullable=False),
     Column("ts", String(40)),
     Column("finished_at", Instant),
+    Column("board", Text),
+    Column("version", Integer, nullable=False, server_default="0"),
 )
 
 #: Requests for a change that were taken lately (SHA-256), so that a replay is refused.
