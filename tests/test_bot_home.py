@@ -23,7 +23,7 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     home = await world.home("31 monitors", "*🔴 Broken*\n1", "*✅ Fine*\n1", "31 of 1,000 used")
     text = words(home)
     assert text.index("`gone.demo.test`") < text.index("`h1.demo.test`")
-    assert labels(home) == ["Rescan"] * PAGE + ["Next", *ALWAYS]
+    assert labels(home) == [*ALWAYS, *["Rescan"] * PAGE, "Next"]
     assert "fine.demo.test" not in text
 
 
@@ -51,7 +51,7 @@ async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     await world.press("Next", on=first)
 
     second = await world.home("21 to 23 of 23", "`h22.demo.test`")
-    assert labels(second) == ["Rescan"] * 3 + ["Previous", *ALWAYS]
+    assert labels(second) == [*ALWAYS, *["Rescan"] * 3, "Previous"]
     assert "`h00.demo.test`" not in words(second)
     assert world.slack.modal(ANN) is None
     await world.press("Previous", on=second)
@@ -81,7 +81,7 @@ async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> N
     await world.press("Next", on=first)
 
     home = await world.home("*✅ Fine*\n13", "`h09.demo.test`")
-    assert labels(home) == ["Rescan"] * 10 + ALWAYS
+    assert labels(home) == [*ALWAYS, *["Rescan"] * 10]
 
 
 async def test_home_says_when_all_is_well(world: World) -> None:
@@ -204,3 +204,20 @@ async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
     await world.modal("`api.demo.test`")
     await world.settled()
     assert world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]
+
+
+async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -> None:
+    for days, host in enumerate(("mine", "free", "bens", "worst"), 2):
+        world.api.watch(f"{host}.demo.test", days=days + 0.5)
+    world.api.watch("gone.demo.test", days=-3, valid=False)
+    for host, who in (("mine", ANN), ("bens", BEN)):
+        await world.say(f"/ssl take {host}.demo.test", by=who)
+        await world.card("takes care of", f"{host}.demo.test")
+    await world.playground.open_home(ANN)
+    text = words(await world.home("Taken by you"))
+    order = [
+        *("Add hosts", "Taken by you", "`mine.demo.test`", "Nobody has these", "`gone.demo.test`"),
+        *("`free.demo.test`", "Taken by others", "`bens.demo.test`"),
+    ]
+    places = [text.index(each) for each in order]
+    assert places == sorted(places)

@@ -25,12 +25,14 @@ from bot.cards.row import list_row
 from bot.config import Settings
 from bot.dates import Subscription, days_text
 from bot.errors import BotError
-from bot.severity import Rank, State, Thresholds, is_stale, state_of
+from bot.severity import Rank, State, Thresholds, claim_of, is_stale, mute_of, state_of
 
 #: The number of monitors on a page.
 PAGE = 20
 #: So many channels with a digest are named.
 DIGESTS = 5
+#: The titles of Home's parts, in their order.
+PARTS = ("Taken by you", "Nobody has these", "Taken by others", "Muted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +50,54 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class HomeMonitors:
-    """The monitors as Home needs them: their number by state, and one page of those not fine."""
+    """The monitors as Home needs them: their number by state, and one page of those not fine.
+
+    `shown` are pairs of a title and its rows.
+    """
 
     total: int
     counts: Sequence[tuple[str, int]]
     stale: int
-    shown: Sequence[MonitorSummary]
+    shown: Sequence[tuple[str, Sequence[MonitorSummary]]]
     not_fine: int
     page: int
     unreadable: int = 0
 
 
 def standing(
-    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int, user: str = ""
 ) -> HomeMonitors:
-    """Count and sort all monitors, worst first; a page that is not there is the last one."""
+    """Count and sort all monitors; a page that is not there is the last one.
+
+    First come those that the user has taken, then those that nobody has, then the others'; each
+    worst first.
+    """
     order = list_cards.ranked(rows, now, rules)
     states = [state_of(row, now, rules) for row in order]
     bad = [row for row, state in zip(order, states, strict=True) if _not_fine(state)]
+    parts = [_part(row, now, rules, user) for row in bad]
     page = max(0, min(page, (len(bad) - 1) // PAGE))
+    sorted_bad = sorted(zip(parts, bad, strict=True), key=lambda each: PARTS.index(each[0]))
+    on_page = sorted_bad[page * PAGE : (page + 1) * PAGE]
     return HomeMonitors(
         total=len(order),
         counts=_counts(states),
         stale=sum(is_stale(row, now) for row in order),
-        shown=bad[page * PAGE : (page + 1) * PAGE],
+        shown=[
+            (title, rows)
+            for title in PARTS
+            if (rows := [row for part, row in on_page if part == title])
+        ],
         not_fine=len(bad),
         page=page,
     )
+
+
+def _part(row: MonitorSummary, now: datetime, rules: Thresholds, user: str) -> str:
+    claim = claim_of(row, now, rules)
+    if claim:
+        return PARTS[0] if claim.user == user else PARTS[2]
+    return PARTS[3] if mute_of(row, now, rules) else PARTS[1]
 
 
 def _not_fine(state: State) -> bool:
@@ -99,6 +122,7 @@ def home(found: HomeMonitors, facts: Facts, now: datetime, rules: Thresholds) ->
     """The blocks of Home: far fewer than the 100 that a view may hold."""
     return (
         header("Certificates"),
+        _buttons(),
         *_monitors(found, now, rules),
         *_watched(facts),
         *_about(facts, now),
@@ -109,6 +133,7 @@ def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
     """Home if the API returns no list: why, and what the bot itself knows."""
     return (
         header("Certificates"),
+        _buttons(),
         *replies.failure(fault).blocks,
         *_watched(facts),
         *_about(facts, now),
@@ -130,9 +155,16 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
         return [*blocks, section("Nothing is known to need attention.")]
     if not found.not_fine:
         return [*blocks, section("✅ Nothing needs to be done.")]
-    blocks.append(header("Worst first"))
-    blocks += [list_row(row, now, rules) for row in found.shown]
+    for title, rows in found.shown:
+        blocks += [header(title), *(list_row(row, now, rules) for row in rows)]
     return blocks + _pages(found)
+
+
+def _buttons() -> Block:
+    return actions(
+        button("Add hosts", "form", "add", about="Add more hosts"),
+        button("Refresh", "home", "0", about="Refresh Home"),
+    )
 
 
 def _pages(found: HomeMonitors) -> list[Block]:
@@ -140,7 +172,7 @@ def _pages(found: HomeMonitors) -> list[Block]:
     if found.not_fine <= PAGE:
         return []
     first = found.page * PAGE
-    last = first + len(found.shown)
+    last = first + sum(len(rows) for _, rows in found.shown)
     turns = []
     if found.page:
         turns.append(button("Previous", "home", str(found.page - 1), about="Previous page"))
@@ -164,10 +196,6 @@ def _about(facts: Facts, now: datetime) -> list[Block]:
         header("About this bot"),
         fields([*pairs, *facts.settings]),
         context(f"As of {date(now)}. `/ssl help` shows all commands."),
-        actions(
-            button("Add hosts", "form", "add", about="Add more hosts"),
-            button("Refresh", "home", "0", about="Refresh Home"),
-        ),
     ]
 
 

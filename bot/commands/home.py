@@ -54,7 +54,7 @@ class Home:
         self._clock = clock
         self._settings = settings
 
-    async def page(self, number: int = 0) -> HomePage:
+    async def page(self, user: str, number: int = 0) -> HomePage:
         """A page as things stand now. Raises nothing that the API says: Home shows it."""
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(_or_fault(self._api.list()))
@@ -67,7 +67,7 @@ class Home:
         if isinstance(rows, BotError):
             return HomePage(home_cards.failed(rows, facts, now), 0)
         # Some 10,000 monitors are counted and sorted here, while others are answered.
-        return await asyncio.to_thread(_page, rows, facts, now, rules, number)
+        return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""
@@ -89,9 +89,9 @@ class Home:
 
 
 def _page(
-    rows: MonitorList, facts: Facts, now: datetime, rules: Thresholds, number: int
+    rows: MonitorList, facts: Facts, now: datetime, rules: Thresholds, whose: tuple[int, str]
 ) -> HomePage:
-    found = replace(home_cards.standing(rows, now, rules, number), unreadable=rows.unreadable)
+    found = replace(home_cards.standing(rows, now, rules, *whose), unreadable=rows.unreadable)
     return HomePage(home_cards.home(found, facts, now, rules), found.page)
 
 

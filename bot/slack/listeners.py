@@ -423,7 +423,7 @@ class SlackBot:
 
     async def _publish_home(self, request: Request, number: int) -> None:
         async def run() -> None:
-            page = await self._home.page(number)
+            page = await self._home.page(request.asker.user, number)
             await self._web.publish_home(request.asker.user, page.blocks, page.number)
 
         await _log_failure(run)
