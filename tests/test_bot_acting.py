@@ -424,3 +424,67 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
         each.gate.set()
     await world.settled()
     assert "Scanning…" not in words(world.seen(by=BEN)[0])
+
+
+# One row for each certificate
+
+ONE = "ab" * 32
+
+
+async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    world.api.watch("other.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    assert "4 broken" in words(shown)
+    assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])
+    assert "one renewal fixes 3 monitors" in row_of(shown, numbers[0])
+    assert "h1.demo.test" not in words(shown)
+    assert labels(shown) == ["Rescan all broken", "Rescan", "Rescan"]
+
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
+    await world.until(lambda: "Scanning…* · 1 of 3 · Ben" in row_of(shown, numbers[0]))
+    assert held.gate is not None
+    for number in numbers:
+        world.api.renew(number, days=80)
+        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
+    held.gate.set()
+    await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
+    assert "fixed · Ben" in row_of(shown, numbers[0])
+    assert "✅ 1 of 2 fixed." in words(shown)
+
+
+async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:
+    for n in range(3):
+        world.api.watch(f"h{n}.demo.test", ssl_fingerprint=ONE)
+    world.api.watch("other.demo.test", ssl_fingerprint="cd" * 32)
+    await world.say("/ssl status h0.demo.test")
+    await world.press("Details", on=await world.card("`h0.demo.test`"))
+    card = words(await world.card("*Also on 2 other monitors*", "`h1.demo.test` `h2.demo.test`"))
+    assert "other.demo.test" not in card
+
+
+async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    shown = await digest(world)
+    world.api.renew(numbers[0], days=80)
+    world.api.rows[numbers[0]]["ssl_fingerprint"] = "cd" * 32
+    await refresh(world)
+    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
+    assert "`h1.demo.test` and 2 more" in row_of(shown, numbers[0])
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
+    await world.card("Scanned 3 monitors")
+    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
+    assert "Scanning…" not in words(shown)

@@ -26,8 +26,10 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
+from bot.cards.row import group_row, grouped
 from bot.errors import NotMonitored, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, violations
+from bot.severity import state_of
 from bot.target import Target
 from tests.card_cases import every_card, gathered, homes, hostile, past, views
 from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
@@ -404,3 +406,22 @@ def test_a_lock_screen_line_is_plain_text() -> None:
     text = replies.usage_error(fault, "status HOST").text
     assert text == "Not understood. “a&b<c” is not a host name."
     assert "`" not in replies.unknown_command("stauts", "status", runs=False).text
+
+
+PRINTS = st.sampled_from(["", "aa", "bb"])
+MEMBERS = st.lists(st.tuples(PRINTS, st.booleans(), st.sampled_from([-1, 5, 80])), max_size=30)
+
+
+@given(MEMBERS)
+def test_grouping_loses_no_monitor_and_shows_none_twice(given: list[tuple[str, bool, int]]) -> None:
+    rows = [
+        row(id=number, fingerprint=name, valid=valid, not_after=NOW + days * DAY)
+        for number, (name, valid, days) in enumerate(given, 1)
+    ]
+    groups = grouped(rows, NOW, RULES)
+    assert sorted(each.id for group in groups for each in group) == [each.id for each in rows]
+    for group in groups:
+        assert len({(each.fingerprint, state_of(each, NOW, RULES)) for each in group}) == 1
+        assert len(group) == 1 or group[0].fingerprint
+        block = group_row(group, NOW, RULES)
+        assert block["block_id"] == f"row:{min(each.id for each in group)}"

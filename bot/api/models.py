@@ -87,6 +87,7 @@ class Monitor:
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of monitor/list: the verdict and what a list or digest needs.
 
+    `fingerprint` names the certificate; only the embedded API gives it.
     A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
     """
 
@@ -100,6 +101,7 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     issuer: str
     http_code: int | None
     scanned_at: datetime | None
+    fingerprint: str = ""
 
 
 class MonitorList(list[MonitorSummary]):
@@ -186,6 +188,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     ssl_issuer: str | None = None
     http_code: int | None = None
     scan_date: str | None = None
+    ssl_fingerprint: str | None = None
 
 
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
@@ -324,6 +327,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         issuer=wire.ssl_issuer or "",
         http_code=wire.http_code,
         scanned_at=read_date(wire.scan_date, offset),
+        fingerprint=wire.ssl_fingerprint or "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -22,13 +22,13 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.row import list_row
+from bot.cards.row import MOST_RESCANNED, group_row, grouped
 from bot.errors import BotError
 from bot.severity import Rank, Thresholds, state_of
 from bot.target import Target
 
 #: The most monitors that one press scans, and that one press deletes.
-MAX_SCANNED = 100
+MAX_SCANNED = MOST_RESCANNED
 MAX_DELETED = 50
 FAULTS_SHOWN = 10
 
@@ -71,11 +71,16 @@ def _ids(rows: Sequence[MonitorSummary]) -> str:
     return " ".join(str(row.id) for row in rows)
 
 
-def progress(doing: str, number: int, total: int, note: str = "") -> Message:
-    """`Scanning 3 of 12…`, while it goes on; `doing` is `Scanning` or `Deleting`."""
+def progress(
+    doing: str, number: int, total: int, note: str = "", row: Block | None = None
+) -> Message:
+    """`Scanning 3 of 12…`, while it goes on; `doing` is `Scanning` or `Deleting`.
+
+    `row` is the row that says so in a digest.
+    """
     text = f"{doing} {number} of {total}…"
     blocks = (section(f"⏳ *{text}*"), *([context(note)] if note else []))
-    return Message(text, blocks, public=doing == "Scanning")
+    return Message(text, blocks, public=doing == "Scanning", row=row)
 
 
 def scanned(
@@ -88,10 +93,12 @@ def scanned(
     rules: Thresholds,
     note: str,
     outcomes: Mapping[int, str] = MappingProxyType({}),
+    first: int = 0,
 ) -> Message:
     """What scanning several monitors found, those that were not scanned left out.
 
     `gone` monitors are not in the list any more. `outcomes` are what their rows say of it, by ID.
+    `first` is set if they share a row.
     """
     fixed = _fine(after, now, rules) - _fine(before, now, rules)
     said = f"Scanned {counted(len(after), 'monitor')}"
@@ -109,8 +116,25 @@ def scanned(
     card = lists.monitors(after, now, rules, title="Scanned", said=said)
     more = (*_shown(told), context(note))
     fallback = (*card.fallback, *more) if card.fallback else ()
-    rows = tuple(list_row(row, now, rules, outcome=outcomes.get(row.id, "")) for row in after)
+    groups = [tuple(before)] if first else grouped(before, now, rules)
+    rows = tuple(_rows(groups, {row.id: row for row in after}, now, rules, outcomes))
     return replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True, rows=rows)
+
+
+def _rows(
+    groups: Iterable[Sequence[MonitorSummary]],
+    after: Mapping[int, MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    outcomes: Mapping[int, str],
+) -> Iterator[Block]:
+    """The rows as a digest shows them: one for the monitors of a group."""
+    for group in groups:
+        members = [after[row.id] for row in group if row.id in after]
+        said = {outcomes.get(row.id, "") for row in members}
+        if members:
+            outcome = said.pop() if len(said) == 1 else ""
+            yield group_row(members, now, rules, outcome=outcome)
 
 
 def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> set[int]:

@@ -63,14 +63,24 @@ def details(
     *,
     said: str = "",
     beside: Beside = monitor_cards.DETAILS,
+    same: Sequence[MonitorSummary] = (),
 ) -> Message:
-    """Everything that is known about a monitor."""
+    """Everything that is known about a monitor; `same` are the others with its certificate."""
     card = monitor_cards.monitor(row, now, rules, said=said, beside=beside)
     return Message(
         card.text,
-        (card.blocks[0], *facts(found, now, rules), *card.blocks[1:]),
+        (card.blocks[0], *facts(found, now, rules), *_same(same), *card.blocks[1:]),
         row=card.row,
     )
+
+
+def _same(others: Sequence[MonitorSummary]) -> list[Block]:
+    """Which other monitors have the same certificate."""
+    if not others:
+        return []
+    shown = " ".join(code(row.target.short, 80) for row in others[:SHOWN_NAMES])
+    more = f" and {len(others) - SHOWN_NAMES:,} more" if len(others) > SHOWN_NAMES else ""
+    return [section(f"*Also on {counted(len(others), 'other monitor')}*\n{shown}{more}")]
 
 
 def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:

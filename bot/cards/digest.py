@@ -26,7 +26,7 @@ from bot.blocks import date as when
 from bot.cards import table as table_cards
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
-from bot.cards.row import list_row, more_about, text_row
+from bot.cards.row import MOST_RESCANNED, group_row, grouped, list_row, more_about, text_row
 from bot.cards.table import TABLE_ROWS
 from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
 from bot.target import Target
@@ -49,8 +49,6 @@ TOLD = {
 }
 #: How many of those that broke at once are named.
 OUTAGE_NAMED = 10
-#: So many broken monitors are rescanned by one press.
-MOST_RESCANNED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +111,7 @@ def digest(
     The replies are a table of what the first message has no room for, and a chart. `first_of` is
     the daily time, such as `09:00 UTC`, in the very first digest.
     """
-    head = _head(found, now)
-    rest = found.rows[len(head) :]
+    head, rest = _head(found, now)
     small = ["This digest is late: it could not be posted at the scheduled time."] if late else []
     if first_of:
         small.append(f"This is the first digest; the next ones come daily at {first_of}.")
@@ -135,18 +132,22 @@ def digest(
 
 def preview(found: Gathered, now: datetime) -> Message:
     """The digest as it stands now, in one message for its asker's eyes."""
-    head = _head(found, now)
-    rest = found.rows[len(head) :]
+    head, rest = _head(found, now)
     small = [_rule(found)]
     if rest:
         small.append(not_shown(len(rest), found.rules))
     return _first(found, now, "Certificates now", head, small)
 
 
-def _head(found: Gathered, now: datetime) -> list[list[Block]]:
-    """The worst rows, as many as one message takes: 20, or fewer where their texts are long."""
-    groups = [[list_row(row, now, found.rules)] for row in found.rows[:LIST_ROWS]]
-    return groups[: fitting(groups, HEAD_WORDS)]
+def _head(found: Gathered, now: datetime) -> tuple[list[list[Block]], list[MonitorSummary]]:
+    """The worst rows, one for each certificate, and the monitors that they leave out.
+
+    They are as many as one message takes: 20, or fewer where their texts are long.
+    """
+    groups = grouped(found.rows, now, found.rules)
+    rows = [[group_row(group, now, found.rules)] for group in groups[:LIST_ROWS]]
+    number = fitting(rows, HEAD_WORDS)
+    return rows[:number], [row for group in groups[number:] for row in group]
 
 
 def _first(

@@ -5,7 +5,7 @@ A phone that is 390 pixels wide shows three lines beside the row's one button.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -45,6 +45,8 @@ from bot.target import Target
 #: How a row begins while its monitor is being scanned.
 BUSY = "⏳ *Scanning…*"
 GONE = "No longer monitored"
+#: So many monitors are rescanned by one press.
+MOST_RESCANNED = 100
 
 
 def argument(row: MonitorSummary) -> str:
@@ -93,6 +95,56 @@ def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: 
     )
 
 
+def grouped(
+    rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
+) -> list[tuple[MonitorSummary, ...]]:
+    """Ranked rows by certificate: those with one certificate, state and owner form a group.
+
+    Where the API gives no fingerprint, each row is its own group: equal dates prove nothing.
+    """
+    groups: dict[object, list[MonitorSummary]] = {}
+    for row in rows:
+        claim = claim_of(row, now, rules)
+        state = state_of(row, now, rules)
+        same = (row.fingerprint, state, row.message, claim and claim.user)
+        groups.setdefault(same if row.fingerprint else row.id, []).append(row)
+    return [tuple(group) for group in groups.values()]
+
+
+def group_row(
+    members: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, outcome: str = ""
+) -> Block:
+    """The row of all monitors with one certificate, in the state of the worst.
+
+    Its block ID is that of the member with the lowest ID, so that it stays in its place.
+    """
+    ranks = [state_of(row, now, rules).rank for row in members]
+    worst = members[ranks.index(min(ranks))]
+    block = list_row(worst, now, rules, outcome=outcome)
+    if len(members) == 1:
+        return block
+    first, *lines = str(block["text"]["text"]).split("\n")
+    fine = sum(rank >= Rank.ON_SCHEDULE for rank in ranks)
+    if 0 < fine < len(members):
+        lines.append(f"{fine} of {len(members)} fixed")
+    elif not fine:
+        lines[0] += f" · one renewal fixes {len(members)} monitors"
+    ids = sorted(row.id for row in members)
+    value = " ".join(map(str, ids[:MOST_RESCANNED]))
+    about = f"Rescan {min(len(ids), MOST_RESCANNED)} monitors of one certificate"
+    return section(
+        "\n".join([f"{first} and {len(members) - 1:,} more", *lines]),
+        accessory=button("Rescan", "scan_certificate", value, "below", about=about),
+        block_id=row_id(ids[0]),
+    )
+
+
+def busy_group(number: int, total: int, first: int, who: str) -> Block:
+    """The row of a group while its monitors are being scanned; it has no button."""
+    by = f" · {safe(who, 60)}" if who else ""
+    return section(f"{BUSY} · {number} of {total}{by}", block_id=row_id(first))
+
+
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     """The row while a scan runs: it has no button."""
     host = target.short if target else f"#{monitor_id}"
@@ -113,20 +165,28 @@ def refreshed(
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
         return None
-    row = found.get(int(number))
-    if row is None:
+    members = [found[each] for each in _members(block, int(number)) if each in found]
+    if not members:
         gone = f"{GONE}, seen {date(now, '{time}')}"
         return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
-    struck, fine = "~`" in lines[0], is_fine(row, now, rules)
+    struck, fine = "~`" in lines[0], all(is_fine(row, now, rules) for row in members)
     if fine:
         said = f"✅ fixed, seen {date(now, '{time}')}"
-        return None if struck else (list_row(row, now, rules, outcome=said), None)
+        return None if struck else (group_row(members, now, rules, outcome=said), None)
     told = next((line for line in lines[1:] if line.startswith("↻") and not struck), "")
-    fresh = list_row(row, now, rules, outcome=told)
+    fresh = group_row(members, now, rules, outcome=told)
     shown = str(fresh["text"]["text"]).split("\n")
     if shown[0] == lines[0] and _owner(shown) == _owner(lines):
         return None
-    return fresh, more_about(row, now, rules)
+    return fresh, more_about(members[0], now, rules) if len(members) == 1 else None
+
+
+def _members(block: Block, number: int) -> list[int]:
+    """The monitors that a row is about: one, or all of a certificate's."""
+    pressed = block.get("accessory", {})
+    if pressed.get("action_id") != "ssl:scan_certificate:below":
+        return [number]
+    return [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
 
 
 def _owner(lines: Sequence[str]) -> str:

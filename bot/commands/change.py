@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Message, code
+from bot.blocks import Block, Message, code
 from bot.cards import batch as batch_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import PROGRESS_EVERY
-from bot.cards.row import outcome_line
+from bot.cards.row import busy_group, outcome_line
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
@@ -108,14 +108,27 @@ async def delete_now(call: Call, which: One) -> Message:
 @router.command("scan_all", typed=False)
 async def scan_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Scan the monitors of a preview; one press counts as one scan of its asker."""
+    return await _scan_many(call, ids)
+
+
+@router.command("scan_certificate", typed=False)
+async def scan_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Scan the monitors that a digest shows in one row, as they had one certificate."""
+    return await _scan_many(call, ids, first=min(ids, default=0))
+
+
+async def _scan_many(call: Call, ids: Sequence[int], *, first: int = 0) -> Message:
+    """Scan them; `first` is set if they share a row, which has the lowest of the IDs."""
     rows, gone = await _listed(call, ids)
     if not rows:
         return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")
     call.spend("scans", 1)
-    note = replies.asked_by(await call.who())
+    who = await call.who()
+    note = replies.asked_by(who)
     turns = asyncio.Semaphore(SCANS_AT_ONCE)
     faults: dict[int, BotError] = {}
-    progress = _Progress(call, "Scanning", len(rows), note)
+    busy = partial(busy_group, total=len(rows), first=first, who=who) if first else None
+    progress = _Progress(call, "Scanning", len(rows), note, busy)
 
     async def scan_one(row: MonitorSummary) -> None:
         async with turns:
@@ -142,13 +155,12 @@ async def scan_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
         else "fixed"
         for row in after
     }
-    who = await call.who()
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await after_scan.release_if_fixed(call, after)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     return batch_cards.scanned(
         done, after, failed, gone,
-        now=call.now(), rules=call.rules, note=note, outcomes=outcomes,
+        now=call.now(), rules=call.rules, note=note, outcomes=outcomes, first=first,
     )  # fmt: skip
 
 
@@ -188,7 +200,15 @@ async def _listed(call: Call, ids: Sequence[int]) -> tuple[list[MonitorSummary],
 class _Progress:
     """Shows how far a batch is, at most every PROGRESS_EVERY."""
 
-    def __init__(self, call: Call, doing: str, total: int, note: str = "") -> None:
+    def __init__(
+        self,
+        call: Call,
+        doing: str,
+        total: int,
+        note: str = "",
+        row: Callable[[int], Block] | None = None,
+    ) -> None:
+        self._row = row
         self._call, self._doing, self._total, self._note = call, doing, total, note
         self._number = 0
         self._shown: datetime | None = None
@@ -199,6 +219,7 @@ class _Progress:
         now = self._call.now()
         if self._shown is None or now - self._shown >= PROGRESS_EVERY:
             self._shown = now
+            row = self._row(self._number) if self._row else None
             await self._call.show(
-                batch_cards.progress(self._doing, self._number, self._total, self._note)
+                batch_cards.progress(self._doing, self._number, self._total, self._note, row)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,8 +20,10 @@ from bot.commands import after_scan
 from bot.commands.arguments import Filter, api_filters, in_states, joined, marked
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
-from bot.errors import SlackRefused
+from bot.errors import BotError, SlackRefused
 from bot.severity import claim_of, is_fine, mute_of, state_of
+
+log = logging.getLogger(__name__)
 
 
 @router.command("help", example="help status")
@@ -131,7 +134,20 @@ async def details(call: Call, which: One) -> Message:
     found = await call.api.get(rows[0].id)
     await after_scan.keep(call, found, rows[0])
     beside = monitor_cards.HISTORY if await after_scan.has_history(call) else monitor_cards.DETAILS
-    return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside)
+    same = await _same_certificate(call, rows[0])
+    return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside, same=same)
+
+
+async def _same_certificate(call: Call, row: MonitorSummary) -> list[MonitorSummary]:
+    """The other monitors with its certificate; none where the API does not tell."""
+    if not row.fingerprint:
+        return []
+    try:
+        rows = await call.api.list()
+    except BotError as fault:
+        log.info("Could not look for monitors with the same certificate: %s", fault)
+        return []
+    return [each for each in rows if each.fingerprint == row.fingerprint and each.id != row.id]
 
 
 @router.command("digest", shares=True)

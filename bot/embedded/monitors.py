@@ -52,6 +52,7 @@ _LIST_ROW = (
     type_coerce(monitors.c.scanned_at, BigInteger),
     type_coerce(monitors.c.not_before, BigInteger),
     type_coerce(monitors.c.not_after, BigInteger),
+    monitors.c.fingerprint,
 )
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -87,6 +88,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "not_after": leaf and leaf.not_after,
         "issuer": leaf and _storable(leaf.issuer),
         "http_code": scan.page.code,
+        "fingerprint": scan.chain[0].fingerprint if scan.chain else None,
     }
 
 
@@ -242,7 +244,7 @@ class Monitors:
 
 def _list_row(row: Row[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
-    id_, host, port, value, message, match, issuer, code, scanned_at, start, end = tuple(row)
+    id_, host, port, value, message, match, issuer, code, scanned_at, start, end, sha = tuple(row)
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
@@ -263,6 +265,7 @@ def _list_row(row: Row[Any], now: int) -> ListRow:
         issuer,
         code,
         _minute(scanned_at),
+        sha,
     )
 
 

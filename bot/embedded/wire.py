@@ -78,6 +78,11 @@ class HTTPFacts(Struct):
     meta_keywords: str | None = None
 
 
+Fingerprint = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the certificate, in hexadecimal")
+]
+
+
 class ChainEntry(Struct):
     """One certificate as the server sent it."""
 
@@ -85,10 +90,7 @@ class ChainEntry(Struct):
     issuer: str
     date_start: Date | None
     date_end: Date | None
-    fingerprint: Annotated[
-        str,
-        Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the certificate, in hexadecimal"),
-    ]
+    fingerprint: Fingerprint
 
 
 Chain = Annotated[
@@ -139,6 +141,7 @@ class ListRow(Struct, gc=False):
     ssl_issuer: str | None
     http_code: int | None
     scan_date: Date | None
+    ssl_fingerprint: Fingerprint | None
 
 
 class HistoryRow(Struct):

@@ -192,7 +192,7 @@ class RowButton:
         """Show the card, and the new row."""
         await self._look()
         if message.rows:
-            await self._refresh_all(message.rows)
+            await self._refresh_all((*([self._busy] if self._busy else []), *message.rows))
         elif row := message.row:
             await self._refresh(lambda rows: rows.replace(row, message.more), row)
         elif old := self._busy:

@@ -252,6 +252,7 @@ monitors = Table(
     Column("not_after", Instant),
     Column("issuer", Text),
     Column("http_code", Integer),
+    Column("fingerprint", String(64)),
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),

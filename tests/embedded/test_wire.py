@@ -98,6 +98,7 @@ CHAIN_ENTRY: Shape = {
 ADDITIONS: dict[str, Shape] = {
     "ping": {"sweep": {"monitors": int, "due": int, "lag_seconds": int}},
     "monitor/get": {"monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY]}},
+    "monitor/list": {"list": [ROW | {"ssl_fingerprint": str}]},
 }
 #: The fields that are null for an unreadable host; all others always have a value.
 NULLABLE = {
@@ -108,6 +109,7 @@ NULLABLE = {
     "ssl_expire_date_end",
     "ssl_host_match",
     "ssl_issuer",
+    "ssl_fingerprint",
     "http_code",
 } - {"alt_names", "headers", "ip_rev", "ip_geo"}
 
@@ -219,9 +221,12 @@ async def test_the_facts_are_where_the_api_page_shows_them(fleet: Fleet, served:
                 "ssl_issuer": "Fleet Trust",
                 "http_code": 200,
                 "scan_date": "2027-01-15 12:00",
+                "ssl_fingerprint": row["list"][0]["ssl_fingerprint"],
             }
         ],
     }
+    chain = (await served.call("monitor/get", id="1")).body["monitor"]["chain"]
+    assert row["list"][0]["ssl_fingerprint"] == chain[0]["fingerprint"]
     assert monitor["monitor"] == {
         "id": 1,
         "host": "fleet.test",
@@ -260,7 +265,7 @@ async def test_an_unreadable_host_keeps_the_shape_with_nulls(fleet: Fleet, serve
     added = await served.call("monitor/add", host="elsewhere.test", port="443")
     listed = await served.call("monitor/list")
     assert faults(added.body, WIRE["monitor/add"], nulls=True) == []
-    assert faults(listed.body, WIRE["monitor/list"], nulls=True) == []
+    assert faults(listed.body, WIRE["monitor/list"] | ADDITIONS["monitor/list"], nulls=True) == []
     row = listed.body["list"][0]
     assert (row["ssl_valid"], row["ssl_color"], row["ssl_expire_days"]) == (False, "grey", None)
     assert added.body["monitor"]["ssl"]["expire_days"] is None
