@@ -31,6 +31,7 @@ from bot.process import ended_by_signals, forever
 from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.digests import Digests
+from bot.slack.digests import calendar as made_calendar
 from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
@@ -71,6 +72,8 @@ class Bot:
     web: SlackWeb
     database: Database
     clock: Clock
+    records: Records
+    now: Callable[[], datetime]
 
     @property
     def token_fault(self) -> str:
@@ -235,6 +238,12 @@ def make_home(
     return Home(api, records, watches, DigestStore(database), clock=now, settings=settings)
 
 
+def make_records(settings: Settings, database: Database) -> Records:
+    """What the bot records, with what the environment says about digests and notices."""
+    days, base = settings.digest_expire_days, settings.calendar_base
+    return Records(database, days, settings.subscriptions, base)
+
+
 @asynccontextmanager
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
@@ -249,7 +258,7 @@ async def running_bot(
         client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
         web = SlackWeb(client, session, metrics)
         await web.identify()
-        records = Records(database, settings.digest_expire_days, settings.subscriptions)
+        records = make_records(settings, database)
         await records.refresh_rules()
         access = make_access(settings, web, now)
         often = settings.watch_interval
@@ -271,15 +280,15 @@ async def running_bot(
         )
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
-        digests = Digests(digest, records, digest_maker(api, database, web, records, now=now))
-        if not digests.current():
-            log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
         if digest is not None:
             await digest.start()
+        digests = Digests(digest, records, digest_maker(api, database, web, records, now=now))
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, DigestStore(database), web, clock=now)
         ticking = Clock(slack.tasks, api, digests, boards, now=now)
-        bot = Bot(0, api, digest, digests, slack, None, watches, web, database, ticking)
+        bot = Bot(
+            0, api, digest, digests, slack, None, watches, web, database, ticking, records, now
+        )
         notices = make_notices(settings, api, database, web, records, now=now)
         ticking.start(watches, records, blindness, notices, notice_interval(settings))
         stack.callback(ticking.scheduler.shutdown, wait=False)
@@ -295,11 +304,13 @@ async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncEx
     if settings.slack_mode == "socket":
         await bot.web.check_app_token(token)
         bot.sockets = Sockets(app, token, metrics=metrics)
+    calendar = functools.partial(made_calendar, bot.api, bot.records, bot.now)
     server = HTTPServer(
         lambda: _health(settings, bot),
         None if bot.sockets else app,
         metrics=metrics,
         knows_key=settings.metrics_key.matches,
+        calendar=calendar if settings.calendar_base else None,
     )
     bot.port = await server.start(settings.host, settings.port)
     stack.push_async_callback(server.close)
@@ -350,7 +361,7 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         web = SlackWeb(client, session)
         await web.identify()
         await api.measure_clock()
-        records = Records(database, complete.digest_expire_days, complete.subscriptions)
+        records = make_records(complete, database)
         await records.refresh_rules()
         digest = make_digest(complete, api, database, web, records, now=clock)
         try:

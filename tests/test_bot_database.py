@@ -256,6 +256,7 @@ def test_the_table_of_changes_is_complete() -> None:
     changing = {name for name, each in router.commands.items() if each.changes}
     assert changing - set(CHANGES) == {
         *("delete", "mute", "runbook", "unmute", "warn"),
+        *("calendar", "calendar_new"),
         *("digest_here", "digest_pause", "digest_resume", "digest_off"),
         *("notices_here", "notices_pause", "notices_resume", "notices_off"),
     }  # a question, and a record of the bot's own

@@ -375,6 +375,7 @@ def test_commands_that_change_things_say_so() -> None:
         "runbook",
         "unmute",
         "warn",
+        *("calendar", "calendar_new"),
         *("digest_here", "digest_pause", "digest_resume", "digest_off"),
         *("notices_here", "notices_pause", "notices_resume", "notices_off"),
     }

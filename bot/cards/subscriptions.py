@@ -157,3 +157,29 @@ def _stands(each: Subscription | None, now: datetime) -> str:
     if each.paused_until and not each.runs(now):
         return f"paused until {date(each.paused_until)}"
     return f"{when}{_only(each)}{whom}"
+
+
+def calendar(address: str) -> Message:
+    """The calendar's address; it is shown once, and to its asker alone."""
+    text = f"✅ Subscribe to this address in your calendar:\n{code(address, 400)}"
+    small = (
+        "Whoever has it sees all host names. The bot keeps no copy; `/ssl calendar new` ends it "
+        "and gives a new one."
+    )
+    return Message("The calendar has a new address.", (section(text), context(small)))
+
+
+def calendar_exists() -> Message:
+    """There is an address, which only those know who were told."""
+    return _said(
+        "The calendar has an address, and the bot keeps no copy of it. `/ssl calendar new` ends it "
+        "and gives a new one."
+    )
+
+
+def calendar_not_served() -> Message:
+    """Nobody could read the calendar."""
+    return _said(
+        "The calendar is not served: the bot listens on its own machine alone. Set HOST and "
+        "PUBLIC_URL, then ask again."
+    )

@@ -1,4 +1,4 @@
-"""Many monitors at once: a data_table and a chart for the eyes, and a CSV for other programs."""
+"""Many monitors at once: a table and a chart, and a CSV and a calendar for other programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Block, Message, counted, plain, section
+from bot.blocks import Block, Message, counted, plain, section, utc
 from bot.dates import DAY
-from bot.severity import Rank, Thresholds, days_left, state_of
+from bot.severity import Rank, Thresholds, days_left, limits_of, state_of
 
 #: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
 TABLE_ROWS = 200
@@ -31,6 +31,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 WEEKS = 8
 #: Below this number of dates, the rows themselves say it.
 LEAST_DATES = 5
+#: So many hosts are named in an event of the calendar.
+CALENDAR_NAMES = 50
 #: The states that the chart shows.
 NAMES = {
     Rank.ACT_NOW: "Act now",
@@ -98,6 +100,43 @@ def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) ->
             )
         )
     return written.getvalue().encode("utf-8-sig")
+
+
+def as_calendar(
+    rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds, zone: tzinfo
+) -> bytes:
+    """An iCalendar file (RFC 5545): one all-day event for each certificate, when renewal is due."""
+    from icalendar import Calendar, Event  # noqa: PLC0415 - its import takes 0.1 s, for few requests
+
+    calendar = Calendar()
+    calendar.add("prodid", "-//SSLmonitor bot//EN")
+    calendar.add("version", "2.0")
+    calendar.add("x-wr-calname", "Certificates to renew")
+    for group in _certificates(rows).values():
+        first, names = group[0], [plain(row.target.short, 120) for row in group]
+        if first.not_after is None:
+            continue
+        due = (first.not_after - limits_of(first, rules).due).astimezone(zone).date()
+        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+        event = Event()
+        event.add("uid", f"{first.fingerprint or first.id}@sslmonitor-bot")
+        event.add("dtstamp", now)
+        event.add("dtstart", due)
+        event.add("dtend", due + timedelta(days=1))
+        event.add("summary", f"Renew {names[0]}{more}")
+        lines = [f"Expires {utc(first.not_after)}", f"Issuer: {plain(first.issuer, 100) or '–'}"]
+        event.add("description", "\n".join([*lines, *names[:CALENDAR_NAMES]]))
+        event.add("transp", "TRANSPARENT")
+        calendar.add_component(event)
+    return bytes(calendar.to_ical())
+
+
+def _certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSummary]]:
+    """Monitors by certificate; each is its own where the API gives no fingerprint."""
+    groups: dict[object, list[MonitorSummary]] = {}
+    for row in rows:
+        groups.setdefault(row.fingerprint or row.id, []).append(row)
+    return groups
 
 
 def harmless(text: str) -> str:

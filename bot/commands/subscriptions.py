@@ -344,3 +344,21 @@ async def notices_resume(call: Call) -> Message:
 async def notices_off(call: Call) -> Message:
     """Tell this channel of no more changes between digests."""
     return await _off(call, NOTICES)
+
+
+@router.command("calendar", changes=True)
+async def calendar(call: Call) -> Message:
+    """Give the address of a calendar with all renewals, or say that it has one."""
+    if await call.records.subscriptions.has_calendar():
+        return replace(cards.calendar_exists(), changed=())
+    return await calendar_new(call)
+
+
+@router.command("calendar_new", changes=True)
+async def calendar_new(call: Call) -> Message:
+    """Give the calendar a new address; the old one ends."""
+    base = call.records.subscriptions.calendar_base
+    if base is None:
+        return replace(cards.calendar_not_served(), changed=())
+    secret = await call.records.subscriptions.new_calendar()
+    return replace(cards.calendar(f"{base}/calendar/{secret}.ics"), changed=(("calendar", "new"),))

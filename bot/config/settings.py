@@ -169,6 +169,12 @@ class Settings:
         "3000",
         meaning="The port that the bot listens on.",
     )
+    public_url: str = setting(
+        "PUBLIC_URL",
+        readers.base_url,
+        meaning="The bot's address from outside, such as `https://bot.example.com`; it makes the "
+        "calendar's link.",
+    )
     metrics_key: Secret = setting(
         "METRICS_KEY",
         readers.long_token,
@@ -243,6 +249,13 @@ class Settings:
         "text",
         meaning="`text`, or `json` for one JSON object per line.",
     )
+
+    @property
+    def calendar_base(self) -> str | None:
+        """What the calendar's address begins with; None where the bot serves this machine alone."""
+        if self.slack_mode != "http" and self.host in {"", "127.0.0.1"}:
+            return None
+        return self.public_url.rstrip("/") or "https://YOUR-HOST"
 
     @property
     def subscriptions(self) -> list[Subscription]:

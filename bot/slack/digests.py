@@ -1,10 +1,14 @@
-"""The digests of all channels, each of which is set up by the environment or by people."""
+"""The digests of all channels, set up by the environment or by people; and the calendar."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
+from bot.api.client import SSLMonitor
+from bot.cards.table import as_calendar
 from bot.digest import Digest, Plan
 from bot.store.monitors import Records
 
@@ -21,6 +25,8 @@ class Digests:
         self._make = make
         self._kept = {first.plan.channel: first} if first else {}
         self._started = set(self._kept)
+        if not self.current():
+            log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
 
     def current(self) -> list[Digest]:
         """One for each channel that is to get one, whether it is paused or not."""
@@ -52,3 +58,14 @@ class Digests:
     def last_error(self) -> str:
         """Why digests could not be posted, empty if they could."""
         return " ".join(filter(None, (digest.last_error for digest in self.current())))
+
+
+async def calendar(
+    api: SSLMonitor, records: Records, clock: Callable[[], datetime], secret: str
+) -> bytes | None:
+    """The calendar of renewals; None for a wrong secret. Raises BotError."""
+    if not await records.subscriptions.is_calendar(secret):
+        return None
+    rows, zone = await api.list(), records.subscriptions.first_zone()
+    # In a thread: thousands of events take longer than the loop may be held.
+    return await asyncio.to_thread(as_calendar, rows, clock(), records.rules, zone)

@@ -7,7 +7,7 @@ import functools
 import ipaddress
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,7 +21,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.connections import Handler, Server
-from bot.errors import SlackLimited, SlackRefused, SocketModeEnded
+from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 from bot.slack.metrics import CONTENT_TYPE, Metrics
 
@@ -78,8 +78,22 @@ def _proxy_for(address: str) -> str | None:
     return proxies.get("https") or proxies.get("http")
 
 
+async def _on_calendar(
+    calendar: Callable[[str], Awaitable[bytes | None]], request: web.Request
+) -> web.Response:
+    """The calendar, for those who know its secret."""
+    try:
+        found = await calendar(request.match_info["secret"])
+    except BotError as fault:
+        log.warning("Could not make the calendar: %s", fault)
+        raise web.HTTPServiceUnavailable(headers={"Retry-After": "300"}) from None
+    if found is None:
+        raise web.HTTPNotFound
+    return web.Response(body=found, content_type="text/calendar", charset="utf-8")
+
+
 class HTTPServer:
-    """The bot's own endpoint: `/healthz`, `/readyz`, `/metrics`; in HTTP mode `/slack/events`.
+    """The bot's own endpoint: its health, its metrics, the calendar; in HTTP mode Slack's requests.
 
     `/metrics` is for this machine, and for those who send a bearer token that `knows_key` knows.
     """
@@ -91,6 +105,7 @@ class HTTPServer:
         *,
         metrics: Metrics | None = None,
         knows_key: Callable[[str], bool] = lambda _: False,
+        calendar: Callable[[str], Awaitable[bytes | None]] | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics or Metrics()
@@ -99,6 +114,10 @@ class HTTPServer:
         routes.router.add_get("/healthz", self._on_health)
         routes.router.add_get("/readyz", self._on_ready)
         routes.router.add_get("/metrics", self._on_metrics)
+        if calendar is not None:
+            routes.router.add_get(
+                "/calendar/{secret}.ics", functools.partial(_on_calendar, calendar)
+            )
         if app is not None:
             bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
 

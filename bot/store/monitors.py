@@ -47,11 +47,12 @@ class Records:
         database: Database,
         net_days: int = NET_DAYS,
         environment: Iterable[Subscription] = (),
+        calendar_base: str | None = None,
     ) -> None:
         self._database = database
         self._net_days = net_days
         self.marks = MarkStore(database)
-        self.subscriptions = Subscriptions(database, environment)
+        self.subscriptions = Subscriptions(database, environment, calendar_base)
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
 

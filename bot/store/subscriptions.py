@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from collections.abc import Iterable
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -11,14 +14,23 @@ from sqlalchemy import delete, select
 
 from bot.dates import DIGEST, NOTICES, Subscription
 from bot.store.database import Database
-from bot.store.tables import digests, subscriptions
+from bot.store.tables import digests, notes, subscriptions
+
+_CALENDAR = "calendar"
 
 
 class Subscriptions:
     """All subscriptions, as they were last read; one that is stored replaces the environment's."""
 
-    def __init__(self, database: Database, environment: Iterable[Subscription] = ()) -> None:
+    def __init__(
+        self,
+        database: Database,
+        environment: Iterable[Subscription] = (),
+        calendar_base: str | None = None,
+    ) -> None:
         self._database = database
+        self.calendar_base = calendar_base
+        """What the calendar's address begins with; None if it is not served."""
         self._environment = {(each.kind, each.channel): each for each in environment}
         self._known = dict(self._environment)
 
@@ -42,6 +54,10 @@ class Subscriptions:
         digest = self.get(DIGEST, channel)
         return digest.timezone if digest else ZoneInfo("UTC")
 
+    def first_zone(self) -> ZoneInfo:
+        """The time zone of the first digest; UTC if there is none."""
+        return next((each.timezone for each in self.digests()), ZoneInfo("UTC"))
+
     def get(self, kind: str, channel: str) -> Subscription | None:
         """The one of a channel, even if it is off."""
         return self._known.get((kind, channel))
@@ -51,6 +67,29 @@ class Subscriptions:
         same = (digests.c.day == day.isoformat()) & (digests.c.channel == channel)
         async with self._database.quick_read() as connection:
             return await connection.scalar(select(digests.c.day).where(same)) is not None
+
+    async def new_calendar(self) -> str:
+        """A new secret for the calendar's address; the old one ends. Only its hash is kept."""
+        secret = secrets.token_urlsafe(24)
+        row = {"key": _CALENDAR, "value": _hashed(secret)}
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(notes.c.key == _CALENDAR))
+            await connection.execute(self._database.insert(notes).values(row))
+        return secret
+
+    async def has_calendar(self) -> bool:
+        """Whether the calendar has an address."""
+        return await self._calendar() is not None
+
+    async def is_calendar(self, secret: str) -> bool:
+        """Whether this is the secret of the calendar's address."""
+        known = await self._calendar()
+        return known is not None and hmac.compare_digest(known, _hashed(secret))
+
+    async def _calendar(self) -> str | None:
+        query = select(notes.c.value).where(notes.c.key == _CALENDAR)
+        async with self._database.quick_read() as connection:
+            return await connection.scalar(query)
 
     async def put(self, subscription: Subscription) -> None:
         """Keep it in place of the channel's old one. Raises DatabaseUnavailable."""
@@ -65,3 +104,7 @@ class Subscriptions:
             await connection.execute(delete(subscriptions).where(old))
             await connection.execute(self._database.insert(subscriptions).values(row))
         self._known[kind, channel] = subscription
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
