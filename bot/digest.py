@@ -22,7 +22,7 @@ from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
 from bot.dates import ALL, EVERY_DAY, Selection, Subscription
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
-from bot.severity import Thresholds
+from bot.severity import Rank, Thresholds, state_of
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
 
@@ -42,6 +42,8 @@ RETRY_AFTER = timedelta(minutes=5)
 FENCE = timedelta(seconds=2)
 FENCE_SECONDS = FENCE.total_seconds()
 FENCE_TRIES = 3
+#: A broken monitor that nobody took in so many digests is worth a mention in the next one.
+DIGESTS_WAITED = 2
 #: The last try is so long before the local day ends.
 LAST_CHANCE = timedelta(minutes=1)
 
@@ -279,12 +281,17 @@ class Digest:
         if stored is None:
             found = await gather(self._api, now, self._records.rules, self.plan.which)
             found = replace(found, lately=await self._lately(wanted.day))
+            counts = await self._waiting(found)
+            left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
+            mention = self._records.subscriptions.mention_of(channel)
+            found = replace(found, left=tuple(left) if mention else (), mention=mention)
             messages = digest_cards.digest(
                 found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
             )
             stored = await self._state.claim(wanted.day, channel, now, messages)
             if stored is None:
                 return False
+            await self._state.keep_waiting(channel, counts)
             return await self._deliver(stored, posted=None)
         if stored.finished:
             self._done = wanted.day
@@ -296,6 +303,13 @@ class Digest:
         posted = await self._lost_post(stored)
         taken = await self._state.take_over(stored, now)
         return taken is not None and await self._deliver(taken, posted=posted)
+
+    async def _waiting(self, found: Gathered) -> dict[int, int]:
+        """In how many digests, with this one, each broken monitor has been without being taken."""
+        before, claims = await self._state.waiting(self.plan.channel), found.rules.marks.claims
+        now = self._clock()
+        broken = [row for row in found.rows if state_of(row, now, found.rules).rank is Rank.BROKEN]
+        return {row.id: before.get(row.id, 0) + 1 for row in broken if row.id not in claims}
 
     async def _lately(self, day: date) -> Counter[str]:
         """What changed since the digest before this one was due, by kind."""

@@ -356,6 +356,25 @@ def test_a_digest_is_due_on_its_days_only(
         assert found.day.weekday() in days
 
 
+async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:
+    world = digest_world
+    world.api.watch("left.demo.test", valid=False)
+    world.api.watch("taken.demo.test", valid=False)
+    await world.say("/ssl notices here mention U0BEN")
+    await world.card("Ann set up notices", by=BEN)
+    await world.say("/ssl take taken.demo.test")
+    await world.card("Taken by Ann")
+    later(world, hours=2)
+    mentioned = []
+    for _ in range(4):
+        await world.bot.digests.tick()
+        mentioned.append("<@U0BEN> Nobody has taken" in digests(world, CERTS)[-1])
+        later(world, days=1)
+    assert mentioned == [False, False, True, False]
+    said = next(text for text in digests(world, CERTS) if "Nobody has taken" in text)
+    assert "Nobody has taken `left.demo.test` since the digest before last." in said
+
+
 # The calendar
 
 

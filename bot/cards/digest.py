@@ -59,7 +59,7 @@ class Gathered:
     due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
     be read. `only` names the hosts that it is about, if not all; `lately` counts what changed since
     the last digest without needing anybody. `muted` would be among the rows if nobody had muted
-    them.
+    them. For those that are `left`, nobody cared long enough to `mention` a user or group.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -70,6 +70,8 @@ class Gathered:
     unreadable: int = 0
     only: str = ""
     lately: Mapping[str, int] = field(default_factory=dict)
+    left: tuple[MonitorSummary, ...] = ()
+    mention: str = ""
     muted: tuple[MonitorSummary, ...] = ()
 
 
@@ -161,6 +163,7 @@ def _first(
     blocks: list[Block] = [
         header(title),
         section(summary),
+        *_left(found),
         *_rescan_all(found.rows, now, found.rules),
         *(block for row in head for block in row),
     ]
@@ -174,6 +177,16 @@ def _first(
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
+
+
+def _left(found: Gathered) -> list[Block]:
+    """Whom to wake for what has been broken for days without anybody who takes care of it."""
+    if not found.left:
+        return []
+    names = ", ".join(code(row.target.short, 80) for row in found.left[:STALE_NAMED])
+    more = f" and {len(found.left) - STALE_NAMED:,} more" if len(found.left) > STALE_NAMED else ""
+    whom = f"<!subteam^{found.mention}>" if found.mention[0] == "S" else f"<@{found.mention}>"
+    return [section(f"{whom} Nobody has taken {names}{more} since the digest before last.")]
 
 
 def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -189,6 +189,21 @@ class DigestStore:
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [(row.kind, Target.parse(row.target)) for row in rows]
+
+    async def waiting(self, channel: str) -> dict[int, int]:
+        """In how many of a channel's digests each monitor was broken without being taken."""
+        query = select(notes.c.value).where(notes.c.key == f"waiting {channel}")
+        async with self._database.quick_read() as connection:
+            known = await connection.scalar(query)
+        return msgspec.json.decode(known, type=dict[int, int]) if known else {}
+
+    async def keep_waiting(self, channel: str, counts: Mapping[int, int]) -> None:
+        """Keep these counts in place of the old ones."""
+        key = f"waiting {channel}"
+        row = {"key": key, "value": msgspec.json.encode(counts).decode()}
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(notes.c.key == key))
+            await connection.execute(self._database.insert(notes).values(row))
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""

@@ -54,6 +54,11 @@ class Subscriptions:
         digest = self.get(DIGEST, channel)
         return digest.timezone if digest else ZoneInfo("UTC")
 
+    def mention_of(self, channel: str) -> str:
+        """Whom a channel's notices mention: a user or group ID, or nobody."""
+        notices = self.get(NOTICES, channel)
+        return notices.mention if notices and not notices.off else ""
+
     def first_zone(self) -> ZoneInfo:
         """The time zone of the first digest; UTC if there is none."""
         return next((each.timezone for each in self.digests()), ZoneInfo("UTC"))
