@@ -167,8 +167,15 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
 
     A date that names its own zone is taken at its word, and needs no offset.
     """
+    try:  # nearly all dates are without a zone, and a list of 100,000 monitors has 300,000 of them
+        return datetime.fromisoformat(f"{text}+00:00") - offset
+    except (ValueError, OverflowError):
+        return _other_date(text or "", offset)
+
+
+def _other_date(text: str, offset: timedelta) -> datetime | None:
     try:
-        date = datetime.fromisoformat((text or "").strip())
+        date = datetime.fromisoformat(text.strip())
         return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
     except (ValueError, OverflowError):  # the year 1 has no day before it
         return None

@@ -1,0 +1,185 @@
+"""A digest of 100,000 monitors, 8 % of them due: `python -m tests.bench.digest`; best of three.
+
+- `python -m bot digest`, with the embedded API in the same process: under 3 s and 300 MB, at most
+  three messages.
+- the floor beside it: the same process, which reads monitor/list once and does nothing with it.
+- the comparison for notices: under 0.5 s, the event loop never held for more than 50 ms.
+
+Exit code 1 where the best misses its mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from bot.api.models import MonitorSummary
+from bot.cards.changes import compare
+from bot.demo import playground_app
+from bot.playground import Playground
+from bot.playground.objects import BEN, CERTS
+from bot.severity import Thresholds
+from bot.store.database import Database
+from bot.store.tables import monitor_facts, monitors
+from bot.store.upgrade import upgrade
+from bot.target import Target
+from tests.bench.store import Held
+from tests.world import environment
+
+DAY = timedelta(days=1)
+MANY, DUE = 100_000, 8_000
+ROUNDS = 3
+MOST_SECONDS, MOST_MB, MOST_COMPARED, MOST_HELD = 3.0, 300.0, 0.5, 0.05
+#: What the digest must do at least: start, open the database, and read the list once.
+FLOOR = """
+import asyncio, os
+from bot.app import make_api, make_session, own_api
+from bot.config import read_settings
+from bot.store.upgrade import open_database
+
+async def main():
+    settings = read_settings(os.environ)
+    async with open_database(settings.database_url) as database:
+        async with own_api(settings, database) as complete, make_session() as session:
+            await make_api(complete, session).list()
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: its seconds, and the most memory that it took, in megabytes."""
+
+    seconds: float
+    megabytes: float
+
+
+async def fill(database: Database, now: datetime) -> None:
+    """Store the monitors, each with its own certificate."""
+    for start in range(0, MANY, 10_000):
+        ids = range(start + 1, start + 10_001)
+        async with database.write() as connection:
+            await connection.execute(insert(monitors), [_row(id_, now) for id_ in ids])
+            facts = [{"monitor_id": id_, "facts": b"{}"} for id_ in ids]
+            await connection.execute(insert(monitor_facts), facts)
+
+
+def _row(id_: int, now: datetime) -> dict[str, object]:
+    days = id_ % 25 if id_ <= DUE else 40 + id_ % 50
+    return {
+        "id": id_,
+        "host": f"host{id_}.customer{id_ % 1000}.example.com",
+        "port": 443,
+        "created_at": now - DAY,
+        "next_scan_at": now + DAY,
+        "scanned_at": now - DAY / 4,
+        "verdict": "valid",
+        "message": "Valid",
+        "host_match": True,
+        "not_before": now - 90 * DAY,
+        "not_after": now + (days + 1) * DAY,
+        "issuer": "A Certificate Authority Ltd",
+        "http_code": 200,
+        "fingerprint": f"{id_:064x}",
+    }
+
+
+async def run(*command: str, environ: dict[str, str]) -> Run:
+    """Run it, and say what it took."""
+    begun = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, env=os.environ | environ, stderr=asyncio.subprocess.PIPE
+    )
+    waiting = asyncio.create_task(_peak(process.pid))
+    _, said = await process.communicate()
+    seconds = time.perf_counter() - begun
+    waiting.cancel()
+    assert process.returncode == 0, said.decode()
+    return Run(seconds, PEAKS.pop(process.pid, 0.0))
+
+
+PEAKS: dict[int, float] = {}
+
+
+async def _peak(pid: int) -> None:
+    """Read the peak of a process's memory for as long as it runs."""
+    status = Path(f"/proc/{pid}/status")
+    while status.exists():
+        found = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if found:
+            PEAKS[pid] = int(found[0].split()[1]) / 1024
+        await asyncio.sleep(0.02)
+
+
+async def compared() -> tuple[float, float]:
+    """The seconds that a comparison takes in its thread, and the longest that the loop is held."""
+    now, rules = datetime.now(UTC), Thresholds()
+    rows = [_summary(id_, now) for id_ in range(1, MANY + 1)]
+    _, before, _ = await asyncio.to_thread(compare, {}, rows, now, rules)
+    held = Held()
+    watching = asyncio.create_task(held.watch())
+    begun = time.perf_counter()
+    told, _, _ = await asyncio.to_thread(compare, before, rows, now, rules)
+    seconds = time.perf_counter() - begun
+    watching.cancel()
+    assert not told
+    return seconds, held.longest
+
+
+def _summary(id_: int, now: datetime) -> MonitorSummary:
+    row = _row(id_, now)
+    start, end = row["not_before"], row["not_after"]
+    assert isinstance(start, datetime)
+    assert isinstance(end, datetime)
+    target = Target(str(row["host"]))
+    return MonitorSummary(id_, target, True, "Valid", start, end, True, "A CA", 200, now)
+
+
+async def main() -> int:
+    """Run everything; returns the exit code."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "bot.sqlite3"
+        await upgrade(f"sqlite:///{file}")
+        database = Database(f"sqlite:///{file}")
+        await fill(database, datetime.now(UTC))
+        await database.close()
+        playground = Playground(playground_app(), clock=lambda: datetime.now(UTC))
+        await playground.start()
+        environ = environment(playground, "socket", file) | {"DIGEST_CHANNEL": CERTS}
+        rounds = []
+        for _ in range(ROUNDS):
+            floor = await run("-c", FLOOR, environ=environ)
+            digest = await run("-m", "bot", "digest", "--again", environ=environ)
+            rounds.append((digest, floor))
+        posted = len(playground.workspace.messages(CERTS, BEN)) / ROUNDS
+        await playground.close()
+    digest, floor = min(rounds, key=lambda pair: pair[0].seconds)
+    seconds, held = min([await compared() for _ in range(ROUNDS)])
+    print(f"digest      {digest.seconds:.2f} s, {digest.megabytes:.0f} MB, {posted:.0f} messages")
+    print(f"floor       {floor.seconds:.2f} s, {floor.megabytes:.0f} MB")
+    print(f"ratio       {digest.seconds / floor.seconds:.2f}")
+    print(f"comparison  {seconds:.2f} s, the loop held for {held * 1000:.0f} ms")
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"this process {own:.0f} MB")
+    missed = (
+        digest.seconds > MOST_SECONDS
+        or digest.megabytes > MOST_MB
+        or posted > 3
+        or seconds > MOST_COMPARED
+        or held > MOST_HELD
+    )
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
