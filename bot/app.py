@@ -93,6 +93,7 @@ def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
         secret_key=settings.secret_key.reveal(),
         geoip_file=settings.geoip_file,
         reverse_names=True,
+        revocation=settings.scan_revocation,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Self
 from bot.api.models import MonitorSummary
 from bot.dates import DAY, HOUR
 from bot.sighting import Claim, Marks, Mute
-from bot.target import REFUSED, Target
+from bot.target import REFUSED, REVOKED_MESSAGE, Target
 
 #: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
 NET_DAYS = 30
@@ -68,6 +68,7 @@ class State:
 
 EXPIRED = State(Rank.BROKEN, "🔴", "EXPIRED")
 NOT_YET_VALID = State(Rank.BROKEN, "🔴", "NOT YET VALID")
+REVOKED = State(Rank.BROKEN, "🔴", "REVOKED")
 WRONG_NAME = State(Rank.BROKEN, "🔴", "WRONG NAME")
 UNREACHABLE = State(Rank.BROKEN, "⛔", "UNREACHABLE")
 NOT_TRUSTED = State(Rank.BROKEN, "🔴", "NOT TRUSTED")
@@ -85,6 +86,7 @@ STATES: Mapping[str, tuple[State, ...]] = {
     "unreachable": (UNREACHABLE,),
     "down": (UNREACHABLE,),
     "untrusted": (NOT_TRUSTED,),
+    "revoked": (REVOKED,),
     "overdue": (OVERDUE,),
     "urgent": (ACT_NOW,),
     "unknown": (UNKNOWN, NEVER_SCANNED, NOT_ALLOWED),
@@ -200,10 +202,17 @@ def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
         return NEVER_SCANNED if row.scanned_at is None else UNKNOWN
     if row.valid:
         return OK if row.not_after is None else _timed(row, row.not_after, now, rules)
+    return _broken(row, now)
+
+
+def _broken(row: MonitorSummary, now: datetime) -> State:
+    """The state of a monitor that the API calls invalid, and whose certificate has not expired."""
     if row.not_after is None:
         return NOT_ALLOWED if row.message.startswith(REFUSED) else UNREACHABLE
     if row.not_before is not None and row.not_before > now:
         return NOT_YET_VALID
+    if row.message.startswith(REVOKED_MESSAGE):
+        return REVOKED
     return WRONG_NAME if row.host_match is False else NOT_TRUSTED
 
 

@@ -19,6 +19,8 @@ LONGEST_HOST = 253  # RFC 1035, section 2.3.4
 #: The message of a monitor that the embedded API's rules forbid to scan. Part of the protocol: the
 #: bot recognizes such a monitor by this text.
 REFUSED = "The address is refused by this server's rules"
+#: How the message begins if the CA has revoked the certificate. Part of the protocol, too.
+REVOKED_MESSAGE = "Revoked "
 # The port that a URL without one means. `http` is 443 too: Slack turns `example.com` into
 # `http://example.com`.
 SCHEME_PORTS = {

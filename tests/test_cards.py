@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -425,3 +427,17 @@ def test_grouping_loses_no_monitor_and_shows_none_twice(given: list[tuple[str, b
         assert len(group) == 1 or group[0].fingerprint
         block = group_row(group, NOW, RULES)
         assert block["block_id"] == f"row:{min(each.id for each in group)}"
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [("good", "The CA has not revoked the certificate."),
+     ("unknown: asked", "Revocation unknown: the CA was asked, and the answer is on its way."),
+     ("unknown: ca.test <b> did not answer", "Revocation unknown: ca.test &lt;b&gt; did not"),
+     ("", "")],
+)  # fmt: skip
+def test_details_say_what_is_known_of_revocations(known: str, said: str) -> None:
+    blocks = detail_cards.facts(replace(monitor(), revocation=known), NOW, RULES)
+    text = json.dumps(blocks, ensure_ascii=False)
+    assert said in text
+    assert ("evo" in text) is bool(said)

@@ -72,8 +72,9 @@ class HTTPInfo:
 class Monitor:
     """One watched target with all facts of its last scan (monitor/get, add and scan).
 
-    The chain is empty where the API does not tell it. Only monitor/get ever does, so that it takes
-    no part in a comparison with what add and scan give.
+    The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
+    `unknown: …`. Only monitor/get ever tells, so they take no part in a comparison with what add
+    and scan give.
     """
 
     id: int
@@ -82,6 +83,7 @@ class Monitor:
     certificate: Certificate | None
     http: HTTPInfo
     chain: tuple[ChainCertificate, ...] = field(default=(), compare=False)
+    revocation: str = field(default="", compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
@@ -256,6 +258,7 @@ class WireMonitor(msgspec.Struct):
     ssl: WireSSL | None = None
     http: WireHTTP | None = None
     chain: list[WireChainCertificate] | None = None
+    revocation: str | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -356,6 +359,7 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         certificate=_certificate(wire.ssl, offset),
         http=_http(wire.http or WireHTTP()),
         chain=tuple(_link(link, offset) for link in wire.chain or ()),
+        revocation=wire.revocation or "",
     )
 
 

@@ -11,6 +11,7 @@ from bot.blocks import (
     Message,
     button,
     code,
+    context,
     counted,
     date,
     fields,
@@ -87,7 +88,19 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
     """What a scan found: the certificate, its chain, and the page."""
     certificate = _certificate_blocks(found.certificate) if found.certificate else []
     chain = _chain_blocks(found.chain, now, rules.for_(found.target))
-    return [*certificate, *chain, *_http_blocks(found.http)]
+    return [*certificate, *chain, *_revocation(found.revocation), *_http_blocks(found.http)]
+
+
+def _revocation(text: str) -> list[Block]:
+    """What the CA says; whoever is not told is told that, and why."""
+    if text == "good":
+        return [context("The CA has not revoked the certificate.")]
+    if text.startswith("unknown: "):
+        why = safe(text.removeprefix("unknown: "), 200)
+        if why == "asked":
+            why = "the CA was asked, and the answer is on its way"
+        return [context(f"⚪ Revocation unknown: {why}.")]
+    return []
 
 
 def _certificate_blocks(certificate: Certificate) -> list[Block]:

@@ -212,6 +212,12 @@ class Settings:
         "12h",
         meaning="How often the embedded API scans each monitor.",
     )
+    scan_revocation: bool = setting(
+        "SCAN_REVOCATION",
+        readers.switch,
+        "1",
+        meaning="`0`: the embedded API doesn't ask CAs whether they have revoked a certificate.",
+    )
     scan_rate_limit: int = setting(
         "SCAN_RATE_LIMIT",
         readers.number(0, 1_000_000),

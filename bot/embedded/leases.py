@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded import job, wire
+from bot.embedded.ca.revocation import ASKED
 from bot.embedded.job import Job
 from bot.embedded.monitors import HISTORY_COLUMNS, history_row, scan_columns
 from bot.embedded.scan.result import Scan
@@ -212,6 +213,7 @@ class Leases:
                 not_before=leaf.not_before if leaf else None,
                 not_after=leaf.not_after if leaf else None,
                 failures=result.failures,
+                asked=result.scan.revocation == ASKED,
             ),
         }
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
+from bot.embedded.ca.revocation import ASKED
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
 from bot.embedded.scan.result import Scan
@@ -202,6 +203,7 @@ class Monitors:
                 not_before=row["not_before"],
                 not_after=row["not_after"],
                 failures=failures,
+                asked=scan.revocation == ASKED,
             ),
             **row,
         }

@@ -18,6 +18,7 @@ NEAR = timedelta(days=3)  # before expiry: scans are hourly
 _HOURLY = timedelta(hours=1)
 _FIRST_RETRY = timedelta(minutes=1)
 _AFTER_START = timedelta(seconds=5)  # the longest delay after a certificate becomes valid
+_AFTER_ASKED = timedelta(seconds=45)
 _JITTER = 0.05  # how much later than its slot a scan may be, as a fraction of the interval
 
 
@@ -34,14 +35,18 @@ def next_scan(
     not_before: datetime | None = None,
     not_after: datetime | None = None,
     failures: int = 0,
+    asked: bool = False,
 ) -> datetime:
     """When a target scanned `now` is due again.
 
     Normally at its slot in the next `interval`, and never later. Sooner after `failures` failed
     scans in a row (after 1, 2, 4… minutes), when the certificate becomes valid (at `not_before`),
-    and in the last three days before `not_after` (hourly).
+    and in the last three days before `not_after` (hourly). Within a minute where the CA was `asked`
+    about a revocation, and the answer was not there in time.
     """
     regular = _next_slot(target, now, interval)
+    if asked:
+        regular = min(regular, now + _AFTER_ASKED)
     if failures:
         delay = (
             _FIRST_RETRY

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bot.connections import Server
 from bot.embedded.accounts import MONITOR_LIMIT, Accounts
+from bot.embedded.ca.documents import Documents
+from bot.embedded.ca.revocation import Revocations
 from bot.embedded.leases import Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
@@ -66,6 +68,7 @@ class EmbeddedSettings:
     secret_key: str = field(default="", repr=False)
     geoip_file: Path | None = None
     reverse_names: bool = False
+    revocation: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     monitor_limit: int = MONITOR_LIMIT
 
@@ -89,12 +92,15 @@ class EmbeddedAPI:
         self._geo = GeoDatabase(settings.geoip_file) if settings.geoip_file else None
         vault = Vault(settings.secret_key) if settings.secret_key else None
         allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
+        guard = Guard(allow, settings.hosts, deny=deny)
+        self._documents = Documents(database, guard, clock)
         self._scanner = Scanner(
-            Guard(allow, settings.hosts, deny=deny),
+            guard,
             Trust(settings.ca_file),
             settings.scan_deadline,
             reverse=ReverseNames() if settings.reverse_names else None,
             locate=self._geo,
+            revocations=Revocations(self._documents) if settings.revocation else None,
         )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
@@ -130,6 +136,7 @@ class EmbeddedAPI:
         """Stop the sweep and the server; running scans are aborted, stored results stay."""
         self.sweep.stop()
         self._scanner.close()
+        await self._documents.close()
         await self.rescans.close()
         await self.sweep.close()
         if self._server is not None:

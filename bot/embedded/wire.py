@@ -105,6 +105,7 @@ class ScanFacts(Struct):
     ssl: SSLFacts = field(default_factory=SSLFacts)
     http: HTTPFacts = field(default_factory=HTTPFacts)
     chain: Chain = ()
+    revocation: str = ""
 
 
 class MonitorFacts(Struct):
@@ -118,11 +119,18 @@ class MonitorFacts(Struct):
     http: HTTPFacts
 
 
+RevocationWord = Annotated[
+    str,
+    Meta(description="`good`, `revoked …`, `unknown: …` with the reason, or empty if not asked"),
+]
+
+
 class MonitorDetails(MonitorFacts):
-    """A monitor with its last scan, the verdict and the chain."""
+    """A monitor with its last scan, the verdict, the chain, and what is known of revocations."""
 
     verdict: VerdictWord
     chain: Chain
+    revocation: RevocationWord
 
 
 class ListRow(Struct, gc=False):
@@ -268,7 +276,7 @@ def date(moment: datetime | None) -> str | None:
 
 def facts(scan: Scan) -> bytes:
     """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
-    return msgspec.json.encode(ScanFacts(_ssl(scan), _http(scan), _chain(scan)))
+    return msgspec.json.encode(ScanFacts(_ssl(scan), _http(scan), _chain(scan), scan.revocation))
 
 
 def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
@@ -330,7 +338,9 @@ def details(row: RowMapping, now: datetime) -> MonitorDetails:
     """The `monitor` of monitor/get."""
     stored = _stored(row, now)
     verdict = _verdict(row, now) or ""
-    return MonitorDetails(*_head(row), stored.ssl, stored.http, verdict, stored.chain)
+    return MonitorDetails(
+        *_head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation
+    )
 
 
 def _head(row: RowMapping) -> tuple[int, str, int, str | None]:

@@ -259,6 +259,21 @@ monitors = Table(
     sqlite_autoincrement=True,  # an id that was deleted never names another monitor
 )
 
+#: What certificate authorities publish, by URL: `fetched_at` is when `body` was, `tried_at` when it
+#: was last asked for, `asked_at` is set while a process asks. `fault` says why the last try failed.
+ca_documents = Table(
+    "ca_documents",
+    metadata,
+    Column("url", String(1000), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("etag", String(200), nullable=False),
+    Column("last_modified", String(100), nullable=False),
+    Column("fault", String(300), nullable=False),
+    Column("fetched_at", Instant),
+    Column("tried_at", Instant),
+    Column("asked_at", Instant),
+)
+
 #: The long part of each monitor's last scan, as JSON: the rest of monitor/get.
 monitor_facts = Table(
     "monitor_facts",

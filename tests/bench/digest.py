@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -56,6 +57,15 @@ asyncio.run(main())
 """
 
 
+#: Runs a command, and writes the peak of its memory to a file, in kilobytes.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
 @dataclass(frozen=True)
 class Run:
     """One process: its seconds, and the most memory that it took, in megabytes."""
@@ -94,31 +104,18 @@ def _row(id_: int, now: datetime) -> dict[str, object]:
     }
 
 
-async def run(*command: str, environ: dict[str, str]) -> Run:
-    """Run it, and say what it took."""
+def run(*command: str, environ: dict[str, str]) -> Run:
+    """Run it, and say what it took; the process reports its own peak."""
+    peak = Path(tempfile.gettempdir()) / f"peak-{os.getpid()}"
     begun = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, env=os.environ | environ, stderr=asyncio.subprocess.PIPE
-    )
-    waiting = asyncio.create_task(_peak(process.pid))
-    _, said = await process.communicate()
+    started = ["/usr/bin/env", *(f"{name}={value}" for name, value in environ.items())]
+    measured = [sys.executable, "-c", MEASURED, str(peak), sys.executable, *command]
+    done = subprocess.run([*started, *measured], stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - begun
-    waiting.cancel()
-    assert process.returncode == 0, said.decode()
-    return Run(seconds, PEAKS.pop(process.pid, 0.0))
-
-
-PEAKS: dict[int, float] = {}
-
-
-async def _peak(pid: int) -> None:
-    """Read the peak of a process's memory for as long as it runs."""
-    status = Path(f"/proc/{pid}/status")
-    while status.exists():
-        found = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        if found:
-            PEAKS[pid] = int(found[0].split()[1]) / 1024
-        await asyncio.sleep(0.02)
+    assert done.returncode == 0, done.stderr
+    megabytes = int(peak.read_text()) / 1024
+    peak.unlink()
+    return Run(seconds, megabytes)
 
 
 async def compared() -> tuple[float, float]:
@@ -158,8 +155,8 @@ async def main() -> int:
         environ = environment(playground, "socket", file) | {"DIGEST_CHANNEL": CERTS}
         rounds = []
         for _ in range(ROUNDS):
-            floor = await run("-c", FLOOR, environ=environ)
-            digest = await run("-m", "bot", "digest", "--again", environ=environ)
+            floor = await asyncio.to_thread(run, "-c", FLOOR, environ=environ)
+            digest = await asyncio.to_thread(run, "-m", "bot", "digest", "--again", environ=environ)
             rounds.append((digest, floor))
         posted = len(playground.workspace.messages(CERTS, BEN)) / ROUNDS
         await playground.close()

@@ -97,7 +97,9 @@ CHAIN_ENTRY: Shape = {
 }
 ADDITIONS: dict[str, Shape] = {
     "ping": {"sweep": {"monitors": int, "due": int, "lag_seconds": int}},
-    "monitor/get": {"monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY]}},
+    "monitor/get": {
+        "monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY], "revocation": str}
+    },
     "monitor/list": {"list": [ROW | {"ssl_fingerprint": str}]},
 }
 #: The fields that are null for an unreadable host; all others always have a value.

@@ -5,6 +5,7 @@ Each result is recorded as soon as it is known, because the scan's deadline may 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,11 +15,12 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509 import InvalidVersion
 
+from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.anchors import reconsidered
 from bot.embedded.scan.certificate import Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
-from bot.embedded.scan.judge import judge
+from bot.embedded.scan.judge import judge, named
 from bot.embedded.scan.proxy import ProxyFailed
 from bot.embedded.scan.starttls import StartTLSFailed
 from bot.embedded.scan.verdict import Verdict, sentence
@@ -29,10 +31,13 @@ _MAYBE_LEGACY = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RES
 # This machine has no route to such addresses (usually IPv6), which says nothing about the server.
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _LONGEST_CHAIN = 10
+# Whose chain leads to an anchor, and whose dates are right: a CA forgets what has expired.
+_MAYBE_REVOKED = frozenset({Verdict.VALID, Verdict.HOST_MISMATCH, Verdict.OLD_PROTOCOL})
 
 # If a name has several addresses, the verdict that comes first here wins: what browsers warn about,
 # then services that are not TLS, then servers that did not respond and may be back in a minute.
 _WORST_FIRST = (
+    Verdict.REVOKED,
     Verdict.EXPIRED,
     Verdict.NOT_YET_VALID,
     Verdict.SELF_SIGNED,
@@ -74,6 +79,7 @@ class AddressResult:
     leaf: Leaf | None = None
     host_match: bool | None = None
     chain: tuple[SentCertificate, ...] = ()
+    revocation: str = ""
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -122,13 +128,14 @@ class Probe:
     """A scan of one target at the time `now`, by any dialer that leads to it.
 
     `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for plain TLS.
-    Only then a page is requested.
+    Only then a page is requested. `revocations` tells whether the certificate was revoked.
     """
 
     target: Target
     trust: tls.Trust
     now: datetime
     protocol: str = ""
+    revocations: Revocations | None = None
 
     async def run(self, dialer: Dialer, result: AddressResult) -> None:
         """Fill in the result; dead and hostile hosts raise nothing."""
@@ -162,7 +169,7 @@ class Probe:
             loosened = not failure.by_server and failure.verdict is Verdict.HANDSHAKE_FAILED
         else:
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
-            await self._get_page(stream, result)
+            await self._get_rest(stream, result)
             return
         finally:
             stream.close()
@@ -194,11 +201,33 @@ class Probe:
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             if loosened or not self.trust.is_modern(stream):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
-            await self._get_page(stream, result)
+            await self._get_rest(stream, result)
         except tls.HandshakeFailed:
             return
         finally:
             stream.close()
+
+    async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
+        """Ask for the page and for revocations at the same time."""
+        if self.revocations is None or result.verdict not in _MAYBE_REVOKED:
+            await self._get_page(stream, result)
+            return
+        asked = self._ask_authorities(self.revocations, stream.path(), result)
+        await asyncio.gather(self._get_page(stream, result), asked)
+
+    async def _ask_authorities(
+        self,
+        revocations: Revocations,
+        path: Sequence[x509.Certificate],
+        result: AddressResult,
+    ) -> None:
+        result.revocation = ASKED  # until more is known
+        found = await revocations.look(path, self.now)
+        result.revocation = found.text
+        if found.revocation is None:
+            return
+        where = f": {named(path[found.depth])} in the chain" if found.depth else ""
+        result.set_verdict(Verdict.REVOKED, f"{found.revocation}{where}")
 
     async def _get_page(self, stream: tls.Stream, result: AddressResult) -> None:
         if self.protocol:

@@ -86,6 +86,12 @@ def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
     return _verdict(verdict, name)
 
 
+def named(certificate: x509.Certificate) -> str:
+    """A certificate by the name of its subject, in quotation marks."""
+    facts = Leaf.read(certificate)
+    return _quote(facts.subject_cn or facts.subject_o)
+
+
 def _quote(name: str) -> str:
     return f"“{printable(name, 100)}”" if name else "a certificate without a name"
 

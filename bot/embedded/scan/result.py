@@ -15,7 +15,8 @@ class Scan:
     """The result of one scan; without a certificate `leaf` and `host_match` are None.
 
     `ip` is the address that the facts belong to: empty if none was dialed, or if only a proxy
-    knows it. `chain` holds the certificates as the server sent them, leaf first.
+    knows it. `revocation` is `good`, `revoked …`, `unknown: …`, or empty where nobody was asked.
+    `chain` holds the certificates as the server sent them, leaf first.
     """
 
     at: datetime
@@ -28,3 +29,4 @@ class Scan:
     chain: tuple[SentCertificate, ...] = ()
     ip_rev: str = ""
     ip_geo: str = ""
+    revocation: str = ""

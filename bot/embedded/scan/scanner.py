@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
 
+from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import tls
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import Reverse, is_address
@@ -46,6 +47,7 @@ class Scanner:
     """Scans targets; `deadline` is the time limit of a whole scan, in seconds.
 
     `reverse` looks up an address's name, `locate` its location; without them both stay empty.
+    `revocations` is asked about certificates that are valid otherwise.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Scanner:
         *,
         reverse: Reverse | None = None,
         locate: Callable[[str], str] | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self.guard = guard
         self._trust = trust
         self._deadline = deadline
         self._reverse = reverse
         self._locate = locate
+        self._revocations = revocations
         self._timeouts: set[asyncio.Timeout] = set()
         self.closed = False
 
@@ -99,7 +103,8 @@ class Scanner:
                         Verdict.PROXY, "did not answer before the scan timed out"
                     )
                 names = self._look_up_names(dialers)
-                await _run(Probe(target, self._trust, now, protocol), dialers, results)
+                probe = Probe(target, self._trust, now, protocol, self._revocations)
+                await _run(probe, dialers, results)
                 await _wait_for(names.values())
         except TimeoutError:
             if self.closed:
@@ -167,6 +172,7 @@ class Scanner:
             facts.chain,
             name.result() if name and name.done() and not name.cancelled() else "",
             self._locate(facts.address) if self._locate else "",
+            facts.revocation,
         )
 
 

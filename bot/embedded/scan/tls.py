@@ -8,6 +8,7 @@ them. Nothing secret is ever sent over it.
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import re
 import ssl
@@ -319,6 +320,14 @@ class Stream:
             self.connection.sock.send(self.tls.bio_read(_CHUNK))
         self.connection.close()
 
+    def path(self) -> list[x509.Certificate]:
+        """The chain as OpenSSL put it together, from the leaf to a trust anchor if it found one."""
+        built = self.tls.get_verified_chain() or []
+        try:
+            return [_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x)) for x in built]
+        except (ValueError, x509.InvalidVersion):
+            return []
+
     def chain(self) -> list[x509.Certificate]:
         """The certificates as the server sent them, leaf first; empty if it sent none.
 
@@ -332,3 +341,8 @@ class Stream:
             with suppress(ValueError, x509.InvalidVersion):
                 chain.append(readable(der))
         return chain
+
+
+@functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers
+def _certificate(der: bytes) -> x509.Certificate:
+    return readable(der)

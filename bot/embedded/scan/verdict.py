@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from bot.target import REFUSED
+from bot.target import REFUSED, REVOKED_MESSAGE
 
 Color = Literal["green", "orange", "red", "grey"]
 GREEN_DAYS = 30  # with more whole days left, a valid certificate is green
@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     WEAK_KEY = "weak_key"
     WEAK_SIGNATURE = "weak_signature"
     HOST_MISMATCH = "host_mismatch"
+    REVOKED = "revoked"
     OLD_PROTOCOL = "old_protocol"
     HANDSHAKE_FAILED = "handshake_failed"
     NOT_TLS = "not_tls"
@@ -51,6 +52,7 @@ _SENTENCES = {
     Verdict.WEAK_KEY: "Weak key in the certificate of {}",
     Verdict.WEAK_SIGNATURE: "Weak signature on the certificate of {}",
     Verdict.HOST_MISMATCH: "Host name mismatch: {}",
+    Verdict.REVOKED: REVOKED_MESSAGE + "{}",
     Verdict.OLD_PROTOCOL: "Outdated protocol: the server supports only {}",
     Verdict.HANDSHAKE_FAILED: "The TLS handshake failed: {}",
     Verdict.NOT_TLS: "The server answered with something that is not TLS",

@@ -1,0 +1,1 @@
+"""What only the certificate authority knows: whether it has revoked a certificate."""

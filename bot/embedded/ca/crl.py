@@ -1,0 +1,184 @@
+"""Certificate revocation lists (RFC 5280, section 5): where they are, and what they say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+if TYPE_CHECKING:  # a name for types alone
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+
+#: The reasons of RFC 5280, section 5.3.1, in words.
+_REASONS = {
+    x509.ReasonFlags.unspecified: "",
+    x509.ReasonFlags.key_compromise: "key compromise",
+    x509.ReasonFlags.ca_compromise: "CA compromise",
+    x509.ReasonFlags.affiliation_changed: "affiliation changed",
+    x509.ReasonFlags.superseded: "superseded",
+    x509.ReasonFlags.cessation_of_operation: "cessation of operation",
+    x509.ReasonFlags.certificate_hold: "on hold",
+    x509.ReasonFlags.privilege_withdrawn: "privilege withdrawn",
+    x509.ReasonFlags.aa_compromise: "AA compromise",
+}
+
+
+class Unreadable(Exception):
+    """What a CA publishes can't be used; the text says why, to follow “unknown: ”."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """When a certificate was revoked, and why; the reason is empty where the CA gives none."""
+
+    at: datetime
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d}" + (f" ({self.reason})" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """A list whose signature was verified: what it covers, and what it says by serial number.
+
+    `urls` are the distribution points that it names itself, if it is one part of several.
+    """
+
+    this_update: datetime
+    next_update: datetime
+    entries: Mapping[int, Revocation]
+    urls: frozenset[str]
+    only_users: bool = False
+    only_authorities: bool = False
+
+    def find(self, certificate: x509.Certificate, url: str, now: datetime) -> Revocation | None:
+        """What it says of a certificate that names it by this URL. Raises Unreadable."""
+        if not self.this_update <= now <= self.next_update:
+            raise Unreadable(f"the revocation list was valid until {self.next_update:%Y-%m-%d}")
+        if self.urls and url not in self.urls:
+            raise Unreadable("the revocation list is for other certificates")
+        authority = is_authority(certificate)
+        if (self.only_users and authority) or (self.only_authorities and not authority):
+            raise Unreadable("the revocation list is for other certificates")
+        return self.entries.get(certificate.serial_number)
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate is a CA's."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+
+
+def locations(certificate: x509.Certificate) -> list[str]:
+    """The http URLs of a certificate's own revocation list.
+
+    A list that another CA signs, or that covers some reasons only, is left out. Raises Unreadable
+    for extensions that can't be read.
+    """
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return []
+    except ValueError:
+        raise Unreadable("the certificate's extensions can't be read") from None
+    names = [
+        name.value
+        for point in points
+        if point.crl_issuer is None and point.reasons is None
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    ]
+    return [name for name in names if name.lower().startswith("http://")]
+
+
+def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
+    """Read a list, as DER or PEM, and verify that this CA signed it. Raises Unreadable.
+
+    A list of a CA takes its time: this belongs into a thread.
+    """
+    crl = _loaded(body)
+    try:
+        if crl.issuer != issuer.subject or not _signs(issuer):
+            raise Unreadable("the revocation list has another issuer")
+        if not crl.is_signature_valid(cast("CertificateIssuerPublicKeyTypes", issuer.public_key())):
+            raise Unreadable("the signature of the revocation list is wrong")
+        next_update = crl.next_update_utc
+        if next_update is None:
+            raise Unreadable("the revocation list doesn't say how long it is valid")
+        point = _point(crl)
+        entries = {entry.serial_number: _revocation(entry) for entry in crl}
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        raise Unreadable("the revocation list can't be read") from None
+    return RevocationList(
+        crl.last_update_utc,
+        next_update,
+        {serial: found for serial, found in entries.items() if found},
+        frozenset(_urls(point)),
+        bool(point and point.only_contains_user_certs),
+        bool(point and point.only_contains_ca_certs),
+    )
+
+
+def _loaded(body: bytes) -> x509.CertificateRevocationList:
+    try:
+        if body.lstrip().startswith(b"-----BEGIN"):
+            return x509.load_pem_x509_crl(body)
+        return x509.load_der_x509_crl(body)
+    except ValueError:
+        raise Unreadable("the revocation list can't be read") from None
+
+
+def _signs(issuer: x509.Certificate) -> bool:
+    """Whether the issuer's key may sign lists: its usage says so, or it says nothing."""
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint | None:
+    """What the list covers. Raises Unreadable for one that covers changes or some reasons only."""
+    found = None
+    for extension in crl.extensions:
+        if isinstance(extension.value, x509.DeltaCRLIndicator):
+            raise Unreadable("the revocation list has changes only")
+        if isinstance(extension.value, x509.IssuingDistributionPoint):
+            found = extension.value
+        elif extension.critical:
+            raise Unreadable("the revocation list has an unknown critical extension")
+    if found and (
+        found.indirect_crl or found.only_some_reasons or found.only_contains_attribute_certs
+    ):
+        raise Unreadable("the revocation list is for other certificates")
+    return found
+
+
+def _urls(point: x509.IssuingDistributionPoint | None) -> list[str]:
+    names = (point.full_name or ()) if point else ()
+    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+
+
+def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
+    """An entry; None for one that ends a hold. Its critical extensions must be known."""
+    reason = x509.ReasonFlags.unspecified
+    for extension in entry.extensions:
+        if isinstance(extension.value, x509.CRLReason):
+            reason = extension.value.reason
+        elif extension.critical:
+            raise Unreadable("the revocation list has an unknown critical extension")
+    if reason is x509.ReasonFlags.remove_from_crl:
+        return None
+    return Revocation(entry.revocation_date_utc, _REASONS.get(reason, ""))
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """A certificate as DER."""
+    return certificate.public_bytes(Encoding.DER)
