@@ -94,6 +94,7 @@ def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
         geoip_file=settings.geoip_file,
         reverse_names=True,
         revocation=settings.scan_revocation,
+        caa=settings.scan_caa,
     )
 
 

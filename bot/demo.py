@@ -108,6 +108,7 @@ def demo_settings(
             "SCAN_CA_FILE": str(hosts.ca_file),
             "WATCH_INTERVAL": watch,
             "SCAN_REVOCATION": "0",
+            "SCAN_CAA": "0",
             "SCAN_INTERVAL": "1m",
             "HOST": "127.0.0.1",
             "PORT": "0",

@@ -73,8 +73,8 @@ class Monitor:
     """One watched target with all facts of its last scan (monitor/get, add and scan).
 
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
-    `unknown: …`. Only monitor/get ever tells, so they take no part in a comparison with what add
-    and scan give.
+    `unknown: …`, and `caa`: why the CA may not renew it. Only monitor/get ever tells, so they take
+    no part in a comparison with what add and scan give.
     """
 
     id: int
@@ -84,6 +84,7 @@ class Monitor:
     http: HTTPInfo
     chain: tuple[ChainCertificate, ...] = field(default=(), compare=False)
     revocation: str = field(default="", compare=False)
+    caa: str = field(default="", compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
@@ -259,6 +260,7 @@ class WireMonitor(msgspec.Struct):
     http: WireHTTP | None = None
     chain: list[WireChainCertificate] | None = None
     revocation: str | None = None
+    caa: str | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -360,6 +362,7 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         http=_http(wire.http or WireHTTP()),
         chain=tuple(_link(link, offset) for link in wire.chain or ()),
         revocation=wire.revocation or "",
+        caa=wire.caa or "",
     )
 
 

@@ -88,7 +88,20 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
     """What a scan found: the certificate, its chain, and the page."""
     certificate = _certificate_blocks(found.certificate) if found.certificate else []
     chain = _chain_blocks(found.chain, now, rules.for_(found.target))
-    return [*certificate, *chain, *_revocation(found.revocation), *_http_blocks(found.http)]
+    return [
+        *certificate,
+        *chain,
+        *_revocation(found.revocation),
+        *_caa(found.caa),
+        *_http_blocks(found.http),
+    ]
+
+
+def _caa(refusal: str) -> list[Block]:
+    """That the next renewal will fail, and why."""
+    if not refusal:
+        return []
+    return [context(f"⚠️ The next renewal will fail: {safe(refusal, 300)}.")]
 
 
 def _revocation(text: str) -> list[Block]:

@@ -218,6 +218,12 @@ class Settings:
         "1",
         meaning="`0`: the embedded API doesn't ask CAs whether they have revoked a certificate.",
     )
+    scan_caa: bool = setting(
+        "SCAN_CAA",
+        readers.switch,
+        "1",
+        meaning="`0`: the embedded API doesn't ask whether CAA records permit a certificate's CA.",
+    )
     scan_rate_limit: int = setting(
         "SCAN_RATE_LIMIT",
         readers.number(0, 1_000_000),

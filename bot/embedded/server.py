@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.connections import Server
 from bot.embedded.accounts import MONITOR_LIMIT, Accounts
+from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.documents import Documents
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.leases import Leases
@@ -69,6 +70,7 @@ class EmbeddedSettings:
     geoip_file: Path | None = None
     reverse_names: bool = False
     revocation: bool = False
+    caa: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
     monitor_limit: int = MONITOR_LIMIT
 
@@ -101,6 +103,7 @@ class EmbeddedAPI:
             reverse=ReverseNames() if settings.reverse_names else None,
             locate=self._geo,
             revocations=Revocations(self._documents) if settings.revocation else None,
+            caa=CAA() if settings.caa else None,
         )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)

@@ -106,6 +106,7 @@ class ScanFacts(Struct):
     http: HTTPFacts = field(default_factory=HTTPFacts)
     chain: Chain = ()
     revocation: str = ""
+    caa: str = ""
 
 
 class MonitorFacts(Struct):
@@ -125,12 +126,18 @@ RevocationWord = Annotated[
 ]
 
 
+CAARemark = Annotated[
+    str, Meta(description="Why the CA may not renew the certificate (RFC 8659); empty if it may")
+]
+
+
 class MonitorDetails(MonitorFacts):
-    """A monitor with its last scan, the verdict, the chain, and what is known of revocations."""
+    """A monitor with its last scan, the verdict, the chain, and what the CA and CAA records say."""
 
     verdict: VerdictWord
     chain: Chain
     revocation: RevocationWord
+    caa: CAARemark
 
 
 class ListRow(Struct, gc=False):
@@ -276,7 +283,9 @@ def date(moment: datetime | None) -> str | None:
 
 def facts(scan: Scan) -> bytes:
     """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
-    return msgspec.json.encode(ScanFacts(_ssl(scan), _http(scan), _chain(scan), scan.revocation))
+    return msgspec.json.encode(
+        ScanFacts(_ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa)
+    )
 
 
 def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
@@ -339,7 +348,7 @@ def details(row: RowMapping, now: datetime) -> MonitorDetails:
     stored = _stored(row, now)
     verdict = _verdict(row, now) or ""
     return MonitorDetails(
-        *_head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation
+        *_head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation, stored.caa
     )
 
 

@@ -98,7 +98,7 @@ CHAIN_ENTRY: Shape = {
 ADDITIONS: dict[str, Shape] = {
     "ping": {"sweep": {"monitors": int, "due": int, "lag_seconds": int}},
     "monitor/get": {
-        "monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY], "revocation": str}
+        "monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY], "revocation": str, "caa": str}
     },
     "monitor/list": {"list": [ROW | {"ssl_fingerprint": str}]},
 }

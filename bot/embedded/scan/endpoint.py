@@ -15,6 +15,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509 import InvalidVersion
 
+from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.anchors import reconsidered
@@ -80,6 +81,7 @@ class AddressResult:
     host_match: bool | None = None
     chain: tuple[SentCertificate, ...] = ()
     revocation: str = ""
+    caa: str = ""
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -128,7 +130,8 @@ class Probe:
     """A scan of one target at the time `now`, by any dialer that leads to it.
 
     `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for plain TLS.
-    Only then a page is requested. `revocations` tells whether the certificate was revoked.
+    Only then a page is requested. `revocations` tells whether the certificate was revoked,
+    and `caa` whether its CA may issue another.
     """
 
     target: Target
@@ -136,6 +139,7 @@ class Probe:
     now: datetime
     protocol: str = ""
     revocations: Revocations | None = None
+    caa: CAA | None = None
 
     async def run(self, dialer: Dialer, result: AddressResult) -> None:
         """Fill in the result; dead and hostile hosts raise nothing."""
@@ -208,12 +212,16 @@ class Probe:
             stream.close()
 
     async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
-        """Ask for the page and for revocations at the same time."""
-        if self.revocations is None or result.verdict not in _MAYBE_REVOKED:
-            await self._get_page(stream, result)
-            return
-        asked = self._ask_authorities(self.revocations, stream.path(), result)
-        await asyncio.gather(self._get_page(stream, result), asked)
+        """Ask for the page, for revocations and for CAA records at the same time."""
+        asked = [self._get_page(stream, result)]
+        if self.revocations is not None and result.verdict in _MAYBE_REVOKED:
+            asked.append(self._ask_authorities(self.revocations, stream.path(), result))
+        if self.caa is not None and result.leaf is not None:
+            asked.append(self._ask_caa(self.caa, result.leaf, result))
+        await asyncio.gather(*asked)
+
+    async def _ask_caa(self, caa: CAA, leaf: Leaf, result: AddressResult) -> None:
+        result.caa = await caa.refusal(self.target.host, leaf)
 
     async def _ask_authorities(
         self,

@@ -15,7 +15,8 @@ class Scan:
     """The result of one scan; without a certificate `leaf` and `host_match` are None.
 
     `ip` is the address that the facts belong to: empty if none was dialed, or if only a proxy
-    knows it. `revocation` is `good`, `revoked …`, `unknown: …`, or empty where nobody was asked.
+    knows it. `revocation` is `good`, `revoked …`, `unknown: …`, or empty where nobody was asked;
+    `caa` says why its CA may not issue another one.
     `chain` holds the certificates as the server sent them, leaf first.
     """
 
@@ -30,3 +31,4 @@ class Scan:
     ip_rev: str = ""
     ip_geo: str = ""
     revocation: str = ""
+    caa: str = ""

@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
 
+from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import tls
 from bot.embedded.scan.connection import Connection
@@ -47,7 +48,7 @@ class Scanner:
     """Scans targets; `deadline` is the time limit of a whole scan, in seconds.
 
     `reverse` looks up an address's name, `locate` its location; without them both stay empty.
-    `revocations` is asked about certificates that are valid otherwise.
+    `revocations` is asked about certificates that are valid otherwise, `caa` about all.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Scanner:
         reverse: Reverse | None = None,
         locate: Callable[[str], str] | None = None,
         revocations: Revocations | None = None,
+        caa: CAA | None = None,
     ) -> None:
         self.guard = guard
         self._trust = trust
@@ -66,6 +68,7 @@ class Scanner:
         self._reverse = reverse
         self._locate = locate
         self._revocations = revocations
+        self._caa = caa
         self._timeouts: set[asyncio.Timeout] = set()
         self.closed = False
 
@@ -103,7 +106,7 @@ class Scanner:
                         Verdict.PROXY, "did not answer before the scan timed out"
                     )
                 names = self._look_up_names(dialers)
-                probe = Probe(target, self._trust, now, protocol, self._revocations)
+                probe = Probe(target, self._trust, now, protocol, self._revocations, self._caa)
                 await _run(probe, dialers, results)
                 await _wait_for(names.values())
         except TimeoutError:
@@ -173,6 +176,7 @@ class Scanner:
             name.result() if name and name.done() and not name.cancelled() else "",
             self._locate(facts.address) if self._locate else "",
             facts.revocation,
+            facts.caa,
         )
 
 

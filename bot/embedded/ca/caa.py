@@ -1,0 +1,121 @@
+"""Whether a host's CAA records would refuse the CA that issued its certificate (RFC 8659)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.dns import is_address
+
+log = logging.getLogger(__name__)
+
+#: By the organization that certificates name as their issuer: the names of that CA in CAA records,
+#: as each CA documents them. A CA that is not here says nothing.
+NAMES = {
+    "Let's Encrypt": ("letsencrypt.org",),
+    "Google Trust Services": ("pki.goog",),
+    "Google Trust Services LLC": ("pki.goog",),
+    "ZeroSSL": ("sectigo.com", "zerossl.com"),
+    "Sectigo Limited": (
+        "sectigo.com", "comodo.com", "comodoca.com", "usertrust.com", "trust-provider.com",
+    ),
+    "DigiCert Inc": (
+        "digicert.com", "geotrust.com", "rapidssl.com", "thawte.com", "symantec.com",
+        "digicert.ne.jp", "cybertrust.ne.jp", "volusion.digitalcertvalidation.com",
+        "stratossl.digitalcertvalidation.com", "intermediatecertificate.digitalcertvalidation.com",
+        "1and1.digitalcertvalidation.com", "digitalcertvalidation.com", "quovadisglobal.com",
+    ),
+    "Amazon": ("amazon.com", "amazontrust.com", "awstrust.com", "amazonaws.com", "aws.amazon.com"),
+    "GlobalSign nv-sa": ("globalsign.com",),
+    "GoDaddy.com, Inc.": ("godaddy.com", "starfieldtech.com"),
+    "Starfield Technologies, Inc.": ("starfieldtech.com", "godaddy.com"),
+    "Buypass AS-983163327": ("buypass.com", "buypass.no"),
+    "SSL Corporation": ("ssl.com",),
+    "Asseco Data Systems S.A.": ("certum.pl", "certum.eu"),
+    "Actalis S.p.A.": ("actalis.it",),
+}  # fmt: skip
+SECONDS = 5.0
+#: How long an answer counts, and how many are kept.
+LIFETIME = 3600.0
+KEPT = 20_000
+
+#: The (tag, value) pairs at one name; empty if it has none. Raises OSError if nobody can tell.
+Records = Sequence[tuple[str, str]]
+LookUp = Callable[[str], Awaitable[Records]]
+
+
+async def look_up(name: str) -> Records:
+    """The CAA records of one name, from the system's resolver, aliases followed."""
+    import dns.asyncresolver  # noqa: PLC0415 - its import takes 0.1 s, which the demo doesn't need
+    import dns.exception  # noqa: PLC0415 - the same
+    import dns.resolver  # noqa: PLC0415 - the same
+
+    try:
+        answer = await dns.asyncresolver.resolve(
+            f"{name}.", "CAA", raise_on_no_answer=False, lifetime=SECONDS
+        )
+    except dns.resolver.NXDOMAIN:
+        return ()
+    except dns.exception.DNSException as fault:
+        raise OSError(str(fault)) from None
+    found = answer.rrset or ()
+    return [(each.tag.decode().lower(), each.value.decode("utf-8", "replace")) for each in found]
+
+
+class CAA:
+    """Asks for CAA records, and keeps the answers for an hour."""
+
+    def __init__(self, look_up: LookUp = look_up) -> None:
+        self._look_up = look_up
+        self._kept: dict[str, tuple[float, Records]] = {}
+
+    async def refusal(self, host: str, leaf: Leaf) -> str:
+        """Why the CA of a certificate may not renew it, as the middle of a sentence; else empty.
+
+        Empty also for a CA that isn't known, and where the records can't be read.
+        """
+        ours = NAMES.get(leaf.issuer_o)
+        if ours is None or is_address(host) or not leaf.covers(host):
+            return ""
+        wildcard = host not in leaf.alt_names
+        try:
+            name, records = await self._relevant(host.partition(".")[2] if wildcard else host)
+        except OSError as fault:
+            log.debug("Could not read the CAA records of %s: %s", host, fault)
+            return ""
+        allowed = permitted(records, wildcard=wildcard)
+        if allowed is None or set(ours) & allowed:
+            return ""
+        named = ", ".join(sorted(allowed)) or "no CA"
+        return f"the CAA record of {name} permits {named}, and not {leaf.issuer_o}"
+
+    async def _relevant(self, host: str) -> tuple[str, Records]:
+        """The records of the host, or of the nearest parent that has any (RFC 8659, section 3)."""
+        name = host
+        while name:
+            if records := await self._records(name):
+                return name, records
+            name = name.partition(".")[2]
+        return host, ()
+
+    async def _records(self, name: str) -> Records:
+        now = asyncio.get_running_loop().time()
+        at, records = self._kept.get(name, (float("-inf"), ()))
+        if now - at >= LIFETIME:
+            records = await self._look_up(name)
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[name] = now, records
+        return records
+
+
+def permitted(records: Records, *, wildcard: bool) -> set[str] | None:
+    """The CAs that may issue; None if the records restrict nobody (RFC 8659, sections 4.2, 4.3)."""
+    for tag in ("issuewild", "issue") if wildcard else ("issue",):
+        values = [value for each, value in records if each == tag]
+        if values:
+            names = (value.partition(";")[0].strip().lower().rstrip(".") for value in values)
+            return {name for name in names if name}
+    return None
