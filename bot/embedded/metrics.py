@@ -1,13 +1,18 @@
-"""The numbers at /metrics for Prometheus; they contain no host names."""
+"""Numbers for Prometheus: /metrics, without host names, and /metrics/certificates, with a key."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from bot.embedded.monitors import Progress
+from bot.embedded.wire import ListRow
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -42,3 +47,53 @@ class Metrics:
         self._due.set(progress.due)
         self._lag.set(progress.lag.total_seconds())
         return generate_latest(self._registry)
+
+
+class _Certificates(Collector):
+    """What monitor/list tells, as metrics; two are named as in `ssl_exporter`."""
+
+    def __init__(self, rows: Iterable[ListRow]) -> None:
+        self._rows = rows
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Each metric once, with all monitors."""
+        names = ["host", "port"]
+        not_after = GaugeMetricFamily(
+            "ssl_cert_not_after", "When the certificate expires, in seconds since 1970.",
+            labels=[*names, "issuer_cn"],
+        )  # fmt: skip
+        not_before = GaugeMetricFamily(
+            "ssl_cert_not_before", "When its validity begins, in seconds since 1970.", labels=names
+        )
+        valid = GaugeMetricFamily(
+            "sslmonitor_certificate_valid", "1 if the last scan found it valid, else 0.",
+            labels=[*names, "message"],
+        )  # fmt: skip
+        scanned = GaugeMetricFamily(
+            "sslmonitor_last_scan", "When it was last scanned, in seconds since 1970.", labels=names
+        )
+        for row in self._rows:
+            where = [row.host, str(row.port)]
+            if row.ssl_expire_date_end:
+                issuer = row.ssl_issuer or ""
+                not_after.add_metric([*where, issuer], _seconds(row.ssl_expire_date_end))
+            if row.ssl_expire_date_start:
+                not_before.add_metric(where, _seconds(row.ssl_expire_date_start))
+            if row.scan_date:
+                scanned.add_metric(where, _seconds(row.scan_date))
+                valid.add_metric([*where, row.ssl_message], float(row.ssl_valid))
+        yield from (not_after, not_before, valid, scanned)
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def certificates(rows: Iterable[ListRow]) -> bytes:
+    """The metrics of an account's certificates, in Prometheus's text format.
+
+    With many monitors it takes its time: this belongs into a thread.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Certificates(rows))
+    return generate_latest(registry)

@@ -23,7 +23,7 @@ from sqlalchemy import RowMapping
 from bot.embedded import openapi, params, wire
 from bot.embedded.accounts import Accounts, StoredAccount
 from bot.embedded.job import Job
-from bot.embedded.metrics import CONTENT_TYPE, Metrics
+from bot.embedded.metrics import CONTENT_TYPE, Metrics, certificates
 from bot.embedded.monitors import AlreadyMonitored, Conditions, Monitors
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters, Slice
@@ -114,6 +114,7 @@ class Routes:
             application.router.add_get(path, handler, allow_head=False)
             application.router.add_post(path, handler)
         application.router.add_get(_METRICS, self.metrics, allow_head=False)
+        application.router.add_get(f"{_METRICS}/certificates", self.certificates, allow_head=False)
         application.router.add_get(_OPENAPI, self.openapi, allow_head=False)
         return application
 
@@ -177,6 +178,15 @@ class Routes:
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """Metrics for Prometheus; no key needed, since they contain no host names."""
         text = self._metrics.text(await self._monitors.progress(self._now()))
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+    async def certificates(self, request: web.Request) -> web.StreamResponse:
+        """Metrics of an account's certificates, for those who have its key."""
+        account = await self._authorize(request)
+        rows: list[wire.ListRow] = []
+        async for chunk in self._monitors.chunks(account.id, (), self._now()):
+            rows += chunk
+        text = await asyncio.to_thread(certificates, rows)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
