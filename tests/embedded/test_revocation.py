@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,10 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.ca.documents import Documents
+from bot.embedded.ca import ocsp as ocsps
+from bot.embedded.ca.crl import Unreadable
+from bot.embedded.ca.crl import read as read_list
+from bot.embedded.ca.documents import MOST_BYTES, Documents
 from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import Scan
@@ -304,6 +308,13 @@ async def test_a_redirect_is_not_followed_and_a_failure_is_kept_for_ten_minutes(
     assert [path for path, _ in ca.asked] == ["/moved", "/moved"]
 
 
+async def test_a_document_of_more_than_ten_megabytes_is_not_read(scans: Scans, ca: CA) -> None:
+    path = scans.leaf(points(ca.url("big.crl")))
+    ca.documents["big.crl"] = bytes(MOST_BYTES + 1)
+    found = await scans.scan(path)
+    assert found.revocation == "unknown: the document of ca.test is larger than 10 MB"
+
+
 async def test_a_list_is_fetched_once_for_all_and_asked_for_again_after_six_hours(
     scans: Scans, ca: CA
 ) -> None:
@@ -432,3 +443,40 @@ async def test_monitor_get_tells_what_is_known(
     assert row["ssl_message"] == "Revoked 2027-01-14 (key compromise)"
     summary = read_summary(row, timedelta())
     assert state_of(summary, NOW, Thresholds()).word == "REVOKED"
+
+
+# Whatever a CA's server sends
+
+
+def mutated(original: bytes, random: Random) -> bytes:
+    """The bytes with a few replaced, removed or repeated."""
+    data = bytearray(original)
+    for _ in range(random.randint(1, 6)):
+        at = random.randrange(len(data))
+        match random.randrange(3):
+            case 0:
+                data[at] = random.randrange(256)
+            case 1:
+                del data[at : at + random.randint(1, 9)]
+            case _:
+                data[at:at] = data[at : at + random.randint(1, 9)]
+        if not data:
+            return b"\0"
+    return bytes(data)
+
+
+def test_a_thousand_malformed_lists_and_responses_are_unreadable_or_say_the_truth(
+    fleet: Fleet,
+) -> None:
+    random, by = Random(11), fleet.authorities["intermediate"]
+    key = new_key("ec")
+    leaf = issue(name("fleet.test"), key, by, NOW - DAY, NOW + DAY, NO_CA, NAMES)
+    listed = crl(by, leaf, extensions=[(x509.CRLNumber(7), False)])
+    said = response(by, leaf)
+    for _ in range(500):
+        with suppress(Unreadable):
+            found = read_list(mutated(listed, random), by.certificate)
+            assert leaf.serial_number in found.entries  # the signature still fits
+        with suppress(Unreadable):
+            answer, _until = ocsps.read(mutated(said, random), leaf, by.certificate, NOW)
+            assert answer is not None

@@ -27,6 +27,13 @@ _REASONS = {
     x509.ReasonFlags.aa_compromise: "AA compromise",
 }
 
+#: What `cryptography` raises for what is malformed or not known to it.
+MALFORMED: tuple[type[Exception], ...] = (
+    *(ValueError, TypeError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
+    x509.UnsupportedGeneralNameType,
+)
+
 
 class Unreadable(Exception):
     """What a CA publishes can't be used; the text says why, to follow “unknown: ”."""
@@ -73,7 +80,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Whether a certificate is a CA's."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound):
+    except MALFORMED:
         return False
 
 
@@ -87,7 +94,7 @@ def locations(certificate: x509.Certificate) -> list[str]:
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     except x509.ExtensionNotFound:
         return []
-    except ValueError:
+    except MALFORMED:
         raise Unreadable("the certificate's extensions can't be read") from None
     names = [
         name.value
@@ -115,7 +122,7 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
             raise Unreadable("the revocation list doesn't say how long it is valid")
         point = _point(crl)
         entries = {entry.serial_number: _revocation(entry) for entry in crl}
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
     return RevocationList(
         crl.last_update_utc,
@@ -132,7 +139,7 @@ def _loaded(body: bytes) -> x509.CertificateRevocationList:
         if body.lstrip().startswith(b"-----BEGIN"):
             return x509.load_pem_x509_crl(body)
         return x509.load_der_x509_crl(body)
-    except ValueError:
+    except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
 
 

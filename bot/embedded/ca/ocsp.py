@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from bot.embedded.ca.crl import Revocation, Unreadable
+from bot.embedded.ca.crl import MALFORMED, Revocation, Unreadable
 
 
 def location(certificate: x509.Certificate) -> str | None:
@@ -21,7 +20,7 @@ def location(certificate: x509.Certificate) -> str | None:
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:
         return None
-    except ValueError:
+    except MALFORMED:
         raise Unreadable("the certificate's extensions can't be read") from None
     for each in access.value:
         place = each.access_location
@@ -64,7 +63,7 @@ def read(
         return Revocation(at, _words(reason)), until
     except StopIteration:
         raise Unreadable("the OCSP response is about another certificate") from None
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except MALFORMED:
         raise Unreadable("the OCSP response can't be read") from None
 
 

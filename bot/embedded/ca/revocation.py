@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from bot.embedded.ca import crl, ocsp
 from bot.embedded.ca.crl import Revocation, RevocationList, Unreadable
@@ -74,7 +73,7 @@ class Revocations:
                 return await self._by_ocsp(certificate, issuer, responder, now)
         except Unreadable as fault:
             return f"unknown: {fault}"
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except crl.MALFORMED:
             return "unknown: the certificate's issuer is not known"
         return ""
 
@@ -129,6 +128,6 @@ def _exempt(certificate: x509.Certificate) -> bool:
         return True
     try:
         certificate.extensions.get_extension_for_oid(_NO_REV_AVAIL)
-    except (ValueError, x509.ExtensionNotFound):
+    except crl.MALFORMED:
         return False
     return True
