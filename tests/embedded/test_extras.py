@@ -33,7 +33,11 @@ async def test_openapi_needs_no_key_and_describes_every_endpoint(served: Served)
     assert document["openapi"].startswith("3.1")
     paths = {route.resource.canonical for route in served.routes() if route.resource}
     described = {f"/api/v1{path}" for path in document["paths"]}
-    assert paths - described == {"/metrics", "/api/v1/openapi.json"}
+    assert paths - described == {
+        "/metrics",
+        "/metrics/certificates",
+        "/api/v1/openapi.json",
+    }
     assert described <= paths
 
 
