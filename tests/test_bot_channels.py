@@ -70,7 +70,7 @@ async def test_a_digest_is_about_the_hosts_that_were_named(world: World) -> None
     assert "a.shop.test" in posted
     assert "b.demo.test" not in posted
     assert "c.shop.test" not in posted
-    assert "only of `*.shop.test port=443`" in posted
+    assert "for `*.shop.test port=443` only." in posted
 
 
 async def test_the_preview_shows_what_this_channel_would_get(world: World) -> None:
@@ -393,7 +393,7 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     world.api.watch("none.demo.test", ssl_expire_date_end=None)
     await world.say("/ssl calendar")
     base = f"http://127.0.0.1:{world.bot.port}"
-    path = subscribed(await world.card("Subscribe to this address"))
+    path = subscribed(await world.card("Subscribe to this address", "PUBLIC_URL is not set"))
     async with session.get(base + path) as reply:
         assert (reply.status, reply.content_type) == (200, "text/calendar")
         file = await reply.text()

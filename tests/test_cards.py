@@ -28,10 +28,11 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
-from bot.cards.row import group_row, grouped
+from bot.cards.row import group_row, grouped, refreshed
 from bot.errors import NotMonitored, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, violations
-from bot.severity import state_of
+from bot.severity import Thresholds, state_of
+from bot.sighting import Claim, Marks
 from bot.target import Target
 from tests.card_cases import every_card, gathered, homes, hostile, past, views
 from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
@@ -441,3 +442,23 @@ def test_details_say_what_is_known_of_revocations(known: str, said: str) -> None
     text = json.dumps(blocks, ensure_ascii=False)
     assert said in text
     assert ("evo" in text) is bool(said)
+
+
+def test_a_row_of_more_monitors_than_one_press_scans_counts_them_all() -> None:
+    rows = [row(id=n, fingerprint="aa", not_after=NOW - DAY, valid=False) for n in range(1, 151)]
+    (group,) = grouped(rows, NOW, RULES)
+    block = group_row(group, NOW, RULES)
+    assert "and 149 more" in block["text"]["text"]
+    found = {each.id: each for each in rows}
+    assert refreshed(block, found, NOW, RULES) is None  # nothing has changed
+    taken = Thresholds(marks=Marks(claims={1: Claim(1, "U0ANN", "Ann", NOW)}))
+    changed = refreshed(block, found, NOW, taken)
+    assert changed
+    assert "and 149 more" in changed[0]["text"]["text"]
+
+
+def test_details_tell_how_the_connection_was_secured() -> None:
+    facts = ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "ECDSA secp256r1", "serial 4b")
+    blocks = detail_cards.facts(replace(monitor(), handshake=facts), NOW, RULES)
+    said = json.dumps(blocks, ensure_ascii=False)
+    assert "`TLSv1.3` · `TLS_AES_256_GCM_SHA384` · `ECDSA secp256r1` · `serial 4b`" in said

@@ -73,7 +73,8 @@ class Monitor:
     """One watched target with all facts of its last scan (monitor/get, add and scan).
 
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
-    `unknown: …`, and `caa`: why the CA may not renew it. Only monitor/get ever tells, so they take
+    `unknown: …`, and `caa`: why the CA may not renew it. `handshake` is protocol, cipher, key,
+    signature and serial number, as far as they are known. Only monitor/get ever tells, so they take
     no part in a comparison with what add and scan give.
     """
 
@@ -85,6 +86,7 @@ class Monitor:
     chain: tuple[ChainCertificate, ...] = field(default=(), compare=False)
     revocation: str = field(default="", compare=False)
     caa: str = field(default="", compare=False)
+    handshake: tuple[str, ...] = field(default=(), compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
@@ -249,6 +251,16 @@ class WireChainCertificate(msgspec.Struct):
     date_end: str | None = None
 
 
+class WireHandshake(msgspec.Struct):
+    """How the connection was secured."""
+
+    protocol: str | None = None
+    cipher: str | None = None
+    key: str | None = None
+    signature: str | None = None
+    serial: str | None = None
+
+
 class WireMonitor(msgspec.Struct):
     """The `monitor` of monitor/get, add and scan."""
 
@@ -261,6 +273,7 @@ class WireMonitor(msgspec.Struct):
     chain: list[WireChainCertificate] | None = None
     revocation: str | None = None
     caa: str | None = None
+    handshake: WireHandshake | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -363,7 +376,13 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         chain=tuple(_link(link, offset) for link in wire.chain or ()),
         revocation=wire.revocation or "",
         caa=wire.caa or "",
+        handshake=_handshake(wire.handshake or WireHandshake()),
     )
+
+
+def _handshake(wire: WireHandshake) -> tuple[str, ...]:
+    told = (wire.protocol, wire.cipher, wire.key, wire.signature)
+    return tuple(filter(None, [*told, f"serial {wire.serial}" if wire.serial else ""]))
 
 
 def _link(link: WireChainCertificate, offset: timedelta) -> ChainCertificate:

@@ -91,10 +91,16 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
     return [
         *certificate,
         *chain,
+        *_handshake(found.handshake),
         *_revocation(found.revocation),
         *_caa(found.caa),
         *_http_blocks(found.http),
     ]
+
+
+def _handshake(facts: Sequence[str]) -> list[Block]:
+    """How the connection was secured, in one line, without a grade."""
+    return [context(" · ".join(code(each, 80) for each in facts))] if facts else []
 
 
 def _caa(refusal: str) -> list[Block]:

@@ -201,7 +201,7 @@ def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds
 def _rule(found: Gathered) -> str:
     days = found.rules.net_days
     rule = f"Lists certificates that are invalid, are due for renewal, or expire within {days} days"
-    return f"{rule}, only of {code(found.only, 200)}." if found.only else f"{rule}."
+    return f"{rule}, for {code(found.only, 200)} only." if found.only else f"{rule}."
 
 
 def _summary(found: Gathered, now: datetime) -> str:

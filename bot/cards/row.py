@@ -165,7 +165,7 @@ def refreshed(
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
         return None
-    members = [found[each] for each in _members(block, int(number)) if each in found]
+    members = _members(block, int(number), found)
     if not members:
         gone = f"{GONE}, seen {date(now, '{time}')}"
         return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
@@ -181,12 +181,22 @@ def refreshed(
     return fresh, more_about(members[0], now, rules) if len(members) == 1 else None
 
 
-def _members(block: Block, number: int) -> list[int]:
-    """The monitors that a row is about: one, or all of a certificate's."""
+def _members(
+    block: Block, number: int, found: Mapping[int, MonitorSummary]
+) -> list[MonitorSummary]:
+    """The monitors that a row is about: one, or all of a certificate's.
+
+    Its button names as many as one press rescans; the others are known by the certificate.
+    """
     pressed = block.get("accessory", {})
     if pressed.get("action_id") != "ssl:scan_certificate:below":
-        return [number]
-    return [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
+        return [found[number]] if number in found else []
+    ids = [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
+    named = [found[each] for each in ids if each in found]
+    if len(ids) < MOST_RESCANNED:
+        return named
+    prints = {row.fingerprint for row in named} - {""}
+    return [*named, *(r for r in found.values() if r.fingerprint in prints and r.id not in ids)]
 
 
 def _owner(lines: Sequence[str]) -> str:

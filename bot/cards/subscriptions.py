@@ -19,6 +19,7 @@ from bot.blocks import (
     section,
     text_input,
 )
+from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
 #: What is set up, by kind.
@@ -166,7 +167,11 @@ def calendar(address: str) -> Message:
         "Whoever has it sees all host names. The bot keeps no copy; `/ssl calendar new` ends it "
         "and gives a new one."
     )
-    return Message("The calendar has a new address.", (section(text), context(small)))
+    blocks = [section(text), context(small)]
+    if PLACEHOLDER in address:
+        where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} by the bot's own address."
+        blocks.append(context(where))
+    return Message("The calendar has a new address.", tuple(blocks))
 
 
 def calendar_exists() -> Message:

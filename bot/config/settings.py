@@ -15,6 +15,8 @@ from bot.dates import DIGEST, NOTICES, Subscription
 from bot.target import MAX_PORT
 
 HOSTED_API = "https://api.sslmonitor.io/api/v1"
+#: What stands in the calendar's address for a host that isn't known.
+PLACEHOLDER = "YOUR-HOST"
 
 Mode = Literal["socket", "http"]
 Method = Literal["GET", "POST"]
@@ -267,7 +269,7 @@ class Settings:
         """What the calendar's address begins with; None where the bot serves this machine alone."""
         if self.slack_mode != "http" and self.host in {"", "127.0.0.1"}:
             return None
-        return self.public_url.rstrip("/") or "https://YOUR-HOST"
+        return self.public_url.rstrip("/") or f"https://{PLACEHOLDER}"
 
     @property
     def subscriptions(self) -> list[Subscription]:

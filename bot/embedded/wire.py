@@ -99,6 +99,16 @@ Chain = Annotated[
 ]
 
 
+class HandshakeFacts(Struct):
+    """How the connection was secured; empty where there was no certificate."""
+
+    protocol: str = ""
+    cipher: str = ""
+    key: str = ""
+    signature: str = ""
+    serial: str = ""
+
+
 class ScanFacts(Struct):
     """The long part of a scan's result, as it is stored (without `expire_days`)."""
 
@@ -107,6 +117,7 @@ class ScanFacts(Struct):
     chain: Chain = ()
     revocation: str = ""
     caa: str = ""
+    handshake: HandshakeFacts = field(default_factory=HandshakeFacts)
 
 
 class MonitorFacts(Struct):
@@ -138,6 +149,7 @@ class MonitorDetails(MonitorFacts):
     chain: Chain
     revocation: RevocationWord
     caa: CAARemark
+    handshake: HandshakeFacts
 
 
 class ListRow(Struct, gc=False):
@@ -284,7 +296,9 @@ def date(moment: datetime | None) -> str | None:
 def facts(scan: Scan) -> bytes:
     """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
     return msgspec.json.encode(
-        ScanFacts(_ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa)
+        ScanFacts(
+            _ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa, _handshake(scan)
+        )
     )
 
 
@@ -299,6 +313,11 @@ def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
         )
         for each in scan.chain
     )
+
+
+def _handshake(scan: Scan) -> HandshakeFacts:
+    found = scan.handshake
+    return HandshakeFacts(found.protocol, found.cipher, found.key, found.signature, found.serial)
 
 
 def _ssl(scan: Scan, days: int | None = None) -> SSLFacts:
@@ -348,7 +367,14 @@ def details(row: RowMapping, now: datetime) -> MonitorDetails:
     stored = _stored(row, now)
     verdict = _verdict(row, now) or ""
     return MonitorDetails(
-        *_head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation, stored.caa
+        *_head(row),
+        stored.ssl,
+        stored.http,
+        verdict,
+        stored.chain,
+        stored.revocation,
+        stored.caa,
+        stored.handshake,
     )
 
 

@@ -6,9 +6,14 @@ from cryptography.x509.oid import ExtensionOID
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.dns import is_address
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict, color, printable, sentence
+from bot.target import Target
 
-from .fleet import DAY, NOW, general_name, issue, name, new_key
+from .fleet import DAY, NOW, Fleet, general_name, issue, name, new_key
+from .fleet import Leaf as FleetLeaf
 
 
 def leaf(*names: str, issuer_o: str = "O") -> Leaf:
@@ -103,3 +108,20 @@ def test_every_verdict_has_a_sentence_and_only_valid_is_one_word() -> None:
 def test_hostile_text_becomes_one_printable_line_of_bounded_length() -> None:
     assert printable("a\0b\u202ec\nd") == "a\ufffdb\ufffdc\ufffdd"
     assert len(printable("x" * 1000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "signature"),
+    [("rsa2048", "RSA 2048", "ecdsa-with-SHA256"), ("ec", "ECDSA secp256r1", "ecdsa-with-SHA256"),
+     ("ed25519", "Ed25519", "ecdsa-with-SHA256")],
+)  # fmt: skip
+async def test_a_scan_tells_how_the_connection_was_secured(
+    kind: str, key: str, signature: str, fleet: Fleet
+) -> None:
+    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+    async with fleet.tls(FleetLeaf(key=kind)) as port:
+        scanner = Scanner(guard, Trust(fleet.ca_file))
+        found = (await scanner.scan(Target("fleet.test", port), NOW)).handshake
+    assert (found.protocol, found.key, found.signature) == ("TLSv1.3", key, signature)
+    assert found.cipher.startswith("TLS_")
+    assert int(found.serial, 16) > 0

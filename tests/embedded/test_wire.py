@@ -88,6 +88,7 @@ WIRE: dict[str, Shape] = {
     "monitor/delete": OK,
 }
 #: What replies contain beyond the page; a client that knows only the page ignores it.
+HANDSHAKE: Shape = dict.fromkeys(("protocol", "cipher", "key", "signature", "serial"), str)
 CHAIN_ENTRY: Shape = {
     "subject": str,
     "issuer": str,
@@ -98,7 +99,14 @@ CHAIN_ENTRY: Shape = {
 ADDITIONS: dict[str, Shape] = {
     "ping": {"sweep": {"monitors": int, "due": int, "lag_seconds": int}},
     "monitor/get": {
-        "monitor": MONITOR | {"verdict": str, "chain": [CHAIN_ENTRY], "revocation": str, "caa": str}
+        "monitor": MONITOR
+        | {
+            "verdict": str,
+            "chain": [CHAIN_ENTRY],
+            "revocation": str,
+            "caa": str,
+            "handshake": HANDSHAKE,
+        }
     },
     "monitor/list": {"list": [ROW | {"ssl_fingerprint": str}]},
 }

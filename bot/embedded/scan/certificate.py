@@ -11,7 +11,9 @@ from ipaddress import ip_address
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bot.embedded.scan.dns import Address, is_address
 
@@ -81,6 +83,48 @@ class Leaf:
         if is_address(host):
             return host in self.addresses
         return any(_matches(name.lower(), host) for name in self.alt_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """How a connection was secured: protocol and cipher, and the certificate's key and signature.
+
+    What can't be read is empty. `serial` is in hexadecimal.
+    """
+
+    protocol: str = ""
+    cipher: str = ""
+    key: str = ""
+    signature: str = ""
+    serial: str = ""
+
+    @classmethod
+    def of(cls, protocol: str, cipher: str, certificate: x509.Certificate) -> Self:
+        """From a connection and the server's own certificate."""
+        return cls(
+            protocol, cipher, _key(certificate), _signature(certificate),
+            f"{certificate.serial_number:x}",
+        )  # fmt: skip
+
+
+def _key(certificate: x509.Certificate) -> str:
+    """`RSA 2048`, `ECDSA secp256r1`, `Ed25519`; empty for a key that isn't known."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECDSA {key.curve.name}"
+    return type(key).__name__.removesuffix("PublicKey").lstrip("_")
+
+
+def _signature(certificate: x509.Certificate) -> str:
+    """`sha256WithRSAEncryption`, `ecdsa-with-SHA256`; its number where it has no name."""
+    oid = certificate.signature_algorithm_oid
+    name = getattr(oid, "_name", "")
+    return oid.dotted_string if name in {"", "Unknown OID"} else str(name)
 
 
 @dataclass(frozen=True, slots=True)

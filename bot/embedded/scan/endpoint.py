@@ -19,7 +19,7 @@ from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.anchors import reconsidered
-from bot.embedded.scan.certificate import Leaf, SentCertificate, sent_chain
+from bot.embedded.scan.certificate import Handshake, Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge, named
 from bot.embedded.scan.proxy import ProxyFailed
@@ -82,6 +82,7 @@ class AddressResult:
     chain: tuple[SentCertificate, ...] = ()
     revocation: str = ""
     caa: str = ""
+    handshake: Handshake = field(default_factory=Handshake)
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -111,6 +112,7 @@ class AddressResult:
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
         self.leaf, self.chain = leaf, sent
+        self.handshake = Handshake.of(stream.protocol, stream.cipher, chain[0])
         self.host_match = leaf.covers(host)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.embedded.scan.certificate import Leaf, SentCertificate
+from bot.embedded.scan.certificate import Handshake, Leaf, SentCertificate
 from bot.embedded.scan.http import WebPage
 from bot.embedded.scan.verdict import Verdict
 
@@ -32,3 +32,4 @@ class Scan:
     ip_geo: str = ""
     revocation: str = ""
     caa: str = ""
+    handshake: Handshake = field(default_factory=Handshake)

@@ -177,6 +177,7 @@ class Scanner:
             self._locate(facts.address) if self._locate else "",
             facts.revocation,
             facts.caa,
+            facts.handshake,
         )
 
 
