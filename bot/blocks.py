@@ -66,6 +66,11 @@ def bare(text: str) -> str:
     return text
 
 
+def mention(name: str) -> str:
+    """A user or user group as Slack writes it, by ID: `<@U…>` or `<!subteam^S…>`."""
+    return f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>"
+
+
 def code(text: str, limit: int = 260) -> str:
     """Third-party text as inline code, where Slack never turns a host name into a link."""
     inner = plain(text, limit).replace("`", "ʹ").translate(_ENTITIES)

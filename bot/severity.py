@@ -29,7 +29,7 @@ LEAST_ACT, MOST_ACT = DAY, 7 * DAY
 SHORT_LIFETIME = 10 * DAY
 #: Certificates that live this long at most are renewed by a program, which may so be late.
 RENEWED_BY_ITSELF = 100 * DAY
-#: What is taken for a lifetime that is not known: what people renew by hand.
+#: What an unknown lifetime counts as: that of a certificate that people renew by hand.
 UNKNOWN_LIFETIME = 200 * DAY
 #: How late a program may be: a tenth of the lifetime, between these two.
 LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
@@ -173,7 +173,7 @@ class Limits:
 
 @functools.lru_cache(maxsize=4096)
 def limits(lifetime: timedelta | None, rule: Threshold | None = None) -> Limits:
-    """The limits for a lifetime; one that is not known, or makes no sense, counts as long."""
+    """The limits for a lifetime; one that is unknown, or makes no sense, counts as long."""
     if lifetime is None or lifetime <= timedelta():
         return limits(UNKNOWN_LIFETIME, rule)
     due = rule.due(lifetime) if rule else min(MOST_DUE, lifetime / 3)

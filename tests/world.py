@@ -15,9 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from bot import app
 from bot.app import Bot, own_api, running_bot
-from bot.config import Settings, read_settings
+from bot.config import SETTINGS, Settings, read_settings
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
@@ -284,3 +286,11 @@ async def new_world(
             await stack.enter_async_context(world.running_bot())
         await world.settled()
         yield world
+
+
+def only(monkeypatch: pytest.MonkeyPatch, **environ: str) -> None:
+    """Let these be all of the bot's settings."""
+    for setting in SETTINGS.values():
+        monkeypatch.delenv(setting.variable, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)

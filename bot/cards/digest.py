@@ -18,6 +18,7 @@ from bot.blocks import (
     counted,
     fitting,
     header,
+    mention,
     packed,
     safe,
     section,
@@ -185,8 +186,8 @@ def _left(found: Gathered) -> list[Block]:
         return []
     names = ", ".join(code(row.target.short, 80) for row in found.left[:STALE_NAMED])
     more = f" and {len(found.left) - STALE_NAMED:,} more" if len(found.left) > STALE_NAMED else ""
-    whom = f"<!subteam^{found.mention}>" if found.mention[0] == "S" else f"<@{found.mention}>"
-    return [section(f"{whom} Nobody has taken {names}{more} since the digest before last.")]
+    said = f"Nobody has taken {names}{more} since the digest before last."
+    return [section(f"{mention(found.mention)} {said}")]
 
 
 def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
@@ -306,13 +307,13 @@ def missed(day: date, reason: str) -> Message:
 
 
 def notice(
-    kind: str, row: MonitorSummary, now: datetime, rules: Thresholds, *, mention: str = ""
+    kind: str, row: MonitorSummary, now: datetime, rules: Thresholds, *, whom: str = ""
 ) -> Message:
     """What has changed on one monitor since the lists were last compared; `kind` is of TOLD.
 
-    `mention` is whom it wakes, as Slack writes it.
+    `whom` is the user or group ID of whom it wakes.
     """
-    first = f"{TOLD[kind]} · {mention}" if mention else TOLD[kind]
+    first = f"{TOLD[kind]} · {mention(whom)}" if whom else TOLD[kind]
     more = more_about(row, now, rules)
     blocks = (section(f"*{first}*"), list_row(row, now, rules), *([more] if more else []))
     return Message(f"{TOLD[kind]}: {headline(row, now, rules)}", blocks)
@@ -337,11 +338,11 @@ def counted_kinds(counts: Mapping[str, int]) -> str:
 
 
 def outage(
-    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, mention: str = ""
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, whom: str = ""
 ) -> Message:
     """Many monitors that broke at once, in one message."""
     text = f"{counted(len(rows), 'monitor')} broke at once"
-    first = f"{text} · {mention}" if mention else text
+    first = f"{text} · {mention(whom)}" if whom else text
     lines = [text_row(row, now, rules) for row in rows[:OUTAGE_NAMED]]
     more = len(rows) - len(lines)
     small = [context(f"and {more:,} more. `/ssl list broken` shows all.")] if more > 0 else []

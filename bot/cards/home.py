@@ -17,6 +17,7 @@ from bot.blocks import (
     escaped,
     fields,
     header,
+    mention,
     section,
 )
 from bot.cards import lists as list_cards
@@ -215,7 +216,7 @@ def settings_shown(
     if len(digests) > DIGESTS:
         lines.append(f"and {len(digests) - DIGESTS:,} more")
     digest = "\n".join(lines) or "off"
-    ids = [f"<!subteam^{i}>" if i.startswith("S") else f"<@{i}>" for i in sorted(settings.admins)]
+    ids = [mention(name) for name in sorted(settings.admins)]
     seconds = int(settings.watch_interval.total_seconds())
     return [
         ("Digest", digest),

@@ -22,6 +22,7 @@ from bot.blocks import (
     escaped,
     fields,
     header,
+    mention,
     plain,
     safe,
     section,
@@ -318,7 +319,7 @@ def no_admin(admins: Sequence[str]) -> Message:
 
     It names them with Slack's own marks, which ping nobody in a message that one person sees.
     """
-    marks = [f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>" for name in admins[:10]]
+    marks = [mention(name) for name in admins[:10]]
     named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
     word = "ADMINS ONLY"
     card = reply("⛔", word, f"You can view and scan. To make this change, ask {named}.")

@@ -15,6 +15,7 @@ from bot.blocks import (
     code,
     context,
     date,
+    mention,
     safe,
     section,
     text_input,
@@ -31,7 +32,7 @@ def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
     inputs = [
         text_input("at", "Time", hint="HH:MM, for example 09:00."),
         text_input("zone", "Time zone", hint="A name such as Europe/Berlin or UTC."),
-        text_input("days", "Days", hint="daily, weekdays, weekends, or such as mon,wed,fri."),
+        text_input("days", "Days", hint="daily, weekdays, weekends, or a list like mon,wed,fri."),
         text_input(
             "about", "Hosts", hint="All, or only these: *.example.com port=443.", optional=True
         ),
@@ -72,9 +73,9 @@ def notices_set(each: Subscription, who: str) -> Message:
     kinds = "what breaks, must be renewed now, is fixed, or has another issuer"
     if each.everything:
         kinds += ", and what is renewed, added or removed"
-    whom = f" A host that breaks mentions {_whom(each.mention)}." if each.mention else ""
-    small = "" if each.mention else "Nobody is mentioned. `/ssl notices here mention ID` sets whom."
-    more = [context(small)] if small else []
+    whom = f" A host that breaks mentions {mention(each.mention)}." if each.mention else ""
+    small = "Nobody is mentioned. `/ssl notices here mention @oncall` changes that."
+    more = [] if each.mention else [context(small)]
     line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
     return _said(
         f"✅ Between digests, this channel is told {kinds}{_only(each)}.{whom}",
@@ -83,15 +84,11 @@ def notices_set(each: Subscription, who: str) -> Message:
     )
 
 
-def _whom(name: str) -> str:
-    return f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>"
-
-
 def shared(is_shared: bool | None, command: str, words: str) -> Message:
     """Strangers would read it: ask first."""
     known = "This channel is shared with other organizations: they will see host names."
     unknown = (
-        "Slack does not tell whether this channel is shared with other organizations, "
+        "Slack does not say whether this channel is shared with other organizations, "
         "who would see host names."
     )
     value = f"{words} anyway".strip()
@@ -154,14 +151,14 @@ def _stands(each: Subscription | None, now: datetime) -> str:
     if each is None or each.off:
         return "none in this channel"
     when = f"at {each.when}" if each.kind == DIGEST else "on"
-    whom = f", mentioning {_whom(each.mention)}" if each.mention else ""
+    whom = f", mentioning {mention(each.mention)}" if each.mention else ""
     if each.paused_until and not each.runs(now):
         return f"paused until {date(each.paused_until)}"
     return f"{when}{_only(each)}{whom}"
 
 
 def calendar(address: str) -> Message:
-    """The calendar's address; it is shown once, and to its asker alone."""
+    """The calendar's address, shown once to its asker alone."""
     text = f"✅ Subscribe to this address in your calendar:\n{code(address, 400)}"
     small = (
         "Whoever has it sees all host names. The bot keeps no copy; `/ssl calendar new` ends it "
@@ -169,7 +166,7 @@ def calendar(address: str) -> Message:
     )
     blocks = [section(text), context(small)]
     if PLACEHOLDER in address:
-        where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} by the bot's own address."
+        where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} with the bot's own address."
         blocks.append(context(where))
     return Message("The calendar has a new address.", tuple(blocks))
 

@@ -34,7 +34,8 @@ from bot.digest import Plan
 from bot.errors import UsageError
 
 LONGEST_PAUSE = 90 * DAY
-_MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?", re.IGNORECASE)
+_MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?")
+_HANDLE = re.compile(r"@[a-z0-9._-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,10 @@ class About:
         confirmed, everything, mention = False, False, None
         while words:
             word = words.pop(0)
-            if word.lower() in {"anyway", "all"}:
-                confirmed, everything = confirmed or word == "anyway", everything or word == "all"
+            if word.lower() == "anyway":
+                confirmed = True
+            elif word.lower() == "all":
+                everything = True
             elif word.lower() == "mention":
                 mention = _mention(words.pop(0) if words else "")
             else:
@@ -122,12 +125,28 @@ class About:
 def _mention(word: str) -> str:
     if word.lower() in {"nobody", "none", "off"}:
         return ""
+    if _HANDLE.fullmatch(word.lower()):
+        return word.lower()
     found = _MENTION.fullmatch(word)
     if not found:
         raise ValueError(
-            f"“{word}” is not a user or group ID. Copy it from the profile, for example U0123ABC."
+            f"“{word}” is neither a user group nor an ID. Use @oncall, or the ID from a profile, "
+            "for example U0123ABC."
         )
-    return found[1].upper()
+    return found[1]
+
+
+async def _whom(call: Call, given: str) -> str:
+    """The ID of whom to mention; a handle must be that of a user group. Raises UsageError."""
+    if not given.startswith("@"):
+        return given
+    found = await call.group_named(given[1:])
+    if found is None:
+        raise UsageError(
+            f"There is no user group {given}. For a person, use the ID from the profile, for "
+            "example U0123ABC.", "about",
+        )  # fmt: skip
+    return found
 
 
 def _sorted(words: Sequence[str]) -> list[str]:
@@ -174,9 +193,9 @@ async def digest_here(
 ) -> Message:
     """Post a digest in this channel every day, or on some days of the week.
 
-    Days are daily, weekdays, weekends, or such as mon,wed,fri. Filters are hosts (*.example.com)
-    and ports (port=443). What you leave out stays as it is; at first it is 09:00 UTC, daily.
-    Without words, a form opens.
+    Days are daily, weekdays, weekends, or a list like mon,wed,fri. Filters are hosts, such as
+    *.example.com, and ports, such as port=443. What you leave out stays as it is; at first it is
+    09:00 UTC, daily. Without words, a form opens.
     """
     old = _here(call, DIGEST)
     if asks := await _question(call, about, "digest_here", [at, zone, days]):
@@ -242,22 +261,22 @@ async def notices(call: Call) -> Message:
 @router.command("notices_here", changes=True, rewrite=_all_in_one,
                 example="notices here *.example.com")  # fmt: skip
 async def notices_here(
-    call: Call, about: Annotated[About, "[HOST…] [all] [mention ID]"] = About()
+    call: Call, about: Annotated[About, "[HOST…] [all] [mention WHO]"] = About()
 ) -> Message:
     """Tell this channel between digests what breaks, must be renewed, or is fixed.
 
     Filters are hosts (*.example.com) and ports (port=443). With all, it also tells what is renewed,
-    added or removed. With mention and the ID of a user or group, a host that breaks wakes them;
-    mention nobody ends that.
+    added or removed. With mention and a user group (@oncall) or an ID, a host that breaks wakes
+    them; mention nobody ends that.
     """
     old = _here(call, NOTICES)
     if asks := await _question(call, about, "notices_here", []):
         return asks
     was = old or Subscription(NOTICES, call.channel)
+    whom = was.mention if about.mention is None else await _whom(call, about.mention)
     set_up = msgspec.structs.replace(
         was, which=about.which, everything=about.everything, since=call.now(), paused_until=None,
-        off=False, mention=was.mention if about.mention is None else about.mention,
-        set_by=call.asker,
+        off=False, mention=whom, set_by=call.asker,
     )  # fmt: skip
     await call.records.subscriptions.put(set_up)
     card = cards.notices_set(set_up, await call.who())

@@ -262,6 +262,7 @@ class SlackBot:
                 send_file=functools.partial(self._web.send_file, asker.user),
                 learnt=self._learnt,
                 is_shared=functools.partial(self._web.is_shared, surface.channel),
+                group_named=self._web.group_named,
                 spend=functools.partial(self._access.spend, asker.user),
                 audit=functools.partial(self._audit, request),
                 share=f"{command.words} {request.argument}".strip() if can_share else "",

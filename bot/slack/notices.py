@@ -130,11 +130,6 @@ class Blindness:
         return True
 
 
-def mentioned(name: str) -> str:
-    """A user or group ID as Slack writes a mention; empty for none."""
-    return f"<!subteam^{name}>" if name[:1] == "S" else f"<@{name}>" if name else ""
-
-
 def _notice(key: str, channel: str, card: Message) -> Notice:
     """A message for a channel. Its key names the channel: others may be told the same."""
     key = f"{key} {channel}"
@@ -225,12 +220,12 @@ class Notices:
         self, to: Subscription, told: Sequence[News], day: str, now: datetime
     ) -> Iterator[Notice]:
         """The messages for one channel."""
-        rules, mention = self._records.rules, mentioned(to.mention)
+        rules = self._records.rules
         told = [each for each in told if to.takes(each.target)]
         broken = [each.row for each in told if each.kind == "broken" and each.row]
         if len(broken) >= OUTAGE:
             key = f"{day} outage {min(row.id for row in broken)} {len(broken)}"
-            yield _notice(key, to.channel, cards.outage(broken, now, rules, mention=mention))
+            yield _notice(key, to.channel, cards.outage(broken, now, rules, whom=to.mention))
         small = [each for each in told if each.kind in SMALL]
         if to.everything and len(small) >= OUTAGE:
             key = f"{day} small {min(each.id for each in small)} {len(small)}"
@@ -245,10 +240,8 @@ class Notices:
             if each.row is None:
                 yield _notice(key, to.channel, cards.removed(each.id, each.target))
                 continue
-            whom = mention if each.kind == "broken" else ""
-            yield _notice(
-                key, to.channel, cards.notice(each.kind, each.row, now, rules, mention=whom)
-            )
+            whom = to.mention if each.kind == "broken" else ""
+            yield _notice(key, to.channel, cards.notice(each.kind, each.row, now, rules, whom=whom))
 
     async def _post(self, notice: Notice, now: datetime) -> None:
         if not await self._store.claim(notice, now):

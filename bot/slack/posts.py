@@ -79,7 +79,7 @@ class EditablePost:
         return self._ts
 
     def continue_at(self, ts: str) -> None:
-        """Edit an earlier post of the bot's instead of posting anew."""
+        """Edit an earlier post of the bot's instead of posting again."""
         self._ts = ts
 
 

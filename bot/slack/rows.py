@@ -224,15 +224,13 @@ class Boards:
         now = self._clock()
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
+            if not any(refreshed(block, found, now, rules) for block in blocks):
+                continue
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             async with rows.lock:
-                rows.adopt(stored.board)
-                shown = [refreshed(block, found, now, rules) for block in rows.blocks]
-                fresh = [each for each in shown if each]
-                if not fresh:
-                    continue
-                change = functools.partial(_replace_all, fresh)
-                await self.change(stored.channel, stored.ts, rows, change)
+                await self.change(
+                    stored.channel, stored.ts, rows, lambda each: _refresh(each, found, now, rules)
+                )
             try:
                 await self.draw(stored.channel, stored.ts, rows)
             except (SlackRefused, SlackUnreachable) as fault:
@@ -246,11 +244,15 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded)
 
 
-def _replace_all(fresh: Sequence[tuple[Block, Block | None]], rows: RowList) -> None:
-    """Put new rows in the places of the old ones; those that showed more buttons go on to."""
-    for row, more in fresh:
-        expanded = any(_name(block) == _more_of(row) for block in rows.blocks)
-        rows.replace(row, more if expanded else None)
+def _refresh(
+    rows: RowList, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+) -> None:
+    """Replace the rows that are no longer true; those that showed more buttons go on to."""
+    for block in list(rows.blocks):
+        if fresh := refreshed(block, found, now, rules):
+            row, more = fresh
+            expanded = any(_name(each) == _more_of(row) for each in rows.blocks)
+            rows.replace(row, more if expanded else None)
 
 
 class RowLists:

@@ -261,6 +261,12 @@ class SlackWeb:
             stranger=bool(found.get("is_stranger")),
         )
 
+    async def group_named(self, handle: str) -> str | None:
+        """The ID of a user group by its handle (usergroups.list, scope usergroups:read)."""
+        answer = await self._read(self.client.usergroups_list)
+        groups = answer.get("usergroups") or []
+        return next((str(each["id"]) for each in groups if each.get("handle") == handle), None)
+
     async def members_of_group(self, group: str) -> list[str]:
         """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_users_list, usergroup=group)

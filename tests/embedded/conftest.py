@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
 from bot.store.upgrade import upgrade
 from tests.postgres import Cluster
 
+from .authority import CA, Scans, database_at
 from .fleet import Fleet
 
 
@@ -56,3 +58,24 @@ async def any_database(any_url: str) -> AsyncIterator[Database]:
     database = Database(any_url)
     yield database
     await database.close()
+
+
+@pytest_asyncio.fixture
+async def ca() -> AsyncIterator[CA]:
+    authority = CA()
+    server = web.Server(authority.answer)
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    authority.port = runner.addresses[0][1]
+    yield authority
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def scans(fleet: Fleet, tmp_path: Path) -> AsyncIterator[Scans]:
+    async with database_at(tmp_path) as database:
+        scans = Scans(fleet, tmp_path, database)
+        yield scans
+        await scans.documents.close()

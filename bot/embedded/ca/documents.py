@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import aiohttp
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.embedded.ca.crl import Unreadable
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 10 * 2**20
 SECONDS = 10.0
+#: So many bytes of documents are kept in memory; the database has the others.
+MOST_KEPT = 32 * 2**20
+#: A document that nobody asked for in so long is deleted.
+FORGOTTEN = timedelta(days=30)
 #: Lists are renewed within a day, though they say that they are valid for days.
 FRESH = timedelta(hours=6)
 FAILED = timedelta(minutes=10)
@@ -56,7 +61,8 @@ class Documents:
         self._database, self._guard, self._clock = database, guard, clock
         self._running: dict[str, asyncio.Task[Document]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._kept: dict[str, Document] = {}
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._bytes = 0
 
     async def get(self, url: str, body: bytes | None = None) -> Document:
         """A document that is fresh, or at least there. Raises Unreadable.
@@ -68,6 +74,8 @@ class Documents:
         if len(key) > LONGEST_KEY:
             raise Unreadable("the certificate names no usable URL")
         known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
         if known is None or not self._is_fresh(known):
             task = self._running.get(key)
             if task is None:
@@ -101,8 +109,18 @@ class Documents:
         except (SQLAlchemyError, OSError) as fault:
             log.warning("Could not use the database for %s: %s", url[:200], fault)
             return Document(key, b"", None, fault="the database can't be used")
-        self._kept[key] = known
+        self._keep(known)
         return known
+
+    def _keep(self, known: Document) -> None:
+        """Keep it in memory, and drop those that were asked for longest ago."""
+        if old := self._kept.pop(known.url, None):
+            self._bytes -= len(old.body) + len(old.url)
+        self._kept[known.url] = known
+        self._bytes += len(known.body) + len(known.url)
+        while self._bytes > MOST_KEPT and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest.body) + len(oldest.url)
 
     async def _read(self, key: str) -> Document:
         query = select(ca_documents).where(ca_documents.c.url == key)
@@ -140,6 +158,8 @@ class Documents:
         same = ca_documents.c.url == found.url
         async with self._database.write() as connection:
             await connection.execute(update(ca_documents).where(same).values(values))
+            old = ca_documents.c.tried_at < self._clock() - FORGOTTEN
+            await connection.execute(delete(ca_documents).where(old))
 
     async def _fetch(self, known: Document, url: str, body: bytes | None) -> Document:
         """The document as it is now; the old one with the fault if it can't be fetched."""

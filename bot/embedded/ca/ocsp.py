@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -12,6 +12,9 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from bot.embedded.ca.crl import MALFORMED, Revocation, Unreadable
+
+#: How long a response counts that names no next one.
+LONGEST = timedelta(days=7)
 
 
 def location(certificate: x509.Certificate) -> str | None:
@@ -51,8 +54,8 @@ def read(
         single = next(
             each for each in response.responses if each.serial_number == certificate.serial_number
         )
-        until = single.next_update_utc or single.this_update_utc
-        if not single.this_update_utc <= now or (single.next_update_utc and until < now):
+        until = single.next_update_utc or single.this_update_utc + LONGEST
+        if not single.this_update_utc <= now <= until:
             raise Unreadable("the OCSP response is out of date")
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
             raise Unreadable("the OCSP responder doesn't know the certificate")

@@ -74,7 +74,7 @@ class Revocations:
         except Unreadable as fault:
             return f"unknown: {fault}"
         except crl.MALFORMED:
-            return "unknown: the certificate's issuer is not known"
+            return "unknown: the issuer's certificate is missing"
         return ""
 
     async def _by_list(
@@ -99,7 +99,7 @@ class Revocations:
         document = await self._documents.get(url)
         key = (url, crl.der(issuer))
         known = self._lists.get(key)
-        if known and known[0].body is document.body:
+        if known and known[0].body == document.body:
             self._lists.move_to_end(key)
             return known[1]
         read = await asyncio.to_thread(crl.read, document.body, issuer)

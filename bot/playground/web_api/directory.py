@@ -31,6 +31,11 @@ def user_info(call: WebAPICall) -> Json:
     return {"user": call.user().for_api()}
 
 
+def usergroups(call: WebAPICall) -> Json:
+    """usergroups.list."""
+    return {"usergroups": list(call.workspace.usergroups.values())}
+
+
 def usergroup_users(call: WebAPICall) -> Json:
     """usergroups.users.list; tests fill `workspace.usergroups`."""
     group = call.workspace.usergroups.get(call.text("usergroup"))

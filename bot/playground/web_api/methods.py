@@ -47,6 +47,7 @@ METHODS: dict[str, Method] = {
     "conversations.info": Method(conversations.info),
     "conversations.open": Method(conversations.open_im, ("im:write",)),
     "users.info": Method(directory.user_info, ("users:read",), tier=4),
+    "usergroups.list": Method(directory.usergroups, ("usergroups:read",), tier=2),
     "usergroups.users.list": Method(directory.usergroup_users, ("usergroups:read",), tier=2),
     "views.open": Method(views.open_view),
     "views.push": Method(views.push),

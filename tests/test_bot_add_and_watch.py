@@ -1,0 +1,86 @@
+"""Add and watch: one button for a host that is not monitored yet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from bot.playground.objects import ANN, BEN, CERTS, GUS, PostedMessage
+from bot.recheck import MOST
+from tests.world import Clock, World, labels
+
+DM = "D0ANN"
+HOST = "api.demo.test"
+
+
+async def pass_time(world: World, **by: float) -> None:
+    """Let time pass, and the scheduler look."""
+    cast("Clock", world.clock).move(**by)
+    await world.bot.watches.tick()
+
+
+def scans(world: World) -> int:
+    return len(world.api.asked("monitor/scan"))
+
+
+def expired(world: World, host: str = HOST) -> int:
+    return world.api.watch(host, days=-1, valid=False)
+
+
+async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
+    """Ann's card, once it shows the first scan and that nobody works on it any more."""
+    card = await world.card("EXPIRED", "Watching until", to=to)
+    await world.settled()
+    return card
+
+
+async def test_an_unmonitored_host_is_added_and_watched_with_one_button(world: World) -> None:
+    await world.say("/ssl watch new.demo.test")
+    card = await world.card("NOT MONITORED", "`new.demo.test` isn't monitored yet")
+    assert labels(card) == ["Add and watch"]
+
+    await world.press("Add and watch", on=card)
+
+    await world.card("`new.demo.test`", "Watching until", "Stop")
+    await world.card("Ann added `new.demo.test`.", by=BEN)
+    await world.settled()
+    [row] = world.api.rows.values()
+    assert (row["host"], scans(world)) == ("new.demo.test", 1)
+    assert [watch.asker for watch in await world.bot.watches.running()] == [ANN]
+
+
+async def test_pressing_add_and_watch_twice_adds_one_monitor(world: World) -> None:
+    await world.say("/ssl watch new.demo.test")
+    card = await world.card("NOT MONITORED")
+
+    await asyncio.gather(*(world.press("Add and watch", on=card) for _ in range(2)))
+
+    await world.card("Watching until")
+    await world.settled()
+    assert len(world.api.asked("monitor/add")) == 1
+
+
+async def test_a_guest_can_neither_add_nor_watch(world: World) -> None:
+    await world.say("@SSLmonitor watch new.demo.test")
+    card = await world.card("NOT MONITORED", by=BEN)
+
+    await world.press("Add and watch", on=card, by=GUS)
+
+    await world.card("MEMBERS ONLY", by=GUS)
+    await world.settled()
+    assert world.api.asked("monitor/add") == []
+
+
+async def test_a_host_that_was_added_stays_added_though_the_watch_can_not_start(
+    world: World,
+) -> None:
+    for number in range(MOST):
+        expired(world, f"h{number}.demo.test")
+        await world.say(f"/ssl watch h{number}.demo.test")
+    await world.until(lambda: scans(world) == MOST)
+    await world.say("/ssl watch new.demo.test")
+
+    await world.press("Add and watch", on=await world.card("NOT MONITORED"))
+
+    await world.card("Ann added `new.demo.test`.", by=BEN)
+    await world.card("TOO MANY WATCHES")

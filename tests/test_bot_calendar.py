@@ -1,0 +1,74 @@
+"""The calendar of renewals, as other programs read it, and its secret address."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import aiohttp
+import icalendar
+import pytest
+import vobject
+
+from bot.playground.objects import BEN, PostedMessage
+from tests.world import World, words
+
+
+def subscribed(card: PostedMessage) -> str:
+    found = re.search(r"/calendar/[\w-]+\.ics", words(card))
+    assert found
+    return found[0]
+
+
+async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_read(
+    world: World, session: aiohttp.ClientSession
+) -> None:
+    for host in ("a.demo.test", "b.demo.test"):
+        world.api.watch(host, days=70, ssl_fingerprint="ab" * 32)
+    world.api.watch("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
+    world.api.watch("none.demo.test", ssl_expire_date_end=None)
+    await world.say("/ssl calendar")
+    base = f"http://127.0.0.1:{world.bot.port}"
+    path = subscribed(await world.card("Subscribe to this address", "PUBLIC_URL is not set"))
+    async with session.get(base + path) as reply:
+        assert (reply.status, reply.content_type) == (200, "text/calendar")
+        file = await reply.text()
+    events = icalendar.Calendar.from_ical(file).walk("VEVENT")
+    seen = [(str(event["summary"]), event.decoded("dtstart")) for event in events]
+    assert seen == [
+        ("Renew a.demo.test and 1 more", date(2027, 1, 2)),  # 30 days before it expires
+        ("Renew c.demo.test", date(2026, 10, 21)),
+    ]
+    others = vobject.readOne(file).vevent_list
+    assert [(str(e.summary.value), e.dtstart.value) for e in others] == seen
+    assert "a.demo.test" in str(others[0].description.value)
+    assert str(others[1].description.value).count("\n") == 2  # hostile text stays on its line
+
+
+async def test_a_new_address_ends_the_old_one_and_a_wrong_one_opens_nothing(
+    world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = f"http://127.0.0.1:{world.bot.port}"
+    await world.say("/ssl calendar")
+    old = subscribed(await world.card("Subscribe to this address"))
+    await world.say("/ssl calendar")
+    await world.card("the bot keeps no copy of it")
+    await world.say("/ssl calendar new")
+    await world.until(lambda: sum("Subscribe" in words(m) for m in world.seen()) == 2)
+    new = subscribed(world.seen()[-1])
+    for path, status in ((old, 404), ("/calendar/x.ics", 404), (new, 200)):
+        async with session.get(base + path) as reply:
+            assert reply.status == status
+    assert world.seen(by=BEN) == []
+    secret = new.removeprefix("/calendar/").removesuffix(".ics")
+    assert secret not in caplog.text
+    world.api.refuse("monitor/list", 500, "internal error", times=5)
+    async with session.get(base + new) as reply:
+        assert reply.status == 503
+
+
+async def test_in_socket_mode_the_calendar_needs_an_address_to_listen_on(
+    socket_world: World,
+) -> None:
+    await socket_world.say("/ssl calendar")
+    await socket_world.card("The calendar is not served")

@@ -1,0 +1,218 @@
+"""The rows of a digest: what others did, several at once, and one row for each certificate."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.playground.objects import ANN, BEN, GENERAL, PostedMessage
+from bot.slack.transport import EVENTS_PATH
+from tests.world import Clock, World, labels, words
+
+
+async def digest(world: World) -> PostedMessage:
+    assert world.bot.digest is not None
+    await world.bot.digest.post_now(again=True)
+    return await world.card("Certificates on 23 November 2026", by=BEN)
+
+
+def row_of(shown: PostedMessage, number: int) -> str:
+    blocks = [b for b in shown.blocks if b.get("block_id") == f"row:{number}"]
+    return str(blocks[0]["text"]["text"]) if blocks else ""
+
+
+async def refresh(world: World) -> None:
+    bot = world.bot
+    await bot.clock._refresh(bot.slack._records)
+
+
+async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    fixed = world.api.watch("a.demo.test", valid=False)
+    world.api.watch("b.demo.test", valid=False)
+    await digest(world)
+    world.api.renew(fixed, days=80)
+    await refresh(world)
+    await world.card("~`a.demo.test`~", "✅ fixed, seen", "✅ 1 of 2 fixed.", by=BEN)
+    edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+    await refresh(world)  # nothing has changed, so nothing is edited
+    assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
+
+
+async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    number = world.api.watch("a.demo.test", valid=False)
+    await digest(world)
+    world.api.renew(number, days=80)
+    await refresh(world)
+    await world.card("~`a.demo.test`~", by=BEN)
+    world.api.rows[number]["ssl_valid"] = False
+    await refresh(world)
+    assert "~`" not in words(world.seen(by=BEN)[0])
+
+
+async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    world.api.watch("a.demo.test", valid=False)
+    gone = world.api.watch("b.demo.test", valid=False)
+    await digest(world)
+    await world.say("/ssl take a.demo.test", by=BEN, to=GENERAL)
+    await world.card("Ben takes care of", to=GENERAL)
+    del world.api.rows[gone]
+    await refresh(world)
+    card = words(await world.card("🙋 Ben", "No longer monitored, seen", by=BEN))
+    assert "fixed" not in card
+
+
+async def test_an_incomplete_list_ends_no_row(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch("a.demo.test", valid=False)
+    await digest(world)
+    odd = world.api.rows[number] | {"id": None}
+    world.api.reply("monitor/list", {"success": 1, "count": 1, "list": [odd]})
+    await refresh(world)
+    assert "No longer monitored" not in words(world.seen(by=BEN)[0])
+
+
+async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: World) -> None:
+    world = digest_world
+    first = world.api.watch("a.demo.test", valid=False)
+    world.api.watch("b.demo.test", valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
+    await world.card("no change · Ben", by=ANN)
+    await world.settled()
+    async with world.running_bot():
+        world.api.renew(first, days=80)
+        await world.press("Rescan", on=world.seen(by=BEN)[0], row="a.demo.test")
+        await world.card("~`a.demo.test`~", "✅ 1 of 2 fixed", by=BEN)
+        await world.settled()
+        replies = [m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]
+        assert len(replies) == 1  # the story of a monitor is one reply, also after a restart
+
+
+async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch("a.demo.test", valid=False)
+    shown = await digest(world)
+    before = words(shown)
+    assert isinstance(world.clock, Clock)
+    world.clock.move(hours=17)
+    world.api.renew(number, days=80)
+    await refresh(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.card("OK", "`a.demo.test`", by=ANN)
+    await world.settled()
+    assert words(world.seen(by=BEN)[0]) == before
+
+
+async def test_two_replicas_and_ten_people_leave_a_digest_in_its_newest_state(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(10)]
+    shown = await digest(world)
+    for number in numbers:
+        world.api.renew(number, days=80)
+    async with world.running_bot():
+        for n in range(0, 10, 2):
+            await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=(ANN, BEN)[n % 4 // 2])
+        url = world.playground.events_url
+        world.playground.events_url = f"http://127.0.0.1:{world.bots[0].port}{EVENTS_PATH}"
+        for n in range(1, 10, 2):
+            await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=(ANN, BEN)[n % 4 // 2])
+        await world.settled()
+        world.playground.events_url = url
+    card = words(world.seen(by=BEN)[0])
+    assert "✅ 10 of 10 fixed." in card
+    assert "Scanning…" not in card
+
+
+async def test_many_presses_at_once_are_shown_by_few_edits(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    for n in range(6):
+        world.api.watch(f"h{n}.demo.test", valid=False)
+    shown = await digest(world)
+    monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.3)
+    held = [world.api.hold("monitor/scan") for _ in range(6)]
+    for n in range(6):
+        await world.press("Rescan", on=shown, row=f"h{n}.demo.test")
+    await world.until(lambda: words(world.seen(by=BEN)[0]).count("Scanning…") == 6)
+    edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+    assert len(edits) <= 3
+    for each in held:
+        assert each.gate is not None
+        each.gate.set()
+    await world.settled()
+    assert "Scanning…" not in words(world.seen(by=BEN)[0])
+
+
+# One row for each certificate
+
+ONE = "ab" * 32
+
+
+async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    world.api.watch("other.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    assert "4 broken" in words(shown)
+    assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])
+    assert "one renewal fixes 3 monitors" in row_of(shown, numbers[0])
+    assert "h1.demo.test" not in words(shown)
+    assert labels(shown) == ["Rescan all broken", "Rescan", "Rescan"]
+
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
+    await world.until(lambda: "Scanning…* · 1 of 3 · Ben" in row_of(shown, numbers[0]))
+    assert held.gate is not None
+    for number in numbers:
+        world.api.renew(number, days=80)
+        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
+    held.gate.set()
+    await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
+    assert "fixed · Ben" in row_of(shown, numbers[0])
+    assert "✅ 1 of 2 fixed." in words(shown)
+
+
+async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:
+    for n in range(3):
+        world.api.watch(f"h{n}.demo.test", ssl_fingerprint=ONE)
+    world.api.watch("other.demo.test", ssl_fingerprint="cd" * 32)
+    await world.say("/ssl status h0.demo.test")
+    await world.press("Details", on=await world.card("`h0.demo.test`"))
+    card = words(await world.card("*Also on 2 other monitors*", "`h1.demo.test` `h2.demo.test`"))
+    assert "other.demo.test" not in card
+
+
+async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    shown = await digest(world)
+    world.api.renew(numbers[0], days=80)
+    world.api.rows[numbers[0]]["ssl_fingerprint"] = "cd" * 32
+    await refresh(world)
+    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
+    assert "`h1.demo.test` and 2 more" in row_of(shown, numbers[0])
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
+    await world.card("Scanned 3 monitors")
+    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
+    assert "Scanning…" not in words(shown)

@@ -1,0 +1,132 @@
+"""The command line: its help, wrong settings, and the backup."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bot import __version__
+from bot.__main__ import main
+from tests.world import only
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_a_program_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("run", "demo", "digest", "check", "embedded"))
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+
+    assert (end.value.code, capsys.readouterr().out.strip()) == (0, __version__)
+
+
+def test_an_unknown_program_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["fly"])
+
+    assert end.value.code == 2
+    assert "fly" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["run", "check"])
+def test_wrong_settings_are_all_listed(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(
+        monkeypatch,
+        SLACK_BOT_TOKEN="not-a-token",
+        DIGEST_TIME="9 o'clock",
+        DIGEST_TIMEZONE="Mars/Olympus",
+        DATABASE_URL="mysql://x",
+        PORT="99999",
+        SCAN_ALLOW="10.0.0.0/99",
+        SSLMONITOR_API_URL="https://api.example/api/v1",
+    )
+
+    assert main([program]) == 2
+
+    told = capsys.readouterr().err
+    names = "SLACK_BOT_TOKEN SLACK_APP_TOKEN DIGEST_TIME DIGEST_TIMEZONE DATABASE_URL PORT"
+    for name in [*names.split(), "SCAN_ALLOW", "SSLMONITOR_API_KEY"]:
+        assert f"- {name}" in told
+    assert "not-a-token" not in told
+
+
+def test_a_database_that_can_not_be_opened_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(
+        monkeypatch,
+        SLACK_BOT_TOKEN="xoxb-1",
+        SLACK_SIGNING_SECRET="s",
+        SLACK_API_URL="http://127.0.0.1:9/api/",
+        DATABASE_URL=f"sqlite:///{tmp_path}/no/such/folder/bot.sqlite3",
+    )
+
+    assert main(["run"]) == 1
+
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert "Could not start: " in told
+
+
+def test_a_slack_that_can_not_be_reached_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(
+        monkeypatch,
+        SLACK_BOT_TOKEN="xoxb-1",
+        SLACK_SIGNING_SECRET="s",
+        SLACK_API_URL="http://127.0.0.1:9/api/",
+        DATABASE_URL=f"sqlite:///{tmp_path}/bot.sqlite3",
+        SSLMONITOR_API_URL="http://127.0.0.1:9/api/v1",
+        SSLMONITOR_API_KEY="k",
+    )
+
+    assert main(["run"]) == 1
+
+    assert "Could not start: Slack did not answer" in capsys.readouterr().err
+
+
+def test_a_backup_is_a_whole_copy_for_its_owner_made_while_others_write(
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, copy = tmp_path / "bot.sqlite3", tmp_path / "copy.sqlite3"
+    shutil.copy(empty_database, source)
+    only(monkeypatch, DATABASE_URL=f"sqlite:///{source}")
+    with sqlite3.connect(source) as writer:
+        writer.execute("INSERT INTO notes VALUES ('kept', 'yes')")
+        writer.commit()
+        writer.execute("INSERT INTO notes VALUES ('half', 'done')")  # not committed yet
+        assert main(["backup", str(copy)]) == 0
+        writer.rollback()
+    writer.close()
+    with sqlite3.connect(copy) as made:
+        assert made.execute("SELECT key FROM notes").fetchall() == [("kept",)]
+        assert made.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    made.close()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert main(["backup", str(copy)]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_backup_of_postgresql_names_pg_dump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(monkeypatch, DATABASE_URL="postgresql://u:geheim@h/db")
+    assert main(["backup", str(tmp_path / "copy")]) == 2
+    told = capsys.readouterr().err
+    assert "pg_dump" in told
+    assert "geheim" not in told

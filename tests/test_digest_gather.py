@@ -1,0 +1,84 @@
+"""What the daily digest asks of the API, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.cards import digest as digest_cards
+from bot.digest import gather
+from bot.errors import APIUnreachable
+from bot.severity import USUAL, Thresholds
+from tests.card_values import NOW, many, row
+from tests.digest_plan import DAY, api
+
+
+async def test_it_asks_for_what_ends_soon_what_is_not_valid_and_how_many_there_are() -> None:
+    asked, held = api(many(16))
+    await gather(asked, NOW, USUAL)
+    assert sorted(map(str, held.asked)) == sorted(
+        map(str, [{"expires": "<30"}, {"valid": False}, {}])
+    )
+
+
+async def test_the_days_that_the_net_holds_can_be_set() -> None:
+    asked, held = api([row(not_after=NOW + 50 * DAY)])
+    found = await gather(asked, NOW, Thresholds(net_days=60))
+    assert {"expires": "<60"} in held.asked
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert message.text == "✅ Nothing is due for renewal among 1 monitor."
+    assert "1 certificate expires within 60 days and is not due for renewal yet" in str(
+        message.blocks
+    )
+
+
+async def test_a_threshold_of_the_teams_own_brings_a_monitor_in_early() -> None:
+    asked, _ = api([row(id=1, not_after=NOW + 50 * DAY), row(id=2, not_after=NOW + 50 * DAY)])
+    rules = Thresholds({"api.example.com": "60d"})
+    [message] = digest_cards.digest(await gather(asked, NOW, rules), NOW, day=NOW.date())
+    assert message.text.startswith("2 due. api.example.com DUE, expires in 50 days")
+
+
+async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
+    short = [row(id=n, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY) for n in range(1, 15)]
+    asked, _ = api([*short, row(id=20, not_after=NOW + 12 * DAY)])
+    found = await gather(asked, NOW, USUAL)
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert message.text.startswith("1 due, 14 on schedule. api.example.com DUE")
+    assert str(message.blocks).count("ON SCHEDULE") == 1
+    assert "14 certificates expire within 30 days and are not due for renewal yet" in str(
+        message.blocks
+    )
+
+
+async def test_both_answers_are_merged_worst_first_and_none_comes_twice() -> None:
+    rows = [
+        row(id=1, not_after=NOW + 5 * DAY),
+        row(id=2, not_after=NOW - DAY, valid=False),
+        row(id=3, valid=False),
+        row(id=4),
+    ]
+    asked, _ = api(rows)
+    found = await gather(asked, NOW, USUAL)
+    assert [each.id for each in found.rows] == [2, 3, 1]
+    assert found.total == 4
+
+
+async def test_there_is_no_all_clear_while_scans_are_old() -> None:
+    asked, _ = api([row(id=1), row(id=2, scanned_at=NOW - 3 * DAY), row(id=3, scanned_at=None)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    told = f"{message.text} {message.blocks}"
+    assert "All clear" not in told
+    assert "2 monitors not scanned in the last 36 hours" in told
+
+
+async def test_all_clear_is_said_when_all_is_clear() -> None:
+    asked, _ = api([row(id=1), row(id=2)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    assert message.text == "✅ All clear: 2 monitors, none due for renewal."
+
+
+async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
+    asked, held = api([])
+    held.fault = APIUnreachable("Nobody is there.")
+    with pytest.raises(APIUnreachable):
+        await gather(asked, NOW, USUAL)
