@@ -28,7 +28,7 @@ async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World)
     world.api.watch(HOST, days=-1, valid=False)
     await world.say(f"/ssl take {HOST}")
     await world.card("Taken by Ann")
-    await world.card("🙋 Ann takes care of `api.demo.test`.", by=BEN)
+    await world.card("🙋 Ann has taken `api.demo.test`.", by=BEN)
     await world.say("/ssl list", by=BEN)
     await world.card("🙋 Ann", "`api.demo.test`", by=BEN)
     await world.say(f"/ssl release {HOST}", by=BEN)
@@ -49,7 +49,7 @@ async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
     number = world.api.watch(HOST, days=-1, valid=False)
     await asyncio.gather(*(world.say(f"/ssl take {number}", by=by) for by in [ANN, BEN] * 5))
     await world.settled()
-    lines = [m.text for m in world.seen(by=BEN) if "takes care of" in m.text]
+    lines = [m.text for m in world.seen(by=BEN) if "has taken" in m.text]
     assert len(set(lines)) == 1
 
 
@@ -67,7 +67,7 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
 async def test_nobody_takes_what_is_fine(world: World) -> None:
     world.api.watch(HOST, days=80)
     await world.say(f"/ssl take {HOST}")
-    await world.card("Nothing needs to be done.")
+    await world.card("Not taken: it was fine at its last scan.")
     assert world.bot.slack._records.rules.marks.claims == {}
 
 
@@ -121,6 +121,19 @@ async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_3
     await world.card("No monitors match")
 
 
+async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
+    for host in (HOST, "shop.demo.test"):
+        world.api.watch(host, days=-1)
+        await world.say(f"/ssl mute {host}")
+        await world.card("Muted by Ann", f"`{host}`")
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Taken by Ann")
+
+    await world.say("/ssl list muted free")
+
+    assert HOST not in words(await world.card("1 monitor", "shop.demo.test"))
+
+
 async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
     number = world.api.watch(HOST, days=12)
     await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
@@ -167,7 +180,7 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
 )
 async def test_a_runbook_is_a_web_page(link: str, world: World) -> None:
     await world.say(f"/ssl runbook {HOST} {link}")
-    await world.card("must start with https://")
+    await world.card("isn't a usable http(s) link")
 
 
 async def test_the_most_specific_runbook_counts(world: World) -> None:
@@ -230,7 +243,7 @@ async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> 
     await world.settled()
     assert "Release" in labels(shown)
     told = [m.text for m in world.seen(by=BEN)[before:]]
-    assert told == ["🙋 Ben takes care of api.demo.test."]
+    assert told == ["🙋 Ben has taken api.demo.test."]
 
 
 async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: World) -> None:

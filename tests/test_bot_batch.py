@@ -22,7 +22,7 @@ async def test_one_press_scans_them_all_and_shows_what_was_found(world: World) -
     world.api.renew(first, days=80)
     assert scan.gate is not None
     scan.gate.set()
-    card = await world.card("Scanned 2 monitors: 1 broken, 1 fine. 1 fixed.", "asked by Ann")
+    card = await world.card("Scanned 2 monitors: 1 broken, 1 OK. 1 fixed.", "asked by Ann")
     assert "a.demo.test" in words(card)
     assert sorted(int(each["id"]) for each in world.api.asked("monitor/scan")) == [first, second]
 
@@ -97,7 +97,7 @@ async def test_monitors_that_are_gone_by_the_press_are_counted(verb: str, world:
     card = await world.card(f"{verb.title()} these 2 monitors?")
     del world.api.rows[numbers[0]]
     await world.press(f"{verb.title()} 2", on=card)
-    await world.card("1 monitor was not in the list any more")
+    await world.card("1 monitor is no longer listed")
 
 
 async def test_progress_leaves_a_response_url_enough_uses_for_the_answer(world: World) -> None:

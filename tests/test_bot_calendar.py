@@ -52,7 +52,7 @@ async def test_a_new_address_ends_the_old_one_and_a_wrong_one_opens_nothing(
     await world.say("/ssl calendar")
     old = subscribed(await world.card("Subscribe to this address"))
     await world.say("/ssl calendar")
-    await world.card("the bot keeps no copy of it")
+    await world.card("keeps no copy of the address")
     await world.say("/ssl calendar new")
     await world.until(lambda: sum("Subscribe" in words(m) for m in world.seen()) == 2)
     new = subscribed(world.seen()[-1])
@@ -71,4 +71,4 @@ async def test_in_socket_mode_the_calendar_needs_an_address_to_listen_on(
     socket_world: World,
 ) -> None:
     await socket_world.say("/ssl calendar")
-    await socket_world.card("The calendar is not served")
+    await socket_world.card("No calendar: the bot only listens on its own machine")

@@ -225,7 +225,7 @@ async def test_a_channel_is_told_of_its_hosts_alone(world: World) -> None:
 async def test_a_user_group_is_mentioned_by_its_handle(world: World) -> None:
     world.slack.usergroups["S0ONCALL"] = {"id": "S0ONCALL", "handle": "oncall", "users": []}
     await world.say("/ssl notices here mention @OnCall", to=GENERAL)
-    await world.card("A host that breaks mentions <!subteam^S0ONCALL>", to=GENERAL)
+    await world.card("New breakages mention <!subteam^S0ONCALL>", to=GENERAL)
     await world.say("/ssl notices here *.demo.test", to=GENERAL)
     await world.card("`*.demo.test`", "<!subteam^S0ONCALL>", to=GENERAL)  # it stays
     await world.say("/ssl notices here mention nobody", to=GENERAL)

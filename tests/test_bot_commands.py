@@ -67,7 +67,7 @@ async def test_status_of_a_pattern_lists_what_it_meets_worst_first(world: World)
 
     await world.say("/ssl status *.demo.test")
 
-    card = await world.card("2 monitors", "1 broken, 1 fine")
+    card = await world.card("2 monitors", "1 broken, 1 OK")
     text = words(card)
     assert text.index("`b.demo.test`") < text.index("`a.demo.test`")
     assert "other.test" not in text
@@ -164,7 +164,7 @@ async def test_list_asks_with_the_filters(filters: str, sent: dict[str, str], wo
 async def test_list_says_what_is_wrong_with_a_filter(world: World) -> None:
     await world.say("/ssl list colour=red")
 
-    await world.card("“colour” is not a filter", "host, port, valid and expires")
+    await world.card("“colour” is not a filter", "Try port=443")
 
 
 async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> None:

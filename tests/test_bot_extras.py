@@ -65,7 +65,7 @@ async def test_a_check_is_repeated_and_shared_with_its_protocol(world: World) ->
     card = await world.card(
         "DUE", "`mail.demo.test:25`", "over STARTTLS (smtp). Nothing was stored."
     )
-    assert labels(card) == ["Check again", "Share here"]
+    assert labels(card) == ["Add", "Check again", "Share here"]
 
     await world.press("Share here", on=card)
 

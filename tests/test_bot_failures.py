@@ -113,7 +113,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 
     await world.say("/ssl scan api.demo.test")
 
-    card = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
+    card = await world.card("RATE-LIMITED", "api.demo.test", "OK")
     assert card.ephemeral_for == ANN
     late = await world.card("OK", "asked by Ann", by=BEN)
     assert late.ephemeral_for is None
@@ -129,7 +129,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
 
     await world.say("/ssl scan api.demo.test")
 
-    told = await world.card("SLACK IS BUSY", "api.demo.test", "OK")
+    told = await world.card("RATE-LIMITED", "api.demo.test", "OK")
     assert told.ephemeral_for == ANN
     assert "Scanning…" in words(next(m for m in world.seen(by=BEN)))
     await world.card("OK", "asked by Ann", by=BEN)
@@ -196,7 +196,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
 
     await world.say("/ssl list")
 
-    card = await world.card("BUG IN THE BOT", "Try again")
+    card = await world.card("BUG IN THE BOT", "If it recurs")
     reference = re.search(r"`([0-9a-f]{12})`", words(card))
     assert reference is not None
     assert reference[1] in caplog.text
@@ -391,7 +391,7 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
         held.gate.set()
 
     await world.card("OK", "`api.demo.test`", "Share here")
-    answer = await world.card("1 monitor: 1 fine.", by=BEN)
+    answer = await world.card("1 monitor: 1 OK.", by=BEN)
     await world.settled()
     assert (told.ephemeral_for, answer.ts) == (ANN, waiting.ts)
     assert "Waiting for" not in "".join(words(m) for m in world.seen(by=BEN))

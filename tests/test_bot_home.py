@@ -20,7 +20,7 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
 
     await world.playground.open_home(ANN)
 
-    home = await world.home("31 monitors", "*🔴 Broken*\n1", "*✅ Fine*\n1", "31 of 1,000 used")
+    home = await world.home("31 monitors", "*🔴 Broken*\n1", "*✅ OK*\n1", "31 of 1,000 used")
     text = words(home)
     assert text.index("`gone.demo.test`") < text.index("`h1.demo.test`")
     assert labels(home) == [*ALWAYS, *["Rescan"] * PAGE, "Next"]
@@ -80,7 +80,7 @@ async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> N
 
     await world.press("Next", on=first)
 
-    home = await world.home("*✅ Fine*\n13", "`h09.demo.test`")
+    home = await world.home("*✅ OK*\n13", "`h09.demo.test`")
     assert labels(home) == [*ALWAYS, *["Rescan"] * 10]
 
 
@@ -212,7 +212,7 @@ async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -
     world.api.watch("gone.demo.test", days=-3, valid=False)
     for host, who in (("mine", ANN), ("bens", BEN)):
         await world.say(f"/ssl take {host}.demo.test", by=who)
-        await world.card("takes care of", f"{host}.demo.test")
+        await world.card("has taken", f"{host}.demo.test")
     await world.playground.open_home(ANN)
     text = words(await world.home("Taken by you"))
     order = [

@@ -166,6 +166,19 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
     assert file["name"] == "monitors-2026-11-23.csv"
 
 
+@pytest.mark.parametrize("typed", ["expired", "free"])
+async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
+    for number in range(9):
+        world.api.watch(f"h{number}.demo.test", days=-1)
+    world.api.watch("fine.demo.test")
+    await world.say(f"/ssl list {typed}")
+    card = await world.card("9 monitors")
+
+    await world.press("CSV", on=card)
+
+    await world.card("9 monitors is in your direct messages")
+
+
 async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) -> None:
     for days in range(1, 31):
         world.api.watch(f"h{days}.demo.test", days=days + 0.5)

@@ -80,7 +80,7 @@ async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> Non
     await notices.tick()
     world.api.rows[number]["ssl_issuer"] = "Strange CA"
     await notices.tick()
-    await world.card("Another issuer", "`api.demo.test`", by=BEN)
+    await world.card("New issuer", "`api.demo.test`", by=BEN)
 
 
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:

@@ -108,7 +108,7 @@ async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(
     await world.say(f"/ssl watch {HOST} for=1m")
     await watching(world)
     await pass_time(world, minutes=1)
-    await world.card("The watch ended")
+    await world.card("Watch ended at")
 
     world.api.renew(number, 90.5)
     await world.say(f"/ssl watch {HOST}")
@@ -127,10 +127,10 @@ async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(
 
     await pass_time(world, minutes=1)
 
-    over = await world.card("EXPIRED", "The watch ended", "after 3 scans: not fixed")
+    over = await world.card("EXPIRED", "Watch ended at", "after 3 scans: no fix")
     assert over.ts == card.ts
     assert "Stop" not in labels(over)
-    reply = await world.card(f"<@{ANN}>", "is not fixed after 3 scans")
+    reply = await world.card(f"<@{ANN}>", "No fix on", "in 3 scans")
     assert reply.thread_ts == card.ts
     await pass_time(world, minutes=30)
     assert scans(world) == 3
@@ -176,8 +176,8 @@ async def test_a_watch_whose_time_went_by_while_the_bot_was_down_ends_with_a_not
     cast("Clock", no_bot.clock).move(hours=9)
 
     async with no_bot.running_bot():
-        over = await no_bot.card("The watch ended", "The bot was not running at that time")
-        await no_bot.card(f"<@{ANN}>", "is not fixed after 2 scans")
+        over = await no_bot.card("Watch ended at", "The bot was not running at that time")
+        await no_bot.card(f"<@{ANN}>", "No fix on", "in 2 scans")
 
     assert over.ts == card.ts
 

@@ -62,7 +62,7 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     gone = world.api.watch("b.demo.test", valid=False)
     await digest(world)
     await world.say("/ssl take a.demo.test", by=BEN, to=GENERAL)
-    await world.card("Ben takes care of", to=GENERAL)
+    await world.card("Ben has taken", to=GENERAL)
     del world.api.rows[gone]
     await refresh(world)
     card = words(await world.card("🙋 Ben", "No longer monitored, seen", by=BEN))

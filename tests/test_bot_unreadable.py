@@ -60,4 +60,4 @@ async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World
 
     await world.say("/ssl list")
 
-    await world.card("`fine.demo.test`", "1 monitor: 1 fine.", "2 monitors could not be read")
+    await world.card("`fine.demo.test`", "1 monitor: 1 OK.", "2 monitors could not be read")

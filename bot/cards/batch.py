@@ -170,7 +170,7 @@ def deleted(
 
 
 def _missing(gone: int) -> str:
-    return f"{counted(gone, 'monitor')} {'was' if gone == 1 else 'were'} not in the list any more"
+    return f"{counted(gone, 'monitor')} {'is' if gone == 1 else 'are'} no longer listed"
 
 
 def _shown(told: Sequence[str]) -> list[Block]:

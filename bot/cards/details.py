@@ -33,7 +33,7 @@ SHOWN_LINKS = 8
 
 
 def unmonitored_names(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
-    """The offer to watch the other names on a certificate; `fitting` are those that may be added.
+    """The offer to monitor a certificate's other names; `fitting` are those that may be added.
 
     Where the account has no room there is no button, and the text says so.
     """
@@ -104,10 +104,10 @@ def _handshake(facts: Sequence[str]) -> list[Block]:
 
 
 def _caa(refusal: str) -> list[Block]:
-    """That the next renewal will fail, and why."""
+    """That the certificate's CA may not renew it, and why."""
     if not refusal:
         return []
-    return [context(f"⚠️ The next renewal will fail: {safe(refusal, 300)}.")]
+    return [context(f"⚠️ This CA can't renew it: {safe(refusal, 300)}.")]
 
 
 def _revocation(text: str) -> list[Block]:

@@ -43,7 +43,7 @@ TOLD = {
     "broken": "Newly broken",
     "worse": "Renew now",
     "fixed": "✅ Fixed",
-    "issuer": "Another issuer",
+    "issuer": "New issuer",
     "renewed": "Renewed",
     "added": "Added",
     "removed": "Removed",
@@ -212,7 +212,7 @@ def _summary(found: Gathered, now: datetime) -> str:
         verb = "is" if others == 1 else "are"
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         but = f" ⚠️ {unreadable(found.unreadable)}." if found.unreadable else ""
-        return f"{tally(shown, now, found.rules).capitalize()}.{rest}{but}"
+        return f"{tally(shown, now, found.rules)}.{rest}{but}"
     if not found.total and not found.unreadable and found.only:
         return f"No monitor matches {code(found.only, 200)}."
     if not found.total and not found.unreadable:
@@ -235,7 +235,7 @@ def _nothing_due(found: Gathered, now: datetime) -> str:
 
 
 def _scheduled_text(found: Gathered) -> str:
-    """Certificates with lifetimes so short that they are always listed, in one line."""
+    """Certificates that expire soon, but are not due for renewal yet, in one line."""
     number, days = len(found.scheduled), found.rules.net_days
     names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
     more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""
@@ -284,7 +284,7 @@ def _metadata(day: date, part: int, now: datetime) -> dict[str, object]:
 
 def blind(since: datetime, fault: str) -> Message:
     """The bot can't see the monitors: since when, and why."""
-    text = "The SSLmonitor API can't be reached, so nobody is told about certificates."
+    text = "The SSLmonitor API can't be reached, so certificate alerts are on hold."
     why = f"No answer since {when(since)}. {safe(fault, 200)} `/ssl ping` checks it again."
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
@@ -327,7 +327,7 @@ def removed(number: int, target: Target) -> Message:
 
 def small_changes(counts: Mapping[str, int]) -> Message:
     """Many changes at once that need nobody."""
-    text = f"{counted_kinds(counts).capitalize()}."
+    text = f"{counted_kinds(counts)}."
     return Message(text, (section(f"*{text}*"),))
 
 

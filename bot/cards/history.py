@@ -65,8 +65,6 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
     row = check.row
     by = f" over STARTTLS ({protocol})" if protocol else ""
     small = f"Checked {since(now, now)}{by}. Nothing was stored."
-    if protocol:
-        small += " `/ssl add` doesn't support STARTTLS, so this can't be monitored."
     return Message(
         monitor_cards.headline(row, now, rules),
         (
@@ -87,12 +85,9 @@ def check_failed(error: BotError, target: Target, protocol: str) -> Message:
 
 
 def _check_buttons(target: Target, protocol: str) -> Block:
-    again = _again(target, protocol)
-    if protocol:
-        return actions(again)
-    host = target.short
-    add = button("Add", "add", str(target), about=f"Add {host}", style="primary")
-    return actions(add, again)
+    value = f"{target} {protocol}".rstrip()
+    add = button("Add", "add", value, about=f"Add {target.short}", style="primary")
+    return actions(add, _again(target, protocol))
 
 
 def _again(target: Target, protocol: str) -> Block:

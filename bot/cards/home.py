@@ -111,9 +111,9 @@ def _counts(states: Sequence[State]) -> list[tuple[str, int]]:
         Rank.ACT_NOW: "🚨 Act now",
         Rank.OVERDUE: "🟠 Overdue",
         Rank.DUE: "🕒 Due",
-        Rank.UNKNOWN: "⚪ No result",
+        Rank.UNKNOWN: "⚪ Unknown",
         Rank.ON_SCHEDULE: "📅 On schedule",
-        Rank.OK: "✅ Fine",
+        Rank.OK: "✅ OK",
     }
     ranks = [state.rank for state in states]
     return [(name, ranks.count(rank)) for rank, name in names.items() if rank in ranks]
@@ -152,10 +152,9 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
         blocks.append(context(f"⚠️ {list_cards.old_scans(found.stale)}."))
     if found.unreadable:
         blocks.append(context(f"⚠️ {list_cards.unreadable(found.unreadable)}."))
-    if not found.not_fine and found.unreadable:
-        return [*blocks, section("Nothing is known to need attention.")]
     if not found.not_fine:
-        return [*blocks, section("✅ Nothing needs to be done.")]
+        doubt = found.stale or found.unreadable
+        return [*blocks, section("No known problems." if doubt else "✅ Nothing needs to be done.")]
     for title, rows in found.shown:
         blocks += [header(title), *(list_row(row, now, rules) for row in rows)]
     return blocks + _pages(found)
@@ -220,7 +219,7 @@ def settings_shown(
     seconds = int(settings.watch_interval.total_seconds())
     return [
         ("Digest", digest),
-        ("Who may add and delete", ", ".join(ids[:10]) or "every full member"),
+        ("Admins", ", ".join(ids[:10]) or "every full member"),
         ("Scan & watch", f"every {counted(seconds, 'second')} at first"),
     ]
 

@@ -42,9 +42,9 @@ def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> s
         Rank.ACT_NOW: "urgent",
         Rank.OVERDUE: "overdue",
         Rank.DUE: "due",
-        Rank.UNKNOWN: "without a result",
+        Rank.UNKNOWN: "unknown",
         Rank.ON_SCHEDULE: "on schedule",
-        Rank.OK: "fine",
+        Rank.OK: "OK",
     }
     return ", ".join(
         f"{ranks.count(rank):,} {name}" for rank, name in names.items() if rank in ranks
@@ -188,12 +188,12 @@ def csv_sent(number: int, lost: int = 0) -> Message:
 
 def csv_text(number: int, lost: int = 0) -> str:
     """The sentence beside the file."""
-    but = f" {unreadable(lost).capitalize()} and are missing in it." if lost else ""
+    but = f" {unreadable(lost)} and aren't included." if lost else ""
     return f"Here is the list of {counted(number, 'monitor')} as a CSV file.{but}"
 
 
 def csv_needs_scope() -> Message:
     """The bot may not send files."""
     text = "The bot can't send files: it lacks the scope `files:write`."
-    more = "Whoever installed the bot can add it: see “Scopes” in its README."
+    more = "Whoever installed the bot can add it: see `docs/deploy.md`."
     return Message(bare(f"{text} {more}"), (section(f"⛔ {text}"), context(more)))

@@ -11,7 +11,7 @@ from bot.target import Target
 
 def taken_line(who: str, target: Target) -> str:
     """The channel's line about a claim."""
-    return f"🙋 {safe(who, 80)} takes care of {code(target.short, 120)}."
+    return f"🙋 {safe(who, 80)} has taken {code(target.short, 120)}."
 
 
 def released_line(who: str, target: Target) -> str:

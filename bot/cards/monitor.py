@@ -104,7 +104,7 @@ def _wrong(row: MonitorSummary, state: State) -> str:
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:
-        return f"{reason(row)}Not valid before {date(row.not_before)}. Check the host's clock. "
+        return f"{reason(row)}Not valid before {date(row.not_before)}. Deployed too early? "
     return reason(row) if state.rank is Rank.BROKEN else ""
 
 

@@ -121,7 +121,7 @@ def fixed_line(now: datetime, scans: int) -> str:
 
 def over_line(ends_at: datetime, scans: int, *, late: bool) -> str:
     """The small print of a watch whose time is over."""
-    line = f"⌛ The watch ended {clock_time(ends_at)} after {counted(scans, 'scan')}: not fixed"
+    line = f"⌛ Watch ended at {clock_time(ends_at)} after {counted(scans, 'scan')}: no fix"
     return f"{line}. The bot was not running at that time" if late else line
 
 
@@ -164,8 +164,8 @@ def over_reply(asker: str, target: Target, scans: int) -> Message:
     """The reply when the time is over and nothing is fixed."""
     host, times = target.short, counted(scans, "scan")
     return Message(
-        f"{plain(host, 100)} is not fixed after {times}. The watch has ended.",
-        (section(f"<@{asker}> ⌛ {code(host)} is not fixed after {times}. The watch has ended."),),
+        f"No fix on {plain(host, 100)} in {times}. The watch has ended.",
+        (section(f"<@{asker}> ⌛ No fix on {code(host)} in {times}. The watch has ended."),),
     )
 
 

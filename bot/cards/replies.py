@@ -193,8 +193,8 @@ def not_available(error: NotAvailable) -> Message:
         f"`/ssl {error.command}` isn't available with the hosted API. {instead[error.command]}",
         context(
             "The embedded API supports it. The bot's operator can unset `SSLMONITOR_API_URL` and "
-            "`SSLMONITOR_API_KEY`, so that the bot uses its own, or point them to an embedded "
-            "API: see “The embedded API” in its README."
+            "`SSLMONITOR_API_KEY`, so that the bot uses its own, or point them at an "
+            "embedded API: see `docs/embedded.md`."
         ),
     )
 
@@ -356,7 +356,7 @@ def broken(reference: str) -> Message:
     return reply(
         "⚠️",
         "BUG IN THE BOT",
-        "This is a bug in the bot. Try again; if it fails again, send the reference to the bot.",
+        "This is a bug in the bot. If it recurs, send the reference to the bot's operator.",
         context(f"Reference: {code(reference, 40)}"),
     )
 

@@ -44,14 +44,14 @@ def failure(error: SlackRefused | SlackUnreachable) -> Message:
 def busy() -> Message:
     """Slack limits how often the bot may post."""
     text = "Slack is limiting the bot, so a reply was delayed or dropped. Try again in a minute."
-    return _card("⚠️", "SLACK IS BUSY", text)
+    return _card("⚠️", "RATE-LIMITED", text)
 
 
 def answered_privately(message: Message) -> Message:
     """An answer for the asker, which the channel gets once Slack lets the bot post again."""
     text = "Slack is limiting the bot, so the channel will see this a little later."
     return replace(
-        message, blocks=(section(f"⚠️ *SLACK IS BUSY*\n{text}"), *message.blocks), public=False
+        message, blocks=(section(f"⚠️ *RATE-LIMITED*\n{text}"), *message.blocks), public=False
     )
 
 

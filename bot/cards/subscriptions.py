@@ -23,6 +23,7 @@ from bot.blocks import (
 from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
+_NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces it."
 #: What is set up, by kind.
 _NAMES = {DIGEST: "the digest", "notices": "the notices"}
 
@@ -70,10 +71,10 @@ def digest_set(each: Subscription, following: datetime | None, who: str) -> Mess
 
 def notices_set(each: Subscription, who: str) -> Message:
     """A channel is told of changes from now on."""
-    kinds = "what breaks, must be renewed now, is fixed, or has another issuer"
+    kinds = "what breaks, must be renewed now, is fixed, or has a new issuer"
     if each.everything:
         kinds += ", and what is renewed, added or removed"
-    whom = f" A host that breaks mentions {mention(each.mention)}." if each.mention else ""
+    whom = f" New breakages mention {mention(each.mention)}." if each.mention else ""
     small = "Nobody is mentioned. `/ssl notices here mention @oncall` changes that."
     more = [] if each.mention else [context(small)]
     line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
@@ -160,10 +161,7 @@ def _stands(each: Subscription | None, now: datetime) -> str:
 def calendar(address: str) -> Message:
     """The calendar's address, shown once to its asker alone."""
     text = f"✅ Subscribe to this address in your calendar:\n{code(address, 400)}"
-    small = (
-        "Whoever has it sees all host names. The bot keeps no copy; `/ssl calendar new` ends it "
-        "and gives a new one."
-    )
+    small = f"Whoever has it sees all host names. {_NO_COPY}"
     blocks = [section(text), context(small)]
     if PLACEHOLDER in address:
         where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} with the bot's own address."
@@ -173,15 +171,12 @@ def calendar(address: str) -> Message:
 
 def calendar_exists() -> Message:
     """There is an address, which only those know who were told."""
-    return _said(
-        "The calendar has an address, and the bot keeps no copy of it. `/ssl calendar new` ends it "
-        "and gives a new one."
-    )
+    return _said(f"The calendar has an address already. {_NO_COPY}")
 
 
 def calendar_not_served() -> Message:
     """Nobody could read the calendar."""
     return _said(
-        "The calendar is not served: the bot listens on its own machine alone. Set HOST and "
-        "PUBLIC_URL, then ask again."
+        "No calendar: the bot only listens on its own machine. Its operator can set `HOST` and "
+        "`PUBLIC_URL`."
     )

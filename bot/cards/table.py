@@ -19,7 +19,7 @@ TABLE_CHARACTERS = 19_000
 PAGE_SIZE = 10
 #: What a column of numbers holds where there is none, so that it sorts to the worst.
 NO_DAYS = -99_999
-HEADER = ("Host", "State", "Days left", "Ends (UTC)", "Issuer", "Number")
+HEADER = ("Host", "State", "Days left", "Expires (UTC)", "Issuer", "ID")
 CSV_HEADER = (
     *("id", "host", "port", "state", "days_left", "not_before", "not_after", "issuer"),
     *("message", "http_code", "scanned_at"),

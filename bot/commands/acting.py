@@ -70,13 +70,14 @@ async def _one(call: Call, which: Selector) -> MonitorSummary | Message:
 
 @router.command("take", example="take example.com", recorded=True)
 async def take(call: Call, which: One) -> Message:
-    """Tell everybody that you take care of a monitor, until it is fixed or you release it."""
+    """Tell everyone that you are handling a monitor, until it is fixed or released."""
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
     now, name = call.now(), await call.who()
     if is_fine(row, now, call.rules):
-        card = monitor_cards.monitor(row, now, call.rules, said="Nothing needs to be done.")
+        said = "Not taken: it was fine at its last scan."
+        card = monitor_cards.monitor(row, now, call.rules, said=said)
         return replace(card, changed=())
     stands = await call.records.marks.take(Claim(row.id, call.asker, name, now))
     await call.records.reread()
@@ -89,7 +90,7 @@ async def take(call: Call, which: One) -> Message:
 
 @router.command("release", example="release example.com", recorded=True)
 async def release(call: Call, which: One) -> Message:
-    """Give a monitor back that you or somebody else has taken."""
+    """Release a monitor that you or somebody else has taken."""
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
@@ -111,8 +112,8 @@ async def mute(
 ) -> Message:
     """Mute a monitor until its certificate changes or gets worse, or for a time.
 
-    A muted monitor is counted in the digest, but not listed. Without for=, the mute ends when the
-    certificate changes or its state gets worse; after 30 days at the latest.
+    The digest sums up muted monitors in one line. Without for=, the mute ends when the certificate
+    changes or its state gets worse; after 30 days at the latest.
     """
     row = await _one(call, which)
     if isinstance(row, Message):
@@ -132,7 +133,7 @@ async def mute(
 
 @router.command("unmute", example="unmute example.com", changes=True)
 async def unmute(call: Call, which: One) -> Message:
-    """Let a muted monitor be listed in the digest again."""
+    """Unmute a monitor: the digest lists it again."""
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
@@ -200,7 +201,7 @@ async def runbook(
     issuer=Let's Encrypt R11 is for all certificates of that issuer.
     """
     if link and not _is_link(link):
-        raise UsageError("The link must start with https://.", "link")
+        raise UsageError("This isn't a usable http(s) link.", "link")
     await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
     await call.records.reread()
     card = mark_cards.runbook(subject.name, link)

@@ -100,7 +100,7 @@ async def has_history(call: Call) -> bool:
 
 
 async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
-    """The offer to watch the other names on its certificate; none where there are none.
+    """The offer to monitor its certificate's other names; none where there are none.
 
     It is extra: where the API does not answer, the card does without it.
     """
@@ -124,7 +124,7 @@ async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
 
 
 def other_names(found: Monitor) -> list[Target]:
-    """The names on a certificate that can be watched, on the monitor's port; no wildcards."""
+    """A certificate's names that can be monitored, on the monitor's port; no wildcards."""
     held = found.certificate.alt_names if found.certificate else ()
     targets = dict.fromkeys(_targets(held, found.target.port))
     return [target for target in targets if target.host != found.target.host]

@@ -17,6 +17,8 @@ _NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,9})(?:-(?P<last>
 _SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
 #: What `list` finds by what people said of a monitor.
 MARKS = ("muted", "taken", "mine", "free")
+#: The filters that the API lacks; the bot applies them itself.
+OWN = ("state", "mark")
 _PORT_LIST = re.compile(r"^\d{1,5}(,\d{1,5})+$")
 
 
@@ -29,6 +31,8 @@ class Filter:
 
     def __str__(self) -> str:
         value = str(self.value).lower()
+        if self.key in OWN:
+            return value
         return f"{self.key}{value if value[0] in '<>=' else f'={value}'}"
 
     @classmethod
@@ -57,15 +61,15 @@ class Filter:
                 return cls("host", _host(value))
             case "valid" | "host":
                 raise ValueError(f"“{key}” can't be compared with “{sign}”. Use “=”.")
-        raise ValueError(f"“{key}” is not a filter. The filters are host, port, valid and expires.")
+        raise ValueError(f"“{key}” is not a filter. Try port=443, valid=false or expires<30.")
 
 
 def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
     """The arguments of `SSLMonitor.list`. Raises UsageError where a filter comes twice."""
     chosen: dict[str, Any] = {}
     for each in filters:
-        if each.key in {"state", "mark"}:
-            continue  # the API has no such filter: `in_states` and `marked` apply them
+        if each.key in OWN:
+            continue
         if each.key in chosen:
             raise UsageError(f"The filter “{each.key}” can only be used once.", "filters")
         chosen[each.key] = each.value
@@ -85,9 +89,9 @@ def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:
     return tuple(wanted) or None
 
 
-def marked(filters: Iterable[Filter]) -> str:
-    """Which mark is asked for, of MARKS; empty if none is."""
-    return next((str(each.value) for each in filters if each.key == "mark"), "")
+def marks(filters: Iterable[Filter]) -> set[str]:
+    """The marks that are asked for, of MARKS."""
+    return {str(each.value) for each in filters if each.key == "mark"}
 
 
 def _host(text: str) -> str:

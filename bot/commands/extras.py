@@ -37,7 +37,7 @@ async def check(
     """Check any host without storing anything (embedded API only).
 
     The protocol is tls, or one with STARTTLS: smtp, imap, pop3, ldap, postgres, mysql. By default,
-    the port decides, or the port on which the host is monitored.
+    the port decides; the port defaults to the monitored one.
     """
     if not await call.api.offers(Extra.CHECK):
         raise NotAvailable("check")

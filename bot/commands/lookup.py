@@ -137,7 +137,7 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     found = [row for row in rows if row.target.host.startswith(which.host)]
     if not found and rows.unreadable:
         raise BotError(
-            f"{list_cards.unreadable(rows.unreadable).capitalize()}, so it isn't known whether "
+            f"{list_cards.unreadable(rows.unreadable)}, so it isn't known whether "
             f"{which.host} is monitored. Check `/ssl ping`."
         )
     if which.port is not None:

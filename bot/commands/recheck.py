@@ -48,7 +48,7 @@ def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
 
 @router.command("watch", example="watch example.com for=30m")
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
-    """Scan every minute until the host is fixed, then notify you.
+    """Rescan until the host is fixed, then notify you.
 
     It runs for 30 minutes, or for 1m to 4h with for=. Stop it with the button on its card.
     """

@@ -17,7 +17,7 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.commands import after_scan
-from bot.commands.arguments import Filter, api_filters, in_states, joined, marked
+from bot.commands.arguments import Filter, api_filters, in_states, joined, marks
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
 from bot.errors import BotError, SlackRefused
@@ -54,19 +54,12 @@ async def status(call: Call, which: Which) -> Message:
 async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
     """List monitors, worst first: expires<30, expired, port=8443, *.example.com, mail.
 
-    Filters are joined by “and”. A word is part of a name (mail) or a state (expired, unreachable,
-    overdue, urgent, unknown, fine, broken, due), or muted, taken, mine or free. Numbers compare:
+    Filters are ANDed, states ORed. A word is part of a name (mail), a state (expired, unreachable,
+    overdue, urgent, unknown, fine), or broken, due, muted, taken, mine or free. Numbers compare:
     expires<30, expires=30-60, expires>90, port=443,8443, port=!443, port>=1000. Also valid=false
     and host=*.example.com.
     """
-    wanted, states = api_filters(filters), in_states(filters)
-    rows = await call.api.list(**wanted)
-    if states is not None:
-        now = call.now()
-        kept = [row for row in rows if state_of(row, now, call.rules) in states]
-        rows = MonitorList(kept, rows.unreadable)
-    if mark := marked(filters):
-        rows = MonitorList([row for row in rows if _has(call, row, mark)], rows.unreadable)
+    rows = await _matching(call, filters)
     if rows:
         asked = " ".join(map(str, filters))
         # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
@@ -77,6 +70,21 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)
     return list_cards.none_found(what, rows.unreadable)
+
+
+async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
+    """The monitors that match all filters, in one of the states if any is named."""
+    rows = await call.api.list(**api_filters(filters))
+    states, wanted, now = in_states(filters), marks(filters), call.now()
+    if states is None and not wanted:
+        return rows
+    kept = [
+        row
+        for row in rows
+        if (states is None or state_of(row, now, call.rules) in states)
+        and all(_has(call, row, mark) for mark in wanted)
+    ]
+    return MonitorList(kept, rows.unreadable)
 
 
 def _has(call: Call, row: MonitorSummary, mark: str) -> bool:
@@ -97,7 +105,7 @@ def _has(call: Call, row: MonitorSummary, mark: str) -> bool:
 @router.command("csv", typed=False)
 async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message:
     """Send a whole list as a CSV file, in a direct message."""
-    rows = await call.api.list(**api_filters(filters))
+    rows = await _matching(call, filters)
     return await _send_csv(call, rows, rows.unreadable)
 
 

@@ -194,8 +194,8 @@ async def digest_here(
     """Post a digest in this channel every day, or on some days of the week.
 
     Days are daily, weekdays, weekends, or a list like mon,wed,fri. Filters are hosts, such as
-    *.example.com, and ports, such as port=443. What you leave out stays as it is; at first it is
-    09:00 UTC, daily. Without words, a form opens.
+    *.example.com, and ports, such as port=443. Omitted filters reset; an omitted
+    time, zone or day stays as it is (at first 09:00 UTC, daily). Without words, a form opens.
     """
     old = _here(call, DIGEST)
     if asks := await _question(call, about, "digest_here", [at, zone, days]):
@@ -343,7 +343,7 @@ async def digest_resume(call: Call) -> Message:
 
 @router.command("digest_off", changes=True)
 async def digest_off(call: Call) -> Message:
-    """Post no more digests in this channel."""
+    """Turn off this channel's digest."""
     return await _off(call, DIGEST)
 
 
@@ -355,19 +355,19 @@ async def notices_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
 
 @router.command("notices_resume", changes=True)
 async def notices_resume(call: Call) -> Message:
-    """Tell this channel of changes again."""
+    """Resume this channel's notices."""
     return await _resume(call, NOTICES)
 
 
 @router.command("notices_off", changes=True)
 async def notices_off(call: Call) -> Message:
-    """Tell this channel of no more changes between digests."""
+    """Turn off this channel's notices."""
     return await _off(call, NOTICES)
 
 
 @router.command("calendar", changes=True)
 async def calendar(call: Call) -> Message:
-    """Give the address of a calendar with all renewals, or say that it has one."""
+    """Create a calendar of renewals; its address is shown once, to you alone."""
     if await call.records.subscriptions.has_calendar():
         return replace(cards.calendar_exists(), changed=())
     return await calendar_new(call)
@@ -375,7 +375,7 @@ async def calendar(call: Call) -> Message:
 
 @router.command("calendar_new", changes=True)
 async def calendar_new(call: Call) -> Message:
-    """Give the calendar a new address; the old one ends."""
+    """Give the calendar a new address; the old one stops working."""
     base = call.records.subscriptions.calendar_base
     if base is None:
         return replace(cards.calendar_not_served(), changed=())

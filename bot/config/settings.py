@@ -95,7 +95,7 @@ class Settings:
     admins: frozenset[str] = setting(
         "SSL_ADMINS",
         readers.admins,
-        meaning="Who may add and delete monitors and set thresholds: IDs of users and user groups, "
+        meaning="Who may change anything but claims and notes: IDs of users and user groups, "
         "such as `U0123ABCD,S0123ABCD`. If unset: every full member.",
     )
     user_scan_limit: int = setting(
