@@ -8,7 +8,7 @@ still held. The workers' clocks must agree to within a few seconds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded import job, wire
 from bot.embedded.ca.revocation import ASKED
+from bot.embedded.changes import Change, record_changes
 from bot.embedded.job import Job
 from bot.embedded.monitors import HISTORY_COLUMNS, history_row, scan_columns
 from bot.embedded.scan.result import Scan
@@ -45,6 +46,8 @@ _LEASE_COLUMNS = (
     *job.COLUMNS,
     monitors.c.ip,
     monitors.c.failures,
+    monitors.c.account_id,
+    monitors.c.fingerprint,
     *(monitors.c[name] for name in HISTORY_COLUMNS),
 )
 
@@ -60,6 +63,14 @@ class Lease:
     failures: int = 0
     previous: dict[str, Any] = field(default_factory=dict)
     """The HISTORY_COLUMNS of its last stored scan."""
+    account: int = 1
+    fingerprint: str | None = None
+    """That of its certificate in the last stored scan."""
+
+    def differs_from(self, row: dict[str, Any]) -> bool:
+        """Whether a scan with these columns saw something new."""
+        known = self.previous | {"fingerprint": self.fingerprint}
+        return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, "fingerprint"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,12 @@ class Leases:
         ]
         await _update_each(connection, updates)
         ids = [result.lease.id for result in results]
+        changed = [
+            result
+            for result, row in zip(results, rows, strict=True)
+            if result.lease.differs_from(row)
+        ]
+        names = await _names_before(connection, changed)
         await connection.execute(delete(monitor_facts).where(monitor_facts.c.monitor_id.in_(ids)))
         facts = [{"monitor_id": r.lease.id, "facts": wire.facts(r.scan)} for r in results]
         await connection.execute(insert(monitor_facts), facts)
@@ -199,6 +216,7 @@ class Leases:
             if {name: row[name] for name in HISTORY_COLUMNS} != result.lease.previous
         ]
         await _add_history(connection, changes)
+        await record_changes(connection, [_change(each, names) for each in changed])
 
     def _reschedule(self, result: LeaseResult) -> dict[str, Any]:
         leaf = result.scan.leaf
@@ -220,7 +238,34 @@ class Leases:
 
 def _read_lease(row: Row[Any]) -> Lease:
     previous = {name: getattr(row, name) for name in HISTORY_COLUMNS}
-    return Lease(row.id, Job.from_row(row), row.ip or row.host, row.failures, previous)
+    return Lease(
+        row.id,
+        Job.from_row(row),
+        row.ip or row.host,
+        row.failures,
+        previous,
+        row.account_id,
+        row.fingerprint,
+    )
+
+
+async def _names_before(
+    connection: AsyncConnection, changed: Sequence[LeaseResult]
+) -> dict[int, frozenset[str]]:
+    """The names of the certificates that are replaced by others, by the IDs of their monitors."""
+    ids = [each.lease.id for each in changed if each.lease.fingerprint and each.scan.chain]
+    if not ids:
+        return {}
+    query = select(monitor_facts).where(monitor_facts.c.monitor_id.in_(ids))
+    rows = (await connection.execute(query)).all()
+    return {row.monitor_id: wire.names_of(row.facts) for row in rows}
+
+
+def _change(result: LeaseResult, names_before: Mapping[int, frozenset[str]]) -> Change:
+    lease, leaf = result.lease, result.scan.leaf
+    now = frozenset(leaf.alt_names) if leaf else frozenset()
+    before = names_before.get(lease.id, now) if leaf else now
+    return Change(lease.account, lease.id, result.scan.at, names=(now - before, before - now))
 
 
 async def _update_each(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -23,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
 from bot.embedded.ca.revocation import ASKED
+from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
 from bot.embedded.scan.result import Scan
@@ -30,7 +32,7 @@ from bot.embedded.scan.verdict import Verdict, color, expired_sentence
 from bot.embedded.schedule import is_failure, next_scan
 from bot.embedded.wire import ListRow
 from bot.store.database import Database
-from bot.store.tables import monitor_facts, monitor_history, monitors
+from bot.store.tables import monitor_changes, monitor_facts, monitor_history, monitors
 from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -150,6 +152,37 @@ class Monitors:
             total = await connection.scalar(select(func.count()).where(own)) or 0
             return total, (await connection.execute(query)).mappings().all()
 
+    async def changes(
+        self, account: int, cursor: str, limit: int, now: datetime
+    ) -> ChangesReply | None:
+        """What changed after the cursor, oldest first, with each monitor as it is now.
+
+        Without a cursor nothing but the one to begin with; None for a cursor that is unknown, or so
+        old that changes after it are forgotten.
+        """
+        own = (monitors.c.id == monitor_changes.c.monitor_id) & (monitors.c.account_id == account)
+        query = (
+            select(*monitor_changes.c, *_LIST_ROW)
+            .outerjoin(monitors, own)
+            .where(monitor_changes.c.account_id == account)
+            .order_by(monitor_changes.c.number)
+            .limit(limit + 1)
+        )
+        seconds = int(now.timestamp())
+        async with self._database.read() as connection:
+            feed = await read_feed(connection)
+            if not cursor:
+                return ChangesReply(count=0, list=(), next=feed.cursor(feed.last))
+            since = feed.position(cursor)
+            if since is None:
+                return None
+            after = query.where(monitor_changes.c.number > since)
+            rows = (await connection.execute(after)).all()
+        more = len(rows) > limit
+        last = rows[limit - 1].number if more else feed.last
+        listed = tuple(_change_row(tuple(row), seconds) for row in rows[:limit])
+        return ChangesReply(count=len(listed), list=listed, next=feed.cursor(last), more=more)
+
     async def count_matching(self, account: int, conditions: Conditions) -> int:
         """How many monitors match all conditions."""
         query = select(func.count()).where(monitors.c.account_id == account, *conditions)
@@ -217,6 +250,7 @@ class Monitors:
                 await connection.execute(insert(monitor_facts).values(facts))
                 first = history_row(id_, scan.at, row)
                 await connection.execute(insert(monitor_history).values(first))
+                await record_changes(connection, [Change(account, id_, scan.at, "added")])
         except IntegrityError:
             existing = await self.find(account, job.target)
             if existing is None:  # deleted in the meantime
@@ -224,7 +258,7 @@ class Monitors:
             raise AlreadyMonitored(existing) from None
         return id_
 
-    async def delete(self, account: int, id_: int) -> bool:
+    async def delete(self, account: int, id_: int, now: datetime) -> bool:
         """Delete a monitor and its history; false if there is no such monitor."""
         own = (monitors.c.id == id_) & (monitors.c.account_id == account)
         async with self._database.write() as connection:
@@ -232,6 +266,7 @@ class Monitors:
                 return False
             for table in (monitor_facts, monitor_history):
                 await connection.execute(delete(table).where(table.c.monitor_id == id_))
+            await record_changes(connection, [Change(account, id_, now, "deleted")])
         return True
 
     async def progress(self, now: datetime) -> Progress:
@@ -244,7 +279,14 @@ class Monitors:
         return Progress(total or 0, due, timedelta() if oldest is None else now - oldest)
 
 
-def _list_row(row: Row[Any], now: int) -> ListRow:
+def _change_row(row: tuple[Any, ...], now: int) -> ChangeRow:
+    _, _, id_, at, kind, added, removed, *monitor = row
+    names = [msgspec.json.decode(each or "[]", type=tuple[str, ...]) for each in (added, removed)]
+    listed = None if monitor[0] is None else _list_row(monitor, now)
+    return ChangeRow(id_, wire.date(at), kind, names[0], names[1], listed)
+
+
+def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
     id_, host, port, value, message, match, issuer, code, scanned_at, start, end, sha = tuple(row)
     days = None if end is None else (end - now) // _DAY

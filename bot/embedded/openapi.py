@@ -14,10 +14,10 @@ from bot.embedded.wire import ErrorReply, Success
 JSON = dict[str, Any]
 
 _ABOUT = (
-    "The endpoints of the SSLmonitor API. Beyond those this server has `monitor/history` and "
-    "`checks`, `limit` and `offset` of monitor/list, `chain` and `verdict` of monitor/get, "
-    "`protocol` of monitor/add, and `sweep` of ping. Every reply is JSON; an error has `code`, "
-    "`message` and `req_id`."
+    "The endpoints of the SSLmonitor API. Beyond those this server has `monitor/history`, "
+    "`monitor/changes` and `checks`, `limit` and `offset` of monitor/list, `chain` and `verdict` "
+    "of monitor/get, `protocol` of monitor/add, and `sweep` of ping. Every reply is JSON; an error "
+    "has `code`, `message` and `req_id`."
 )
 _RETRY_AFTER = {"description": "Seconds to wait before you retry", "schema": {"type": "integer"}}
 

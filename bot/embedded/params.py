@@ -20,6 +20,7 @@ Params = Mapping[str, str]
 NOT_FOUND = "monitor not found"  # the API page's own words
 LARGEST_ID = 2**31 - 1
 HISTORY_ROWS = 100  # of a history, unless `limit` is given
+CHANGES = 1000  # in one reply of monitor/changes, at most
 # What aiohttp raises for a body that contradicts its type, charset or encoding.
 _UNREADABLE = (
     ValueError,
@@ -60,6 +61,10 @@ _PROTOCOL = _text("protocol", "What is spoken before TLS", enum=["tls", *PROTOCO
 NONE: tuple[APIParameter, ...] = ()
 ONE_MONITOR = (_ID,)
 HISTORY = (_ID, _LIMIT, _OFFSET)
+CHANGES_SINCE = (
+    _text("since", "The `next` of the last reply; without it, only the cursor to begin with"),
+    _integer("limit", "At most this many changes", 1, CHANGES),
+)
 LIST = (
     _text("host", "A host; `*` matches any text", examples=["*.example.com"]),
     _text("port", "`443`, `443,8443`, `!443`, `100-200`, `>=100`", examples=["443,8443"]),
@@ -143,6 +148,11 @@ def list_slice(params: Params) -> Slice | None:
     return Slice(
         _LIMIT.schema["maximum"] if limit is None else limit, _number(params, _OFFSET) or 0
     )
+
+
+def cursor_and_limit(params: Params) -> tuple[str, int]:
+    """The `since` of monitor/changes, and the most changes in one reply. Raises ValueError."""
+    return params.get("since", "").strip(), _number(params, CHANGES_SINCE[1]) or CHANGES
 
 
 def _number(params: Params, parameter: APIParameter) -> int | None:

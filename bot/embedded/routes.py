@@ -22,7 +22,8 @@ from sqlalchemy import RowMapping
 
 from bot.embedded import openapi, params, wire
 from bot.embedded.accounts import Accounts, StoredAccount
-from bot.embedded.job import Job
+from bot.embedded.changes import ChangesReply
+from bot.embedded.job import Job, Vault, WrongKey
 from bot.embedded.metrics import CONTENT_TYPE, Metrics, certificates
 from bot.embedded.monitors import AlreadyMonitored, Conditions, Monitors
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
@@ -31,7 +32,6 @@ from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.turns import RateLimit, WrongKeys
-from bot.embedded.vault import Vault, WrongKey
 from bot.store.database import is_database_fault
 from bot.target import REFUSED
 
@@ -39,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
 _METRICS = "/metrics"
 _OPENAPI = f"{_PREFIX}/openapi.json"
+_OLD_CURSOR = "This cursor is unknown or too old. Ask without `since`, then read monitor/list."
 _HTTP_FAULTS = {
     404: "There is no such endpoint.",
     405: "This endpoint accepts GET and POST only.",
@@ -295,9 +296,16 @@ class Routes:
 
     async def delete(self, call: APICall) -> web.StreamResponse:
         """Delete a monitor."""
-        if not await self._monitors.delete(call.account.id, params.monitor_id(call.params)):
+        id_ = params.monitor_id(call.params)
+        if not await self._monitors.delete(call.account.id, id_, self._now()):
             refuse(404, NOT_FOUND)
         return _json(wire.Success())
+
+    async def changes(self, call: APICall) -> web.StreamResponse:
+        """What changed on the account's monitors since a cursor, oldest first."""
+        since, limit = params.parse(params.cursor_and_limit, call.params)
+        found = await self._monitors.changes(call.account.id, since, limit, self._now())
+        return _json(found or refuse(410, _OLD_CURSOR))
 
     async def history(self, call: APICall) -> web.StreamResponse:
         """What changed on a monitor, newest first."""
@@ -400,6 +408,15 @@ ENDPOINTS = (
         params.HISTORY,
         _NO_MONITOR,
         handler=Routes.history,
+    ),
+    Endpoint(
+        "monitor/changes",
+        "Show what changed since the last request",
+        "Returns what was added, deleted, or seen anew by a scan: each change once, oldest first.",
+        ChangesReply,
+        params.CHANGES_SINCE,
+        {410: "The cursor is unknown, or too old"},
+        handler=Routes.changes,
     ),
     Endpoint(
         "checks",

@@ -14,6 +14,7 @@ from bot.embedded.accounts import MONITOR_LIMIT, Accounts
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.documents import Documents
 from bot.embedded.ca.revocation import Revocations
+from bot.embedded.job import Vault
 from bot.embedded.leases import Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.monitors import Monitors
@@ -25,7 +26,6 @@ from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.sweep import Rescans, Sweep
 from bot.embedded.turns import RateLimit
-from bot.embedded.vault import Vault
 from bot.store.database import Database
 
 _LOG = logging.getLogger(f"{__name__}.http")

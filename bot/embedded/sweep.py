@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.embedded.job import Job
+from bot.embedded.job import Job, Vault
 from bot.embedded.leases import LEASE, Lease, LeaseResult, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.turns import Turns
-from bot.embedded.vault import Vault
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)

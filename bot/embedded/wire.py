@@ -302,6 +302,11 @@ def facts(scan: Scan) -> bytes:
     )
 
 
+def names_of(facts: bytes) -> frozenset[str]:
+    """The names of the certificate in the stored facts."""
+    return frozenset(msgspec.json.decode(facts, type=ScanFacts).ssl.alt_names)
+
+
 def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
     return tuple(
         ChainEntry(

@@ -282,6 +282,33 @@ monitor_facts = Table(
     Column("facts", LargeBinary, nullable=False),
 )
 
+#: What changed on which monitor, in the order of `number`: what monitor/changes tells, for a week.
+#: The names that a certificate gained and lost are JSON.
+monitor_changes = Table(
+    "monitor_changes",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("account_id", Integer, nullable=False),
+    Column("monitor_id", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("names_added", Text),
+    Column("names_removed", Text),
+    Index("monitor_changes_account", "account_id", "number"),
+    Index("monitor_changes_at", "at"),
+)
+
+#: Its one row says which number the last change has, and up to which all are forgotten. `name`
+#: tells the numbers of this database from another's.
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(16), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("forgotten", BigInteger, nullable=False),
+)
+
 #: What changed on a monitor, and when it was first seen: one row for each change, not each scan.
 monitor_history = Table(
     "monitor_history",

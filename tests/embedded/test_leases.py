@@ -154,7 +154,7 @@ async def test_a_result_whose_lease_was_lost_is_dropped(any_database: Database) 
 async def test_a_monitor_deleted_during_its_scan_leaves_nothing(any_database: Database) -> None:
     await add_monitors(any_database, 2)
     leases = await take(any_database)
-    assert await Monitors(any_database, INTERVAL).delete(1, 1)
+    assert await Monitors(any_database, INTERVAL).delete(1, 1, NOW)
     await worker(any_database).save([LeaseResult(lease, scan()) for lease in leases])
     async with any_database.read() as connection:
         for table in (monitor_facts, monitor_history):
@@ -288,6 +288,6 @@ async def test_a_host_that_is_down_gets_the_latest_failure_as_its_message(
 async def test_ids_are_never_reused(any_database: Database) -> None:
     store = Monitors(any_database, INTERVAL)
     await add_monitors(any_database, 2)
-    assert await store.delete(1, 2)
+    assert await store.delete(1, 2, NOW)
     await add_monitors(any_database, 1, host="new.test")
     assert await column(any_database, "id") == [1, 3]

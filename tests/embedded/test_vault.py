@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.embedded.vault import Vault, WrongKey
+from bot.embedded.job import Vault, WrongKey
 
 KEY = "a long random text"
 

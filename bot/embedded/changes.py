@@ -1,0 +1,118 @@
+"""What changed on which monitor, numbered in the order in which it was stored: monitor/changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.embedded.wire import Date, ListRow, Success
+from bot.store.tables import change_feed, monitor_changes
+
+_KEPT = timedelta(days=7)
+_NAMES_TOLD = 20  # the most names of a certificate in one change
+_CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})", re.ASCII)
+
+ChangeKind = Literal["added", "changed", "deleted"]
+Names = Annotated[tuple[str, ...], Meta(description="At most 20 of them, in alphabetical order")]
+
+
+class ChangeRow(Struct):
+    """One change of a monitor, and how monitor/list shows it now; null if it was deleted."""
+
+    id: int
+    date: Date | None
+    kind: ChangeKind
+    names_added: Names
+    names_removed: Names
+    monitor: ListRow | None
+
+
+class ChangesReply(Success, kw_only=True):
+    """The reply of monitor/changes."""
+
+    count: int
+    list: tuple[ChangeRow, ...]
+    next: Annotated[str, Meta(description="The cursor for the next request, as `since`")]
+    more: Annotated[bool, Meta(description="Whether more changes follow the last one")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Which changes are stored: those after `forgotten`, up to `last`."""
+
+    name: str
+    last: int
+    forgotten: int
+
+    def cursor(self, number: int) -> str:
+        """The cursor of whoever has read up to this number."""
+        return f"{self.name}-{number}"
+
+    def position(self, cursor: str) -> int | None:
+        """Up to which number it has read; None if it is unknown, or what follows is forgotten."""
+        found = _CURSOR.fullmatch(cursor)
+        if found is None or found[1] != self.name:
+            return None
+        number = int(found[2])
+        return number if self.forgotten <= number <= self.last else None
+
+
+async def read_feed(connection: AsyncConnection) -> Feed:
+    """Which changes are stored now."""
+    row = (await connection.execute(select(change_feed))).one()
+    return Feed(row.name, row.last, row.forgotten)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, for monitor/changes; the names are those that the certificate gained and lost."""
+
+    account: int
+    monitor: int
+    at: datetime
+    kind: ChangeKind = "changed"
+    names: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+
+
+async def record_changes(connection: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Number the changes of a transaction, as the last thing that it does.
+
+    The row of `change_feed` stays locked until the commit, so that changes appear in the order of
+    their numbers: whoever has read up to one misses none below it.
+    """
+    if not changes:
+        return
+    counted = update(change_feed).values(last=change_feed.c.last + len(changes))
+    last = (await connection.execute(counted.returning(change_feed.c.last))).scalar_one()
+    rows = [
+        {
+            "number": number,
+            "account_id": each.account,
+            "monitor_id": each.monitor,
+            "at": each.at,
+            "kind": each.kind,
+            "names_added": _some_names(each.names[0]),
+            "names_removed": _some_names(each.names[1]),
+        }
+        for number, each in enumerate(changes, last - len(changes) + 1)
+    ]
+    await connection.execute(insert(monitor_changes), rows)
+    begins = max(each.at for each in changes) - _KEPT
+    old = select(func.max(monitor_changes.c.number)).where(monitor_changes.c.at < begins)
+    if forgotten := await connection.scalar(old):
+        await connection.execute(
+            delete(monitor_changes).where(monitor_changes.c.number <= forgotten)
+        )
+        await connection.execute(update(change_feed).values(forgotten=forgotten))
+
+
+def _some_names(names: frozenset[str]) -> str | None:
+    return msgspec.json.encode(sorted(names)[:_NAMES_TOLD]).decode() if names else None

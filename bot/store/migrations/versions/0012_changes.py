@@ -1,0 +1,35 @@
+"""What changed on which monitor, in the order in which it was stored."""
+
+from __future__ import annotations
+
+import secrets
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    """Add the tables, and the one row of `change_feed`."""
+    op.create_table(
+        "monitor_changes",
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("account_id", sa.Integer, nullable=False),
+        sa.Column("monitor_id", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("names_added", sa.Text),
+        sa.Column("names_removed", sa.Text),
+    )
+    op.create_index("monitor_changes_account", "monitor_changes", ["account_id", "number"])
+    op.create_index("monitor_changes_at", "monitor_changes", ["at"])
+    feed = op.create_table(
+        "change_feed",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("name", sa.String(16), nullable=False),
+        sa.Column("last", sa.BigInteger, nullable=False),
+        sa.Column("forgotten", sa.BigInteger, nullable=False),
+    )
+    op.bulk_insert(feed, [{"id": 1, "name": secrets.token_hex(8), "last": 0, "forgotten": 0}])
