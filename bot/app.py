@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,7 +24,7 @@ from bot.api.client import SSLMonitor
 from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Secret, Settings
-from bot.digest import Digest, Plan
+from bot.digest import Digest
 from bot.embedded import EmbeddedAPI, EmbeddedSettings, accounts
 from bot.errors import BotError, ConfigError, SlackRefused
 from bot.process import ended_by_signals, forever
@@ -44,6 +44,9 @@ from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.notices import NoticeStore
 from bot.store.upgrade import open_database
+
+if TYPE_CHECKING:
+    from bot.dates import Plan
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +180,7 @@ def make_digest(
 ) -> Digest | None:
     """The digest of the environment, where a channel is set for it."""
     make = digest_maker(api, database, web, records, now=now)
-    return make(Plan.of(settings.subscriptions[0])) if settings.digest_channel else None
+    return make(settings.subscriptions[0].plan) if settings.digest_channel else None
 
 
 def digest_maker(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -15,10 +16,13 @@ if TYPE_CHECKING:  # what is selected, by its host and port alone
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+#: A digest that comes later than this after its hour says that it is late.
+LATE_AFTER = timedelta(minutes=15)
 
 #: Monday is 0.
 EVERY_DAY = tuple(range(7))
-_NAMED_DAYS = {"daily": EVERY_DAY, "weekdays": EVERY_DAY[:5], "weekends": EVERY_DAY[5:]}
+WORKING_DAYS = EVERY_DAY[:5]
+_NAMED_DAYS = {"daily": EVERY_DAY, "weekdays": WORKING_DAYS, "weekends": EVERY_DAY[5:]}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?")
 
@@ -176,3 +180,91 @@ class Subscription(msgspec.Struct, frozen=True):
     def when(self) -> str:
         """`09:00 Europe/Berlin, weekdays`."""
         return f"{self.at:%H:%M} {self.zone}, {days_text(self.days)}"
+
+    @property
+    def plan(self) -> Plan:
+        """When its digests are due."""
+        return Plan(self.channel, self.at, self.timezone, self.days, self.which, self.begins)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A digest that should be posted now."""
+
+    day: date
+    late: bool = False
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where and when a digest is posted, and which monitors it is about.
+
+    Only what is due after `begins` is posted. Without it, this is the environment's digest, whose
+    first one may come at the bot's first start.
+    """
+
+    channel: str
+    at: time
+    timezone: ZoneInfo
+    days: tuple[int, ...] = EVERY_DAY
+    which: Selection = ALL
+    begins: datetime | None = None
+
+    def text(self, due: Due) -> str:
+        """`09:00 Europe/Berlin` in the very first digest, empty in all others."""
+        return f"{self.at:%H:%M} {self.timezone.key}" if due.first else ""
+
+    def today(self, now: datetime) -> date:
+        """The local day."""
+        return now.astimezone(self.timezone).date()
+
+    def hour(self, day: date) -> datetime:
+        """When that day's digest is due, in UTC.
+
+        An hour that a change of daylight saving leaves out is read with the offset from before the
+        change (so 02:30 means 03:30), and one that comes twice is its first (PEP 495, fold 0). If
+        the clock leaves out the rest of the day too, the day's last minute counts.
+        """
+        hour = datetime.combine(day, self.at, tzinfo=self.timezone).astimezone(UTC)
+        while self.today(hour) > day:  # America/Nuuk goes from 23:00 to midnight in March
+            hour -= timedelta(minutes=1)
+        return hour
+
+    def is_planned(self, day: date) -> bool:
+        """Whether there is a digest on this local day."""
+        begun = self.begins is None or self.hour(day) >= self.begins
+        return begun and day.weekday() in self.days
+
+    def due(self, now: datetime, first_start: datetime) -> Due | None:
+        """The digest to post now: from its hour until the local day ends.
+
+        On the very first day, a bot that starts after that hour posts its first digest at once.
+        """
+        day = self.today(now)
+        hour = self.hour(day)
+        if now < hour or not self.is_planned(day):
+            return None
+        if self.begins is None and first_start >= hour:
+            return Due(day, first=True)
+        return Due(day, late=now - hour > LATE_AFTER)
+
+    def following(self, now: datetime) -> datetime | None:
+        """When the next digest is due after `now`; None if there is none within a year."""
+        days = (self.today(now) + ahead * DAY for ahead in range(366))
+        return next(
+            (self.hour(day) for day in days if self.hour(day) > now and self.is_planned(day)), None
+        )
+
+    def next_at_work(self, day: date) -> datetime | None:
+        """The hour of the next digest on a working day, in local time; None if it is tomorrow's.
+
+        A plan without working days has its next digest instead. None also on a day off that is
+        followed by another digest: the last working day's has looked ahead.
+        """
+        at_work = [each for each in self.days if each in WORKING_DAYS] or list(self.days)
+        tomorrow = (day + DAY).weekday()
+        if tomorrow in at_work or (tomorrow in self.days and day.weekday() not in at_work):
+            return None
+        ahead = next(n for n in range(1, 8) if (day + n * DAY).weekday() in at_work)
+        return self.hour(day + ahead * DAY).astimezone(self.timezone)

@@ -10,17 +10,16 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 from bot.api.client import SSLMonitor
 from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
-from bot.dates import ALL, EVERY_DAY, Selection, Subscription
+from bot.dates import ALL, Due, Plan, Selection
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, state_of
 from bot.store.digests import DigestStore, StoredDigest
@@ -28,16 +27,12 @@ from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
 
-#: A digest that comes later than this after its hour says that it is late.
-LATE_AFTER = timedelta(minutes=15)
 #: A claim that made no progress for so long belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
 #: How much Slack's clock, which stamps messages, may be behind ours.
 CLOCK_SKEW = timedelta(minutes=1)
 #: After a failure the next try waits, so that neither the log nor the API is flooded.
 RETRY_AFTER = timedelta(minutes=5)
-
-
 #: A post is sent at most this long after the claim was read.
 FENCE = timedelta(seconds=2)
 FENCE_SECONDS = FENCE.total_seconds()
@@ -56,52 +51,6 @@ class UnreadableHistory(BotError):
             f"The digest may not have been posted, and the bot can't read the history of {channel} "
             f"to find out ({fault.reason}). Invite the bot to the channel."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Where and when a digest is posted, and which monitors it is about.
-
-    Only what is due after `begins` is posted. Without it, this is the environment's digest, whose
-    first one may come at the bot's first start.
-    """
-
-    channel: str
-    at: time
-    timezone: ZoneInfo
-    days: tuple[int, ...] = EVERY_DAY
-    which: Selection = ALL
-    begins: datetime | None = None
-
-    @classmethod
-    def of(cls, each: Subscription) -> Plan:
-        """The plan of a subscription."""
-        return cls(each.channel, each.at, each.timezone, each.days, each.which, each.begins)
-
-    def text(self, due: Due) -> str:
-        """`09:00 Europe/Berlin` in the very first digest, empty in all others."""
-        return f"{self.at:%H:%M} {self.timezone.key}" if due.first else ""
-
-    def today(self, now: datetime) -> date:
-        """The local day."""
-        return now.astimezone(self.timezone).date()
-
-    def hour(self, day: date) -> datetime:
-        """When that day's digest is due, in UTC.
-
-        An hour that a change of daylight saving leaves out is read with the offset from before the
-        change (so 02:30 means 03:30), and one that comes twice is its first (PEP 495, fold 0).
-        """
-        return datetime.combine(day, self.at, tzinfo=self.timezone).astimezone(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A digest that should be posted now."""
-
-    day: date
-    late: bool = False
-    first: bool = False
 
 
 class DigestPoster(Protocol):
@@ -124,38 +73,17 @@ class DigestPoster(Protocol):
         """Delete a message of ours."""
 
 
-def due(plan: Plan, now: datetime, first_start: datetime) -> Due | None:
-    """The digest to post now: from its hour until the local day ends.
-
-    On the very first day, a bot that starts after that hour posts its first digest at once.
-    """
-    day = plan.today(now)
-    hour = plan.hour(day)
-    if now < hour or not _is_planned(plan, day):
-        return None
-    if plan.begins is None and first_start >= hour:
-        return Due(day, first=True)
-    return Due(day, late=now - hour > LATE_AFTER)
-
-
-def following(plan: Plan, now: datetime) -> datetime | None:
-    """When the next digest is due after `now`; None if there is none within a year."""
-    days = (plan.today(now) + timedelta(days=ahead) for ahead in range(366))
-    return next(
-        (plan.hour(day) for day in days if plan.hour(day) > now and _is_planned(plan, day)), None
-    )
-
-
-def _is_planned(plan: Plan, day: date) -> bool:
-    """Whether there is a digest on this local day."""
-    begun = plan.begins is None or plan.hour(day) >= plan.begins
-    return begun and day.weekday() in plan.days
-
-
 async def gather(
-    api: SSLMonitor, now: datetime, rules: Thresholds, which: Selection = ALL
+    api: SSLMonitor,
+    now: datetime,
+    rules: Thresholds,
+    which: Selection = ALL,
+    until: datetime | None = None,
 ) -> Gathered:
-    """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable."""
+    """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable.
+
+    `until` is when the next digest at work is due, if this one is to look as far ahead.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             ending = group.create_task(api.list(expires=f"<{rules.net_days}"))
@@ -165,7 +93,7 @@ async def gather(
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
     # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-    found = await asyncio.to_thread(_gathered, answers, now, rules, which)
+    found = await asyncio.to_thread(_gathered, answers, now, rules, which, until)
     return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
 
 
@@ -174,13 +102,14 @@ def _gathered(
     now: datetime,
     rules: Thresholds,
     which: Selection,
+    until: datetime | None,
 ) -> Gathered:
     if which == ALL:
-        return digest_cards.gathered(*answers, now, rules)
+        return digest_cards.gathered(*answers, now, rules, until=until)
     ending, invalid, everything = (
         [row for row in each if which.takes(row.target)] for each in answers
     )
-    return digest_cards.gathered(ending, invalid, everything, now, rules)
+    return digest_cards.gathered(ending, invalid, everything, now, rules, until=until)
 
 
 class Digest:
@@ -218,7 +147,7 @@ class Digest:
         That it was posted is noticed at the next tick, within a minute.
         """
         now, day = self._clock(), self.plan.today(self._clock())
-        if self._first_start is None or self._done == day or not _is_planned(self.plan, day):
+        if self._first_start is None or self._done == day or not self.plan.is_planned(day):
             return 0.0
         begun = max(self.plan.hour(day), self._first_start)
         return max(0.0, (now - begun).total_seconds())
@@ -228,7 +157,7 @@ class Digest:
         day = self.plan.today(self._clock()) - timedelta(days=1)
         if self._first_start is None or self.plan.today(self._first_start) > day:
             return None
-        if not _is_planned(self.plan, day):
+        if not self.plan.is_planned(day):
             return None
         stored = await self._state.digest(day, self.plan.channel)
         if stored is not None and stored.finished:
@@ -243,7 +172,7 @@ class Digest:
         now = self._clock()
         if self._first_start is None or (self._not_before and now < self._not_before):
             return
-        wanted = due(self.plan, now, self._first_start)
+        wanted = self.plan.due(now, self._first_start)
         if wanted is None:
             return
         if not ready:
@@ -279,7 +208,8 @@ class Digest:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            found = await gather(self._api, now, self._records.rules, self.plan.which)
+            until, which = self.plan.next_at_work(wanted.day), self.plan.which
+            found = await gather(self._api, now, self._records.rules, which, until)
             found = replace(found, lately=await self._lately(wanted.day))
             counts = await self._waiting(found)
             left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -352,10 +352,13 @@ def _details(found: Monitor, row: MonitorSummary) -> Message:
 
 
 def gathered(
-    shown: Sequence[MonitorSummary], every: Sequence[MonitorSummary], rules: Thresholds = RULES
+    shown: Sequence[MonitorSummary],
+    every: Sequence[MonitorSummary],
+    rules: Thresholds = RULES,
+    until: datetime | None = None,
 ) -> digest_cards.Gathered:
     """A digest about these rows."""
-    return digest_cards.gathered(shown, [], every, NOW, rules)
+    return digest_cards.gathered(shown, [], every, NOW, rules, until=until)
 
 
 def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -363,6 +366,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     held = rows(texts)
     fine, old = held["ok"], held["old scan"]
     bad = [each for each in held.values() if each not in (fine, old)]
+    friday = NOW + 35 * DAY
     cases = {
         "none watched": gathered([], []),
         "all clear, one": gathered([], [fine]),
@@ -376,6 +380,8 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         "fifty": gathered(many(50, texts), many(60, texts)),
         "hundreds": gathered(many(300, texts), many(500, texts)),
         "many old scans": gathered([], many(100, texts)),
+        "one soon urgent": gathered([], [fine, row(texts, not_after=NOW + 40 * DAY)], until=friday),
+        "many soon urgent": gathered([], many(50, texts), until=friday),
     }
     day = date(2026, 11, 23)
     for name, found in cases.items():

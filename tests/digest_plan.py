@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from bot.api.client import SSLMonitor
 from bot.api.models import MonitorList, MonitorSummary
-from bot.digest import Plan
+from bot.dates import Plan
 from bot.errors import BotError
 from tests.card_values import NOW
 

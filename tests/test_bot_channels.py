@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import time
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from bot.app import make_notices
 from bot.config import Settings
 from bot.dates import Selection, days_text, parse_clock, parse_days, parse_zone
-from bot.digest import Due, Plan, due, following
 from bot.playground.objects import BEN, CERTS, GENERAL, PARTNERS, PostedMessage
 from bot.slack.notices import Notices
 from bot.target import Target
-from tests.digest_plan import LONG_AGO
 from tests.world import Clock, World, words
 
 
@@ -322,45 +317,6 @@ def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes(ports: str
 
 
 # Once on each local day
-
-ZONES = st.sampled_from(
-    ["UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu",
-     "Pacific/Apia", "Africa/Casablanca", "America/St_Johns"]
-)  # fmt: skip
-INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis takes naive bounds
-
-
-@given(ZONES, st.times(), INSTANTS, st.lists(st.integers(1, 200), min_size=1, max_size=20))
-@example("Europe/Berlin", time(2, 30), datetime(2026, 3, 28, 20, tzinfo=UTC), [15] * 19)
-@example("America/Santiago", time(0, 0), datetime(2026, 9, 5, 20, tzinfo=UTC), [15] * 19)
-@example("America/Santiago", time(23, 30), datetime(2026, 4, 4, 20, tzinfo=UTC), [15] * 19)
-def test_each_local_day_has_one_due_digest_whenever_it_is_looked_at(
-    zone: str, hour: time, start: datetime, steps: list[int]
-) -> None:
-    """The bot may be down for any time between two looks."""
-    plan = Plan(GENERAL, hour.replace(second=0, microsecond=0), ZoneInfo(zone))
-    posted: set[date] = set()
-    now = start
-    for minutes in steps:
-        now += timedelta(minutes=minutes)
-        found: Due | None = due(plan, now, LONG_AGO)
-        if found:
-            assert found.day == plan.today(now)
-            posted.add(found.day)
-        assert (found is not None) == (now >= plan.hour(plan.today(now)))
-        after = following(plan, now)
-        assert after is not None
-        assert now < after <= now + timedelta(hours=50)
-    assert len(posted) <= len({plan.today(start + timedelta(days=n)) for n in range(4)})
-
-
-@given(ZONES, st.times(), st.sets(st.integers(0, 6), min_size=1), INSTANTS)
-def test_a_digest_is_due_on_its_days_only(
-    zone: str, hour: time, days: set[int], now: datetime
-) -> None:
-    plan = Plan(GENERAL, hour, ZoneInfo(zone), days=tuple(sorted(days)))
-    if found := due(plan, now, LONG_AGO):
-        assert found.day.weekday() in days
 
 
 async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:

@@ -91,6 +91,22 @@ async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
     assert "Certificates on 24 November 2026" in words(posted(digest_world)[1])
 
 
+async def test_fridays_digest_also_names_what_is_urgent_before_mondays(digest_world: World) -> None:
+    world = digest_world
+    world.api.watch("weekend.demo.test", days=4 + 8.5)
+    world.api.watch("later.demo.test", days=4 + 11.5)
+    nine_o_clock(world)
+    for _ in range(5):
+        await digest_of(world.bot).tick()
+        later(world, 24 * 60)
+    said = [words(message) for message in posted(world)]
+    assert ["COMING UP" in each for each in said] == [False] * 4 + [True]
+    assert (
+        "Unless renewed, the certificate of 1 monitor reaches *Act now* before the digest of "
+        "Monday, 30 November: `weekend.demo.test`."
+    ) in said[-1]
+
+
 async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -> None:
     assert await digest_of(digest_world.bot).post_now()
     assert not await digest_of(digest_world.bot).post_now()

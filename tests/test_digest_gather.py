@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
+from datetime import timedelta
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.api.models import MonitorSummary
 from bot.cards import digest as digest_cards
 from bot.digest import gather
 from bot.errors import APIUnreachable
-from bot.severity import USUAL, Thresholds
-from tests.card_values import NOW, many, row
+from bot.severity import ACT_NOW, USUAL, Rank, Thresholds, state_of
+from bot.sighting import Marks, Mute
+from tests.card_values import HOUR, NOW, many, row
 from tests.digest_plan import DAY, api
 
 
@@ -82,3 +89,57 @@ async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
     held.fault = APIUnreachable("Nobody is there.")
     with pytest.raises(APIUnreachable):
         await gather(asked, NOW, USUAL)
+
+
+async def test_what_is_urgent_before_the_next_digest_at_work_is_named_in_one_line() -> None:
+    until = NOW + 3 * DAY
+    asked, _ = api([row(id=n, not_after=NOW + n * DAY) for n in range(8, 25)])
+    found = await gather(asked, NOW, USUAL, until=until)
+    [message] = digest_cards.digest(found, NOW, day=NOW.date())
+    assert [each.id for each in found.soon] == [8, 9]
+    assert (
+        "Unless renewed, the certificates of 2 monitors reach *Act now* before the digest of "
+        "Thursday, 26 November: `api.example.com`, `api.example.com`."
+    ) in str(message.blocks)
+
+
+LEFT = st.integers(-24, 120 * 24).map(lambda hours: hours * HOUR)
+LIFETIMES = st.sampled_from([2, 6, 10, 11, 12, 47, 90, 100, 101, 200, 398, 825])
+
+
+@st.composite
+def monitors(draw: st.DrawFn) -> list[MonitorSummary]:
+    """Valid and other monitors, with any lifetime and any time left."""
+    found = []
+    for number in range(draw(st.integers(0, 12))):
+        end = draw(st.none() | LEFT.map(lambda left: NOW + left))
+        start = end - draw(LIFETIMES) * DAY if end and draw(st.booleans()) else None
+        valid = draw(st.sampled_from([True, True, True, False, None]))
+        found.append(row(id=number, valid=valid, not_before=start, not_after=end))
+    return found
+
+
+@given(monitors(), st.integers(1, 8 * 24), st.sampled_from(["", "3d", "60d", "365d", "90%", "1%"]),
+       st.tuples(st.sets(st.integers(0, 12)), st.integers(1, 200), st.booleans()))  # fmt: skip
+def test_who_is_named_ahead_gets_urgent_by_then_and_who_is_not_does_not(
+    rows: list[MonitorSummary], hours: int, rule: str, mutes: tuple[set[int], int, bool]
+) -> None:
+    muted, lasts, holds = mutes
+    until = NOW + hours * HOUR
+    mute = Mute("U1", "Ann", NOW, NOW + lasts * HOUR, rank=None if holds else Rank.OK)
+    marks = Marks(mutes=dict.fromkeys(muted, mute))
+    rules = Thresholds({"*.example.com": rule} if rule else {}, marks=marks)
+    named = {each.id for each in digest_cards.urgent_by(until, rows, NOW, rules)}
+    times = [NOW + n * HOUR / 2 for n in range(2 * hours + 1)]
+    for each in rows:
+        states = [state_of(each, at, rules) for at in times]
+        urgent = [before.rank > Rank.ACT_NOW and after is ACT_NOW
+                  for before, after in itertools.pairwise(states)]  # fmt: skip
+        quiet = each.id in muted and holds and until < mute.until
+        assert (each.id in named) == (any(urgent) and not quiet)
+
+
+def test_an_urgent_monitor_is_not_named_ahead_as_it_is_listed() -> None:
+    ending = [row(id=1, not_after=NOW + 2 * HOUR), row(id=2, not_after=NOW + timedelta(hours=30))]
+    found = digest_cards.urgent_by(NOW + 3 * DAY, ending, NOW, USUAL)
+    assert found == ()

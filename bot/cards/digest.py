@@ -29,10 +29,20 @@ from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unre
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, list_row, more_about, text_row
 from bot.cards.table import TABLE_ROWS
-from bot.severity import ON_SCHEDULE, Rank, Thresholds, is_fine, is_stale, mute_of, state_of
+from bot.severity import (
+    MOST_ACT,
+    ON_SCHEDULE,
+    Rank,
+    Thresholds,
+    is_fine,
+    is_stale,
+    mute_of,
+    state_of,
+    worst_first,
+)
 from bot.target import Target
 
-STALE_NAMED = 5
+NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
 HEAD_WORDS = 7500
 #: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
@@ -60,7 +70,8 @@ class Gathered:
     due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
     be read. `only` names the hosts that it is about, if not all; `lately` counts what changed since
     the last digest without needing anybody. `muted` would be among the rows if nobody had muted
-    them. For those that are `left`, nobody cared long enough to `mention` a user or group.
+    them. For those that are `left`, nobody cared long enough to `mention` a user or group. Those
+    that are urgent `soon` are so before the next digest at work, on the day and hour of `until`.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -74,6 +85,8 @@ class Gathered:
     left: tuple[MonitorSummary, ...] = ()
     mention: str = ""
     muted: tuple[MonitorSummary, ...] = ()
+    soon: tuple[MonitorSummary, ...] = ()
+    until: datetime | None = None
 
 
 def gathered(
@@ -82,6 +95,8 @@ def gathered(
     everything: Sequence[MonitorSummary],
     now: datetime,
     rules: Thresholds,
+    *,
+    until: datetime | None = None,
 ) -> Gathered:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
 
@@ -99,7 +114,26 @@ def gathered(
         total=len(everything),
         stale=tuple(row for row in everything if is_stale(row, now)),
         rules=rules,
+        soon=urgent_by(until, everything, now, rules) if until else (),
+        until=until,
     )
+
+
+def urgent_by(
+    until: datetime, rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
+) -> tuple[MonitorSummary, ...]:
+    """Those that nobody need act on now, but by then, unless they are renewed; the next first.
+
+    One that is muted counts if its mute ends until then.
+    """
+    near = [row for row in rows if row.valid and row.not_after and row.not_after < until + MOST_ACT]
+    found = [
+        row
+        for row in near
+        if state_of(row, now, rules).rank > Rank.ACT_NOW >= state_of(row, until, rules).rank
+        and not mute_of(row, until, rules)
+    ]
+    return tuple(sorted(found, key=lambda row: worst_first(row, until, rules)))
 
 
 def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
@@ -168,6 +202,8 @@ def _first(
         *_rescan_all(found.rows, now, found.rules),
         *(block for row in head for block in row),
     ]
+    if found.soon and found.until:
+        blocks.append(section(_soon_text(found.soon, found.until)))
     if found.scheduled:
         blocks.append(section(_scheduled_text(found)))
     if found.muted:
@@ -184,9 +220,7 @@ def _left(found: Gathered) -> list[Block]:
     """Whom to wake for what has been broken for days without anybody who takes care of it."""
     if not found.left:
         return []
-    names = ", ".join(code(row.target.short, 80) for row in found.left[:STALE_NAMED])
-    more = f" and {len(found.left) - STALE_NAMED:,} more" if len(found.left) > STALE_NAMED else ""
-    said = f"Nobody has taken {names}{more} since the digest before last."
+    said = f"Nobody has taken {_names(found.left)} since the digest before last."
     return [section(f"{mention(found.mention)} {said}")]
 
 
@@ -237,27 +271,34 @@ def _nothing_due(found: Gathered, now: datetime) -> str:
 def _scheduled_text(found: Gathered) -> str:
     """Certificates that expire soon, but are not due for renewal yet, in one line."""
     number, days = len(found.scheduled), found.rules.net_days
-    names = ", ".join(code(row.target.short, 80) for row in found.scheduled[:STALE_NAMED])
-    more = f" and {number - STALE_NAMED:,} more" if number > STALE_NAMED else ""
     if number == 1:
         said = f"1 certificate expires within {days} days and is not due for renewal yet"
     else:
         said = f"{number:,} certificates expire within {days} days and are not due for renewal yet"
-    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names}{more}."
+    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {_names(found.scheduled)}."
+
+
+def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
+    """What nobody would be told of in time, as nobody looks at a digest before."""
+    whose = "certificate of 1 monitor reaches"
+    if len(soon) > 1:
+        whose = f"certificates of {len(soon):,} monitors reach"
+    day = f"the digest of {until:%A, %-d %B}"
+    return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {_names(soon)}."
 
 
 def _muted_text(found: Gathered, now: datetime) -> str:
-    names = ", ".join(code(row.target.short, 80) for row in found.muted[:STALE_NAMED])
-    left = len(found.muted) - STALE_NAMED
-    more = f" and {left:,} more" if left > 0 else ""
     counts = tally(found.muted, now, found.rules)
-    return f"🔕 *MUTED* · {counts}: {names}{more}. `/ssl list muted` shows them."
+    return f"🔕 *MUTED* · {counts}: {_names(found.muted)}. `/ssl list muted` shows them."
 
 
 def _stale_text(stale: Sequence[MonitorSummary]) -> str:
-    names = ", ".join(code(row.target.short, 80) for row in stale[:STALE_NAMED])
-    more = f" and {len(stale) - STALE_NAMED:,} more" if len(stale) > STALE_NAMED else ""
-    return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {names}{more}."
+    return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {_names(stale)}."
+
+
+def _names(rows: Sequence[MonitorSummary]) -> str:
+    names = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
+    return f"{names} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else names
 
 
 def _rest(rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:

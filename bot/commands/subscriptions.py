@@ -30,7 +30,6 @@ from bot.dates import (
     parse_duration,
     parse_zone,
 )
-from bot.digest import Plan
 from bot.errors import UsageError
 
 LONGEST_PAUSE = 90 * DAY
@@ -213,12 +212,12 @@ async def digest_here(
 
 async def _following(call: Call, set_up: Subscription, now: datetime) -> datetime | None:
     """When the next digest is due; one that was posted today is not posted again."""
-    plan = Plan.of(set_up)
-    following = digest.following(plan, now)
+    plan = set_up.plan
+    following = plan.following(now)
     if following and await call.records.subscriptions.was_posted(
         plan.today(following), plan.channel
     ):
-        following = digest.following(plan, plan.hour(plan.today(following)) + timedelta(minutes=1))
+        following = plan.following(plan.hour(plan.today(following)) + timedelta(minutes=1))
     return following
 
 

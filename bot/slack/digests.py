@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from bot.api.client import SSLMonitor
 from bot.cards.table import as_calendar
-from bot.digest import Digest, Plan
+from bot.digest import Digest
 from bot.store.monitors import Records
+
+if TYPE_CHECKING:
+    from bot.dates import Plan
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +38,8 @@ class Digests:
         for each in self._records.subscriptions.digests():
             digest = self._kept.get(each.channel)
             if digest is None:
-                digest = self._kept[each.channel] = self._make(Plan.of(each))
-            digest.plan = Plan.of(each)
+                digest = self._kept[each.channel] = self._make(each.plan)
+            digest.plan = each.plan
             current.append(digest)
         return current
 
