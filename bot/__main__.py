@@ -56,7 +56,7 @@ def _add_keys(embedded: argparse.ArgumentParser) -> None:
     add = actions.add_parser("add", help="add a key and show it once")
     owner = add.add_mutually_exclusive_group(required=True)
     owner.add_argument("name", nargs="?", help="the name of a new account")
-    owner.add_argument("--account", type=int, help="an account owner key was revoked")
+    owner.add_argument("--account", type=int, help="the ID of an account whose key was revoked")
     add.add_argument("--limit", type=_limit, help="the monitor limit of the account")
     actions.add_parser("list", help="list the accounts")
     revoke = actions.add_parser("revoke", help="revoke a key; its monitors are no longer scanned")

@@ -36,7 +36,7 @@ from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
 from bot.slack.rows import Boards
-from bot.slack.ticking import Clock
+from bot.slack.scheduler import Scheduler
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb, make_client
 from bot.store.database import Database
@@ -74,7 +74,7 @@ class Bot:
     watches: Watches
     web: SlackWeb
     database: Database
-    clock: Clock
+    scheduler: Scheduler
     records: Records
     now: Callable[[], datetime]
 
@@ -122,7 +122,7 @@ async def own_api(
     embedded = EmbeddedAPI(told, database, clock=now)
     await embedded.start()
     try:
-        log.info("No SSLmonitor API is set; using the embedded API.")
+        log.info("No SSLmonitor API is configured; using the embedded API.")
         yield replace(settings, api_url=embedded.url, api_key=Secret(key), api_write_method="POST")
     finally:
         await embedded.close()
@@ -225,7 +225,7 @@ def notice_interval(settings: Settings) -> timedelta:
 
 
 def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) -> Access:
-    """Who may do what, and how often."""
+    """The guard that decides who may do what, and how often."""
     limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
     return Access(web, settings.admins, clock=now, limits=limits)
 
@@ -253,7 +253,7 @@ def make_records(settings: Settings, database: Database) -> Records:
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
 ) -> AsyncIterator[Bot]:
-    """The bot, ready: Slack can reach it, and the digest's clock ticks. Raises BotError, OSError.
+    """The bot, ready: Slack can reach it, and the scheduler runs. Raises BotError, OSError.
 
     At the end it stops taking requests first, then lets the work end, then closes what that used.
     """
@@ -290,15 +290,15 @@ async def running_bot(
         digests = Digests(digest, records, digest_maker(api, database, web, records, now=now))
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, DigestStore(database), web, clock=now)
-        ticking = Clock(slack.tasks, api, digests, boards, now=now)
+        scheduler = Scheduler(slack.tasks, api, digests, boards, now=now)
         bot = Bot(
-            0, api, digest, digests, slack, None, watches, web, database, ticking, records, now
+            0, api, digest, digests, slack, None, watches, web, database, scheduler, records, now
         )
         notices = make_notices(settings, api, database, web, records, now=now)
-        ticking.start(watches, records, blindness, notices, notice_interval(settings))
-        stack.callback(ticking.scheduler.shutdown, wait=False)
+        scheduler.start(watches, records, blindness, notices, notice_interval(settings))
+        stack.callback(scheduler.jobs.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
-        stack.callback(ticking.scheduler.pause)
+        stack.callback(scheduler.jobs.pause)
         await _listen(settings, bot, metrics, stack)
         yield bot
 
@@ -333,7 +333,7 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
         "slack": bot.token_fault or "ok",
         "database": bot.database.fault or "ok",
         "api": bot.api.fault or "ok",
-        "scheduler": bot.clock.fault(),
+        "scheduler": bot.scheduler.fault(),
         "digest": (digests.last_error or "ok") if digests.current() else "off",
     }
 

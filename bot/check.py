@@ -156,9 +156,9 @@ async def _channel(settings: Settings, web: SlackWeb) -> Finding:
 def _woken(settings: Settings) -> Finding:
     """Whether anybody is mentioned when a host breaks."""
     if not settings.notice_interval:
-        return Finding(None, "Notices", "NOTICE_INTERVAL is 0, so nothing is told between digests.")
+        return Finding(None, "Notices", "NOTICE_INTERVAL is 0, so notices are off.")
     if settings.notice_mention:
-        return Finding(True, "Notices", f"a host that breaks mentions {settings.notice_mention}.")
+        return Finding(True, "Notices", f"new breakages mention {settings.notice_mention}.")
     text = "NOTICE_MENTION is not set, so nobody is mentioned when a host breaks."
     return Finding(None, "Notices", text)
 
@@ -193,7 +193,8 @@ async def _api(
     except BotError as fault:
         yield Finding(False, "SSLmonitor", f"{label} does not work: {fault}")
         return
-    yield Finding(True, "SSLmonitor", f"{label} accepts key #{reply.apikey_id}.")
+    number = "" if reply.apikey_id is None else f" (#{reply.apikey_id})"
+    yield Finding(True, "SSLmonitor", f"{label} accepts the key{number}.")
     if account.available is not None:
         text = f"{account.used} of {account.limit} monitors are used, {account.available} are free."
         yield Finding(account.available > 0 or None, "Account", text)

@@ -176,7 +176,7 @@ class Digest:
         if wanted is None:
             return
         if not ready:
-            self.last_error = "The SSLmonitor API has not told its clock yet."
+            self.last_error = "The SSLmonitor API's clock has not been read yet."
             return
         try:
             await self._post_once(wanted)
@@ -187,7 +187,7 @@ class Digest:
             self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
             if not isinstance(fault, BotError):
                 raise
-            log.warning("The digest of %s could not be posted yet: %s", wanted.day, fault)
+            log.warning("Could not post the digest of %s; retrying: %s", wanted.day, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
         """Post today's digest and claim the day; False where it is posted already.

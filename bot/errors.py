@@ -95,7 +95,7 @@ class TooOften(BotError):
     """A user has done something too often: they can do it again at `again_at`."""
 
     def __init__(self, what: str, most: int, again_at: datetime) -> None:
-        super().__init__(f"{most} {what} in 10 minutes is the limit for each user.")
+        super().__init__(f"The limit for each user is {most} {what} in 10 minutes.")
         self.again_at = again_at
 
 

@@ -59,7 +59,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an engineer must know first. `word` stands alone: colour is never the only sign."""
+    """What an engineer must know first. `word` stands alone: color is never the only sign."""
 
     rank: Rank
     symbol: str

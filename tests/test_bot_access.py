@@ -324,7 +324,7 @@ async def test_too_many_scans_are_refused_with_the_time_to_come_back(world: Worl
 
     await world.say(f"/ssl scan {number}")
 
-    await world.card("30 scans in 10 minutes is the limit for each user. Try again at")
+    await world.card("The limit for each user is 30 scans in 10 minutes. Try again at")
     assert len(world.api.asked("monitor/scan")) == 30
     await world.say(f"/ssl scan {number}", by=BEN)
     await world.card("OK", "asked by Ben", by=BEN)
@@ -343,7 +343,7 @@ async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> N
 
     await world.say("/ssl add one.demo.test two.demo.test")
 
-    await world.card("50 added hosts in 10 minutes is the limit")
+    await world.card("The limit for each user is 50 added hosts in 10 minutes the limit")
     assert len(world.api.rows) == 50
 
 

@@ -158,7 +158,7 @@ async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
     await world.api.close()
     await digest_of(world.bot).tick()
     assert posted(world) == []
-    assert "could not be posted yet" in caplog.text
+    assert "Could not post the digest of" in caplog.text
     _, state = await health(world.bot)
     assert "could not be reached" in state["digest"]
 

@@ -22,7 +22,7 @@ def row_of(shown: PostedMessage, number: int) -> str:
 
 async def refresh(world: World) -> None:
     bot = world.bot
-    await bot.clock._refresh(bot.slack._records)
+    await bot.scheduler._refresh(bot.slack._records)
 
 
 async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(

@@ -70,7 +70,7 @@ async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
 
 async def test_it_says_where_nobody_is_woken(demo: Demo) -> None:
     assert "note Notices: NOTICE_MENTION is not set" in (await lines(demo))[1]
-    assert "ok   Notices: a host that breaks" in (await lines(demo, notice_mention="U0BEN"))[1]
+    assert "ok   Notices: new breakages mention" in (await lines(demo, notice_mention="U0BEN"))[1]
     off = await lines(demo, notice_interval=timedelta())
     assert "note Notices: NOTICE_INTERVAL is 0" in off[1]
 

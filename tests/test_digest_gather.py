@@ -19,7 +19,7 @@ from tests.card_values import HOUR, NOW, many, row
 from tests.digest_plan import DAY, api
 
 
-async def test_it_asks_for_what_ends_soon_what_is_not_valid_and_how_many_there_are() -> None:
+async def test_it_asks_for_what_expires_soon_what_is_invalid_and_all() -> None:
     asked, held = api(many(16))
     await gather(asked, NOW, USUAL)
     assert sorted(map(str, held.asked)) == sorted(
@@ -43,6 +43,20 @@ async def test_a_threshold_of_the_teams_own_brings_a_monitor_in_early() -> None:
     rules = Thresholds({"api.example.com": "60d"})
     [message] = digest_cards.digest(await gather(asked, NOW, rules), NOW, day=NOW.date())
     assert message.text.startswith("2 due. api.example.com DUE, expires in 50 days")
+
+
+async def test_a_monitor_whose_last_scan_gave_no_verdict_is_listed() -> None:
+    asked, _ = api([row(id=1), row(id=2, valid=None)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    assert message.text.startswith("1 unknown. 1 other is not due.")
+
+
+async def test_nothing_is_said_of_monitors_with_old_scans_but_that_they_are_old() -> None:
+    old = row(id=2, scanned_at=NOW - 2 * DAY)
+    asked, _ = api([row(id=1, not_after=NOW + 5 * DAY), old, row(id=3)])
+    [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
+    assert message.text.startswith("1 urgent. 1 other is not due.")
+    assert "1 monitor not scanned in the last 36 hours" in str(message.blocks)
 
 
 async def test_certificates_on_schedule_are_folded_into_one_line() -> None:

@@ -158,3 +158,16 @@ def test_every_row_of_what_happens_when_names_a_test_that_exists() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
     assert len(named) > 15
     assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_every_text_names_only_files_commands_and_programs_that_exist() -> None:
+    paths = [*(ROOT / "bot").rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(path.read_text() for path in paths)
+    files = set(re.findall(r"\b(?:docs|deploy)/[\w-]+\.\w+", text))
+    commands = set(re.findall(r"/ssl (?!can do)([a-z]+)", text))
+    programs = set(re.findall(r"python -m bot ([a-z]+)", text))
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert [name for name in commands if router.find(name) is None] == []
+    assert programs <= {"run", "demo", "digest", "check", "embedded", "backup"}
+    assert re.findall(r"in (?:its|the) README|see “.*?” in", text) == []

@@ -84,7 +84,7 @@ async def test_a_refused_ticket_is_given_up_for_a_fresh_address(
             assert playground.workspace.notices == []
         finally:
             await sockets.close()
-    assert "it gets a fresh address" in caplog.text
+    assert "requesting a new address" in caplog.text
 
 
 async def test_a_socket_that_slack_closes_comes_back() -> None:

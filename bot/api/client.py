@@ -122,7 +122,7 @@ class SSLMonitor:
         """
         shown = (await self.ping()).date_time
         if shown is None:
-            log.warning("The API's clock can't be read; its offset stays %s", self.offset)
+            log.warning("Could not read the API's clock; its offset stays %s", self.offset)
             return self.offset
         offset = round((shown - self._clock()) / CLOCK_STEP) * CLOCK_STEP
         if abs(offset) > MAX_OFFSET:
@@ -380,7 +380,7 @@ class SSLMonitor:
                     continue  # counted below
         read.unreadable = max(len(rows), count or 0) - len(read)
         if read.unreadable:
-            log.warning("monitor/list: %d monitors could not be read", read.unreadable)
+            log.warning("Could not read %d monitors in monitor/list", read.unreadable)
         return read
 
 

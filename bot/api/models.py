@@ -25,7 +25,7 @@ MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A distinguished name: common name, organisation, country (RFC 5280, section 4.1.2.4)."""
+    """A distinguished name: common name, organization, country (RFC 5280, section 4.1.2.4)."""
 
     cn: str = ""
     o: str = ""

@@ -100,10 +100,12 @@ def gathered(
 ) -> Gathered:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
 
-    A threshold of the team's own may call for a monitor that the net leaves out.
+    A threshold of the team's own may call for a monitor that the net leaves out, and the API's
+    filters pass over one whose last scan gave no verdict.
     """
     early = [row for row in everything if rules.for_(row.target) and _due(row, now, rules)]
-    net = ranked([*due, *invalid, *early], now, rules)
+    unknown = [row for row in everything if row.valid is None and not is_stale(row, now)]
+    net = ranked([*due, *invalid, *early, *unknown], now, rules)
     bad = [row for row in net if not is_fine(row, now, rules)]
     muted = [row for row in bad if mute_of(row, now, rules)]
     quiet = {row.id for row in muted}
@@ -242,7 +244,8 @@ def _rule(found: Gathered) -> str:
 def _summary(found: Gathered, now: datetime) -> str:
     if found.rows:
         shown = [*found.rows, *found.scheduled]
-        others = found.total - len(shown) - len(found.muted)
+        told = {row.id for row in (*shown, *found.muted, *found.stale)}
+        others = found.total - len(told)
         verb = "is" if others == 1 else "are"
         rest = f" {counted(others, 'other')} {verb} not due." if others > 0 else ""
         but = f" ⚠️ {unreadable(found.unreadable)}." if found.unreadable else ""

@@ -16,7 +16,7 @@ class Setting:
     `read` converts the variable's text, without surrounding spaces, to the value; it raises
     ValueError with a sentence that tells the operator what to write instead, and never repeats a
     secret. `default` is the text that an unset or blank variable stands for. `meaning` is Markdown
-    for the README's table.
+    for the table in docs/deploy.md.
 
     The value of a `secret` setting is never shown. The variable NAME_FILE can name a file that
     contains it, the way container platforms hand out secrets.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Why the bot needs a scope, and what fails without it. The README's table is built from this.
+    """Why the bot needs a scope, and what fails without it: a row of the table in docs/deploy.md.
 
     Without a `required` scope the bot is useless; without any other it lacks one feature.
     """

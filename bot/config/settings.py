@@ -1,4 +1,4 @@
-"""Every setting, declared once: the README's table and `check` are built from this."""
+"""Every setting, declared once: the table in docs/deploy.md and `check` are built from this."""
 
 from __future__ import annotations
 
@@ -282,5 +282,5 @@ class Settings:
         return found
 
 
-#: Every setting by the name of its field, in the order of the README's table.
+#: Every setting by the name of its field, in the order of the table in docs/deploy.md.
 SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}

@@ -1,6 +1,6 @@
 """Who may view, scan and change; every request is checked here.
 
-Everybody in the workspace may look and scan. Guests, and people of other organisations who share a
+Everybody in the workspace may view and scan. Guests, and people of other organizations who share a
 channel (Slack Connect), may do neither. Changes are for those whom SSL_ADMINS names: users or user
 groups; where it is empty, for every full member. Slack is asked once in a while, and never before
 an ack. Flags: docs.slack.dev/reference/objects/user-object.
@@ -58,7 +58,7 @@ class Access:
     async def refusal(self, asker: Asker, *, changes: bool) -> Message | None:
         """Why somebody may not do this; None if they may. Slack may be asked for it.
 
-        Where Slack can't be asked, whoever the payload says is of this workspace may look and
+        Where Slack can't be asked, whoever the payload says is of this workspace may view and
         scan, and nobody may change anything.
         """
         person, fresh = await self._ask(asker.user)
@@ -135,7 +135,7 @@ class Access:
         try:
             person = await self._web.person(user)
         except (SlackRefused, SlackUnreachable) as fault:
-            log.warning("Slack does not tell who a user is: %s", fault)
+            log.warning("users.info failed for %s: %s", user, fault)
             return (known.person if known else None), False
         self._people[user] = _Known(now, person)
         self._people.move_to_end(user)
@@ -151,7 +151,7 @@ class Access:
         try:
             members = frozenset(await self._web.members_of_group(group))
         except (SlackRefused, SlackUnreachable) as fault:
-            log.warning("Slack does not tell who is in the group %s: %s", group, fault)
+            log.warning("usergroups.users.list failed for %s: %s", group, fault)
             return None
         self._groups[group] = (now, members)
         return members

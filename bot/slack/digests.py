@@ -52,7 +52,7 @@ class Digests:
                     self._started.add(digest.plan.channel)
                 await digest.tick(ready=ready)
             except Exception:
-                log.exception("The digest of %s failed", digest.plan.channel)
+                log.exception("Posting the digest in %s failed", digest.plan.channel)
 
     def lag(self) -> float:
         """For how many seconds the latest of today's digests has been due."""

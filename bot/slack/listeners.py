@@ -338,7 +338,7 @@ class SlackBot:
         except asyncio.CancelledError:
             await _log_failure(lambda: surface.answer(replies.restarting(progress[-1])))
         except (SlackRefused, SlackUnreachable) as error:
-            log.warning("A command failed at Slack: %s", error)
+            log.warning("Slack failed during a command: %s", error)
             await self._deliver(surface, request, slack_faults.failure(error))
         except Exception:
             reference = uuid.uuid4().hex[:12]
@@ -447,4 +447,4 @@ async def _log_failure(run: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(FAREWELL_SECONDS * 5):
             await run()
     except (SlackRefused, SlackUnreachable, TimeoutError) as error:
-        log.warning("A message did not reach Slack: %s", error)
+        log.warning("Could not send a message to Slack: %s", error)

@@ -1,6 +1,6 @@
-"""What a channel is told between digests: what changed, and when the bot itself was blind.
+"""Notices between digests: what changed, and when the bot itself could not see the monitors.
 
-A channel in which nothing is said looks like a channel in which all is well.
+A silent channel looks as if all were well.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Blindness:
         try:
             mine = await self._store.claim_note(NOTE, since.isoformat())
         except DatabaseUnavailable as fault:
-            log.warning("Could not ask whether the outage was told: %s", fault)
+            log.warning("Could not check whether the outage was announced: %s", fault)
             mine = True
         if mine and not await self._tell(cards.blind(since, self._api.fault)):
             self._told = False
@@ -123,10 +123,10 @@ class Blindness:
         try:
             await self._web.post(channel, message)
         except SlackRefused as fault:
-            log.warning("Could not tell the channel “%s”: %s", message.text, fault)
+            log.warning("Could not post “%s” in %s: %s", message.text, channel, fault)
             return False
         except SlackUnreachable as fault:
-            log.warning("Slack may not have got “%s”: %s", message.text, fault)
+            log.warning("Slack may not have received “%s”: %s", message.text, fault)
         return True
 
 
@@ -192,7 +192,7 @@ class Notices:
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            log.info("The list is incomplete; it is not compared.")
+            log.info("Skipping a comparison: the list is incomplete")
             return
         now, rules, source = self._clock(), self._records.rules, self._api.source
         before = await self._store.standings(source)
@@ -253,7 +253,7 @@ class Notices:
             log.warning("Could not post a notice (%s): %s", notice.key, fault)
             await self._store.give_back(notice.key)
         except SlackUnreachable as fault:
-            log.warning("Slack may not have got a notice (%s): %s", notice.key, fault)
+            log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
         else:
             await self._store.posted(notice.key, ts)
 

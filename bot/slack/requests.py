@@ -39,7 +39,7 @@ _TYPED = str.maketrans(
         "≠": "!=",
     }
 )
-# Slack wraps an address that it recognised: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
+# Slack wraps an address that it recognizes: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
 _LINK = re.compile(
     r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
 )

@@ -1,4 +1,4 @@
-"""Work that goes on after an ack: kept, waited for, and told about when it takes long."""
+"""Work that goes on after an ack: tracked, drained at the end, and announced if it is slow."""
 
 from __future__ import annotations
 

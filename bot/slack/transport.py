@@ -261,7 +261,7 @@ class Sockets:
                     continue
                 down[number] += 1
                 if down[number] > 1:
-                    log.warning("Socket %d is not connected; it gets a fresh address", number)
+                    log.warning("Socket %d is down; requesting a new address", number)
                     handler.client.wss_uri = None
             self.connected = await self._count()
 

@@ -73,7 +73,7 @@ class Records:
         try:
             await self.refresh_rules()
         except DatabaseUnavailable as fault:
-            log.warning("Could not read what the team has set: %s", fault)
+            log.warning("Could not read thresholds and marks: %s", fault)
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""

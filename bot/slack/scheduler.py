@@ -1,4 +1,4 @@
-"""The clock of the bot: what is looked at every minute, and how late it is."""
+"""What the bot does by the clock, and whether the clock still ticks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LONG_LIST = timedelta(minutes=15)
 LATE_TICK = timedelta(minutes=3)
 
 
-class Clock:
-    """A scheduler that only says when to look; the database decides what is due.
+class Scheduler:
+    """Starts the regular work; the database decides what is due.
 
     The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
     """
@@ -52,7 +52,7 @@ class Clock:
         self._now = now
         self._ticked_at = now()
         self._measured = False
-        self.scheduler = AsyncIOScheduler(timezone=UTC)
+        self.jobs = AsyncIOScheduler(timezone=UTC)
 
     def start(
         self,
@@ -62,7 +62,7 @@ class Clock:
         notices: Notices | None,
         every: timedelta,
     ) -> None:
-        """Start ticking; rechecks and the digest come at once, notices `every` so often."""
+        """Start all jobs: rechecks and the digest run at once, notices first after `every`."""
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
@@ -71,7 +71,7 @@ class Clock:
             self._add(notices.tick, every, at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
-        self.scheduler.start()
+        self.jobs.start()
 
     def fault(self) -> str:
         """`ok`, or since when the scheduler has not ticked."""
@@ -90,7 +90,7 @@ class Clock:
         # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
         # a run that is one second late).
         often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self.scheduler.add_job(job, "interval", seconds=seconds, **often)
+        self.jobs.add_job(job, "interval", seconds=seconds, **often)
         if at_once:
             self._tasks.start(work())
 
