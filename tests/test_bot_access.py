@@ -343,7 +343,7 @@ async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> N
 
     await world.say("/ssl add one.demo.test two.demo.test")
 
-    await world.card("The limit for each user is 50 added hosts in 10 minutes the limit")
+    await world.card("The limit for each user is 50 added hosts in 10 minutes.")
     assert len(world.api.rows) == 50
 
 
