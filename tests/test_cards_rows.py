@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import details as detail_cards
-from bot.cards.row import group_row, grouped, refreshed
+from bot.cards.row import group_row, grouped, list_row, refreshed, text_row
 from bot.severity import Thresholds, state_of
 from bot.sighting import Claim, Marks
 from tests.card_values import DAY, NOW, RULES, monitor, row
@@ -66,3 +67,18 @@ def test_details_tell_how_the_connection_was_secured() -> None:
     blocks = detail_cards.facts(replace(monitor(), handshake=facts), NOW, RULES)
     said = json.dumps(blocks, ensure_ascii=False)
     assert "`TLSv1.3` · `TLS_AES_256_GCM_SHA384` · `ECDSA secp256r1` · `serial 4b`" in said
+
+
+@pytest.mark.parametrize(("days", "valid"), [(20, True), (2, True), (-1, False)])
+def test_a_row_whose_renewal_is_due_says_that_caa_records_forbid_it(days: int, valid: bool) -> None:
+    due = row(issuer="Let's Encrypt", caa_refuses=True, valid=valid, not_after=NOW + days * DAY)
+    for text in (list_row(due, NOW, RULES)["text"]["text"], text_row(due, NOW, RULES)):
+        assert "CAA forbids Let's Encrypt" in text
+    permitted = msgspec.structs.replace(due, caa_refuses=False)
+    assert "CAA" not in list_row(permitted, NOW, RULES)["text"]["text"]
+
+
+def test_a_row_says_nothing_of_caa_records_before_renewal_is_due() -> None:
+    early = row(issuer="Let's Encrypt", caa_refuses=True)
+    wrong = row(issuer="Let's Encrypt", caa_refuses=True, valid=False, host_match=False)
+    assert "CAA" not in str([list_row(each, NOW, RULES) for each in (early, wrong)])

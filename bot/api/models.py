@@ -74,8 +74,9 @@ class Monitor:
 
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
     `unknown: …`, and `caa`: why the CA may not renew it. `handshake` is protocol, cipher, key,
-    signature and serial number, as far as they are known. Only monitor/get ever tells, so they take
-    no part in a comparison with what add and scan give.
+    signature, whether X25519MLKEM768 is supported, serial number and fingerprint, as far as they
+    are known. Only monitor/get ever tells, so they take no part in a comparison with what add and
+    scan give.
     """
 
     id: int
@@ -92,7 +93,8 @@ class Monitor:
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of monitor/list: the verdict and what a list or digest needs.
 
-    `fingerprint` names the certificate; only the embedded API gives it.
+    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it; only the
+    embedded API gives them.
     A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
     """
 
@@ -107,6 +109,7 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     http_code: int | None
     scanned_at: datetime | None
     fingerprint: str = ""
+    caa_refuses: bool = False
 
 
 class MonitorList(list[MonitorSummary]):
@@ -201,6 +204,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     http_code: int | None = None
     scan_date: str | None = None
     ssl_fingerprint: str | None = None
+    caa_refuses: bool | None = None
 
 
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
@@ -259,6 +263,8 @@ class WireHandshake(msgspec.Struct):
     key: str | None = None
     signature: str | None = None
     serial: str | None = None
+    fingerprint: str | None = None
+    x25519mlkem768: bool | None = None
 
 
 class WireMonitor(msgspec.Struct):
@@ -353,6 +359,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         http_code=wire.http_code,
         scanned_at=read_date(wire.scan_date, offset),
         fingerprint=wire.ssl_fingerprint or "",
+        caa_refuses=wire.caa_refuses or False,
     )
 
 
@@ -381,8 +388,12 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
 
 
 def _handshake(wire: WireHandshake) -> tuple[str, ...]:
-    told = (wire.protocol, wire.cipher, wire.key, wire.signature)
-    return tuple(filter(None, [*told, f"serial {wire.serial}" if wire.serial else ""]))
+    told = [wire.protocol, wire.cipher, wire.key, wire.signature]
+    if wire.x25519mlkem768 is not None:
+        told.append(f"X25519MLKEM768: {'yes' if wire.x25519mlkem768 else 'no'}")
+    told.append(wire.serial and f"serial {wire.serial}")
+    told.append(wire.fingerprint and f"SHA-256 {wire.fingerprint}")
+    return tuple(filter(None, told))
 
 
 def _link(link: WireChainCertificate, offset: timedelta) -> ChainCertificate:

@@ -244,6 +244,12 @@ def _matter(row: MonitorSummary, state: State, now: datetime, rules: Thresholds)
     return f"{until}; renew it now" if state is ACT_NOW else until
 
 
+def _caa(row: MonitorSummary, state: State) -> list[str]:
+    """That a renewal which is due will fail, since CAA records don't permit the CA."""
+    due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
+    return [f"⚠️ CAA forbids {safe(row.issuer, 40) or 'its CA'}"] if row.caa_refuses and due else []
+
+
 def _broken(row: MonitorSummary, state: State, now: datetime) -> str:
     if state is EXPIRED and row.not_after is not None:
         return f"Since {date(row.not_after, '{date_short} {time}')}, {since(row.not_after, now)}"
@@ -253,8 +259,8 @@ def _broken(row: MonitorSummary, state: State, now: datetime) -> str:
 
 
 def _who(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[str]:
-    """Who has it, whether it is muted, and whether the scan is too old to say much."""
-    parts = []
+    """Whether CAA forbids it, who has it, whether it is muted, and whether the scan is too old."""
+    parts = _caa(row, state_of(row, now, rules))
     if claim := claim_of(row, now, rules):
         parts.append(f"🙋 {safe(claim.name, 60)}")
     if mute_of(row, now, rules):
@@ -280,6 +286,7 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
         parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
     elif text := safe(row.message, 60):
         parts.append(text)
+    parts += _caa(row, state)
     return " · ".join([*parts, f"#{row.id}"])
 
 

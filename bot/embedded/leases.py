@@ -32,6 +32,7 @@ from bot.embedded.ca.revocation import ASKED
 from bot.embedded.changes import Change, record_changes
 from bot.embedded.job import Job
 from bot.embedded.monitors import HISTORY_COLUMNS, history_row, scan_columns
+from bot.embedded.scan.certificate import UNASKED, KeyExchange
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.schedule import TRIES, is_failure, next_scan
@@ -48,6 +49,8 @@ _LEASE_COLUMNS = (
     monitors.c.failures,
     monitors.c.account_id,
     monitors.c.fingerprint,
+    monitors.c.key_exchange_at,
+    monitors.c.post_quantum,
     *(monitors.c[name] for name in HISTORY_COLUMNS),
 )
 
@@ -66,6 +69,7 @@ class Lease:
     account: int = 1
     fingerprint: str | None = None
     """That of its certificate in the last stored scan."""
+    key_exchange: KeyExchange = UNASKED
 
     def differs_from(self, row: dict[str, Any]) -> bool:
         """Whether a scan with these columns saw something new."""
@@ -238,6 +242,9 @@ class Leases:
 
 def _read_lease(row: Row[Any]) -> Lease:
     previous = {name: getattr(row, name) for name in HISTORY_COLUMNS}
+    known = UNASKED
+    if row.fingerprint and row.key_exchange_at:
+        known = KeyExchange(row.fingerprint, row.key_exchange_at, row.post_quantum)
     return Lease(
         row.id,
         Job.from_row(row),
@@ -246,6 +253,7 @@ def _read_lease(row: Row[Any]) -> Lease:
         previous,
         row.account_id,
         row.fingerprint,
+        known,
     )
 
 

@@ -15,6 +15,8 @@ from bot.embedded.monitors import Progress
 from bot.embedded.wire import ListRow
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+#: Renewal is due when a third of the lifetime is left, at most 30 days: the bot's usual rule.
+_MOST_DUE = 30 * 86_400
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -65,6 +67,9 @@ class _Certificates(Collector):
         not_before = GaugeMetricFamily(
             "ssl_cert_not_before", "When its validity begins, in seconds since 1970.", labels=names
         )
+        due = GaugeMetricFamily(
+            "ssl_cert_renewal_due", "When renewal is due, in seconds since 1970.", labels=names
+        )
         valid = GaugeMetricFamily(
             "sslmonitor_certificate_valid", "1 if the last scan found it valid, else 0.",
             labels=[*names, "message"],
@@ -74,15 +79,15 @@ class _Certificates(Collector):
         )
         for row in self._rows:
             where = [row.host, str(row.port)]
-            if row.ssl_expire_date_end:
-                issuer = row.ssl_issuer or ""
-                not_after.add_metric([*where, issuer], _seconds(row.ssl_expire_date_end))
-            if row.ssl_expire_date_start:
-                not_before.add_metric(where, _seconds(row.ssl_expire_date_start))
+            if row.ssl_expire_date_end and row.ssl_expire_date_start:
+                end, start = map(_seconds, (row.ssl_expire_date_end, row.ssl_expire_date_start))
+                not_after.add_metric([*where, row.ssl_issuer or ""], end)
+                not_before.add_metric(where, start)
+                due.add_metric(where, end - min(max(0, end - start) / 3, _MOST_DUE))
             if row.scan_date:
                 scanned.add_metric(where, _seconds(row.scan_date))
                 valid.add_metric([*where, row.ssl_message], float(row.ssl_valid))
-        yield from (not_after, not_before, valid, scanned)
+        yield from (not_after, not_before, due, valid, scanned)
 
 
 def _seconds(text: str) -> float:

@@ -56,6 +56,7 @@ _LIST_ROW = (
     type_coerce(monitors.c.not_before, BigInteger),
     type_coerce(monitors.c.not_after, BigInteger),
     monitors.c.fingerprint,
+    monitors.c.caa_refuses,
 )
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -92,6 +93,9 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "issuer": leaf and _storable(leaf.issuer),
         "http_code": scan.page.code,
         "fingerprint": scan.chain[0].fingerprint if scan.chain else None,
+        "key_exchange_at": scan.key_exchange and scan.key_exchange.at,
+        "post_quantum": scan.key_exchange and scan.key_exchange.supported,
+        "caa_refuses": bool(scan.caa),
     }
 
 
@@ -288,7 +292,8 @@ def _change_row(row: tuple[Any, ...], now: int) -> ChangeRow:
 
 def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
-    id_, host, port, value, message, match, issuer, code, scanned_at, start, end, sha = tuple(row)
+    id_, host, port, value, message, match, issuer, code, scanned_at, start, end, *rest = tuple(row)
+    sha, refuses = rest
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
@@ -310,6 +315,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
         code,
         _minute(scanned_at),
         sha,
+        bool(refuses),
     )
 
 

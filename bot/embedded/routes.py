@@ -28,6 +28,7 @@ from bot.embedded.metrics import CONTENT_TYPE, Metrics, certificates
 from bot.embedded.monitors import AlreadyMonitored, Conditions, Monitors
 from bot.embedded.params import NOT_FOUND, Params, Refusal, refuse
 from bot.embedded.query import Filters, Slice
+from bot.embedded.scan.certificate import UNASKED, KeyExchange
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
@@ -66,8 +67,7 @@ def _json(body: msgspec.Struct, status: int = 200) -> web.Response:
 
 
 def _error(code: int, message: str, req_id: str = "", retry_after: int = 0) -> web.Response:
-    req_id = req_id or str(uuid.uuid4())
-    response = _json(wire.ErrorReply(code, message, req_id), code)
+    response = _json(wire.ErrorReply(code, message, req_id or str(uuid.uuid4())), code)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
@@ -253,7 +253,7 @@ class Routes:
         await self._refuse_duplicate(call.account.id, job)
         if await self._monitors.count(call.account.id) >= call.account.limit:
             refuse(403, f"The account has reached its limit of {call.account.limit} monitors.")
-        scan = await self._scan_once(call, job)
+        scan = await self._scan_once(call, job, UNASKED)
         try:
             id_ = await self._monitors.add(call.account.id, sealed, scan)
         except AlreadyMonitored as duplicate:  # added by another request during the scan
@@ -277,9 +277,9 @@ class Routes:
         if existing is not None:
             refuse(400, f"{job.target} is already monitored, as monitor {existing}.")
 
-    async def _scan_once(self, call: APICall, job: Job) -> Scan:
+    async def _scan_once(self, call: APICall, job: Job, known: KeyExchange | None = None) -> Scan:
         await self._count_scan(call)
-        return await self._rescans.check(job)
+        return await self._rescans.check(job, known)
 
     async def _count_scan(self, call: APICall) -> None:
         seconds = await self._rate.take(call.account.id)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.embedded.job import Job, Vault
 from bot.embedded.leases import LEASE, Lease, LeaseResult, Leases
 from bot.embedded.metrics import Metrics
+from bot.embedded.scan.certificate import KeyExchange
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.turns import Turns
@@ -69,13 +70,14 @@ class Rescans:
         """
         await self._join(self._requests, id_, lambda: self._scan_on_demand(id_))
 
-    async def check(self, job: Job) -> Scan:
+    async def check(self, job: Job, known: KeyExchange | None = None) -> Scan:
         """Scan something without storing the result, taking a turn at its host.
 
-        Raises ScannerClosed if the server shuts down before the scan ends.
+        `known` is as in `Scanner.scan`. Raises ScannerClosed if the server shuts down before the
+        scan ends.
         """
         async with self._on_demand_turns.at(job.target.host):
-            return await self._run(job)
+            return await self._run(job, known)
 
     def start(self, lease: Lease, slots: asyncio.Semaphore) -> asyncio.Task[bool]:
         """Scan a leased monitor, once it has a turn at its address and one of `slots`, and store.
@@ -139,7 +141,7 @@ class Rescans:
         self.leased.add(lease.id)
         try:
             async with turn:
-                scan = await self._run(lease.job.open(self._vault))
+                scan = await self._run(lease.job.open(self._vault), lease.key_exchange)
             result = LeaseResult(lease, scan, on_demand=lease.id in self._requests)
             await self._writer.put(result)
         except ScannerClosed:
@@ -151,10 +153,10 @@ class Rescans:
         self.leased.discard(lease.id)
         return not result.unconfirmed
 
-    async def _run(self, job: Job) -> Scan:
+    async def _run(self, job: Job, known: KeyExchange | None) -> Scan:
         with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
             scan = await self._scanner.scan(
-                job.target, self._clock(), protocol=job.protocol, proxy=job.proxy
+                job.target, self._clock(), protocol=job.protocol, proxy=job.proxy, known=known
             )
         self._metrics.scans.labels(scan.verdict.value).inc()
         return scan

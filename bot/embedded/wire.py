@@ -99,6 +99,12 @@ Chain = Annotated[
 ]
 
 
+PostQuantum = Annotated[
+    bool | None,
+    Meta(description="Whether the server supports X25519MLKEM768; null if that isn't known"),
+]
+
+
 class HandshakeFacts(Struct):
     """How the connection was secured; empty where there was no certificate."""
 
@@ -107,6 +113,8 @@ class HandshakeFacts(Struct):
     key: str = ""
     signature: str = ""
     serial: str = ""
+    fingerprint: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="SHA-256")] = ""
+    x25519mlkem768: PostQuantum = None
 
 
 class ScanFacts(Struct):
@@ -169,6 +177,7 @@ class ListRow(Struct, gc=False):
     http_code: int | None
     scan_date: Date | None
     ssl_fingerprint: Fingerprint | None
+    caa_refuses: Annotated[bool, Meta(description="Whether CAA records refuse the current CA")]
 
 
 class HistoryRow(Struct):
@@ -321,8 +330,12 @@ def _chain(scan: Scan) -> tuple[ChainEntry, ...]:
 
 
 def _handshake(scan: Scan) -> HandshakeFacts:
-    found = scan.handshake
-    return HandshakeFacts(found.protocol, found.cipher, found.key, found.signature, found.serial)
+    found, asked = scan.handshake, scan.key_exchange
+    fingerprint = scan.chain[0].fingerprint if scan.chain else ""
+    return HandshakeFacts(
+        found.protocol, found.cipher, found.key, found.signature, found.serial, fingerprint,
+        asked.supported if asked else None,
+    )  # fmt: skip
 
 
 def _ssl(scan: Scan, days: int | None = None) -> SSLFacts:

@@ -227,6 +227,7 @@ accounts = Table(
 
 #: The embedded API's monitors, each with the short part of its last scan. Rows are kept small: the
 #: list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
+#: `post_quantum` says whether the host supported X25519MLKEM768 at `key_exchange_at`.
 monitors = Table(
     "monitors",
     metadata,
@@ -253,6 +254,9 @@ monitors = Table(
     Column("issuer", Text),
     Column("http_code", Integer),
     Column("fingerprint", String(64)),
+    Column("key_exchange_at", Instant),
+    Column("post_quantum", Boolean),
+    Column("caa_refuses", Boolean),
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.metrics import certificates
+from bot.embedded.wire import ListRow
+from bot.severity import limits
 from bot.store.database import Database
 
 from .fleet import NOW, Fleet
@@ -64,6 +67,23 @@ async def test_each_monitor_has_its_dates_and_whether_it_is_valid(
     assert 'sslmonitor_last_scan{host="fleet.test",' in text
 
 
+async def test_renewal_is_due_when_the_bot_says_so(fleet: Fleet, database: Database) -> None:
+    """The fleet's certificate lives for 180 days; the rule of shorter ones is a third."""
+    _, text = await scraped(fleet, database)
+    due = re.search(r'ssl_cert_renewal_due{host="fleet.test",port="\d+"} (\S+)', text)
+    end = datetime(2027, 4, 15, 13, tzinfo=UTC)
+    assert due
+    assert float(due[1]) == (end - limits(timedelta(days=180)).due).timestamp()
+    start, end = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 10, tzinfo=UTC)
+    row = ListRow(1, "short.test", 443, True, "Valid", "orange", 8, f"{start:%F %H:%M}",
+                  f"{end:%F %H:%M}", True, "CA", 200, None, None, False)  # fmt: skip
+    due = re.search(
+        r'renewal_due{host="short.test",port="443"} (\S+)', certificates([row]).decode()
+    )
+    assert due
+    assert float(due[1]) == (end - limits(end - start).due).timestamp()
+
+
 async def test_nobody_reads_host_names_without_a_key(fleet: Fleet, database: Database) -> None:
     status, text = await scraped(fleet, database, key="wrong")
     assert status == 401
@@ -108,6 +128,7 @@ def test_the_alerts_of_the_docs_fire_when_they_should(tmp_path: Path) -> None:
         values = {
             f'ssl_cert_not_after{{{labels},issuer_cn="CA"}}': at + left * DAY,
             f"ssl_cert_not_before{{{labels}}}": at + (left - lifetime) * DAY,
+            f"ssl_cert_renewal_due{{{labels}}}": at + (left - min(lifetime / 3, 30)) * DAY,
             f'sslmonitor_certificate_valid{{{labels},message="{said}"}}': valid,
             f"sslmonitor_last_scan{{{labels}}}": at - age * 3600,
         }

@@ -88,7 +88,9 @@ WIRE: dict[str, Shape] = {
     "monitor/delete": OK,
 }
 #: What replies contain beyond the page; a client that knows only the page ignores it.
-HANDSHAKE: Shape = dict.fromkeys(("protocol", "cipher", "key", "signature", "serial"), str)
+HANDSHAKE: Shape = dict.fromkeys(
+    ("protocol", "cipher", "key", "signature", "serial", "fingerprint"), str
+) | {"x25519mlkem768": bool}
 CHAIN_ENTRY: Shape = {
     "subject": str,
     "issuer": str,
@@ -108,7 +110,7 @@ ADDITIONS: dict[str, Shape] = {
             "handshake": HANDSHAKE,
         }
     },
-    "monitor/list": {"list": [ROW | {"ssl_fingerprint": str}]},
+    "monitor/list": {"list": [ROW | {"ssl_fingerprint": str, "caa_refuses": bool}]},
 }
 #: The fields that are null for an unreadable host; all others always have a value.
 NULLABLE = {
@@ -121,12 +123,15 @@ NULLABLE = {
     "ssl_issuer",
     "ssl_fingerprint",
     "http_code",
+    "x25519mlkem768",
 } - {"alt_names", "headers", "ip_rev", "ip_geo"}
+#: Null for the fleet's hosts too: asyncio's servers lose the alert that is a no.
+UNTOLD = {"x25519mlkem768"}
 
 
 def faults(value: object, shape: Any, path: str = "", *, nulls: bool = False) -> list[str]:
     """How a value differs from its shape; with `nulls`, NULLABLE fields may be null."""
-    if value is None and nulls and path.rpartition(".")[2] in NULLABLE:
+    if value is None and path.rpartition(".")[2] in (NULLABLE if nulls else UNTOLD):
         return []
     if isinstance(shape, dict):
         if not isinstance(value, dict) or list(value) != list(shape):
@@ -232,6 +237,7 @@ async def test_the_facts_are_where_the_api_page_shows_them(fleet: Fleet, served:
                 "http_code": 200,
                 "scan_date": "2027-01-15 12:00",
                 "ssl_fingerprint": row["list"][0]["ssl_fingerprint"],
+                "caa_refuses": False,
             }
         ],
     }

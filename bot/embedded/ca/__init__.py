@@ -1,1 +1,1 @@
-"""What only the certificate authority knows: whether it has revoked a certificate."""
+"""Certificate authorities: those that the operator trusts, and what only they know."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Self
@@ -32,6 +32,8 @@ _STRINGS = {
 _ALT_NAMES = bytes.fromhex("551d11")
 #: commonName, organizationName and countryName (X.520).
 _NAME_OIDS = tuple(map(bytes.fromhex, ("550403", "55040a", "550406")))
+#: How long the answer to what a server supports holds, unless the certificate changes.
+_KEY_EXCHANGE_HOLDS = timedelta(days=1)
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
 
@@ -105,6 +107,26 @@ class Handshake:
             protocol, cipher, _key(certificate), _signature(certificate),
             f"{certificate.serial_number:x}",
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExchange:
+    """Whether a server supports X25519MLKEM768 (None: not known), as of when.
+
+    `fingerprint` is that of the certificate it had then.
+    """
+
+    fingerprint: str
+    at: datetime
+    supported: bool | None = None
+
+    def holds(self, fingerprint: str, now: datetime) -> bool:
+        """Whether the server need not be asked again."""
+        return fingerprint == self.fingerprint and now - self.at < _KEY_EXCHANGE_HOLDS
+
+
+#: Of a server that nobody has asked.
+UNASKED = KeyExchange("", datetime.min.replace(tzinfo=UTC))
 
 
 def _key(certificate: x509.Certificate) -> str:

@@ -9,19 +9,20 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.x509 import InvalidVersion
 
+from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan import http, starttls, tls
-from bot.embedded.scan.anchors import reconsidered
-from bot.embedded.scan.certificate import Handshake, Leaf, SentCertificate, sent_chain
+from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge, named
+from bot.embedded.scan.key_exchange import supports
 from bot.embedded.scan.proxy import ProxyFailed
 from bot.embedded.scan.starttls import StartTLSFailed
 from bot.embedded.scan.verdict import Verdict, sentence
@@ -83,6 +84,7 @@ class AddressResult:
     revocation: str = ""
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
+    key_exchange: KeyExchange | None = None
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -181,7 +183,23 @@ class Probe:
             stream.close()
         await self._try_legacy(dialer, result, loosened=loosened)
 
-    async def _connect(self, dialer: Dialer, *, legacy: bool) -> tls.Stream:
+    async def ask_key_exchange(
+        self, dialer: Dialer, result: AddressResult, known: KeyExchange
+    ) -> None:
+        """Ask whether the server supports X25519MLKEM768, unless that is `known`."""
+        if not result.chain or known.holds(result.chain[0].fingerprint, self.now):
+            return
+        unknown = KeyExchange(result.chain[0].fingerprint, self.now)
+        result.key_exchange = unknown  # also if the deadline strikes: it counts as asked
+        if result.handshake.protocol != "TLSv1.3":  # the group is of TLS 1.3
+            result.key_exchange = replace(unknown, supported=False)
+            return
+        with suppress(OSError, ProxyFailed, StartTLSFailed):
+            answer = await supports(await self._open(dialer), self.target.host)
+            result.key_exchange = replace(unknown, supported=answer)
+
+    async def _open(self, dialer: Dialer) -> Connection:
+        """A connection at the point where TLS begins. Raises what `run` catches."""
         connection = await dialer.dial()
         if self.protocol:
             try:
@@ -189,6 +207,10 @@ class Probe:
             except BaseException:
                 connection.close()
                 raise
+        return connection
+
+    async def _connect(self, dialer: Dialer, *, legacy: bool) -> tls.Stream:
+        connection = await self._open(dialer)
         context = self.trust.legacy if legacy else self.trust.modern
         return tls.Stream.client(connection, self.target.host, context, self.now)
 

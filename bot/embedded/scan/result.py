@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.embedded.scan.certificate import Handshake, Leaf, SentCertificate
+from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate
 from bot.embedded.scan.http import WebPage
 from bot.embedded.scan.verdict import Verdict
 
@@ -33,3 +33,4 @@ class Scan:
     revocation: str = ""
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
+    key_exchange: KeyExchange | None = None

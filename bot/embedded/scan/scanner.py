@@ -25,6 +25,7 @@ from ipaddress import ip_address
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import tls
+from bot.embedded.scan.certificate import KeyExchange
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import Reverse, is_address
 from bot.embedded.scan.endpoint import AddressResult, Dialer, Probe, worst
@@ -80,13 +81,20 @@ class Scanner:
                 timeout.reschedule(asyncio.get_running_loop().time())
 
     async def scan(
-        self, target: Target, now: datetime, *, protocol: str = "", proxy: HTTPProxy | None = None
+        self,
+        target: Target,
+        now: datetime,
+        *,
+        protocol: str = "",
+        proxy: HTTPProxy | None = None,
+        known: KeyExchange | None = None,
     ) -> Scan:
         """Resolve, connect, perform the handshake, judge, get the page. Raises ScannerClosed.
 
         `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`); empty is plain TLS,
         and only then a page is requested. With a `proxy`, its address is resolved and checked, and
-        the proxy resolves the target.
+        the proxy resolves the target. If what is `known` of the key exchange is outdated, the
+        server is asked about it; without `known` it never is.
         """
         if self.closed:
             raise ScannerClosed
@@ -100,14 +108,10 @@ class Scanner:
             async with timeout:
                 self._timeouts.add(timeout)
                 dialers = await self._dialers(target, proxy)
-                results = [AddressResult(dialer.address) for dialer in dialers]
-                if proxy is not None:  # unless it answers
-                    results[0].set_verdict(
-                        Verdict.PROXY, "did not answer before the scan timed out"
-                    )
+                results = _unanswered(dialers, proxied=proxy is not None)
                 names = self._look_up_names(dialers)
                 probe = Probe(target, self._trust, now, protocol, self._revocations, self._caa)
-                await _run(probe, dialers, results)
+                await _run(probe, dialers, results, known)
                 await _wait_for(names.values())
         except TimeoutError:
             if self.closed:
@@ -125,7 +129,7 @@ class Scanner:
                 lookup.cancel()
         if not results:
             return Scan(now, verdict, sentence(verdict, detail))
-        return self._summarize(now, results, names)
+        return self._summarize(now, results, names, known)
 
     async def _dialers(self, target: Target, proxy: HTTPProxy | None) -> list[Dialer]:
         """All ways to connect to a target. Raises Forbidden, ResolutionFailed or ProxyFailed."""
@@ -157,9 +161,15 @@ class Scanner:
             if each.address
         }
 
-    def _summarize(self, now: datetime, results: list[AddressResult], names: Names) -> Scan:
-        decisive = worst(results)
-        facts = worst([each for each in results if each.leaf] or [decisive])
+    def _summarize(
+        self,
+        now: datetime,
+        results: list[AddressResult],
+        names: Names,
+        known: KeyExchange | None,
+    ) -> Scan:
+        decisive, facts = worst(results), _with_facts(results)
+        same = known and facts.chain and facts.chain[0].fingerprint == known.fingerprint
         message = decisive.message or sentence(decisive.verdict)
         if any(each.message != decisive.message for each in results if not each.no_route):
             message = f"{message} (at {decisive.address})"
@@ -178,15 +188,34 @@ class Scanner:
             facts.revocation,
             facts.caa,
             facts.handshake,
+            facts.key_exchange or (known if same else None),
         )
 
 
-async def _run(probe: Probe, dialers: list[Dialer], results: list[AddressResult]) -> None:
+def _with_facts(results: list[AddressResult]) -> AddressResult:
+    """The worst result with a certificate, else the worst."""
+    return worst([each for each in results if each.leaf] or results)
+
+
+def _unanswered(dialers: list[Dialer], *, proxied: bool) -> list[AddressResult]:
+    """The results of servers that have not answered yet."""
+    results = [AddressResult(dialer.address) for dialer in dialers]
+    if proxied:
+        results[0].set_verdict(Verdict.PROXY, "did not answer before the scan timed out")
+    return results
+
+
+async def _run(
+    probe: Probe, dialers: list[Dialer], results: list[AddressResult], known: KeyExchange | None
+) -> None:
     runs = [probe.run(dialer, result) for dialer, result in zip(dialers, results, strict=True)]
     if len(runs) == 1:  # no task for the usual case
         await runs[0]
     else:
         await asyncio.gather(*runs)
+    if known is not None:
+        facts = _with_facts(results)
+        await probe.ask_key_exchange(dialers[results.index(facts)], facts, known)
 
 
 async def _wait_for(names: Iterable[asyncio.Future[str]]) -> None:
