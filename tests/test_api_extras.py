@@ -97,7 +97,7 @@ async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_a
 
 @pytest.mark.parametrize("later", [True, False])
 @pytest.mark.parametrize("answer", TROUBLE, ids=lambda each: ascii(each and each[-40:]))
-async def test_trouble_is_told_after_some_tries_and_remembered_for_a_minute_in_a_hurry(
+async def test_a_fault_is_raised_after_some_tries_and_kept_for_a_minute_in_a_hurry(
     answer: bytes | None, later: bool, session: aiohttp.ClientSession
 ) -> None:
     async with Wire([answer] * (6 if answer is None else 3)).serving() as wire:
@@ -118,7 +118,7 @@ async def test_trouble_is_told_after_some_tries_and_remembered_for_a_minute_in_a
         assert await api.offers(Extra.CHECK, hurry=later)
 
 
-async def test_a_no_counts_for_an_hour_and_a_yes_for_good(
+async def test_a_missing_extra_is_asked_for_hourly_and_a_found_one_never_again(
     responses: aioresponses, session: aiohttp.ClientSession
 ) -> None:
     clock = Clock(NOW)
@@ -184,7 +184,7 @@ async def test_a_history_is_read_with_the_clocks_offset_the_newest_first(
     ],
     ids=["whole", "empty", "odd total", "odd rows"],
 )
-async def test_what_of_a_history_can_be_read_is_read(
+async def test_the_readable_part_of_a_history_is_read(
     fields: dict[str, object],
     expected: History | None,
     responses: aioresponses,

@@ -239,7 +239,7 @@ async def test_a_failed_change_is_not_repeated(
 
 
 @each_call
-async def test_where_nobody_listens_nothing_was_done(
+async def test_without_a_listener_nothing_was_done(
     call: Call, session: aiohttp.ClientSession
 ) -> None:
     async with Wire([]).serving() as wire:
@@ -299,7 +299,7 @@ async def test_no_log_line_and_no_error_holds_query_key_or_password(
 
 
 @pytest.mark.parametrize("echo", [PROXY.password, PASSWORD])
-async def test_a_proxy_password_that_the_server_repeats_is_blotted(
+async def test_a_proxy_password_that_the_server_repeats_is_redacted(
     echo: str, session: aiohttp.ClientSession
 ) -> None:
     async with Wire([http({"code": 400, "message": f"bad “{echo}”"}, 400)]).serving() as wire:

@@ -60,7 +60,7 @@ def test_a_refusal_carries_the_words_and_number_for_support() -> None:
     assert (refusal.value.message, refusal.value.req_id) == ("monitor not found", "76a72264")
 
 
-def test_a_refusal_that_repeats_the_key_is_blotted() -> None:
+def test_a_key_that_a_refusal_repeats_is_redacted() -> None:
     body = json.dumps({"code": 401, "message": f"unknown key {KEY}"}).encode()
 
     with pytest.raises(BadKey) as refusal:

@@ -135,7 +135,7 @@ def test_a_date_is_local_with_a_fallback_in_utc() -> None:
         (timedelta(days=1200), "1,200 days ago"),
     ],
 )
-def test_the_past_is_told_in_one_unit(past: timedelta, told: str) -> None:
+def test_elapsed_time_is_given_in_one_unit(past: timedelta, told: str) -> None:
     assert ago(NOW - past, NOW) == told
 
 

@@ -125,7 +125,7 @@ async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World)
 # Admins
 
 
-async def test_whoever_is_no_admin_may_look_and_scan(ruled_world: World) -> None:
+async def test_non_admins_may_view_and_scan(ruled_world: World) -> None:
     ruled_world.api.watch("api.demo.test")
 
     await ruled_world.say("/ssl status api.demo.test", by=BEN)
@@ -136,7 +136,7 @@ async def test_whoever_is_no_admin_may_look_and_scan(ruled_world: World) -> None
 
 
 @pytest.mark.parametrize("line", ["/ssl add a.demo.test", "/ssl delete api.demo.test"])
-async def test_whoever_is_no_admin_may_not_change_and_learns_who_can(
+async def test_non_admins_may_not_change_anything_and_learn_who_may(
     line: str, ruled_world: World
 ) -> None:
     ruled_world.api.watch("api.demo.test")
@@ -164,7 +164,7 @@ async def test_an_admin_by_group_may_change(ruled_world: World) -> None:
     await ruled_world.card("Ben added `a.demo.test`.", by=ANN)
 
 
-async def test_the_form_of_whoever_is_no_admin_turns_into_the_refusal(ruled_world: World) -> None:
+async def test_a_non_admins_form_turns_into_the_refusal(ruled_world: World) -> None:
     await ruled_world.say("/ssl add", by=BEN)
 
     await ruled_world.modal("ADMINS ONLY", by=BEN)
@@ -235,7 +235,7 @@ async def test_slack_is_asked_once_in_a_while(world: World) -> None:
     assert asked() == 2
 
 
-async def test_a_guest_stays_one_while_slack_says_nothing(world: World) -> None:
+async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -> None:
     await world.say("/ssl list", by=GUS)
     await world.card("FULL MEMBERS ONLY", by=GUS)
     world.clock.move(minutes=11)  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
     assert world.bot.slack._records.rules.marks.claims == {}
 
 
-async def test_nobody_takes_what_is_fine(world: World) -> None:
+async def test_a_monitor_that_is_fine_can_not_be_taken(world: World) -> None:
     world.api.watch(HOST, days=80)
     await world.say(f"/ssl take {HOST}")
     await world.card("Not taken: it was fine at its last scan.")

@@ -160,7 +160,7 @@ async def test_an_api_without_proxies_is_not_asked_for_one_twice(world: World) -
 # Names that are nearly right
 
 
-async def test_the_beginning_of_one_hosts_name_is_enough(world: World) -> None:
+async def test_a_unique_prefix_of_a_host_name_is_enough(world: World) -> None:
     world.api.watch("api.demo.test", days=80)
     world.api.watch("shop.demo.test", days=80)
 

@@ -45,7 +45,7 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     assert str(others[1].description.value).count("\n") == 2  # hostile text stays on its line
 
 
-async def test_a_new_address_ends_the_old_one_and_a_wrong_one_opens_nothing(
+async def test_a_new_address_replaces_the_old_one_and_a_wrong_one_opens_nothing(
     world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     base = f"http://127.0.0.1:{world.bot.port}"

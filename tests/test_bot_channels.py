@@ -279,7 +279,7 @@ async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -
     await world.card("*Notices* · on", "*Digest* · none in this channel", to=GENERAL)
 
 
-async def test_whoever_subscribes_is_not_told_what_is_old(world: World) -> None:
+async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
     number = world.api.watch("a.shop.test")
     notices = watcher(world)
     await world.say("/ssl notices here", to=GENERAL)

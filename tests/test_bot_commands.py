@@ -25,7 +25,7 @@ async def test_help_for_one_command_leaves_the_others_out(world: World) -> None:
     assert "/ssl list" not in words(card)
 
 
-async def test_status_shows_the_card_of_a_watched_host(world: World) -> None:
+async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
     number = world.api.watch("api.demo.test", days=12.5)
 
     await world.say("/ssl status api.demo.test")
@@ -60,7 +60,7 @@ async def test_status_understands_every_way_to_name_a_monitor(which: str, world:
     assert "#101" not in words(card)
 
 
-async def test_status_of_a_pattern_lists_what_it_meets_worst_first(world: World) -> None:
+async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -> None:
     world.api.watch("a.demo.test")
     world.api.watch("b.demo.test", days=-1, valid=False)
     world.api.watch("other.test", days=-1, valid=False)
@@ -73,13 +73,13 @@ async def test_status_of_a_pattern_lists_what_it_meets_worst_first(world: World)
     assert "other.test" not in text
 
 
-async def test_a_pattern_that_meets_nothing_offers_nothing_to_watch(world: World) -> None:
+async def test_a_pattern_that_matches_nothing_offers_nothing_to_add(world: World) -> None:
     await world.say("/ssl status *.demo.test")
 
     assert "Add" not in labels(await world.card("No monitors match `*.demo.test`"))
 
 
-async def test_an_unknown_host_can_be_watched_by_one_press(world: World) -> None:
+async def test_an_unknown_host_can_be_added_by_one_press(world: World) -> None:
     await world.say("/ssl status new.demo.test:8443")
     card = await world.card("NOT MONITORED", "`new.demo.test:8443`")
     assert world.api.asked("monitor/add") == []
@@ -195,7 +195,7 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
     assert line.ephemeral_for is None
 
 
-async def test_a_deleted_monitor_can_be_watched_again(world: World) -> None:
+async def test_a_deleted_monitor_can_be_added_again(world: World) -> None:
     world.api.watch("old.demo.test", port=8443)
     await world.say("/ssl delete old.demo.test")
     await world.press("Delete", on=await world.card("Delete the monitor"))
@@ -298,7 +298,7 @@ async def test_what_a_phone_types_is_understood(world: World) -> None:
     await world.card("OK", "`api.demo.test`")
 
 
-async def test_the_bot_watches_real_hosts_by_its_embedded_api(
+async def test_the_bot_monitors_real_hosts_with_its_embedded_api(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, mode="socket", scans=True) as world:

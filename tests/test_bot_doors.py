@@ -153,7 +153,7 @@ async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World)
     assert world.api.work == []
 
 
-async def test_slacks_question_whose_url_this_is_is_answered(world: World) -> None:
+async def test_slacks_url_verification_is_answered(world: World) -> None:
     body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
     headers = signed_headers(world.playground.app.signing_secret, body)
     headers["Content-Type"] = "application/json"

@@ -47,7 +47,7 @@ async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World
     assert "*Monitors*\n0 of" in words(await own_world.card("Monitors: 0 of"))
 
 
-async def test_a_checked_host_is_watched_by_one_press(own_world: World) -> None:
+async def test_a_checked_host_is_added_by_one_press(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     await own_world.say(f"/ssl check {place}")
     card = await own_world.card("EXPIRED", "Nothing was stored.")
@@ -211,7 +211,7 @@ async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
     assert (await world.card(*LACKS, by=BEN)).in_thread
 
 
-async def test_that_the_hosted_api_lacks_them_is_asked_once_an_hour(world: World) -> None:
+async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> None:
     assert isinstance(world.clock, Clock)
     for _ in range(3):
         await world.say("/ssl check new.demo.test")
@@ -248,7 +248,7 @@ async def test_details_do_without_an_answer_about_extras(world: World) -> None:
     assert "History" not in labels(await world.card("*Subject*"))
 
 
-async def test_trouble_is_no_lack(world: World) -> None:
+async def test_a_fault_does_not_count_as_lacking_the_extra(world: World) -> None:
     world.api.answer("openapi.json", 503, times=3)
     await world.say("/ssl check new.demo.test")
     await world.card("SSLMONITOR IS NOT ANSWERING")
@@ -258,7 +258,7 @@ async def test_trouble_is_no_lack(world: World) -> None:
     await world.card(*LACKS)
 
 
-async def test_usage_error_ask_nothing(world: World) -> None:
+async def test_usage_errors_ask_the_api_nothing(world: World) -> None:
     await world.say("/ssl check")
     await world.card("NOT UNDERSTOOD", "/ssl check example.com")
     await world.say("/ssl check mail.demo.test gopher")

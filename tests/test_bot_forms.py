@@ -36,7 +36,7 @@ async def test_add_without_words_opens_the_form(world: World) -> None:
     assert [b["block_id"] for b in form.blocks if not b["optional"]] == ["targets"]
 
 
-async def test_the_form_watches_hosts_and_shows_the_result(world: World) -> None:
+async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
     await world.say("/ssl add")
     form = await world.modal("Add hosts")
     held = world.api.hold("monitor/add")

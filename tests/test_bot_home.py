@@ -99,7 +99,7 @@ async def test_home_says_how_to_begin(world: World) -> None:
     await world.home("There are no monitors yet", "/ssl add")
 
 
-async def test_home_tells_the_last_digest_and_the_settings(digest_world: World) -> None:
+async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) -> None:
     assert digest_world.bot.digest is not None
     await digest_world.playground.open_home(ANN)
     await digest_world.home("none yet", "daily at 09:00 UTC in <#C0CERTS>", "every full member")

@@ -59,7 +59,7 @@ async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> 
     assert world.api.work.count("monitor/get") == 1
 
 
-async def test_names_that_nobody_watches_are_added_with_one_press(world: World) -> None:
+async def test_names_that_are_not_monitored_are_added_with_one_press(world: World) -> None:
     world.api.watch("api.demo.test")
     world.api.watch("www.demo.test", port=8443)
     world.api.names = [
@@ -99,7 +99,7 @@ async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(world: World)
     await world.card("OK", "No change: still the old certificate.")
 
 
-def test_wildcards_and_what_is_no_host_are_never_offered() -> None:
+def test_wildcards_and_other_non_hosts_are_never_offered() -> None:
     leaf = dataclasses.replace(
         certificate(),
         alt_names=("*.example.com", "api.example.com", "a b", "", "B.example.com", "b.example.com"),

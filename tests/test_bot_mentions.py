@@ -75,7 +75,7 @@ async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: Wo
     await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
-async def test_usage_error_in_a_mention_are_answered_in_the_thread(world: World) -> None:
+async def test_usage_errors_in_a_mention_are_answered_in_the_thread(world: World) -> None:
     await world.say(f"{BOT} scan")
 
     card = await world.card("NOT UNDERSTOOD", "/ssl scan", by=BEN)

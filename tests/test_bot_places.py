@@ -65,7 +65,7 @@ async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: W
     assert card.ephemeral_for is None
 
 
-async def test_in_a_direct_message_all_is_answered_there(world: World) -> None:
+async def test_everything_in_a_direct_message_is_answered_there(world: World) -> None:
     world.api.watch("api.demo.test")
 
     await world.say("/ssl scan api.demo.test", to=DM)
@@ -90,7 +90,7 @@ async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) 
     assert world.api.asked("monitor/scan") == []
 
 
-async def test_a_scan_of_an_unknown_host_offers_privately_to_watch_it(world: World) -> None:
+async def test_a_scan_of_an_unknown_host_privately_offers_to_add_it(world: World) -> None:
     await world.say("/ssl scan new.demo.test")
 
     card = await world.card("NOT MONITORED", "`new.demo.test`")

@@ -88,7 +88,7 @@ async def test_metrics_are_for_this_machine_or_for_who_has_the_key() -> None:
         await server.close()
 
 
-async def test_without_a_key_no_key_is_right() -> None:
+async def test_without_a_configured_key_every_key_is_wrong() -> None:
     server = HTTPServer(lambda: {"ok": True}, None)
     port = await server.start("127.0.0.1", 0)
     try:

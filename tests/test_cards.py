@@ -264,7 +264,7 @@ def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
     kinds = many(100_000)
     message = list_cards.monitors(kinds, NOW, RULES)
     assert message.text.startswith("100,000 monitors: ")
-    assert "99,800 more monitors not shown." in readable(message)
+    assert "99,800 more monitors not shown; the CSV has all." in readable(message)
     assert_slack_takes(message)
     classic = dataclasses.replace(message, blocks=message.fallback)
     rows = [block for block in classic.blocks if str(block.get("block_id", "")).startswith("row:")]
@@ -360,7 +360,7 @@ def test_a_table_has_the_worst_two_hundred_with_days_as_numbers() -> None:
     assert [row[5]["value"] for row in cells] == [
         each.id for each in list_cards.ranked(many(300), NOW, RULES)[:200]
     ]
-    assert "100 more monitors not shown." in readable(message)
+    assert "100 more monitors not shown; the CSV has all." in readable(message)
 
 
 def test_a_table_of_long_names_keeps_below_slacks_limit_and_says_how_many_are_left_out() -> None:
@@ -369,7 +369,7 @@ def test_a_table_of_long_names_keeps_below_slacks_limit_and_says_how_many_are_le
     [table] = [block for block in message.blocks if block["type"] == "data_table"]
     shown = len(table["rows"]) - 1
     assert 50 < shown < 100
-    assert f"{200 - shown} more monitors not shown." in readable(message)
+    assert f"{200 - shown} more monitors not shown; the CSV has all." in readable(message)
     assert_slack_takes(message)
 
 

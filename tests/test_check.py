@@ -68,7 +68,7 @@ async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
     assert "note Digest: DIGEST_CHANNEL is not set" in said
 
 
-async def test_it_says_where_nobody_is_woken(demo: Demo) -> None:
+async def test_it_says_if_nobody_is_mentioned(demo: Demo) -> None:
     assert "note Notices: NOTICE_MENTION is not set" in (await lines(demo))[1]
     assert "ok   Notices: new breakages mention" in (await lines(demo, notice_mention="U0BEN"))[1]
     off = await lines(demo, notice_interval=timedelta())

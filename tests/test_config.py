@@ -412,7 +412,7 @@ def distance(a: str, b: str) -> int:
 
 
 @given(st.text("ab_", max_size=6), st.text("ab_", max_size=6), st.integers(0, 2))
-def test_edits_are_counted_like_the_textbook_does(a: str, b: str, edits: int) -> None:
+def test_the_distance_of_typos_matches_the_textbook(a: str, b: str, edits: int) -> None:
     assert _within(edits, a, b) == (distance(a, b) <= edits)
 
 

@@ -60,7 +60,7 @@ def test_a_rescan_says_what_changed(seen: Sighting, said: str) -> None:
     assert bare(sentence(BEFORE, seen)) == said
 
 
-def test_a_certificate_that_still_cant_be_read_is_told_so() -> None:
+def test_a_certificate_that_still_can_not_be_read_is_reported_as_such() -> None:
     assert sentence(GONE, GONE) == "No change: the certificate still can't be read."
 
 

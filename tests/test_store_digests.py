@@ -119,7 +119,7 @@ async def test_a_released_day_can_be_claimed_again(state: DigestStore) -> None:
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES[:1]) is not None
 
 
-async def test_what_is_kept_outlives_the_process(state: DigestStore, database: Database) -> None:
+async def test_stored_records_outlive_the_process(state: DigestStore, database: Database) -> None:
     await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     again = Database(database.url)
     found = await DigestStore(again).digest(DAY, CHANNEL)

@@ -246,7 +246,9 @@ class SSLMonitor:
         try:
             return read_check(value(fields, "check"), self.offset)
         except (ValueError, RecursionError):
-            raise APIUnreachable("The SSLmonitor API answered without a readable check.") from None
+            raise APIUnreachable(
+                "The SSLmonitor API's answer contains no readable check."
+            ) from None
 
     async def history(self, monitor_id: int, limit: int) -> History:
         """What changed on a monitor, newest first (`monitor/history`, an extra)."""
@@ -256,7 +258,7 @@ class SSLMonitor:
             return read_history(_decoded(fields), self.offset)
         except (ValueError, RecursionError):
             raise APIUnreachable(
-                "The SSLmonitor API answered without a readable history."
+                "The SSLmonitor API's answer contains no readable history."
             ) from None
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
@@ -358,7 +360,7 @@ class SSLMonitor:
             return read_monitor(fields["monitor"], self.offset)
         except (KeyError, ValueError, RecursionError):
             raise APIUnreachable(
-                "The SSLmonitor API answered without a readable monitor.", maybe_done=written
+                "The SSLmonitor API's answer contains no readable monitor.", maybe_done=written
             ) from None
 
     async def _read_rows(self, fields: Fields) -> MonitorList:
@@ -368,7 +370,7 @@ class SSLMonitor:
             rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
         except (KeyError, ValueError):
             if count is None:
-                raise APIUnreachable("The SSLmonitor API answered without a list.") from None
+                raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
             rows = []
         read = MonitorList()
         for start in range(0, len(rows), ROWS_AT_ONCE):

@@ -79,7 +79,7 @@ class Connection:
         """Send it, with the key or without, and read the whole reply."""
         if self._in_flight >= MOST_IN_FLIGHT:
             raise APIUnreachable(
-                f"The bot is waiting for {MOST_IN_FLIGHT} other answers of the SSLmonitor API."
+                f"The bot is waiting for {MOST_IN_FLIGHT} other answers from the SSLmonitor API."
             )
         encoded = urlencode(params, quote_via=quote)
         in_body = method == "POST"
@@ -168,6 +168,6 @@ def _what_happened(error: Exception, deadline: float) -> str:
         case aiohttp.ClientConnectorError():
             return "The SSLmonitor API could not be reached."
         case aiohttp.ClientResponseError():
-            return "Something answered in place of the SSLmonitor API that is not HTTP."
+            return "Something other than the SSLmonitor API answered. Check its address."
         case _:
             return "The connection to the SSLmonitor API broke off before its answer was complete."

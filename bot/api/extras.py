@@ -43,7 +43,7 @@ class Extra(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a scan found of which nothing was stored: both have the number 0, which no monitor has.
+    """What a one-off scan found; nothing was stored, so both have ID 0, which no monitor has.
 
     `row` is as monitor/list would show it, `found` as monitor/get would.
     """
@@ -88,7 +88,7 @@ class WireHistoryEntry(msgspec.Struct):
 def read_extras(reply: Reply) -> frozenset[Extra]:
     """Which extras the description lists; none where the answer is no description.
 
-    Raises APIRefused or APIUnreachable where the server is too busy, or too ill, to say.
+    Raises APIRefused or APIUnreachable where the server is too busy or broken to say.
     """
     try:
         fields = judge(reply)

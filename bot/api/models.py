@@ -70,7 +70,7 @@ class HTTPInfo:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """One watched target with all facts of its last scan (monitor/get, add and scan).
+    """One monitored target with all facts of its last scan (monitor/get, add and scan).
 
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
     `unknown: …`, and `caa`: why the CA may not renew it. `handshake` is protocol, cipher, key,

@@ -43,7 +43,7 @@ class Reply:
 def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
     """The fields of a good reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
 
-    Texts in `hide` are blotted out of the server's message, should it repeat them.
+    Texts in `hide` are redacted from the server's message, should it repeat them.
     """
     try:
         fields = msgspec.json.decode(reply.body.removeprefix(b"\xef\xbb\xbf"), type=Fields)
@@ -79,7 +79,8 @@ def _unusable(reply: Reply) -> APIRefused | APIUnreachable:
         return APIRefused(status, "Too many requests.", retry_after=reply.retry_after)
     if 300 <= status < 500:
         return Misdirected(
-            f"Not the SSLmonitor API answered (HTTP status {status}). Its address may be wrong."
+            f"Something other than the SSLmonitor API answered (HTTP status {status}). "
+            "Check its address."
         )
     return APIUnreachable(f"The SSLmonitor API's answer can't be read (HTTP status {status}).")
 

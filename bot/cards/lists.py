@@ -98,7 +98,8 @@ def monitors(
     table, shown = table_cards.table(order, now, rules)
     below = [_csv_button(asked)]
     if len(order) > shown:
-        below.insert(0, context(not_shown(len(order) - shown, rules)))
+        more = counted(len(order) - shown, "more monitor")
+        below.insert(0, context(f"{more} not shown; the CSV has all."))
     worst = [list_row(row, now, rules) for row in order[:LIST_WORST]]
     return Message(
         f"{summary}{first}",

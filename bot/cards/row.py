@@ -29,6 +29,7 @@ from bot.severity import (
     NOT_ALLOWED,
     NOT_YET_VALID,
     OVERDUE,
+    UNKNOWN,
     Rank,
     State,
     Thresholds,
@@ -233,6 +234,8 @@ def _matter(row: MonitorSummary, state: State, now: datetime, rules: Thresholds)
     end = row.not_after
     if state is NEVER_SCANNED:
         return "No scan has run yet"
+    if state is UNKNOWN:
+        return "The last scan gave no verdict"
     if state is NOT_ALLOWED:
         return "SSLmonitor isn't allowed to scan this address"
     if end is None or state.rank is Rank.BROKEN:

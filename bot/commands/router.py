@@ -190,7 +190,7 @@ class Command:
         return bound, named
 
 
-#: What people say to a bot that is no command.
+#: What people say to a bot that isn't a command.
 GREETINGS = frozenset(
     {"hi", "hello", "hey", "thanks", "thank", "thx", "ty", "ok", "okay", "cool", "great", "bye"}
 )
@@ -253,7 +253,7 @@ class Router:
         starting = [name for name in names if shortens and name.startswith(word)]
         return self.commands[starting[0]] if len(starting) == 1 else None
 
-    def narrowed(self, command: Command, words: Sequence[str]) -> Command | None:
+    def subcommand(self, command: Command, words: Sequence[str]) -> Command | None:
         """`digest pause` for the command `digest` and the words `pause 3d`, if there is such."""
         found = self.commands.get(f"{command.name}_{words[0].lower()}") if words else None
         return found if found and found.typed else None

@@ -215,8 +215,8 @@ class SlackBot:
         """Run the command of a request, open its form, or say what is wrong with it."""
         verb = request.verb or "menu"
         command = self._router.find(verb, typed=request.typed and verb == request.verb)
-        if command and request.typed and (narrow := self._router.narrowed(command, request.words)):
-            command = narrow
+        if command and request.typed and (sub := self._router.subcommand(command, request.words)):
+            command = sub
             request = replace(request, argument=" ".join(request.words[1:]))
         surface = surface_of(request, self._web, self._boards)
         if command is None or (request.shares and not command.shares):

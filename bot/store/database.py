@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 
 #: Classes of SQLSTATE: no connection, read-only, out of resources, operator intervention.
 _UNUSABLE_STATES = frozenset({"08", "25", "53", "57"})
-#: What SQLite says when the file is the trouble (sqlite.org/rescode.html).
+#: What SQLite says when the file is at fault (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
 )  # fmt: skip

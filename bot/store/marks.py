@@ -60,7 +60,7 @@ class MarkStore:
             return (await connection.execute(gone)).rowcount
 
     async def mute(self, monitor_id: int, mute: Mute | None) -> None:
-        """Mute a monitor, or let it speak again."""
+        """Mute a monitor, or unmute it."""
         gone = delete(mutes).where(mutes.c.monitor_id == monitor_id)
         async with self._database.quick_write() as connection:
             await connection.execute(gone)

@@ -74,7 +74,7 @@ class Subscriptions:
             return await connection.scalar(select(digests.c.day).where(same)) is not None
 
     async def new_calendar(self) -> str:
-        """A new secret for the calendar's address; the old one ends. Only its hash is kept."""
+        """A new secret for the calendar's address; the old one is void. Only its hash is kept."""
         secret = secrets.token_urlsafe(24)
         row = {"key": _CALENDAR, "value": _hashed(secret)}
         async with self._database.quick_write() as connection:

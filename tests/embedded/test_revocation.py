@@ -56,7 +56,7 @@ async def test_a_certificate_that_is_not_on_the_list_is_valid(scans: Scans, ca: 
     [(None, "Revoked 2027-01-14"), (x509.ReasonFlags.certificate_hold, "(on hold)"),
      (x509.ReasonFlags.remove_from_crl, "Valid")],
 )  # fmt: skip
-async def test_each_reason_is_said_in_words(
+async def test_each_revocation_reason_is_given_in_words(
     reason: x509.ReasonFlags | None, said: str, scans: Scans, ca: CA
 ) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
