@@ -188,7 +188,7 @@ async def test_a_missing_list_is_never_taken_for_an_empty_one(
 ) -> None:
     responses.get(f"{API}/monitor/list", payload=OK | fields)
 
-    with pytest.raises(APIUnreachable, match="without a list"):
+    with pytest.raises(APIUnreachable, match="contains no list"):
         await door(session).list()
 
 
