@@ -166,7 +166,7 @@ async def test_a_list_drops_unreadable_rows_and_says_so(
     responses.get(f"{API}/monitor/list", payload=OK | {"list": rows, "count": 9})
 
     assert [row.id for row in await door(session).list()] == [888, 889]
-    assert "7 monitors could not be read" in caplog.text
+    assert "Could not read 7 monitors" in caplog.text
 
 
 @pytest.mark.parametrize("fields", [{"list": [], "count": 0}, {"list": []}, {"count": 0}], ids=str)
