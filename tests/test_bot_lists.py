@@ -9,7 +9,7 @@ import pytest
 
 from bot.commands import after_scan
 from bot.playground.faults import refusal
-from bot.playground.objects import ANN
+from bot.playground.objects import ANN, BEN
 from bot.target import Target
 from tests.card_values import certificate, monitor
 from tests.world import CERTS, World, labels, words
@@ -216,3 +216,86 @@ async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offere
     await world.say("/ssl scan www.demo.test")
     await world.settled()
     assert "watched:" not in words(world.seen()[-1])
+
+
+# One row for each certificate
+
+ONE = "ab" * 32
+
+
+async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_rescan(
+    world: World,
+) -> None:
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(14)
+    ]
+    world.api.watch("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
+    await world.say("/ssl list")
+    shown = await world.card("15 monitors: 14 broken, 1 OK.", "with one certificate share a row")
+    assert "`h0.demo.test` and 13 more\nOne renewal fixes 14 monitors" in words(shown)
+    assert labels(shown) == ["Rescan", "Rescan", "CSV", "Share here"]
+
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
+
+    await world.card("15 monitors", "no change · Ann")
+    assert len(world.api.asked("monitor/scan")) == 14
+    await world.card("Scanned 14 monitors", "h13.demo.test")
+
+    await world.press("I'll take it", on=shown)
+    await world.card("Ann has taken `h0.demo.test` and 13 more monitors.", by=BEN)
+    await world.card("15 monitors", "🙋 Ann", "Release")
+    await world.say("/ssl list mine")
+    await world.card("14 monitors: 14 broken.")
+    await world.press("Release", on=shown)
+    await world.card("Ann released `h0.demo.test` and 13 more monitors: nobody has them now.")
+
+    await world.press("Details", on=await world.card("15 monitors", "I'll take it"))
+    await world.card("*Also on 13 other monitors*", "`h13.demo.test`")
+
+
+async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certificate(
+    world: World,
+) -> None:
+    for n in range(3):
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+    await world.say("/ssl list")
+    shown = await world.card("3 monitors")
+    await world.press("Rescan", on=shown)
+    await world.card("3 monitors: 3 broken", "I'll take it")
+    await world.say("/ssl take h1.demo.test", by=BEN)
+    await world.card("Ben has taken `h1.demo.test`.")
+    await world.press("I'll take it", on=shown)
+    await world.card("Ann has taken `h0.demo.test` and 1 more monitor.")
+    await world.say("/ssl audit")
+    await world.card("`h1.demo.test:443` · already taken by Ben", "`h2.demo.test:443` · taken")
+
+
+async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world: World) -> None:
+    for n in range(3):
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+    world.api.watch("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
+    await world.playground.open_home(ANN)
+    home = await world.home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` and 2 more")
+    assert "`name.demo.test`" in words(home)
+    assert labels(home).count("Rescan") == 2
+
+
+async def test_the_menu_of_a_pressed_row_asks_for_a_note_with_the_host_filled_in(
+    world: World,
+) -> None:
+    world.api.watch("a.demo.test", days=5.5)
+    await world.say("/ssl list")
+    shown = await world.card("1 monitor")
+    await world.press("Rescan", on=shown)
+    pressed = await world.card("1 monitor", "no change · Ann")
+    assert labels(pressed)[:7] == [
+        *("Rescan", "Scan & watch", "I'll take it", "Mute until it changes", "Note", "Details"),
+        "History",
+    ]
+    await world.press("Note", on=pressed)
+    form = await world.modal("Note")
+    assert await world.submit(form, which="a.demo.test:443", text="ask Ben first") == {}
+    await world.modal("Note on `a.demo.test:443`: ask Ben first")
+    await world.say("/ssl list")
+    await world.card("📝 ask Ben first")

@@ -171,7 +171,7 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
     shown = await digest(world)
     assert "4 broken" in words(shown)
     assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])
-    assert "one renewal fixes 3 monitors" in row_of(shown, numbers[0])
+    assert "One renewal fixes 3 monitors" in row_of(shown, numbers[0])
     assert "h1.demo.test" not in words(shown)
     assert labels(shown) == ["Rescan all broken", "Rescan", "Rescan"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -10,22 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.api.models import MonitorSummary
+from bot.blocks import Block, counted
 from bot.cards import details as detail_cards
+from bot.cards import lists as list_cards
+from bot.cards.home import PAGE, Facts, home, standing
 from bot.cards.row import group_row, grouped, list_row, refreshed, text_row
-from bot.severity import Thresholds, state_of
+from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks
 from tests.card_values import DAY, NOW, RULES, monitor, row
 
 PRINTS = st.sampled_from(["", "aa", "bb"])
-MEMBERS = st.lists(st.tuples(PRINTS, st.booleans(), st.sampled_from([-1, 5, 80])), max_size=30)
+KINDS = (st.booleans(), st.sampled_from([-1, 5, 80]))
+MEMBERS = st.lists(st.tuples(PRINTS, *KINDS), max_size=30)
+MANY = st.lists(st.tuples(st.sampled_from(["", *"abcdefgh"]), *KINDS), max_size=90)
+
+
+def members(given: list[tuple[str, bool, int]]) -> list[MonitorSummary]:
+    """A monitor for each: its certificate, whether it is valid, and the days that are left."""
+    return [
+        row(id=number, fingerprint=name, valid=valid, not_after=NOW + days * DAY)
+        for number, (name, valid, days) in enumerate(given, 1)
+    ]
 
 
 @given(MEMBERS)
 def test_grouping_loses_no_monitor_and_shows_none_twice(given: list[tuple[str, bool, int]]) -> None:
-    rows = [
-        row(id=number, fingerprint=name, valid=valid, not_after=NOW + days * DAY)
-        for number, (name, valid, days) in enumerate(given, 1)
-    ]
+    rows = members(given)
     groups = grouped(rows, NOW, RULES)
     assert sorted(each.id for group in groups for each in group) == [each.id for each in rows]
     for group in groups:
@@ -33,6 +45,46 @@ def test_grouping_loses_no_monitor_and_shows_none_twice(given: list[tuple[str, b
         assert len(group) == 1 or group[0].fingerprint
         block = group_row(group, NOW, RULES)
         assert block["block_id"] == f"row:{min(each.id for each in group)}"
+
+
+def ids_in(blocks: Iterable[Block]) -> list[int]:
+    """The monitors that the rows rescan, row by row."""
+    pressed = [block["accessory"] for block in blocks if "accessory" in block]
+    return [
+        int(word)
+        for each in pressed
+        for word in each["value"].split()[: 1 if each["action_id"] == "ssl:scan:below" else None]
+    ]
+
+
+@given(MEMBERS)
+def test_a_list_shows_each_monitor_once_and_counts_monitors(
+    given: list[tuple[str, bool, int]],
+) -> None:
+    rows = members(given)
+    card = list_cards.monitors(rows, NOW, RULES, by_certificate=True)
+    assert card.text.startswith(f"{counted(len(rows), 'monitor')}: ")
+    tables = [block for block in card.blocks if block["type"] == "data_table"]
+    shown = [int(line[-1]["text"]) for table in tables for line in table["rows"][1:]]
+    assert sorted(shown or ids_in(card.blocks)) == sorted(each.id for each in rows)
+    assert len(set(ids_in(card.blocks))) == len(ids_in(card.blocks))
+
+
+@given(MANY)
+def test_home_shows_each_monitor_that_is_not_fine_on_one_page(
+    given: list[tuple[str, bool, int]],
+) -> None:
+    rows = members(given)
+    facts, shown, number, pages = Facts(None, [], "none yet", []), [], 0, 1
+    while number < pages:
+        found = standing(rows, NOW, RULES, number, "U0ANN")
+        pages = max(1, -(-found.rows // PAGE))
+        blocks = home(found, facts, NOW, RULES)
+        assert sum(str(each.get("block_id")).startswith("row:") for each in blocks) <= PAGE
+        shown += ids_in(blocks)
+        number += 1
+    assert sorted(shown) == [each.id for each in rows if not is_fine(each, NOW, RULES)]
+    assert sum(count for _, count in found.counts) == len(rows)
 
 
 @pytest.mark.parametrize(

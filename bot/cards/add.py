@@ -29,7 +29,7 @@ from bot.blocks import (
 )
 from bot.cards.lists import tally, unreadable
 from bot.cards.monitor import headline
-from bot.cards.row import list_row
+from bot.cards.row import group_row, grouped
 from bot.severity import Thresholds
 from bot.target import Target
 
@@ -222,7 +222,7 @@ def menu(
     text = f"{counted(len(rows), 'monitor')}: {tally(rows, now, rules)}."
     if lost:
         text += f" ⚠️ {unreadable(lost)}."
-    worst = [list_row(row, now, rules) for row in rows[:WORST]]
+    worst = [group_row(group, now, rules) for group in grouped(rows, now, rules)[:WORST]]
     return Message(
         f"{text} {headline(rows[0], now, rules)}.", (section(text), *worst, _menu_buttons())
     )

@@ -22,7 +22,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.row import MOST_RESCANNED, group_row, grouped
+from bot.cards.row import MOST_RESCANNED, group_row, grouped, more_about_group
 from bot.errors import BotError
 from bot.severity import Rank, Thresholds, state_of
 from bot.target import Target
@@ -118,7 +118,8 @@ def scanned(
     fallback = (*card.fallback, *more) if card.fallback else ()
     groups = [tuple(before)] if first else grouped(before, now, rules)
     rows = tuple(_rows(groups, {row.id: row for row in after}, now, rules, outcomes))
-    return replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True, rows=rows)
+    card = replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True, rows=rows)
+    return replace(card, row=rows[0], more=more_about_group(after, now, rules)) if first else card
 
 
 def _rows(

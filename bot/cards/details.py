@@ -71,7 +71,6 @@ def details(
     return Message(
         card.text,
         (card.blocks[0], *facts(found, now, rules), *_same(same), *card.blocks[1:]),
-        row=card.row,
     )
 
 

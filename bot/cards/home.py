@@ -22,13 +22,13 @@ from bot.blocks import (
 )
 from bot.cards import lists as list_cards
 from bot.cards import replies
-from bot.cards.row import list_row
+from bot.cards.row import group_row, grouped
 from bot.config import Settings
 from bot.dates import Subscription, days_text
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, claim_of, is_stale, mute_of, state_of
 
-#: The number of monitors on a page.
+#: The number of rows on a page.
 PAGE = 20
 #: So many channels with a digest are named.
 DIGESTS = 5
@@ -53,14 +53,16 @@ class Facts:
 class HomeMonitors:
     """The monitors as Home needs them: their number by state, and one page of those not fine.
 
-    `shown` are pairs of a title and its rows.
+    `shown` are pairs of a title and its rows, each of the monitors with one certificate. Of the
+    `not_fine` monitors there are `rows` rows on all pages.
     """
 
     total: int
     counts: Sequence[tuple[str, int]]
     stale: int
-    shown: Sequence[tuple[str, Sequence[MonitorSummary]]]
+    shown: Sequence[tuple[str, Sequence[Sequence[MonitorSummary]]]]
     not_fine: int
+    rows: int
     page: int
     unreadable: int = 0
 
@@ -76,20 +78,21 @@ def standing(
     order = list_cards.ranked(rows, now, rules)
     states = [state_of(row, now, rules) for row in order]
     bad = [row for row, state in zip(order, states, strict=True) if _not_fine(state)]
-    parts = [_part(row, now, rules, user) for row in bad]
-    page = max(0, min(page, (len(bad) - 1) // PAGE))
-    sorted_bad = sorted(zip(parts, bad, strict=True), key=lambda each: PARTS.index(each[0]))
-    on_page = sorted_bad[page * PAGE : (page + 1) * PAGE]
+    groups = [(_part(group[0], now, rules, user), group) for group in grouped(bad, now, rules)]
+    groups.sort(key=lambda each: PARTS.index(each[0]))
+    page = max(0, min(page, (len(groups) - 1) // PAGE))
+    on_page = groups[page * PAGE : (page + 1) * PAGE]
     return HomeMonitors(
         total=len(order),
         counts=_counts(states),
         stale=sum(is_stale(row, now) for row in order),
         shown=[
-            (title, rows)
+            (title, shown)
             for title in PARTS
-            if (rows := [row for part, row in on_page if part == title])
+            if (shown := [group for part, group in on_page if part == title])
         ],
         not_fine=len(bad),
+        rows=len(groups),
         page=page,
     )
 
@@ -155,8 +158,8 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
     if not found.not_fine:
         doubt = found.stale or found.unreadable
         return [*blocks, section("No known problems." if doubt else "✅ Nothing needs to be done.")]
-    for title, rows in found.shown:
-        blocks += [header(title), *(list_row(row, now, rules) for row in rows)]
+    for title, groups in found.shown:
+        blocks += [header(title), *(group_row(group, now, rules) for group in groups)]
     return blocks + _pages(found)
 
 
@@ -169,19 +172,21 @@ def _buttons() -> Block:
 
 def _pages(found: HomeMonitors) -> list[Block]:
     """Which page is shown, with buttons for the others."""
-    if found.not_fine <= PAGE:
+    if found.rows <= PAGE:
         return []
     first = found.page * PAGE
-    last = first + sum(len(rows) for _, rows in found.shown)
+    last = first + sum(len(groups) for _, groups in found.shown)
     turns = []
     if found.page:
         turns.append(button("Previous", "home", str(found.page - 1), about="Previous page"))
-    if last < found.not_fine:
+    if last < found.rows:
         turns.append(button("Next", "home", str(found.page + 1), about="Next page"))
-    return [
-        context(f"{first + 1:,} to {last:,} of {found.not_fine:,} that need attention."),
-        actions(*turns),
-    ]
+    shown = f"{first + 1:,} to {last:,} of {found.rows:,}"
+    if found.rows < found.not_fine:
+        told = f"Rows {shown}, for {found.not_fine:,} monitors that need attention."
+    else:
+        told = f"{shown} that need attention."
+    return [context(told), actions(*turns)]
 
 
 def _watched(facts: Facts) -> list[Block]:

@@ -18,14 +18,13 @@ from bot.blocks import (
     counted,
     fitting,
     header,
-    menu,
     packed,
     section,
     text_length,
 )
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline
-from bot.cards.row import argument, list_row, text_row
+from bot.cards.row import group_row, grouped, text_row
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
 LIST_CARDS = 8
@@ -80,58 +79,56 @@ def monitors(
     offer: Sequence[Block] = (),
     asked: str = "",
     lost: int = 0,
+    by_certificate: bool = False,
 ) -> Message:
-    """A list of monitors, worst first: up to LIST_CARDS with buttons, more of them as a table.
+    """A list of monitors, worst first: up to LIST_CARDS rows, or some rows and a table.
 
     `said` takes the place of the counts below the title, `offer` stands below it. `asked` are the
     filters as they are typed, for the button that gives the whole list as a CSV; `lost` monitors
-    could not be read.
+    could not be read. All counts are of monitors, and the table has a line for each, also if those
+    with one certificate share a row (`by_certificate`).
     """
     order = ranked(rows, now, rules)
+    groups = grouped(order, now, rules) if by_certificate else [(row,) for row in order]
     summary = said or f"{counted(len(order), 'monitor')}: {tally(order, now, rules)}."
+    if len(groups) < len(order):
+        summary += " Those with one certificate share a row."
     if lost:
         summary += f" ⚠️ {unreadable(lost)}."
     first = f" {headline(order[0], now, rules)}." if order else ""
     top = [header(title), context(summary), *offer]
-    if len(order) <= LIST_CARDS:
-        return Message(f"{summary}{first}", (*top, *_with_buttons(order, now, rules)))
+    shown_rows = [group_row(group, now, rules) for group in groups[:LIST_ROWS]]
+    if len(groups) <= LIST_CARDS:
+        file = [_csv_button(asked)] if len(groups) < len(order) else []
+        return Message(f"{summary}{first}", (*top, *shown_rows, *file))
     table, shown = table_cards.table(order, now, rules)
     below = [_csv_button(asked)]
     if len(order) > shown:
         more = counted(len(order) - shown, "more monitor")
         below.insert(0, context(f"{more} not shown; the CSV has all."))
-    worst = [list_row(row, now, rules) for row in order[:LIST_WORST]]
+    rest = [row for group in groups[fitting([[row] for row in shown_rows]) :] for row in group]
     return Message(
         f"{summary}{first}",
-        (*top, *worst, table, *below),
-        fallback=(*top, *_classic(order, now, rules), _csv_button(asked)),
+        (*top, *shown_rows[:LIST_WORST], table, *below),
+        fallback=(*top, *_classic(shown_rows, rest, now, rules), _csv_button(asked)),
     )
 
 
-def _with_buttons(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
-    """A card for each, with its own row of buttons."""
-    blocks = []
-    for row in order:
-        shown = list_row(row, now, rules)
-        shown.pop("accessory")
-        blocks += [shown, _row_buttons(row)]
-    return blocks
-
-
-def _classic(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
+def _classic(
+    shown: Sequence[Block], rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds
+) -> list[Block]:
     """A long list without the table: rows, then lines of text, then how many more there are."""
-    rows = [list_row(row, now, rules) for row in order[:LIST_ROWS]]
-    rows = rows[: fitting([[row] for row in rows])]
+    rows = shown[: fitting([[row] for row in shown])]
     lines: list[str] = []
     room = MAX_CHARACTERS - text_length(rows)
-    for row in order[len(rows) :]:
+    for row in rest:
         line = text_row(row, now, rules)
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
     blocks = [*rows, *packed(lines, section)]
-    if hidden := len(order) - len(rows) - len(lines):
+    if hidden := len(rest) - len(lines):
         blocks.append(context(not_shown(hidden, rules)))
     return blocks
 
@@ -145,15 +142,6 @@ def not_shown(number: int, rules: Thresholds) -> str:
     """The small print of a list that is too long, in mrkdwn."""
     narrow = code(f"/ssl list expires<{rules.net_days}")
     return f"{counted(number, 'more monitor')} not shown. To narrow the list, try {narrow}."
-
-
-def _row_buttons(row: MonitorSummary) -> Block:
-    host, number = row.target.short, argument(row)
-    return actions(
-        button("Rescan", "scan", number, "below", about=f"Rescan {host}"),
-        button("Details", "details", number, "below", about=f"Details of {host}"),
-        menu([("Delete this monitor", "delete", number)], "below"),
-    )
 
 
 def none_found(what: str, lost: int = 0) -> Message:

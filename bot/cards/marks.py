@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from bot.blocks import Message, bare, code, date, escaped, plain, safe, section, since
+from bot.blocks import (
+    Form,
+    Message,
+    bare,
+    code,
+    counted,
+    date,
+    escaped,
+    plain,
+    safe,
+    section,
+    since,
+    text_input,
+)
 from bot.sighting import Claim, Mute
 from bot.target import Target
 
 
-def taken_line(who: str, target: Target) -> str:
-    """The channel's line about a claim."""
-    return f"🙋 {safe(who, 80)} has taken {code(target.short, 120)}."
+def taken_line(who: str, target: Target, others: int = 0) -> str:
+    """The channel's line about a claim, on one monitor and perhaps others."""
+    return f"🙋 {safe(who, 80)} has taken {_hosts(target, others)}."
 
 
-def released_line(who: str, target: Target) -> str:
-    """The channel's line about a monitor that is free again."""
-    return f"{safe(who, 80)} released {code(target.short, 120)}: nobody has it now."
+def released_line(who: str, target: Target, others: int = 0) -> str:
+    """The channel's line about a monitor that is free again, and perhaps others."""
+    it = "them" if others else "it"
+    return f"{safe(who, 80)} released {_hosts(target, others)}: nobody has {it} now."
+
+
+def _hosts(target: Target, others: int) -> str:
+    more = f" and {counted(others, 'more monitor')}" if others else ""
+    return f"{code(target.short, 120)}{more}"
 
 
 def taken_by_another(claim: Claim, _now: datetime) -> str:
@@ -35,6 +55,15 @@ def muted_line(mute: Mute, target: Target) -> str:
 def unmuted_line(who: str, target: Target) -> str:
     """The channel's line about the end of a mute."""
     return f"{safe(who, 80)} unmuted {code(target.short, 120)}."
+
+
+def note_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
+    """The form that asks for a note."""
+    which = text_input("which", "Host")
+    if host := filled.get("which"):
+        which["element"]["initial_value"] = host
+    text = text_input("text", "Note", hint="One line; empty removes the note.", optional=True)
+    return Form(command="note", title="Note", submit="Save", blocks=(which, text))
 
 
 def noted(host: str, text: str) -> Message:

@@ -5,15 +5,21 @@ A phone that is 390 pixels wide shows three lines beside the row's one button.
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
+    MAX_OPTION_VALUE,
     Block,
     Place,
     actions,
+    bare,
     button,
+    clip,
     code,
     counted,
     date,
@@ -30,6 +36,7 @@ from bot.severity import (
     NOT_YET_VALID,
     OVERDUE,
     UNKNOWN,
+    WRONG_NAME,
     Rank,
     State,
     Thresholds,
@@ -48,6 +55,14 @@ BUSY = "⏳ *Scanning…*"
 GONE = "No longer monitored"
 #: So many monitors are rescanned by one press.
 MOST_RESCANNED = 100
+#: So many lines stand beside the button of a row on a phone, of so many characters each.
+LINES, LINE = 3, 38
+
+#: How the parts begin that say who has a monitor, and how far to trust its row.
+_WHO = ("🙋", "🔕", "⚠️")
+#: How much of a date a reader sees, by its tokens (docs.slack.dev, formatting dates).
+_DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
+_SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
 
 
 def argument(row: MonitorSummary) -> str:
@@ -79,36 +94,25 @@ def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: 
     `outcome` is what came of the last press, as finished mrkdwn; the host of a row that is fixed by
     then is struck through.
     """
-    host, state = row.target.short, state_of(row, now, rules)
-    fixed = bool(outcome) and state.rank >= Rank.ON_SCHEDULE
-    lines = [
-        title(state, row.target, struck=fixed),
-        " · ".join([_matter(row, state, now, rules), *_who(row, now, rules)]),
-    ]
-    if outcome:
-        lines.append(outcome)
-    elif note := rules.marks.note(row):
-        lines.append(f"📝 {safe(note, 100)}")
-    return section(
-        "\n".join(lines),
-        accessory=button("Rescan", "scan", argument(row), "below", about=f"Rescan {host}"),
-        block_id=row_id(row.id),
-    )
+    return group_row((row,), now, rules, outcome=outcome)
 
 
 def grouped(
     rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
 ) -> list[tuple[MonitorSummary, ...]]:
-    """Ranked rows by certificate: those with one certificate, state and owner form a group.
+    """Ranked rows by certificate: the monitors of a group have one certificate, and look alike.
 
     Where the API gives no fingerprint, each row is its own group: equal dates prove nothing.
     """
     groups: dict[object, list[MonitorSummary]] = {}
     for row in rows:
-        claim = claim_of(row, now, rules)
-        state = state_of(row, now, rules)
-        same = (row.fingerprint, state, row.message, claim and claim.user)
-        groups.setdefault(same if row.fingerprint else row.id, []).append(row)
+        key: object = row.id
+        if row.fingerprint:
+            claim, muted = claim_of(row, now, rules), mute_of(row, now, rules) is not None
+            state = state_of(row, now, rules)
+            looks = (state, row.message, claim and claim.user, muted, row.caa_refuses)
+            key = (row.fingerprint, looks, is_stale(row, now))
+        groups.setdefault(key, []).append(row)
     return [tuple(group) for group in groups.values()]
 
 
@@ -119,25 +123,80 @@ def group_row(
 
     Its block ID is that of the member with the lowest ID, so that it stays in its place.
     """
-    ranks = [state_of(row, now, rules).rank for row in members]
-    worst = members[ranks.index(min(ranks))]
-    block = list_row(worst, now, rules, outcome=outcome)
-    if len(members) == 1:
-        return block
-    first, *lines = str(block["text"]["text"]).split("\n")
-    fine = sum(rank >= Rank.ON_SCHEDULE for rank in ranks)
+    states = [state_of(row, now, rules) for row in members]
+    state = min(states, key=lambda each: each.rank)
+    worst, others = members[states.index(state)], len(members) - 1
+    target, struck = worst.target, bool(outcome) and state.rank >= Rank.ON_SCHEDULE
+    more = f" and {others:,} more" if others else ""
+    facts = _facts(worst, state, now, rules)
+    fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
     if 0 < fine < len(members):
-        lines.append(f"{fine} of {len(members)} fixed")
-    elif not fine:
-        lines[0] += f" · one renewal fixes {len(members)} monitors"
-    ids = sorted(row.id for row in members)
-    value = " ".join(map(str, ids[:MOST_RESCANNED]))
-    about = f"Rescan {min(len(ids), MOST_RESCANNED)} monitors of one certificate"
+        facts = [f"{fine} of {len(members)} fixed"]
+    elif others:
+        said = f"{len(members):,} monitors, one certificate"
+        said = said if fine else f"One renewal fixes {len(members):,} monitors"
+        facts = [f"{facts[0]} · {said[0].lower()}{said[1:]}", said]
+    last = outcome or _note(worst, rules)
+    first = f"{title(state, target, struck=struck)}{more}"
+    below = _below(first, facts, _who(worst, now, rules), last)
     return section(
-        "\n".join([f"{first} and {len(members) - 1:,} more", *lines]),
-        accessory=button("Rescan", "scan_certificate", value, "below", about=about),
-        block_id=row_id(ids[0]),
+        "\n".join([first, *below]),
+        accessory=_rescan(members, target.short),
+        block_id=row_id(min(row.id for row in members)),
     )
+
+
+def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:
+    if len(members) == 1:
+        return button("Rescan", "scan", argument(members[0]), "below", about=f"Rescan {host}")
+    ids = certificate_ids(members)
+    about = f"Rescan {len(ids)} monitors of one certificate"
+    return button("Rescan", "scan_certificate", " ".join(ids), "below", about=about)
+
+
+def certificate_ids(members: Iterable[MonitorSummary]) -> list[str]:
+    """The IDs of a row's monitors, as many as one press takes; the first one names the row."""
+    return [str(number) for number in sorted(row.id for row in members)[:MOST_RESCANNED]]
+
+
+def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> list[str]:
+    """The lines below the first: what matters and who has it, then what came of a press.
+
+    A phone shows LINES at most: of the `facts`, the first that fits is said, or else none.
+    """
+    room = LINES - _title_lines(first) - bool(last)
+    if room < 1:
+        return [" · ".join([*who, last])]
+    lines = [" · ".join([fact, *who]) for fact in facts]
+    lines += [" · ".join(who)] if who else []
+    fits = next((line for line in lines if _width(line) <= room * LINE), lines[-1])
+    return [fits, last] if last else [fits]
+
+
+def carried(old: Block, new: Block) -> Block:
+    """A row after a change other than a scan: what came of the last press stays in it."""
+    _, _, told = str(old["text"]["text"]).partition("↻")
+    first, *rest = str(new["text"]["text"]).split("\n")
+    if not told or "↻" in "".join(rest):
+        return new
+    parts = [part for line in rest[:1] for part in line.split(" · ")]
+    who = [part for part in parts if part.startswith(_WHO)]
+    facts = [" · ".join(part for part in parts if part not in who)]
+    text = "\n".join([first, *_below(first, facts, who, f"↻{told}")])
+    return {**new, "text": {**new["text"], "text": text}}
+
+
+def _title_lines(first: str) -> int:
+    """How many lines of a phone the first line takes: bold capitals and code are wide."""
+    state, _, host = first.partition(" · ")
+    wide = _width(host.replace("~", "")) * 1.1 + 2
+    together = wide + len(state) * 1.4 + 2
+    return 1 if together <= LINE else 1 + math.ceil(wide / LINE)
+
+
+def _width(text: str) -> int:
+    """How many characters a reader sees of finished mrkdwn."""
+    return len(bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text)))
 
 
 def busy_group(number: int, total: int, first: int, who: str) -> Block:
@@ -174,12 +233,12 @@ def refreshed(
     if fine:
         said = f"✅ fixed, seen {date(now, '{time}')}"
         return None if struck else (group_row(members, now, rules, outcome=said), None)
-    told = next((line for line in lines[1:] if line.startswith("↻") and not struck), "")
-    fresh = group_row(members, now, rules, outcome=told)
+    _, pressed, told = "\n".join(lines[1:]).partition("↻")
+    fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
     shown = str(fresh["text"]["text"]).split("\n")
     if shown[0] == lines[0] and _owner(shown) == _owner(lines):
         return None
-    return fresh, more_about(members[0], now, rules) if len(members) == 1 else None
+    return fresh, more_about_group(members, now, rules)
 
 
 def _members(
@@ -201,18 +260,36 @@ def _members(
 
 
 def _owner(lines: Sequence[str]) -> str:
-    parts = lines[1].split(" · ") if len(lines) > 1 else []
+    parts = [part for line in lines[1:] for part in line.split(" · ")]
     return next((part for part in parts if part.startswith("🙋")), "")
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:
     """What a press led to: `↻ no change · Ben, 14:05`."""
-    return f"↻ {text} · {safe(who, 60)}, {date(now, '{time}')}"
+    return f"↻ {text} · {safe(who, 20)}, {date(now, '{time}')}"
+
+
+def more_about_group(
+    members: Sequence[MonitorSummary], now: datetime, rules: Thresholds
+) -> Block | None:
+    """What the row of one certificate offers below itself once it was pressed."""
+    bad = [row for row in members if not is_fine(row, now, rules)]
+    if len(members) == 1 or not bad:
+        return more_about(members[0], now, rules)
+    ids, host = certificate_ids(members), bad[0].target.short
+    label, verb = (
+        ("Release", "release") if claim_of(bad[0], now, rules) else ("I'll take it", "take")
+    )
+    about = f"{verb.capitalize()} {len(ids)} monitors of one certificate"
+    return actions(
+        button(label, f"{verb}_certificate", " ".join(ids), "below", about=about),
+        button("Details", "details", argument(bad[0]), "below", about=f"Details of {host}"),
+    ) | {"block_id": f"more:{ids[0]}"}
 
 
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
     """What a pressed row offers below itself, if the monitor is not fine."""
-    if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE:
+    if is_fine(row, now, rules):
         return None
     host, value = row.target.short, argument(row)
     if claim_of(row, now, rules):
@@ -221,51 +298,61 @@ def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block |
         take = button("I'll take it", "take", value, "below", about=f"Take {host}")
     muted = mute_of(row, now, rules) is not None
     mute = ("Unmute", "unmute", value) if muted else ("Mute until it changes", "mute", value)
-    block = actions(
-        watch_button(row, "below"),
-        take,
-        menu([mute, ("Details", "details", value), ("History", "history", value)], "below"),
-    )
-    return block | {"block_id": f"more:{row.id}"}
+    note = ("Note", "form", f"note {json.dumps({'which': str(row.target)})}")
+    others = [("Details", "details", value), ("History", "history", value)]
+    fits = len(f"{note[1]} {note[2]}") <= MAX_OPTION_VALUE
+    choices = menu([mute, *([note] if fits else []), *others], "below")
+    return actions(watch_button(row, "below"), take, choices) | {"block_id": f"more:{row.id}"}
 
 
-def _matter(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> str:
-    """What matters in this state: since when, until when, or what is wrong."""
+def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> list[str]:
+    """What matters in this state: since when, until when, or what is wrong; long, then short."""
     end = row.not_after
     if state is NEVER_SCANNED:
-        return "No scan has run yet"
+        return ["No scan has run yet"]
     if state is UNKNOWN:
-        return "The last scan gave no verdict"
+        return ["The last scan gave no verdict"]
     if state is NOT_ALLOWED:
-        return "SSLmonitor isn't allowed to scan this address"
+        return ["SSLmonitor isn't allowed to scan this address", "This address may not be scanned"]
     if end is None or state.rank is Rank.BROKEN:
         return _broken(row, state, now)
-    until = f"Expires {date(end, '{date_short}')}, {days_text(days_left(end, now))}"
+    left, day = days_text(days_left(end, now)), date(end, "{date_short}")
+    facts = [f"Expires {day}, {left}", f"Expires {left}"]
     if state is OVERDUE:
-        due_at = end - limits_of(row, rules).due
-        return f"{until}; renewal was due {date(due_at, '{date_short}')}"
-    return f"{until}; renew it now" if state is ACT_NOW else until
+        due_at = date(end - limits_of(row, rules).due, "{date_short}")
+        return [f"{facts[0]}; renewal was due {due_at}", *facts]
+    return [f"{facts[0]}; renew it now", *facts] if state is ACT_NOW else facts
 
 
 def _caa(row: MonitorSummary, state: State) -> list[str]:
     """That a renewal which is due will fail, since CAA records don't permit the CA."""
     due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
-    return [f"⚠️ CAA forbids {safe(row.issuer, 40) or 'its CA'}"] if row.caa_refuses and due else []
+    return [f"⚠️ CAA forbids {safe(row.issuer, 20) or 'its CA'}"] if row.caa_refuses and due else []
 
 
-def _broken(row: MonitorSummary, state: State, now: datetime) -> str:
+def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
     if state is EXPIRED and row.not_after is not None:
-        return f"Since {date(row.not_after, '{date_short} {time}')}, {since(row.not_after, now)}"
+        ago = since(row.not_after, now)
+        return [f"Since {date(row.not_after, '{date_short} {time}')}, {ago}", f"Expired {ago}"]
     if state is NOT_YET_VALID and row.not_before is not None:
-        return f"Not valid before {date(row.not_before, '{date_short} {time}')}"
-    return safe(row.message, 120).rstrip(".") or "The certificate could not be read"
+        return [f"Not valid before {date(row.not_before, f'{{date_short}}{part}')}"
+                for part in (" {time}", "")]  # fmt: skip
+    text = safe(row.message, 120).rstrip(".") or "The certificate could not be read"
+    kind, _, detail = text.partition(": ")
+    short = detail if detail and state is WRONG_NAME else kind
+    return [text, short, clip(short, LINE)]
+
+
+def _note(row: MonitorSummary, rules: Thresholds) -> str:
+    note = rules.marks.note(row)
+    return f"📝 {safe(note, LINE - 4)}" if note else ""
 
 
 def _who(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[str]:
     """Whether CAA forbids it, who has it, whether it is muted, and whether the scan is too old."""
     parts = _caa(row, state_of(row, now, rules))
     if claim := claim_of(row, now, rules):
-        parts.append(f"🙋 {safe(claim.name, 60)}")
+        parts.append(f"🙋 {safe(claim.name, 20)}")
     if mute_of(row, now, rules):
         parts.append("🔕 muted")
     if row.scanned_at and is_stale(row, now):

@@ -24,9 +24,13 @@ async def menu(call: Call) -> Message:
         rows = await call.api.list()
     except BotError as fault:
         return add_cards.menu_without(replies.failure(fault))
+    now, rules = call.now(), call.rules
     # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
-    ranked = await asyncio.to_thread(list_cards.ranked, rows, call.now(), call.rules)
-    return add_cards.menu(ranked, call.now(), call.rules, lost=rows.unreadable)
+    return await asyncio.to_thread(
+        lambda: add_cards.menu(
+            list_cards.ranked(rows, now, rules), now, rules, lost=rows.unreadable
+        )
+    )
 
 
 @router.command("audit", example="audit example.com")

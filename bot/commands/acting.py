@@ -9,14 +9,16 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Block, Message
+from bot.blocks import Block, Message, bare, section
+from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
+from bot.cards.row import group_row, more_about_group
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.dates import DAY, parse_duration
-from bot.errors import UsageError
-from bot.severity import is_fine, mute_of, state_of
+from bot.errors import NotFound, UsageError
+from bot.severity import claim_of, is_fine, mute_of, state_of
 from bot.sighting import Claim, Mute
 from bot.target import Target
 
@@ -79,7 +81,7 @@ async def take(call: Call, which: One) -> Message:
         said = "Not taken: it was fine at its last scan."
         card = monitor_cards.monitor(row, now, call.rules, said=said)
         return replace(card, changed=())
-    stands = await call.records.marks.take(Claim(row.id, call.asker, name, now))
+    (stands,) = await call.records.marks.take([Claim(row.id, call.asker, name, now)])
     await call.records.reread()
     if stands.user != call.asker:
         said = mark_cards.taken_by_another(stands, call.now())
@@ -100,6 +102,57 @@ async def release(call: Call, which: One) -> Message:
         card = monitor_cards.monitor(row, call.now(), call.rules, said="Nobody had taken it.")
         return replace(card, changed=())
     return _marked(call, row, mark_cards.released_line(await call.who(), row.target), "released")
+
+
+@router.command("take_certificate", typed=False, recorded=True)
+async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Take care of all monitors that share a row, as they have one certificate."""
+    rows, now, name = await _same_row(call, ids), call.now(), await call.who()
+    bad = [row for row in rows if not is_fine(row, now, call.rules)]
+    stand = await call.records.marks.take([Claim(r.id, call.asker, name, now) for r in bad])
+    others = {claim.monitor_id: claim.name for claim in stand if claim.user != call.asker}
+    mine = [row.target for row in bad if row.id not in others]
+    await call.records.reread()
+    changed = [
+        (str(row.target), f"already taken by {others[row.id]}" if row.id in others else "taken")
+        for row in bad
+    ]
+    line = mark_cards.taken_line(name, mine[0], len(mine) - 1) if mine else ""
+    return _one_certificate(call, rows, line, changed)
+
+
+@router.command("release_certificate", typed=False, recorded=True)
+async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Give back all monitors that share a row, as they have one certificate."""
+    rows = await _same_row(call, ids)
+    taken = [row for row in rows if claim_of(row, call.now(), call.rules)]
+    await call.records.marks.release([row.id for row in taken])
+    await call.records.reread()
+    changed = [(str(row.target), "released") for row in taken]
+    if not taken:
+        return _one_certificate(call, rows, "", changed)
+    line = mark_cards.released_line(await call.who(), taken[0].target, len(taken) - 1)
+    return _one_certificate(call, rows, line, changed)
+
+
+async def _same_row(call: Call, ids: Sequence[int]) -> list[MonitorSummary]:
+    """The monitors with these IDs, worst first."""
+    rows = [row for row in await call.api.list() if row.id in ids]
+    if not rows:
+        raise NotFound(404, "monitor not found")
+    return list_cards.ranked(rows, call.now(), call.rules)
+
+
+def _one_certificate(
+    call: Call, rows: Sequence[MonitorSummary], line: str, changed: Sequence[tuple[str, str]]
+) -> Message:
+    """The row of several monitors after a change; `line` tells the channel what was done."""
+    text = line or "Nothing was changed."
+    return Message(
+        bare(text), (section(text),), announce=line, changed=tuple(changed), in_row=bool(line),
+        row=group_row(rows, call.now(), call.rules),
+        more=more_about_group(rows, call.now(), call.rules),
+    )  # fmt: skip
 
 
 @router.command("mute", example="mute example.com for=7d moving to a new host", changes=True,
@@ -152,7 +205,7 @@ def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
 
 
 @router.command("note", example="note example.com ask Ben before you renew it", recorded=True,
-                rewrite=_host_and_text)  # fmt: skip
+                rewrite=_host_and_text, form=mark_cards.note_form)  # fmt: skip
 async def note(
     call: Call, which: Annotated[Selector, "HOST[:PORT]"], text: Annotated[str, "[TEXT]"] = ""
 ) -> Message:

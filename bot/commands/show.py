@@ -64,8 +64,9 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         asked = " ".join(map(str, filters))
         # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
         return await asyncio.to_thread(
-            list_cards.monitors, rows, call.now(), call.rules, asked=asked, lost=rows.unreadable
-        )
+            list_cards.monitors, rows, call.now(), call.rules,
+            asked=asked, lost=rows.unreadable, by_certificate=True,
+        )  # fmt: skip
     if not filters:
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message
 from bot.cards import replies, slack_faults
+from bot.cards.row import carried
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.posts import EditablePost, announce, post_beside
 from bot.slack.requests import Origin, Request
@@ -191,13 +192,18 @@ class RowButton:
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""
         await self._look()
-        if message.rows:
+        if row := message.row:
+            await self._refresh(
+                lambda rows: rows.replace(carried(rows.row(row) or row, row), message.more), row
+            )
+        elif message.rows:
             await self._refresh_all((*([self._busy] if self._busy else []), *message.rows))
-        elif row := message.row:
-            await self._refresh(lambda rows: rows.replace(row, message.more), row)
         elif old := self._busy:
             await self._refresh(lambda rows: rows.replace(old), old, keeps=False)
-        if not (self._refreshed and message.in_row):
+        # A private list has no thread, and its row says what came of a scan.
+        alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
+        in_row = message.in_row or alone
+        if not (self._refreshed and in_row):
             public = message.public or self._thread.exists
             if not (public and await self._tell_story(message)):
                 await self._private.show(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,20 +38,25 @@ class MarkStore:
             runbooks={row.pattern: row.text for row in said if row.kind == _RUNBOOK},
         )
 
-    async def take(self, claim: Claim) -> Claim:
-        """Take a monitor; gives the claim that stands, which is another one's who was first."""
-        row = {
-            "monitor_id": claim.monitor_id,
-            "user_id": claim.user[:40],
-            "user_name": claim.name[:100],
-            "at": claim.at,
-        }
-        mine = self._database.insert(claims).values(row).on_conflict_do_nothing()
-        known = select(claims).where(claims.c.monitor_id == claim.monitor_id)
+    async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
+        """Take monitors; gives the claims that stand, some of others who were first."""
+        rows = [
+            {
+                "monitor_id": claim.monitor_id,
+                "user_id": claim.user[:40],
+                "user_name": claim.name[:100],
+                "at": claim.at,
+            }
+            for claim in claims_made
+        ]
+        if not rows:
+            return []
+        new = self._database.insert(claims).values(rows).on_conflict_do_nothing()
+        known = select(claims).where(claims.c.monitor_id.in_(row["monitor_id"] for row in rows))
         async with self._database.quick_write() as connection:
-            await connection.execute(mine)
-            stands = (await connection.execute(known)).one()
-        return Claim(stands.monitor_id, stands.user_id, stands.user_name, stands.at)
+            await connection.execute(new)
+            stand = (await connection.execute(known)).all()
+        return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
 
     async def release(self, monitor_ids: Collection[int]) -> int:
         """Give monitors back; how many were taken."""
