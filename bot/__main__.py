@@ -128,8 +128,7 @@ async def _program(options: argparse.Namespace) -> int:
         case "embedded":
             await app.serve_embedded(settings, options.host, options.port)
         case "digest":
-            posted = await app.post_digest(settings, again=options.again)
-            print("Posted." if posted else "Already posted today. (--again posts it once more.)")
+            print(await app.post_digest(settings, again=options.again))
         case "check":
             from bot.check import check
 

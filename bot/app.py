@@ -179,11 +179,12 @@ def make_digest(
     now: Callable[[], datetime],
 ) -> Digest | None:
     """The digest of the environment, where a channel is set for it."""
-    make = digest_maker(api, database, web, records, now=now)
+    make = digest_maker(settings, api, database, web, records, now=now)
     return make(settings.subscriptions[0].plan) if settings.digest_channel else None
 
 
 def digest_maker(
+    settings: Settings,
     api: SSLMonitor,
     database: Database,
     web: SlackWeb,
@@ -192,7 +193,8 @@ def digest_maker(
     now: Callable[[], datetime],
 ) -> Callable[[Plan], Digest]:
     """Makes the digest of a plan."""
-    return lambda plan: Digest(plan, api, DigestStore(database), web, records, clock=now)
+    weekly, state = settings.digest_all_clear == "weekly", DigestStore(database)
+    return lambda plan: Digest(plan, api, state, web, records, clock=now, weekly=weekly)
 
 
 def make_notices(
@@ -287,7 +289,8 @@ async def running_bot(
         digest = make_digest(settings, api, database, web, records, now=now)
         if digest is not None:
             await digest.start()
-        digests = Digests(digest, records, digest_maker(api, database, web, records, now=now))
+        make = digest_maker(settings, api, database, web, records, now=now)
+        digests = Digests(digest, records, make)
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, DigestStore(database), web, clock=now)
         scheduler = Scheduler(slack.tasks, api, digests, boards, now=now)
@@ -354,8 +357,8 @@ async def run(settings: Settings) -> None:
         await forever(bot.sockets.ended if bot.sockets else None)
 
 
-async def post_digest(settings: Settings, *, again: bool) -> bool:
-    """Post today's digest and claim the day; False where that was done. Raises BotError."""
+async def post_digest(settings: Settings, *, again: bool) -> str:
+    """Post today's digest, unless that was done; says what came of it. Raises BotError."""
     async with (
         open_database(settings.database_url) as database,
         own_api(settings, database) as complete,
@@ -370,13 +373,17 @@ async def post_digest(settings: Settings, *, again: bool) -> bool:
         await records.refresh_rules()
         digest = make_digest(complete, api, database, web, records, now=clock)
         try:
-            return digest is not None and await digest.post_now(again=again)
+            if digest is None or await digest.post_now(again=again):
+                return "Posted."
         except SlackRefused as fault:
             if not fault.may_not_post:
                 raise
             raise BotError(
                 f"The bot can't post in {complete.digest_channel} ({fault.reason}). Invite it."
             ) from fault
+        if await digest.needs_none():
+            return "All clear: nothing to post until next week. (--again posts it all the same.)"
+        return "Already posted today. (--again posts it once more.)"
 
 
 async def serve_embedded(settings: Settings, host: str, port: int) -> None:

@@ -19,7 +19,7 @@ from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
-from bot.dates import ALL, Due, Plan, Selection
+from bot.dates import ALL, DAY, Due, Plan, Selection
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, state_of
 from bot.store.digests import DigestStore, StoredDigest
@@ -71,6 +71,12 @@ class DigestPoster(Protocol):
 
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message of ours."""
+
+    async def is_last(self, channel: str, ts: str) -> bool:
+        """Whether this is the channel's last message. Raises SlackRefused if nobody can tell."""
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        """Edit a message of ours."""
 
 
 async def gather(
@@ -124,13 +130,16 @@ class Digest:
         records: Records,
         *,
         clock: Callable[[], datetime],
+        weekly: bool = False,
     ) -> None:
+        """With `weekly`, all clear is told on the week's first day with a digest alone."""
         self.plan = plan
         self._api = api
         self._state = state
         self._poster = poster
         self._records = records
         self._clock = clock
+        self._weekly = weekly
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
         self._done: date | None = None
@@ -190,39 +199,31 @@ class Digest:
             log.warning("Could not post the digest of %s; retrying: %s", wanted.day, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
-        """Post today's digest and claim the day; False where it is posted already.
+        """Post today's digest and claim the day; False where it is posted already, or not needed.
 
         `again` posts regardless. Raises BotError, also where another process is at it.
         """
         day = self.plan.today(self._clock())
         if again:
             await self._state.release(day, self.plan.channel)
-        if await self._post_once(Due(day)):
+        if await self._post_once(Due(day), anew=again):
             return True
         stored = await self._state.digest(day, self.plan.channel)
         if stored is None or not stored.finished:
             raise BotError("Another process is posting today's digest. Try again in two minutes.")
         return False
 
-    async def _post_once(self, wanted: Due) -> bool:
+    async def needs_none(self) -> bool:
+        """Whether today's digest was left out, as all is clear and another day tells it."""
+        stored = await self._state.digest(self.plan.today(self._clock()), self.plan.channel)
+        return stored is not None and not stored.messages
+
+    async def _post_once(self, wanted: Due, *, anew: bool = False) -> bool:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            until, which = self.plan.next_at_work(wanted.day), self.plan.which
-            found = await gather(self._api, now, self._records.rules, which, until)
-            found = replace(found, lately=await self._lately(wanted.day))
-            counts = await self._waiting(found)
-            left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
-            mention = self._records.subscriptions.mention_of(channel)
-            found = replace(found, left=tuple(left) if mention else (), mention=mention)
-            messages = digest_cards.digest(
-                found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
-            )
-            stored = await self._state.claim(wanted.day, channel, now, messages)
-            if stored is None:
-                return False
-            await self._state.keep_waiting(channel, counts)
-            return await self._deliver(stored, posted=None)
+            claimed = await self._claim(wanted, now, anew=anew)
+            return claimed is not None and await self._deliver(claimed, posted=None)
         if stored.finished:
             self._done = wanted.day
             return False
@@ -234,6 +235,31 @@ class Digest:
         taken = await self._state.take_over(stored, now)
         return taken is not None and await self._deliver(taken, posted=posted)
 
+    async def _claim(self, wanted: Due, now: datetime, *, anew: bool) -> StoredDigest | None:
+        """Gather a digest and claim its day; None if there is nothing to post here.
+
+        All clear may take the place of the last digest, unless it is to be posted `anew`.
+        """
+        channel, last = self.plan.channel, await self._state.before(wanted.day, self.plan.channel)
+        until, which = self.plan.next_at_work(wanted.day), self.plan.which
+        found = await gather(self._api, now, self._records.rules, which, until)
+        found = replace(found, lately=await self._lately(wanted.day, last))
+        counts = await self._waiting(found)
+        left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
+        mention = self._records.subscriptions.mention_of(channel)
+        found = replace(found, left=tuple(left) if mention else (), mention=mention)
+        messages = digest_cards.digest(
+            found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
+        )
+        edits = None
+        if found.all_clear and not anew:
+            messages = () if await self._is_quiet(wanted.day) else messages
+            edits = last.ts if messages and last and last.facts.get("clear") else None
+        claimed = await self._state.claim(wanted.day, channel, now, messages, edits=edits)
+        if claimed is not None:
+            await self._state.keep_waiting(channel, counts)
+        return claimed if messages else None
+
     async def _waiting(self, found: Gathered) -> dict[int, int]:
         """In how many digests, with this one, each broken monitor has been without being taken."""
         before, claims = await self._state.waiting(self.plan.channel), found.rules.marks.claims
@@ -241,11 +267,19 @@ class Digest:
         broken = [row for row in found.rows if state_of(row, now, found.rules).rank is Rank.BROKEN]
         return {row.id: before.get(row.id, 0) + 1 for row in broken if row.id not in claims}
 
-    async def _lately(self, day: date) -> Counter[str]:
-        """What changed since the digest before this one was due, by kind."""
-        before = [day - timedelta(days=back) for back in range(1, 8)]
-        last = next((each for each in before if each.weekday() in self.plan.days), before[-1])
-        small = await self._state.small_changes(self.plan.hour(last))
+    async def _is_quiet(self, day: date) -> bool:
+        """Whether it is too early to tell once more that all is clear."""
+        monday = day - timedelta(days=day.weekday())
+        return self._weekly and await self._state.was_due(monday, day, self.plan.channel)
+
+    async def _lately(self, day: date, last: StoredDigest | None) -> Counter[str]:
+        """What changed since the last digest was gathered, by kind; in a day, if it is the first.
+
+        A digest that was left out counted nothing.
+        """
+        gathered = last.facts.get("gathered") if last else None
+        since = datetime.fromisoformat(gathered) if gathered else self.plan.hour(day) - DAY
+        small = await self._state.small_changes(since)
         takes = self.plan.which.takes
         return Counter(kind for kind, target in small if takes(target))
 
@@ -263,12 +297,18 @@ class Digest:
         If the history can't be read, it is posted again once a day: one digest too many is better
         than none, and ten are not.
         """
-        message, since = stored.messages[stored.sent], stored.claimed_at - CLOCK_SKEW
+        message, since, thread = stored.messages[stored.sent], stored.claimed_at, stored.ts
+        if stored.edits:
+            since, thread = datetime.fromtimestamp(float(stored.edits), UTC), None
         try:
-            posts = await self._poster.find_posts(stored.channel, message, since, stored.ts)
+            posts = await self._poster.find_posts(
+                stored.channel, message, since - CLOCK_SKEW, thread
+            )
         except SlackLimited:
             raise
         except SlackRefused as fault:
+            if stored.edits:
+                return None  # `_edit` will post it instead
             if await self._state.may_repeat(stored.day, stored.channel):
                 log.warning("Could not look for a lost digest; posting it again: %s", fault)
                 return None
@@ -282,6 +322,10 @@ class Digest:
         """
         left: StoredDigest | None = stored
         while left and left.sent < len(left.messages):
+            if left.edits and not posted:
+                posted = await self._edit(left)
+                left = left if posted else await self._state.post_instead(left)
+                continue
             ts = posted or await self._post(left)
             posted = None
             if ts is None:
@@ -294,6 +338,23 @@ class Digest:
                 finished=left.sent + 1 == len(left.messages),
             )
         return left is not None
+
+    async def _edit(self, stored: StoredDigest) -> str | None:
+        """Put the first message in the place of the older post, if that is still the last one.
+
+        Gives its ts; None if it has to be posted.
+        """
+        channel, ts = stored.channel, str(stored.edits)
+        try:
+            if not await self._poster.is_last(channel, ts) or not await self._still_ours(stored):
+                return None
+            await self._poster.update(channel, ts, digest_cards.in_place(stored.messages[0]))
+        except SlackLimited:
+            raise
+        except SlackRefused as fault:
+            log.info("Could not edit the last digest of %s; posting another: %s", channel, fault)
+            return None
+        return ts
 
     async def _post(self, stored: StoredDigest) -> str | None:
         """Post the next message and return its ts; None if the claim is no longer ours.

@@ -39,6 +39,7 @@ class Channel:
         self.lost = False
         self.searches: list[datetime] = []
         self.deleted: list[str] = []
+        self.edited: list[str] = []
         self.search_fault: BotError | None = None
         self.now = NOW
 
@@ -68,6 +69,21 @@ class Channel:
 
     async def delete(self, channel: str, ts: str) -> None:
         self.deleted.append(ts)
+
+    async def is_last(self, channel: str, ts: str) -> bool:
+        if self.search_fault:
+            raise self.search_fault
+        return ts == f"{len(self.messages)}.0"
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault and not self.lost:
+            raise fault
+        number = int(float(ts)) - 1
+        self.messages[number] = (message, None, self.messages[number][2])
+        self.edited.append(ts)
+        if fault:
+            raise fault
 
     @property
     def parts(self) -> list[int]:
@@ -309,8 +325,8 @@ async def test_a_process_that_was_paused_before_its_post_finds_that_another_one_
     bot.now = at("2026-11-23 09:00")
     claim = bot.state.claim
 
-    async def claim_then_sleep(*arguments: Any) -> StoredDigest | None:
-        stored = await claim(*arguments)
+    async def claim_then_sleep(*arguments: Any, **named: Any) -> StoredDigest | None:
+        stored = await claim(*arguments, **named)
         monkeypatch.setattr(bot.state, "claim", claim)
         bot.now += 10 * MINUTE
         await second.tick()

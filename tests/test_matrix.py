@@ -15,7 +15,7 @@ from bot.playground.faults import (
     rate_limit,
     refusal,
 )
-from bot.playground.objects import BEN, PostedMessage
+from bot.playground.objects import BEN, CERTS, PostedMessage
 from tests.world import Clock, World, words
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
@@ -84,6 +84,55 @@ async def test_there_is_one_digest_after_any_answer_of_slacks(
 
     assert len(digests(world)) == 1
     assert digest_of(world).last_error == ""
+
+
+async def all_clear(world: World) -> None:
+    """Let today's digest say that all is clear, and tomorrow's, which is due, say so too."""
+    number = world.api.watch("fine.demo.test")
+    await pass_time(world, 91)
+    await digest_of(world).tick()
+    await pass_time(world, 24 * 60)
+    world.api.rows[number]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
+
+
+def clear_days(world: World) -> list[str]:
+    return [words(m).partition("Certificates on ")[2][:2] for m in digests(world)]
+
+
+@pytest.mark.parametrize("fault", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("method", ["chat.update", "conversations.history"])
+async def test_all_clear_is_told_once_a_day_after_any_answer_of_slacks(
+    method: str, fault: InjectedFault, digest_world: World
+) -> None:
+    world = digest_world
+    await all_clear(world)
+    world.slack.faults.add(method, fault, times=3)
+    await digest_of(world).tick()
+    await later(world)
+    assert clear_days(world) in (["24"], ["23", "24"])
+    assert digest_of(world).last_error == ""
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["silence", "others post"])
+@pytest.mark.parametrize("method", ["conversations.history", "chat.update"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_all_clear_is_told_once_wherever_a_process_breaks_off(
+    method: str, after: bool, chat: bool, digest_world: World
+) -> None:
+    world = digest_world
+    await all_clear(world)
+    held = world.slack.faults.hold(method, after=after)
+    broken = asyncio.create_task(digest_of(world).tick())
+    await asyncio.wait_for(held.reached.wait(), 5)
+    broken.cancel()
+    await asyncio.gather(broken, return_exceptions=True)
+    if chat:
+        world.slack.post(CERTS, BEN, "lunch?")
+    async with world.running_bot():
+        await later(world, 3)
+        edited = not chat or (method, after) == ("chat.update", True)
+        assert clear_days(world) == (["24"] if edited else ["23", "24"])
+        assert digest_of(world).last_error == ""
 
 
 POINTS = [

@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from bot.playground.objects import BEN, CERTS, PostedMessage
+from bot.store.database import Database
+from bot.store.tables import digests
 from bot.store.upgrade import upgrade
 from tests.postgres import Cluster, standby_of
 from tests.stub_api import KEY
@@ -113,6 +117,47 @@ async def test_there_is_one_digest_wherever_a_process_is_killed(
     assert await ended(await start(world, KILL_AT=point)) == KILLED
     await until_posted(world)
     assert_one_digest(world)
+
+
+EDIT_POINTS = [
+    f"{STORE}.claim after 1",
+    f"{WEB}.is_last before 1",
+    f"{WEB}.is_last after 1",
+    f"{WEB}.update before 1",
+    f"{WEB}.update after 1",
+    f"{STORE}.posted before 1",
+    f"{STORE}.posted after 1",
+]
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["silence", "others post"])
+@pytest.mark.parametrize("point", EDIT_POINTS)
+async def test_all_clear_is_told_once_wherever_the_process_that_edits_it_is_killed(
+    point: str, chat: bool, machine_world: World
+) -> None:
+    world = machine_world
+    world.api.rows.clear()
+    world.api.watch("fine.demo.test")
+    await until_posted(world)
+    await a_day_ago(world)
+    assert await ended(await start(world, KILL_AT=point)) == KILLED
+    if chat:
+        world.slack.post(CERTS, BEN, "lunch?")
+    await until_posted(world)
+    await until_posted(world)
+    done = point.startswith((f"{WEB}.update after", STORE + ".posted"))
+    assert len(heads(world)) == (2 if chat and not done else 1)
+    edited = sum("Edited rather than posted" in words(head) for head in heads(world))
+    assert edited == (0 if chat and not done else 1)
+
+
+async def a_day_ago(world: World) -> None:
+    """Let the digest of today be yesterday's."""
+    database = Database(world.settings.database_url)
+    async with database.quick_write() as connection:
+        day = (world.clock() - timedelta(days=1)).date().isoformat()
+        await connection.execute(update(digests).values(day=day))
+    await database.close()
 
 
 async def test_a_process_that_slept_between_claim_and_post_posts_no_second_digest(

@@ -88,6 +88,12 @@ class Gathered:
     soon: tuple[MonitorSummary, ...] = ()
     until: datetime | None = None
 
+    @property
+    def all_clear(self) -> bool:
+        """Whether nobody needs to do anything, as far as anybody can know."""
+        unsure = self.unreadable or self.stale or self.muted or self.soon
+        return self.total > 0 and not (self.rows or unsure)
+
 
 def gathered(
     due: Iterable[MonitorSummary],
@@ -166,7 +172,16 @@ def digest(
         every = [*found.rows, *found.scheduled]
         if chart := table_cards.expiries(every, now, found.rules):
             messages.append(chart)
-    return tuple(replace(m, metadata=_metadata(day, part, now)) for part, m in enumerate(messages))
+    return tuple(
+        replace(each, metadata=_metadata(day, part, now, clear=found.all_clear))
+        for part, each in enumerate(messages)
+    )
+
+
+def in_place(message: Message) -> Message:
+    """A digest that takes the place of an older one, and says so."""
+    note = context("Edited rather than posted, because nothing had been posted here since.")
+    return replace(message, blocks=(*message.blocks, note))
 
 
 def preview(found: Gathered, now: datetime) -> Message:
@@ -320,10 +335,13 @@ def _rest(rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> M
     return Message(text, (section(text), table, *below), fallback=(section(text), *classic, file))
 
 
-def _metadata(day: date, part: int, now: datetime) -> dict[str, object]:
+def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:
     """What a post is known by: the day, the part, and when it was gathered (`--again` differs)."""
     payload = {"day": day.isoformat(), "part": part, "gathered": now.isoformat()}
-    return {"event_type": METADATA_EVENT, "event_payload": payload}
+    return {
+        "event_type": METADATA_EVENT,
+        "event_payload": payload | ({"clear": True} if clear else {}),
+    }
 
 
 def blind(since: datetime, fault: str) -> Message:

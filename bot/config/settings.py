@@ -21,6 +21,7 @@ PLACEHOLDER = "YOUR-HOST"
 Mode = Literal["socket", "http"]
 Method = Literal["GET", "POST"]
 LogFormat = Literal["text", "json"]
+AllClear = Literal["daily", "weekly"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,12 @@ class Settings:
         readers.number(1, 3650),
         "30",
         meaning="The digest lists valid certificates that expire in fewer days than this.",
+    )
+    digest_all_clear: AllClear = setting(
+        "DIGEST_ALL_CLEAR",
+        readers.one_of("daily", "weekly"),
+        "daily",
+        meaning="`weekly`: if all is clear, only the week's first digest is posted.",
     )
     notice_interval: timedelta = setting(
         "NOTICE_INTERVAL",

@@ -145,7 +145,10 @@ class SlackWeb:
         await _with_fallback(send, message)
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
-        """Edit a message of ours. An edit that a newer one has overtaken is not sent again."""
+        """Edit a message of ours. An edit that a newer one has overtaken is not sent again.
+
+        Metadata that it doesn't bring stays as it is.
+        """
 
         async def send(sent: Message) -> None:
             await self._once(
@@ -154,6 +157,7 @@ class SlackWeb:
                 ts=ts,
                 text=fallback_text(sent),
                 blocks=list(sent.blocks),
+                metadata=sent.metadata,
             )
 
         await self._edit((channel, ts), lambda: _with_fallback(send, message))
@@ -327,6 +331,14 @@ class SlackWeb:
                 break
             arguments["cursor"] = cursor
         return sorted(posts, key=float)
+
+    async def is_last(self, channel: str, ts: str) -> bool:
+        """Whether nothing was posted in a channel after this message (threads do not count).
+
+        Raises SlackRefused if the bot may not read the history.
+        """
+        answer = await self._read(self.client.conversations_history, channel=channel, limit=1)
+        return [str(each["ts"]) for each in answer.get("messages") or []] == [ts]
 
     async def channel(self, channel: str) -> Mapping[str, Any]:
         """What conversations.info says of a channel."""

@@ -21,7 +21,11 @@ _FIRST_START = "first_start"
 
 @dataclass(frozen=True, slots=True)
 class StoredDigest:
-    """A day's digest as it stands: its messages, and how many of them Slack has."""
+    """A day's digest as it stands: its messages, and how many of them Slack has.
+
+    `ts` is where the first one is. As long as Slack has none, it is the older post that the first
+    one is to take the place of, if any. A day without messages needed no digest.
+    """
 
     day: date
     channel: str
@@ -30,6 +34,17 @@ class StoredDigest:
     sent: int
     ts: str | None
     finished: bool
+
+    @property
+    def edits(self) -> str | None:
+        """The ts of the post whose place the first message is to take."""
+        return None if self.sent else self.ts
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the first message says of itself: when it was gathered, and if all was clear."""
+        metadata = self.messages[0].metadata if self.messages else None
+        return dict((metadata or {}).get("event_payload", {}))
 
 
 class Board(msgspec.Struct, frozen=True):
@@ -81,15 +96,27 @@ class DigestStore:
         return _stored(row) if row else None
 
     async def claim(
-        self, day: date, channel: str, now: datetime, messages: Sequence[Message]
+        self,
+        day: date,
+        channel: str,
+        now: datetime,
+        messages: Sequence[Message],
+        *,
+        edits: str | None = None,
     ) -> StoredDigest | None:
-        """Claim the day, with the messages to post; None where another process was first."""
+        """Claim the day, with the messages to post; None where another process was first.
+
+        `edits` is the ts of the post whose place the first one is to take. Without messages, the
+        day is done.
+        """
         row = {
             "day": day.isoformat(),
             "channel": channel,
             "claimed_at": now,
             "messages": msgspec.json.encode(messages).decode(),
             "sent": 0,
+            "ts": edits,
+            "finished_at": None if messages else now,
         }
         statement: ReturningInsert[Any] = (
             self._database.insert(digests)
@@ -103,10 +130,38 @@ class DigestStore:
 
     async def last_digest(self) -> datetime | None:
         """When the newest digest was posted completely."""
-        query = select(digests.c.finished_at).where(digests.c.finished_at.is_not(None))
+        posted = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
+        query = select(digests.c.finished_at).where(posted)
         async with self._database.quick_read() as connection:
             newest = query.order_by(digests.c.finished_at.desc()).limit(1)
             return await connection.scalar(newest)
+
+    async def before(self, day: date, channel: str) -> StoredDigest | None:
+        """The last digest that was posted completely in this channel before this day."""
+        posted = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
+        older = (digests.c.channel == channel) & (digests.c.day < day.isoformat()) & posted
+        query = select(digests).where(older).order_by(digests.c.day.desc()).limit(1)
+        async with self._database.quick_read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return _stored(row) if row else None
+
+    async def was_due(self, since: date, day: date, channel: str) -> bool:
+        """Whether this channel had a digest, or needed none, on a day since then, before `day`."""
+        same = (digests.c.channel == channel) & (digests.c.day < day.isoformat())
+        query = select(digests.c.day).where(same, digests.c.day >= since.isoformat()).limit(1)
+        async with self._database.quick_read() as connection:
+            return await connection.scalar(query) is not None
+
+    async def post_instead(self, stored: StoredDigest) -> StoredDigest | None:
+        """Leave the older post as it is: the first message is to be posted anew.
+
+        Gives the digest as it stands now; None where another process has taken over.
+        """
+        mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
+        async with self._database.quick_write() as connection:
+            statement = update(digests).where(mine, digests.c.sent == 0).values(ts=None)
+            kept = (await connection.execute(statement)).rowcount
+        return replace(stored, ts=None) if kept else None
 
     async def take_over(self, left: StoredDigest, now: datetime) -> StoredDigest | None:
         """Claim a digest that another process left unfinished; one taker wins.
@@ -137,30 +192,30 @@ class DigestStore:
 
     async def board(self, channel: str, ts: str) -> StoredBoard | None:
         """The digest whose first message is here; None if this is none."""
-        same = (digests.c.channel == channel) & (digests.c.ts == ts)
         async with self._database.quick_read() as connection:
-            row = (await connection.execute(select(digests).where(same))).one_or_none()
+            row = (await connection.execute(_at(channel, ts))).one_or_none()
         return _board(row) if row else None
 
     async def boards(self, since: date) -> list[StoredBoard]:
         """The digests that are posted, of this day and later ones."""
-        query = select(digests).where(digests.c.day >= since.isoformat(), digests.c.ts.is_not(None))
+        posted = (digests.c.day >= since.isoformat()) & digests.c.ts.is_not(None)
+        query = select(digests).where(posted, digests.c.sent > 0).order_by(digests.c.day)
         async with self._database.quick_read() as connection:
-            return [_board(row) for row in (await connection.execute(query)).all()]
+            rows = (await connection.execute(query)).all()
+        return list({(row.channel, row.ts): _board(row) for row in rows}.values())
 
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
     ) -> StoredBoard | None:
         """Change a board while nobody else does; None if there is no digest here."""
-        same = (digests.c.channel == channel) & (digests.c.ts == ts)
         async with self._database.quick_write() as connection:
-            query = select(digests).where(same).with_for_update()
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(_at(channel, ts).with_for_update())).one_or_none()
             if row is None:
                 return None
             old = _board(row)
             new = replace(old, board=change(old.board), version=old.version + 1)
             values = {"board": msgspec.json.encode(new.board).decode(), "version": new.version}
+            same = _is(new.day, channel)
             await connection.execute(update(digests).where(same).values(values))
         return new
 
@@ -222,6 +277,12 @@ def _is(day: date, channel: str) -> Any:
 
 def _digest(day: date, channel: str) -> Select[Any]:
     return select(digests).where(_is(day, channel))
+
+
+def _at(channel: str, ts: str) -> Select[Any]:
+    """The newest of the digests that have stood here."""
+    here = (digests.c.channel == channel) & (digests.c.ts == ts) & (digests.c.sent > 0)
+    return select(digests).where(here).order_by(digests.c.day.desc()).limit(1)
 
 
 def _board(row: Row[Any]) -> StoredBoard:

@@ -1,0 +1,233 @@
+"""All clear: edited rather than posted again, once a day or once a week."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.app import Bot
+from bot.digest import Digest
+from bot.playground.faults import InjectedFault, cut_answer, dropped_connection, refusal
+from bot.playground.objects import BEN, CERTS
+from bot.store.digests import DigestStore, StoredDigest
+from tests.world import Clock, World, new_world, words
+
+CLEAR = "✅ All clear: 1 monitor, none due for renewal."
+EDITED = "Edited rather than posted"
+
+
+def later(world: World, **by: float) -> None:
+    assert isinstance(world.clock, Clock)
+    world.clock.move(**by)
+
+
+def digest_of(bot: Bot) -> Digest:
+    assert bot.digest is not None
+    return bot.digest
+
+
+def pass_a_day(world: World) -> None:
+    """Let a day pass in which all monitors were scanned."""
+    later(world, days=1)
+    for row in world.api.rows.values():
+        row["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
+
+
+async def next_day(world: World) -> None:
+    """Let a day pass and its digest be posted."""
+    pass_a_day(world)
+    await digest_of(world.bot).tick()
+
+
+def days(world: World) -> list[str]:
+    """Which digests can be seen, in the order of the channel: `23 All clear`, `24 broken`."""
+    shown = [words(message) for message in world.seen(by=BEN)]
+    return [
+        f"{text.partition('Certificates on ')[2][:2]} {'clear' if CLEAR in text else 'broken'}"
+        for text in shown
+        if "Certificates on" in text
+    ]
+
+
+@pytest.fixture
+async def clear_world(digest_world: World) -> World:
+    """A world where all is clear, with the digest of 23 November, a Monday."""
+    digest_world.api.watch("fine.demo.test")
+    later(digest_world, minutes=91)
+    await digest_of(digest_world.bot).tick()
+    assert days(digest_world) == ["23 clear"]
+    return digest_world
+
+
+async def test_yesterdays_all_clear_is_edited_while_it_is_the_last_message(
+    clear_world: World,
+) -> None:
+    world = clear_world
+    [first] = world.seen(by=BEN)
+    assert EDITED not in words(first)
+    for day in ("24", "25", "26"):
+        await next_day(world)
+        assert days(world) == [f"{day} clear"]
+    [message] = world.seen(by=BEN)
+    assert message.ts == first.ts
+    assert EDITED in words(message)
+    assert digest_of(world.bot).last_error == ""
+
+
+async def test_all_clear_is_posted_anew_after_other_messages(clear_world: World) -> None:
+    world = clear_world
+    world.slack.post(CERTS, BEN, "lunch?")
+    await next_day(world)
+    assert days(world) == ["23 clear", "24 clear"]
+    await next_day(world)
+    assert days(world) == ["23 clear", "25 clear"]
+
+
+async def test_a_reply_in_the_thread_of_all_clear_leaves_it_the_last_message(
+    clear_world: World,
+) -> None:
+    world = clear_world
+    [first] = world.seen(by=BEN)
+    world.slack.post(CERTS, BEN, "great", thread_ts=first.ts)
+    await next_day(world)
+    assert days(world) == ["24 clear"]
+
+
+async def test_what_is_broken_is_posted_and_all_clear_after_it_too(clear_world: World) -> None:
+    world = clear_world
+    broken = world.api.watch("gone.demo.test", valid=False)
+    await next_day(world)
+    assert days(world) == ["23 clear", "24 broken"]
+    del world.api.rows[broken]
+    await next_day(world)
+    await next_day(world)
+    assert days(world) == ["23 clear", "24 broken", "26 clear"]
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("conversations.history", "not_in_channel"),
+        ("conversations.history", "missing_scope"),
+        ("chat.update", "message_not_found"),
+        ("chat.update", "edit_window_closed"),
+    ],
+)
+async def test_all_clear_is_posted_where_the_old_one_can_not_be_read_or_edited(
+    method: str, reason: str, clear_world: World
+) -> None:
+    world = clear_world
+    world.slack.faults.add(method, refusal(reason))
+    await next_day(world)
+    assert days(world) == ["23 clear", "24 clear"]
+    assert digest_of(world.bot).last_error == ""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [dropped_connection(), dropped_connection(after=True), cut_answer(), refusal("fatal_error")],
+    ids=["dropped", "dropped after", "cut", "fatal_error"],
+)
+async def test_an_edit_that_may_have_failed_is_tried_again(
+    fault: InjectedFault, clear_world: World
+) -> None:
+    world = clear_world
+    world.slack.faults.add("chat.update", fault, times=3)
+    await next_day(world)
+    assert "Slack" in digest_of(world.bot).last_error
+    later(world, minutes=6)
+    await digest_of(world.bot).tick()
+    assert days(world) == ["24 clear"]
+    assert digest_of(world.bot).last_error == ""
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before the edit", "after the edit"])
+@pytest.mark.parametrize("chat", [False, True], ids=["silence", "others post"])
+async def test_a_process_that_dies_beside_the_edit_leaves_one_digest_of_the_day(
+    done: bool, chat: bool, clear_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = clear_world
+
+    async def die(*_given: Any, **_named: Any) -> StoredDigest | None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as dying:
+        if done:
+            dying.setattr(DigestStore, "posted", die)
+        else:
+            dying.setattr(world.bot.web, "update", die)
+        later(world, days=1)
+        with pytest.raises(ConnectionResetError):
+            await digest_of(world.bot).tick()
+    if chat:
+        world.slack.post(CERTS, BEN, "lunch?")
+    async with world.running_bot() as heir:
+        for _ in range(3):
+            later(world, minutes=3)
+            await digest_of(heir).tick()
+        assert digest_of(heir).last_error == ""
+    assert days(world) == (["23 clear", "24 clear"] if chat and not done else ["24 clear"])
+
+
+async def test_two_bots_at_once_edit_or_post_one_all_clear(clear_world: World) -> None:
+    world = clear_world
+    async with world.running_bot() as second:
+        for day in range(24, 28):
+            pass_a_day(world)
+            if day == 26:
+                world.slack.post(CERTS, BEN, "lunch?")
+            ticks = [digest_of(bot).tick() for bot in (*world.bots, second) * 2]
+            await asyncio.gather(*ticks)
+    assert days(world) == ["25 clear", "27 clear"]
+
+
+async def test_a_digest_by_hand_again_is_posted_beside_all_clear(clear_world: World) -> None:
+    later(clear_world, minutes=5)
+    assert await digest_of(clear_world.bot).post_now(again=True)
+    assert days(clear_world) == ["23 clear", "23 clear"]
+
+
+async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on_any(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(
+        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
+    ) as world:
+        world.api.watch("fine.demo.test")
+        later(world, minutes=91)
+        await digest_of(world.bot).tick()
+        for _ in range(2):
+            await next_day(world)
+        assert days(world) == ["23 clear"]
+        assert not await digest_of(world.bot).post_now()
+        assert await digest_of(world.bot).needs_none()
+        broken = world.api.watch("gone.demo.test", valid=False)
+        await next_day(world)
+        del world.api.rows[broken]
+        for _ in range(3):
+            await next_day(world)
+            await digest_of(world.bot).tick()
+            assert digest_of(world.bot).lag() == 0
+            later(world, days=1)
+            assert await digest_of(world.bot).missed() is None
+            later(world, days=-1)
+        assert days(world) == ["23 clear", "26 broken"]
+        await next_day(world)
+        assert days(world) == ["23 clear", "26 broken", "30 clear"]
+        assert digest_of(world.bot).last_error == ""
+
+
+async def test_weekly_the_first_digest_of_a_week_is_posted_whatever_its_day(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(
+        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
+    ) as world:
+        world.api.watch("fine.demo.test")
+        later(world, days=2, minutes=91)
+        for _ in range(2):
+            await next_day(world)
+        assert days(world) == ["26 clear"]
