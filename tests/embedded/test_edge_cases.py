@@ -70,13 +70,13 @@ def raw(oid: str, value: str) -> x509.UnrecognizedExtension:
 
 
 @pytest.mark.parametrize("version", [1, 3])
-async def test_a_certificate_of_an_unknown_version_is_a_result(
+async def test_a_certificate_of_an_unknown_version_hides_nothing(
     fleet: Fleet, trust: Trust, tmp_path: Path, version: int
 ) -> None:
     result = await scan(trust, unusual(fleet, tmp_path / "unusual.pem", version=version))
-    assert result.verdict is Verdict.HANDSHAKE_FAILED
-    assert result.message == "The TLS handshake failed: the certificate can't be decoded"
-    assert (result.leaf, result.host_match) == (None, None)
+    assert result.leaf is not None
+    assert (result.leaf.subject_cn, result.leaf.not_after) == ("fleet.test", NOW + 90 * DAY)
+    assert result.verdict is Verdict.UNTRUSTED  # the version was changed after it was signed
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,55 @@ async def test_a_server_that_refuses_names_without_a_dot_takes_our_ehlo(
 
     result = await scan(trust, fleets.serve(smtp), "smtp")
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_a_pinned_certificate_is_its_own_anchor(fleet: Fleet, tmp_path: Path) -> None:
+    """Whoever signed it, and also beside its predecessor of the same name."""
+    private = authority(name("Private CA"))
+    serving = serve(fleet, tmp_path, private)
+    leaf = x509.load_pem_x509_certificates((tmp_path / "server.pem").read_bytes())[0]
+    twin = issue(name("fleet.test"), new_key("ec"), private, NOW - DAY, NOW + DAY, NO_CA, NAMES)
+    pinned = [Authority(each, private.key) for each in (twin, leaf)]
+    result = await scan(trusting(tmp_path, *pinned), serving)
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_an_intermediate_named_like_its_root_is_no_riddle(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    root = authority(name("Private CA"))
+    between = authority(name("Private CA"), root)
+    trust = trusting(tmp_path, root)
+    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,)))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+    expired = serve(fleet, tmp_path, between, sent=(between,), left=-5)
+    assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
+
+
+async def test_a_certificate_that_is_no_ca_issues_nothing_whatever_its_name(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    root, key = authority(name("Private CA")), new_key("ec")
+    subject = name("Private CA")
+    server = issue(subject, key, root, NOW - DAY, NOW + 90 * DAY, NO_CA, NAMES)
+    thief = Authority(server, key)
+    forged = serve(fleet, tmp_path, thief, subject=subject, sent=(thief,))
+    assert (await scan(trusting(tmp_path, root), forged)).verdict is not Verdict.VALID
+
+
+async def test_of_a_renewed_anchor_the_valid_one_counts(fleet: Fleet, tmp_path: Path) -> None:
+    key, subject = new_key("ec"), name("Private CA")
+    old, new = (
+        Authority(issue(subject, key, None, NOW - 900 * DAY, NOW + days * DAY, CA), key)
+        for days in (-10, 900)
+    )
+    result = await scan(trusting(tmp_path, old, new), serve(fleet, tmp_path, new))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_an_anchor_that_may_not_issue_is_named(fleet: Fleet, tmp_path: Path) -> None:
+    key = new_key("ec")
+    since, ends = NOW - 900 * DAY, NOW + 900 * DAY
+    no_ca = Authority(issue(name("No CA"), key, None, since, ends), key)
+    result = await scan(trusting(tmp_path, no_ca), serve(fleet, tmp_path, no_ca))
+    assert result.message == "Untrusted: “No CA” may not issue certificates for TLS servers"

@@ -8,12 +8,17 @@ who the issuer is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
+from bot.embedded.ca.crl import is_authority
+from bot.embedded.ca.encoding import is_named_like_issuer, name_fields, readable
 from bot.embedded.scan.tls import ChainFault, date_fault
 
 _CODES = SSL.X509VerificationCodes
@@ -33,23 +38,39 @@ _BUILDING = frozenset(
 _LONGEST_PATH = 8
 
 
+class Reconsidered(NamedTuple):
+    """The faults of a chain, and the path to an anchor; empty if OpenSSL's stands."""
+
+    faults: Sequence[ChainFault]
+    path: Sequence[x509.Certificate] = ()
+
+
 def reconsidered(
-    chain: Sequence[x509.Certificate],
+    leaf: x509.Certificate,
+    sent: Sequence[bytes],
     faults: Sequence[ChainFault],
     anchors: Sequence[x509.Certificate],
     now: datetime,
-) -> Sequence[ChainFault]:
-    """The faults of a chain, leaf first, once more, if it leads to an anchor by its signatures."""
+) -> Reconsidered:
+    """Look once more at a chain with faults, whether it leads to an anchor by its signatures.
+
+    `sent` are the certificates that came after the leaf, in DER.
+    """
     if not anchors or not any(fault.code in _BUILDING for fault in faults):
-        return faults
-    path = _path([chain[0]], chain[1:], anchors)
+        return Reconsidered(faults)
+    others = []
+    for der in sent:
+        with suppress(ValueError):
+            others.append(readable(der))
+    # Of an anchor that was renewed under its name and key, the one that is valid now.
+    path = _path([leaf], others, sorted(anchors, key=lambda each: bool(date_fault(each, now))))
     if path is None or not _verifies(path, now):
-        return faults
+        return Reconsidered(faults)
     kept = [fault for fault in faults if fault.code not in _BUILDING]
     for depth, certificate in enumerate(path):
         if code := date_fault(certificate, now):
             kept.append(ChainFault(code, depth, crypto.X509.from_cryptography(certificate)))
-    return kept
+    return Reconsidered(kept, path)
 
 
 def _path(
@@ -81,18 +102,26 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _verifies(path: Sequence[x509.Certificate], now: datetime) -> bool:
-    """Whether OpenSSL takes the path, if it knows no other anchor, or would but for its name."""
-    leaf, anchor = path[0], path[-1]
-    if len(path) == 1 or (len(path) == 2 and leaf.issuer == leaf.subject):
+    """Whether OpenSSL takes the path, or would but for names that several of it share."""
+    if len(path) == 1 or _takes(path, now):
         return True
+    names = {name_fields(each, subject=True) for each in path}
+    return len(names) < len(path) and all(
+        (is_named_like_issuer(one) and (issuer is path[-1] or is_authority(issuer)))
+        or _takes((one, issuer), now)
+        for one, issuer in pairwise(path)
+    )
+
+
+def _takes(path: Sequence[x509.Certificate], now: datetime) -> bool:
+    """Whether OpenSSL takes the path, if the last of it is the only anchor that it knows."""
+    leaf, *between, anchor = map(crypto.X509.from_cryptography, path)
     store = crypto.X509Store()
-    store.add_cert(crypto.X509.from_cryptography(anchor))
+    store.add_cert(anchor)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     store.set_time(now)
-    between = [crypto.X509.from_cryptography(each) for each in path[1:-1]]
-    context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf), between)
     try:
-        context.verify_certificate()
+        crypto.X509StoreContext(store, leaf, between).verify_certificate()
     except crypto.X509StoreContextError as error:
         return error.errors[0] in {_CODES.ERR_CERT_NOT_YET_VALID, _CODES.ERR_CERT_HAS_EXPIRED}
     return True

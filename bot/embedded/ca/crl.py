@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from bot.embedded.ca.encoding import MALFORMED, content, extensions, fields, name_fields
 
 if TYPE_CHECKING:  # a name for types alone
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
+_INTEGER = 0x02
 #: The reasons of RFC 5280, section 5.3.1, in words.
 _REASONS = {
     x509.ReasonFlags.unspecified: "",
@@ -26,13 +29,6 @@ _REASONS = {
     x509.ReasonFlags.privilege_withdrawn: "privilege withdrawn",
     x509.ReasonFlags.aa_compromise: "AA compromise",
 }
-
-#: What `cryptography` raises for what is malformed or not known to it.
-MALFORMED: tuple[type[Exception], ...] = (
-    *(ValueError, TypeError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
-    *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
-    x509.UnsupportedGeneralNameType,
-)
 
 
 class Unreadable(Exception):
@@ -79,26 +75,23 @@ class RevocationList:
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether a certificate is a CA's."""
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except MALFORMED:
+        return extensions(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
         return False
 
 
 def locations(certificate: x509.Certificate) -> list[str]:
     """The http URLs of a certificate's own revocation list.
 
-    A list that another CA signs, or that covers some reasons only, is left out. Raises Unreadable
-    for extensions that can't be read.
+    A list that another CA signs, or that covers some reasons only, is left out.
     """
     try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        known = extensions(certificate).get_extension_for_class(x509.CRLDistributionPoints)
     except x509.ExtensionNotFound:
         return []
-    except MALFORMED:
-        raise Unreadable("the certificate's extensions can't be read") from None
     names = [
         name.value
-        for point in points
+        for point in known.value
         if point.crl_issuer is None and point.reasons is None
         for name in point.full_name or ()
         if isinstance(name, x509.UniformResourceIdentifier)
@@ -113,7 +106,7 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
     """
     crl = _loaded(body)
     try:
-        if crl.issuer != issuer.subject or not _signs(issuer):
+        if not _has_issuer(crl, issuer) or not _signs(issuer):
             raise Unreadable("the revocation list has another issuer")
         if not crl.is_signature_valid(cast("CertificateIssuerPublicKeyTypes", issuer.public_key())):
             raise Unreadable("the signature of the revocation list is wrong")
@@ -143,10 +136,20 @@ def _loaded(body: bytes) -> x509.CertificateRevocationList:
         raise Unreadable("the revocation list can't be read") from None
 
 
+def _has_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether a list names this CA as its issuer. Raises ValueError."""
+    with suppress(ValueError, IndexError):
+        parts = list(fields(content(crl.tbs_certlist_bytes)))
+        name = parts[2 if parts[0][0] == _INTEGER else 1]  # after the version, which is optional
+        if name[1] == name_fields(issuer, subject=True):
+            return True
+    return crl.issuer == issuer.subject
+
+
 def _signs(issuer: x509.Certificate) -> bool:
     """Whether the issuer's key may sign lists: its usage says so, or it says nothing."""
     try:
-        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        return extensions(issuer).get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
         return True
 

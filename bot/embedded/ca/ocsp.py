@@ -11,20 +11,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from bot.embedded.ca.crl import MALFORMED, Revocation, Unreadable
+from bot.embedded.ca.crl import Revocation, Unreadable
+from bot.embedded.ca.encoding import MALFORMED, extensions
 
 #: How long a response counts that names no next one.
 LONGEST = timedelta(days=7)
 
 
 def location(certificate: x509.Certificate) -> str | None:
-    """The http URL of its responder, if it names one. Raises Unreadable."""
+    """The http URL of its responder, if it names one."""
     try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
+        access = extensions(certificate).get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:
         return None
-    except MALFORMED:
-        raise Unreadable("the certificate's extensions can't be read") from None
     for each in access.value:
         place = each.access_location
         is_uri = isinstance(place, x509.UniformResourceIdentifier)
@@ -82,7 +81,7 @@ def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
         if each == issuer:
             continue
         each.verify_directly_issued_by(issuer)
-        usage = each.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = extensions(each).get_extension_for_class(x509.ExtendedKeyUsage).value
         in_time = each.not_valid_before_utc <= now <= each.not_valid_after_utc
         if ExtendedKeyUsageOID.OCSP_SIGNING not in usage or not in_time:
             raise Unreadable("the OCSP response is signed by somebody else")

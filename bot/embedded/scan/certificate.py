@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,23 +13,12 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from bot.embedded.ca.encoding import content, extension_value, fields, name_fields, readable, text
 from bot.embedded.scan.dns import Address, is_address
 
-# Tags and an identifier in a certificate's DER (RFC 5280, sections 4.1 and 4.2.1.6; X.690).
-_VERSION = 0xA0
-_EXTENSIONS = 0xA3
-_SEQUENCE = 0x30
-_EXPLICIT_FALSE = bytes.fromhex("010100")
-#: How text is encoded in each type of string (X.680, section 41; X.690, section 8.23).
-_STRINGS = {
-    0x0C: "utf-8",  # UTF8String
-    0x14: "latin-1",  # TeletexString, as issuers use it (RFC 5280, section 4.1.2.4)
-    0x1C: "utf-32-be",  # UniversalString
-    0x1E: "utf-16-be",  # BMPString
-}
+# Identifiers and tags in a certificate's DER (RFC 5280, section 4.2.1.6; X.690).
 _ALT_NAMES = bytes.fromhex("551d11")
 #: commonName, organizationName and countryName (X.520).
 _NAME_OIDS = tuple(map(bytes.fromhex, ("550403", "55040a", "550406")))
@@ -164,20 +154,27 @@ class SentCertificate:
     fingerprint: str
 
 
-def sent_chain(leaf: Leaf, chain: Sequence[x509.Certificate]) -> tuple[SentCertificate, ...]:
-    """The chain as plain values, `leaf` being its first certificate. Raises ValueError."""
+def sent_chain(leaf: Leaf, ders: Sequence[bytes]) -> tuple[SentCertificate, ...]:
+    """The chain as plain values, `leaf` being its first certificate.
+
+    Others than the leaf are left out if they can't be decoded.
+    """
     first = SentCertificate(
         leaf.subject_cn or leaf.subject_o,
         leaf.issuer_cn or leaf.issuer_o,
         leaf.not_before,
         leaf.not_after,
-        _fingerprint(chain[0]),
+        _fingerprint(ders[0]),
     )
-    return (first, *map(_sent, chain[1:]))
+    return (first, *filter(None, map(_sent, ders[1:])))
 
 
 @lru_cache(maxsize=1000)  # a few authorities issue for many servers
-def _sent(certificate: x509.Certificate) -> SentCertificate:
+def _sent(der: bytes) -> SentCertificate | None:
+    try:
+        certificate = readable(der)
+    except ValueError:
+        return None
     subject_cn, subject_o, _ = _names(certificate, subject=True)
     issuer_cn, issuer_o, _ = _names(certificate, subject=False)
     return SentCertificate(
@@ -185,60 +182,12 @@ def _sent(certificate: x509.Certificate) -> SentCertificate:
         issuer_cn or issuer_o,
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
-        _fingerprint(certificate),
+        _fingerprint(der),
     )
 
 
-def _fingerprint(certificate: x509.Certificate) -> str:
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
-def readable(der: bytes) -> x509.Certificate:
-    """A certificate, also one that OpenSSL can read and `cryptography` can't as it stands.
-
-    An extension whose `critical` is encoded as FALSE, its default, is legal in BER and not in DER
-    (X.690, section 11.5): it is left out there. Raises ValueError or x509.InvalidVersion.
-    """
-    try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
-        try:
-            return x509.load_der_x509_certificate(_without_defaults(der))
-        except IndexError:
-            raise ValueError("the certificate can't be decoded") from None
-
-
-def _without_defaults(der: bytes) -> bytes:
-    """A certificate whose extensions encode no default. Raises ValueError or IndexError."""
-    (_, tbs), *rest = _fields(_content(der))
-    parts = []
-    for tag, value in _fields(tbs):
-        content = value
-        if tag == _EXTENSIONS:
-            extensions = [
-                _field(
-                    _SEQUENCE,
-                    b"".join(
-                        _field(*each)
-                        for each in _fields(extension)
-                        if _field(*each) != _EXPLICIT_FALSE
-                    ),
-                )
-                for _, extension in _fields(_content(value))
-            ]
-            content = _field(_SEQUENCE, b"".join(extensions))
-        parts.append(_field(tag, content))
-    whole = _field(_SEQUENCE, b"".join(parts)) + b"".join(_field(*each) for each in rest)
-    return _field(_SEQUENCE, whole)
-
-
-def _field(tag: int, content: bytes) -> bytes:
-    """One field of DER."""
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    size = (length.bit_length() + 7) // 8
-    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + content
+def _fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
@@ -248,24 +197,13 @@ def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, s
     """
     texts: dict[bytes, str] = {}
     with suppress(ValueError, IndexError):
-        fields = list(_fields(_content(certificate.tbs_certificate_bytes)))
-        fields = fields[1:] if fields[0][0] == _VERSION else fields
-        _, _, issuer, _, owner, *_ = fields  # RFC 5280, section 4.1
-        for _, relative in _fields(owner[1] if subject else issuer[1]):
-            for _, attribute in _fields(relative):
+        for _, relative in fields(name_fields(certificate, subject=subject)):
+            for _, attribute in fields(relative):
                 with suppress(ValueError, IndexError):
-                    (_, oid), (kind, value) = _fields(attribute)
-                    texts.setdefault(oid, _text(kind, value))
+                    (_, oid), (kind, value) = fields(attribute)
+                    texts.setdefault(oid, text(kind, value))
     cn, o, c = (texts.get(oid, "") for oid in _NAME_OIDS)
     return cn, o, c
-
-
-def _text(kind: int, value: bytes) -> str:
-    """A string of a name; what contradicts its declared type is read as Latin-1."""
-    try:
-        return value.decode(_STRINGS.get(kind, "utf-8"))
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
@@ -276,42 +214,13 @@ def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
     """
     names: list[str | Address] = []
     with suppress(ValueError, IndexError):
-        for tag, value in _fields(_content(_extension(certificate, _ALT_NAMES))):
+        for tag, value in fields(content(extension_value(certificate, _ALT_NAMES))):
             with suppress(ValueError):
                 if tag == _DNS_NAME:
                     names.append(value.decode())
                 elif tag == _IP_ADDRESS and len(value) in (4, 16):
                     names.append(ip_address(value))
     return names
-
-
-def _extension(certificate: x509.Certificate, oid: bytes) -> bytes:
-    """The value of an extension. Raises ValueError if there is none."""
-    for tag, value in _fields(_content(certificate.tbs_certificate_bytes)):
-        for _, extension in _fields(_content(value)) if tag == _EXTENSIONS else ():
-            (_, name), *_, (_, octets) = _fields(extension)
-            if name == oid:
-                return octets
-    raise ValueError("no such extension")
-
-
-def _content(der: bytes) -> bytes:
-    """The content of the first field. Raises ValueError or IndexError."""
-    return next(_fields(der), (0, b""))[1]
-
-
-def _fields(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tag and content of each field in a sequence. Raises ValueError or IndexError."""
-    at = 0
-    while at < len(der):
-        tag, length, at = der[at], der[at + 1], at + 2
-        if length & 0x80:
-            size = length & 0x7F
-            length, at = int.from_bytes(der[at : at + size], "big"), at + size
-        if at + length > len(der):
-            raise ValueError("truncated field")
-        yield tag, der[at : at + length]
-        at += length
 
 
 def _matches(pattern: str, host: str) -> bool:

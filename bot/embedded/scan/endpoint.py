@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.x509 import InvalidVersion
 
 from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.ca.caa import CAA
+from bot.embedded.ca.encoding import readable
 from bot.embedded.ca.revocation import ASKED, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
@@ -81,6 +81,8 @@ class AddressResult:
     leaf: Leaf | None = None
     host_match: bool | None = None
     chain: tuple[SentCertificate, ...] = ()
+    path: Sequence[x509.Certificate] = ()
+    """From the leaf to an anchor of the operator, if OpenSSL took another one."""
     revocation: str = ""
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
@@ -102,19 +104,19 @@ class AddressResult:
         anchors: Sequence[x509.Certificate],
     ) -> None:
         """Set the verdict and the facts of the certificate, if the handshake got that far."""
+        ders = stream.chain()[:_LONGEST_CHAIN]
+        if not ders:
+            return
         try:
-            chain = stream.chain()
-            if not chain:
-                return
-            leaf = Leaf.read(chain[0])
-            sent = sent_chain(leaf, chain[:_LONGEST_CHAIN])
-            faults = reconsidered(chain, stream.faults, anchors, now)
-            self.verdict, self.message = judge(host, leaf, chain, faults, now)
-        except (ValueError, InvalidVersion):  # OpenSSL can read more than `cryptography` can
+            certificate = readable(ders[0])
+            leaf = Leaf.read(certificate)
+        except ValueError:  # OpenSSL can read more than we can
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
-        self.leaf, self.chain = leaf, sent
-        self.handshake = Handshake.of(stream.protocol, stream.cipher, chain[0])
+        found = reconsidered(certificate, ders[1:], stream.faults, anchors, now)
+        self.verdict, self.message = judge(host, leaf, found.faults, now, alone=len(ders) == 1)
+        self.leaf, self.chain, self.path = leaf, sent_chain(leaf, ders), found.path
+        self.handshake = Handshake.of(stream.protocol, stream.cipher, certificate)
         self.host_match = leaf.covers(host)
 
     @property
@@ -239,7 +241,9 @@ class Probe:
         """Ask for the page, for revocations and for CAA records at the same time."""
         asked = [self._get_page(stream, result)]
         if self.revocations is not None and result.verdict in _MAYBE_REVOKED:
-            asked.append(self._ask_authorities(self.revocations, stream.path(), result))
+            asked.append(
+                self._ask_authorities(self.revocations, result.path or stream.path(), result)
+            )
         if self.caa is not None and result.leaf is not None:
             asked.append(self._ask_caa(self.caa, result.leaf, result))
         await asyncio.gather(*asked)

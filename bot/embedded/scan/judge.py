@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from bot.embedded.scan.certificate import Leaf, readable
+from bot.embedded.ca.encoding import readable
+from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.tls import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
 
@@ -41,20 +43,20 @@ _ORDER = (
 def judge(
     host: str,
     leaf: Leaf,
-    chain: Sequence[x509.Certificate],
     faults: Sequence[ChainFault],
     now: datetime,
+    *,
+    alone: bool,
 ) -> tuple[Verdict, str]:
-    """The verdict on a certificate and the chain it was sent in, with its sentence.
+    """The verdict on a certificate and its chain, or without one (`alone`), with its sentence.
 
     If there are several faults, the leaf's dates come first, then the chain, then the host name.
-    Raises ValueError for a certificate of the chain that can't be decoded.
     """
     if leaf.not_after < now:
         return Verdict.EXPIRED, expired_sentence(leaf.not_after)
     if leaf.not_before > now:
         return _verdict(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
-    verdicts = [_judge_fault(fault, leaf_only=len(chain) == 1) for fault in faults]
+    verdicts = [_judge_fault(fault, leaf_only=alone) for fault in faults]
     if verdicts:
         return min(verdicts, key=lambda each: _ORDER.index(each[0]))
     if not leaf.covers(host):
@@ -63,8 +65,9 @@ def judge(
 
 
 def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
-    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate)
-    facts = Leaf.read(readable(der))
+    facts = _facts(fault)
+    if facts is None:
+        return _verdict(Verdict.UNTRUSTED, "a certificate of the chain can't be decoded")
     name = _quote(facts.subject_cn or facts.subject_o)
     if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
         return Verdict.EXPIRED, f"{expired_sentence(facts.not_after)}: {name} in the chain"
@@ -80,10 +83,20 @@ def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
     if fault.code in _NO_ISSUER or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
         detail = f"the chain ends at {name} and does not lead to a trusted root"
         return _verdict(Verdict.UNTRUSTED, detail)
-    verdict = _BY_CODE.get(fault.code)
-    if verdict is None:
-        return _verdict(Verdict.UNTRUSTED, f"the chain could not be verified at {name}")
-    return _verdict(verdict, name)
+    verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
+    detail = name
+    if fault.code == _CODES.ERR_INVALID_CA or (verdict is Verdict.PURPOSE and fault.depth):
+        verdict, detail = Verdict.UNTRUSTED, f"{name} may not issue certificates for TLS servers"
+    elif verdict is Verdict.UNTRUSTED:
+        detail = f"the chain could not be verified at {name}"
+    return _verdict(verdict, detail)
+
+
+def _facts(fault: ChainFault) -> Leaf | None:
+    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate)
+    with suppress(ValueError):
+        return Leaf.read(readable(der))
+    return None
 
 
 def named(certificate: x509.Certificate) -> str:

@@ -23,7 +23,7 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from bot.embedded.scan.certificate import readable
+from bot.embedded.ca.encoding import readable
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.verdict import Verdict
@@ -134,7 +134,7 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
 
 def _certificates(pem: bytes) -> Iterator[x509.Certificate]:
     for part in re.findall(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.*?-----END ", pem, re.DOTALL):
-        with suppress(ValueError, x509.InvalidVersion):
+        with suppress(ValueError):
             body = part.partition(b"-----\n")[2].rpartition(b"-----END ")[0]
             yield readable(base64.b64decode(body))
 
@@ -177,8 +177,9 @@ class FaultRecorder(list[ChainFault]):
 
     def _date_fault(self, certificate: crypto.X509) -> int:
         try:
-            return date_fault(certificate.to_cryptography(), self._now)
-        except (ValueError, x509.InvalidVersion):
+            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+            return date_fault(_certificate(der), self._now)
+        except ValueError:
             return 0  # OpenSSL reports dates that can't be parsed as a fault of their own
 
 
@@ -325,22 +326,13 @@ class Stream:
         built = self.tls.get_verified_chain() or []
         try:
             return [_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x)) for x in built]
-        except (ValueError, x509.InvalidVersion):
+        except ValueError:
             return []
 
-    def chain(self) -> list[x509.Certificate]:
-        """The certificates as the server sent them, leaf first; empty if it sent none.
-
-        Others than the leaf are left out if they can't be decoded. Raises ValueError or
-        x509.InvalidVersion for a leaf that OpenSSL can read and `cryptography` can't.
-        """
+    def chain(self) -> list[bytes]:
+        """The certificates as the server sent them, in DER, leaf first; empty if it sent none."""
         sent = self.tls.get_peer_cert_chain() or []
-        ders = [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
-        chain = [readable(der) for der in ders[:1]]
-        for der in ders[1:]:
-            with suppress(ValueError, x509.InvalidVersion):
-                chain.append(readable(der))
-        return chain
+        return [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
 
 
 @functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers

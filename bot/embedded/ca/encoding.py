@@ -1,0 +1,219 @@
+"""How CAs encode certificates: in DER (X.690), or in what OpenSSL reads and `cryptography` doesn't.
+
+What one part of a certificate contains must not hide what the others contain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+# Tags in a certificate (RFC 5280, section 4.1).
+_BOOLEAN, _INTEGER, _OCTETS, _OID, _UTF8 = 0x01, 0x02, 0x04, 0x06, 0x0C
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_SEQUENCE, _SET = 0x30, 0x31
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+_V3 = bytes.fromhex("020102")
+#: How text is encoded in each type of string (X.680, section 41; X.690, section 8.23).
+_STRINGS = {
+    _UTF8: "utf-8",
+    0x14: "latin-1",  # TeletexString, as issuers use it (RFC 5280, section 4.1.2.4)
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
+# BER permits times without minutes or seconds, with a fraction, and in other zones than UTC.
+_TIME = re.compile(rb"(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)?(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?")
+
+#: What `cryptography` raises for what is malformed or not known to it.
+MALFORMED: tuple[type[Exception], ...] = (
+    *(ValueError, TypeError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
+    x509.UnsupportedGeneralNameType,
+)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_Field = tuple[int, bytes]
+
+
+def readable(der: bytes) -> x509.Certificate:
+    """A certificate; if `cryptography` can't read it, another one that says the same.
+
+    Raises ValueError if there is no such.
+    """
+    with suppress(ValueError, x509.InvalidVersion):
+        return _loaded(der)
+    for rewrite_names in (False, True):  # others compare names byte by byte
+        with suppress(ValueError, IndexError, x509.InvalidVersion):
+            return _loaded(_rewritten(der, names=rewrite_names))
+    raise ValueError("the certificate can't be decoded")
+
+
+def _loaded(der: bytes) -> x509.Certificate:
+    """A certificate whose dates can be read. Raises ValueError or x509.InvalidVersion."""
+    certificate = x509.load_der_x509_certificate(der)
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
+
+
+def extensions(certificate: x509.Certificate) -> x509.Extensions:
+    """Those that can be read: `cryptography` reads all of a certificate's or none."""
+    with suppress(*MALFORMED):
+        return certificate.extensions
+    known: list[x509.Extension[x509.ExtensionType]] = []
+    with suppress(ValueError, IndexError):
+        _, *signature = fields(content(certificate.public_bytes(Encoding.DER)))
+        parts = list(fields(content(certificate.tbs_certificate_bytes)))
+        head = [each for each in parts if each[0] != _EXTENSIONS]
+        for one in _extensions(parts):
+            alone = _joined([*head, (_EXTENSIONS, _field(_SEQUENCE, _field(*one)))])
+            der = _field(_SEQUENCE, _field(_SEQUENCE, alone) + _joined(signature))
+            with suppress(*MALFORMED):
+                known += x509.load_der_x509_certificate(der).extensions
+    return x509.Extensions(known)
+
+
+def extension_value(certificate: x509.Certificate, oid: bytes) -> bytes:
+    """The value of an extension in DER. Raises ValueError if there is none, or IndexError."""
+    for _, extension in _extensions(list(fields(content(certificate.tbs_certificate_bytes)))):
+        (_, name), *_, (_, octets) = fields(extension)
+        if name == oid:
+            return octets
+    raise ValueError("no such extension")
+
+
+def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:
+    """The content of the subject's or issuer's name in DER. Raises ValueError or IndexError."""
+    parts = list(fields(content(certificate.tbs_certificate_bytes)))
+    parts = parts[1:] if parts[0][0] == _VERSION else parts
+    _, _, issuer, _, owner, *_ = parts
+    return owner[1] if subject else issuer[1]
+
+
+def is_named_like_issuer(certificate: x509.Certificate) -> bool:
+    """Whether subject and issuer have the same name, whatever is in it."""
+    with suppress(ValueError, IndexError):
+        return name_fields(certificate, subject=True) == name_fields(certificate, subject=False)
+    return False
+
+
+def text(kind: int, value: bytes) -> str:
+    """A string of a name; what contradicts its declared type is read as Latin-1."""
+    try:
+        return value.decode(_STRINGS.get(kind, "utf-8"))
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def content(der: bytes) -> bytes:
+    """The content of the first field. Raises ValueError or IndexError."""
+    return next(fields(der), (0, b""))[1]
+
+
+def fields(der: bytes) -> Iterator[_Field]:
+    """The tag and content of each field in a sequence. Raises ValueError or IndexError."""
+    at = 0
+    while at < len(der):
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length & 0x80:
+            size = length & 0x7F
+            length, at = int.from_bytes(der[at : at + size], "big"), at + size
+        if at + length > len(der):
+            raise ValueError("truncated field")
+        yield tag, der[at : at + length]
+        at += length
+
+
+def _field(tag: int, inside: bytes) -> bytes:
+    """One field of DER."""
+    length = len(inside)
+    if length < 0x80:
+        return bytes([tag, length]) + inside
+    size = (length.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + inside
+
+
+def _joined(parts: list[_Field]) -> bytes:
+    return b"".join(_field(*each) for each in parts)
+
+
+def _extensions(parts: list[_Field]) -> Iterator[_Field]:
+    """The extensions among the parts of a certificate. Raises ValueError or IndexError."""
+    for tag, value in parts:
+        if tag == _EXTENSIONS:
+            yield from fields(content(value))
+
+
+def _rewritten(der: bytes, *, names: bool) -> bytes:
+    """The same certificate in DER, version 3. Raises ValueError or IndexError."""
+    (_, tbs), _, signature, *_ = fields(content(der))
+    parts = list(fields(tbs))
+    parts = parts[1:] if parts[0][0] == _VERSION else parts
+    serial, (_, signed), (_, issuer), (_, validity), (_, subject), key, *rest = parts
+    parts = [
+        (_VERSION, _V3),
+        serial,
+        (_SEQUENCE, _algorithm(signed)),
+        (_SEQUENCE, _name(issuer) if names else issuer),
+        (_SEQUENCE, b"".join(_time(*each) for each in fields(validity))),
+        (_SEQUENCE, _name(subject) if names else subject),
+        key,
+    ]
+    if known := b"".join(_extension(each) for _, each in _extensions(rest)):
+        parts.append((_EXTENSIONS, _field(_SEQUENCE, known)))
+    whole = [(_SEQUENCE, _joined(parts)), (_SEQUENCE, _algorithm(signed)), signature]
+    return _field(_SEQUENCE, _joined(whole))
+
+
+def _algorithm(inside: bytes) -> bytes:
+    """An algorithm and its parameters, without what follows them."""
+    return _joined(list(fields(inside))[:2])
+
+
+def _name(inside: bytes) -> bytes:
+    """A name with all its strings as UTF8String."""
+    relatives = []
+    for _, relative in fields(inside):
+        attributes = []
+        for _, attribute in fields(relative):
+            oid, (kind, value) = fields(attribute)
+            string = _field(_UTF8, text(kind, value).encode())
+            attributes.append((_SEQUENCE, _field(*oid) + string))
+        if attributes:
+            relatives.append((_SET, _joined(attributes)))
+    return _joined(relatives)
+
+
+def _time(tag: int, value: bytes) -> bytes:
+    """A time in UTC with seconds, or the nearest that Python knows. Raises ValueError."""
+    found = _TIME.fullmatch(value)
+    if found is None or len(found[1]) != (2 if tag == _UTC_TIME else 4):
+        raise ValueError("not a time")
+    year = int(found[1])
+    if tag == _UTC_TIME:  # RFC 5280, section 4.1.2.5.1
+        year += 2000 if year < 50 else 1900
+    zone = found[7] or b"Z"
+    sign = -1 if zone[:1] == b"-" else 1
+    ahead = timedelta() if zone == b"Z" else timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+    month, day, hour, minute, second = (int(found[n] or 0) for n in (2, 3, 4, 5, 6))
+    try:
+        local = datetime(year or 1, month, day, hour, minute, second, tzinfo=UTC)
+        moment = local - sign * ahead
+    except OverflowError:
+        moment = _FIRST if year < 2 else _LAST
+    plain = moment.replace(tzinfo=None, microsecond=0).isoformat()
+    return _field(_GENERALIZED_TIME, re.sub("[-:T]", "", plain).encode() + b"Z")
+
+
+def _extension(inside: bytes) -> bytes:
+    """An extension, which is critical or says nothing about that; empty if it can't be read."""
+    with suppress(ValueError, IndexError):
+        (_, oid), *between, (_, value) = fields(inside)
+        critical = any(any(flag) for tag, flag in between if tag == _BOOLEAN)
+        flag = _field(_BOOLEAN, b"\xff") if critical else b""
+        return _field(_SEQUENCE, _field(_OID, oid) + flag + _field(_OCTETS, value))
+    return b""

@@ -1,0 +1,187 @@
+"""Certificates in encodings that OpenSSL reads: they hide no date, no name and no revocation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bot.embedded.ca.encoding import content, fields, readable
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.verdict import Verdict
+from bot.target import Target
+
+from . import fleet as fleets
+from .authority import CA, DERS, NAMES, NO_CA, Scans, crl, issuing, points
+from .fleet import DAY, NOW, Authority, issue, name, new_key, pem
+from .test_every_host import authority
+
+Field = tuple[int, bytes]
+Change = Callable[[list[Field]], None]
+#: The parts of a certificate, by their place (RFC 5280, section 4.1).
+VERSION, ISSUER, VALIDITY, SUBJECT, EXTENSIONS = 0, 3, 4, 5, 7
+UTC_TIME, TIME, PRINTABLE, SEQUENCE = 0x17, 0x18, 0x13, 0x30
+ENDS = datetime(2027, 4, 15, 12, tzinfo=UTC)
+
+
+def field(tag: int, inside: bytes) -> bytes:
+    length = len(inside)
+    size = bytes([length]) if length < 0x80 else b"\x82" + length.to_bytes(2, "big")
+    return bytes([tag]) + size + inside
+
+
+def signed(leaf: x509.Certificate, by: Authority, change: Change) -> bytes:
+    """The certificate in DER with a change, signed again."""
+    (_, tbs), algorithm, _ = fields(content(leaf.public_bytes(DERS)))
+    parts = list(fields(tbs))
+    change(parts)
+    whole = field(SEQUENCE, b"".join(field(*each) for each in parts))
+    assert isinstance(by.key, ec.EllipticCurvePrivateKey)
+    signature = b"\0" + by.key.sign(whole, ec.ECDSA(hashes.SHA256()))
+    return field(SEQUENCE, whole + field(*algorithm) + field(3, signature))
+
+
+def version(number: int) -> Change:
+    def change(parts: list[Field]) -> None:
+        parts[VERSION] = (0xA0, bytes([2, 1, number]))
+
+    return change
+
+
+def until(tag: int, text: bytes) -> Change:
+    def change(parts: list[Field]) -> None:
+        begins, _ = fields(parts[VALIDITY][1])
+        parts[VALIDITY] = (SEQUENCE, field(*begins) + field(tag, text))
+
+    return change
+
+
+def since_year_zero(parts: list[Field]) -> None:
+    _, ends = fields(parts[VALIDITY][1])
+    parts[VALIDITY] = (SEQUENCE, field(TIME, b"00000101000000Z") + field(*ends))
+
+
+def criticality(encoded: bytes) -> Change:
+    """How the extensions that are not critical say so, or the opposite."""
+
+    def change(parts: list[Field]) -> None:
+        extensions = b""
+        for tag, inside in fields(content(parts[EXTENSIONS][1])):
+            oid, *_, value = fields(inside)
+            extensions += field(tag, field(*oid) + encoded + field(*value))
+        parts[EXTENSIONS] = (0xA3, field(SEQUENCE, extensions))
+
+    return change
+
+
+def organization(kind: int, encoded: bytes) -> Change:
+    def change(parts: list[Field]) -> None:
+        attribute = field(SEQUENCE, bytes.fromhex("060355040a") + field(kind, encoded))
+        cn = field(SEQUENCE, bytes.fromhex("0603550403") + field(0x0C, b"fleet.test"))
+        parts[SUBJECT] = (SEQUENCE, field(0x31, attribute) + field(0x31, cn))
+
+    return change
+
+
+def with_extension(oid: str, value: bytes) -> Change:
+    def change(parts: list[Field]) -> None:
+        added = field(SEQUENCE, field(6, bytes.fromhex(oid)) + field(4, value))
+        known = content(parts[EXTENSIONS][1])
+        parts[EXTENSIONS] = (0xA3, field(SEQUENCE, known + added))
+
+    return change
+
+
+def unchanged(_: list[Field]) -> None:
+    pass
+
+
+CHANGES: dict[str, tuple[Change, Verdict]] = {
+    "version 1 with extensions": (version(0), Verdict.VALID),
+    "version 4": (version(3), Verdict.VALID),
+    "critical is FALSE": (criticality(bytes.fromhex("010100")), Verdict.VALID),
+    "critical is 1": (criticality(bytes.fromhex("010101")), Verdict.VALID),
+    "a printable string that isn't": (organization(PRINTABLE, b"M_\xfcller"), Verdict.VALID),
+    "begins in the year 0": (since_year_zero, Verdict.VALID),
+    # OpenSSL reads these, and takes them for faults.
+    "a time zone": (until(UTC_TIME, b"270415140000+0200"), Verdict.UNTRUSTED),
+    "a fraction of a second": (until(TIME, b"20270415120000.5Z"), Verdict.UNTRUSTED),
+}
+
+
+def serve(scans: Scans, change: Change, *extensions: x509.ExtensionType) -> tuple[Path, bytes]:
+    """A PEM file for a server, and its certificate in DER."""
+    by, key = issuing(scans), new_key("ec")
+    leaf = issue(
+        name("fleet.test"), key, by, NOW - 90 * DAY, NOW + 90 * DAY, NO_CA, NAMES, *extensions
+    )
+    scans.certificate = leaf
+    der = signed(leaf, by, change)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = scans.directory / "odd.pem"
+    path.write_bytes(private + fleets.pem_of(der) + pem(by.certificate))
+    return path, der
+
+
+@pytest.mark.parametrize("odd", CHANGES)
+async def test_an_odd_encoding_hides_neither_names_nor_dates_nor_the_fingerprint(
+    odd: str, scans: Scans
+) -> None:
+    change, verdict = CHANGES[odd]
+    path, der = serve(scans, change)
+    found = await scans.scan(path)
+    assert found.leaf is not None
+    assert found.verdict is verdict
+    assert (found.leaf.subject_cn, found.leaf.issuer_cn) == ("fleet.test", "Fleet Issuing CA")
+    assert (found.leaf.alt_names, found.leaf.not_after) == (("fleet.test",), ENDS)
+    assert found.chain[0].fingerprint == hashlib.sha256(der).hexdigest()
+    assert found.handshake.serial == f"{scans.certificate.serial_number:x}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        criticality(bytes.fromhex("010100")),
+        with_extension("2b06010505070101", b"\xff\xff\xff"),  # authority information access
+        organization(0x14, "Müller".encode("latin-1")),
+        organization(0x03, b"\0x"),
+    ],
+    ids=["flag", "another extension", "T61String", "BIT STRING"],
+)
+async def test_an_odd_part_hides_no_revocation(change: Change, scans: Scans, ca: CA) -> None:
+    path, _ = serve(scans, change, points(ca.url("a.crl")))
+    ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
+    found = await scans.scan(path)
+    assert found.message == "Revoked 2027-01-14 (key compromise)"
+
+
+def test_what_is_no_certificate_at_all_is_refused() -> None:
+    for der in (b"", b"\x30", b"\x30\x03\x02\x01\x05", bytes(50)):
+        with pytest.raises(ValueError, match="can't be decoded"):
+            readable(der)
+
+
+async def test_a_revocation_is_found_on_the_path_to_the_right_one_of_two_twins(
+    scans: Scans, ca: CA, tmp_path: Path
+) -> None:
+    twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
+    path = scans.leaf(points(ca.url("a.crl")), by=twins[1])
+    ca.documents["a.crl"] = crl(twins[1], scans.certificate)
+    anchors = tmp_path / "anchors.pem"
+    anchors.write_bytes(b"".join(pem(each.certificate) for each in twins))
+    scanner = Scanner(scans.guard, Trust(anchors), 5.0, revocations=scans.revocations)
+    context = scans.fleet.context(path)
+    async with fleets.serve(fleets.web_server(), context=context) as port:
+        found = await scanner.scan(Target("fleet.test", port), NOW)
+    assert found.verdict is Verdict.REVOKED
