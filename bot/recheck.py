@@ -20,7 +20,7 @@ from bot.blocks import Address, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
-from bot.cards.recheck import Seen
+from bot.cards.recheck import Comparison
 from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
 from bot.sighting import Sighting
 from bot.store.database import Database
@@ -229,7 +229,7 @@ class Watches:
             known = await self._records.seen(watch.monitor_id)
             before = known if known and not good(known, now) else None
         await self._records.see(watch.monitor_id, sighting, now)
-        seen = Seen(row, sighting, before)
+        seen = Comparison(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
         card = recheck_cards.found(seen, now, rules)
         renewed = before is not None and sighting.renewed_since(before)

@@ -259,7 +259,7 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards of Scan & watch."""
     target, held, later = Target(texts.host), rows(texts), NOW + 30 * timedelta(minutes=1)
     before = Sighting.of(monitor(texts))
-    seen = recheck_cards.Seen(held["expired 4 h ago"], before, before)
+    seen = recheck_cards.Comparison(held["expired 4 h ago"], before, before)
     card = recheck_cards.found(seen, NOW, RULES)
     yield "watch: beginning", recheck_cards.beginning(target, later, texts.user)
     yield (

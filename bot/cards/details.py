@@ -21,7 +21,7 @@ from bot.blocks import (
     since,
 )
 from bot.cards import monitor as monitor_cards
-from bot.cards.monitor import Beside
+from bot.cards.monitor import CardLink
 from bot.cards.row import days_text
 from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, days_left, limits
 from bot.target import Target
@@ -63,11 +63,11 @@ def details(
     rules: Thresholds,
     *,
     said: str = "",
-    beside: Beside = monitor_cards.DETAILS,
+    link: CardLink = monitor_cards.DETAILS,
     same: Sequence[MonitorSummary] = (),
 ) -> Message:
     """Everything that is known about a monitor; `same` are the others with its certificate."""
-    card = monitor_cards.monitor(row, now, rules, said=said, beside=beside)
+    card = monitor_cards.monitor(row, now, rules, said=said, link=link)
     return Message(
         card.text,
         (card.blocks[0], *facts(found, now, rules), *_same(same), *card.blocks[1:]),

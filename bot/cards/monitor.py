@@ -65,9 +65,9 @@ from bot.severity import (
 from bot.target import Target
 
 #: A button that leads from a monitor's card to another card: its label, and its command.
-Beside = tuple[str, str]
-DETAILS: Beside = ("Details", "details")
-HISTORY: Beside = ("History", "history")
+CardLink = tuple[str, str]
+DETAILS: CardLink = ("Details", "details")
+HISTORY: CardLink = ("History", "history")
 
 
 def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
@@ -145,12 +145,12 @@ def monitor(
     public: bool = False,
     announce: str = "",
     outcome: str = "",
-    beside: Beside = DETAILS,
+    link: CardLink = DETAILS,
 ) -> Message:
     """The card of one monitor.
 
     `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
-    (what a rescan changed), `more` are blocks below the buttons, `beside` leads to another card,
+    (what a rescan changed), `more` are blocks below the buttons, `link` leads to another card,
     and `outcome` is the same news for the monitor's row in a list.
     """
     state = state_of(row, now, rules)
@@ -162,7 +162,7 @@ def monitor(
             section(told),
             context(small),
             *_marks(row, now, rules),
-            _buttons(row, state, beside, now, rules),
+            _buttons(row, state, link, now, rules),
             *more,
         ),
         public=public,
@@ -191,13 +191,13 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
 
 
 def _buttons(
-    row: MonitorSummary, state: State, beside: Beside, now: datetime, rules: Thresholds
+    row: MonitorSummary, state: State, link: CardLink, now: datetime, rules: Thresholds
 ) -> Block:
     """Two buttons and a menu; a host that is not fine can be watched until it is."""
     host, number = row.target.short, argument(row)
     rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
     delete = ("Delete this monitor", "delete", number)
-    label, command = beside
+    label, command = link
     if state.rank >= Rank.ON_SCHEDULE:
         other = button(label, command, number, "below", about=f"{label} of {host}")
         return actions(rescan, other, menu([delete], "below"))

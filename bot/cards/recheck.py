@@ -30,7 +30,7 @@ from bot.target import Target
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Comparison:
     """What one scan of a watch showed: the monitor's row, and what it is compared with."""
 
     row: MonitorSummary
@@ -99,7 +99,7 @@ def _said(card: Message) -> list[Block]:
     return [block for block in card.blocks if block["type"] != "actions"]
 
 
-def found(seen: Seen, now: datetime, rules: Thresholds) -> Message:
+def found(seen: Comparison, now: datetime, rules: Thresholds) -> Message:
     """What a scan showed, with what changed in the small print."""
     return monitor_cards.monitor(seen.row, now, rules, said=seen.change)
 
@@ -130,7 +130,7 @@ def stopped_line(now: datetime, who: str, scans: int) -> str:
     return f"⏹️ Stopped by {safe(who, 80)} {clock_time(now)} after {counted(scans, 'scan')}"
 
 
-def fixed_reply(asker: str, seen: Seen, now: datetime, scans: int) -> Message:
+def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int) -> Message:
     """The reply that notifies the asker; an edit notifies nobody."""
     host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
     ends, plain_end = "", ""
@@ -145,11 +145,11 @@ def fixed_reply(asker: str, seen: Seen, now: datetime, scans: int) -> Message:
     )
 
 
-def changed_reply(asker: str, seen: Seen, now: datetime, rules: Thresholds) -> Message:
+def changed_reply(asker: str, seen: Comparison, now: datetime, rules: Thresholds) -> Message:
     """Another certificate is there, and it is no good either; the watch goes on."""
     host, state = seen.row.target.short, state_of(seen.row, now, rules)
     return Message(
-        f"{plain(host, 100)} has a new certificate, but is {state.word}.",
+        f"{plain(host, 100)} has a new certificate, but it is {state.word}.",
         (
             section(
                 f"<@{asker}> {state.symbol} {code(host)} has a new certificate, "

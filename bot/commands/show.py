@@ -142,9 +142,9 @@ async def details(call: Call, which: One) -> Message:
         return answer
     found = await call.api.get(rows[0].id)
     await after_scan.keep(call, found, rows[0])
-    beside = monitor_cards.HISTORY if await after_scan.has_history(call) else monitor_cards.DETAILS
+    link = monitor_cards.HISTORY if await after_scan.has_history(call) else monitor_cards.DETAILS
     same = await _same_certificate(call, rows[0])
-    return detail_cards.details(found, rows[0], call.now(), call.rules, beside=beside, same=same)
+    return detail_cards.details(found, rows[0], call.now(), call.rules, link=link, same=same)
 
 
 async def _same_certificate(call: Call, row: MonitorSummary) -> list[MonitorSummary]:

@@ -32,7 +32,7 @@ from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
 from bot.slack.people import Identity
-from bot.slack.posts import answer_anyhow
+from bot.slack.posts import answer_elsewhere
 from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import (
     Body,
@@ -47,7 +47,7 @@ from bot.slack.requests import (
 )
 from bot.slack.rows import Boards
 from bot.slack.surfaces import Modal, Share, Surface, surface_of
-from bot.slack.tasks import FAREWELL_SECONDS, Tasks, telling_slowness
+from bot.slack.tasks import CANCEL_SECONDS, Tasks, slow_notice
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
 
@@ -268,12 +268,12 @@ class SlackBot:
                 share=f"{command.words} {request.argument}".strip() if can_share else "",
                 watches=self._watches,
             )
-            with self._metrics.counting(command.name) as counted:
+            with self._metrics.count(command.name) as counted:
                 may = await self._may(surface, request, changes=command.changes)
                 if not may or (command.recorded and not await self._take(request)):
                     counted.outcome = "refused"
                     return
-                async with telling_slowness(request, show, progress):
+                async with slow_notice(request, show, progress):
                     message = await self._router.dispatch(call, command, bind)
                 counted.outcome = message.outcome
                 await self._deliver(surface, request, message)
@@ -351,7 +351,7 @@ class SlackBot:
             await surface.answer(message)
         except (SlackRefused, SlackUnreachable) as error:
             log.info("Could not answer in place: %s", error)
-            await answer_anyhow(self._web, request, message)
+            await answer_elsewhere(self._web, request, message)
 
     # Modals and Home. A trigger lives 3 s, so each opens before anything else is asked.
 
@@ -444,7 +444,7 @@ async def _on_link(ack: AsyncAck) -> None:
 async def _log_failure(run: Callable[[], Awaitable[None]]) -> None:
     """Do a last thing that may fail too; then the log says so."""
     try:
-        async with asyncio.timeout(FAREWELL_SECONDS * 5):
+        async with asyncio.timeout(CANCEL_SECONDS * 5):
             await run()
     except (SlackRefused, SlackUnreachable, TimeoutError) as error:
         log.warning("Could not send a message to Slack: %s", error)

@@ -18,7 +18,7 @@ _API_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 @dataclass(slots=True)
-class Counted:
+class CommandCount:
     """How a command ended."""
 
     outcome: str = "broken"
@@ -76,9 +76,9 @@ class Metrics:
         self._digest_lag.set_function(lag)
 
     @contextmanager
-    def counting(self, command: str) -> Iterator[Counted]:
+    def count(self, command: str) -> Iterator[CommandCount]:
         """Count a command once its body has ended: as broken unless the body says otherwise."""
-        counted = Counted()
+        counted = CommandCount()
         try:
             yield counted
         finally:

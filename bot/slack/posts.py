@@ -100,7 +100,7 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
         log.warning("Could not announce a change in %s: %s", channel, error)
 
 
-async def answer_anyhow(web: SlackWeb, request: Request, message: Message) -> None:
+async def answer_elsewhere(web: SlackWeb, request: Request, message: Message) -> None:
     """Bring an answer to its asker by whatever way is left, after its own place has failed.
 
     The ways are the response URL, an ephemeral message, and a direct message. If all of them fail,

@@ -16,7 +16,7 @@ from bot.slack.requests import Origin, Request
 log = logging.getLogger(__name__)
 
 #: How long work that is cancelled at the end may take to say so.
-FAREWELL_SECONDS = 2.0
+CANCEL_SECONDS = 2.0
 #: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
 #: in one that can't.
 SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
@@ -54,11 +54,11 @@ class Tasks:
         for task in self._running:
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=FAREWELL_SECONDS)
+            await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
 
 
 @asynccontextmanager
-async def telling_slowness(
+async def slow_notice(
     request: Request, show: Callable[[Message], Awaitable[None]], progress: Sequence[str]
 ) -> AsyncIterator[None]:
     """Tell the asker what the bot is waiting for, unless the body is done or has told them.
