@@ -348,7 +348,7 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 
 def _details(found: Monitor, row: MonitorSummary) -> Message:
-    return detail_cards.details(found, row, NOW, RULES, beside=monitor_cards.HISTORY)
+    return detail_cards.details(found, row, NOW, RULES, link=monitor_cards.HISTORY)
 
 
 def gathered(
