@@ -23,15 +23,21 @@ from bot.target import Target
 FIRST = 1
 """The account of the environment's key; it also owns the monitors that predate accounts."""
 MONITOR_LIMIT = 100_000
+#: What a key may be limited to, and the endpoint that this means.
+ONLY = {"expect": "monitor/expect"}
 _NEVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """The account of a key, and how many monitors it may have."""
+    """The account of a key, how many monitors it may have, and what alone the key is good for.
+
+    `only` is a key of ONLY, or empty for a key that may do everything.
+    """
 
     id: int
     limit: int
+    only: str = ""
 
 
 def _hash(key: str) -> str:
@@ -60,21 +66,38 @@ class Accounts:
         key_hash = _hash(key)
         if hmac.compare_digest(key_hash, self._first_hash):
             return StoredAccount(FIRST, self._limit)
-        query = select(accounts.c.id, accounts.c.most_monitors).where(
-            accounts.c.key_hash == key_hash, accounts.c.revoked_at.is_(None)
+        owner = accounts.alias()
+        query = (
+            select(accounts)
+            .outerjoin(owner, owner.c.id == accounts.c.owner_id)
+            .where(
+                accounts.c.key_hash == key_hash,
+                accounts.c.revoked_at.is_(None),
+                owner.c.revoked_at.is_(None),
+            )
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return row and StoredAccount(row.id, row.most_monitors or self._limit)
+        if row is None:
+            return None
+        limit = row.most_monitors or self._limit
+        return StoredAccount(row.owner_id or row.id, limit, row.only or "")
 
-    async def add(self, name: str, limit: int | None, now: datetime) -> tuple[int, str]:
-        """Add an account, and return its ID and its key, which is not stored anywhere."""
+    async def add(
+        self, name: str, limit: int | None, now: datetime, *, only: str = "", owner: int = FIRST
+    ) -> tuple[int, str]:
+        """Add an account, and return its ID and its key, which is not stored anywhere.
+
+        With `only`, add a further key of the account `owner` that is good for that alone.
+        """
         key = _new_key()
         row = {
             "name": name[:100],
             "key_hash": _hash(key),
             "most_monitors": limit,
             "created_at": now,
+            "only": only or None,
+            "owner_id": owner if only else None,
         }
         async with self._database.write() as connection:
             id_ = await connection.scalar(insert(accounts).values(row).returning(accounts.c.id))
@@ -130,6 +153,12 @@ class Accounts:
                 await connection.execute(each.values(next_scan_at=bindparam("slot")), slots)
         return key
 
+    async def owns_monitors(self, id_: int) -> bool:
+        """Whether this is an account; the ID may also be that of a limited key, or of nobody."""
+        query = select(accounts.c.id).where(accounts.c.id == id_, accounts.c.only.is_(None))
+        async with self._database.read() as connection:
+            return id_ == FIRST or await connection.scalar(query) is not None
+
     async def lines(self) -> list[str]:
         """One line for each account, for the operator."""
         used = (
@@ -145,7 +174,12 @@ class Accounts:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         return [
-            f"{row.id}  {row.name}  {row.used} of {row.most_monitors or self._limit} monitors"
+            f"{row.id}  {row.name}  "
+            + (
+                f"only {row.only}, account {row.owner_id}"
+                if row.only
+                else f"{row.used} of {row.most_monitors or self._limit} monitors"
+            )
             + (f"  revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "")
             for row in rows
         ]
@@ -160,13 +194,16 @@ async def manage_keys(
     say: Callable[[str], None],
 ) -> int:
     """Add, list or revoke keys as the command line says; returns the exit code."""
+    if options.action == "add" and options.only:
+        return await _add_limited(accounts, options, now, say)
     if options.action == "add" and options.account is not None:
         key = await accounts.renew(options.account, options.limit, scan_interval, now)
         if key is None:
             say(f"There is no account {options.account} with a revoked key.")
             return 1
         say(f"Account {options.account} has a new key, shown only this once:\n{key}")
-        say("Its monitors will be scanned again within one SCAN_INTERVAL.")
+        if await accounts.owns_monitors(options.account):
+            say("Its monitors will be scanned again within one SCAN_INTERVAL.")
     elif options.action == "add":
         id_, key = await accounts.add(options.name, options.limit, now)
         say(f"Account {id_} has this key, shown only this once:\n{key}")
@@ -174,8 +211,26 @@ async def manage_keys(
         if not await accounts.revoke(options.id, now):
             say(f"There is no account {options.id} with a key that could be revoked.")
             return 1
-        say(f"Revoked the key of account {options.id}. Its monitors are no longer scanned.")
+        scanned = await accounts.owns_monitors(options.id)
+        ending = " Its monitors are no longer scanned." if scanned else ""
+        say(f"Revoked the key of account {options.id}.{ending}")
     else:
         for line in await accounts.lines():
             say(line)
+    return 0
+
+
+async def _add_limited(
+    accounts: Accounts, options: argparse.Namespace, now: datetime, say: Callable[[str], None]
+) -> int:
+    """Add a key that is good for one thing alone; returns the exit code."""
+    if options.account is not None or options.limit is not None:
+        say("A key with --only needs a name, and has no limit. Its account is given with --of.")
+        return 1
+    if not await accounts.owns_monitors(options.of):
+        say(f"There is no account {options.of}.")
+        return 1
+    id_, key = await accounts.add(options.name, None, now, only=options.only, owner=options.of)
+    say(f"Key {id_} is good for {ONLY[options.only]} of account {options.of} only.")
+    say(f"It is shown only this once:\n{key}")
     return 0

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Row,
+    RowMapping,
     and_,
     bindparam,
     delete,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded import job, wire
+from bot.embedded.ca.expected import ends
 from bot.embedded.ca.revocation import ASKED
 from bot.embedded.changes import Change, record_changes
 from bot.embedded.job import Job
@@ -42,6 +44,14 @@ from bot.store.tables import accounts, monitor_facts, monitor_history, monitors
 _LOG = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 _HISTORY_ROWS = 200  # the most that a monitor keeps
+_AWAITED = (
+    monitors.c.id,
+    monitors.c.expected,
+    monitors.c.expected_at,
+    monitors.c.expected_until,
+)
+# Since when monitors wait for a certificate, by ID; None for a wait that ends with this scan.
+Awaited = Mapping[int, datetime | None]
 _LEASE_COLUMNS = (
     monitors.c.id,
     *job.COLUMNS,
@@ -176,39 +186,45 @@ class Leases:
     async def save(self, results: Sequence[LeaseResult]) -> None:
         """Store the results whose leases are still held, and end these, in one transaction."""
         async with self._database.write() as connection:
-            own_ids = await self._own_ids([result.lease.id for result in results], connection)
-            own = [result for result in results if result.lease.id in own_ids]
+            rows = await self._own_rows([result.lease.id for result in results], connection)
+            own = [result for result in results if result.lease.id in rows]
             if len(own) < len(results):
                 lost = len(results) - len(own)
                 _LOG.info("Dropped %d results: their monitors were deleted or taken over.", lost)
-            await self._save_unconfirmed([each for each in own if each.unconfirmed], connection)
-            await self._save_confirmed([each for each in own if not each.unconfirmed], connection)
+            awaited = await _end_waits(own, rows, connection)
+            await self._save_unconfirmed(
+                [each for each in own if each.unconfirmed], awaited, connection
+            )
+            await self._save_confirmed(
+                [each for each in own if not each.unconfirmed], awaited, connection
+            )
 
-    async def _own_ids(self, ids: list[int], connection: AsyncConnection) -> set[int]:
+    async def _own_rows(self, ids: list[int], connection: AsyncConnection) -> dict[int, RowMapping]:
         own = monitors.c.id.in_(ids) & (monitors.c.lease == self._worker)
-        query = select(monitors.c.id).where(own).order_by(monitors.c.id).with_for_update()
-        return set(await connection.scalars(query))
+        query = select(*_AWAITED).where(own).order_by(monitors.c.id).with_for_update()
+        return {row["id"]: row for row in (await connection.execute(query)).mappings()}
 
     async def _save_unconfirmed(
-        self, results: list[LeaseResult], connection: AsyncConnection
+        self, results: list[LeaseResult], awaited: Awaited, connection: AsyncConnection
     ) -> None:
-        await _update_each(connection, [self._reschedule(result) for result in results])
+        await _update_each(connection, [self._reschedule(result, awaited) for result in results])
 
     async def _save_confirmed(
-        self, results: list[LeaseResult], connection: AsyncConnection
+        self, results: list[LeaseResult], awaited: Awaited, connection: AsyncConnection
     ) -> None:
         if not results:
             return
         rows = [scan_columns(result.scan) for result in results]
         updates = [
-            self._reschedule(result) | row for result, row in zip(results, rows, strict=True)
+            self._reschedule(result, awaited) | row
+            for result, row in zip(results, rows, strict=True)
         ]
         await _update_each(connection, updates)
         ids = [result.lease.id for result in results]
         changed = [
             result
             for result, row in zip(results, rows, strict=True)
-            if result.lease.differs_from(row)
+            if result.lease.differs_from(row) or awaited.get(result.lease.id, row) is None
         ]
         names = await _names_before(connection, changed)
         await connection.execute(delete(monitor_facts).where(monitor_facts.c.monitor_id.in_(ids)))
@@ -222,7 +238,7 @@ class Leases:
         await _add_history(connection, changes)
         await record_changes(connection, [_change(each, names) for each in changed])
 
-    def _reschedule(self, result: LeaseResult) -> dict[str, Any]:
+    def _reschedule(self, result: LeaseResult, awaited: Awaited) -> dict[str, Any]:
         leaf = result.scan.leaf
         return {
             "of_id": result.lease.id,
@@ -236,6 +252,7 @@ class Leases:
                 not_after=leaf.not_after if leaf else None,
                 failures=result.failures,
                 asked=result.scan.revocation == ASKED,
+                awaited=awaited.get(result.lease.id),
             ),
         }
 
@@ -274,6 +291,22 @@ def _change(result: LeaseResult, names_before: Mapping[int, frozenset[str]]) -> 
     now = frozenset(leaf.alt_names) if leaf else frozenset()
     before = names_before.get(lease.id, now) if leaf else now
     return Change(lease.account, lease.id, result.scan.at, names=(now - before, before - now))
+
+
+async def _end_waits(
+    results: list[LeaseResult], rows: Mapping[int, RowMapping], connection: AsyncConnection
+) -> Awaited:
+    """Forget the certificates that need not be awaited any longer."""
+    waiting = [each for each in results if rows[each.lease.id]["expected"] is not None]
+    over = [each.lease.id for each in waiting if ends(rows[each.lease.id], each.scan)]
+    if over:
+        await connection.execute(
+            update(monitors)
+            .where(monitors.c.id.in_(over))
+            .values(expected=None, expected_at=None, expected_until=None)
+        )
+    ids = [each.lease.id for each in waiting]
+    return {id_: None if id_ in over else rows[id_]["expected_at"] for id_ in ids}
 
 
 async def _update_each(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:

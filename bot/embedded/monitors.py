@@ -9,20 +9,24 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Row,
     RowMapping,
+    bindparam,
     delete,
     func,
     insert,
     select,
     type_coerce,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
+from bot.embedded.ca.expected import Announcement, Outcome, is_awaited
 from bot.embedded.ca.revocation import ASKED
 from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
@@ -38,6 +42,7 @@ from bot.target import Target
 Conditions = Sequence[ColumnElement[bool]]
 _CHUNK = 1000  # rows converted at once; in between, other tasks may run
 _DAY = 86_400  # seconds
+_SCAN_GAP = timedelta(minutes=1)  # between two scans that deploy hooks ask for
 _EPOCH = date(1970, 1, 1)
 _TIMES = tuple(f" {minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}
@@ -57,6 +62,8 @@ _LIST_ROW = (
     type_coerce(monitors.c.not_after, BigInteger),
     monitors.c.fingerprint,
     monitors.c.caa_refuses,
+    type_coerce(monitors.c.expected_at, BigInteger),
+    type_coerce(monitors.c.expected_until, BigInteger),
 )
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -273,6 +280,28 @@ class Monitors:
             await record_changes(connection, [Change(account, id_, now, "deleted")])
         return True
 
+    async def announce(self, account: int, told: Announcement, now: datetime) -> list[Outcome]:
+        """Wait for a certificate wherever it is announced for and not served; returns where.
+
+        Those monitors are due at once, but not within a minute of their last scan.
+        """
+        query = (
+            select(monitors, monitor_facts.c.facts)
+            .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
+            .where(monitors.c.account_id == account, told.condition())
+            .order_by(monitors.c.id)
+            .with_for_update(of=monitors)
+        )
+        async with self._database.write() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+            outcomes = [_outcome(row, told, now) for row in rows if told.covers(row["host"])]
+            if outcomes:
+                each = update(monitors).where(monitors.c.id == bindparam("of_id"))
+                await connection.execute(each, [_awaiting(o, told, now) for o in outcomes])
+            news = [o.row["id"] for o in outcomes if o.replaced or (o.since == now and not o.live)]
+            await record_changes(connection, [Change(account, id_, now) for id_ in news])
+        return outcomes
+
     async def progress(self, now: datetime) -> Progress:
         """The progress of the sweep, over all accounts."""
         overdue = monitors.c.next_scan_at <= now
@@ -290,10 +319,35 @@ def _change_row(row: tuple[Any, ...], now: int) -> ChangeRow:
     return ChangeRow(id_, wire.date(at), kind, names[0], names[1], listed)
 
 
+def _outcome(row: RowMapping, told: Announcement, now: datetime) -> Outcome:
+    awaited = is_awaited(row, now)
+    same = awaited and row["expected"] == str(told.expected)
+    last = wire.stored_facts(row)
+    found = told.expected.is_served(row["fingerprint"], last.handshake.serial)
+    live = found and not last.mixed
+    return Outcome(row, live, row["expected_at"] if same else now, awaited and not same)
+
+
+def _awaiting(outcome: Outcome, told: Announcement, now: datetime) -> dict[str, Any]:
+    """The columns that an announcement sets; a monitor that is being scanned keeps its lease."""
+    row, due = outcome.row, outcome.row["next_scan_at"]
+    if not outcome.live and row["lease"] is None:
+        due = min(due, max(now, (row["scanned_at"] or now) + _SCAN_GAP))
+    expected, since = (None, None) if outcome.live else (str(told.expected), outcome.since)
+    return {
+        "of_id": row["id"],
+        "next_scan_at": due,
+        "expected": expected,
+        "expected_at": since,
+        "expected_until": None if outcome.live else told.until,
+    }
+
+
 def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
-    id_, host, port, value, message, match, issuer, code, scanned_at, start, end, *rest = tuple(row)
-    sha, refuses = rest
+    values = tuple(row)
+    id_, host, port, value, message, match, issuer, code, scanned_at, start, end = values[:11]
+    sha, refuses, since, until = values[11:]
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
@@ -316,7 +370,13 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
         _minute(scanned_at),
         sha,
         bool(refuses),
+        UNSET if since is None else _expected_date(since, until, now),
     )
+
+
+def _expected_date(since: int, until: int | None, now: int) -> str | UnsetType:
+    """Since when a monitor waits for a certificate, unless that has expired meanwhile."""
+    return UNSET if until is not None and until <= now else _minute(since) or UNSET
 
 
 def _minute(seconds: int | None) -> str | None:

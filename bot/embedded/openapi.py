@@ -15,10 +15,11 @@ JSON = dict[str, Any]
 
 _ABOUT = (
     "The endpoints of the SSLmonitor API. Beyond those this server has `monitor/history`, "
-    "`monitor/changes` and `checks`, `limit` and `offset` of monitor/list, `chain` and `verdict` "
-    "of monitor/get, `protocol` of monitor/add, and `sweep` of ping. Every reply is JSON; an error "
-    "has `code`, `message` and `req_id`."
+    "`monitor/changes`, `monitor/expect` and `checks`, `limit` and `offset` of monitor/list, "
+    "`chain` and `verdict` of monitor/get, `protocol` of monitor/add, and `sweep` of ping. Every "
+    "reply is JSON; an error has `code`, `message` and `req_id`."
 )
+_LIMITED = "The key is good for another endpoint only"
 _RETRY_AFTER = {"description": "Seconds to wait before you retry", "schema": {"type": "integer"}}
 
 
@@ -27,7 +28,7 @@ class Operation:
     """What an endpoint does, takes and returns.
 
     `errors` describes each error status by its number, without those that all endpoints share: 401,
-    and 400 for a parameter that can't be read.
+    403, and 400 for a parameter that can't be read.
     """
 
     path: str
@@ -113,7 +114,7 @@ def _operation(operation: Operation, method: str) -> JSON:
 
 
 def _responses(operation: Operation, *, has_form: bool) -> JSON:
-    errors = {401: "The API key is missing or wrong", **operation.errors}
+    errors = {401: "The API key is missing or wrong", 403: _LIMITED} | {**operation.errors}
     if operation.params:
         errors[400] = "A parameter is missing or invalid"
     elif has_form:

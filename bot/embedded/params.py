@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from bot.embedded.ca.expected import Announcement, Expected, expiry, read_names
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
+from bot.embedded.scan.guard import Guard
 from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.scan.starttls import PROTOCOLS
-from bot.target import MAX_PORT, Target, normal_host
+from bot.target import MAX_PORT, REFUSED, Target, normal_host
 
 T = TypeVar("T")
 Params = Mapping[str, str]
@@ -87,6 +90,18 @@ SCAN = (
         format="password",
     ),
 )
+EXPECT = (
+    replace(_ID, required=False),
+    _text(
+        "host",
+        "Instead of `id`: the certificate's names, separated by spaces; `*` is one label",
+        examples=["example.com *.example.com"],
+    ),
+    replace(_PORT, description="Only monitors of this port"),
+    _text("fingerprint", "SHA-256 of the certificate, with or without colons"),
+    _text("serial", "Instead of `fingerprint`: its serial number in hexadecimal"),
+    _text("date_end", "When it expires", examples=["2027-02-20 10:00"]),
+)
 
 
 class Refusal(Exception):
@@ -140,6 +155,20 @@ def monitor_id(params: Params) -> int:
     return int(text)
 
 
+def announcement(params: Params, now: datetime) -> Announcement:
+    """What monitor/expect is told. Raises ValueError, and refuses an `id` that can't be one."""
+    names, port = read_names(params.get("host", "")), _number(params, _PORT)
+    if params.get("id", "").strip():
+        if names or port:
+            raise ValueError("Give either id or host, not both.")
+        id_, names = monitor_id(params), ()
+    elif names:
+        id_ = None
+    else:
+        raise ValueError("A parameter is missing: give id, or host.")
+    return Announcement(Expected.read(params), expiry(params, now), id_, names, port)
+
+
 def list_slice(params: Params) -> Slice | None:
     """`limit` and `offset`; None if neither is given. Raises ValueError."""
     if not (params.get("limit") or params.get("offset")):
@@ -168,6 +197,17 @@ def _number(params: Params, parameter: APIParameter) -> int | None:
 def job(params: Params) -> Job:
     """What monitor/add and checks are to scan, and how. Raises ValueError."""
     return Job(_target(params), _protocol(params), _proxy(params))
+
+
+def permitted_job(params: Params, guard: Guard) -> Job:
+    """The same, refused if the address is forbidden."""
+    found = parse(job, params)
+    if found.proxy is None:
+        permitted = guard.permits_literal(found.target)
+    else:
+        direct = guard.permits_literal(found.proxy.target)
+        permitted = direct and guard.permits_proxied(found.target)
+    return found if permitted else refuse(400, f"{REFUSED}.")
 
 
 def _target(params: Params) -> Target:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -21,7 +21,8 @@ from aiohttp import web
 from sqlalchemy import RowMapping
 
 from bot.embedded import openapi, params, wire
-from bot.embedded.accounts import Accounts, StoredAccount
+from bot.embedded.accounts import ONLY, Accounts, StoredAccount
+from bot.embedded.ca import announced
 from bot.embedded.changes import ChangesReply
 from bot.embedded.job import Job, Vault, WrongKey
 from bot.embedded.metrics import CONTENT_TYPE, Metrics, certificates
@@ -34,12 +35,10 @@ from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.turns import RateLimit, WrongKeys
 from bot.store.database import is_database_fault
-from bot.target import REFUSED
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
-_METRICS = "/metrics"
-_OPENAPI = f"{_PREFIX}/openapi.json"
+_JSON = "application/json"
 _OLD_CURSOR = "This cursor is unknown or too old. Ask without `since`, then read monitor/list."
 _HTTP_FAULTS = {
     404: "There is no such endpoint.",
@@ -61,9 +60,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def _json(body: msgspec.Struct, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(body), status=status, content_type="application/json"
-    )
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON)
 
 
 def _error(code: int, message: str, req_id: str = "", retry_after: int = 0) -> web.Response:
@@ -114,9 +111,9 @@ class Routes:
             path, handler = f"{_PREFIX}/{endpoint.path}", self._handler(endpoint)
             application.router.add_get(path, handler, allow_head=False)
             application.router.add_post(path, handler)
-        application.router.add_get(_METRICS, self.metrics, allow_head=False)
-        application.router.add_get(f"{_METRICS}/certificates", self.certificates, allow_head=False)
-        application.router.add_get(_OPENAPI, self.openapi, allow_head=False)
+        application.router.add_get("/metrics", self.metrics, allow_head=False)
+        application.router.add_get("/metrics/certificates", self.certificates, allow_head=False)
+        application.router.add_get(f"{_PREFIX}/openapi.json", self.openapi, allow_head=False)
         return application
 
     @web.middleware
@@ -155,13 +152,13 @@ class Routes:
 
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            account = await self._authorize(request)
+            account = await self._authorize(request, endpoint.path)
             call = APICall(request, account, await params.read_params(request))
             return await endpoint.handler(self, call)
 
         return handle
 
-    async def _authorize(self, request: web.Request) -> StoredAccount:
+    async def _authorize(self, request: web.Request, path: str) -> StoredAccount:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             return refuse(401, "The API key is missing or wrong.")
@@ -171,7 +168,10 @@ class Routes:
         account = await self._accounts.find(key.strip())
         if account is None:
             self._wrong_keys.count(address)
-        return account or refuse(401, "The API key is missing or wrong.")
+            return refuse(401, "The API key is missing or wrong.")
+        if account.only and ONLY.get(account.only) != path:
+            return refuse(403, f"This key is good for {ONLY.get(account.only)} only.")
+        return account
 
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
@@ -183,7 +183,7 @@ class Routes:
 
     async def certificates(self, request: web.Request) -> web.StreamResponse:
         """Metrics of an account's certificates, for those who have its key."""
-        account = await self._authorize(request)
+        account = await self._authorize(request, "metrics/certificates")
         rows: list[wire.ListRow] = []
         async for chunk in self._monitors.chunks(account.id, (), self._now()):
             rows += chunk
@@ -192,7 +192,7 @@ class Routes:
 
     async def openapi(self, _request: web.Request) -> web.StreamResponse:
         """The OpenAPI description; no key needed."""
-        return web.Response(body=_description(), content_type="application/json")
+        return web.Response(body=_description(), content_type=_JSON)
 
     async def ping(self, call: APICall) -> web.StreamResponse:
         """The server's time, and the progress of the sweep."""
@@ -209,16 +209,13 @@ class Routes:
 
     async def account(self, call: APICall) -> web.StreamResponse:
         """The account's monitor limit and usage; embedded accounts have no email address."""
-        limit, used = call.account.limit, await self._monitors.count(call.account.id)
-        return _json(
-            wire.AccountReply(
-                id=call.account.id,
-                email="",
-                monitor_limit=limit,
-                monitor_used=used,
-                monitor_available=max(0, limit - used),
-            )
+        id_, limit = call.account.id, call.account.limit
+        used = await self._monitors.count(id_)
+        free = max(0, limit - used)
+        quota = wire.AccountReply(
+            id=id_, email="", monitor_limit=limit, monitor_used=used, monitor_available=free
         )
+        return _json(quota)
 
     async def list(self, call: APICall) -> web.StreamResponse:
         """The monitors that match all filters; encoded in pieces, to keep the event loop free."""
@@ -248,7 +245,7 @@ class Routes:
 
     async def add(self, call: APICall) -> web.StreamResponse:
         """Scan a target and add a monitor for it."""
-        job = self._read_job(call)
+        job = params.permitted_job(call.params, self._scanner.guard)
         sealed = params.parse(lambda _: job.seal(self._vault), call.params)
         await self._refuse_duplicate(call.account.id, job)
         if await self._monitors.count(call.account.id) >= call.account.limit:
@@ -259,18 +256,6 @@ class Routes:
         except AlreadyMonitored as duplicate:  # added by another request during the scan
             refuse(400, f"{job.target} is already monitored, as monitor {duplicate.id}.")
         return await self._monitor(call.account.id, id_)
-
-    def _read_job(self, call: APICall) -> Job:
-        job = params.parse(params.job, call.params)
-        guard = self._scanner.guard
-        permitted = guard.permits_literal(job.target)
-        if job.proxy:
-            permitted = guard.permits_proxied(job.target) and guard.permits_literal(
-                job.proxy.target
-            )
-        if not permitted:
-            refuse(400, f"{REFUSED}.")
-        return job
 
     async def _refuse_duplicate(self, account: int, job: Job) -> None:
         existing = await self._monitors.find(account, job.target)
@@ -316,9 +301,15 @@ class Routes:
         listed = tuple(wire.change(row) for row in rows)
         return _json(wire.HistoryReply(count=len(listed), list=listed, total=total))
 
+    async def expect(self, call: APICall) -> web.StreamResponse:
+        """Announce a certificate that was issued for monitored hosts."""
+        told = params.parse(partial(params.announcement, now=self._now()), call.params)
+        outcomes = await self._monitors.announce(call.account.id, told, self._now())
+        return _json(announced.reply(told, outcomes))
+
     async def checks(self, call: APICall) -> web.StreamResponse:
         """Scan a target once without storing the result."""
-        job = self._read_job(call)
+        job = params.permitted_job(call.params, self._scanner.guard)
         scan = await self._scan_once(call, job)
         return _json(wire.CheckReply(check=wire.check(job.target, scan, self._now())))
 
@@ -419,6 +410,15 @@ ENDPOINTS = (
         handler=Routes.changes,
     ),
     Endpoint(
+        "monitor/expect",
+        "Announce a certificate",
+        "Tells that it was issued: the monitors of its names are scanned until they serve it.",
+        announced.ExpectReply,
+        params.EXPECT,
+        {404: "No monitor has one of the names"},
+        handler=Routes.expect,
+    ),
+    Endpoint(
         "checks",
         "Scan a target once",
         "Stores nothing.",
@@ -438,7 +438,7 @@ def _description() -> bytes:
 async def _in_pieces(
     request: web.Request, head: bytes, pieces: list[bytes], tail: bytes
 ) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(headers={"Content-Type": _JSON})
     commas = max(0, len(pieces) - 1)
     response.content_length = len(head) + sum(map(len, pieces)) + commas + len(tail)
     await response.prepare(request)

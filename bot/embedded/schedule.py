@@ -19,6 +19,8 @@ _HOURLY = timedelta(hours=1)
 _FIRST_RETRY = timedelta(minutes=1)
 _AFTER_START = timedelta(seconds=5)  # the longest delay after a certificate becomes valid
 _AFTER_ASKED = timedelta(seconds=45)
+_AWAITED = timedelta(minutes=5)  # between scans for a certificate that was just issued
+_AWAITED_FOR = timedelta(hours=2)  # after that, these scans are hourly
 _JITTER = 0.05  # how much later than its slot a scan may be, as a fraction of the interval
 
 
@@ -36,17 +38,21 @@ def next_scan(
     not_after: datetime | None = None,
     failures: int = 0,
     asked: bool = False,
+    awaited: datetime | None = None,
 ) -> datetime:
     """When a target scanned `now` is due again.
 
     Normally at its slot in the next `interval`, and never later. Sooner after `failures` failed
     scans in a row (after 1, 2, 4… minutes), when the certificate becomes valid (at `not_before`),
     and in the last three days before `not_after` (hourly). Within a minute where the CA was `asked`
-    about a revocation, and the answer was not there in time.
+    about a revocation, and the answer was not there in time. Every five minutes, later hourly,
+    while a certificate is `awaited`, which is when it was issued.
     """
     regular = _next_slot(target, now, interval)
     if asked:
         regular = min(regular, now + _AFTER_ASKED)
+    if awaited is not None:
+        regular = min(regular, now + (_AWAITED if now - awaited < _AWAITED_FOR else _HOURLY))
     if failures:
         delay = (
             _FIRST_RETRY

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from sqlalchemy import RowMapping
 
+from bot.embedded.ca.expected import Expected, ExpectedFacts, is_awaited
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Color, Verdict, color
 from bot.target import Target
@@ -126,6 +127,7 @@ class ScanFacts(Struct):
     revocation: str = ""
     caa: str = ""
     handshake: HandshakeFacts = field(default_factory=HandshakeFacts)
+    mixed: bool = False
 
 
 class MonitorFacts(Struct):
@@ -158,6 +160,7 @@ class MonitorDetails(MonitorFacts):
     revocation: RevocationWord
     caa: CAARemark
     handshake: HandshakeFacts
+    expected: ExpectedFacts | UnsetType = UNSET
 
 
 class ListRow(Struct, gc=False):
@@ -178,6 +181,10 @@ class ListRow(Struct, gc=False):
     scan_date: Date | None
     ssl_fingerprint: Fingerprint | None
     caa_refuses: Annotated[bool, Meta(description="Whether CAA records refuse the current CA")]
+    expected_date: (
+        Annotated[Date, Meta(description="Since when a certificate is issued but not served")]
+        | UnsetType
+    ) = UNSET
 
 
 class HistoryRow(Struct):
@@ -306,9 +313,10 @@ def facts(scan: Scan) -> bytes:
     """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
     return msgspec.json.encode(
         ScanFacts(
-            _ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa, _handshake(scan)
+            _ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa,
+            _handshake(scan), scan.mixed,
         )
-    )
+    )  # fmt: skip
 
 
 def names_of(facts: bytes) -> frozenset[str]:
@@ -342,66 +350,55 @@ def _ssl(scan: Scan, days: int | None = None) -> SSLFacts:
     leaf = scan.leaf
     if leaf is None:
         return SSLFacts()
-    return SSLFacts(
-        date(leaf.not_before),
-        date(leaf.not_after),
-        days,
-        leaf.issuer_cn,
-        leaf.issuer_c,
-        leaf.issuer_o,
-        leaf.subject_cn,
-        leaf.subject_c,
-        leaf.subject_o,
-        leaf.alt_names,
-    )
+    dates = date(leaf.not_before), date(leaf.not_after)
+    issuer = leaf.issuer_cn, leaf.issuer_c, leaf.issuer_o
+    subject = leaf.subject_cn, leaf.subject_c, leaf.subject_o
+    return SSLFacts(*dates, days, *issuer, *subject, leaf.alt_names)
 
 
 def _http(scan: Scan) -> HTTPFacts:
-    page = scan.page
-    ip = scan.ip or None
+    page, place = scan.page, (scan.ip or None, scan.ip_rev, scan.ip_geo)
     if page.code is None:
-        return HTTPFacts(ip, scan.ip_rev, scan.ip_geo)
-    return HTTPFacts(
-        ip,
-        scan.ip_rev,
-        scan.ip_geo,
-        page.code,
-        page.size,
-        tuple(HTTPHeader(name, value) for name, value in page.headers),
-        page.title,
-        page.description,
-        page.keywords,
-    )
+        return HTTPFacts(*place)
+    headers = tuple(HTTPHeader(name, value) for name, value in page.headers)
+    texts = page.title, page.description, page.keywords
+    return HTTPFacts(*place, page.code, page.size, headers, *texts)
 
 
 def monitor(row: RowMapping, now: datetime) -> MonitorFacts:
     """The `monitor` of monitor/add and monitor/scan."""
     stored = _stored(row, now)
-    return MonitorFacts(*_head(row), stored.ssl, stored.http)
+    return MonitorFacts(*head(row), stored.ssl, stored.http)
 
 
 def details(row: RowMapping, now: datetime) -> MonitorDetails:
     """The `monitor` of monitor/get."""
     stored = _stored(row, now)
     verdict = _verdict(row, now) or ""
+    expected = _expected(row) if is_awaited(row, now) else UNSET
     return MonitorDetails(
-        *_head(row),
-        stored.ssl,
-        stored.http,
-        verdict,
-        stored.chain,
-        stored.revocation,
-        stored.caa,
-        stored.handshake,
-    )
+        *head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation, stored.caa,
+        stored.handshake, expected,
+    )  # fmt: skip
 
 
-def _head(row: RowMapping) -> tuple[int, str, int, str | None]:
+def _expected(row: RowMapping) -> ExpectedFacts:
+    told, dates = Expected.of(row["expected"]), (row["expected_at"], row["expected_until"])
+    return ExpectedFacts(told.fingerprint, told.serial, *map(date, dates))
+
+
+def head(row: RowMapping) -> tuple[int, str, int, str | None]:
+    """ID, host, port and date of the last scan."""
     return row["id"], row["host"], row["port"], date(row["scanned_at"])
 
 
+def stored_facts(row: RowMapping) -> ScanFacts:
+    """The long part of the last scan."""
+    return msgspec.json.decode(row["facts"], type=ScanFacts) if row["facts"] else ScanFacts()
+
+
 def _stored(row: RowMapping, now: datetime) -> ScanFacts:
-    stored = msgspec.json.decode(row["facts"], type=ScanFacts) if row["facts"] else ScanFacts()
+    stored = stored_facts(row)
     if row["not_after"] is not None:
         stored.ssl.expire_days = (row["not_after"] - now).days
     return stored

@@ -210,7 +210,8 @@ audit = Table(
 
 #: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
 #: `full_at` counts scans on demand: when an account may again ask for as many as a minute holds, in
-#: microseconds since 1970.
+#: microseconds since 1970. A row with `only` is a further key of the account `owner_id`, which is
+#: good for that alone.
 accounts = Table(
     "accounts",
     metadata,
@@ -221,13 +222,16 @@ accounts = Table(
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Column("full_at", BigInteger),
+    Column("only", String(20)),
+    Column("owner_id", Integer),
     Index("accounts_key_hash", "key_hash", unique=True),
     sqlite_autoincrement=True,  # an id that was used never names another account
 )
 
 #: The embedded API's monitors, each with the short part of its last scan. Rows are kept small: the
 #: list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
-#: `post_quantum` says whether the host supported X25519MLKEM768 at `key_exchange_at`.
+#: `post_quantum` says whether the host supported X25519MLKEM768 at `key_exchange_at`. `expected` is
+#: the certificate that was issued for it but is not served yet, since when, and until when.
 monitors = Table(
     "monitors",
     metadata,
@@ -257,6 +261,9 @@ monitors = Table(
     Column("key_exchange_at", Instant),
     Column("post_quantum", Boolean),
     Column("caa_refuses", Boolean),
+    Column("expected", String(80)),
+    Column("expected_at", Instant),
+    Column("expected_until", Instant),
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),

@@ -167,3 +167,32 @@ def test_the_command_line_adds_lists_and_revokes_keys(
     for invalid in (["Bob", "--limit", "0"], [], ["Bob", "--account", "2"]):
         with pytest.raises(SystemExit):
             main([*keys, "add", *invalid])
+
+
+def test_the_command_line_makes_keys_that_only_announce_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/keys.sqlite3")
+    keys = ["embedded", "keys"]
+    assert main([*keys, "add", "web1", "--only", "expect"]) == 0
+    made = capsys.readouterr().out
+    assert re.search(r"monitor/expect of account 1 only\..*\nsslm_[\w-]{43}\n", made, re.DOTALL)
+    main([*keys, "add", "Ann"])
+    assert main([*keys, "add", "web2", "--only", "expect", "--of", "3"]) == 0
+    capsys.readouterr()
+    main([*keys, "list"])
+    listed = capsys.readouterr().out
+    assert "2  web1  only expect, account 1\n" in listed
+    assert "4  web2  only expect, account 3\n" in listed
+    for other in ("2", "9"):  # a limited key has no monitors, and nobody is account 9
+        assert main([*keys, "add", "web3", "--only", "expect", "--of", other]) == 1
+        assert f"There is no account {other}." in capsys.readouterr().out
+    assert main([*keys, "revoke", "2"]) == 0
+    assert "scanned" not in capsys.readouterr().out
+    for full in (["--account", "2"], ["web4", "--limit", "5"]):
+        assert main([*keys, "add", *full, "--only", "expect"]) == 1
+    capsys.readouterr()
+    assert main([*keys, "add", "--account", "2"]) == 0
+    assert "scanned" not in capsys.readouterr().out
+    main([*keys, "list"])
+    assert "2  web1  only expect, account 1\n" in capsys.readouterr().out

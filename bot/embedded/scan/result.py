@@ -16,7 +16,8 @@ class Scan:
 
     `ip` is the address that the facts belong to: empty if none was dialed, or if only a proxy
     knows it. `revocation` is `good`, `revoked …`, `unknown: …`, or empty where nobody was asked;
-    `caa` says why its CA may not issue another one.
+    `caa` says why its CA may not issue another one. `mixed` is set if the host's addresses serve
+    different certificates.
     `chain` holds the certificates as the server sent them, leaf first.
     """
 
@@ -34,3 +35,4 @@ class Scan:
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
     key_exchange: KeyExchange | None = None
+    mixed: bool = False

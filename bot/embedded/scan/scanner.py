@@ -189,6 +189,7 @@ class Scanner:
             facts.caa,
             facts.handshake,
             facts.key_exchange or (known if same else None),
+            len({each.chain[0].fingerprint for each in results if each.chain}) > 1,
         )
 
 

@@ -1,0 +1,220 @@
+"""The certificate that was issued for a host, as its deploy hook announces it: which, and where.
+
+It is named by its SHA-256 fingerprint or its serial number, in whatever way OpenSSL, browsers and
+people write these. What has two readings is refused: a wrong guess would wait for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from msgspec import Meta, Struct
+from sqlalchemy import ColumnElement, RowMapping, or_
+
+from bot.embedded.scan.result import Scan
+from bot.store.tables import monitors
+from bot.target import normal_host
+
+Kind = Literal["fingerprint", "serial"]
+MOST_NAMES = 250
+_LONGEST_SERIAL = 40  # hexadecimal digits: 20 octets (RFC 5280, section 4.1.2.2)
+_LONGEST_INPUT = 1000
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A certificate: `value` is lowercase hexadecimal, a serial number's without leading zeros."""
+
+    kind: Kind
+    value: str
+
+    @classmethod
+    def read(cls, params: Mapping[str, str]) -> Self:
+        """Read `fingerprint` or `serial`. Raises ValueError with a sentence for the caller."""
+        fingerprint, serial = (params.get(name, "").strip() for name in ("fingerprint", "serial"))
+        if bool(fingerprint) == bool(serial):
+            raise ValueError("Give the certificate's fingerprint or its serial, one of the two.")
+        if fingerprint:
+            return cls("fingerprint", _fingerprint(fingerprint))
+        return cls("serial", _serial(serial))
+
+    @classmethod
+    def of(cls, stored: str) -> Self:
+        """As `str` writes it."""
+        kind, _, value = stored.partition(":")
+        return cls("serial" if kind == "serial" else "fingerprint", value)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Its SHA-256, empty if it is known by its serial number."""
+        return self.value if self.kind == "fingerprint" else ""
+
+    @property
+    def serial(self) -> str:
+        """Its serial number, empty if it is known by its SHA-256."""
+        return self.value if self.kind == "serial" else ""
+
+    def is_served(self, fingerprint: str | None, serial: str) -> bool:
+        """Whether a host that serves this one serves it."""
+        return self.value == (fingerprint if self.kind == "fingerprint" else serial)
+
+
+def _fingerprint(text: str) -> str:
+    """64 hexadecimal digits, with or without colons, also behind `sha256 Fingerprint=`."""
+    digits = text.rpartition("=")[2].replace(":", "").strip().lower()
+    if _HEX.fullmatch(digits) and len(digits) == 64:
+        return digits
+    if _HEX.fullmatch(digits) and len(digits) == 40:
+        raise ValueError(
+            "That is a SHA-1 fingerprint. Send that of SHA-256: "
+            "openssl x509 -noout -fingerprint -sha256 -in cert.pem"
+        )
+    raise ValueError(f"“{text[:80]}” is not a SHA-256 fingerprint: 64 hexadecimal digits.")
+
+
+def _serial(text: str) -> str:
+    """Hexadecimal, with colons, zeros, `0x` or OpenSSL's `serial=` before it, or none of these.
+
+    Digits alone may be decimal as well, unless the first is a zero.
+    """
+    told = text.lower().removeprefix("serial=").removeprefix("0x")
+    digits = told.replace(":", "").strip()
+    if not _HEX.fullmatch(digits) or len(digits.lstrip("0")) > _LONGEST_SERIAL:
+        raise ValueError(f"“{text[:80]}” is not a serial number: at most 40 hexadecimal digits.")
+    if text == digits and digits.isdecimal() and len(digits) > 1 and digits[0] != "0":
+        raise ValueError(
+            f"“{text}” may be hexadecimal or decimal. Write hexadecimal as 0x{digits}, or send the "
+            "fingerprint."
+        )
+    return digits.lstrip("0") or "0"
+
+
+class ExpectedFacts(Struct):
+    """A certificate that was issued for the host, which does not serve it yet."""
+
+    fingerprint: Annotated[str, Meta(description="Its SHA-256; empty if its serial was told")]
+    serial: Annotated[str, Meta(description="Its serial number; empty if its SHA-256 was told")]
+    date: Annotated[str | None, Meta(description="When it was announced: YYYY-MM-DD HH:MM, UTC")]
+    date_end: Annotated[str | None, Meta(description="When it expires; null if that is unknown")]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """That a certificate was issued: for a monitor, or for all of these names, at one port or any.
+
+    `until` is when it expires, None if that is not known.
+    """
+
+    expected: Expected
+    until: datetime | None = None
+    id: int | None = None
+    names: tuple[str, ...] = ()
+    port: int | None = None
+
+    def condition(self) -> ColumnElement[bool]:
+        """The monitors that it may mean; `covers` has the last word."""
+        if self.id is not None:
+            return monitors.c.id == self.id
+        exact = [_normal(name) for name in self.names if not name.startswith("*.")]
+        parents = [_normal(name[2:]) for name in self.names if name.startswith("*.")]
+        below = (monitors.c.host.endswith(f".{each}", autoescape=True) for each in parents)
+        host = or_(monitors.c.host.in_(exact), *below)
+        return host if self.port is None else host & (monitors.c.port == self.port)
+
+    def covers(self, host: str) -> bool:
+        """Whether it means the monitors of a host."""
+        return self.id is not None or any(covered(host, name) for name in self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an announcement led to, for one monitor.
+
+    `live` if its last scan found the certificate; else it is awaited, `since` then. `replaced` says
+    that another one was awaited until now.
+    """
+
+    row: RowMapping
+    live: bool
+    since: datetime
+    replaced: bool
+
+
+def is_awaited(row: RowMapping, now: datetime) -> bool:
+    """Whether a monitor waits for a certificate that has not expired meanwhile."""
+    until = row["expected_until"]
+    return row["expected"] is not None and (until is None or until > now)
+
+
+def ends(row: RowMapping, scan: Scan) -> bool:
+    """Whether a scan ends the wait.
+
+    It does if all addresses serve the certificate, or one that was issued later than it.
+    """
+    if not is_awaited(row, scan.at):
+        return True
+    if scan.leaf is None or scan.mixed or not scan.chain:
+        return False
+    if Expected.of(row["expected"]).is_served(scan.chain[0].fingerprint, scan.handshake.serial):
+        return True
+    return bool(row["expected_at"] < scan.leaf.not_before <= scan.at)
+
+
+def expiry(params: Mapping[str, str], now: datetime) -> datetime | None:
+    """When the certificate expires, if it is told: as the API or OpenSSL (`notAfter=`) writes it.
+
+    Raises ValueError with a sentence, also if that was before `now`.
+    """
+    text = params.get("date_end", "").strip().removeprefix("notAfter=")
+    if not text:
+        return None
+    at = _moment(text)
+    if at is None:
+        raise ValueError(f"“{text[:40]}” is not a date. Write it like 2027-02-20 10:00.")
+    if at <= now:
+        raise ValueError(f"That certificate expired on {at:%Y-%m-%d %H:%M}: nobody waits for it.")
+    return at
+
+
+def _moment(text: str) -> datetime | None:
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    with suppress(ValueError, OverflowError):
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+    return None
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """The names of a certificate, separated by spaces or commas. Raises ValueError."""
+    names = tuple(dict.fromkeys(text.lower().replace(",", " ").split()))
+    if len(names) > MOST_NAMES or any(len(name) > _LONGEST_INPUT for name in names):
+        raise ValueError(f"The parameter host takes at most {MOST_NAMES} names.")
+    if not all(name.isprintable() for name in names):
+        raise ValueError("The parameter host contains an invalid character.")
+    return names
+
+
+def covered(host: str, name: str) -> bool:
+    """Whether a host is meant by a name: `*` stands for its first label (RFC 6125, section 6.4)."""
+    if name.startswith("*."):
+        return host.partition(".")[2] == _normal(name[2:])
+    return host == _normal(name)
+
+
+def _normal(name: str) -> str:
+    """A name as monitors have it; one that no host can have stays as it is."""
+    try:
+        return normal_host(name)
+    except ValueError:
+        return name
