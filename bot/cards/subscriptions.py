@@ -79,7 +79,7 @@ def notices_set(each: Subscription, who: str) -> Message:
     more = [] if each.mention else [context(small)]
     line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
     return _said(
-        f"✅ Between digests, this channel is told {kinds}{_only(each)}.{whom}",
+        f"✅ Between digests, the bot posts here {kinds}{_only(each)}.{whom}",
         *more,
         announce=line,
     )

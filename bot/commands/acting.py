@@ -163,7 +163,7 @@ async def mute(
     length: Annotated[For, "[for=7d]"] = UNTIL_IT_CHANGES,
     reason: Annotated[str, "[REASON]"] = "",
 ) -> Message:
-    """Mute a monitor until its certificate changes or gets worse, or for a time.
+    """Mute a monitor for a time, or until its certificate changes or gets worse.
 
     The digest sums up muted monitors in one line. Without for=, the mute ends when the certificate
     changes or its state gets worse; after 30 days at the latest.
@@ -209,7 +209,7 @@ def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
 async def note(
     call: Call, which: Annotated[Selector, "HOST[:PORT]"], text: Annotated[str, "[TEXT]"] = ""
 ) -> Message:
-    """Put one line of text on a host's card; without a text, remove it."""
+    """Put one line of text on a host's card; without text, remove it."""
     if not which.host or which.is_pattern:
         raise UsageError("A note belongs to a host.", "which")
     if len(text) > LONGEST_NOTE:

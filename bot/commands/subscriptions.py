@@ -243,7 +243,7 @@ async def _question(
 
 @router.command("digest_preview")
 async def digest_preview(call: Call) -> Message:
-    """Show what the digest of this channel would say now, only to you."""
+    """Show what this channel's digest would say now, only to you."""
     here, now = _here(call, DIGEST), call.now()
     which = here.which if here else ALL
     found = await digest.gather(call.api, now, call.rules, which)
@@ -252,7 +252,7 @@ async def digest_preview(call: Call) -> Message:
 
 @router.command("notices")
 async def notices(call: Call) -> Message:
-    """Show which notices and which digest this channel gets."""
+    """Show which notices and digest this channel gets."""
     here = _here(call, NOTICES)
     return cards.standing(here, _here(call, DIGEST), call.now())
 
@@ -262,11 +262,11 @@ async def notices(call: Call) -> Message:
 async def notices_here(
     call: Call, about: Annotated[About, "[HOST…] [all] [mention WHO]"] = About()
 ) -> Message:
-    """Tell this channel between digests what breaks, must be renewed, or is fixed.
+    """Post in this channel, between digests, what breaks, must be renewed, or is fixed.
 
-    Filters are hosts (*.example.com) and ports (port=443). With all, it also tells what is renewed,
-    added or removed. With mention and a user group (@oncall) or an ID, a host that breaks wakes
-    them; mention nobody ends that.
+    Filters are hosts (*.example.com) and ports (port=443). With all, also what is renewed, added or
+    removed. With mention and a user group (@oncall) or an ID, new breakages mention it; mention
+    nobody turns that off.
     """
     old = _here(call, NOTICES)
     if asks := await _question(call, about, "notices_here", []):
@@ -336,7 +336,7 @@ async def digest_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
 
 @router.command("digest_resume", changes=True)
 async def digest_resume(call: Call) -> Message:
-    """Post this channel's digest again after a pause, or after it was turned off."""
+    """Resume this channel's digest after a pause, or turn it on again."""
     return await _resume(call, DIGEST)
 
 
