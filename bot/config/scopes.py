@@ -32,24 +32,26 @@ SCOPES: dict[str, Scope] = {
         "nobody may change anything, login names are shown, and Home stays empty",
     ),
     "usergroups:read": Scope(
-        "read who is in the user groups of `SSL_ADMINS`",
-        "only the users listed in `SSL_ADMINS` may change anything",
+        "read who is in the user groups of `SSL_ADMINS`, and find groups to mention",
+        "only the users listed in `SSL_ADMINS` may change anything, and `@oncall` is not found",
     ),
     "files:write": Scope("send a list as a file", "lists can't be sent as CSV files"),
     "channels:read": Scope(
-        "let `check` see whether the bot is in the digest's channel",
-        "`check` can't tell whether the bot is in the digest's channel",
+        "see whether the bot is in a channel, and who shares it",
+        "`check` can't tell whether the bot is in the digest's channel, and `/ssl digest here` "
+        "asks for confirmation",
     ),
     "groups:read": Scope(
         "the same for private channels",
-        "`check` can't tell whether the bot is in a private digest channel",
+        "`check` can't tell whether the bot is in a private digest channel, and `/ssl digest here` "
+        "asks for confirmation there",
     ),
     "channels:history": Scope(
-        "look for a posted digest before posting it again",
-        "a crash at the wrong moment may repeat the digest",
+        "look for a posted digest or notice before posting it again",
+        "a crash at the wrong moment may repeat a digest or notice",
     ),
     "groups:history": Scope(
         "the same in private channels",
-        "a crash at the wrong moment may repeat the digest in a private channel",
+        "a crash at the wrong moment may repeat a digest or notice in a private channel",
     ),
 }
