@@ -382,7 +382,7 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
                 f"The bot can't post in {complete.digest_channel} ({fault.reason}). Invite it."
             ) from fault
         if await digest.needs_none():
-            return "All clear: nothing to post until next week. (--again posts it all the same.)"
+            return "All clear: nothing to post until next week. (--again posts it anyway.)"
         return "Already posted today. (--again posts it once more.)"
 
 

@@ -34,6 +34,7 @@ from bot.errors import (
     APIUnreachable,
     BadKey,
     BotError,
+    DatabaseUnavailable,
     NotAvailable,
     NotFound,
     NotMonitored,
@@ -176,8 +177,10 @@ def _other_failure(error: BotError, host: str) -> Message:
         return slack_cards.failure(error)
     if isinstance(error, TooOften):
         again = date(error.again_at, "{time}")
-        return reply("⏱️", "TOO MANY", f"{error} Try again at {again}.")
-    return reply("⚠️", "COULD NOT DO THAT", _stated(str(error), 300), host=host)
+        return reply("⏱️", "LIMIT REACHED", f"{error} Try again at {again}.")
+    database = isinstance(error, DatabaseUnavailable)
+    word = "DATABASE UNAVAILABLE" if database else "COULD NOT DO THAT"
+    return reply("⚠️", word, _stated(str(error), 300), host=host)
 
 
 def not_available(error: NotAvailable) -> Message:

@@ -1,4 +1,4 @@
-"""The command that sets when a team wants to be told: a threshold for a host or pattern."""
+"""The command that sets thresholds: when renewal of a host or pattern is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.severity import Threshold
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A threshold, or none where the usual rule is to count again."""
+    """A threshold, or none to return to the default."""
 
     threshold: Threshold | None
 
@@ -41,7 +41,7 @@ async def warn(
 ) -> Message:
     """Set when renewal is due for a host or pattern: days or percent of the lifetime left.
 
-    14d is 14 days, 20% a fifth of the lifetime, default the usual rule. Without words, it lists the
+    14d is 14 days, 20% a fifth of the lifetime; default resets it. Without words, it lists the
     thresholds that are set.
     """
     if which == NONE:

@@ -23,7 +23,7 @@ from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
 
-#: How long what Slack said of a person or a group counts.
+#: How long Slack's answer about a person or a group counts.
 LIFETIME = timedelta(minutes=10)
 KEPT = 2000
 #: In which time a user may start so many scans and add so many hosts.
@@ -128,7 +128,7 @@ class Access:
         return bool(team) and team == self._web.identity.team_id
 
     async def _ask(self, user: str) -> tuple[Person | None, bool]:
-        """Who this is, and whether Slack said so lately; what it said before is kept for worse."""
+        """Who this is, and whether Slack said so lately; what it said before is the fallback."""
         known, now = self._people.get(user), self._clock()
         if known and now - known.at < LIFETIME:
             return known.person, True

@@ -37,7 +37,7 @@ class Metrics:
         )
         self.acks = Histogram(
             "sslmonitor_bot_ack_seconds",
-            "Time from the arrival of a request of Slack's to its acknowledgement.",
+            "Time from the arrival of a Slack request to its acknowledgement.",
             buckets=_ACK_SECONDS,
             registry=self.registry,
         )
@@ -50,7 +50,7 @@ class Metrics:
         )
         self.slack_calls = Counter(
             "sslmonitor_bot_slack_calls",
-            "Calls of Slack's Web API by method and kind of answer: done, refused, limited or "
+            "Slack Web API calls by method and kind of answer: done, refused, limited or "
             "unknown (it may have been done).",
             ["method", "answer"],
             registry=self.registry,

@@ -134,7 +134,7 @@ class HTTPServer:
         return port
 
     async def close(self) -> None:
-        """Stop listening; requests that are being answered get a second."""
+        """Stop listening; requests under way get one more second."""
         await self._server.close()
 
     async def _on_health(self, _request: web.Request) -> web.Response:

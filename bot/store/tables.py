@@ -71,7 +71,7 @@ digests = Table(
     Column("version", Integer, nullable=False, server_default="0"),
 )
 
-#: Requests for a change that were taken lately (SHA-256), so that a replay is refused.
+#: Requests for a change that were taken recently (SHA-256), so that a replay is refused.
 deliveries = Table(
     "deliveries",
     metadata,
