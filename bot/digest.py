@@ -19,6 +19,7 @@ from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import Gathered
+from bot.cards.table import as_csv, no_csv, with_csv
 from bot.dates import ALL, DAY, Due, Plan, Selection
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, state_of
@@ -71,6 +72,12 @@ class DigestPoster(Protocol):
 
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message of ours."""
+
+    async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
+        """Put a file into a thread."""
+
+    async def has_file(self, channel: str, thread_ts: str, name: str) -> bool:
+        """Whether we have put a file of this name into a thread."""
 
     async def is_last(self, channel: str, ts: str) -> bool:
         """Whether this is the channel's last message. Raises SlackRefused if nobody can tell."""
@@ -140,6 +147,7 @@ class Digest:
         self._records = records
         self._clock = clock
         self._weekly = weekly
+        self._gathered: Gathered | None = None
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
         self._done: date | None = None
@@ -255,6 +263,7 @@ class Digest:
         if found.all_clear and not anew:
             messages = () if await self._is_quiet(wanted.day) else messages
             edits = last.ts if messages and last and last.facts.get("clear") else None
+        self._gathered = found if len(messages) > 1 else None
         claimed = await self._state.claim(wanted.day, channel, now, messages, edits=edits)
         if claimed is not None:
             await self._state.keep_waiting(channel, counts)
@@ -362,6 +371,8 @@ class Digest:
         This process may have slept since its claim: it is read again right before the post.
         """
         message = stored.messages[stored.sent]
+        if stored.sent == 1:
+            message = await self._with_csv(stored, message)
         if not await self._still_ours(stored):
             return None
         try:
@@ -371,6 +382,32 @@ class Digest:
                 await self._state.release(stored.day, stored.channel)
             raise
         return ts if stored.ts else await self._only_one(stored, message, ts)
+
+    async def _with_csv(self, stored: StoredDigest, message: Message) -> Message:
+        """Put the file with all monitors into the thread; the message then says what came of it.
+
+        A note says that some process has tried, so that the next one looks for the file first.
+        """
+        channel, thread = stored.channel, str(stored.ts)
+        name = f"certificates-{stored.day.isoformat()}.csv"
+        try:
+            new = await self._state.claim_note(f"file {channel} {thread}", name)
+            if new or not await self._poster.has_file(channel, thread, name):
+                content = await self._csv()
+                if await self._still_ours(stored):
+                    await self._poster.share_file(channel, thread, name, content)
+        except BotError as fault:
+            log.warning("Could not attach the CSV file of the digest in %s: %s", channel, fault)
+            return with_csv(message, no_csv(fault))
+        return with_csv(message)
+
+    async def _csv(self) -> bytes:
+        """All monitors of the digest; gathered again where another process has claimed it."""
+        now, rules = self._clock(), self._records.rules
+        found = self._gathered or await gather(self._api, now, rules, self.plan.which)
+        self._gathered = None
+        rows = (*found.rows, *found.scheduled)
+        return await asyncio.to_thread(as_csv, rows, now, rules)
 
     async def _still_ours(self, stored: StoredDigest) -> bool:
         loop = asyncio.get_running_loop()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,6 @@ from bot.cards import add as add_cards
 from bot.cards import batch as batch_cards
 from bot.cards import changes, replies, slack_faults
 from bot.cards import details as detail_cards
-from bot.cards import digest as digest_cards
 from bot.cards import history as history_cards
 from bot.cards import home as home_cards
 from bot.cards import lists as list_cards
@@ -33,8 +32,13 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards.add import Draft
 from bot.cards.row import text_row
-from bot.errors import NotAvailable, NotMonitored, SlackRefused, SlackUnreachable, UsageError
-from bot.severity import Thresholds
+from bot.errors import (
+    NotAvailable,
+    NotMonitored,
+    SlackRefused,
+    SlackUnreachable,
+    UsageError,
+)
 from bot.sighting import Sighting
 from bot.slack.rendering import view_of, view_of_form
 from bot.target import REFUSED, Target
@@ -51,10 +55,10 @@ from tests.card_values import (
     faults,
     many,
     monitor,
-    on_schedule,
     row,
     rows,
 )
+from tests.digest_cases import digest_cases
 
 
 def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -349,51 +353,6 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
 
 def _details(found: Monitor, row: MonitorSummary) -> Message:
     return detail_cards.details(found, row, NOW, RULES, link=monitor_cards.HISTORY)
-
-
-def gathered(
-    shown: Sequence[MonitorSummary],
-    every: Sequence[MonitorSummary],
-    rules: Thresholds = RULES,
-    until: datetime | None = None,
-) -> digest_cards.Gathered:
-    """A digest about these rows."""
-    return digest_cards.gathered(shown, [], every, NOW, rules, until=until)
-
-
-def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
-    """Digests, message by message, and their private preview."""
-    held = rows(texts)
-    fine, old = held["ok"], held["old scan"]
-    bad = [each for each in held.values() if each not in (fine, old)]
-    friday = NOW + 35 * DAY
-    cases = {
-        "none watched": gathered([], []),
-        "all clear, one": gathered([], [fine]),
-        "all clear": gathered([], [fine, held["other port"]]),
-        "one old scan": gathered([], [fine, old]),
-        "one due": gathered([held["due in 12 days"]], [held["due in 12 days"], fine]),
-        "every state": gathered(bad, list(held.values())),
-        "due by the team's own rule": gathered([], [row(texts, not_after=NOW + 50 * DAY)], EARLY),
-        "one on schedule": gathered([held["on schedule"]], [fine, held["on schedule"]]),
-        "twenty on schedule": gathered(on_schedule(20, texts), on_schedule(20, texts)),
-        "fifty": gathered(many(50, texts), many(60, texts)),
-        "hundreds": gathered(many(300, texts), many(500, texts)),
-        "many old scans": gathered([], many(100, texts)),
-        "one soon urgent": gathered([], [fine, row(texts, not_after=NOW + 40 * DAY)], until=friday),
-        "many soon urgent": gathered([], many(50, texts), until=friday),
-    }
-    day = date(2026, 11, 23)
-    for name, found in cases.items():
-        for part, message in enumerate(digest_cards.digest(found, NOW, day=day)):
-            yield f"digest: {name}, part {part}", message
-        yield f"preview: {name}", digest_cards.preview(found, NOW)
-    [late, *_] = digest_cards.digest(cases["one due"], NOW, day=day, late=True)
-    yield "digest: late", late
-    yield "digest: blind", digest_cards.blind(NOW - HOUR, texts.fault)
-    yield "digest: sees again", digest_cards.sees_again(NOW - HOUR, NOW)
-    yield "digest: missed", digest_cards.missed(day, texts.fault)
-    yield "digest: missed, unknown why", digest_cards.missed(day, "")
 
 
 def every_card(texts: Texts = PLAIN) -> dict[str, Message]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,11 @@ from bot.digest import Digest
 from bot.playground.faults import (
     InjectedFault,
     cut_answer,
-    delay,
     dropped_connection,
     http_answer,
     refusal,
 )
 from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
-from bot.store.digests import DigestStore, StoredDigest
 from tests.world import Clock, World, environment, labels, new_world, words
 
 TITLE = "Certificates on 23 November 2026"
@@ -189,45 +186,6 @@ async def test_one_of_the_three_questions_failing_is_no_digest(digest_world: Wor
     assert len(posted(world)) == 1
 
 
-async def test_five_hundred_monitors_are_three_messages_and_a_file(digest_world: World) -> None:
-    world = digest_world
-    for number in range(500):
-        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
-    nine_o_clock(world)
-
-    await digest_of(world.bot).tick()
-
-    first, table, chart = posted(world)
-    assert labels(first) == ["Rescan"] * 20
-    assert {table.thread_ts, chart.thread_ts} == {first.ts}
-    assert "480 more monitors" in words(first)
-    assert "Expiring by week" in words(chart)
-    shown = set(re.findall(r"(h\d+)\.", words(table)))
-    assert len(shown) == 200
-    assert "280 more in the CSV file." in words(table)
-    await world.press("CSV", on=table, by=BEN)
-    await world.card("direct messages, as a CSV file", by=BEN)
-    await world.settled()
-    [file] = [each for each in world.slack.files.values() if each["content"] is not None]
-    assert len(set(re.findall(r"\bh\d+\.", file["content"].decode()))) == 500
-
-
-async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) -> None:
-    world = digest_world
-    for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
-    nine_o_clock(world)
-    refused = refusal("invalid_blocks")
-    for fault in (delay(0), refused, delay(0), refused):
-        world.slack.faults.add("chat.postMessage", fault)
-    await digest_of(world.bot).tick()
-    first, rest, chart = posted(world)
-    assert "Expiring by week" in words(chart)
-    assert set(re.findall(r"`h\d+\.", words(first) + words(rest))) == {
-        f"`h{number}." for number in range(40)
-    }
-
-
 async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
     digest_world: World,
 ) -> None:
@@ -304,40 +262,6 @@ async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
 
     assert len(posted(world)) == 1
     assert digest_of(world.bot).last_error == ""
-
-
-@pytest.mark.parametrize("part", [0, 1, 2])
-async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
-    part: int, digest_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = digest_world
-    for number in range(200):
-        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
-    nine_o_clock(world)
-    record = DigestStore.posted
-
-    async def die(self: DigestStore, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
-        if sent > part:
-            raise ConnectionResetError
-        return await record(self, *given, sent=sent, **named)
-
-    with monkeypatch.context() as dying:
-        dying.setattr(DigestStore, "posted", die)
-        with pytest.raises(ConnectionResetError):
-            await digest_of(world.bot).tick()
-    assert len(posted(world)) == part + 1
-
-    async with world.running_bot() as heir:
-        await digest_of(heir).tick()
-        assert len(posted(world)) == part + 1  # the claim may still be somebody's
-        later(world, 3)
-        await digest_of(heir).tick()
-        whole = [words(message) for message in posted(world)]
-        later(world, 30)
-        await digest_of(heir).tick()
-
-    assert [words(message) for message in posted(world)] == whole
-    assert len(set(whole)) == len(whole) == 3
 
 
 async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(

@@ -29,8 +29,9 @@ from bot.cards import table as table_cards
 from bot.errors import NotMonitored, UsageError
 from bot.playground.limits import HOME, MESSAGE, MODAL, violations
 from bot.target import Target
-from tests.card_cases import every_card, gathered, homes, hostile, past, views
+from tests.card_cases import every_card, homes, hostile, past, views
 from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
+from tests.digest_cases import gathered
 
 CARDS = every_card()
 HOMES = homes()

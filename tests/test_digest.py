@@ -40,6 +40,7 @@ class Channel:
         self.searches: list[datetime] = []
         self.deleted: list[str] = []
         self.edited: list[str] = []
+        self.files: list[tuple[str, str, bytes]] = []
         self.search_fault: BotError | None = None
         self.now = NOW
 
@@ -69,6 +70,14 @@ class Channel:
 
     async def delete(self, channel: str, ts: str) -> None:
         self.deleted.append(ts)
+
+    async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
+        self.files.append((thread_ts, name, content))
+
+    async def has_file(self, channel: str, thread_ts: str, name: str) -> bool:
+        if self.search_fault:
+            raise self.search_fault
+        return any(each[:2] == (thread_ts, name) for each in self.files)
 
     async def is_last(self, channel: str, ts: str) -> bool:
         if self.search_fault:

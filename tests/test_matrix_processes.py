@@ -37,6 +37,8 @@ POINTS = [
     f"{WEB}.find_posts after 1",
     f"{STORE}.posted before 1",
     f"{STORE}.posted after 1",
+    f"{WEB}.share_file before 1",
+    f"{WEB}.share_file after 1",
     f"{WEB}.post before 2",
     f"{WEB}.post after 2",
     f"{STORE}.posted before 2",
@@ -100,13 +102,14 @@ def heads(world: World) -> list[PostedMessage]:
 
 
 def assert_one_digest(world: World) -> None:
-    """One head, and each host once."""
+    """One head, each host once, and one file."""
     assert len(heads(world)) == 1
     text = "\n".join(words(m) for m in world.seen(by=BEN))
     missing = [n for n in range(40) if f"h{n}.demo.test" not in text]
     assert missing == []
     threads = [m for m in world.seen(by=BEN) if m.in_thread]
     assert len({words(m) for m in threads}) == len(threads)
+    assert sum(bool(m.files) for m in threads) == 1
 
 
 @pytest.mark.parametrize("point", POINTS)

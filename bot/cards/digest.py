@@ -28,7 +28,6 @@ from bot.cards import table as table_cards
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, list_row, more_about, text_row
-from bot.cards.table import TABLE_ROWS
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
@@ -45,8 +44,6 @@ from bot.target import Target
 NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
 HEAD_WORDS = 7500
-#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
-SECTIONS_A_MESSAGE = 3
 METADATA_EVENT = "ssl_digest"
 #: What a notice says first, by its kind.
 TOLD = {
@@ -168,7 +165,7 @@ def digest(
     title = f"Certificates on {day:%-d %B %Y}"
     messages = [_first(found, now, title, head, small)]
     if rest:
-        messages.append(_rest(rest, now, found.rules))
+        messages.append(table_cards.rest(rest, now, found.rules))
         every = [*found.rows, *found.scheduled]
         if chart := table_cards.expiries(every, now, found.rules):
             messages.append(chart)
@@ -317,22 +314,6 @@ def _stale_text(stale: Sequence[MonitorSummary]) -> str:
 def _names(rows: Sequence[MonitorSummary]) -> str:
     names = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
     return f"{names} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else names
-
-
-def _rest(rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
-    """What the first message has no room for: a table, and all of it as a CSV file.
-
-    Without the table, as many lines as one message takes.
-    """
-    table, shown = table_cards.table(rest, now, rules)
-    text = f"{counted(len(rest), 'more monitor')}, worst first."
-    about = "Send all monitors of this digest as a CSV file in a direct message"
-    file = actions(button("CSV", "csv_due", "", "below", about=about))
-    hidden = len(rest) - shown
-    below = [context(f"{hidden:,} more in the CSV file."), file] if hidden else [file]
-    lines = packed([text_row(row, now, rules) for row in rest[:TABLE_ROWS]], section)
-    classic = lines[:SECTIONS_A_MESSAGE]
-    return Message(text, (section(text), table, *below), fallback=(section(text), *classic, file))
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:

@@ -6,11 +6,27 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Block, Message, counted, plain, section, utc
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    button,
+    code,
+    context,
+    counted,
+    packed,
+    plain,
+    safe,
+    section,
+    utc,
+)
+from bot.cards.row import text_row
 from bot.dates import DAY
+from bot.errors import BotError, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, days_left, limits_of, state_of
 
 #: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
@@ -24,6 +40,10 @@ CSV_HEADER = (
     *("id", "host", "port", "state", "days_left", "not_before", "not_after", "issuer"),
     *("message", "http_code", "scanned_at"),
 )
+#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
+SECTIONS_A_MESSAGE = 3
+#: The block that the CSV file takes the place of.
+CSV = "csv"
 #: A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -59,6 +79,51 @@ def table(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> 
         "page_size": PAGE_SIZE,
     }
     return block, len(rows) - 1
+
+
+def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
+    """What the first message has no room for: a table, and all of it as a CSV file.
+
+    Without the table, as many lines as one message takes.
+    """
+    grid, shown = table(more, now, rules)
+    text = f"{counted(len(more), 'more monitor')}, worst first."
+    about = "Send all monitors of this digest as a CSV file in a direct message"
+    file = actions(button("CSV", "csv_due", "", "below", about=about)) | {"block_id": CSV}
+    hidden = len(more) - shown
+    below = [context(f"{hidden:,} more in the CSV file."), file] if hidden else [file]
+    lines = packed([text_row(row, now, rules) for row in more[:TABLE_ROWS]], section)
+    classic = lines[:SECTIONS_A_MESSAGE]
+    return Message(text, (section(text), grid, *below), fallback=(section(text), *classic, file))
+
+
+def with_csv(message: Message, problem: str = "") -> Message:
+    """The message below which all monitors stand, once their file is in the thread.
+
+    If it is not, the `problem` (mrkdwn) stands above the button that sends it.
+    """
+    told = context(problem or "All monitors of this digest are in the CSV file above.")
+
+    def changed(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        at = next((n for n, block in enumerate(blocks) if block.get("block_id") == CSV), None)
+        if at is None:
+            return blocks
+        return (*blocks[:at], told, *([blocks[at]] if problem else []), *blocks[at + 1 :])
+
+    return replace(message, blocks=changed(message.blocks), fallback=changed(message.fallback))
+
+
+def no_csv(fault: BotError) -> str:
+    """Why the file is not in the thread, and whether the button helps."""
+    helps = "The button sends it as a direct message."
+    if isinstance(fault, SlackRefused) and fault.reason == "missing_scope":
+        told = "The bot can't attach the CSV file: it lacks the scope `files:write`."
+        return f"{told} The button sends it once the bot has it."
+    if isinstance(fault, SlackRefused):
+        return f"Slack refused the CSV file ({code(fault.reason, 60)}). {helps}"
+    if isinstance(fault, SlackUnreachable):
+        return "Slack did not confirm the CSV file. If it isn't above, the button sends it."
+    return f"Could not attach the CSV file: {safe(str(fault), 200).rstrip('.')}. {helps}"
 
 
 def _cells(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]:

@@ -20,6 +20,7 @@ from bot.commands import after_scan
 from bot.commands.arguments import Filter, api_filters, in_states, joined, marks
 from bot.commands.lookup import One, Which, find, router, several
 from bot.commands.router import Call
+from bot.dates import ALL, DIGEST
 from bot.errors import BotError, SlackRefused
 from bot.severity import claim_of, is_fine, mute_of, state_of
 
@@ -112,8 +113,9 @@ async def csv(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Message
 
 @router.command("csv_due", typed=False)
 async def csv_due(call: Call) -> Message:
-    """Send all monitors that the digest would list now as a CSV file, in a direct message."""
-    found = await digest.gather(call.api, call.now(), call.rules)
+    """Send all monitors that this channel's digest would list now as a CSV file, directly."""
+    here = call.records.subscriptions.get(DIGEST, call.channel)
+    found = await digest.gather(call.api, call.now(), call.rules, here.which if here else ALL)
     return await _send_csv(call, [*found.rows, *found.scheduled], found.unreadable)
 
 

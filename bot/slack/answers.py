@@ -17,6 +17,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.blocks import Message, as_text, plain
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
@@ -198,3 +200,21 @@ async def patiently(
         await asyncio.sleep(wait)
         if not wanted():
             raise Superseded
+
+
+async def with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
+    """Send a message; if Slack refuses its blocks, again without the new ones, or as mere text."""
+    try:
+        return await send(message)
+    except SlackRefused as fault:
+        if fault.reason not in BAD_BLOCKS:
+            raise
+        text = plain(message.text, 80)
+        log.error("Slack refused the blocks of “%s”; resending a simpler version", text)  # noqa: TRY400 - the refusal says no more than its name
+    if message.fallback:
+        try:
+            return await send(replace(message, blocks=message.fallback))
+        except SlackRefused as fault:
+            if fault.reason not in BAD_BLOCKS:
+                raise
+    return await send(as_text(message))

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import Address, Block, Message, as_text, fallback_text, plain, section
+from bot.blocks import Address, Block, Message, fallback_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
-from bot.slack.answers import BAD_BLOCKS, Superseded, asked, failure_of_text, patiently
+from bot.slack.answers import Superseded, asked, failure_of_text, patiently, with_fallback
 from bot.slack.metrics import Metrics
 from bot.slack.people import Identity, Person
 from bot.slack.rendering import view_of
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 HISTORY_PAGE = 200
 #: The most pages to read: 10,000 messages since the digest was claimed.
@@ -125,7 +123,7 @@ class SlackWeb:
             )
             return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
 
-        return await _with_fallback(send, message)
+        return await with_fallback(send, message)
 
     async def whisper(
         self, channel: str, user: str, message: Message, thread_ts: str | None = None
@@ -142,7 +140,7 @@ class SlackWeb:
                 thread_ts=thread_ts,
             )
 
-        await _with_fallback(send, message)
+        await with_fallback(send, message)
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Edit a message of ours. An edit that a newer one has overtaken is not sent again.
@@ -160,7 +158,7 @@ class SlackWeb:
                 metadata=sent.metadata,
             )
 
-        await self._edit((channel, ts), lambda: _with_fallback(send, message))
+        await self._edit((channel, ts), lambda: with_fallback(send, message))
 
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message of ours; one that is gone already is no error."""
@@ -195,9 +193,9 @@ class SlackWeb:
             )
 
         if replace:
-            await self._edit((url,), lambda: _with_fallback(send, message))
+            await self._edit((url,), lambda: with_fallback(send, message))
         else:
-            await patiently(lambda: _with_fallback(send, message), idempotent=False)
+            await patiently(lambda: with_fallback(send, message), idempotent=False)
 
     async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
         # The URL is a bearer capability: it never gets into a log line or an error.
@@ -240,7 +238,7 @@ class SlackWeb:
         async def send(sent: Message) -> None:
             await self._once(self.client.views_update, view_id=view_id, view=view_of(sent, channel))
 
-        await self._edit((view_id,), lambda: _with_fallback(send, message))
+        await self._edit((view_id,), lambda: with_fallback(send, message))
 
     async def publish_home(self, user: str, blocks: Sequence[Block], page: int = 0) -> None:
         """Show a user's Home tab; the view keeps the number of its page."""
@@ -279,8 +277,42 @@ class SlackWeb:
     async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
         """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
 
-        The file is uploaded before anything is said, so that a refusal leaves nothing behind
-        (docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal).
+        The file is uploaded before anything is said, so that a refusal leaves nothing behind.
+        """
+        file = await self._upload(name, content)
+        address = await self.post_at(user, Message(text, (section(text),)))
+        await self._write(
+            self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
+        )
+
+    async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
+        """Put a file into a thread; Slack refuses it without the scope files:write."""
+        await self._write(
+            self.client.files_completeUploadExternal,
+            files=[await self._upload(name, content)],
+            channel_id=channel,
+            thread_ts=thread_ts,
+        )
+
+    async def has_file(self, channel: str, thread_ts: str, name: str) -> bool:
+        """Whether the bot has put a file of this name into a thread (among the first messages).
+
+        Raises SlackRefused if the bot may not read the history.
+        """
+        answer = await self._read(
+            self.client.conversations_replies, channel=channel, ts=thread_ts, limit=HISTORY_PAGE
+        )
+        return any(
+            file.get("title") == name
+            for each in answer.get("messages") or []
+            if each.get("bot_id") == self.identity.bot_id
+            for file in each.get("files") or []
+        )
+
+    async def _upload(self, name: str, content: bytes) -> Mapping[str, str]:
+        """Upload a file, which nobody sees before it is shared; gives what shares it, once.
+
+        See docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal.
         """
         answer = await self._read(
             self.client.files_getUploadURLExternal, filename=name, length=len(content)
@@ -292,11 +324,7 @@ class SlackWeb:
             raise SlackUnreachable("Slack did not take the file.") from None
         if status >= 400:
             raise SlackRefused(f"upload_http_{status}")
-        address = await self.post_at(user, Message(text, (section(text),)))
-        files = [{"id": str(answer["file_id"]), "title": name}]
-        await self._write(
-            self.client.files_completeUploadExternal, files=files, channel_id=address.channel
-        )
+        return {"id": str(answer["file_id"]), "title": name}
 
     async def find_posts(
         self, channel: str, message: Message, since: datetime | None, thread_ts: str | None = None
@@ -396,23 +424,6 @@ class SlackWeb:
         finally:
             if self._newest_edits.get(place) is edit:
                 del self._newest_edits[place]
-
-
-async def _with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
-    try:
-        return await send(message)
-    except SlackRefused as fault:
-        if fault.reason not in BAD_BLOCKS:
-            raise
-        text = plain(message.text, 80)
-        log.error("Slack refused the blocks of “%s”; resending a simpler version", text)  # noqa: TRY400 - the refusal says no more than its name
-    if message.fallback:
-        try:
-            return await send(replace(message, blocks=message.fallback))
-        except SlackRefused as fault:
-            if fault.reason not in BAD_BLOCKS:
-                raise
-    return await send(as_text(message))
 
 
 def _same_metadata(found: Any, wanted: Mapping[str, Any] | None) -> bool:

@@ -1,7 +1,7 @@
 """A digest of 100,000 monitors, 8 % of them due: `python -m tests.bench.digest`; best of three.
 
 - `python -m bot digest`, with the embedded API in the same process: under 3 s and 300 MB, at most
-  three messages.
+  three messages, and one file.
 - the floor beside it: the same process, which reads monitor/list once and does nothing with it.
 - the comparison for notices: under 0.5 s, the event loop never held for more than 50 ms.
 
@@ -158,11 +158,14 @@ async def main() -> int:
             floor = await asyncio.to_thread(run, "-c", FLOOR, environ=environ)
             digest = await asyncio.to_thread(run, "-m", "bot", "digest", "--again", environ=environ)
             rounds.append((digest, floor))
-        posted = len(playground.workspace.messages(CERTS, BEN)) / ROUNDS
+        shown = playground.workspace.messages(CERTS, BEN)
+        files = sum(len(message.files) for message in shown) / ROUNDS
+        posted = sum(not message.files for message in shown) / ROUNDS
         await playground.close()
     digest, floor = min(rounds, key=lambda pair: pair[0].seconds)
     seconds, held = min([await compared() for _ in range(ROUNDS)])
-    print(f"digest      {digest.seconds:.2f} s, {digest.megabytes:.0f} MB, {posted:.0f} messages")
+    sent = f"{posted:.0f} messages, {files:.0f} file"
+    print(f"digest      {digest.seconds:.2f} s, {digest.megabytes:.0f} MB, {sent}")
     print(f"floor       {floor.seconds:.2f} s, {floor.megabytes:.0f} MB")
     print(f"ratio       {digest.seconds / floor.seconds:.2f}")
     print(f"comparison  {seconds:.2f} s, the loop held for {held * 1000:.0f} ms")
@@ -172,6 +175,7 @@ async def main() -> int:
         digest.seconds > MOST_SECONDS
         or digest.megabytes > MOST_MB
         or posted > 3
+        or files != 1
         or seconds > MOST_COMPARED
         or held > MOST_HELD
     )

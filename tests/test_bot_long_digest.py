@@ -1,0 +1,159 @@
+"""A digest of more monitors than one message takes: a table, a chart and a file in its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from bot.playground.faults import InjectedFault, delay, http_answer, refusal
+from bot.playground.objects import BEN
+from bot.store.digests import DigestStore, StoredDigest
+from tests.test_bot_digest import digest_of, later, nine_o_clock, posted
+from tests.world import World, labels, words
+
+
+async def test_five_hundred_monitors_are_three_messages_and_a_file(digest_world: World) -> None:
+    world = digest_world
+    for number in range(500):
+        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+
+    await digest_of(world.bot).tick()
+
+    first, file, table, chart = posted(world)
+    assert labels(first) == ["Rescan"] * 20
+    assert {file.thread_ts, table.thread_ts, chart.thread_ts} == {first.ts}
+    assert "480 more monitors" in words(first)
+    assert "Expiring by week" in words(chart)
+    shown = set(re.findall(r"(h\d+)\.", words(table)))
+    assert len(shown) == 200
+    assert "280 more in the CSV file." in words(table)
+    assert "All monitors of this digest are in the CSV file above." in words(table)
+    assert labels(table) == []
+    [shared] = world.slack.files.values()
+    assert shared["title"] == "certificates-2026-11-23.csv"
+    assert file.files[0]["id"] == shared["id"]
+    assert len(set(re.findall(r"\bh\d+\.", shared["content"].decode()))) == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "said"),
+    [
+        ("files.completeUploadExternal", refusal("not_in_channel"), "refused the CSV file"),
+        ("files.getUploadURLExternal", refusal("missing_scope"), "lacks the scope `files:write`"),
+        ("upload", http_answer(500), "refused the CSV file"),
+        ("files.completeUploadExternal", http_answer(500), "did not confirm the CSV file"),
+    ],
+    ids=["refused", "no scope", "not taken", "perhaps"],
+)
+async def test_without_the_csv_file_its_button_stays_and_the_table_says_why(
+    method: str, fault: InjectedFault, said: str, digest_world: World
+) -> None:
+    world = digest_world
+    for number in range(40):
+        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    world.slack.faults.add(method, fault)
+    await digest_of(world.bot).tick()
+    _, table, _ = posted(world)
+    assert said in words(table)
+    assert "in the CSV file above" not in words(table)
+    assert digest_of(world.bot).last_error == ""
+    await world.press("CSV", on=table, by=BEN)
+    await world.card("direct messages, as a CSV file", by=BEN)
+    await world.settled()
+    content = next(each["content"] for each in world.slack.files.values() if each.get("completed"))
+    assert len(set(re.findall(r"\bh\d+\.", content.decode()))) == 40
+
+
+async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_digest(
+    world: World,
+) -> None:
+    for number in range(40):
+        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+    world.api.watch("elsewhere.test", days=3)
+    await world.say("/ssl digest here at 09:00 *.demo.test")
+    await world.card("set up a digest", by=BEN)
+    nine_o_clock(world)
+    world.slack.faults.add("files.completeUploadExternal", refusal("not_in_channel"))
+    await world.bot.digests.tick()
+    table = await world.card("more monitors, worst first", by=BEN)
+    await world.press("CSV", on=table, by=BEN)
+    await world.card("direct messages, as a CSV file", by=BEN)
+    await world.settled()
+    for each in world.slack.files.values():
+        assert "elsewhere" not in each["content"].decode()
+
+
+async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    for number in range(40):
+        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    held = world.slack.faults.hold("files.completeUploadExternal", after=True)
+    dying = asyncio.create_task(digest_of(world.bot).tick())
+    await asyncio.wait_for(held.reached.wait(), 5)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    async with world.running_bot() as heir:
+        later(world, 3)
+        await digest_of(heir).tick()
+    first, file, table, chart = posted(world)
+    assert [bool(each.files) for each in (first, file, table, chart)] == [False, True, False, False]
+    assert "All monitors of this digest are in the CSV file above." in words(table)
+
+
+async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) -> None:
+    world = digest_world
+    for number in range(40):
+        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    refused = refusal("invalid_blocks")
+    for fault in (delay(0), refused, delay(0), refused):
+        world.slack.faults.add("chat.postMessage", fault)
+    await digest_of(world.bot).tick()
+    first, _, rest, chart = posted(world)
+    assert "Expiring by week" in words(chart)
+    assert "in the CSV file above" in words(rest)
+    assert set(re.findall(r"`h\d+\.", words(first) + words(rest))) == {
+        f"`h{number}." for number in range(40)
+    }
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
+    part: int, digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    for number in range(200):
+        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    record = DigestStore.posted
+
+    async def die(self: DigestStore, *given: Any, sent: int, **named: Any) -> StoredDigest | None:
+        if sent > part:
+            raise ConnectionResetError
+        return await record(self, *given, sent=sent, **named)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(DigestStore, "posted", die)
+        with pytest.raises(ConnectionResetError):
+            await digest_of(world.bot).tick()
+    assert len(posted(world)) == part + 1 + (part > 0)
+
+    async with world.running_bot() as heir:
+        await digest_of(heir).tick()
+        assert len(posted(world)) == part + 1 + (part > 0)  # the claim may still be somebody's
+        later(world, 3)
+        await digest_of(heir).tick()
+        whole = [words(message) for message in posted(world)]
+        later(world, 30)
+        await digest_of(heir).tick()
+
+    assert [words(message) for message in posted(world)] == whole
+    assert len(set(whole)) == len(whole) == 4
