@@ -160,14 +160,17 @@ def test_every_row_of_what_happens_when_names_a_test_that_exists() -> None:
     assert [name for name in named if f"def {name}(" not in tests] == []
 
 
-def test_every_text_names_only_files_commands_and_programs_that_exist() -> None:
+def test_every_text_names_only_files_commands_programs_and_settings_that_exist() -> None:
     paths = [*(ROOT / "bot").rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     text = "\n".join(path.read_text() for path in paths)
     files = set(re.findall(r"\b(?:docs|deploy)/[\w-]+\.\w+", text))
     commands = set(re.findall(r"/ssl (?!can do)([a-z]+)", text))
     programs = set(re.findall(r"python -m bot ([a-z]+)", text))
+    variables = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text))
+    others = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NAME_FILE", "DIGEST_CHANEL"}
     assert len(files) > 5
     assert [name for name in files if not (ROOT / name).exists()] == []
     assert [name for name in commands if router.find(name) is None] == []
     assert programs <= {"run", "demo", "digest", "check", "embedded", "backup"}
+    assert variables - others <= {name for each in SETTINGS.values() for name in each.variables}
     assert re.findall(r"in (?:its|the) README|see “.*?” in", text) == []
