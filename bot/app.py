@@ -98,6 +98,7 @@ def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
         reverse_names=True,
         revocation=settings.scan_revocation,
         caa=settings.scan_caa,
+        ari_directories=settings.ari_directories,
     )
 
 

@@ -35,8 +35,11 @@ _SPACES = re.compile(r"\s+")
 _EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# A date entity as `date` writes it; the group is its fallback text.
-_DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
+# A date entity as `date` writes it, or a link as `hyperlink` does; the group is its text.
+_ENTITY = re.compile(r"<(?:!date\^|https?:)[^|>]*\|([^>]*)>")
+# A link that people may follow: http or https, in printable ASCII, without a user name.
+_LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
+LONGEST_LINK = 500
 # Where finished mrkdwn may be cut, unless some markup is still open there.
 _BREAK = re.compile(r"\s")
 
@@ -60,7 +63,7 @@ def escaped(text: str) -> str:
 
 def bare(text: str) -> str:
     """Finished mrkdwn as plain text, for notifications: no backticks, no entities."""
-    text = _DATE.sub(r"\1", text).replace("`", "")
+    text = _ENTITY.sub(r"\1", text).replace("`", "")
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)
     return text
@@ -75,6 +78,12 @@ def code(text: str, limit: int = 260) -> str:
     """Third-party text as inline code, where Slack never turns a host name into a link."""
     inner = plain(text, limit).replace("`", "ʹ").translate(_ENTITIES)
     return f"`{inner}`" if inner else "`–`"
+
+
+def hyperlink(url: str, text: str) -> str:
+    """A third party's URL as a link with this text of ours; empty if nobody should follow it."""
+    usable = len(url) <= LONGEST_LINK and _LINK.fullmatch(url)
+    return f"<{escaped(url)}|{text}>" if usable else ""
 
 
 def date(at: datetime, tokens: str = "{date_short} {time}") -> str:

@@ -109,6 +109,7 @@ def demo_settings(
             "WATCH_INTERVAL": watch,
             "SCAN_REVOCATION": "0",
             "SCAN_CAA": "0",
+            "ARI_DIRECTORIES": "",
             "SCAN_INTERVAL": "1m",
             "HOST": "127.0.0.1",
             "PORT": "0",

@@ -29,6 +29,11 @@ LEAST_ACT, MOST_ACT = DAY, 7 * DAY
 SHORT_LIFETIME = 10 * DAY
 #: Certificates that live this long at most are renewed by a program, which may so be late.
 RENEWED_BY_ITSELF = 100 * DAY
+#: How much is left of a certificate's life when CAs ask for its renewal: about a third, and half of
+#: the lives below SHORT_LIFETIME (letsencrypt.org/docs/integration-guide, "When to Renew").
+USUAL_PART, USUAL_PART_OF_SHORT = 3, 2
+#: Dates of the API are cut to the minute.
+CUT = timedelta(minutes=1)
 #: What an unknown lifetime counts as: that of a certificate that people renew by hand.
 UNKNOWN_LIFETIME = 200 * DAY
 #: How late a program may be: a tenth of the lifetime, between these two.
@@ -187,11 +192,52 @@ def _between(least: timedelta, wanted: timedelta, most: timedelta) -> timedelta:
     return max(least, min(wanted, most))
 
 
-def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
-    """The limits of a monitor's certificate."""
+def _lifetime(row: MonitorSummary) -> timedelta:
     start, end = row.not_before, row.not_after
-    lifetime = end - start if start is not None and end is not None else None
-    return limits(lifetime, rules.for_(row.target))
+    if start is None or end is None or start >= end:
+        return UNKNOWN_LIFETIME
+    return end - start
+
+
+def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
+    """The limits of a monitor's certificate: what is left when it becomes due, and so on.
+
+    Its CA may ask for an earlier renewal: it is then due when the window begins, and overdue when
+    the window has ended. A window that was moved forward makes it urgent. Any other one gives way
+    to a threshold of the team's own; one that lasts until the certificate expires says nothing.
+    """
+    rule, end, window = rules.for_(row.target), row.not_after, row.renewal
+    own = limits(_lifetime(row), rule)
+    if window is None or end is None or window.end + CUT >= end:
+        return own
+    moved = was_moved_forward(row)
+    if rule and not moved:
+        return own
+    left = end - window.end
+    return Limits(
+        max(own.due, end - window.start),
+        max(own.overdue or left, left),
+        max(own.act_now, left) if moved else own.act_now,
+    )
+
+
+def was_moved_forward(row: MonitorSummary) -> bool:
+    """Whether the CA has moved its window forward: it ends before renewal is due by our own rule.
+
+    Some lifetimes are due later by our rule than CAs usually ask for a renewal. Such a window has
+    been moved if it ends even before that, or if the CA explains it.
+    """
+    window, end = row.renewal, row.not_after
+    if window is None or end is None:
+        return False
+    lifetime, left = _lifetime(row), end - window.end
+    usual = lifetime / (USUAL_PART_OF_SHORT if lifetime <= SHORT_LIFETIME else USUAL_PART)
+    return left > limits(lifetime).due and (left > usual or bool(window.url))
+
+
+def ca_asks_now(row: MonitorSummary, now: datetime) -> bool:
+    """Whether the CA asks to renew a certificate now, whose window it moved forward."""
+    return row.renewal is not None and row.renewal.end < now and was_moved_forward(row)
 
 
 def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bot.api.dates import read_date
 from bot.api.models import (
     Account,
     Certificate,
@@ -20,7 +21,6 @@ from bot.api.models import (
     SweepProgress,
     by_target,
     read_account,
-    read_date,
     read_monitor,
     read_ping,
     read_summary,

@@ -64,10 +64,8 @@ def test_each_variable_is_declared_once_and_its_default_is_the_fields_default() 
 
 
 def test_a_variable_set_to_nothing_counts_as_not_set() -> None:
-    assert (
-        read(**dict.fromkeys({each.variable for each in SETTINGS.values()} - set(LEAST), " "))
-        == read()
-    )
+    settable = {each.variable for each in SETTINGS.values() if not each.empty}
+    assert read(**dict.fromkeys(settable - set(LEAST), " ")) == read()
 
 
 def test_spaces_around_a_value_are_dropped() -> None:
@@ -145,6 +143,7 @@ BAD = {
     "SCAN_ALLOW": "10.0.0.0/99",
     "SCAN_CA_FILE": "/no/such/file.pem",
     "SCAN_INTERVAL": "often",
+    "ARI_DIRECTORIES": "Let's Encrypt",
     "WATCH_INTERVAL": "60",
     "LOG_LEVEL": "LOUD",
 }
@@ -262,6 +261,34 @@ def test_a_ca_file_that_exists_is_taken(tmp_path: Path) -> None:
 def test_the_scanners_own_rules_judge_scan_allow() -> None:
     assert read(SCAN_ALLOW="10.0.0.0/8").scan_allow == "10.0.0.0/8"
     assert faults(SCAN_ALLOW="10.0.0.0/99")[0].startswith("SCAN_ALLOW is invalid. “10.0.0.0/99”")
+
+
+def test_the_directories_of_three_cas_are_the_default_and_none_if_it_is_empty() -> None:
+    assert list(read().ari_directories) == ["Let's Encrypt", "Google Trust Services", "ZeroSSL"]
+    assert all(url.startswith("https://") for url in read().ari_directories.values())
+    for empty in ("", "  "):
+        assert read(ARI_DIRECTORIES=empty).ari_directories == {}
+
+
+def test_an_issuers_name_may_contain_commas() -> None:
+    text = "GoDaddy.com, Inc.=https://a.example/dir?x=1, Sectigo Limited = http://b.example/d,"
+    with pytest.raises(ConfigError):
+        read(ARI_DIRECTORIES=text)
+    assert read(ARI_DIRECTORIES=text.replace("?x=1", "")).ari_directories == {
+        "GoDaddy.com, Inc.": "https://a.example/dir",
+        "Sectigo Limited": "http://b.example/d",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://a.example", "=https://a.example", "A=", "A=a.example", "A=https://u:p@a.example",
+     "A=https://a.example B=https://b.example", "A=https://a.example; B=https://b.example",
+     "A=https://a.example, B", ",", "A=ftp://a.example"],
+)  # fmt: skip
+def test_directories_that_make_no_sense_are_refused(text: str) -> None:
+    (fault,) = faults(ARI_DIRECTORIES=text)
+    assert fault.startswith("ARI_DIRECTORIES is invalid. Use ")
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from bot.api.models import Monitor, MonitorSummary, read_date, read_monitor, read_summary
+from bot.api.dates import read_date
+from bot.api.models import Monitor, MonitorSummary, read_monitor, read_summary
 from bot.api.reply import Reply, judge, read_leniently, value
 from bot.errors import APIRefused, APIUnreachable
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from bot.api.dates import Renewal, WireRenewal, read_date, read_renewal
 from bot.api.reply import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
@@ -73,10 +74,10 @@ class Monitor:
     """One monitored target with all facts of its last scan (monitor/get, add and scan).
 
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
-    `unknown: …`, and `caa`: why the CA may not renew it. `handshake` is protocol, cipher, key,
-    signature, whether X25519MLKEM768 is supported, serial number and fingerprint, as far as they
-    are known. Only monitor/get ever tells, so they take no part in a comparison with what add and
-    scan give.
+    `unknown: …`, and `caa`: why the CA may not renew it. `renewal` is when the CA asks for one, or
+    `unknown: …`. `handshake` is protocol, cipher, key, signature, whether X25519MLKEM768 is
+    supported, serial number and fingerprint, as far as they are known. Only monitor/get ever tells,
+    so they take no part in a comparison with what add and scan give.
     """
 
     id: int
@@ -88,13 +89,14 @@ class Monitor:
     revocation: str = field(default="", compare=False)
     caa: str = field(default="", compare=False)
     handshake: tuple[str, ...] = field(default=(), compare=False)
+    renewal: Renewal | str = field(default="", compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of monitor/list: the verdict and what a list or digest needs.
 
-    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it; only the
-    embedded API gives them.
+    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it, and
+    `renewal` when its CA asks for another; only the embedded API gives them.
     A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
     """
 
@@ -110,6 +112,7 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     scanned_at: datetime | None
     fingerprint: str = ""
     caa_refuses: bool = False
+    renewal: Renewal | None = None
 
 
 class MonitorList(list[MonitorSummary]):
@@ -170,25 +173,6 @@ class Ping:
     sweep: SweepProgress | None = None
 
 
-def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
-    """A date of the wire as an aware UTC datetime; None where it can't be read.
-
-    A date that names its own zone is taken at its word, and needs no offset.
-    """
-    try:  # nearly all dates are without a zone, and a list of 100,000 monitors has 300,000 of them
-        return datetime.fromisoformat(f"{text}+00:00") - offset
-    except (ValueError, OverflowError):
-        return _other_date(text or "", offset)
-
-
-def _other_date(text: str, offset: timedelta) -> datetime | None:
-    try:
-        date = datetime.fromisoformat(text.strip())
-        return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
-    except (ValueError, OverflowError):  # the year 1 has no day before it
-        return None
-
-
 class WireSummary(msgspec.Struct, omit_defaults=True):
     """A row of monitor/list: the documented fields that the bot reads."""
 
@@ -205,6 +189,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     scan_date: str | None = None
     ssl_fingerprint: str | None = None
     caa_refuses: bool | None = None
+    renewal: WireRenewal | None = None
 
 
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
@@ -280,6 +265,7 @@ class WireMonitor(msgspec.Struct):
     revocation: str | None = None
     caa: str | None = None
     handshake: WireHandshake | None = None
+    renewal: WireRenewal | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -360,6 +346,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         scanned_at=read_date(wire.scan_date, offset),
         fingerprint=wire.ssl_fingerprint or "",
         caa_refuses=wire.caa_refuses or False,
+        renewal=read_renewal(wire.renewal, offset) if wire.renewal else None,
     )
 
 
@@ -374,6 +361,7 @@ def _row(raw: Any) -> WireSummary:
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:
     """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
     wire = read_leniently(raw, WireMonitor)
+    told = wire.renewal or WireRenewal()
     return Monitor(
         id=wire.id,
         target=_target(wire.host, wire.port),
@@ -384,6 +372,7 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         revocation=wire.revocation or "",
         caa=wire.caa or "",
         handshake=_handshake(wire.handshake or WireHandshake()),
+        renewal=read_renewal(told, offset) or told.status or "",
     )
 
 

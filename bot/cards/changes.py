@@ -115,7 +115,9 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
         return "broken" if was.rank > Rank.BROKEN else ""
     if is_now.rank == Rank.ACT_NOW:
         return "worse" if was.rank > Rank.ACT_NOW else ""
-    if is_now.rank < Rank.ON_SCHEDULE:
+    # If the same certificate is no longer urgent, its CA or the team has changed its mind.
+    same = was.rank == Rank.ACT_NOW and was.not_after == is_now.not_after
+    if is_now.rank < Rank.ON_SCHEDULE or same:
         return ""
     if was.rank <= Rank.ACT_NOW:
         return "fixed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.api.dates import Renewal
 from bot.api.models import Certificate, ChainCertificate, HTTPInfo, Monitor, MonitorSummary, Name
 from bot.blocks import (
     Block,
@@ -15,6 +16,7 @@ from bot.blocks import (
     counted,
     date,
     fields,
+    hyperlink,
     packed,
     safe,
     section,
@@ -92,6 +94,7 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
         *chain,
         *_handshake(found.handshake),
         *_revocation(found.revocation),
+        *_renewal(found.renewal, now),
         *_caa(found.caa),
         *_http_blocks(found.http),
     ]
@@ -109,16 +112,30 @@ def _caa(refusal: str) -> list[Block]:
     return [context(f"⚠️ This CA can't renew it: {safe(refusal, 300)}.")]
 
 
+def _renewal(asked: Renewal | str, now: datetime) -> list[Block]:
+    """When the CA asks for a renewal; whoever is not told is told that, and why."""
+    if isinstance(asked, str):
+        return _unknown("When the CA asks for a renewal is unknown", asked)
+    verb = "asked" if asked.end < now else "asks"
+    why = hyperlink(asked.url, "why")
+    window = f"between {date(asked.start)} and {date(asked.end)}"
+    return [context(f"The CA {verb} for a renewal {window}{f' ({why})' if why else ''}.")]
+
+
 def _revocation(text: str) -> list[Block]:
     """What the CA says; whoever is not told is told that, and why."""
     if text == "good":
         return [context("The CA has not revoked the certificate.")]
-    if text.startswith("unknown: "):
-        why = safe(text.removeprefix("unknown: "), 200)
-        if why == "asked":
-            why = "the CA was asked, and the answer is on its way"
-        return [context(f"⚪ Revocation unknown: {why}.")]
-    return []
+    return _unknown("Revocation unknown", text)
+
+
+def _unknown(what: str, text: str) -> list[Block]:
+    if not text.startswith("unknown: "):
+        return []
+    why = safe(text.removeprefix("unknown: "), 200)
+    if why == "asked":
+        why = "the CA was asked, and the answer is on its way"
+    return [context(f"⚪ {what}: {why}.")]
 
 
 def _certificate_blocks(certificate: Certificate) -> list[Block]:

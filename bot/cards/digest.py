@@ -103,10 +103,10 @@ def gathered(
 ) -> Gathered:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
 
-    A threshold of the team's own may call for a monitor that the net leaves out, and the API's
-    filters pass over one whose last scan gave no verdict.
+    A threshold of the team's own, or a CA, may call for a monitor that the net leaves out, and the
+    API's filters pass over one whose last scan gave no verdict.
     """
-    early = [row for row in everything if rules.for_(row.target) and _due(row, now, rules)]
+    early = [row for row in everything if _may_be_early(row, now, rules) and _due(row, now, rules)]
     unknown = [row for row in everything if row.valid is None and not is_stale(row, now)]
     net = ranked([*due, *invalid, *early, *unknown], now, rules)
     bad = [row for row in net if not is_fine(row, now, rules)]
@@ -139,6 +139,11 @@ def urgent_by(
         and not mute_of(row, until, rules)
     ]
     return tuple(sorted(found, key=lambda row: worst_first(row, until, rules)))
+
+
+def _may_be_early(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
+    asked = row.renewal is not None and row.renewal.start <= now
+    return asked or rules.for_(row.target) is not None
 
 
 def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:

@@ -36,6 +36,7 @@ from bot.blocks import (
 from bot.cards.row import (
     argument,
     busy_row,
+    ca_request,
     days_text,
     list_row,
     more_about,
@@ -55,6 +56,7 @@ from bot.severity import (
     Rank,
     State,
     Thresholds,
+    ca_asks_now,
     claim_of,
     days_left,
     is_stale,
@@ -78,7 +80,8 @@ def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is EXPIRED:
         return f"{host} EXPIRED {ago(row.not_after, now)} ({utc(row.not_after)})"
     left = days_text(days_left(row.not_after, now))
-    return f"{host} {state.word}, expires {left} ({utc(row.not_after)})"
+    why = ", the CA asks to renew now" if state is ACT_NOW and ca_asks_now(row, now) else ""
+    return f"{host} {state.word}{why}, expires {left} ({utc(row.not_after)})"
 
 
 def _expires(not_after: datetime, now: datetime) -> str:
@@ -96,7 +99,9 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is EXPIRED:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
-    return f"{_wrong(row, state)}{_expires(row.not_after, now)}{_renewal(state, due_at, now)}"
+    asked = ca_request(row, now) if state is ACT_NOW else ""
+    todo = f" {asked[0].upper()}{asked[1:]}." if asked else _renewal(state, due_at, now)
+    return f"{_wrong(row, state)}{_expires(row.not_after, now)}{todo}"
 
 
 def _wrong(row: MonitorSummary, state: State) -> str:

@@ -23,6 +23,7 @@ from bot.blocks import (
     code,
     counted,
     date,
+    hyperlink,
     menu,
     safe,
     section,
@@ -40,6 +41,7 @@ from bot.severity import (
     Rank,
     State,
     Thresholds,
+    ca_asks_now,
     claim_of,
     days_left,
     is_fine,
@@ -135,7 +137,7 @@ def group_row(
     elif others:
         said = f"{len(members):,} monitors, one certificate"
         said = said if fine else f"One renewal fixes {len(members):,} monitors"
-        facts = [f"{facts[0]} · {said[0].lower()}{said[1:]}", said]
+        facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
     first = f"{title(state, target, struck=struck)}{more}"
     below = _below(first, facts, _who(worst, now, rules), last)
@@ -321,7 +323,17 @@ def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) 
     if state is OVERDUE:
         due_at = date(end - limits_of(row, rules).due, "{date_short}")
         return [f"{facts[0]}; renewal was due {due_at}", *facts]
-    return [f"{facts[0]}; renew it now", *facts] if state is ACT_NOW else facts
+    asked = ca_request(row, now)
+    urgent = [f"{each}; {asked}" for each in facts] if asked else [f"{facts[0]}; renew it now"]
+    return [*urgent, *facts] if state is ACT_NOW else facts
+
+
+def ca_request(row: MonitorSummary, now: datetime) -> str:
+    """That the CA asks to renew now, with its explanation; empty if it doesn't."""
+    if row.renewal is None or not ca_asks_now(row, now):
+        return ""
+    why = hyperlink(row.renewal.url, "why")
+    return f"the CA asks to renew now ({why})" if why else "the CA asks to renew now"
 
 
 def _caa(row: MonitorSummary, state: State) -> list[str]:
@@ -377,6 +389,8 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     elif text := safe(row.message, 60):
         parts.append(text)
     parts += _caa(row, state)
+    if state is ACT_NOW and (asked := ca_request(row, now)):
+        parts.append(asked)
     return " · ".join([*parts, f"#{row.id}"])
 
 

@@ -19,7 +19,8 @@ class Setting:
     for the table in docs/deploy.md.
 
     The value of a `secret` setting is never shown. The variable NAME_FILE can name a file that
-    contains it, the way container platforms hand out secrets.
+    contains it, the way container platforms hand out secrets. With `empty`, a blank variable is a
+    value, and not the default.
     """
 
     variable: str
@@ -27,6 +28,7 @@ class Setting:
     default: str
     meaning: str
     secret: bool
+    empty: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -35,7 +37,8 @@ class Setting:
 
     def sources(self, environ: Mapping[str, str]) -> list[str]:
         """The variables that do set it: at most one, unless the operator made a mistake."""
-        return [name for name in self.variables if environ.get(name, "").strip()]
+        there = [name for name in self.variables if name in environ]
+        return [name for name in there if self.empty or environ[name].strip()]
 
 
 def setting(
@@ -45,11 +48,12 @@ def setting(
     *,
     meaning: str,
     secret: bool = False,
+    empty: bool = False,
 ) -> T:
     """Declare a dataclass field as a setting; see `Setting`. `read` must accept the default."""
     value: T = field(
         default_factory=lambda: read(default),
         repr=not secret,
-        metadata={"setting": Setting(variable, read, default, meaning, secret)},
+        metadata={"setting": Setting(variable, read, default, meaning, secret, empty)},
     )
     return value

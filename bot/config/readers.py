@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,8 @@ from bot.dates import parse_duration
 
 SECRET_KEY_LENGTH = 16
 
+#: After the start or a comma: an issuer, and its URL.
+_DIRECTORY = r"(?:^|,)\s*([^=\s][^=]*?)\s*=\s*([^\s,=]+)\s*(?=,|$)"
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 S = TypeVar("S", bound=str)
@@ -96,6 +98,13 @@ def base_url(text: str) -> str:
     if url.query or url.username is not None:
         raise fault
     return text
+
+
+def directories(text: str) -> Mapping[str, str]:
+    """URLs by issuer: `ISSUER=URL, ISSUER=URL`; an issuer's name may contain commas."""
+    if text and not re.fullmatch(rf"(?:{_DIRECTORY})+,?", text):
+        raise ValueError("Use ISSUER=URL, separated by commas.")
+    return {name: base_url(url) for name, url in re.findall(_DIRECTORY, text)}
 
 
 def slack_api_url(text: str) -> str:

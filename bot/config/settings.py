@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import time, timedelta
 from pathlib import Path
@@ -232,6 +233,17 @@ class Settings:
         readers.switch,
         "1",
         meaning="`0`: the embedded API doesn't ask whether CAA records permit a certificate's CA.",
+    )
+    ari_directories: Mapping[str, str] = setting(
+        "ARI_DIRECTORIES",
+        readers.directories,
+        "Let's Encrypt=https://acme-v02.api.letsencrypt.org/directory, "
+        "Google Trust Services=https://dv.acme-v02.api.pki.goog/directory, "
+        "ZeroSSL=https://acme.zerossl.com/v2/DV90",
+        meaning="The ACME directories of issuers, which the embedded API asks when certificates "
+        "should be renewed (RFC 9773): `ISSUER=URL`, separated by commas. If empty: nobody is "
+        "asked.",
+        empty=True,
     )
     scan_rate_limit: int = setting(
         "SCAN_RATE_LIMIT",

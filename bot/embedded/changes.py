@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.embedded.wire import Date, ListRow, Success
+from bot.embedded.ca.facts import Date
+from bot.embedded.wire import ListRow, Success
 from bot.store.tables import change_feed, monitor_changes
 
 _KEPT = timedelta(days=7)

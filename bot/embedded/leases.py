@@ -30,7 +30,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded import job, wire
 from bot.embedded.ca.expected import ends
-from bot.embedded.ca.revocation import ASKED
 from bot.embedded.changes import Change, record_changes
 from bot.embedded.job import Job
 from bot.embedded.monitors import HISTORY_COLUMNS, history_row, scan_columns
@@ -61,6 +60,7 @@ _LEASE_COLUMNS = (
     monitors.c.fingerprint,
     monitors.c.key_exchange_at,
     monitors.c.post_quantum,
+    monitors.c.renewal,
     *(monitors.c[name] for name in HISTORY_COLUMNS),
 )
 
@@ -80,11 +80,14 @@ class Lease:
     fingerprint: str | None = None
     """That of its certificate in the last stored scan."""
     key_exchange: KeyExchange = UNASKED
+    renewal: str | None = None
+    """When the CA asked for a renewal, as the last stored scan knew it."""
 
     def differs_from(self, row: dict[str, Any]) -> bool:
         """Whether a scan with these columns saw something new."""
-        known = self.previous | {"fingerprint": self.fingerprint}
-        return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, "fingerprint"))
+        known = self.previous | {"fingerprint": self.fingerprint, "renewal": self.renewal}
+        names = (*HISTORY_COLUMNS, "fingerprint", "renewal")
+        return any(row[name] != known.get(name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,7 @@ class Leases:
                 not_before=leaf.not_before if leaf else None,
                 not_after=leaf.not_after if leaf else None,
                 failures=result.failures,
-                asked=result.scan.revocation == ASKED,
+                asked=result.scan.asked,
                 awaited=awaited.get(result.lease.id),
             ),
         }
@@ -271,6 +274,7 @@ def _read_lease(row: Row[Any]) -> Lease:
         row.account_id,
         row.fingerprint,
         known,
+        row.renewal,
     )
 
 

@@ -27,7 +27,8 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
 from bot.embedded.ca.expected import Announcement, Outcome, is_awaited
-from bot.embedded.ca.revocation import ASKED
+from bot.embedded.ca.facts import date as wire_date
+from bot.embedded.ca.facts import renewal_column, renewal_of
 from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
@@ -64,6 +65,7 @@ _LIST_ROW = (
     monitors.c.caa_refuses,
     type_coerce(monitors.c.expected_at, BigInteger),
     type_coerce(monitors.c.expected_until, BigInteger),
+    monitors.c.renewal,
 )
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -103,6 +105,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "key_exchange_at": scan.key_exchange and scan.key_exchange.at,
         "post_quantum": scan.key_exchange and scan.key_exchange.supported,
         "caa_refuses": bool(scan.caa),
+        "renewal": renewal_column(scan.renewal),
     }
 
 
@@ -247,7 +250,7 @@ class Monitors:
                 not_before=row["not_before"],
                 not_after=row["not_after"],
                 failures=failures,
-                asked=scan.revocation == ASKED,
+                asked=scan.asked,
             ),
             **row,
         }
@@ -316,7 +319,7 @@ def _change_row(row: tuple[Any, ...], now: int) -> ChangeRow:
     _, _, id_, at, kind, added, removed, *monitor = row
     names = [msgspec.json.decode(each or "[]", type=tuple[str, ...]) for each in (added, removed)]
     listed = None if monitor[0] is None else _list_row(monitor, now)
-    return ChangeRow(id_, wire.date(at), kind, names[0], names[1], listed)
+    return ChangeRow(id_, wire_date(at), kind, names[0], names[1], listed)
 
 
 def _outcome(row: RowMapping, told: Announcement, now: datetime) -> Outcome:
@@ -347,7 +350,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
     values = tuple(row)
     id_, host, port, value, message, match, issuer, code, scanned_at, start, end = values[:11]
-    sha, refuses, since, until = values[11:]
+    sha, refuses, since, until, renewal = values[11:]
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
@@ -371,6 +374,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
         sha,
         bool(refuses),
         UNSET if since is None else _expected_date(since, until, now),
+        renewal_of(renewal),
     )
 
 

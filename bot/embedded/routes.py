@@ -23,6 +23,7 @@ from sqlalchemy import RowMapping
 from bot.embedded import openapi, params, wire
 from bot.embedded.accounts import ONLY, Accounts, StoredAccount
 from bot.embedded.ca import announced
+from bot.embedded.ca.facts import date
 from bot.embedded.changes import ChangesReply
 from bot.embedded.job import Job, Vault, WrongKey
 from bot.embedded.metrics import CONTENT_TYPE, Metrics, certificates
@@ -196,12 +197,11 @@ class Routes:
 
     async def ping(self, call: APICall) -> web.StreamResponse:
         """The server's time, and the progress of the sweep."""
-        now = self._now()
-        progress = await self._monitors.progress(now)
+        progress = await self._monitors.progress(now := self._now())
         lag = int(progress.lag.total_seconds())
         return _json(
             wire.PingReply(
-                date_time=wire.date(now),
+                date_time=date(now),
                 apikey_id=call.account.id,
                 sweep=wire.SweepState(progress.monitors, progress.due, lag),
             )

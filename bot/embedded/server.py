@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.connections import Server
 from bot.embedded.accounts import MONITOR_LIMIT, Accounts
+from bot.embedded.ca.ari import ACMEServers, Renewals, trusting
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.documents import Documents
 from bot.embedded.ca.revocation import Revocations
@@ -53,6 +54,7 @@ class EmbeddedSettings:
     - `scan_rate_limit`: scans on demand per minute and account; 0 means no limit.
     - `secret_key`: encrypts proxies' passwords.
     - `geoip_file`, `reverse_names`: sources for the location and name of addresses.
+    - `ari_directories`: the ACME directories that are asked about renewals, by issuer.
     - `hosts`: maps names to addresses, consulted before DNS; the guard checks these as well.
     - `monitor_limit`: of accounts that have no limit of their own.
 
@@ -71,6 +73,7 @@ class EmbeddedSettings:
     reverse_names: bool = False
     revocation: bool = False
     caa: bool = False
+    ari_directories: Mapping[str, str] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     monitor_limit: int = MONITOR_LIMIT
 
@@ -95,15 +98,22 @@ class EmbeddedAPI:
         vault = Vault(settings.secret_key) if settings.secret_key else None
         allow, deny = parse_allow(settings.scan_allow), parse_allow(settings.scan_deny)
         guard = Guard(allow, settings.hosts, deny=deny)
-        self._documents = Documents(database, guard, clock)
+        self._documents = [Documents(database, guard, clock)]
+        renewals = None
+        if directories := settings.ari_directories:
+            tls = trusting(settings.ca_file)
+            servers = ACMEServers(database, guard, clock, tls, directories.values())
+            self._documents.append(servers)
+            renewals = Renewals(directories, servers)
         self._scanner = Scanner(
             guard,
             Trust(settings.ca_file),
             settings.scan_deadline,
             reverse=ReverseNames() if settings.reverse_names else None,
             locate=self._geo,
-            revocations=Revocations(self._documents) if settings.revocation else None,
+            revocations=Revocations(self._documents[0]) if settings.revocation else None,
             caa=CAA() if settings.caa else None,
+            renewals=renewals,
         )
         metrics = Metrics()
         leases = Leases(database, settings.scan_interval, uuid.uuid4().hex)
@@ -139,7 +149,8 @@ class EmbeddedAPI:
         """Stop the sweep and the server; running scans are aborted, stored results stay."""
         self.sweep.stop()
         self._scanner.close()
-        await self._documents.close()
+        for documents in self._documents:
+            await documents.close()
         await self.rescans.close()
         await self.sweep.close()
         if self._server is not None:

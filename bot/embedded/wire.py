@@ -8,7 +8,7 @@ or list, as are `ip_rev` and `ip_geo` without a source for them.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,17 +16,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from sqlalchemy import RowMapping
 
 from bot.embedded.ca.expected import Expected, ExpectedFacts, is_awaited
+from bot.embedded.ca.facts import CAARemark, Date, RenewalFacts, RevocationWord, date
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Color, Verdict, color
 from bot.target import Target
 
-Date = Annotated[
-    str,
-    Meta(
-        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$",
-        description="YYYY-MM-DD HH:MM, UTC, cut to the minute",
-    ),
-]
 VerdictWord = Annotated[
     str,
     Meta(
@@ -128,6 +122,7 @@ class ScanFacts(Struct):
     caa: str = ""
     handshake: HandshakeFacts = field(default_factory=HandshakeFacts)
     mixed: bool = False
+    renewal: RenewalFacts = field(default_factory=RenewalFacts)
 
 
 class MonitorFacts(Struct):
@@ -141,25 +136,15 @@ class MonitorFacts(Struct):
     http: HTTPFacts
 
 
-RevocationWord = Annotated[
-    str,
-    Meta(description="`good`, `revoked …`, `unknown: …` with the reason, or empty if not asked"),
-]
-
-
-CAARemark = Annotated[
-    str, Meta(description="Why the CA may not renew the certificate (RFC 8659); empty if it may")
-]
-
-
 class MonitorDetails(MonitorFacts):
-    """A monitor with its last scan, the verdict, the chain, and what the CA and CAA records say."""
+    """A monitor with its last scan, the verdict, the chain, and what the CA and DNS say."""
 
     verdict: VerdictWord
     chain: Chain
     revocation: RevocationWord
     caa: CAARemark
     handshake: HandshakeFacts
+    renewal: RenewalFacts
     expected: ExpectedFacts | UnsetType = UNSET
 
 
@@ -185,6 +170,7 @@ class ListRow(Struct, gc=False):
         Annotated[Date, Meta(description="Since when a certificate is issued but not served")]
         | UnsetType
     ) = UNSET
+    renewal: RenewalFacts | UnsetType = UNSET
 
 
 class HistoryRow(Struct):
@@ -302,19 +288,12 @@ class ErrorReply(Struct):
     ]
 
 
-def date(moment: datetime | None) -> str | None:
-    """A date as the API writes it."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(" ", "minutes")[:16]
-
-
 def facts(scan: Scan) -> bytes:
     """The `ssl`, `http` and `chain` parts of monitor/get, as they are stored."""
     return msgspec.json.encode(
         ScanFacts(
             _ssl(scan), _http(scan), _chain(scan), scan.revocation, scan.caa,
-            _handshake(scan), scan.mixed,
+            _handshake(scan), scan.mixed, RenewalFacts.of(scan.renewal),
         )
     )  # fmt: skip
 
@@ -378,7 +357,7 @@ def details(row: RowMapping, now: datetime) -> MonitorDetails:
     expected = _expected(row) if is_awaited(row, now) else UNSET
     return MonitorDetails(
         *head(row), stored.ssl, stored.http, verdict, stored.chain, stored.revocation, stored.caa,
-        stored.handshake, expected,
+        stored.handshake, stored.renewal, expected,
     )  # fmt: skip
 
 

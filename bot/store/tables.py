@@ -264,6 +264,7 @@ monitors = Table(
     Column("expected", String(80)),
     Column("expected_at", Instant),
     Column("expected_until", Instant),
+    Column("renewal", Text),
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),
@@ -283,6 +284,7 @@ ca_documents = Table(
     Column("fetched_at", Instant),
     Column("tried_at", Instant),
     Column("asked_at", Instant),
+    Column("fresh_until", Instant),
 )
 
 #: The long part of each monitor's last scan, as JSON: the rest of monitor/get.

@@ -14,6 +14,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.documents import Documents
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan.guard import Guard, parse_allow
@@ -41,6 +42,8 @@ class CA:
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     etag: str = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
 
     def url(self, path: str) -> str:
         return f"http://ca.test:{self.port}/{path}"
@@ -56,9 +59,8 @@ class CA:
             raise web.HTTPFound("http://elsewhere.test/")
         if path not in self.documents:
             raise web.HTTPNotFound
-        return web.Response(
-            body=self.documents[path], headers={"ETag": self.etag} if self.etag else {}
-        )
+        headers = self.headers | ({"ETag": self.etag} if self.etag else {})
+        return web.Response(body=self.documents[path], status=self.status, headers=headers)
 
 
 class Clock:
@@ -84,6 +86,7 @@ class Scans:
         self.guard = Guard(parse_allow(self.allow), names)
         self.documents = Documents(self.database, self.guard, self.clock)
         self.trust = Trust(self.fleet.ca_file)
+        self.renewals: Renewals | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -110,7 +113,13 @@ class Scans:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-        scanner = Scanner(self.guard, self.trust, self.deadline, revocations=self.revocations)
+        scanner = Scanner(
+            self.guard,
+            self.trust,
+            self.deadline,
+            revocations=self.revocations,
+            renewals=self.renewals,
+        )
         async with serve(talk, context=self.fleet.context(path)) as port:
             return await scanner.scan(Target("fleet.test", port), self.clock.now)
 

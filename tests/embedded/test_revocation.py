@@ -14,8 +14,8 @@ from cryptography import x509
 
 from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
-from bot.embedded.ca.documents import MOST_BYTES
-from bot.embedded.ca.revocation import ASKED
+from bot.embedded.ca.documents import MOST_BYTES, Documents
+from bot.embedded.scan.result import ASKED
 from bot.embedded.scan.verdict import Verdict, color
 from bot.embedded.schedule import next_scan
 from bot.severity import Thresholds, state_of
@@ -161,7 +161,7 @@ async def test_a_document_of_more_than_ten_megabytes_is_not_read(scans: Scans, c
 async def test_only_so_many_bytes_are_kept_in_memory(
     scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.embedded.ca.documents.MOST_KEPT", 2500)
+    monkeypatch.setattr(Documents, "most_kept", 2500)
     ca.documents = {f"{n}.crl": bytes(1000) for n in range(4)}
     for n in (0, 1, 0, 2, 3):
         assert (await scans.documents.get(ca.url(f"{n}.crl"))).body == bytes(1000)

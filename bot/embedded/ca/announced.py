@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 
 from bot.embedded import wire
 from bot.embedded.ca.expected import Announcement, Outcome, covered
+from bot.embedded.ca.facts import Date, date
 from bot.embedded.params import NOT_FOUND, refuse
-from bot.embedded.wire import Date, Success
+from bot.embedded.wire import Success
 
 
 class ExpectRow(Struct):
@@ -50,5 +51,5 @@ def reply(told: Announcement, outcomes: list[Outcome]) -> ExpectReply:
 
 def _row(outcome: Outcome) -> ExpectRow:
     state: Literal["live", "waiting"] = "live" if outcome.live else "waiting"
-    since = wire.date(outcome.since)
+    since = date(outcome.since)
     return ExpectRow(*wire.head(outcome.row), state, since, outcome.replaced)

@@ -1,16 +1,17 @@
 """What CAs publish, fetched once for all monitors and processes, and kept in the database.
 
-The URLs come from strangers' certificates: they pass the address guard, redirects are not followed,
-and a document is bounded in size and time.
+The URLs come from strangers: they pass the address guard, redirects are not followed, and a
+document is bounded in size and time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -28,10 +29,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 10 * 2**20
 SECONDS = 10.0
-#: So many bytes of documents are kept in memory; the database has the others.
-MOST_KEPT = 32 * 2**20
-#: A document that nobody asked for in so long is deleted.
-FORGOTTEN = timedelta(days=30)
+#: A document that nobody asked for in so long is deleted; that is looked after so often.
+FORGOTTEN, TIDIED = timedelta(days=30), timedelta(hours=1)
 #: Lists are renewed within a day, though they say that they are valid for days.
 FRESH = timedelta(hours=6)
 FAILED = timedelta(minutes=10)
@@ -39,11 +38,17 @@ FAILED = timedelta(minutes=10)
 ASKING = timedelta(seconds=30)
 AT_ONCE = 20
 LONGEST_KEY = 1000
+PORTS = {"http": 80, "https": 443}
+Answer = tuple[int, Mapping[str, str], bytes]
+"""HTTP status, headers, and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it was last fetched; `fault` says why the last try failed, if it did."""
+    """A document as it was last fetched; `fault` says why the last try failed, if it did.
+
+    It is asked for again after `fresh_until`.
+    """
 
     url: str
     body: bytes
@@ -52,15 +57,34 @@ class Document:
     last_modified: str = ""
     tried_at: datetime | None = None
     fault: str = ""
+    fresh_until: datetime | None = None
+
+
+class Silent(Unreadable):
+    """The server did not answer."""
 
 
 class Documents:
     """Documents by URL; what is being fetched already is waited for."""
 
-    def __init__(self, database: Database, guard: Guard, clock: Callable[[], datetime]) -> None:
-        self._database, self._guard, self._clock = database, guard, clock
+    most_bytes = MOST_BYTES
+    most_kept = 32 * 2**20
+    """So many bytes of documents are kept in memory; the database has the others."""
+
+    def __init__(
+        self,
+        database: Database,
+        guard: Guard,
+        clock: Callable[[], datetime],
+        *,
+        at_once: int = AT_ONCE,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`at_once` are fetched; with `tls`, also by https."""
+        self._database, self._guard, self._clock, self._tls = database, guard, clock, tls
         self._running: dict[str, asyncio.Task[Document]] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(at_once)
+        self._tidied_at: datetime | None = None
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._bytes = 0
 
@@ -72,7 +96,7 @@ class Documents:
         """
         key = url if body is None else f"{url} {body.hex()}"
         if len(key) > LONGEST_KEY:
-            raise Unreadable("the certificate names no usable URL")
+            raise Unreadable("the CA names no usable URL")
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
@@ -83,9 +107,20 @@ class Documents:
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
             known = await asyncio.shield(task)
-        if not known.body:
-            raise Unreadable(known.fault or "asked")
-        return known
+        return _readable(known)
+
+    async def known(self, url: str) -> Document:
+        """A document as it was last fetched, however old it is. Raises Unreadable."""
+        known = self._kept.get(url)
+        if known is None:
+            try:
+                known = await self._read(url[:LONGEST_KEY])
+            except (SQLAlchemyError, OSError) as fault:
+                log.warning("Could not use the database for %s: %s", url[:200], fault)
+                raise Unreadable("the database can't be used") from None
+            if known.tried_at is not None:
+                self._keep(known)
+        return _readable(known)
 
     async def close(self) -> None:
         """Give up what is still being fetched."""
@@ -95,16 +130,14 @@ class Documents:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_fresh(self, known: Document) -> bool:
-        now = self._clock()
-        if known.fault:
-            return known.tried_at is not None and now - known.tried_at < FAILED
-        return known.fetched_at is not None and now - known.fetched_at < FRESH
+        return known.fresh_until is not None and self._clock() < known.fresh_until
 
     async def _refreshed(self, key: str, url: str, body: bytes | None) -> Document:
         try:
             known = await self._read(key)
             if not self._is_fresh(known) and await self._claim(known):
-                known = await self._fetch(known, url, body)
+                async with self._turns:
+                    known = await self._fetch(known, url, body)
                 await self._write(known)
         except (SQLAlchemyError, OSError) as fault:
             log.warning("Could not use the database for %s: %s", url[:200], fault)
@@ -118,19 +151,19 @@ class Documents:
             self._bytes -= len(old.body) + len(old.url)
         self._kept[known.url] = known
         self._bytes += len(known.body) + len(known.url)
-        while self._bytes > MOST_KEPT and len(self._kept) > 1:
+        while self._bytes > self.most_kept and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= len(oldest.body) + len(oldest.url)
 
     async def _read(self, key: str) -> Document:
-        query = select(ca_documents).where(ca_documents.c.url == key)
+        query = select(*(ca_documents.c[each.name] for each in fields(Document))).where(
+            ca_documents.c.url == key
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             return Document(key, b"", None)
-        return Document(
-            key, row.body, row.fetched_at, row.etag, row.last_modified, row.tried_at, row.fault
-        )
+        return Document(*row)
 
     async def _claim(self, known: Document) -> bool:
         """Whether this process is the one to fetch it."""
@@ -153,43 +186,63 @@ class Documents:
             "fetched_at": found.fetched_at,
             "tried_at": found.tried_at,
             "fault": found.fault[:300],
+            "fresh_until": found.fresh_until,
             "asked_at": None,
         }
-        same = ca_documents.c.url == found.url
+        same, now = ca_documents.c.url == found.url, self._clock()
         async with self._database.write() as connection:
             await connection.execute(update(ca_documents).where(same).values(values))
-            old = ca_documents.c.tried_at < self._clock() - FORGOTTEN
-            await connection.execute(delete(ca_documents).where(old))
+            if self._tidied_at is None or now - self._tidied_at >= TIDIED:
+                self._tidied_at = now
+                old = ca_documents.c.tried_at < now - FORGOTTEN
+                await connection.execute(delete(ca_documents).where(old))
 
     async def _fetch(self, known: Document, url: str, body: bytes | None) -> Document:
         """The document as it is now; the old one with the fault if it can't be fetched."""
         now = self._clock()
-        failed = replace(known, tried_at=now)
         try:
-            async with self._turns, asyncio.timeout(SECONDS):
-                status, headers, fetched = await self._ask(known, url, body)
+            status, headers, fetched = await self._answer(known, url, body)
         except Unreadable as fault:
-            return replace(failed, fault=str(fault))
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
-            return replace(failed, fault=f"{_host(url)} did not answer")
+            return replace(known, tried_at=now, fault=str(fault), fresh_until=now + FAILED)
         if status == 304 and known.body:
             fetched = known.body
         elif status != 200 or not fetched:
-            return replace(failed, fault=f"{_host(url)} answered with HTTP {status}")
-        etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
-        return Document(known.url, fetched, now, etag or known.etag, modified, now)
+            return self._refused(known, url, status, headers, now)
+        etag, modified = headers.get("ETag", "") or known.etag, headers.get("Last-Modified", "")
+        until = now + self._wait(headers, now)
+        return Document(known.url, fetched, now, etag, modified, now, fresh_until=until)
 
-    async def _ask(
-        self, known: Document, url: str, body: bytes | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        target, path = _target(url)
+    def _wait(self, _headers: Mapping[str, str], _now: datetime) -> timedelta:
+        """How long an answer counts."""
+        return FRESH
+
+    def _refused(
+        self, known: Document, url: str, status: int, _headers: Mapping[str, str], now: datetime
+    ) -> Document:
+        """What is known after an answer without a document."""
+        fault = f"{host_of(url)} answered with HTTP {status}"
+        return replace(known, tried_at=now, fault=fault, fresh_until=now + FAILED)
+
+    async def _answer(self, known: Document, url: str, body: bytes | None) -> Answer:
+        """The server's answer. Raises Unreadable, and Silent if there was none."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._ask(known, url, body)
+        except aiohttp.ClientConnectorCertificateError:
+            raise Silent(f"the certificate of {host_of(url)} is not trusted") from None
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
+            raise Silent(f"{host_of(url)} did not answer") from None
+
+    async def _ask(self, known: Document, url: str, body: bytes | None) -> Answer:
+        scheme, target, path = _target(url, PORTS if self._tls else {"http": 80})
         try:
             addresses = await self._guard.resolve(target)
         except Forbidden:
             raise Unreadable(f"{target.host} may not be asked") from None
         except ResolutionFailed:
             raise Unreadable(f"{target.host} could not be resolved") from None
-        headers = {"Host": target.host if target.port == 80 else str(target)}
+        # aiohttp asks for a compressed body unless it is told not to.
+        headers = {"Host": _authority(scheme, target), "Accept-Encoding": "identity"}
         if body is not None:
             headers["Content-Type"] = "application/ocsp-request"
         elif known.body and known.etag:
@@ -201,32 +254,50 @@ class Documents:
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(
                 "GET" if body is None else "POST",
-                f"http://{address}{path}",
+                f"{scheme}://{address}{path}",
                 data=body,
                 headers=headers,
                 allow_redirects=False,
+                ssl=self._tls or True,
+                server_hostname=target.host if scheme == "https" else None,
             ) as reply,
         ):
             fetched = bytearray()
             async for part in reply.content.iter_chunked(65536):
                 fetched += part
-                if len(fetched) > MOST_BYTES:
-                    raise Unreadable(f"the document of {target.host} is larger than 10 MB")
+                if len(fetched) > self.most_bytes:
+                    size = f"{self.most_bytes // 2**20} MB"
+                    raise Unreadable(f"the document of {target.host} is larger than {size}")
             return reply.status, reply.headers, bytes(fetched)
 
 
-def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "the CA")[:200]
+def host_of(url: str) -> str:
+    """The host of a URL, for a sentence."""
+    try:
+        return (urlsplit(url).hostname or "the CA")[:200]
+    except ValueError:
+        return "the CA"
 
 
-def _target(url: str) -> tuple[Target, str]:
-    """The host and port of an http URL, and the rest of it. Raises Unreadable."""
+def _readable(known: Document) -> Document:
+    if not known.body:
+        raise Unreadable(known.fault or "asked")
+    return known
+
+
+def _authority(scheme: str, target: Target) -> str:
+    return target.host if target.port == PORTS[scheme] else str(target)
+
+
+def _target(url: str, ports: Mapping[str, int]) -> tuple[str, Target, str]:
+    """The scheme of a URL, its host and port, and the rest of it. Raises Unreadable."""
     try:
         parts = urlsplit(url)
-        host, port = normal_host(parts.hostname or ""), parts.port or 80
+        scheme = parts.scheme.lower()
+        host, port = normal_host(parts.hostname or ""), parts.port or ports.get(scheme, 0)
     except ValueError:
-        raise Unreadable("the certificate names no usable URL") from None
-    usable = parts.scheme.lower() == "http" and parts.username is None and port <= MAX_PORT
-    if not usable:
-        raise Unreadable("the certificate names no usable URL")
-    return Target(host, port), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        raise Unreadable("the CA names no usable URL") from None
+    if scheme not in ports or parts.username is not None or not 0 < port <= MAX_PORT:
+        raise Unreadable("the CA names no usable URL")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return scheme, Target(host, port), path

@@ -15,8 +15,6 @@ from bot.embedded.ca.crl import Revocation, RevocationList, Unreadable
 from bot.embedded.ca.documents import Document, Documents
 from bot.embedded.ca.encoding import extensions, is_named_like_issuer
 
-#: What a scan says while the answer is on its way.
-ASKED = "unknown: asked"
 GOOD = "good"
 #: So many entries of lists are kept in memory, which is some 100 bytes each.
 MOST_ENTRIES = 500_000

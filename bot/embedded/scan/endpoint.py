@@ -15,15 +15,17 @@ from datetime import datetime
 from cryptography import x509
 
 from bot.embedded.ca.anchors import reconsidered
+from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.encoding import readable
-from bot.embedded.ca.revocation import ASKED, Revocations
+from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge, named
 from bot.embedded.scan.key_exchange import supports
 from bot.embedded.scan.proxy import ProxyFailed
+from bot.embedded.scan.result import ASKED, Renewal
 from bot.embedded.scan.starttls import StartTLSFailed
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
@@ -87,6 +89,7 @@ class AddressResult:
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
     key_exchange: KeyExchange | None = None
+    renewal: Renewal = field(default_factory=Renewal)
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -137,7 +140,7 @@ class Probe:
 
     `protocol` is what is spoken before TLS (a key of `starttls.PROTOCOLS`), empty for plain TLS.
     Only then a page is requested. `revocations` tells whether the certificate was revoked,
-    and `caa` whether its CA may issue another.
+    `caa` whether its CA may issue another, and `renewals` when its CA wants it renewed.
     """
 
     target: Target
@@ -146,6 +149,7 @@ class Probe:
     protocol: str = ""
     revocations: Revocations | None = None
     caa: CAA | None = None
+    renewals: Renewals | None = None
 
     async def run(self, dialer: Dialer, result: AddressResult) -> None:
         """Fill in the result; dead and hostile hosts raise nothing."""
@@ -238,18 +242,26 @@ class Probe:
             stream.close()
 
     async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
-        """Ask for the page, for revocations and for CAA records at the same time."""
+        """Ask for the page, for what the CA knows and for CAA records at the same time."""
         asked = [self._get_page(stream, result)]
-        if self.revocations is not None and result.verdict in _MAYBE_REVOKED:
-            asked.append(
-                self._ask_authorities(self.revocations, result.path or stream.path(), result)
-            )
+        path = (result.path or stream.path()) if result.verdict in _MAYBE_REVOKED else []
+        if self.revocations is not None and path:
+            asked.append(self._ask_authorities(self.revocations, path, result))
+        if self.renewals is not None and path:
+            asked.append(self._ask_renewal(self.renewals, path[0], result))
         if self.caa is not None and result.leaf is not None:
             asked.append(self._ask_caa(self.caa, result.leaf, result))
         await asyncio.gather(*asked)
 
     async def _ask_caa(self, caa: CAA, leaf: Leaf, result: AddressResult) -> None:
         result.caa = await caa.refusal(self.target.host, leaf)
+
+    async def _ask_renewal(
+        self, renewals: Renewals, certificate: x509.Certificate, result: AddressResult
+    ) -> None:
+        issuer = result.leaf.issuer if result.leaf else ""
+        async for renewal in renewals.look(certificate, issuer, self.now):
+            result.renewal = renewal
 
     async def _ask_authorities(
         self,

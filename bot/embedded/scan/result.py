@@ -9,6 +9,22 @@ from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCert
 from bot.embedded.scan.http import WebPage
 from bot.embedded.scan.verdict import Verdict
 
+#: What a scan says while a CA's answer is on its way.
+ASKED = "unknown: asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When the CA asks for a renewal (RFC 9773): from `start` to `end`.
+
+    `status` is `known`, `unknown: …`, or empty where nobody was asked. `url` may say why.
+    """
+
+    status: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    url: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -36,3 +52,9 @@ class Scan:
     handshake: Handshake = field(default_factory=Handshake)
     key_exchange: KeyExchange | None = None
     mixed: bool = False
+    renewal: Renewal = field(default_factory=Renewal)
+
+    @property
+    def asked(self) -> bool:
+        """Whether a CA's answer is on its way, so that the next scan should be soon."""
+        return ASKED in {self.revocation, self.renewal.status}

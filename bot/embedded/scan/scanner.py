@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
 
+from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import tls
@@ -49,7 +50,8 @@ class Scanner:
     """Scans targets; `deadline` is the time limit of a whole scan, in seconds.
 
     `reverse` looks up an address's name, `locate` its location; without them both stay empty.
-    `revocations` is asked about certificates that are valid otherwise, `caa` about all.
+    `revocations` and `renewals` are asked about certificates that are valid otherwise, `caa` about
+    all.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Scanner:
         locate: Callable[[str], str] | None = None,
         revocations: Revocations | None = None,
         caa: CAA | None = None,
+        renewals: Renewals | None = None,
     ) -> None:
         self.guard = guard
         self._trust = trust
@@ -70,6 +73,7 @@ class Scanner:
         self._locate = locate
         self._revocations = revocations
         self._caa = caa
+        self._renewals = renewals
         self._timeouts: set[asyncio.Timeout] = set()
         self.closed = False
 
@@ -110,7 +114,7 @@ class Scanner:
                 dialers = await self._dialers(target, proxy)
                 results = _unanswered(dialers, proxied=proxy is not None)
                 names = self._look_up_names(dialers)
-                probe = Probe(target, self._trust, now, protocol, self._revocations, self._caa)
+                probe = self._probe(target, now, protocol)
                 await _run(probe, dialers, results, known)
                 await _wait_for(names.values())
         except TimeoutError:
@@ -130,6 +134,11 @@ class Scanner:
         if not results:
             return Scan(now, verdict, sentence(verdict, detail))
         return self._summarize(now, results, names, known)
+
+    def _probe(self, target: Target, now: datetime, protocol: str) -> Probe:
+        return Probe(
+            target, self._trust, now, protocol, self._revocations, self._caa, self._renewals
+        )
 
     async def _dialers(self, target: Target, proxy: HTTPProxy | None) -> list[Dialer]:
         """All ways to connect to a target. Raises Forbidden, ResolutionFailed or ProxyFailed."""
@@ -190,6 +199,7 @@ class Scanner:
             facts.handshake,
             facts.key_exchange or (known if same else None),
             len({each.chain[0].fingerprint for each in results if each.chain}) > 1,
+            facts.renewal,
         )
 
 

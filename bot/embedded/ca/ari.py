@@ -1,0 +1,208 @@
+"""When a CA wants a certificate renewed: ACME Renewal Information (RFC 9773)."""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cryptography import x509
+
+from bot.embedded.ca.crl import Unreadable
+from bot.embedded.ca.documents import FAILED, FRESH, Answer, Document, Documents, Silent, host_of
+from bot.embedded.ca.encoding import MALFORMED, extensions
+from bot.embedded.scan.guard import Guard
+from bot.embedded.scan.result import Renewal
+from bot.store.database import Database
+
+#: The waits between two questions that are honored (RFC 9773, section 4.3.2).
+LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), timedelta(days=1)
+#: While a server doesn't answer, none of its URLs is asked for so long.
+RESTING = timedelta(minutes=1)
+#: While a CA doesn't answer, what it said last counts for so long.
+LAST_WORD = timedelta(days=3)
+#: Years that a window may be in.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+#: A link that people may follow: http or https, printable, without a user name.
+_LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
+LONGEST_LINK = 500
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Window(msgspec.Struct):
+    start: Time
+    end: Time
+
+
+class _Information(msgspec.Struct, rename={"window": "suggestedWindow", "url": "explanationURL"}):
+    window: _Window
+    url: Any = ""
+
+
+class _Directory(msgspec.Struct, rename={"url": "renewalInfo"}):
+    url: str
+
+
+class ACMEServers(Documents):
+    """What ACME servers answer; each answer counts as long as it says."""
+
+    most_bytes = 2**20
+    most_kept = 4 * 2**20
+
+    def __init__(
+        self,
+        database: Database,
+        guard: Guard,
+        clock: Callable[[], datetime],
+        tls: ssl.SSLContext,
+        directories: Collection[str],
+    ) -> None:
+        super().__init__(database, guard, clock, at_once=8, tls=tls)
+        self._directories = frozenset(directories)
+        self._resting: dict[str, tuple[datetime, str]] = {}
+
+    async def _answer(self, known: Document, url: str, body: bytes | None) -> Answer:
+        until, fault = self._resting.get(host_of(url), (None, ""))
+        if until is not None and self._clock() < until:
+            raise Unreadable(fault)
+        try:
+            return await super()._answer(known, url, body)
+        except Silent as silence:
+            self._resting[host_of(url)] = self._clock() + RESTING, str(silence)
+            raise
+
+    def _wait(self, headers: Mapping[str, str], now: datetime) -> timedelta:
+        return retry_after(headers, now) or FRESH
+
+    def _refused(
+        self, known: Document, url: str, status: int, headers: Mapping[str, str], now: datetime
+    ) -> Document:
+        """An overloaded server gets a rest; what is said of an unknown certificate is forgotten."""
+        found = super()._refused(known, url, status, headers, now)
+        if status == 404 and url not in self._directories:
+            return replace(found, body=b"", fresh_until=now + self._wait(headers, now))
+        if status == 429 or status >= 500:
+            wait = retry_after(headers, now) or RESTING
+            self._resting[host_of(url)] = now + wait, found.fault
+            return replace(found, fresh_until=now + max(wait, FAILED))
+        return found
+
+
+class Renewals:
+    """Asks CAs when they want a certificate renewed; `directories` are their URLs by issuer."""
+
+    def __init__(self, directories: Mapping[str, str], servers: Documents) -> None:
+        self._directories = {name.casefold(): url for name, url in directories.items()}
+        self._servers = servers
+
+    async def look(
+        self, certificate: x509.Certificate, issuer: str, now: datetime
+    ) -> AsyncIterator[Renewal]:
+        """What was known, then what the CA says now; nothing if its directory isn't known."""
+        directory = self._directories.get(issuer.casefold())
+        if directory is None:
+            return
+        for ask in (self._servers.known, self._servers.get):
+            try:
+                yield await _window(ask, directory, certificate, now)
+            except Unreadable as fault:
+                yield Renewal(f"unknown: {fault}")
+
+
+async def _window(
+    ask: Callable[[str], Awaitable[Document]],
+    directory: str,
+    certificate: x509.Certificate,
+    now: datetime,
+) -> Renewal:
+    """What the CA says of a certificate, in two steps. Raises Unreadable."""
+    name = certificate_id(certificate)
+    resource = _decoded((await ask(directory)).body, _Directory, host_of(directory)).url
+    if directory.lower().startswith("https:") and not resource.lower().startswith("https:"):
+        raise Unreadable(f"the directory of {host_of(directory)} names no https URL")
+    found = await ask(f"{resource.removesuffix('/')}/{name}")
+    if found.fault and (found.fetched_at is None or now - found.fetched_at > LAST_WORD):
+        raise Unreadable(found.fault)
+    return read(found.body, host_of(resource))
+
+
+def certificate_id(certificate: x509.Certificate) -> str:
+    """By what a CA knows a certificate (RFC 9773, section 4.1). Raises Unreadable."""
+    try:
+        issuer = extensions(certificate).get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        serial = certificate.serial_number
+        number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    except MALFORMED:
+        raise Unreadable("the certificate does not name its issuer's key") from None
+    if not issuer.key_identifier:
+        raise Unreadable("the certificate does not name its issuer's key")
+    parts = (issuer.key_identifier, number)
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+def read(body: bytes, host: str) -> Renewal:
+    """A CA's answer (RFC 9773, section 4.2). Raises Unreadable."""
+    found = _decoded(body, _Information, host)
+    try:
+        start, end = (each.astimezone(UTC) for each in (found.window.start, found.window.end))
+    except OverflowError:
+        raise Unreadable(f"the answer of {host} makes no sense") from None
+    if not start < end or start.year < FIRST_YEAR or end.year > LAST_YEAR:
+        raise Unreadable(f"the answer of {host} makes no sense")
+    return Renewal("known", start, end, _link(found.url))
+
+
+def _decoded(body: bytes, kind: type[msgspec.Struct], host: str) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (ValueError, RecursionError):
+        raise Unreadable(f"the answer of {host} can't be read") from None
+
+
+def _link(url: object) -> str:
+    """The explanation, if people can be sent there."""
+    usable = isinstance(url, str) and len(url) <= LONGEST_LINK and _LINK.fullmatch(url)
+    return str(url) if usable else ""
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How long to wait (RFC 9110, section 10.2.3), within limits; None if that is not said.
+
+    A date is compared with the server's own clock, if it tells it.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return _limited(timedelta(seconds=min(int(text[:9]), 10**8)))
+    date = _date(text)
+    return _limited(date - (_date(headers.get("Date", "")) or now)) if date else None
+
+
+def _limited(wait: timedelta) -> timedelta:
+    return max(LEAST_WAIT, min(wait, MOST_WAIT))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS that trusts the system's CAs, and those of the file. Raises ValueError."""
+    context = ssl.create_default_context()
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as fault:
+        raise ValueError(f"The CA file {ca_file} can't be used: {fault}") from None
+    return context

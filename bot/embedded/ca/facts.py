@@ -1,0 +1,64 @@
+"""What CAs say of a certificate, as the API tells it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+if TYPE_CHECKING:  # a name for types alone
+    from bot.embedded.scan.result import Renewal
+
+Date = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$",
+        description="YYYY-MM-DD HH:MM, UTC, cut to the minute",
+    ),
+]
+RevocationWord = Annotated[
+    str,
+    Meta(description="`good`, `revoked …`, `unknown: …` with the reason, or empty if not asked"),
+]
+CAARemark = Annotated[
+    str, Meta(description="Why the CA may not renew the certificate (RFC 8659); empty if it may")
+]
+RenewalWord = Annotated[
+    str, Meta(description="`known`, `unknown: …` with the reason, or empty if nobody was asked")
+]
+
+
+class RenewalFacts(Struct, gc=False):
+    """When the CA asks for a renewal (RFC 9773), and a URL that may explain why."""
+
+    status: RenewalWord = ""
+    start: Date | None = None
+    end: Date | None = None
+    explanation_url: str = ""
+
+    @classmethod
+    def of(cls, found: Renewal) -> Self:
+        """From a scan."""
+        return cls(found.status, date(found.start), date(found.end), found.url)
+
+
+_RENEWALS = msgspec.json.Decoder(RenewalFacts)
+
+
+def date(moment: datetime | None) -> str | None:
+    """A date as the API writes it."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(" ", "minutes")[:16]
+
+
+def renewal_column(found: Renewal) -> str | None:
+    """A known renewal as `monitors` has it."""
+    return msgspec.json.encode(RenewalFacts.of(found)).decode() if found.end else None
+
+
+def renewal_of(column: str | None) -> RenewalFacts | UnsetType:
+    """The `renewal` of monitor/list, from its column."""
+    return _RENEWALS.decode(column) if column else UNSET

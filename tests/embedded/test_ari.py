@@ -1,0 +1,346 @@
+"""When a CA asks for a renewal (RFC 9773), and what its server may answer instead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.ca.ari import ACMEServers, Renewals, certificate_id, retry_after
+from bot.embedded.ca.crl import Unreadable
+from bot.embedded.scan.result import ASKED, Renewal, Scan
+from bot.embedded.scan.verdict import Verdict
+
+from .authority import CA, HOURS, NO_CA, Scans
+from .fleet import DAY, NOW, Fleet, issue, name, new_key, serve, web_server
+
+MINUTE = timedelta(minutes=1)
+ISSUER = "Fleet Trust"
+KEY = x509.AuthorityKeyIdentifier(bytes.fromhex("69885b6b87464041e1b37b847ba0ae2cde01c8d4"), None,
+                                  None)  # fmt: skip
+WINDOW = (NOW + 5 * DAY, NOW + 7 * DAY)
+
+
+def answer(start: object, end: object, **more: object) -> bytes:
+    dates = [each.isoformat() if isinstance(each, datetime) else each for each in (start, end)]
+    return json.dumps({"suggestedWindow": dict(zip(("start", "end"), dates, strict=True)), **more}
+                      ).encode()  # fmt: skip
+
+
+class ACME:
+    """The ACME server of the issuing CA, and a host whose certificate it knows."""
+
+    def __init__(self, scans: Scans, ca: CA, *, directory: str = "") -> None:
+        self.scans, self.ca = scans, ca
+        self.directory = directory or ca.url("directory")
+        ca.documents["directory"] = json.dumps({"renewalInfo": ca.url("info/")}).encode()
+        self.path = scans.leaf(KEY)
+        self.name = f"info/{certificate_id(scans.certificate)}"
+        self.restart()
+
+    def restart(self) -> None:
+        scans = self.scans
+        self.servers = ACMEServers(
+            scans.database, scans.guard, scans.clock, ssl.create_default_context(),
+            [self.directory],
+        )  # fmt: skip
+        scans.renewals = Renewals({ISSUER: self.directory}, self.servers)
+
+    def says(self, body: bytes, **headers: str) -> None:
+        self.ca.documents[self.name] = body
+        self.ca.headers = {each.replace("_", "-"): text for each, text in headers.items()}
+
+    async def scan(self) -> Scan:
+        return await self.scans.scan(self.path)
+
+    async def renewal(self) -> Renewal:
+        found = await self.scan()
+        assert found.verdict is Verdict.VALID
+        return found.renewal
+
+    @property
+    def asked(self) -> int:
+        """How often it was asked about the certificate."""
+        return len([path for path, _ in self.ca.asked if path == f"/{self.name}"])
+
+
+@pytest.fixture
+def acme(scans: Scans, ca: CA) -> ACME:
+    return ACME(scans, ca)
+
+
+def test_a_certificate_is_named_as_in_the_rfcs_example() -> None:
+    key = new_key("ec")
+    builder = x509.CertificateBuilder(name("x"), name("x"), key.public_key(), 0x87654321, NOW,
+                                      NOW + DAY)  # fmt: skip
+    made = builder.add_extension(KEY, critical=False).sign(key, hashes.SHA256())
+    assert certificate_id(made) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+def test_a_certificate_without_its_issuers_key_has_no_name() -> None:
+    key = new_key("ec")
+    with pytest.raises(Unreadable, match="does not name its issuer's key"):
+        certificate_id(issue(name("x"), key, None, NOW, NOW + DAY, NO_CA))
+
+
+async def test_the_window_and_its_explanation_are_reported(acme: ACME) -> None:
+    acme.says(answer(*WINDOW, explanationURL="https://ca.example/why?a=1"))
+    assert await acme.renewal() == Renewal("known", *WINDOW, "https://ca.example/why?a=1")
+    assert [path for path, _ in acme.ca.asked] == ["/directory", f"/{acme.name}"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "https://a.example/<b>|c", "https://u:p@a.example/", "https://", 5,
+     None, "https://a.example/\u202ehtml", "https://a.example/" + 600 * "x", ["https://a"]],
+)  # fmt: skip
+async def test_an_explanation_that_nobody_should_follow_is_left_out(
+    url: object, acme: ACME
+) -> None:
+    acme.says(answer(*WINDOW, explanationURL=url))
+    assert await acme.renewal() == Renewal("known", *WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>moved</html>", "can't be read"),
+        (b"", "answered with HTTP 200"),
+        (b"[" * 100_000, "can't be read"),
+        (b'{"x":' * 5000, "can't be read"),
+        (b'{"suggestedWindow": null}', "can't be read"),
+        (answer("2027-01-20T00:00:00", "2027-01-21T00:00:00"), "can't be read"),
+        (answer(1, 2), "can't be read"),
+        (answer("99999-01-01T00:00:00Z", "99999-01-02T00:00:00Z"), "can't be read"),
+        (answer("0001-01-01T00:00:00+05:00", "2027-01-21T00:00:00Z"), "makes no sense"),
+        (answer("2027-01-20T00:00:00Z", "9999-12-31T23:59:59-05:00"), "makes no sense"),
+        (answer(*reversed(WINDOW)), "makes no sense"),
+        (answer(NOW, NOW), "makes no sense"),
+        (bytes(2**20 + 1), "larger than 1 MB"),
+    ],
+)
+async def test_garbage_is_unknown_and_never_a_verdict(body: bytes, said: str, acme: ACME) -> None:
+    acme.says(body)
+    found = await acme.renewal()
+    assert found.status.startswith("unknown: ")
+    assert said in found.status
+    assert (found.start, found.end) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("directory", "said"),
+    [
+        (b"{}", "the answer of ca.test can't be read"),
+        (b'{"renewalInfo": "ftp://ca.test/x"}', "no usable URL"),
+        (b'{"renewalInfo": "http://[::1"}', "no usable URL"),
+        (b'{"renewalInfo": "http://169.254.169.254/latest"}', "169.254.169.254 may not be asked"),
+        (b'{"renewalInfo": "http://nowhere.invalid/"}', "could not be resolved"),
+        (b'{"renewalInfo": "http://ca.test:PORT/moved?"}', "answered with HTTP 302"),
+    ],
+)
+async def test_a_directory_leads_only_where_it_may(directory: bytes, said: str, acme: ACME) -> None:
+    acme.ca.documents["directory"] = directory.replace(b"PORT", str(acme.ca.port).encode())
+    assert said in (await acme.renewal()).status
+
+
+async def test_a_redirect_is_not_followed(scans: Scans, ca: CA) -> None:
+    acme = ACME(scans, ca, directory=ca.url("moved"))
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 302"
+
+
+async def test_other_issuers_are_not_asked_about(acme: ACME) -> None:
+    acme.scans.renewals = Renewals({"Let's Encrypt": acme.directory}, acme.servers)
+    assert await acme.renewal() == Renewal()
+    assert acme.ca.asked == []
+
+
+async def test_an_answer_counts_for_as_long_as_it_says(acme: ACME) -> None:
+    acme.says(answer(*WINDOW), Retry_After="3600")
+    for minutes, asked in ((0, 1), (59, 1), (61, 2)):
+        acme.scans.clock.now = NOW + minutes * MINUTE
+        assert (await acme.renewal()).status == "known"
+        assert acme.asked == asked
+
+
+async def test_without_a_word_it_is_asked_again_after_six_hours_by_whichever_process(
+    acme: ACME,
+) -> None:
+    acme.says(answer(*WINDOW))
+    await asyncio.gather(acme.scan(), acme.scan())
+    acme.restart()
+    assert (await acme.renewal()).status == "known"
+    assert acme.asked == 1
+    acme.scans.clock.now = NOW + 6 * HOURS
+    acme.says(answer(NOW - 2 * HOURS, NOW - HOURS))
+    assert (await acme.renewal()).end == NOW - HOURS
+    assert acme.asked == 2
+
+
+def header(value: str, **more: str) -> timedelta | None:
+    return retry_after({"Retry-After": value, **more}, NOW)
+
+
+def test_retry_after_is_read_within_limits() -> None:
+    assert header("3600") == HOURS
+    assert header("0") == MINUTE
+    assert header("-5") is None
+    assert header("9" * 400) == DAY
+    assert header("Fri, 15 Jan 2027 14:00:00 GMT") == 2 * HOURS
+    assert header("Fri, 15 Jan 2027 11:00:00 GMT") == MINUTE
+    assert header("soon") is None
+    assert header("Fri, 99 Jan 99999999999 11:00:00 GMT") is None
+    assert header("") is None
+
+
+def test_a_date_to_retry_after_counts_from_the_servers_own_clock() -> None:
+    wait = header("Sun, 17 Jan 2027 15:00:00 GMT", Date="Sun, 17 Jan 2027 12:00:00 GMT")
+    assert wait == 3 * HOURS
+
+
+async def test_a_certificate_that_the_ca_does_not_know_is_unknown_for_six_hours(acme: ACME) -> None:
+    for minutes, asked in ((0, 1), (5 * 60, 1), (6 * 60, 2)):
+        acme.scans.clock.now = NOW + minutes * MINUTE
+        assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 404"
+        assert acme.asked == asked
+
+
+async def test_a_window_of_a_certificate_that_is_no_longer_known_is_forgotten(acme: ACME) -> None:
+    acme.says(answer(*WINDOW))
+    await acme.renewal()
+    del acme.ca.documents[acme.name]
+    acme.scans.clock.now = NOW + 7 * HOURS
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 404"
+
+
+async def test_a_ca_that_is_down_keeps_its_last_word_for_three_days(acme: ACME) -> None:
+    acme.says(answer(*WINDOW))
+    await acme.renewal()
+    acme.ca.status = 500
+    acme.scans.clock.now = NOW + 3 * DAY
+    assert (await acme.renewal()).status == "known"
+    acme.scans.clock.now = NOW + 3 * DAY + HOURS
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 500"
+
+
+async def test_an_overloaded_ca_is_left_alone_for_as_long_as_it_says(acme: ACME) -> None:
+    acme.says(b"later", Retry_After="7200")
+    acme.ca.documents["directory"], directory = b"", acme.ca.documents["directory"]
+    acme.ca.status = 503
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 503"
+    acme.ca.status, acme.ca.documents["directory"] = 200, directory
+    acme.says(answer(*WINDOW))
+    acme.scans.clock.now = NOW + 119 * MINUTE
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 503"
+    acme.scans.clock.now = NOW + 121 * MINUTE
+    assert (await acme.renewal()).status == "known"
+
+
+async def test_a_ca_that_is_silent_holds_up_no_other_certificate(
+    acme: ACME, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.embedded.ca.documents.SECONDS", 0.2)
+    await acme.servers.get(acme.directory)
+    acme.ca.gate = asyncio.Event()
+    said = "unknown: ca.test did not answer"
+    assert (await acme.renewal()).status == said
+    asked = len(acme.ca.asked)
+    acme.path = acme.scans.leaf(KEY)
+    assert (await acme.renewal()).status == said
+    assert len(acme.ca.asked) == asked
+    acme.ca.gate.set()
+
+
+async def test_an_answer_that_comes_too_late_is_used_within_a_minute(acme: ACME) -> None:
+    acme.says(answer(*WINDOW))
+    await acme.servers.get(acme.directory)
+    acme.ca.gate, acme.scans.deadline = asyncio.Event(), 0.5
+    found = await acme.scan()
+    assert (found.verdict, found.renewal, found.asked) == (Verdict.VALID, Renewal(ASKED), True)
+    acme.ca.gate.set()
+    await asyncio.gather(*acme.servers._running.values())
+    assert (await acme.renewal()).status == "known"
+    assert acme.asked == 1
+
+
+async def test_what_was_known_counts_until_a_late_answer_is_there(acme: ACME) -> None:
+    acme.says(answer(*WINDOW))
+    await acme.renewal()
+    acme.restart()
+    acme.scans.clock.now = NOW + 7 * HOURS
+    acme.ca.gate, acme.scans.deadline = asyncio.Event(), 0.5
+    assert await acme.renewal() == Renewal("known", *WINDOW)
+    acme.ca.gate.set()
+
+
+async def test_the_server_must_be_the_one_it_claims_to_be(scans: Scans) -> None:
+    authority, strange = trustme.CA(), trustme.CA()
+    cert = authority.issue_cert("ca.test")
+    trusted, untrusted = ssl.create_default_context(), ssl.create_default_context()
+    authority.configure_trust(trusted)
+    strange.configure_trust(untrusted)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    cert.configure_cert(server)
+
+    async def directory(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"renewalInfo": "http://ca.test/"})
+
+    runner = web.ServerRunner(web.Server(directory))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server).start()
+    port = runner.addresses[0][1]
+    for context, host, said in (
+        (trusted, "ca.test", "the directory of ca.test names no https URL"),
+        (trusted, "elsewhere.test", "the certificate of elsewhere.test is not trusted"),
+        (untrusted, "ca.test", "the certificate of ca.test is not trusted"),
+    ):
+        url = f"https://{host}:{port}/{said.replace(' ', '-')}"
+        servers = ACMEServers(scans.database, scans.guard, scans.clock, context, [url])
+        scans.renewals = Renewals({ISSUER: url}, servers)
+        assert (await scans.scan(scans.leaf(KEY))).renewal.status == f"unknown: {said}"
+    await runner.cleanup()
+
+
+async def test_monitor_get_and_list_tell_when_the_ca_asks(
+    acme: ACME, ca: CA, fleet: Fleet, tmp_path: Path
+) -> None:
+    acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
+    hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}
+    settings = EmbeddedSettings(
+        key="k" * 16, scan_allow="127.0.0.1", ca_file=fleet.ca_file, hosts=hosts,
+        ari_directories={ISSUER: acme.directory},
+    )  # fmt: skip
+    api = EmbeddedAPI(settings, acme.scans.database, clock=acme.scans.clock)
+    await api.start()
+    headers = {"Authorization": f"Bearer {'k' * 16}"}
+    try:
+        async with (
+            serve(web_server(), context=fleet.context(acme.path)) as port,
+            aiohttp.ClientSession(api.url + "/", headers=headers) as session,
+        ):
+            await session.post("monitor/add", data={"host": "fleet.test", "port": str(port)})
+            begin = (await (await session.get("monitor/changes")).json())["next"]
+            got = await (await session.get("monitor/get?id=1")).json()
+            row = (await (await session.get("monitor/list")).json())["list"][0]
+            acme.says(answer(NOW - HOURS, NOW))
+            acme.scans.clock.now += 7 * HOURS
+            await session.post("monitor/scan", data={"id": "1"})
+            changes = await (await session.get(f"monitor/changes?since={begin}")).json()
+    finally:
+        await api.close()
+    told = {
+        "status": "known", "start": "2027-01-20 12:00", "end": "2027-01-22 12:00",
+        "explanation_url": "https://ca.example/why",
+    }  # fmt: skip
+    assert got["monitor"]["renewal"] == told
+    assert row["renewal"] == told
+    assert [each["monitor"]["renewal"]["end"] for each in changes["list"]] == ["2027-01-15 12:00"]
