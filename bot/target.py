@@ -15,7 +15,8 @@ import msgspec
 
 HTTPS_PORT = 443
 MAX_PORT = 65535
-LONGEST_HOST = 253  # RFC 1035, section 2.3.4
+LONGEST_HOST, LONGEST_LABEL = 253, 63  # RFC 1035, section 2.3.4
+_JOINERS = "\u200c\u200d"
 #: The message of a monitor that the embedded API's rules forbid to scan. Part of the protocol: the
 #: bot recognizes such a monitor by this text.
 REFUSED = "The address is refused by this server's rules"
@@ -44,7 +45,7 @@ _NUMERIC_LABEL = re.compile(r"^(0x[0-9a-f]*|[0-9]+)$")
 def normal_host(text: str) -> str:
     """A host name or IP address as stored: lower case, A-labels, no trailing dot, no brackets.
 
-    IDNA 2008 with UTS 46 mapping, like browsers. Raises ValueError with a sentence for the user.
+    Raises ValueError with a sentence for the user.
     """
     if _PLAIN_HOST.fullmatch(text) and len(text) <= LONGEST_HOST:
         return text
@@ -59,14 +60,40 @@ def normal_host(text: str) -> str:
         return _normal_address(host)
     if not all(_ASCII_LABEL.match(label) for label in host.split(".")):
         try:
-            host = idna.encode(host, uts46=True).decode("ascii").removesuffix(".")
-        except (idna.IDNAError, UnicodeError):
+            host = a_labels(host)
+        except ValueError:  # UnicodeError and IDNAError are of it
             raise ValueError(f"“{text}” is not a host name.") from None
     if _NUMERIC_LABEL.match(host.rpartition(".")[2]):
         return _normal_address(host)
     if len(host) > LONGEST_HOST:
         raise ValueError("The host name is longer than 253 characters.")
     return host
+
+
+def a_labels(name: str) -> str:
+    """A name in A-labels, by UTS 46 as browsers apply it: symbols and any hyphens are permitted.
+
+    Raises ValueError.
+    """
+    mapped = idna.uts46_remap(name, std3_rules=False).removesuffix(".")
+    return ".".join(map(_a_label, mapped.split(".")))
+
+
+def _a_label(label: str) -> str:
+    plain = "".join(filter(str.isascii, label))
+    if (plain or not label) and not _ASCII_LABEL.match(plain):
+        raise ValueError("not a label")
+    if plain == label:
+        return label
+    idna.check_initial_combiner(label)
+    idna.check_bidi(label)
+    for at, character in enumerate(label):
+        if character in _JOINERS and not idna.valid_contextj(label, at):
+            raise ValueError("a joiner that joins nothing")
+    encoded = f"xn--{label.encode('punycode').decode('ascii')}"
+    if len(encoded) > LONGEST_LABEL:
+        raise ValueError("a label that is too long")
+    return encoded
 
 
 def _normal_address(text: str) -> str:

@@ -11,21 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
-import idna
-from sqlalchemy import Column, ColumnElement, and_, false, not_, or_
+from sqlalchemy import BigInteger, ColumnElement, and_, false, not_, or_, type_coerce
 
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
-from bot.target import normal_host
+from bot.target import a_labels, normal_host
 
 _TERM = re.compile(
     r"(?P<exclude>!?)\s*(?:(?P<op><=|>=|==|=|<|>|)\s*(?P<number>-?[0-9]{1,9})"
     r"|(?P<low>-?[0-9]{1,9})\s*-\s*(?P<high>-?[0-9]{1,9}))"
 )
 _MAX_TERMS = 100
+_DAY = 86_400  # seconds
 
 # Both ends included; None is open.
 Range = tuple[int | None, int | None]
@@ -151,8 +151,8 @@ def _a_label(label: str) -> str:
     if label.isascii() or "*" in label:
         return label
     try:
-        return idna.encode(label, uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
+        return a_labels(label)
+    except ValueError:
         return label  # no host has such a name: nothing matches
 
 
@@ -180,24 +180,14 @@ def _port_range(low: int | None, high: int | None) -> ColumnElement[bool]:
 
 
 def _days_range(low: int | None, high: int | None, now: datetime) -> ColumnElement[bool]:
-    # Whole days are rounded down: "30 days" is anything from 30 to just under 31.
-    return _between(
-        monitors.c.not_after,
-        None if low is None else _day(now, low),
-        None if high is None else _day(now, high + 1),
-    )
+    # Whole days are rounded down: "30 days" is anything from 30 to just under 31. In seconds since
+    # 1970, as they are stored, since the last day of the year 9999 has no next one.
+    at, seconds = type_coerce(monitors.c.not_after, BigInteger), int(now.timestamp())
+    start = None if low is None else seconds + low * _DAY
+    return _between(at, start, None if high is None else seconds + (high + 1) * _DAY)
 
 
-def _day(now: datetime, days: int) -> datetime:
-    """So many days from now, within the years 1 to 9999."""
-    try:
-        return now + timedelta(days=days)
-    except OverflowError:
-        limit = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
-        return limit[days < 0]
-
-
-def _between(column: Column[Any], low: Any, end: Any) -> ColumnElement[bool]:
+def _between(column: ColumnElement[Any], low: int | None, end: int | None) -> ColumnElement[bool]:
     clauses = [column >= low] if low is not None else []
     if end is not None:
         clauses.append(column < end)

@@ -14,6 +14,8 @@ from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_p
         ("<script>var x = '<title>script</title>'</script><title>own</title>", "own"),
         ("<style>/* <title>style</title> */</style><title>own</title>", "own"),
         ("<svg><title>drawing</title></svg><title>own</title>", "own"),
+        ("<svg><g><title>part</title></g></svg><title>own</title>", "own"),
+        ("<math><mi><title>sign</title></mi></math><title>own</title>", "own"),
         ("<textarea><title>typed</title></textarea><title>own</title>", "own"),
         ("<template><title>template</title></template><title>own</title>", "own"),
         ("<title>a &lt;b&gt;\n c</title>", "a <b> c"),
@@ -35,7 +37,7 @@ def test_the_title_is_the_documents_own(page: str, title: str) -> None:
     ],
 )
 def test_a_meta_tag_counts_whatever_other_attributes_it_has(attributes: str) -> None:
-    page = f"<meta {attributes}><meta name=description content=later>"
+    page = f"<meta name=description><meta {attributes}><meta name=description content=later>"
     assert read_page(page.encode(), "text/html").description == "told"
 
 
@@ -58,6 +60,9 @@ def test_a_meta_tag_counts_whatever_other_attributes_it_has(attributes: str) -> 
         (b"charset=koi8-r", ""),
         (b"<?xml version='1.0' encoding=\"iso-8859-2\"?><html>", "iso-8859-2"),
         (b"<?xml version='1.0' encoding='koi8-r'?><meta charset=gbk>", "gbk"),
+        (b"<?xml version='1.0'encoding='iso-8859-2'?><html>", "iso-8859-2"),
+        ("<?xml version='1.0'?>".encode("utf-16-le"), "utf-16le"),
+        ("<?xml version='1.0'?>".encode("utf-16-be"), "utf-16be"),
         (b"<!doctype html><meta charset=gbk", ""),
     ],
 )

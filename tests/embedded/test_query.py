@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,9 @@ from .fleet import DAY, NOW
 SECOND = timedelta(seconds=1)
 HOSTS = ["www.example.com", "a_b.example.com", "axb.example.com", "example.com", "10.0.0.1", "::1"]
 PORTS = [100, 200, 443, 8443]
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 ENDS = [None, NOW - DAY, NOW - SECOND, NOW, NOW + 30 * DAY - SECOND, NOW + 30 * DAY, NOW + 31 * DAY]
+ENDS.append(LAST)
 VERDICTS = [Verdict.VALID, Verdict.EXPIRED, Verdict.REFUSED]
 
 Row = tuple[str, int, Verdict, datetime | None]
@@ -257,7 +259,13 @@ def test_an_invalid_filter_is_refused_with_a_sentence(name: str, text: str) -> N
 
 def test_days_may_be_as_many_as_the_api_can_report(table: Table) -> None:
     """A certificate may expire in the year 9999, which is 2.9 million days away."""
-    assert matching(table, ssl_expire_days="2900000-2999999") == set()
+    days = (LAST - NOW).days
+    late = {number for number, row in ROWS.items() if row[3] == LAST}
+    spellings = (f"={days}", f"2900000-{days}", f"{days}-2999999", f">{days - 1}", f">={days}")
+    for text in spellings:
+        assert matching(table, ssl_expire_days=text) == late
+    for text in (f"={days + 1}", f">{days}", f"{days - 9}-{days - 1}", f">={days},!={days}"):
+        assert matching(table, ssl_expire_days=text) == set()
     dated = matching(table, ssl_expire_days=">-999999999")
     assert matching(table, ssl_expire_days="<999999999") == dated
     assert dated

@@ -28,8 +28,10 @@ _HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml"})
 _FOREIGN = frozenset({"svg", "math"})
 _SPACE = b"\t\n\x0c\r "
 _XML_DECLARATION = re.compile(
-    rb"""<\?xml[^>]*?[\t\n\x0c\r ]encoding\s*=\s*(?:"([^"]{1,40})"|'([^']{1,40})')[^>]*>"""
+    rb"""<\?xml[^>]*?encoding[\0- ]*=[\0- ]*(?:"([^"\0- ]{1,40})"|'([^'\0- ]{1,40})')[^>]*>"""
 )
+#: How an XML declaration begins in UTF-16 without a mark.
+_XML_IN_UTF_16 = (("<?x".encode("utf-16-le"), "utf-16le"), ("<?x".encode("utf-16-be"), "utf-16be"))
 _CHARSET = re.compile(
     r"""charset[\t\n\x0c\r ]*=[\t\n\x0c\r ]*(?:"([^"]*)"|'([^']*)'|([^"'\s;][^\s;]*))""",
     re.IGNORECASE,
@@ -56,14 +58,18 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
     metas: dict[str, str] = {}
     for meta in page.css("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
-        metas.setdefault(name, _clean(meta.attributes.get("content") or ""))
+        if (content := meta.attributes.get("content")) is not None:
+            metas.setdefault(name, _clean(content))
     title = next((_clean(each.text()) for each in page.css("title") if not _is_foreign(each)), "")
     return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))
 
 
 def _is_foreign(node: LexborNode) -> bool:
     """Whether it is the title of a drawing rather than of the document."""
-    return node.parent is not None and node.parent.tag in _FOREIGN
+    above = node.parent
+    while above is not None and above.tag not in _FOREIGN:
+        above = above.parent
+    return above is not None
 
 
 def _clean(text: str) -> str:
@@ -96,6 +102,9 @@ def declared_encoding(start: bytes) -> str:
 
     A meta tag counts unless it is in a comment; then the encoding of an XML declaration does.
     """
+    for beginning, name in _XML_IN_UTF_16:
+        if start.startswith(beginning):
+            return name
     at = 0
     while (at := start.find(b"<", at)) >= 0:
         if start.startswith(b"<!--", at):
