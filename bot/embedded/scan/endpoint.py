@@ -223,8 +223,8 @@ class Probe:
     async def _try_legacy(self, dialer: Dialer, result: AddressResult, *, loosened: bool) -> None:
         """Try again, also with protocols that browsers have dropped; else keep the first failure.
 
-        The protocol is outdated if a browser would not have agreed to it, or if the first try
-        failed only for our rules (`loosened`).
+        The protocol is outdated if a browser would not have agreed to it, or if our rules made
+        the first try fail (`loosened`) and do so again.
         """
         try:
             stream = await self._connect(dialer, legacy=True)
@@ -233,13 +233,25 @@ class Probe:
         try:
             await stream.handshake()
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
-            if loosened or not self.trust.is_modern(stream):
+            outdated = not self.trust.is_modern(stream)
+            if outdated or (loosened and not await self._is_possible(dialer)):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
             await self._get_rest(stream, result)
         except tls.HandshakeFailed:
             return
         finally:
             stream.close()
+
+    async def _is_possible(self, dialer: Dialer) -> bool:
+        """Whether a handshake as browsers do it is possible after all."""
+        with suppress(OSError, ProxyFailed, StartTLSFailed, tls.HandshakeFailed):
+            stream = await self._connect(dialer, legacy=False)
+            try:
+                await stream.handshake()
+            finally:
+                stream.close()
+            return True
+        return False
 
     async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
         """Ask for the page, for what the CA knows and for CAA records at the same time."""
