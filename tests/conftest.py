@@ -75,6 +75,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("bot.slack.answers.RETRY_WAITS", (0.0, 0.0))
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
+    monkeypatch.setattr("bot.store.digests.SECOND", 0)
+    monkeypatch.setattr("bot.store.digests.MINUTE", 0)
     with stamina.set_testing(True, attempts=3, cap=True):
         yield
 

@@ -8,6 +8,7 @@ so the bot keeps what it sent and finds it by a name in the list's block ids.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -16,14 +17,14 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message, bare
 from bot.cards.row import BUSY, refreshed
-from bot.errors import DatabaseUnavailable, SlackRefused, SlackUnreachable
+from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
 from bot.store.digests import Board, DigestStore, StoredBoard
 
@@ -34,9 +35,10 @@ if TYPE_CHECKING:  # they are handed on
 log = logging.getLogger(__name__)
 
 #: What a digest's first lines say of its fixed rows.
-_FIXED = re.compile(r"✅ \d+ of \d+ fixed\. When posted: ")
-#: A digest is edited at most so often: chat.update takes about 50 edits a minute from an app, all
-#: its channels together (docs.slack.dev, rate limits, tier 3).
+_FIXED = re.compile(r"✅ \d+ of \d+( rows)? fixed\. When posted: ")
+#: A message is edited at most so often: chat.update takes about 50 edits a minute from an app, all
+#: its channels together (docs.slack.dev, rate limits, tier 3). The database counts them for all
+#: processes; while it can't be used, each counts its own.
 EDIT_SECONDS = 1.0
 EDITS_A_MINUTE = 40
 #: So many pressed rows keep their further buttons.
@@ -51,7 +53,7 @@ class RowList:
     """A list or digest as it stands now, with the lock for its next edit.
 
     `stories` are the replies in its thread, one for each pressed row, by the row's block ID. Slack
-    shows the state after the first `drawn` of its `changes`.
+    shows the state after the first `drawn` of its `changes`. `day` is a digest's, once it is known.
     """
 
     text: str
@@ -62,7 +64,7 @@ class RowList:
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changes: int = 0
     drawn: int = 0
-    drawn_at: float = float("-inf")
+    day: date | None = None
     expanded: list[str] = field(default_factory=list)
     _has_buttons: bool = field(init=False)
 
@@ -79,7 +81,8 @@ class RowList:
             return Message(self.text, tuple(self.blocks))
         summary = self.blocks[1]
         was = _FIXED.sub("", str(summary["text"]["text"]))
-        text = f"✅ {fixed} of {len(rows)} fixed. When posted: {was}"
+        group = any(" and " in str(row["text"]["text"]).partition("\n")[0] for row in rows)
+        text = f"✅ {fixed} of {len(rows)}{' rows' if group else ''} fixed. When posted: {was}"
         shown = {**summary, "text": {**summary["text"], "text": text}}
         return Message(bare(text), (self.blocks[0], shown, *self.blocks[2:]))
 
@@ -146,7 +149,9 @@ class Boards:
     ) -> None:
         self._store, self._web, self.lists = store, web, RowLists()
         self._clock, self._zone_of = clock, zone_of
-        self._edits: deque[float] = deque(maxlen=EDITS_A_MINUTE)
+        self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
+        self._owed: dict[tuple[str, str], RowList] = {}
+        web.pace = self.pace
 
     async def find(self, channel: str, ts: str) -> StoredBoard | None:
         """The digest that is posted here; None if this is none, or if it can't be read."""
@@ -156,9 +161,9 @@ class Boards:
             log.warning("Could not read the state of a digest: %s", fault)
             return None
 
-    def is_over(self, stored: StoredBoard) -> bool:
-        """Whether its local day has ended."""
-        return self._clock().astimezone(self._zone_of(stored.channel)).date() > stored.day
+    def is_over(self, channel: str, day: date) -> bool:
+        """Whether the local day of a channel's digest has ended."""
+        return self._clock().astimezone(self._zone_of(channel)).date() > day
 
     async def change(
         self, channel: str, ts: str, rows: RowList, change: Callable[[RowList], None]
@@ -178,46 +183,85 @@ class Boards:
     async def draw(self, channel: str, ts: str, rows: RowList) -> None:
         """Show the newest state: at most once a second, so that one edit may show many changes.
 
-        Raises SlackRefused or SlackUnreachable.
+        Raises SlackRefused or SlackUnreachable; then `catch_up` tries again.
         """
         wanted = rows.changes
         async with rows.drawing:
-            if rows.drawn >= wanted:
-                return
-            await self._wait_for_turn(rows)
-            while True:
+            while rows.drawn < wanted:
+                stored = await self.pace(channel, ts)
                 before, rows.drawn = rows.drawn, rows.changes
-                version = await self._adopt(channel, ts, rows)
+                if stored:
+                    rows.adopt(stored.board)
                 try:
-                    await self._web.update(channel, ts, rows.message)
-                except BaseException:
+                    await self._web.update(channel, ts, rows.message, paced=True)
+                except BaseException as fault:
                     rows.drawn = before
+                    if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
+                        await self._give_up(channel, ts, stored)
+                    else:
+                        self._owed[channel, ts] = rows
                     raise
-                newer = await self.find(channel, ts) if version is not None else None
-                if newer is None or newer.version == version:
-                    return
+                self._owed.pop((channel, ts), None)
+                if stored and not await self._is_newest(stored, rows):
+                    rows.changes = wanted = rows.changes + 1
 
-    async def _adopt(self, channel: str, ts: str, rows: RowList) -> int | None:
-        """Take over what another process has changed; returns the version that is shown."""
-        stored = await self.find(channel, ts)
-        if stored is None:
-            return None
-        rows.adopt(stored.board)
-        return stored.version
-
-    async def _wait_for_turn(self, rows: RowList) -> None:
+    async def pace(self, channel: str, ts: str) -> StoredBoard | None:
+        """Wait until a message may be edited; gives the digest as it stands then, if it is one."""
         loop = asyncio.get_running_loop()
-        again = rows.drawn_at + EDIT_SECONDS
-        if len(self._edits) == EDITS_A_MINUTE:
-            again = max(again, self._edits[0] + 60)
-        await asyncio.sleep(max(0.0, again - loop.time()))
-        rows.drawn_at = loop.time()
-        self._edits.append(rows.drawn_at)
+        mine = [at for *place, at in self._edits if place == [channel, ts]]
+        wait, stored = max(mine, default=-EDIT_SECONDS) + EDIT_SECONDS - loop.time(), None
+        try:
+            stored, turn = await self._store.turn(channel, ts)
+        except DatabaseUnavailable as fault:
+            log.warning("Could not book an edit for all processes: %s", fault)
+            full = len(self._edits) == EDITS_A_MINUTE
+            turn = self._edits[0][2] + 60 - loop.time() if full else 0.0
+        if (wait := max(wait, turn)) > 0:
+            await asyncio.sleep(wait)
+            stored = await self.find(channel, ts) if stored else None
+        self._edits.append((channel, ts, loop.time()))
+        return stored
+
+    async def _give_up(self, channel: str, ts: str, stored: StoredBoard | None) -> None:
+        """A message that can't be edited, since it was deleted, say, is not tried again."""
+        self._owed.pop((channel, ts), None)
+        if stored:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._store.drawn(stored)
+
+    async def _is_newest(self, shown: StoredBoard, rows: RowList) -> bool:
+        """Whether no process has changed the digest since; what Slack shows is kept."""
+        if any(map(_is_busy, rows.blocks)):  # it is not in the database, and must not stay
+            stored = await self.find(shown.channel, shown.ts)
+            return stored is None or stored.version == shown.version
+        try:
+            return await self._store.drawn(shown)
+        except DatabaseUnavailable as fault:
+            log.warning("Could not keep that a digest was drawn: %s", fault)
+            return True
+
+    async def catch_up(self) -> None:
+        """Show what an edit that failed, or a process that died, has left undone."""
+        try:
+            undrawn = await self._store.undrawn((self._clock() - timedelta(days=1)).date())
+        except DatabaseUnavailable as fault:
+            log.warning("Could not look for digests that are not up to date: %s", fault)
+            undrawn = []
+        owed = dict(self._owed)
+        for each in undrawn:
+            place = each.channel, each.ts
+            owed[place] = self.lists.public(*place, each.board.text, each.board.blocks)
+        for (channel, ts), rows in owed.items():
+            rows.changes += 1
+            try:
+                await self.draw(channel, ts, rows)
+            except (SlackRefused, SlackUnreachable) as fault:
+                log.info("Could not edit the list in %s again: %s", channel, fault)
 
     async def today(self) -> list[StoredBoard]:
         """The digests whose local day has not ended."""
         stored = await self._store.boards((self._clock() - timedelta(days=1)).date())
-        return [each for each in stored if not self.is_over(each)]
+        return [each for each in stored if not self.is_over(each.channel, each.day)]
 
     async def refresh(self, found: Mapping[int, MonitorSummary], rules: Thresholds) -> None:
         """Show in today's digests what was fixed, broken or taken elsewhere."""

@@ -71,6 +71,7 @@ class Scheduler:
             self._add(notices.tick, every, at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
+        self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)
         self.jobs.start()
 
     def fault(self) -> str:

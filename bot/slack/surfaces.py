@@ -234,11 +234,12 @@ class RowButton:
         if self._looked or self._rows is None or self._ephemeral:
             return
         self._looked = True
-        if stored := await self._boards.find(self.channel, self._ts):
-            if self._boards.is_over(stored):
-                self._rows = None  # a digest stays as it is when its day has ended
-            else:
-                self._rows.adopt(stored.board)
+        rows = self._rows
+        if rows.day is None and (stored := await self._boards.find(self.channel, self._ts)):
+            rows.day = stored.day
+            rows.adopt(stored.board)
+        if rows.day and self._boards.is_over(self.channel, rows.day):
+            self._rows = None  # a digest stays as it is when its day has ended
 
     async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
         """Put several rows in the places of their old ones, in one edit."""

@@ -6,6 +6,7 @@ as plain text, so that an answer is never lost to a block.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -65,6 +66,7 @@ class SlackWeb:
         self.identity = Identity()
         self.token_fault = ""
         self._newest_edits: dict[tuple[str, ...], object] = {}
+        self.pace: Callable[[str, str], Awaitable[object]] = _at_once
         self._uses: dict[str, int] = {}
 
     async def identify(self) -> Identity:
@@ -142,10 +144,11 @@ class SlackWeb:
 
         await with_fallback(send, message)
 
-    async def update(self, channel: str, ts: str, message: Message) -> None:
-        """Edit a message of ours. An edit that a newer one has overtaken is not sent again.
+    async def update(self, channel: str, ts: str, message: Message, *, paced: bool = False) -> None:
+        """Edit a message of ours, once it may be edited (`pace`), if that was not awaited before.
 
-        Metadata that it doesn't bring stays as it is.
+        An edit that a newer one has overtaken is not sent, or not sent again. Metadata that it
+        doesn't bring stays as it is.
         """
 
         async def send(sent: Message) -> None:
@@ -158,7 +161,8 @@ class SlackWeb:
                 metadata=sent.metadata,
             )
 
-        await self._edit((channel, ts), lambda: with_fallback(send, message))
+        before = None if paced else functools.partial(self.pace, channel, ts)
+        await self._edit((channel, ts), lambda: with_fallback(send, message), before)
 
     async def delete(self, channel: str, ts: str) -> None:
         """Delete a message of ours; one that is gone already is no error."""
@@ -411,11 +415,20 @@ class SlackWeb:
         """Call a method that may be called again."""
         return await patiently(lambda: self._once(method, **arguments), idempotent=True)
 
-    async def _edit(self, place: tuple[str, ...], send: Callable[[], Awaitable[object]]) -> None:
+    async def _edit(
+        self,
+        place: tuple[str, ...],
+        send: Callable[[], Awaitable[object]],
+        before: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         """Put something in a place, retrying as long as no newer edit of that place has begun."""
         edit = object()
         self._newest_edits[place] = edit
         try:
+            if before is not None:
+                await before()
+            if self._newest_edits.get(place) is not edit:
+                return
             await patiently(
                 send, idempotent=True, wanted=lambda: self._newest_edits.get(place) is edit
             )
@@ -424,6 +437,10 @@ class SlackWeb:
         finally:
             if self._newest_edits.get(place) is edit:
                 del self._newest_edits[place]
+
+
+async def _at_once(_channel: str, _ts: str) -> None:
+    """Wait for nothing."""
 
 
 def _same_metadata(found: Any, wanted: Mapping[str, Any] | None) -> bool:

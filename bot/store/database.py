@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Connection, Table, event
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -24,6 +24,8 @@ READERS = 4
 #: How long a writer waits for a writer of another process.
 BUSY_SECONDS = 10.0
 
+#: 1970 as SQLite counts days (sqlite.org/lang_datefunc.html).
+UNIX_EPOCH = 2440587.5
 #: Classes of SQLSTATE: no connection, read-only, out of resources, operator intervention.
 _UNUSABLE_STATES = frozenset({"08", "25", "53", "57"})
 #: What SQLite says when the file is at fault (sqlite.org/rescode.html).
@@ -68,6 +70,13 @@ class Database:
     def insert(self, table: Table) -> Any:
         """An INSERT in the dialect of this engine, which adds `on_conflict_do_nothing`."""
         return _INSERTS[self.engine.dialect.name](table)
+
+    @property
+    def milliseconds(self) -> ColumnElement[int]:
+        """Now by the database's own clock, in milliseconds since 1970: the same for all."""
+        if self.engine.dialect.name == "sqlite":
+            return cast((func.julianday("now") - UNIX_EPOCH) * 86_400_000, BigInteger)
+        return cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read with; it never waits for a writer, and sees one moment."""

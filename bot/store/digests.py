@@ -8,15 +8,17 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, and_, delete, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Block, Message
 from bot.store.database import Database
-from bot.store.tables import digests, notes, small_changes
+from bot.store.tables import digests, edits, notes, small_changes
 from bot.target import Target
 
 _FIRST_START = "first_start"
+#: In milliseconds.
+SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,51 @@ class DigestStore:
             await connection.execute(update(digests).where(same).values(values))
         return new
 
+    async def turn(self, channel: str, ts: str) -> tuple[StoredBoard | None, float]:
+        """Book the next edit of a message: in how many seconds, and the digest if it is one.
+
+        Over all processes, a digest is edited once a second at most, and all messages together as
+        often in a minute as `edits` has rows.
+        """
+        now, last = self._database.milliseconds, digests.c.drawn_at
+        mine = (
+            update(digests)
+            .where(digests.c.channel == channel, digests.c.ts == ts)
+            .values(drawn_at=_after(last, SECOND, now), drawn=-1)
+            .returning(digests, (last - now).label("wait"))
+        )
+        oldest = edits.alias()
+        slot = select(oldest.c.slot).order_by(oldest.c.at).limit(1)
+        booked = (
+            update(edits)
+            .where(edits.c.slot == slot.with_for_update(skip_locked=True).scalar_subquery())
+            .values(at=_after(edits.c.at, MINUTE, now))
+            .returning(edits.c.at - now)
+        )
+        async with self._database.quick_write() as connection:
+            row = (await connection.execute(mine)).one_or_none()
+            wait = (await connection.execute(booked)).scalar_one_or_none() or 0
+        return _board(row) if row else None, max(wait, row.wait if row else 0, 0) / 1000
+
+    async def drawn(self, shown: StoredBoard) -> bool:
+        """Record that Slack shows this version; False if there is a newer one."""
+        same = (digests.c.channel == shown.channel) & (digests.c.ts == shown.ts)
+        newest = same & (digests.c.version == shown.version)
+        statement = update(digests).where(newest).values(drawn=shown.version)
+        async with self._database.quick_write() as connection:
+            return bool((await connection.execute(statement)).rowcount)
+
+    async def undrawn(self, since: date) -> list[StoredBoard]:
+        """The digests of this day and later ones that Slack does not show as they stand.
+
+        Those that were edited in the last two minutes may be shown by another process just now.
+        """
+        left = digests.c.drawn_at < self._database.milliseconds - 2 * MINUTE
+        behind = (digests.c.drawn != digests.c.version) & (digests.c.day >= since.isoformat())
+        async with self._database.quick_read() as connection:
+            rows = (await connection.execute(select(digests).where(behind, left))).all()
+        return [_board(row) for row in rows]
+
     async def may_repeat(self, day: date, channel: str) -> bool:
         """Whether a post may be repeated without knowing that it was lost: once a day."""
         return await self.claim_note(f"repeat {day.isoformat()} {channel}", "1")
@@ -264,6 +311,11 @@ class DigestStore:
         """Give the day back: nothing of it was posted, or it is to be posted anew."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(digests).where(_is(day, channel)))
+
+
+def _after(last: ColumnElement[int], gap: int, now: ColumnElement[int]) -> ColumnElement[int]:
+    """The earliest time that is so long after the last one; what makes no sense is ignored."""
+    return case((last.between(now - gap, now + HOUR), last + gap), else_=now)
 
 
 def _as_stored(now: datetime) -> datetime:

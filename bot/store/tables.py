@@ -57,6 +57,8 @@ notes = Table(
 
 #: One row for each day's digest and channel: the messages, and how many of them are posted. `board`
 #: is the first one as it stands (JSON), once a row of it has changed, and `version` counts changes.
+#: Slack shows the version `drawn`, or, at -1, something else; `drawn_at` is the time of the last
+#: edit, in milliseconds since 1970 by the database's clock.
 digests = Table(
     "digests",
     metadata,
@@ -69,6 +71,17 @@ digests = Table(
     Column("finished_at", Instant),
     Column("board", Text),
     Column("version", Integer, nullable=False, server_default="0"),
+    Column("drawn", Integer, nullable=False, server_default="0"),
+    Column("drawn_at", BigInteger),
+)
+
+#: The edits of the last minute: as many rows as Slack takes edits in a minute, each with the time
+#: of one, in milliseconds since 1970 by the database's clock.
+edits = Table(
+    "edits",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 #: Requests for a change that were taken recently (SHA-256), so that a replay is refused.

@@ -1,0 +1,170 @@
+"""How often messages are edited, over all processes; and that no edit is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bot.blocks import Message, section
+from bot.playground.faults import InjectedFault, rate_limit, refusal
+from bot.playground.objects import BEN, PostedMessage
+from bot.slack.transport import EVENTS_PATH
+from bot.store.database import Database
+from bot.store.digests import Board, DigestStore
+from tests.postgres import Cluster
+from tests.world import World, words
+
+NOW, DAY = datetime(2026, 11, 23, 8, tzinfo=UTC), date(2026, 11, 23)
+HEAD = Message("four broken", (section("one"),))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'bot.sqlite3')}"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database("migrated")
+
+
+@pytest_asyncio.fixture
+async def stores(url: str) -> AsyncIterator[list[DigestStore]]:
+    """Three processes on one database, once for each kind of database."""
+    databases = [Database(url) for _ in range(3)]
+    yield [DigestStore(database) for database in databases]
+    for database in databases:
+        await database.close()
+
+
+async def posted(store: DigestStore) -> None:
+    claimed = await store.claim(DAY, "C1", NOW, [HEAD])
+    assert claimed
+    await store.posted(claimed, sent=1, ts="1.1", now=NOW, finished=True)
+
+
+async def test_of_forty_edits_in_a_minute_the_next_one_waits(stores: list[DigestStore]) -> None:
+    turns = await asyncio.gather(
+        *(stores[n % 3].turn("C1", f"{n}.0") for n in range(45))  # of 45 messages
+    )
+    waits = sorted(wait for _, wait in turns)
+    assert waits[39] < 1
+    assert all(50 < wait <= 60 for wait in waits[40:])
+
+
+async def test_a_digest_is_edited_once_a_second(stores: list[DigestStore]) -> None:
+    await posted(stores[0])
+    turns = await asyncio.gather(*(store.turn("C1", "1.1") for store in stores * 2))
+    waits = sorted(wait for _, wait in turns)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(waits)]
+    assert all(0.5 < gap < 1.5 for gap in gaps), waits
+    assert {stored.board.text for stored, _ in turns if stored} == {HEAD.text}
+
+
+async def test_what_slack_shows_is_known_to_all(
+    stores: list[DigestStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.digests.MINUTE", 0)
+    one, other, _ = stores
+    await posted(one)
+    assert await other.undrawn(DAY) == []
+    await one.redraw("C1", "1.1", lambda board: Board("three broken", board.blocks))
+    shown, _ = await one.turn("C1", "1.1")
+    assert shown
+    assert [each.board.text for each in await other.undrawn(DAY)] == ["three broken"]
+    await other.redraw("C1", "1.1", lambda board: Board("two broken", board.blocks))
+    assert not await one.drawn(shown)
+    newest, _ = await one.turn("C1", "1.1")
+    assert newest
+    assert await one.drawn(newest)
+    assert await other.undrawn(DAY) == []
+
+
+def edit_times(world: World) -> list[float]:
+    """When the digest was edited; the list grows."""
+    times: list[float] = []
+
+    def note() -> None:
+        edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+        now = asyncio.get_running_loop().time()
+        times.extend([now] * (len(edits) - len(times)))
+
+    world.slack.subscribe(note)
+    return times
+
+
+async def digest(world: World) -> PostedMessage:
+    assert world.bot.digest is not None
+    await world.bot.digest.post_now(again=True)
+    return await world.card("Certificates on 23 November 2026", by=BEN)
+
+
+def row_of(world: World, host: str) -> str:
+    texts = [str(b.get("text", {}).get("text", "")) for b in world.seen(by=BEN)[0].blocks]
+    return next((text for text in texts if f"`{host}`" in text), "")
+
+
+async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the_newest_state(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    monkeypatch.setattr("bot.store.digests.SECOND", 300)
+    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(10)]
+    shown = await digest(world)
+    for number in numbers:
+        world.api.renew(number, days=80)
+    times = edit_times(world)
+    async with world.running_bot():
+        ports = [bot.port for bot in world.bots]
+        for n in range(10):
+            world.playground.events_url = f"http://127.0.0.1:{ports[n % 2]}{EVENTS_PATH}"
+            await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=BEN)
+        await world.until(lambda: "✅ 10 of 10 fixed." in words(world.seen(by=BEN)[0]), within=15)
+        await world.settled()
+    assert "Scanning…" not in words(world.seen(by=BEN)[0])
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert min(gaps) > 0.2, gaps
+    assert len(times) < 20
+
+
+@pytest.mark.parametrize(("fault", "times"), [(rate_limit(30), 1), (refusal("fatal_error"), 3)])
+async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
+    digest_world: World, fault: InjectedFault, times: int
+) -> None:
+    world = digest_world
+    number = world.api.watch("a.demo.test", valid=False)
+    shown = await digest(world)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…" in row_of(world, "a.demo.test"))
+    world.api.renew(number, days=80)
+    world.slack.faults.add("chat.update", fault, times=times)
+    assert held.gate is not None
+    held.gate.set()
+    await world.card("asked by Ben")  # the reply in the thread
+    await world.settled()
+    assert "Scanning…" in row_of(world, "a.demo.test")
+    await world.bot.slack._boards.catch_up()
+    assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
+
+
+async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    world.api.watch("a.demo.test", valid=False)
+    shown = await digest(world)
+    world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…" in row_of(world, "a.demo.test"))
+    async with world.running_bot() as other:  # the first one is still scanning, for ever
+        await other.slack._boards.catch_up()
+        assert "Scanning…" not in row_of(world, "a.demo.test")
+        edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
+        await other.slack._boards.catch_up()
+        assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])
