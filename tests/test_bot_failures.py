@@ -196,7 +196,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
 
     await world.say("/ssl list")
 
-    card = await world.card("BUG IN THE BOT", "If it recurs")
+    card = await world.card("BUG IN THE BOT", "If this keeps happening")
     reference = re.search(r"`([0-9a-f]{12})`", words(card))
     assert reference is not None
     assert reference[1] in caplog.text

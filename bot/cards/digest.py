@@ -333,7 +333,8 @@ def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, 
 def blind(since: datetime, fault: str) -> Message:
     """The bot can't see the monitors: since when, and why."""
     text = "The SSLmonitor API can't be reached, so certificate alerts are on hold."
-    why = f"No answer since {when(since)}. {safe(fault, 200)} `/ssl ping` checks it again."
+    reason = safe(fault, 200).rstrip(".")
+    why = f"No answer since {when(since)}. {reason}. `/ssl ping` checks again."
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
@@ -349,8 +350,8 @@ def sees_again(since: datetime, now: datetime) -> Message:
 def missed(day: date, reason: str) -> Message:
     """A day passed without its digest."""
     text = f"The digest of {day:%A, %-d %B} was not posted."
-    why = safe(reason, 300) if reason else "The bot may not have been running that day."
-    told = f"{why} `/ssl digest` shows what is due now."
+    why = safe(reason, 300).rstrip(".") or "The bot may not have been running that day"
+    told = f"{why}. `/ssl digest` shows what is due now."
     return Message(text, (section(f"⚠️ *{text}*"), context(told)))
 
 

@@ -293,7 +293,7 @@ def warned(name: str, rule: str, announce: str, matching: int | None = None) -> 
     `matching` is the number of monitors that it applies to, None if it isn't known.
     """
     if rule:
-        when = f"{rule[:-1]} %" if rule.endswith("%") else counted(int(rule[:-1]), "day")
+        when = rule if rule.endswith("%") else counted(int(rule[:-1]), "day")
         of = "of the lifetime is left" if rule.endswith("%") else "are left"
         of = "is left" if rule == "1d" else of
         text = f"Renewal of {code(name)} is due when {when} {of}."

@@ -112,7 +112,7 @@ def press_again(command: str) -> Message:
     return reply(
         "⚠️",
         "SLACK WAS SLOW",
-        "Slack was slow, so the form could not open. Press again.",
+        "The form could not open in time. Press again.",
         actions(button("Open the form", "form", command, about=about, style="primary")),
     )
 
@@ -359,7 +359,7 @@ def broken(reference: str) -> Message:
     return reply(
         "⚠️",
         "BUG IN THE BOT",
-        "This is a bug in the bot. If it recurs, send the reference to the bot's operator.",
+        "Your command failed. If this keeps happening, send the reference to the bot's operator.",
         context(f"Reference: {code(reference, 40)}"),
     )
 

@@ -28,7 +28,7 @@ def failure(error: SlackRefused | SlackUnreachable) -> Message:
     if isinstance(error, SlackLimited):
         return busy()
     if error.too_slow:
-        return _card("⚠️", "SLACK WAS SLOW", "Slack was slow, so nothing was done. Press again.")
+        return _card("⚠️", "SLACK WAS SLOW", "Nothing was done. Press again.")
     if error.bad_token:
         text = (
             f"Slack refuses the bot's token ({code(error.reason)}). The bot's operator must "
