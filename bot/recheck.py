@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot.api.client import SSLMonitor
+from bot.api.extras import Extra
 from bot.api.models import MonitorSummary
 from bot.blocks import Address, Message
 from bot.cards import monitor as monitor_cards
@@ -154,10 +155,9 @@ class Watches:
     async def _card(self, watch: Watch, now: datetime) -> Message:
         """The monitor's card as the list has it now, without a scan."""
         try:
-            rows = await self._api.list(host=watch.target.host, port=watch.target.port)
+            row = await self._row(watch)
         except BotError as fault:
             return recheck_cards.failed(fault, watch.target)
-        row = next((row for row in rows if row.id == watch.monitor_id), None)
         if row is None:
             return recheck_cards.unknown(watch.target)
         return monitor_cards.monitor(row, now, self._records.rules)
@@ -199,6 +199,7 @@ class Watches:
 
     async def _scanned(self, watch: Watch) -> Turn:
         """One scan, and what it means. Raises nothing that the API says."""
+        before = watch.first or await self._before(watch)
         try:
             row, sighting = await self._scan(watch)
         except NotFound as fault:
@@ -211,23 +212,42 @@ class Watches:
             counted = replace(watch, scans=watch.scans + 1)
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, _asked_to_wait(fault))
-        return await self._judged(watch, row, sighting)
+        return await self._judged(watch, before, row, sighting)
 
     async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
         found = await self._api.scan(watch.monitor_id)
-        rows = await self._api.list(host=watch.target.host, port=watch.target.port)
-        row = next((row for row in rows if row.id == watch.monitor_id), None)
+        row = await self._row(watch)
         if row is None:
             raise NotFound(404, "monitor not found")
         return row, Sighting.of(found, row)
 
-    async def _judged(self, watch: Watch, row: MonitorSummary, sighting: Sighting) -> Turn:
-        """Compare with the first scan; the very first with what the bot saw before, if bad."""
+    async def _row(self, watch: Watch) -> MonitorSummary | None:
+        rows = await self._api.list(host=watch.target.host, port=watch.target.port)
+        return next((row for row in rows if row.id == watch.monitor_id), None)
+
+    async def _before(self, watch: Watch) -> Sighting | None:
+        """What the first scan is compared with: what was seen before, if that needed fixing.
+
+        It does if it was bad, or if a certificate was issued that was not served.
+        """
+        known = await self._records.seen(watch.monitor_id)
+        try:
+            if await self._api.offers(Extra.EXPECT, hurry=True):
+                row = await self._row(watch)
+                if row is not None and row.expected_at is not None:
+                    return Sighting.of(await self._api.get(row.id), row)
+        except BotError as fault:
+            log.info("Could not look at %s before its scan: %s", watch.target, fault)
+        return known if known and not good(known, self._clock()) else None
+
+    async def _judged(
+        self, watch: Watch, before: Sighting | None, row: MonitorSummary, sighting: Sighting
+    ) -> Turn:
+        """Compare with the first scan; the very first with what the bot saw before, if bad.
+
+        While a certificate is awaited, no other one is the fix.
+        """
         now, rules = self._clock(), self._records.rules
-        before = watch.first
-        if before is None:
-            known = await self._records.seen(watch.monitor_id)
-            before = known if known and not good(known, now) else None
         await self._records.see(watch.monitor_id, sighting, now)
         seen = Comparison(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
@@ -235,9 +255,11 @@ class Watches:
         renewed = before is not None and sighting.renewed_since(before)
         if before is None or not (renewed or (good(sighting, now) and not good(before, now))):
             return await self._goes_on(watch, card, None)
-        if not good(sighting, now):
+        if sighting.awaits or not good(sighting, now):
             turn = await self._goes_on(replace(watch, first=sighting), card, None)
             reply = recheck_cards.changed_reply(watch.asker, seen, now, rules)
+            if sighting.awaits and before.not_after is None:
+                return turn  # the host is back, with what it had
             return replace(turn, reply=turn.reply or reply)
         line = recheck_cards.fixed_line(now, watch.scans)
         return Turn(

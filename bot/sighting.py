@@ -21,6 +21,9 @@ class Sighting(msgspec.Struct, frozen=True):
     issuer: str
     names: tuple[str, ...]
     http_code: int | None
+    fingerprint: str = ""
+    awaits: bool = False
+    """Whether another certificate was issued for the host, which does not serve it."""
 
     @classmethod
     def of(cls, found: Monitor, row: MonitorSummary | None = None) -> Self:
@@ -33,12 +36,16 @@ class Sighting(msgspec.Struct, frozen=True):
             issuer=issuer.cn or issuer.o,
             names=tuple(sorted(certificate.alt_names)) if certificate else (),
             http_code=found.http.code,
+            fingerprint=row.fingerprint if row else "",
+            awaits=row is not None and row.expected_at is not None,
         )
 
     def renewed_since(self, before: Sighting) -> bool:
-        """Whether another certificate is there: its end date, issuer or names differ."""
+        """Whether another certificate is there: its hash, else its end date, issuer or names."""
         if self.not_after is None:
             return False
+        if self.fingerprint and before.fingerprint:
+            return self.fingerprint != before.fingerprint
         mine = (self.not_after, self.issuer, self.names)
         return mine != (before.not_after, before.issuer, before.names)
 

@@ -52,6 +52,7 @@ from tests.card_values import (
     RULES,
     Json,
     Texts,
+    awaiting,
     faults,
     many,
     monitor,
@@ -79,6 +80,8 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         "monitor: due in 60",
         monitor_cards.monitor(row(texts, not_after=NOW + 50 * DAY), NOW, EARLY),
     )
+    for name, each in awaiting(texts).items():
+        yield f"monitor: {name}", monitor_cards.monitor(each, NOW, RULES)
     yield "details", detail_cards.details(monitor(texts), held["ok"], NOW, RULES)
     yield "details: 1,000 names", detail_cards.details(monitor(texts, 1000), held["ok"], NOW, RULES)
     yield (
@@ -341,7 +344,8 @@ def beyond_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         yield f"check: {name}", history_cards.check_failed(faults(texts)[name], target, "smtp")
     for command in ("check", "history"):
         yield f"not offered: {command}", replies.not_available(NotAvailable(command))
-    yield "details: chain", _details(linked, held["ok"])
+    waits = replace(linked, expected=(f"serial {texts.message}",))
+    yield "details: chain", _details(waits, held["ok"])
     long = replace(all_found, chain=chain(texts, more=30))
     yield "details: many links", _details(long, held["due in 12 days"])
     lived = past(texts)

@@ -60,6 +60,18 @@ def row(texts: Texts = PLAIN, **changes: Any) -> MonitorSummary:
     return MonitorSummary(**(known | changes))
 
 
+def awaiting(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
+    """Monitors for which a certificate was issued that they don't serve."""
+    issued = NOW - 3 * HOUR
+    end = NOW + 12 * DAY + HOUR
+    return {
+        "issued, fine": row(texts, expected_at=issued),
+        "issued, due": row(texts, expected_at=issued, not_after=end),
+        "issued, expired": row(texts, expected_at=issued, not_after=NOW - DAY, valid=False),
+        "issued, not scanned since": row(texts, expected_at=NOW - HOUR, not_after=end),
+    }
+
+
 def rows(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
     """One monitor in each state, and some at their borders."""
     said = texts.message

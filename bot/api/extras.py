@@ -40,6 +40,7 @@ class Extra(StrEnum):
     CHECK = "checks"
     HISTORY = "monitor/history"
     PROTOCOL = "monitor/add?protocol"
+    EXPECT = "monitor/expect"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,9 @@ class Monitor:
     The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
     `unknown: …`, and `caa`: why the CA may not renew it. `renewal` is when the CA asks for one, or
     `unknown: …`. `handshake` is protocol, cipher, key, signature, whether X25519MLKEM768 is
-    supported, serial number and fingerprint, as far as they are known. Only monitor/get ever tells,
-    so they take no part in a comparison with what add and scan give.
+    supported, serial number and fingerprint, as far as they are known. `expected` is which
+    certificate was issued, but isn't served yet. Only monitor/get ever tells, so they take no part
+    in a comparison with what add and scan give.
     """
 
     id: int
@@ -90,13 +91,15 @@ class Monitor:
     caa: str = field(default="", compare=False)
     handshake: tuple[str, ...] = field(default=(), compare=False)
     renewal: Renewal | str = field(default="", compare=False)
+    expected: tuple[str, ...] = field(default=(), compare=False)
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of monitor/list: the verdict and what a list or digest needs.
 
-    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it, and
-    `renewal` when its CA asks for another; only the embedded API gives them.
+    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it, `renewal`
+    when its CA asks for another, and one that was issued at `expected_at` isn't served yet; only
+    the embedded API gives them.
     A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
     """
 
@@ -113,6 +116,7 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     fingerprint: str = ""
     caa_refuses: bool = False
     renewal: Renewal | None = None
+    expected_at: datetime | None = None
 
 
 class MonitorList(list[MonitorSummary]):
@@ -190,6 +194,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     ssl_fingerprint: str | None = None
     caa_refuses: bool | None = None
     renewal: WireRenewal | None = None
+    expected_date: str | None = None
 
 
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
@@ -266,6 +271,7 @@ class WireMonitor(msgspec.Struct):
     caa: str | None = None
     handshake: WireHandshake | None = None
     renewal: WireRenewal | None = None
+    expected: WireHandshake | None = None
 
 
 class WireAccount(msgspec.Struct):
@@ -347,6 +353,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         fingerprint=wire.ssl_fingerprint or "",
         caa_refuses=wire.caa_refuses or False,
         renewal=read_renewal(wire.renewal, offset) if wire.renewal else None,
+        expected_at=read_date(wire.expected_date, offset) if wire.expected_date else None,
     )
 
 
@@ -373,6 +380,7 @@ def read_monitor(raw: Any, offset: timedelta) -> Monitor:
         caa=wire.caa or "",
         handshake=_handshake(wire.handshake or WireHandshake()),
         renewal=read_renewal(told, offset) or told.status or "",
+        expected=_handshake(wire.expected or WireHandshake()),
     )
 
 

@@ -27,6 +27,8 @@ def changes(before: Sighting, now: Sighting) -> list[str]:
         if before.issuer != now.issuer:
             found.append(f"issuer {_text(before.issuer)} → {_text(now.issuer)}")
         found += _names(before.names, now.names)
+        if not found and now.renewed_since(before):
+            found.append("reissued with the same dates and names")
     if before.http_code != now.http_code:
         found.append(f"HTTP {_text(before.http_code)} → {_text(now.http_code)}")
     return found

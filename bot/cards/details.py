@@ -93,6 +93,7 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
         *certificate,
         *chain,
         *_handshake(found.handshake),
+        *_expected(found.expected),
         *_revocation(found.revocation),
         *_renewal(found.renewal, now),
         *_caa(found.caa),
@@ -103,6 +104,12 @@ def facts(found: Monitor, now: datetime, rules: Thresholds) -> list[Block]:
 def _handshake(facts: Sequence[str]) -> list[Block]:
     """How the connection was secured, in one line, without a grade."""
     return [context(" · ".join(code(each, 80) for each in facts))] if facts else []
+
+
+def _expected(names: Sequence[str]) -> list[Block]:
+    """Which certificate was issued but isn't served."""
+    shown = " · ".join(code(each, 80) for each in names)
+    return [context(f"📥 Waiting for the certificate {shown}")] if names else []
 
 
 def _caa(refusal: str) -> list[Block]:

@@ -35,6 +35,7 @@ from bot.blocks import (
 )
 from bot.cards.row import (
     argument,
+    awaited,
     busy_row,
     ca_request,
     days_text,
@@ -100,7 +101,8 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
     asked = ca_request(row, now) if state is ACT_NOW else ""
-    todo = f" {asked[0].upper()}{asked[1:]}." if asked else _renewal(state, due_at, now)
+    todo = "" if row.expected_at else _renewal(state, due_at, now)
+    todo = f" {asked[0].upper()}{asked[1:]}." if asked else todo
     return f"{_wrong(row, state)}{_expires(row.not_after, now)}{todo}"
 
 
@@ -126,7 +128,10 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
 
 def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
-    return f"{title(state_of(row, now, rules), row.target)}\n{_sentence(row, now, rules)}"
+    lines = [title(state_of(row, now, rules), row.target), _sentence(row, now, rules)]
+    if new := awaited(row, now):
+        lines.append(f"📥 {new}.")
+    return "\n".join(lines)
 
 
 def _small_print(row: MonitorSummary, now: datetime) -> str:
@@ -203,10 +208,12 @@ def _buttons(
     rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
     delete = ("Delete this monitor", "delete", number)
     label, command = link
-    if state.rank >= Rank.ON_SCHEDULE:
+    if state.rank >= Rank.ON_SCHEDULE and row.expected_at is None:
         other = button(label, command, number, "below", about=f"{label} of {host}")
         return actions(rescan, other, menu([delete], "below"))
     watch = watch_button(row)
+    if state.rank >= Rank.ON_SCHEDULE:
+        return actions(rescan, watch, menu([(label, command, number), delete], "below"))
     taken, muted = claim_of(row, now, rules), mute_of(row, now, rules)
     take = ("Release", "release", number) if taken else ("I'll take it", "take", number)
     mute = ("Unmute", "unmute", number) if muted else ("Mute until it changes", "mute", number)

@@ -11,6 +11,7 @@ from bot.blocks import (
     Block,
     Message,
     actions,
+    bare,
     button,
     code,
     context,
@@ -24,7 +25,7 @@ from bot.blocks import (
 from bot.cards import changes, replies
 from bot.cards import monitor as monitor_cards
 from bot.errors import BotError
-from bot.severity import Thresholds, state_of
+from bot.severity import Rank, Thresholds, state_of
 from bot.sighting import Sighting
 from bot.target import Target
 
@@ -148,12 +149,15 @@ def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int) -> Mess
 def changed_reply(asker: str, seen: Comparison, now: datetime, rules: Thresholds) -> Message:
     """Another certificate is there, and it is no good either; the watch goes on."""
     host, state = seen.row.target.short, state_of(seen.row, now, rules)
+    but = f"but it is *{state.word}*"
+    if seen.now.awaits and state.rank > Rank.BROKEN:
+        but = "but not the one that was announced"
     return Message(
-        f"{plain(host, 100)} has a new certificate, but it is {state.word}.",
+        f"{plain(host, 100)} has a new certificate, {bare(but)}.",
         (
             section(
                 f"<@{asker}> {state.symbol} {code(host)} has a new certificate, "
-                f"but it is *{state.word}*. Still watching."
+                f"{but}. Still watching."
             ),
             context(seen.change),
         ),

@@ -113,7 +113,7 @@ def grouped(
             claim, muted = claim_of(row, now, rules), mute_of(row, now, rules) is not None
             state = state_of(row, now, rules)
             looks = (state, row.message, claim and claim.user, muted, row.caa_refuses)
-            key = (row.fingerprint, looks, is_stale(row, now))
+            key = (row.fingerprint, looks, is_stale(row, now), row.expected_at)
         groups.setdefault(key, []).append(row)
     return [tuple(group) for group in groups.values()]
 
@@ -131,9 +131,12 @@ def group_row(
     target, struck = worst.target, bool(outcome) and state.rank >= Rank.ON_SCHEDULE
     more = f" and {others:,} more" if others else ""
     facts = _facts(worst, state, now, rules)
+    new = awaited(worst, now)
     fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
     if 0 < fine < len(members):
         facts = [f"{fine} of {len(members)} fixed"]
+    elif new:
+        facts = [f"{facts[-1]} · i{new[1:]}", new]
     elif others:
         said = f"{len(members):,} monitors, one certificate"
         said = said if fine else f"One renewal fixes {len(members):,} monitors"
@@ -238,7 +241,7 @@ def refreshed(
     _, pressed, told = "\n".join(lines[1:]).partition("↻")
     fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
     shown = str(fresh["text"]["text"]).split("\n")
-    if shown[0] == lines[0] and _owner(shown) == _owner(lines):
+    if shown[0] == lines[0] and _volatile(shown) == _volatile(lines):
         return None
     return fresh, more_about_group(members, now, rules)
 
@@ -261,9 +264,11 @@ def _members(
     return [*named, *(r for r in found.values() if r.fingerprint in prints and r.id not in ids)]
 
 
-def _owner(lines: Sequence[str]) -> str:
+def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
+    """What changes while the state stays: who has it, and whether a certificate is awaited."""
     parts = [part for line in lines[1:] for part in line.split(" · ")]
-    return next((part for part in parts if part.startswith("🙋")), "")
+    owner = next((part for part in parts if part.startswith("🙋")), "")
+    return owner, any(part.lower().startswith("issued ") for part in parts)
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:
@@ -292,7 +297,7 @@ def more_about_group(
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
     """What a pressed row offers below itself, if the monitor is not fine."""
     if is_fine(row, now, rules):
-        return None
+        return None if row.expected_at is None else actions(watch_button(row, "below"))
     host, value = row.target.short, argument(row)
     if claim_of(row, now, rules):
         take = button("Release", "release", value, "below", about=f"Release {host}")
@@ -334,6 +339,16 @@ def ca_request(row: MonitorSummary, now: datetime) -> str:
         return ""
     why = hyperlink(row.renewal.url, "why")
     return f"the CA asks to renew now ({why})" if why else "the CA asks to renew now"
+
+
+def awaited(row: MonitorSummary, now: datetime) -> str:
+    """That another certificate was issued for the host; empty if it serves the newest known."""
+    if row.expected_at is None:
+        return ""
+    issued, seen = f"Issued {since(row.expected_at, now)}", row.scanned_at
+    if row.not_after is None or seen is None or seen <= row.expected_at:
+        return f"{issued}, but no scan has seen it yet"
+    return f"{issued}, still serving the old one: reload it"
 
 
 def _caa(row: MonitorSummary, state: State) -> list[str]:

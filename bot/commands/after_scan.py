@@ -65,7 +65,7 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
         return "fixed"
     if Sighting.of(found, row).renewed_since(before):
         return "renewed"
-    return "fine" if fine else "no change"
+    return "fine" if fine and row.expected_at is None else "no change"
 
 
 async def release_if_fixed(call: Call, rows: Sequence[MonitorSummary]) -> None:
