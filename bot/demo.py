@@ -156,7 +156,7 @@ async def running_demo(
 
 
 async def first_digest(demo: Demo) -> None:
-    """Watch the sample hosts, then post the first digest, as a morning would."""
+    """Add the sample hosts, then post the first digest, as a morning would."""
     async with make_session() as session:
         api = make_api(demo.settings, session)
         targets = [Target.parse(target) for target in demo.hosts.targets]

@@ -132,18 +132,18 @@ async def _add(call: Call, spoken: Mapping[Target, str], proxy: Proxy | None) ->
     if proxy:
         draft = Draft(spoken, proxy.host, proxy.port, proxy.username)
     await call.show(add_cards.checking(targets))
-    watched, account = await asyncio.gather(rows_of(call, targets), _account(call))
-    if len(targets) == 1 and targets[0] in watched:
+    monitored, account = await asyncio.gather(rows_of(call, targets), _account(call))
+    if len(targets) == 1 and targets[0] in monitored:
         card = monitor_cards.monitor(
-            watched[targets[0]], call.now(), call.rules, note="already monitored"
+            monitored[targets[0]], call.now(), call.rules, note="already monitored"
         )
         return replace(card, changed=())
-    new = [target for target in targets if target not in watched]
+    new = [target for target in targets if target not in monitored]
     room = len(new) if account is None or account.available is None else account.available
     fits, left = new[: max(room, 0)], new[max(room, 0) :]
     if len(targets) == 1 and left and account is not None:
         return _one_refused(replies.quota_used_up(account), left, draft)
-    problems = [replies.already_monitored(target) for target in targets if target in watched]
+    problems = [replies.already_monitored(target) for target in targets if target in monitored]
     if account is not None:
         problems += [add_cards.no_room(each, account.used, account.limit) for each in left]
     if fits:

@@ -109,8 +109,8 @@ async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
         return ()
     try:
         async with asyncio.timeout(OFFER_SECONDS):
-            watched = await _watched(call, names)
-            left = [target for target in names if target.host not in watched]
+            monitored = await _monitored(call, names)
+            left = [target for target in names if target.host not in monitored]
             account = await call.api.account() if left else None
     except (BotError, TimeoutError) as fault:
         log.info("Could not check for unmonitored certificate names: %s", fault)
@@ -152,7 +152,7 @@ def that_fit(targets: Sequence[Target]) -> list[Target]:
     return fitting
 
 
-async def _watched(call: Call, names: Sequence[Target]) -> set[str]:
+async def _monitored(call: Call, names: Sequence[Target]) -> set[str]:
     """Which of these hosts have a monitor, on whatever port."""
     if len(names) > ASKED_ONE_BY_ONE:
         return {row.target.host for row in await call.api.list()}

@@ -170,7 +170,7 @@ def _is_local(request: web.Request) -> bool:
 
 
 class Sockets:
-    """Socket Mode connections, watched: one that is stuck gets a fresh address.
+    """Socket Mode connections, supervised: one that is stuck gets a fresh address.
 
     The SDK retries a refused ticket for ever with the same address, so the watchdog forgets it. If
     Slack refuses to open connections (the app token was revoked, or Socket Mode was turned off),
