@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -112,6 +113,16 @@ def test_a_row_of_more_monitors_than_one_press_scans_counts_them_all() -> None:
     changed = refreshed(block, found, NOW, taken)
     assert changed
     assert "and 149 more" in changed[0]["text"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [({"not_after": NOW - DAY}, "One renewal fixes 3 monitors"),
+     ({"host_match": False}, "3 monitors, one certificate")],
+)  # fmt: skip
+def test_a_renewal_is_promised_to_fix_only_what_it_fixes(problem: Any, said: str) -> None:
+    rows = [row(id=n, fingerprint="aa", valid=False, **problem) for n in (1, 2, 3)]
+    assert said in group_row(rows, NOW, RULES)["text"]["text"]
 
 
 def test_details_tell_how_the_connection_was_secured() -> None:

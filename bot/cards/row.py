@@ -36,6 +36,7 @@ from bot.severity import (
     NOT_ALLOWED,
     NOT_YET_VALID,
     OVERDUE,
+    REVOKED,
     UNKNOWN,
     WRONG_NAME,
     Rank,
@@ -55,6 +56,8 @@ from bot.target import Target
 #: How a row begins while its monitor is being scanned.
 BUSY = "⏳ *Scanning…*"
 GONE = "No longer monitored"
+#: What a new certificate puts right, apart from EXPIRED and REVOKED.
+_RENEWABLE = frozenset({Rank.ACT_NOW, Rank.OVERDUE, Rank.DUE})
 #: So many monitors are rescanned by one press.
 MOST_RESCANNED = 100
 #: So many lines stand beside the button of a row on a phone, of so many characters each.
@@ -139,7 +142,8 @@ def group_row(
         facts = [f"{facts[-1]} · i{new[1:]}", new]
     elif others:
         said = f"{len(members):,} monitors, one certificate"
-        said = said if fine else f"One renewal fixes {len(members):,} monitors"
+        if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
+            said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
     first = f"{title(state, target, struck=struck)}{more}"
