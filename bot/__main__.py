@@ -59,7 +59,7 @@ def _add_keys(embedded: argparse.ArgumentParser) -> None:
     owner.add_argument("--account", type=int, help="the ID of an account whose key was revoked")
     add.add_argument("--limit", type=_limit, help="the monitor limit of the account")
     add.add_argument("--only", choices=["expect"], help="a key for web servers' deploy hooks")
-    add.add_argument("--of", type=int, default=1, help="the account that an --only key is of")
+    add.add_argument("--of", type=int, default=1, help="the account of an --only key")
     actions.add_parser("list", help="list the accounts and keys")
     revoke = actions.add_parser("revoke", help="revoke a key; its monitors are no longer scanned")
     revoke.add_argument("id", type=int, help="its ID in the list")

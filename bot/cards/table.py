@@ -118,11 +118,11 @@ def no_csv(fault: BotError) -> str:
     helps = "The button sends it as a direct message."
     if isinstance(fault, SlackRefused) and fault.reason == "missing_scope":
         told = "The bot can't attach the CSV file: it lacks the scope `files:write`."
-        return f"{told} The button sends it once the bot has it."
+        return f"{told} Once it has the scope, the button sends the file."
     if isinstance(fault, SlackRefused):
         return f"Slack refused the CSV file ({code(fault.reason, 60)}). {helps}"
     if isinstance(fault, SlackUnreachable):
-        return "Slack did not confirm the CSV file. If it isn't above, the button sends it."
+        return "Slack did not confirm the CSV file. If it isn't above, press the button."
     return f"Could not attach the CSV file: {safe(str(fault), 200).rstrip('.')}. {helps}"
 
 

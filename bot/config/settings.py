@@ -241,7 +241,7 @@ class Settings:
         "Google Trust Services=https://dv.acme-v02.api.pki.goog/directory, "
         "ZeroSSL=https://acme.zerossl.com/v2/DV90",
         meaning="The ACME directories of issuers, which the embedded API asks when certificates "
-        "should be renewed (RFC 9773): `ISSUER=URL`, separated by commas. If empty: nobody is "
+        "should be renewed (RFC 9773): `ISSUER=URL`, separated by commas. If empty: none is "
         "asked.",
         empty=True,
     )

@@ -225,7 +225,7 @@ async def _add_limited(
 ) -> int:
     """Add a key that is good for one thing alone; returns the exit code."""
     if options.account is not None or options.limit is not None:
-        say("A key with --only needs a name, and has no limit. Its account is given with --of.")
+        say("With --only, give a name and no --limit; --of gives the account's ID.")
         return 1
     if not await accounts.owns_monitors(options.of):
         say(f"There is no account {options.of}.")

@@ -237,7 +237,7 @@ class Boards:
         try:
             return await self._store.drawn(shown)
         except DatabaseUnavailable as fault:
-            log.warning("Could not keep that a digest was drawn: %s", fault)
+            log.warning("Could not record that a digest was drawn: %s", fault)
             return True
 
     async def catch_up(self) -> None:
@@ -245,7 +245,7 @@ class Boards:
         try:
             undrawn = await self._store.undrawn((self._clock() - timedelta(days=1)).date())
         except DatabaseUnavailable as fault:
-            log.warning("Could not look for digests that are not up to date: %s", fault)
+            log.warning("Could not look up outdated digests: %s", fault)
             undrawn = []
         owed = dict(self._owed)
         for each in undrawn:

@@ -102,8 +102,8 @@ def _serial(text: str) -> str:
 class ExpectedFacts(Struct):
     """A certificate that was issued for the host, which does not serve it yet."""
 
-    fingerprint: Annotated[str, Meta(description="Its SHA-256; empty if its serial was told")]
-    serial: Annotated[str, Meta(description="Its serial number; empty if its SHA-256 was told")]
+    fingerprint: Annotated[str, Meta(description="Its SHA-256; empty if its serial was given")]
+    serial: Annotated[str, Meta(description="Its serial number; empty if its SHA-256 was given")]
     date: Annotated[str | None, Meta(description="When it was announced: YYYY-MM-DD HH:MM, UTC")]
     date_end: Annotated[str | None, Meta(description="When it expires; null if that is unknown")]
 
