@@ -162,7 +162,7 @@ def read(body: bytes, host: str) -> Renewal:
 
 def _decoded(body: bytes, kind: type[msgspec.Struct], host: str) -> Any:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body.decode(), type=kind)  # msgspec passes over what it skips
     except (ValueError, RecursionError):
         raise Unreadable(f"the answer of {host} can't be read") from None
 
