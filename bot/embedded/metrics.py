@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
+from msgspec import UnsetType
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from bot.embedded.ca.facts import RenewalFacts
 from bot.embedded.monitors import Progress
 from bot.embedded.wire import ListRow
 
@@ -83,11 +85,19 @@ class _Certificates(Collector):
                 end, start = map(_seconds, (row.ssl_expire_date_end, row.ssl_expire_date_start))
                 not_after.add_metric([*where, row.ssl_issuer or ""], end)
                 not_before.add_metric(where, start)
-                due.add_metric(where, end - min(max(0, end - start) / 3, _MOST_DUE))
+                own = end - min(max(0, end - start) / 3, _MOST_DUE)
+                due.add_metric(where, min(own, _window_start(row.renewal, end)))
             if row.scan_date:
                 scanned.add_metric(where, _seconds(row.scan_date))
                 valid.add_metric([*where, row.ssl_message], float(row.ssl_valid))
         yield from (not_after, not_before, due, valid, scanned)
+
+
+def _window_start(renewal: RenewalFacts | UnsetType, end: float) -> float:
+    """When the CA asks for a renewal; a window that lasts until the certificate expires is none."""
+    if isinstance(renewal, UnsetType) or not renewal.start or not renewal.end:
+        return end
+    return end if _seconds(renewal.end) + 60 >= end else _seconds(renewal.start)
 
 
 def _seconds(text: str) -> float:

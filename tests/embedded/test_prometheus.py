@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.ca.facts import RenewalFacts
 from bot.embedded.metrics import certificates
 from bot.embedded.wire import ListRow
 from bot.severity import limits
@@ -77,11 +78,19 @@ async def test_renewal_is_due_when_the_bot_says_so(fleet: Fleet, database: Datab
     start, end = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 10, tzinfo=UTC)
     row = ListRow(1, "short.test", 443, True, "Valid", "orange", 8, f"{start:%F %H:%M}",
                   f"{end:%F %H:%M}", True, "CA", 200, None, None, False)  # fmt: skip
-    due = re.search(
-        r'renewal_due{host="short.test",port="443"} (\S+)', certificates([row]).decode()
-    )
-    assert due
-    assert float(due[1]) == (end - limits(end - start).due).timestamp()
+    own = end - limits(end - start).due
+    assert renewal_due(row) == own.timestamp()
+    for begins, ends, expected in ((3, 4, start + timedelta(days=2)), (9, 9, own), (3, 10, own)):
+        row.renewal = RenewalFacts(
+            "known", f"2027-01-{begins:02} 00:00", f"2027-01-{ends:02} 00:00"
+        )
+        assert renewal_due(row) == expected.timestamp()
+
+
+def renewal_due(row: ListRow) -> float:
+    found = re.search(r"renewal_due{.*?} (\S+)", certificates([row]).decode())
+    assert found
+    return float(found[1])
 
 
 async def test_nobody_reads_host_names_without_a_key(fleet: Fleet, database: Database) -> None:
