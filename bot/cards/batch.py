@@ -17,20 +17,27 @@ from bot.blocks import (
     confirmation,
     context,
     counted,
+    date,
     packed,
     safe,
     section,
 )
 from bot.cards import lists, replies
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, more_about_group
+from bot.dates import HOUR
 from bot.errors import BotError
-from bot.severity import Rank, Thresholds, state_of
+from bot.severity import STALE_AFTER, Rank, Thresholds, is_stale, state_of
 from bot.target import Target
 
 #: The most monitors that one press scans, and that one press deletes.
 MAX_SCANNED = MOST_RESCANNED
 MAX_DELETED = 50
 FAULTS_SHOWN = 10
+#: The block IDs of the row about old scans and of its button, and its text once there are none.
+OLD_ROW, OLD_MORE = "row:old", "more:old"
+FRESH = f"✅ *RESCANNED* · No scan is older than {STALE_AFTER // HOUR} hours"
+#: So many hosts are named in one line.
+NAMED = 5
 
 #: What a list of monitors asks: its title, and the button that does it to all of them.
 Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
@@ -179,3 +186,42 @@ def _shown(told: Sequence[str]) -> list[Block]:
     if len(told) > FAULTS_SHOWN:
         blocks.append(context(f"and {len(told) - FAULTS_SHOWN} more"))
     return blocks
+
+
+def old_row(stale: Sequence[MonitorSummary], outcome: str = "") -> Block:
+    """The row of a digest about those that were not scanned lately.
+
+    `outcome` is what came of the last press, after which there may be none.
+    """
+    first = f"⚪ *OLD DATA* · {lists.old_scans(len(stale))}: {names(stale)}." if stale else FRESH
+    return section(f"{first}\n{outcome}".rstrip(), block_id=OLD_ROW)
+
+
+def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
+    """The button below that row, which scans as many as one press does.
+
+    `here` says that the digest is about the hosts that its channel has chosen, not about all.
+    """
+    ids = [row.id for row in stale[:MOST_RESCANNED]]
+    label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"
+    value = " ".join(map(str, [*([0] if here else []), *ids]))
+    return actions(button(label, "scan_old", value, "below", about=label)) | {"block_id": OLD_MORE}
+
+
+def rescanned(
+    buttons: Block, found: Mapping[int, MonitorSummary], now: datetime
+) -> tuple[Block, None] | None:
+    """The row above this button, once all of its old scans were repeated; None until then.
+
+    A button that names as many as one press scans may leave out others.
+    """
+    ids = [int(each) for each in str(buttons["elements"][0].get("value", "")).split()]
+    if len(ids) >= MOST_RESCANNED or any(is_stale(found[n], now) for n in ids if n in found):
+        return None
+    return old_row([], f"↻ rescanned, seen {date(now, '{time}')}"), None
+
+
+def names(rows: Sequence[MonitorSummary]) -> str:
+    """The first hosts by name, and how many more there are."""
+    first = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
+    return f"{first} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else first

@@ -25,9 +25,17 @@ from bot.blocks import (
 )
 from bot.blocks import date as when
 from bot.cards import table as table_cards
+from bot.cards.batch import names, old_row, rescan_old
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
-from bot.cards.row import MOST_RESCANNED, group_row, grouped, list_row, more_about, text_row
+from bot.cards.row import (
+    MOST_RESCANNED,
+    group_row,
+    grouped,
+    list_row,
+    more_about,
+    text_row,
+)
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
@@ -41,7 +49,6 @@ from bot.severity import (
 )
 from bot.target import Target
 
-NAMED = 5
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
 HEAD_WORDS = 7500
 METADATA_EVENT = "ssl_digest"
@@ -228,7 +235,7 @@ def _first(
     if found.muted:
         blocks.append(section(_muted_text(found, now)))
     if found.stale:
-        blocks.append(section(_stale_text(found.stale)))
+        blocks += [old_row(found.stale), rescan_old(found.stale, here=bool(found.only))]
     if found.unreadable:
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
@@ -239,7 +246,7 @@ def _left(found: Gathered) -> list[Block]:
     """Whom to wake for what has been broken for days without anybody who takes care of it."""
     if not found.left:
         return []
-    said = f"Nobody has taken {_names(found.left)} since the digest before last."
+    said = f"Nobody has taken {names(found.left)} since the digest before last."
     return [section(f"{mention(found.mention)} {said}")]
 
 
@@ -295,7 +302,7 @@ def _scheduled_text(found: Gathered) -> str:
         said = f"1 certificate expires within {days} days and is not due for renewal yet"
     else:
         said = f"{number:,} certificates expire within {days} days and are not due for renewal yet"
-    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {_names(found.scheduled)}."
+    return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names(found.scheduled)}."
 
 
 def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
@@ -304,21 +311,12 @@ def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
     if len(soon) > 1:
         whose = f"certificates of {len(soon):,} monitors reach"
     day = f"the digest of {until:%A, %-d %B}"
-    return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {_names(soon)}."
+    return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {names(soon)}."
 
 
 def _muted_text(found: Gathered, now: datetime) -> str:
     counts = tally(found.muted, now, found.rules)
-    return f"🔕 *MUTED* · {counts}: {_names(found.muted)}. `/ssl list muted` shows them."
-
-
-def _stale_text(stale: Sequence[MonitorSummary]) -> str:
-    return f"⚪ *OLD DATA* · {old_scans(len(stale))}: {_names(stale)}."
-
-
-def _names(rows: Sequence[MonitorSummary]) -> str:
-    names = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
-    return f"{names} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else names
+    return f"🔕 *MUTED* · {counts}: {names(found.muted)}. `/ssl list muted` shows them."
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:

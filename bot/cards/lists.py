@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -25,6 +25,7 @@ from bot.blocks import (
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline
 from bot.cards.row import group_row, grouped, text_row
+from bot.dates import HOUR
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
 LIST_CARDS = 8
@@ -60,8 +61,7 @@ def ranked(
 
 def old_scans(number: int) -> str:
     """`3 monitors not scanned in the last 36 hours`: nobody knows how they are today."""
-    hours = int(STALE_AFTER / timedelta(hours=1))
-    return f"{counted(number, 'monitor')} not scanned in the last {hours} hours"
+    return f"{counted(number, 'monitor')} not scanned in the last {STALE_AFTER // HOUR} hours"
 
 
 def unreadable(number: int) -> str:

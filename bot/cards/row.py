@@ -208,10 +208,10 @@ def _width(text: str) -> int:
     return len(bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text)))
 
 
-def busy_group(number: int, total: int, first: int, who: str) -> Block:
-    """The row of a group while its monitors are being scanned; it has no button."""
+def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
+    """The row of several monitors while they are being scanned; it has no button."""
     by = f" · {safe(who, 60)}" if who else ""
-    return section(f"{BUSY} · {number} of {total}{by}", block_id=row_id(first))
+    return section(f"{BUSY} · {number} of {total}{by}", block_id=block_id)
 
 
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from bot.api.models import MonitorSummary
 from bot.blocks import Block, Message, code
@@ -17,12 +17,14 @@ from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import PROGRESS_EVERY
-from bot.cards.row import busy_group, outcome_line
+from bot.cards.batch import OLD_ROW, old_row, rescan_old
+from bot.cards.row import busy_group, outcome_line, row_id
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
+from bot.dates import ALL, DIGEST
 from bot.errors import BotError, DatabaseUnavailable
-from bot.severity import is_fine
+from bot.severity import is_fine, is_stale
 from bot.target import Target
 
 log = logging.getLogger(__name__)
@@ -117,35 +119,38 @@ async def scan_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
     return await _scan_many(call, ids, first=min(ids, default=0))
 
 
-async def _scan_many(call: Call, ids: Sequence[int], *, first: int = 0) -> Message:
-    """Scan them; `first` is set if they share a row, which has the lowest of the IDs."""
+@router.command("scan_old", typed=False)
+async def scan_old(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Scan monitors that were not scanned lately, as a digest offers it.
+
+    0 among the IDs says that the digest is about the hosts that its channel has chosen.
+    """
+    numbers = [number for number in ids if number]
+    return await _scan_many(call, numbers, old="here" if 0 in ids else "all")
+
+
+async def _scan_many(
+    call: Call, ids: Sequence[int], *, first: int = 0, old: Literal["", "here", "all"] = ""
+) -> Message:
+    """Scan them; `first` is set if they share a row, which has the lowest of the IDs.
+
+    `old` says that they share the row of old scans, and of which monitors.
+    """
     rows, gone = await _listed(call, ids)
     if not rows:
         return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")
     call.spend("scans", 1)
     who = await call.who()
     note = replies.asked_by(who)
-    turns = asyncio.Semaphore(SCANS_AT_ONCE)
-    faults: dict[int, BotError] = {}
-    busy = partial(busy_group, total=len(rows), first=first, who=who) if first else None
-    progress = _Progress(call, "Scanning", len(rows), note, busy)
-
-    async def scan_one(row: MonitorSummary) -> None:
-        async with turns:
-            await progress.next()
-            try:
-                await call.api.scan(row.id)
-            except BotError as fault:
-                faults[row.id] = fault
-
-    async with asyncio.TaskGroup() as group:
-        for row in rows:
-            group.create_task(scan_one(row))
+    shared = row_id(first) if first else OLD_ROW
+    busy = partial(busy_group, total=len(rows), block_id=shared, who=who) if first or old else None
+    faults = await _scan_each(call, rows, _Progress(call, "Scanning", len(rows), note, busy))
     done = [row for row in rows if row.id not in faults]
     try:
-        after, _ = await _listed(call, [row.id for row in done])
+        everything = await call.api.list()
     except BotError as fault:
         return batch_cards.scanned_unread(len(done), fault, note)
+    after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {
         row.id: "no change"
@@ -158,10 +163,18 @@ async def _scan_many(call: Call, ids: Sequence[int], *, first: int = 0) -> Messa
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await after_scan.release_if_fixed(call, after)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
-    return batch_cards.scanned(
+    card = batch_cards.scanned(
         done, after, failed, gone,
         now=call.now(), rules=call.rules, note=note, outcomes=outcomes, first=first,
     )  # fmt: skip
+    if not old:
+        return card
+    chosen = call.records.subscriptions.get(DIGEST, call.channel) if old == "here" else None
+    which = chosen.which if chosen else ALL
+    stale = [row for row in everything if is_stale(row, call.now()) and which.takes(row.target)]
+    told = outcome_line(f"{len(after)} rescanned", who, call.now())
+    more = rescan_old(stale, here=old == "here") if stale else None
+    return replace(card, row=old_row(stale, told), more=more, rows=())
 
 
 @router.command("delete_all", typed=False, changes=True)
@@ -187,12 +200,37 @@ async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     return batch_cards.deleted([row.target for row in done], faults, gone, await call.who())
 
 
+async def _scan_each(
+    call: Call, rows: Sequence[MonitorSummary], progress: _Progress
+) -> dict[int, BotError]:
+    """Scan them, a few at a time; gives the faults by ID."""
+    turns = asyncio.Semaphore(SCANS_AT_ONCE)
+    faults: dict[int, BotError] = {}
+
+    async def scan_one(row: MonitorSummary) -> None:
+        async with turns:
+            await progress.next()
+            try:
+                await call.api.scan(row.id)
+            except BotError as fault:
+                faults[row.id] = fault
+
+    async with asyncio.TaskGroup() as group:
+        for row in rows:
+            group.create_task(scan_one(row))
+    return faults
+
+
 async def _listed(call: Call, ids: Sequence[int]) -> tuple[list[MonitorSummary], int]:
     """The monitors with these IDs, worst first, and how many of the IDs are gone."""
+    return _among(call, await call.api.list() if ids else [], ids)
+
+
+def _among(
+    call: Call, everything: Sequence[MonitorSummary], ids: Sequence[int]
+) -> tuple[list[MonitorSummary], int]:
     wanted = set(ids)
-    if not wanted:
-        return [], 0
-    rows = [row for row in await call.api.list() if row.id in wanted]
+    rows = [row for row in everything if row.id in wanted]
     order = list_cards.ranked(rows, call.now(), call.rules)
     return order, len(wanted) - len(order)
 

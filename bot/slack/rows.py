@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message, bare
+from bot.cards.batch import FRESH, OLD_MORE, OLD_ROW, rescanned
 from bot.cards.row import BUSY, refreshed
 from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # they are handed on
 log = logging.getLogger(__name__)
 
 #: What a digest's first lines say of its fixed rows.
-_FIXED = re.compile(r"✅ \d+ of \d+( rows)? fixed\. When posted: ")
+_FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
 #: A message is edited at most so often: chat.update takes about 50 edits a minute from an app, all
 #: its channels together (docs.slack.dev, rate limits, tier 3). The database counts them for all
 #: processes; while it can't be used, each counts its own.
@@ -70,19 +71,22 @@ class RowList:
 
     def __post_init__(self) -> None:
         self.size = len(self.text) + len(msgspec.json.encode(self.blocks))
-        self._has_buttons = any("accessory" in block for block in self.blocks)
+        self._has_buttons = any("accessory" in b or _name(b) == OLD_MORE for b in self.blocks)
 
     @property
     def message(self) -> Message:
         """The list as a message; a digest's first lines say how many of its rows are fixed."""
-        rows = [block for block in self.blocks if _name(block).startswith("row:")]
+        rows = [each for each in self.blocks if re.fullmatch(r"row:\d+", _name(each))]
         fixed = sum("~`" in str(row["text"]["text"]).partition("\n")[0] for row in rows)
-        if not fixed or not _is_digest(self.blocks):
+        old = self.row({"block_id": OLD_ROW})
+        fresh = old is not None and str(old["text"]["text"]).startswith(FRESH)
+        if not (fixed or fresh) or not _is_digest(self.blocks):
             return Message(self.text, tuple(self.blocks))
         summary = self.blocks[1]
-        was = _FIXED.sub("", str(summary["text"]["text"]))
         group = any(" and " in str(row["text"]["text"]).partition("\n")[0] for row in rows)
-        text = f"✅ {fixed} of {len(rows)}{' rows' if group else ''} fixed. When posted: {was}"
+        said = f"✅ {fixed} of {len(rows)}{' rows' if group else ''} fixed. " if fixed else ""
+        said += "↻ Old data rescanned. " if fresh else ""
+        text = f"{said}When posted: {_FIXED.sub('', str(summary['text']['text']), count=1)}"
         shown = {**summary, "text": {**summary["text"], "text": text}}
         return Message(bare(text), (self.blocks[0], shown, *self.blocks[2:]))
 
@@ -90,6 +94,10 @@ class RowList:
         """The block that shows the same monitor as `row`, if the list has one."""
         name = _name(row or {})
         return next((block for block in self.blocks if name and _name(block) == name), None)
+
+    def more(self, row: Block) -> Block | None:
+        """The buttons that a row has below itself, if any."""
+        return next((block for block in self.blocks if _name(block) == _more_of(row)), None)
 
     def replace(self, row: Block, more: Block | None = None) -> None:
         """Put a row in the place of its old state; its button only if the others have one.
@@ -109,7 +117,7 @@ class RowList:
             elif _name(block) != _more_of(row):
                 blocks.append(block)
         self.blocks = blocks
-        self._fold(_more_of(row) if more else "")
+        self._fold(_more_of(row) if more and _name(row) != OLD_ROW else "")
 
     def adopt(self, board: Board) -> None:
         """Take over a newer state, but for the rows that are being scanned from here."""
@@ -122,7 +130,7 @@ class RowList:
 
     def _fold(self, newest: str) -> None:
         """Remove the buttons below all rows but the last EXPANDED that were pressed."""
-        shown = [_name(block) for block in self.blocks if _name(block).startswith("more:")]
+        shown = [name for name in map(_name, self.blocks) if re.fullmatch(r"more:\d+", name)]
         order = [name for name in self.expanded if name in shown and name != newest]
         order = [name for name in shown if name not in order and name != newest] + order
         self.expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
@@ -268,7 +276,7 @@ class Boards:
         now = self._clock()
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
-            if not any(refreshed(block, found, now, rules) for block in blocks):
+            if not any(_fresh(block, found, now, rules) for block in blocks):
                 continue
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             async with rows.lock:
@@ -288,12 +296,21 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded)
 
 
+def _fresh(
+    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+) -> tuple[Block, Block | None] | None:
+    """A new row, and the buttons below it, for a block that is no longer true."""
+    if _name(block) == OLD_MORE:
+        return rescanned(block, found, now)
+    return refreshed(block, found, now, rules)
+
+
 def _refresh(
     rows: RowList, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
 ) -> None:
     """Replace the rows that are no longer true; those that showed more buttons go on to."""
     for block in list(rows.blocks):
-        if fresh := refreshed(block, found, now, rules):
+        if fresh := _fresh(block, found, now, rules):
             row, more = fresh
             expanded = any(_name(each) == _more_of(row) for each in rows.blocks)
             rows.replace(row, more if expanded else None)

@@ -172,7 +172,7 @@ class RowButton:
         self._rows = _rows_of(request, boards.lists)
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
-        self._busy: Block | None = None
+        self._busy: tuple[Block, Block | None] | None = None
         self._refreshed = False
         self._looked = False
         self._story = ""
@@ -183,8 +183,8 @@ class RowButton:
         await self._look()
         row = message.row
         old = self._rows.row(row) if self._rows else None
-        if old and row:
-            self._busy = self._busy or old
+        if self._rows and old and row:
+            self._busy = self._busy or (old, self._rows.more(old))
             await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
         elif not (message.public and await self._thread.show(message)):
             await self._private.show(message, progress=True)
@@ -197,9 +197,9 @@ class RowButton:
                 lambda rows: rows.replace(carried(rows.row(row) or row, row), message.more), row
             )
         elif message.rows:
-            await self._refresh_all((*([self._busy] if self._busy else []), *message.rows))
-        elif old := self._busy:
-            await self._refresh(lambda rows: rows.replace(old), old, keeps=False)
+            await self._refresh_all((*(self._busy or ())[:1], *message.rows))
+        elif busy := self._busy:
+            await self._refresh(lambda rows: rows.replace(*busy), busy[0], keeps=False)
         # A private list has no thread, and its row says what came of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         in_row = message.in_row or alone

@@ -1,0 +1,130 @@
+"""Old data in a digest: rescanned by one press, or by the sweep, and said so in its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.playground.objects import BEN, CERTS, PostedMessage
+from tests.test_bot_rows import digest, refresh
+from tests.world import Clock, World, labels, new_world, words
+
+TOO_OLD = "2026-11-20 08:00"
+
+
+def old_row(shown: PostedMessage) -> str:
+    [block] = [each for each in shown.blocks if each.get("block_id", "").startswith("row:old")]
+    return str(block["text"]["text"])
+
+
+def watch_old(world: World, number: int) -> list[int]:
+    return [world.api.watch(f"h{n}.demo.test", scan_date=TOO_OLD) for n in range(number)]
+
+
+async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_world: World) -> None:
+    world = digest_world
+    watch_old(world, 3)
+    world.api.watch("fresh.demo.test")
+    shown = await digest(world)
+    assert labels(shown) == ["Rescan 3 old ones"]
+    assert "OLD DATA* · 3 monitors not scanned in the last 36 hours" in old_row(shown)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan 3 old ones", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…* · 1 of 3 · Ben" in old_row(shown))
+    assert held.gate is not None
+    held.gate.set()
+    await world.card("Scanned 3 monitors: 3 OK.", by=BEN)
+    await world.until(lambda: old_row(shown).startswith("✅ *RESCANNED*"))
+    assert "↻ 3 rescanned · Ben, " in old_row(shown)
+    assert labels(shown) == []
+    said = "↻ Old data rescanned. When posted: No problems found, but 3 monitors not scanned"
+    assert words(shown).count(said) == 2  # once in the text, once in the head
+
+
+async def test_one_press_rescans_a_hundred_and_offers_the_rest(digest_world: World) -> None:
+    world = digest_world
+    watch_old(world, 130)
+    shown = await digest(world)
+    assert labels(shown) == ["Rescan 100 old ones"]
+    await world.press("Rescan 100 old ones", on=shown, by=BEN)
+    await world.card("Scanned 100 monitors", by=BEN)
+    await world.until(lambda: "30 monitors not scanned" in old_row(shown))
+    assert "↻ 100 rescanned · Ben, " in old_row(shown)
+    assert labels(shown) == ["Rescan 30 old ones"]
+    assert "Old data rescanned" not in words(shown)
+
+
+async def test_old_data_whose_scan_failed_stays_old(digest_world: World) -> None:
+    world = digest_world
+    watch_old(world, 2)
+    shown = await digest(world)
+    world.api.refuse("monitor/scan", 400, "no")
+    await world.press("Rescan 2 old ones", on=shown, by=BEN)
+    await world.card("1 could not be scanned", by=BEN)
+    await world.until(lambda: "1 monitor not scanned" in old_row(shown))
+    assert labels(shown) == ["Rescan 1 old one"]
+
+
+async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    watch_old(world, 2)
+    shown = await digest(world)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan 2 old ones", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…" in old_row(shown))
+    assert labels(shown) == []
+    world.api.refuse("monitor/list", 400, "no")
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: "2 monitors not scanned" in old_row(shown))
+    assert labels(shown) == ["Rescan 2 old ones"]
+
+
+async def test_a_press_counts_once_toward_the_users_limit(
+    tmp_path: Path, empty_database: Path, no_waiting: None
+) -> None:
+    async with new_world(
+        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, USER_SCAN_LIMIT="1"
+    ) as world:
+        watch_old(world, 101)
+        shown = await digest(world)
+        await world.press("Rescan 100 old ones", on=shown, by=BEN)
+        await world.until(lambda: "Rescan 1 old one" in labels(shown))
+        await world.press("Rescan 1 old one", on=shown, by=BEN)
+        await world.card("limit", by=BEN)
+        assert "1 monitor not scanned" in old_row(shown)
+
+
+async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: World) -> None:
+    world = digest_world
+    numbers = watch_old(world, 2)
+    shown = await digest(world)
+    world.api.rows[numbers[0]]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
+    await refresh(world)
+    assert "2 monitors not scanned" in old_row(shown)
+    world.api.rows[numbers[1]]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
+    await refresh(world)
+    assert "↻ rescanned, seen " in old_row(shown)
+    assert "↻ Old data rescanned." in words(shown)
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["posted", "private"])
+async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: bool) -> None:
+    watch_old(world, 101)
+    world.api.watch("elsewhere.test", scan_date=TOO_OLD)
+    await world.say("/ssl digest here at 09:00 *.demo.test")
+    await world.card("set up a digest", by=BEN)
+    if private:
+        await world.say("/ssl digest")
+        shown = await world.card("Certificates now", "102 monitors not scanned")
+    else:
+        assert isinstance(world.clock, Clock)
+        world.clock.move(minutes=91)
+        await world.bot.digests.tick()
+        shown = await world.card("Certificates on", "101 monitors not scanned")
+    await world.press("Rescan 100 old ones", on=shown)
+    left = "2 monitors not scanned" if private else "1 monitor not scanned"
+    await world.until(lambda: left in old_row(shown))
