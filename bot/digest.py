@@ -18,7 +18,7 @@ from bot.api.client import SSLMonitor
 from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
-from bot.cards.digest import Gathered
+from bot.cards.digest import DigestContent
 from bot.cards.table import as_csv, no_csv, with_csv
 from bot.dates import ALL, DAY, Due, Plan, Selection
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
@@ -92,7 +92,7 @@ async def gather(
     rules: Thresholds,
     which: Selection = ALL,
     until: datetime | None = None,
-) -> Gathered:
+) -> DigestContent:
     """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable.
 
     `until` is when the next digest at work is due, if this one is to look as far ahead.
@@ -106,23 +106,23 @@ async def gather(
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
     # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-    found = await asyncio.to_thread(_gathered, answers, now, rules, which, until)
+    found = await asyncio.to_thread(_content, answers, now, rules, which, until)
     return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
 
 
-def _gathered(
+def _content(
     answers: tuple[MonitorList, MonitorList, MonitorList],
     now: datetime,
     rules: Thresholds,
     which: Selection,
     until: datetime | None,
-) -> Gathered:
+) -> DigestContent:
     if which == ALL:
-        return digest_cards.gathered(*answers, now, rules, until=until)
+        return digest_cards.content(*answers, now, rules, until=until)
     ending, invalid, everything = (
         [row for row in each if which.takes(row.target)] for each in answers
     )
-    return digest_cards.gathered(ending, invalid, everything, now, rules, until=until)
+    return digest_cards.content(ending, invalid, everything, now, rules, until=until)
 
 
 class Digest:
@@ -147,7 +147,7 @@ class Digest:
         self._records = records
         self._clock = clock
         self._weekly = weekly
-        self._gathered: Gathered | None = None
+        self._content: DigestContent | None = None
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
         self._done: date | None = None
@@ -263,13 +263,13 @@ class Digest:
         if found.all_clear and not anew:
             messages = () if await self._is_quiet(wanted.day) else messages
             edits = last.ts if messages and last and last.facts.get("clear") else None
-        self._gathered = found if len(messages) > 1 else None
+        self._content = found if len(messages) > 1 else None
         claimed = await self._state.claim(wanted.day, channel, now, messages, edits=edits)
         if claimed is not None:
             await self._state.keep_waiting(channel, counts)
         return claimed if messages else None
 
-    async def _waiting(self, found: Gathered) -> dict[int, int]:
+    async def _waiting(self, found: DigestContent) -> dict[int, int]:
         """In how many digests, with this one, each broken monitor has been without being taken."""
         before, claims = await self._state.waiting(self.plan.channel), found.rules.marks.claims
         now = self._clock()
@@ -404,8 +404,8 @@ class Digest:
     async def _csv(self) -> bytes:
         """All monitors of the digest; gathered again where another process has claimed it."""
         now, rules = self._clock(), self._records.rules
-        found = self._gathered or await gather(self._api, now, rules, self.plan.which)
-        self._gathered = None
+        found = self._content or await gather(self._api, now, rules, self.plan.which)
+        self._content = None
         rows = (*found.rows, *found.scheduled)
         return await asyncio.to_thread(as_csv, rows, now, rules)
 

@@ -31,9 +31,9 @@ def gathered(
     every: Sequence[MonitorSummary],
     rules: Thresholds = RULES,
     until: datetime | None = None,
-) -> digest_cards.Gathered:
+) -> digest_cards.DigestContent:
     """A digest about these rows."""
-    return digest_cards.gathered(shown, [], every, NOW, rules, until=until)
+    return digest_cards.content(shown, [], every, NOW, rules, until=until)
 
 
 def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -43,7 +43,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     bad = [each for each in held.values() if each not in (fine, old)]
     friday = NOW + 35 * DAY
     cases = {
-        "none watched": gathered([], []),
+        "none monitored": gathered([], []),
         "all clear, one": gathered([], [fine]),
         "all clear": gathered([], [fine, held["other port"]]),
         "one old scan": gathered([], [fine, old]),

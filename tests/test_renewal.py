@@ -16,7 +16,7 @@ from bot.api.dates import Renewal, WireRenewal, read_renewal
 from bot.api.models import MonitorSummary, read_monitor, read_summary
 from bot.cards import details as detail_cards
 from bot.cards.changes import compare
-from bot.cards.digest import gathered, notice
+from bot.cards.digest import content, notice
 from bot.cards.monitor import headline
 from bot.cards.monitor import monitor as monitor_card
 from bot.cards.row import list_row, text_row
@@ -173,7 +173,7 @@ def test_details_say_when_the_ca_asks_in_one_line(told: Renewal | str, said: str
 
 def test_the_digest_has_what_the_ca_asks_for_though_it_expires_in_months() -> None:
     rows = [asked(-1, -0.5, id=1), asked(29, 31, id=2), asked(-1, 60, id=3)]
-    assert [each.id for each in gathered([], [], rows, NOW, RULES).rows] == [1]
+    assert [each.id for each in content([], [], rows, NOW, RULES).rows] == [1]
 
 
 def test_a_notice_comes_when_the_window_was_moved_and_is_over() -> None:

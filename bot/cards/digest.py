@@ -67,7 +67,7 @@ OUTAGE_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class DigestContent:
     """What one digest is about.
 
     `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
@@ -99,7 +99,7 @@ class Gathered:
         return self.total > 0 and not (self.rows or unsure)
 
 
-def gathered(
+def content(
     due: Iterable[MonitorSummary],
     invalid: Iterable[MonitorSummary],
     everything: Sequence[MonitorSummary],
@@ -107,7 +107,7 @@ def gathered(
     rules: Thresholds,
     *,
     until: datetime | None = None,
-) -> Gathered:
+) -> DigestContent:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
 
     A threshold of the team's own, or a CA, may call for a monitor that the net leaves out, and the
@@ -119,7 +119,7 @@ def gathered(
     bad = [row for row in net if not is_fine(row, now, rules)]
     muted = [row for row in bad if mute_of(row, now, rules)]
     quiet = {row.id for row in muted}
-    return Gathered(
+    return DigestContent(
         rows=tuple(row for row in bad if row.id not in quiet),
         scheduled=tuple(row for row in net if is_fine(row, now, rules)),
         muted=tuple(muted),
@@ -158,7 +158,7 @@ def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 
 
 def digest(
-    found: Gathered, now: datetime, *, day: date, late: bool = False, first_of: str = ""
+    found: DigestContent, now: datetime, *, day: date, late: bool = False, first_of: str = ""
 ) -> tuple[Message, ...]:
     """The digest of a day: its first message, then at most two replies for its thread.
 
@@ -193,7 +193,7 @@ def in_place(message: Message) -> Message:
     return replace(message, blocks=(*message.blocks, note))
 
 
-def preview(found: Gathered, now: datetime) -> Message:
+def preview(found: DigestContent, now: datetime) -> Message:
     """The digest as it stands now, in one message for its asker's eyes."""
     head, rest = _head(found, now)
     small = [_rule(found)]
@@ -202,7 +202,7 @@ def preview(found: Gathered, now: datetime) -> Message:
     return _first(found, now, "Certificates now", head, small)
 
 
-def _head(found: Gathered, now: datetime) -> tuple[list[list[Block]], list[MonitorSummary]]:
+def _head(found: DigestContent, now: datetime) -> tuple[list[list[Block]], list[MonitorSummary]]:
     """The worst rows, one for each certificate, and the monitors that they leave out.
 
     They are as many as one message takes: 20, or fewer where their texts are long.
@@ -214,7 +214,7 @@ def _head(found: Gathered, now: datetime) -> tuple[list[list[Block]], list[Monit
 
 
 def _first(
-    found: Gathered,
+    found: DigestContent,
     now: datetime,
     title: str,
     head: Sequence[Sequence[Block]],
@@ -242,7 +242,7 @@ def _first(
     return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
 
 
-def _left(found: Gathered) -> list[Block]:
+def _left(found: DigestContent) -> list[Block]:
     """Whom to wake for what has been broken for days without anybody who takes care of it."""
     if not found.left:
         return []
@@ -259,13 +259,13 @@ def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds
     return [actions(button("Rescan all broken", "scan_all", value, "below", about=about))]
 
 
-def _rule(found: Gathered) -> str:
+def _rule(found: DigestContent) -> str:
     days = found.rules.net_days
     rule = f"Lists certificates that are invalid, are due for renewal, or expire within {days} days"
     return f"{rule}, for {code(found.only, 200)} only." if found.only else f"{rule}."
 
 
-def _summary(found: Gathered, now: datetime) -> str:
+def _summary(found: DigestContent, now: datetime) -> str:
     if found.rows:
         shown = [*found.rows, *found.scheduled]
         told = {row.id for row in (*shown, *found.muted, *found.stale)}
@@ -281,7 +281,7 @@ def _summary(found: Gathered, now: datetime) -> str:
     return _nothing_due(found, now)
 
 
-def _nothing_due(found: Gathered, now: datetime) -> str:
+def _nothing_due(found: DigestContent, now: datetime) -> str:
     """What the digest says if it has no rows; “all clear” only if that is known."""
     if found.unreadable:
         return f"No problems found among the others, but {unreadable(found.unreadable)}."
@@ -295,7 +295,7 @@ def _nothing_due(found: Gathered, now: datetime) -> str:
     return f"✅ All clear: {counted(found.total, 'monitor')}, none due for renewal."
 
 
-def _scheduled_text(found: Gathered) -> str:
+def _scheduled_text(found: DigestContent) -> str:
     """Certificates that expire soon, but are not due for renewal yet, in one line."""
     number, days = len(found.scheduled), found.rules.net_days
     if number == 1:
@@ -314,7 +314,7 @@ def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
     return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {names(soon)}."
 
 
-def _muted_text(found: Gathered, now: datetime) -> str:
+def _muted_text(found: DigestContent, now: datetime) -> str:
     counts = tally(found.muted, now, found.rules)
     return f"🔕 *MUTED* · {counts}: {names(found.muted)}. `/ssl list muted` shows them."
 
