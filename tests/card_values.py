@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bot.api.dates import RenewedElsewhere
 from bot.api.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound, SlackRefused
 from bot.severity import Thresholds
@@ -68,6 +69,11 @@ def awaiting(texts: Texts = PLAIN) -> dict[str, MonitorSummary]:
         "issued, fine": row(texts, expected_at=issued),
         "issued, due": row(texts, expected_at=issued, not_after=end),
         "issued, expired": row(texts, expected_at=issued, not_after=NOW - DAY, valid=False),
+        "renewed elsewhere": row(
+            texts,
+            not_after=end,
+            renewed=RenewedElsewhere(Target(texts.host, 8443), NOW + 80 * DAY),
+        ),
         "issued, not scanned since": row(texts, expected_at=NOW - HOUR, not_after=end),
     }
 

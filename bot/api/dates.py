@@ -1,10 +1,12 @@
-"""The API's dates, and when a CA asks for a renewal."""
+"""The API's dates, when a CA asks for a renewal, and where a renewed certificate is served."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
+from bot.target import HTTPS_PORT, Target
 
 
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
@@ -49,3 +51,24 @@ def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
     if start is None or end is None or start > end:
         return None
     return Renewal(start, end, wire.explanation_url or "")
+
+
+class RenewedElsewhere(msgspec.Struct, frozen=True, gc=False):
+    """Another monitor serves a newer certificate with the same names, by the same issuer."""
+
+    target: Target
+    not_after: datetime
+
+
+class WireRenewed(msgspec.Struct):
+    """Which monitor serves a newer certificate, and when that expires; only some APIs tell."""
+
+    host: str | None = None
+    port: int | None = None
+    date_end: str | None = None
+
+
+def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | None:
+    """Where it is; None if that makes no sense."""
+    end, host = read_date(wire.date_end, offset), (wire.host or "").strip()
+    return RenewedElsewhere(Target(host, wire.port or HTTPS_PORT), end) if host and end else None

@@ -16,7 +16,15 @@ from typing import Any
 
 import msgspec
 
-from bot.api.dates import Renewal, WireRenewal, read_date, read_renewal
+from bot.api.dates import (
+    Renewal,
+    RenewedElsewhere,
+    WireRenewal,
+    WireRenewed,
+    read_date,
+    read_renewal,
+    read_renewed,
+)
 from bot.api.reply import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
@@ -98,8 +106,8 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     """A row of monitor/list: the verdict and what a list or digest needs.
 
     `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it, `renewal`
-    when its CA asks for another, and one that was issued at `expected_at` isn't served yet; only
-    the embedded API gives them.
+    when its CA asks for another, one that was issued at `expected_at` isn't served yet, or it is
+    `renewed` elsewhere; only the embedded API gives them.
     A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
     """
 
@@ -117,6 +125,7 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
     caa_refuses: bool = False
     renewal: Renewal | None = None
     expected_at: datetime | None = None
+    renewed: RenewedElsewhere | None = None
 
 
 class MonitorList(list[MonitorSummary]):
@@ -195,6 +204,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     caa_refuses: bool | None = None
     renewal: WireRenewal | None = None
     expected_date: str | None = None
+    renewed: WireRenewed | None = None
 
 
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
@@ -354,6 +364,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         caa_refuses=wire.caa_refuses or False,
         renewal=read_renewal(wire.renewal, offset) if wire.renewal else None,
         expected_at=read_date(wire.expected_date, offset) if wire.expected_date else None,
+        renewed=read_renewed(wire.renewed, offset) if wire.renewed else None,
     )
 
 

@@ -39,6 +39,7 @@ from bot.cards.row import (
     busy_row,
     ca_request,
     days_text,
+    elsewhere,
     list_row,
     more_about,
     reason,
@@ -101,7 +102,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
         return f"Expired {date(row.not_after)}, {since(row.not_after, now)}. Visitors see an error."
     due_at = row.not_after - limits_of(row, rules).due
     asked = ca_request(row, now) if state is ACT_NOW else ""
-    todo = "" if row.expected_at else _renewal(state, due_at, now)
+    todo = "" if row.expected_at or row.renewed else _renewal(state, due_at, now)
     todo = f" {asked[0].upper()}{asked[1:]}." if asked else todo
     return f"{_wrong(row, state)}{_expires(row.not_after, now)}{todo}"
 
@@ -128,9 +129,12 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
 
 def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
-    lines = [title(state_of(row, now, rules), row.target), _sentence(row, now, rules)]
+    state = state_of(row, now, rules)
+    lines = [title(state, row.target), _sentence(row, now, rules)]
     if new := awaited(row, now):
         lines.append(f"📥 {new}.")
+    elif new := elsewhere(row):
+        lines.append(f"📥 {new}. Deploy it here.")
     return "\n".join(lines)
 
 

@@ -138,8 +138,8 @@ def group_row(
     fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
     if 0 < fine < len(members):
         facts = [f"{fine} of {len(members)} fixed"]
-    elif new:
-        facts = [f"{facts[-1]} · i{new[1:]}", new]
+    elif new or (state.rank <= Rank.DUE and (new := elsewhere(worst))):
+        facts = [f"{facts[-1]} · {new[0].lower()}{new[1:]}", new]
     elif others:
         said = f"{len(members):,} monitors, one certificate"
         if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
@@ -353,6 +353,14 @@ def awaited(row: MonitorSummary, now: datetime) -> str:
     if row.not_after is None or seen is None or seen <= row.expected_at:
         return f"{issued}, but no scan has seen it yet"
     return f"{issued}, still serving the old one: reload it"
+
+
+def elsewhere(row: MonitorSummary) -> str:
+    """That another host serves the renewed certificate; empty if that is not known."""
+    if row.renewed is None:
+        return ""
+    host, end = code(row.renewed.target.short, 80), date(row.renewed.not_after, "{date_short}")
+    return f"Already renewed elsewhere: {host} serves one valid until {end}"
 
 
 def _caa(row: MonitorSummary, state: State) -> list[str]:

@@ -29,6 +29,7 @@ from bot.embedded import wire
 from bot.embedded.ca.expected import Announcement, Outcome, is_awaited
 from bot.embedded.ca.facts import date as wire_date
 from bot.embedded.ca.facts import renewal_column, renewal_of
+from bot.embedded.ca.lineages import NEWER, WITH_NEWER, RenewedElsewhere, at, lineage
 from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
@@ -102,6 +103,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "issuer": leaf and _storable(leaf.issuer),
         "http_code": scan.page.code,
         "fingerprint": scan.chain[0].fingerprint if scan.chain else None,
+        "lineage": leaf and lineage(leaf),
         "key_exchange_at": scan.key_exchange and scan.key_exchange.at,
         "post_quantum": scan.key_exchange and scan.key_exchange.supported,
         "caa_refuses": bool(scan.caa),
@@ -208,7 +210,8 @@ class Monitors:
     ) -> tuple[ListRow, ...]:
         """A slice of the monitors that match all conditions, ordered by ID."""
         query = (
-            select(*_LIST_ROW)
+            select(*_LIST_ROW, *NEWER)
+            .select_from(WITH_NEWER)
             .where(monitors.c.account_id == account, *conditions)
             .order_by(monitors.c.id)
             .limit(slice_.limit)
@@ -216,7 +219,8 @@ class Monitors:
         )
         seconds = int(now.timestamp())
         async with self._database.read() as connection:
-            return tuple(_list_row(row, seconds) for row in await connection.execute(query))
+            rows = await connection.execute(query, at(now))
+            return tuple(_list_row(row, seconds) for row in rows)
 
     async def chunks(
         self, account: int, conditions: Conditions, now: datetime
@@ -224,10 +228,11 @@ class Monitors:
         """The monitors that match all conditions, ordered by ID: one snapshot, 1,000 at a time."""
         # An account's rows are most of the table: `+ 0` keeps SQLite from using the index.
         of_account = monitors.c.account_id if conditions else monitors.c.account_id + 0
-        query = select(*_LIST_ROW).where(of_account == account, *conditions).order_by(monitors.c.id)
+        every = select(*_LIST_ROW, *NEWER).select_from(WITH_NEWER)
+        query = every.where(of_account == account, *conditions).order_by(monitors.c.id)
         seconds = int(now.timestamp())
         async with self._database.read() as connection:
-            result = await connection.stream(query)
+            result = await connection.stream(query, at(now))
             async for rows in result.partitions(_CHUNK):
                 yield [_list_row(row, seconds) for row in rows]
 
@@ -350,7 +355,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
     """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
     values = tuple(row)
     id_, host, port, value, message, match, issuer, code, scanned_at, start, end = values[:11]
-    sha, refuses, since, until, renewal = values[11:]
+    sha, refuses, since, until, renewal, *newer = values[11:]
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
@@ -375,12 +380,17 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
         bool(refuses),
         UNSET if since is None else _expected_date(since, until, now),
         renewal_of(renewal),
+        _renewed(*newer) if newer and newer[0] else UNSET,
     )
 
 
 def _expected_date(since: int, until: int | None, now: int) -> str | UnsetType:
     """Since when a monitor waits for a certificate, unless that has expired meanwhile."""
     return UNSET if until is not None and until <= now else _minute(since) or UNSET
+
+
+def _renewed(host: str, port: int, end: int) -> RenewedElsewhere:
+    return RenewedElsewhere(host, port, _minute(end) or "")
 
 
 def _minute(seconds: int | None) -> str | None:

@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping
 
 from bot.embedded.ca.expected import Expected, ExpectedFacts, is_awaited
 from bot.embedded.ca.facts import CAARemark, Date, RenewalFacts, RevocationWord, date
+from bot.embedded.ca.lineages import RenewedElsewhere
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Color, Verdict, color
 from bot.target import Target
@@ -171,6 +172,7 @@ class ListRow(Struct, gc=False):
         | UnsetType
     ) = UNSET
     renewal: RenewalFacts | UnsetType = UNSET
+    renewed: RenewedElsewhere | UnsetType = UNSET
 
 
 class HistoryRow(Struct):

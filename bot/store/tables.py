@@ -274,6 +274,7 @@ monitors = Table(
     Column("key_exchange_at", Instant),
     Column("post_quantum", Boolean),
     Column("caa_refuses", Boolean),
+    Column("lineage", String(32)),
     Column("expected", String(80)),
     Column("expected_at", Instant),
     Column("expected_until", Instant),
@@ -281,6 +282,7 @@ monitors = Table(
     Index("monitors_account_host_port", "account_id", "host", "port", unique=True),
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),
+    Index("monitors_account_lineage", "account_id", "lineage", "not_after"),
     sqlite_autoincrement=True,  # an id that was deleted never names another monitor
 )
 

@@ -103,9 +103,10 @@ async def server(
 
 async def status(server: Server) -> PostedMessage:
     """The newest answer to `/ssl status`."""
-    world, before = server.world, len(server.world.seen())
+    world = server.world
+    await world.settled()
     await world.say(f"/ssl status {server.host}")
-    await world.until(lambda: len(world.seen()) > before)
+    await world.settled()
     return world.seen()[-1]
 
 
@@ -200,3 +201,32 @@ async def test_a_host_that_was_down_and_is_back_with_the_old_one_is_not_fixed(
     await server.pass_time(minutes=1)
     await server.world.card("OVERDUE", "Watching until", "reload it")
     assert not [m for m in server.world.seen() if f"<@{ANN}>" in words(m)]
+
+
+async def test_a_certificate_that_was_renewed_on_another_host_is_told_of_once_it_is_due(
+    server: Server,
+) -> None:
+    names = ("fleet.test", "a.fleet.test")
+    old, new = Leaf(names, OLD.left, OLD.since), Leaf(names, 80 * DAY)
+    world, told = server.world, "lready renewed elsewhere: `a.fleet.test:"
+    server.load(old)
+    async with server.fleet.tls(new) as port, server.fleet.tls(NEW) as stranger:
+        await world.say(f"/ssl add a.fleet.test:{stranger}")  # later, but without these names
+        await world.card("WRONG NAME")
+        await world.say(f"/ssl scan {server.host}")
+        assert told not in words(await world.card("OVERDUE", "names added"))
+
+        await world.say(f"/ssl add a.fleet.test:{port}")
+        await world.card("OK", f"a.fleet.test:{port}")
+        card = await status(server)
+        assert f"{told}{port}` serves one valid until" in words(card)
+        assert "Deploy it here." in words(card)
+        await world.say("/ssl list overdue")
+        assert told in words(await world.card("OVERDUE", "Rescan", "Expires", told))
+        await world.press("Details", on=card)
+        await world.card(told, "Names (2)")
+
+    server.load(new)
+    await world.press("Rescan", on=card)
+    await world.card("OK", "Changed: expiry date")
+    assert told not in words(await status(server))

@@ -1,0 +1,81 @@
+"""A certificate and its renewals: they have issuer and names in common, and one is the newest."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    bindparam,
+    case,
+    or_,
+    select,
+    type_coerce,
+)
+
+from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.verdict import Verdict
+from bot.store.tables import monitors
+
+_NOW = bindparam("now_seconds", type_=BigInteger)
+_NEWER = monitors.alias("newer")
+#: Where a newer certificate is, and when it expires (seconds since 1970): columns of WITH_NEWER.
+NEWER = (_NEWER.c.host, _NEWER.c.port, type_coerce(_NEWER.c.not_after, BigInteger))
+
+
+class RenewedElsewhere(Struct):
+    """A monitor that serves a newer certificate with the same names, by the same issuer."""
+
+    host: str
+    port: int
+    date_end: Annotated[str, Meta(description="When that one expires: YYYY-MM-DD HH:MM, UTC")]
+
+
+def lineage(leaf: Leaf) -> str | None:
+    """What a certificate and its renewals have in common: issuer and names, as a hash."""
+    if not leaf.alt_names:
+        return None
+    names = sorted({name.lower() for name in leaf.alt_names})
+    return hashlib.sha256("\n".join([leaf.issuer, *names]).encode()).hexdigest()[:32]
+
+
+def _with_newer() -> FromClause:
+    other = monitors.alias("other")
+    best = (
+        select(other.c.id)
+        .where(
+            other.c.account_id == monitors.c.account_id,
+            other.c.lineage == monitors.c.lineage,
+            other.c.not_after > monitors.c.not_after,
+            other.c.verdict == Verdict.VALID.value,
+            _seconds(other.c.not_after) >= _NOW,
+        )
+        .order_by(other.c.not_after.desc(), other.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    start, end = (_seconds(monitors.c[name]) for name in ("not_before", "not_after"))
+    half_gone = 2 * (end - _NOW) < end - start
+    is_old = or_(monitors.c.verdict != Verdict.VALID.value, half_gone)
+    found = case((monitors.c.host_match.is_(True) & is_old, best))
+    return monitors.outerjoin(_NEWER, _NEWER.c.id == found)
+
+
+def _seconds(column: ColumnElement[Any]) -> ColumnElement[int]:
+    return type_coerce(column, BigInteger)
+
+
+#: The monitors, each with the one of its account that serves the newest of its lineage, for
+#: certificates that need replacing: invalid ones that fit the host, and those past half their time.
+#: It takes `at(now)` as parameters.
+WITH_NEWER = _with_newer()
+
+
+def at(now: datetime) -> dict[str, int]:
+    """The parameters of WITH_NEWER."""
+    return {"now_seconds": int(now.timestamp())}
