@@ -385,7 +385,7 @@ def homes(texts: Texts = PLAIN) -> dict[str, tuple[Block, ...]]:
     }
     made = {
         f"home: {name}": home_cards.home(
-            home_cards.standing(each, NOW, RULES, 0), busy if each else alone, NOW, RULES
+            home_cards.monitors(each, NOW, RULES, 0), busy if each else alone, NOW, RULES
         )
         for name, each in kinds.items()
     }

@@ -16,7 +16,8 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Block, counted
 from bot.cards import details as detail_cards
 from bot.cards import lists as list_cards
-from bot.cards.home import PAGE, Facts, home, standing
+from bot.cards.home import PAGE, Facts, home
+from bot.cards.home import monitors as home_monitors
 from bot.cards.row import group_row, grouped, list_row, refreshed, text_row
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks
@@ -78,7 +79,7 @@ def test_home_shows_each_monitor_that_is_not_fine_on_one_page(
     rows = members(given)
     facts, shown, number, pages = Facts(None, [], "none yet", []), [], 0, 1
     while number < pages:
-        found = standing(rows, NOW, RULES, number, "U0ANN")
+        found = home_monitors(rows, NOW, RULES, number, "U0ANN")
         pages = max(1, -(-found.rows // PAGE))
         blocks = home(found, facts, NOW, RULES)
         assert sum(str(each.get("block_id")).startswith("row:") for each in blocks) <= PAGE

@@ -67,7 +67,7 @@ class HomeMonitors:
     unreadable: int = 0
 
 
-def standing(
+def monitors(
     rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int, user: str = ""
 ) -> HomeMonitors:
     """Count and sort all monitors; a page that is not there is the last one.

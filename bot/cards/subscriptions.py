@@ -142,7 +142,7 @@ def _them(kind: str) -> str:
     return "it" if kind == DIGEST else "them"
 
 
-def standing(notices: Subscription | None, digest: Subscription | None, now: datetime) -> Message:
+def overview(notices: Subscription | None, digest: Subscription | None, now: datetime) -> Message:
     """What a channel gets."""
     lines = [f"*Digest* · {_stands(digest, now)}", f"*Notices* · {_stands(notices, now)}"]
     return Message(bare("\n".join(lines)), (section("\n".join(lines)),))

@@ -91,7 +91,7 @@ class Home:
 def _page(
     rows: MonitorList, facts: Facts, now: datetime, rules: Thresholds, whose: tuple[int, str]
 ) -> HomePage:
-    found = replace(home_cards.standing(rows, now, rules, *whose), unreadable=rows.unreadable)
+    found = replace(home_cards.monitors(rows, now, rules, *whose), unreadable=rows.unreadable)
     return HomePage(home_cards.home(found, facts, now, rules), found.page)
 
 

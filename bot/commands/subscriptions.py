@@ -254,7 +254,7 @@ async def digest_preview(call: Call) -> Message:
 async def notices(call: Call) -> Message:
     """Show which notices and digest this channel gets."""
     here = _here(call, NOTICES)
-    return cards.standing(here, _here(call, DIGEST), call.now())
+    return cards.overview(here, _here(call, DIGEST), call.now())
 
 
 @router.command("notices_here", changes=True, rewrite=_all_in_one,
