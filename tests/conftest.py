@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import stamina
+from aiohttp import web_app
 from aioresponses import aioresponses
 
 from tests import world as world_module
@@ -48,6 +50,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage as seldom as the bot does, and not in what is loaded now."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_runtest_teardown() -> None:
+    """Forget the test's servers: aiohttp caches 1,024 handlers, with all that they refer to."""
+    web_app._cached_build_middleware.cache_clear()
+
+
 class _Response(aiohttp.ClientResponse):
     """aioresponses 0.7.9 leaves out the `stream_writer` that aiohttp 3.14 asks for."""
 
@@ -70,19 +84,27 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Retries don't wait, except for what Slack asks."""
-    monkeypatch.setattr("bot.slack.answers.RETRY_WAITS", (0.0, 0.0))
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Retries don't wait; gives the seconds that those to Slack would have waited."""
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("bot.slack.answers.sleep", wait)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
     monkeypatch.setattr("bot.store.digests.SECOND", 0)
     monkeypatch.setattr("bot.store.digests.MINUTE", 0)
     with stamina.set_testing(True, attempts=3, cap=True):
-        yield
+        yield waits
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
+async def world(
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
     """The playground, the bot and the stub API, with signed HTTP requests."""
     async with new_world(tmp_path, empty_database) as running:
         yield running
@@ -90,7 +112,7 @@ async def world(tmp_path: Path, empty_database: Path, no_waiting: None) -> Async
 
 @pytest_asyncio.fixture(params=["http", "socket"])
 async def any_world(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: None
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> AsyncIterator[World]:
     """A world, once with signed HTTP requests and once in Socket Mode."""
     async with new_world(tmp_path, empty_database, mode=request.param) as running:
@@ -99,7 +121,7 @@ async def any_world(
 
 @pytest_asyncio.fixture
 async def digest_world(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> AsyncIterator[World]:
     """A world with a digest at 09:00 UTC in #certificates; it is 07:30 there."""
     async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
@@ -108,7 +130,7 @@ async def digest_world(
 
 @pytest_asyncio.fixture
 async def socket_world(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> AsyncIterator[World]:
     """A world in Socket Mode."""
     async with new_world(tmp_path, empty_database, mode="socket") as running:

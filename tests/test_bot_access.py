@@ -19,7 +19,7 @@ GROUP = "S0ADMINS"
 
 @pytest_asyncio.fixture
 async def ruled_world(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> AsyncIterator[World]:
     """A world where Ann may change things, and whoever is in the group of admins."""
     admins = f"{ANN}, {GROUP}"

@@ -148,7 +148,7 @@ async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
 
 
 async def test_only_those_who_may_change_things_mute(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
         world.api.watch(HOST, days=-1, valid=False)

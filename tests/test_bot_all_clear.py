@@ -191,7 +191,7 @@ async def test_a_digest_by_hand_again_is_posted_beside_all_clear(clear_world: Wo
 
 
 async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on_any(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(
         tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
@@ -221,7 +221,7 @@ async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on
 
 
 async def test_weekly_the_first_digest_of_a_week_is_posted_whatever_its_day(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(
         tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"

@@ -68,7 +68,7 @@ FAULTS = {"no tables": no_tables, "locked": locked, "full": full}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.3)
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -265,6 +265,7 @@ def test_the_table_of_changes_is_complete() -> None:
 async def test_a_database_that_bot_and_engine_share_is_named_when_it_can_not_be_reached(
     tmp_path: Path,
     empty_database: Path,
+    no_waiting: list[float],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -52,7 +52,7 @@ async def health(bot: Bot) -> tuple[int, dict[str, Any]]:
 
 
 async def test_the_scheduled_digest_is_posted_once_over_restarts(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
         world.api.watch("api.demo.test", days=5.5)
@@ -115,7 +115,7 @@ async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -
 
 
 async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_once(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
         nine_o_clock(world)
@@ -135,7 +135,7 @@ async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_
 
 
 async def test_two_bots_at_once_post_one_digest(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=2, DIGEST_CHANNEL=CERTS) as world:
         world.api.watch("api.demo.test", days=5.5)
@@ -280,7 +280,7 @@ async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(
 
 
 async def test_a_digest_for_a_channel_without_the_bot_says_so_in_health(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=SECRET) as world:
         nine_o_clock(world)

@@ -17,7 +17,9 @@ LACKS = ("NOT AVAILABLE HERE", "isn't available with the hosted API", "embedded 
 
 
 @pytest_asyncio.fixture
-async def own_world(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
+async def own_world(
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
     """A bot that scans real hosts by its embedded API."""
     async with new_world(tmp_path, empty_database, scans=True) as running:
         yield running
@@ -142,7 +144,7 @@ async def test_a_check_that_got_no_answer_can_be_tried_again(world: World) -> No
 
 
 async def test_whoever_may_not_change_things_may_check_but_not_watch(
-    tmp_path: Path, empty_database: Path, no_waiting: None
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
         world.api.extras = ["/checks"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
+import pytest
 import pytest_asyncio
 
 from bot.playground.faults import refusal
@@ -39,8 +40,14 @@ async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
 
 
 @pytest_asyncio.fixture
-async def no_bot(tmp_path: Path, empty_database: Path, no_waiting: None) -> AsyncIterator[World]:
-    """A world in which no bot runs yet."""
+async def no_bot(
+    tmp_path: Path,
+    empty_database: Path,
+    no_waiting: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[World]:
+    """A world in which no bot runs yet; one that ends hardly waits for what a test holds."""
+    monkeypatch.setattr("bot.app.DRAIN_SECONDS", 0.05)
     async with new_world(tmp_path, empty_database, bots=0) as running:
         yield running
 

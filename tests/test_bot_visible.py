@@ -216,7 +216,7 @@ async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> No
 
 
 async def test_a_replayed_change_is_refused_after_a_restart_and_by_another_replica(
-    tmp_path: Path, empty_database: Path, no_waiting: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, empty_database: Path, no_waiting: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
         slack = world.slack

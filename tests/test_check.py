@@ -82,7 +82,7 @@ async def test_a_wrong_api_key_is_named_and_not_repeated(demo: Demo) -> None:
     assert "wrong-key-0815" not in said
 
 
-async def test_an_api_that_does_not_answer_is_named(demo: Demo, no_waiting: None) -> None:
+async def test_an_api_that_does_not_answer_is_named(demo: Demo, no_waiting: list[float]) -> None:
     faults, said = await lines(demo, api_url="http://127.0.0.1:1/api/v1")
     assert faults == 1
     assert "FAIL SSLmonitor: http://127.0.0.1:1/api/v1 does not work" in said

@@ -275,12 +275,13 @@ async def new_world(
             await stub.start()
             stack.push_async_callback(stub.close)
             told |= {"SSLMONITOR_API_URL": stub.url, "SSLMONITOR_API_KEY": KEY}
-        database = Database(told["DATABASE_URL"])
-        stack.push_async_callback(database.close)
-        table = hosts.table if hosts else None
-        settings = await stack.enter_async_context(
-            own_api(read_settings(told | environ), database, hosts=table, now=clock)
-        )
+        settings = read_settings(told | environ)
+        if hosts:
+            database = Database(settings.database_url)
+            stack.push_async_callback(database.close)
+            settings = await stack.enter_async_context(
+                own_api(settings, database, hosts=hosts.table, now=clock)
+            )
         world = World(playground, clock, settings, mode, stub, hosts)
         for _ in range(bots):
             await stack.enter_async_context(world.running_bot())

@@ -12,10 +12,10 @@ Sources: docs.slack.dev/reference/methods/chat.postMessage (errors: `internal_er
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -197,7 +197,7 @@ async def patiently(
             if later is None:
                 raise
             wait = later
-        await asyncio.sleep(wait)
+        await sleep(wait)
         if not wanted():
             raise Superseded
 
