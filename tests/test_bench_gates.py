@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import ack, home
+from tests.bench import ack, home, press
 
 pytestmark = pytest.mark.slow
 
@@ -21,3 +21,9 @@ async def test_home_is_published_within_a_second_from_two_calls_of_a_slow_api() 
     times, asked = await home.measured(monitors=1000, rounds=2)
     assert max(times) < home.HOME_SECONDS
     assert sorted(asked) == ["account", "monitor/list"]
+
+
+async def test_a_press_shows_in_its_row_within_300_ms_or_450_ms_of_somebody_new() -> None:
+    known, new = await press.measured(rounds=2)
+    assert min(known) < press.KNOWN_SECONDS
+    assert min(new) < press.NEW_SECONDS
