@@ -205,6 +205,7 @@ def make_notices(
     web: SlackWeb,
     records: Records,
     *,
+    boards: Boards,
     now: Callable[[], datetime],
 ) -> Notices | None:
     """The notices between digests, unless they are turned off."""
@@ -215,6 +216,7 @@ def make_notices(
         NoticeStore(database),
         web,
         records,
+        boards,
         timezone=settings.digest_timezone,
         interval=settings.notice_interval,
         clock=now,
@@ -298,7 +300,7 @@ async def running_bot(
         bot = Bot(
             0, api, digest, digests, slack, None, watches, web, database, scheduler, records, now
         )
-        notices = make_notices(settings, api, database, web, records, now=now)
+        notices = make_notices(settings, api, database, web, records, boards=boards, now=now)
         scheduler.start(watches, records, blindness, notices, notice_interval(settings))
         stack.callback(scheduler.jobs.shutdown, wait=False)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)

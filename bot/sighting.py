@@ -64,6 +64,22 @@ class LastSeen:
     missing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a channel was told: what happened to which monitors, and `about` which certificates.
+
+    `thread` is the key of the topic that it follows up, if it does.
+    """
+
+    key: str
+    channel: str
+    kind: str
+    about: frozenset[str]
+    members: frozenset[int]
+    thread: str | None
+    at: datetime
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Somebody takes care of a monitor."""
 

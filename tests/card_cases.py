@@ -42,6 +42,7 @@ from bot.errors import (
 from bot.sighting import Sighting
 from bot.slack.rendering import view_of, view_of_form
 from bot.target import REFUSED, Target
+from tests.card_notices import notice_cases
 from tests.card_values import (
     ASKER,
     DAY,
@@ -363,7 +364,7 @@ def every_card(texts: Texts = PLAIN) -> dict[str, Message]:
     """All cards by name."""
     groups = (
         *(monitor_cases, list_cases, change_cases, reply_cases, form_cases, batch_cases),
-        *(digest_cases, watch_cases, beyond_cases),
+        *(digest_cases, watch_cases, beyond_cases, notice_cases),
     )
     return {name: message for group in groups for name, message in group(texts)}
 

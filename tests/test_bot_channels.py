@@ -195,7 +195,15 @@ async def test_a_direct_message_gets_no_digest(world: World) -> None:
 def watcher(world: World) -> Notices:
     bot = world.bot
     records = bot.slack._records
-    made = make_notices(Settings(), bot.api, bot.database, bot.web, records, now=world.clock)
+    made = make_notices(
+        Settings(),
+        bot.api,
+        bot.database,
+        bot.web,
+        records,
+        boards=bot.slack._boards,
+        now=world.clock,
+    )
     assert made is not None
     return made
 

@@ -258,7 +258,7 @@ def test_the_table_of_changes_is_complete() -> None:
         *("delete", "mute", "runbook", "unmute", "warn"),
         *("calendar", "calendar_new"),
         *("digest_here", "digest_pause", "digest_resume", "digest_off"),
-        *("notices_here", "notices_pause", "notices_resume", "notices_off"),
+        *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
     }  # a question, and a record of the bot's own
 
 

@@ -32,7 +32,9 @@ def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
     told = Settings(digest_channel="C0CERTS", **settings)
     records = bot.slack._records
     records.subscriptions = Subscriptions(bot.database, told.subscriptions)
-    made = make_notices(told, bot.api, bot.database, bot.web, records, now=world.clock)
+    made = make_notices(
+        told, bot.api, bot.database, bot.web, records, boards=bot.slack._boards, now=world.clock
+    )
     assert made is not None
     return made
 
@@ -92,7 +94,9 @@ async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
             world.api.rows[number]["ssl_valid"] = valid
             later(world, minutes=15)
             await notices.tick()
-    assert [text.partition(":")[0] for text in told(world)] == ["Newly broken", "✅ Fixed"]
+    posted, follow_up = world.seen(by=BEN)
+    assert "~`api.demo.test`~" in words(posted)
+    assert (follow_up.text, follow_up.thread_ts) == ("✅ Fixed: api.demo.test", posted.ts)
 
 
 async def test_many_that_break_at_once_are_one_message(world: World) -> None:
@@ -103,8 +107,16 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
         world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
     card = await world.card("12 monitors broke at once", by=BEN)
-    assert "and 2 more." in words(card)
+    assert "and 7 more. `/ssl list broken` shows all." in words(card)
+    assert labels(card).count("Rescan") == 5
+    assert "Rescan all broken" in labels(card)
     assert len(told(world)) == 1
+    for number in numbers:
+        world.api.rows[number]["ssl_valid"] = True
+    await notices.tick()
+    _, follow_up = world.seen(by=BEN)
+    assert "✅ Fixed: 12 monitors" in words(follow_up)
+    assert follow_up.thread_ts == card.ts
 
 
 async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
@@ -149,11 +161,12 @@ async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) ->
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
-    await world.card("Newly broken · <!subteam^S0ONCALL>", by=BEN)
+    await world.card("*Newly broken* · <!subteam^S0ONCALL>", by=BEN)
     world.api.rows[number]["ssl_valid"] = True
     await notices.tick()
-    await world.card("✅ Fixed", by=BEN)
-    assert len([m for m in world.seen(by=BEN) if "S0ONCALL" in words(m)]) == 1
+    await world.card("~*Newly broken*~", by=BEN)
+    sent = [str(call["request"].get("blocks")) for call in world.slack.traffic]
+    assert len([blocks for blocks in sent if "S0ONCALL" in blocks]) == 1
 
 
 async def test_two_replicas_tell_each_change_once(world: World) -> None:
@@ -234,9 +247,11 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
 
 
 async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
-    store = NoticeStore(world.bot.database)
-    rows = {number: LastSeen(6, "CA") for number in range(10_000)}
-    await store.compared("here", rows, [], [], small=[], now=NOW)
-    found = await store.standings("here")
-    assert found == rows
-    assert await store.standings("elsewhere") is None
+    store, other = NoticeStore(world.bot.database), NoticeStore(world.bot.database)
+    rows = {number: LastSeen(6, "CA", NOW) for number in range(10_000)}
+    first = await store.standings("here")
+    assert not first.known
+    assert await store.compared(first, rows, [], [], small=[], now=NOW)
+    for each in (store, other):
+        assert (await each.standings("here")).seen == rows
+    assert not (await store.standings("elsewhere")).known

@@ -16,9 +16,10 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Block, counted
 from bot.cards import details as detail_cards
 from bot.cards import lists as list_cards
+from bot.cards.batch import refreshed
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
-from bot.cards.row import group_row, grouped, list_row, refreshed, text_row
+from bot.cards.row import group_row, grouped, list_row, text_row
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks
 from tests.card_values import DAY, NOW, RULES, monitor, row

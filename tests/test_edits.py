@@ -72,17 +72,17 @@ async def test_what_slack_shows_is_known_to_all(
     monkeypatch.setattr("bot.store.digests.MINUTE", 0)
     one, other, _ = stores
     await posted(one)
-    assert await other.undrawn(DAY) == []
+    assert await other.undrawn(NOW) == []
     await one.redraw("C1", "1.1", lambda board: Board("three broken", board.blocks))
     shown, _ = await one.turn("C1", "1.1")
     assert shown
-    assert [each.board.text for each in await other.undrawn(DAY)] == ["three broken"]
+    assert [each.board.text for each in await other.undrawn(NOW)] == ["three broken"]
     await other.redraw("C1", "1.1", lambda board: Board("two broken", board.blocks))
     assert not await one.drawn(shown)
     newest, _ = await one.turn("C1", "1.1")
     assert newest
     assert await one.drawn(newest)
-    assert await other.undrawn(DAY) == []
+    assert await other.undrawn(NOW) == []
 
 
 def edit_times(world: World) -> list[float]:

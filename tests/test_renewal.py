@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from bot.api.dates import Renewal, WireRenewal, read_renewal
 from bot.api.models import MonitorSummary, read_monitor, read_summary
 from bot.cards import details as detail_cards
-from bot.cards.changes import compare
-from bot.cards.digest import content, notice
+from bot.cards.changes import compare, notice
+from bot.cards.digest import content
 from bot.cards.monitor import headline
 from bot.cards.monitor import monitor as monitor_card
 from bot.cards.row import list_row, text_row
@@ -121,7 +121,7 @@ def test_a_row_says_that_the_ca_asks_and_links_its_explanation() -> None:
     for text in (
         list_row(seen, NOW, RULES)["text"]["text"],
         text_row(seen, NOW, RULES),
-        notice("worse", seen, NOW, RULES).blocks[1]["text"]["text"],
+        notice("worse", [seen], NOW, RULES).blocks[1]["text"]["text"],
         monitor_card(seen, NOW, RULES).blocks[0]["text"]["text"].replace("The CA", "the CA"),
     ):
         assert f"{ASKS} (<{WHY}|why>)" in text

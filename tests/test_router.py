@@ -378,5 +378,5 @@ def test_commands_that_change_things_say_so() -> None:
         "warn",
         *("calendar", "calendar_new"),
         *("digest_here", "digest_pause", "digest_resume", "digest_off"),
-        *("notices_here", "notices_pause", "notices_resume", "notices_off"),
+        *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
     }

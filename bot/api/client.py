@@ -23,7 +23,17 @@ import msgspec
 import stamina
 
 from bot.api.connection import Connection, Observe
-from bot.api.extras import DESCRIPTION, Check, Extra, History, read_check, read_extras, read_history
+from bot.api.extras import (
+    DESCRIPTION,
+    Changes,
+    Check,
+    Extra,
+    History,
+    read_changes,
+    read_check,
+    read_extras,
+    read_history,
+)
 from bot.api.models import (
     Account,
     Monitor,
@@ -260,6 +270,17 @@ class SSLMonitor:
             raise APIUnreachable(
                 "The SSLmonitor API's answer contains no readable history."
             ) from None
+
+    async def changes(self, since: str) -> Changes:
+        """What changed since a cursor; without one, where to begin (`monitor/changes`, an extra).
+
+        Raises APIRefused with the code 410 where the cursor is too old.
+        """
+        fields = await self._read("monitor/changes", _given({"since": since or None}))
+        try:
+            return read_changes(_decoded(fields), self.offset)
+        except (ValueError, RecursionError):
+            raise APIUnreachable("The SSLmonitor API answered without readable changes.") from None
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Ask for something that changes nothing, and retry if that may help.

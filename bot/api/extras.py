@@ -21,6 +21,7 @@ from bot.api.reply import Reply, judge, read_leniently, value
 from bot.errors import APIRefused, APIUnreachable
 
 DESCRIPTION = "openapi.json"
+MOST_CURSOR = 200
 #: The name of no STARTTLS: TLS from the first byte.
 TLS = "tls"
 #: STARTTLS by protocol, and the ports where it is usual: the first is the default.
@@ -41,6 +42,7 @@ class Extra(StrEnum):
     HISTORY = "monitor/history"
     PROTOCOL = "monitor/add?protocol"
     EXPECT = "monitor/expect"
+    CHANGES = "monitor/changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,34 @@ class History:
 
     changes: tuple[HistoryEntry, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since a cursor: the monitors as they are now, and `next`, the new cursor.
+
+    `names` are those that certificates gained and lost, by the ID of the monitor. `more` changes
+    follow after `next`.
+    """
+
+    rows: tuple[MonitorSummary, ...]
+    names: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]]
+    next: str
+    more: bool
+
+    def then(self, later: Changes) -> Changes:
+        """These changes and later ones."""
+        rows = {row.id: row for row in (*self.rows, *later.rows)}
+        return Changes(tuple(rows.values()), {**self.names, **later.names}, later.next, later.more)
+
+
+class WireChange(msgspec.Struct):
+    """A row of monitor/changes."""
+
+    id: int
+    names_added: list[str] | None = None
+    names_removed: list[str] | None = None
+    monitor: dict[str, Any] | None = None
 
 
 class WireHistoryEntry(msgspec.Struct):
@@ -121,6 +151,26 @@ def _describes(path: str, operations: Any, extra: Extra) -> bool:
     return isinstance(parameters, list) and any(
         isinstance(each, dict) and each.get("name") == name for each in parameters
     )
+
+
+def read_changes(raw: Mapping[str, Any], offset: timedelta) -> Changes:
+    """The answer of monitor/changes; rows that can't be read are left out: a list will tell.
+
+    Raises ValueError where there is neither list nor cursor.
+    """
+    rows: dict[int, MonitorSummary] = {}
+    names: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for row in msgspec.convert(raw.get("list"), list[Any]):
+        with suppress(ValueError, RecursionError):
+            wire = read_leniently(row, WireChange)
+            if wire.names_added or wire.names_removed:
+                names[wire.id] = (tuple(wire.names_added or ()), tuple(wire.names_removed or ()))
+            if wire.monitor is not None:
+                rows[wire.id] = read_summary(wire.monitor, offset)
+    cursor = msgspec.convert(raw.get("next"), str)
+    if not 0 < len(cursor) <= MOST_CURSOR:
+        raise ValueError("a cursor that can't be used")
+    return Changes(tuple(rows.values()), names, cursor, raw.get("more") is True)
 
 
 def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:

@@ -1,4 +1,4 @@
-"""Scanning or deleting several monitors: the question, the progress, and the result."""
+"""Scanning or deleting several monitors: the question, the progress, and the result in each row."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.row import MOST_RESCANNED, group_row, grouped, more_about_group
+from bot.cards.row import BUSY, GONE, MOST_RESCANNED, group_row, grouped, more_about_group
 from bot.dates import HOUR
 from bot.errors import BotError
-from bot.severity import STALE_AFTER, Rank, Thresholds, is_stale, state_of
+from bot.severity import (
+    OK,
+    ON_SCHEDULE,
+    STALE_AFTER,
+    Rank,
+    Thresholds,
+    is_fine,
+    is_stale,
+    state_of,
+)
 from bot.target import Target
 
 #: The most monitors that one press scans, and that one press deletes.
@@ -206,6 +215,83 @@ def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
     label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"
     value = " ".join(map(str, [*([0] if here else []), *ids]))
     return actions(button(label, "scan_old", value, "below", about=label)) | {"block_id": OLD_MORE}
+
+
+def refreshed(
+    block: Block,
+    found: Mapping[int, MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    complete: bool = True,
+) -> tuple[Block, Block | None] | None:
+    """A new block for a row of the digest that is no longer true, and the buttons below it.
+
+    None for one that still is. What came of the last press stays. A row whose monitor is not among
+    `found` is no longer monitored, if these are `complete`.
+    """
+    name = str(block.get("block_id", "")).partition("@")[0]
+    number = name.removeprefix("row:")
+    lines = str(block.get("text", {}).get("text", "")).split("\n")
+    if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
+        return None
+    members = _members(block, int(number), found)
+    struck, fine = "~`" in lines[0], all(is_fine(row, now, rules) for row in members)
+    if not complete and not _all_found(block, int(number), found):
+        return None
+    if not members:
+        gone = f"{GONE}, seen {date(now, '{time}')}"
+        return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
+    if fine and not lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)):
+        return group_row(members, now, rules, outcome=_fixed(members, now, rules)), None
+    _, pressed, told = "\n".join(lines[1:]).partition("↻")
+    fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
+    shown = str(fresh["text"]["text"]).split("\n")
+    same = shown[0] == lines[0] and _volatile(shown) == _volatile(lines)
+    if same or (fine and struck):
+        return None
+    return fresh, more_about_group(members, now, rules)
+
+
+def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
+    """When a row was seen to be fixed, and who had taken it."""
+    claims = [rules.marks.claims.get(row.id) for row in members]
+    names = dict.fromkeys(safe(claim.name, 60) for claim in claims if claim)
+    return " · ".join([f"✅ fixed, seen {date(now, '{time}')}", *(f"🙋 {name}" for name in names)])
+
+
+def _named_ids(block: Block, number: int) -> list[int]:
+    """The monitors that a row names: itself, or those that its button rescans."""
+    pressed = block.get("accessory", {})
+    if pressed.get("action_id") != "ssl:scan_certificate:below":
+        return [number]
+    return [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
+
+
+def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -> bool:
+    ids = _named_ids(block, number)
+    return len(ids) < MOST_RESCANNED and all(each in found for each in ids)
+
+
+def _members(
+    block: Block, number: int, found: Mapping[int, MonitorSummary]
+) -> list[MonitorSummary]:
+    """The monitors that a row is about: one, or all of a certificate's.
+
+    Its button names as many as one press rescans; the others are known by the certificate.
+    """
+    ids = _named_ids(block, number)
+    named = [found[each] for each in ids if each in found]
+    if len(ids) < MOST_RESCANNED:
+        return named
+    prints = {row.fingerprint for row in named} - {""}
+    return [*named, *(r for r in found.values() if r.fingerprint in prints and r.id not in ids)]
+
+
+def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
+    """What changes while the state stays: who has it, and whether a certificate is awaited."""
+    parts = [part for line in lines[1:] for part in line.split(" · ")]
+    owner = next((part for part in parts if part.startswith("🙋")), "")
+    return owner, any(part.lower().startswith("issued ") for part in parts)
 
 
 def rescanned(

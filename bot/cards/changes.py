@@ -1,19 +1,50 @@
-"""What changed between two sightings of a monitor, in words; and between two whole lists.
+"""What changed between two sightings of a monitor, or between two whole lists, and how it is told.
 
 An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from bot.api.models import MonitorSummary
-from bot.blocks import date, safe
-from bot.severity import Rank, Thresholds, mute_of, state_of
-from bot.sighting import LastSeen, Sighting
+from bot.blocks import (
+    Block,
+    Message,
+    actions,
+    bare,
+    button,
+    code,
+    context,
+    counted,
+    date,
+    mention,
+    packed,
+    plain,
+    safe,
+    section,
+)
+from bot.cards.monitor import headline
+from bot.cards.row import (
+    BUSY,
+    GONE,
+    MOST_RESCANNED,
+    group_row,
+    list_row,
+    more_about_group,
+    text_row,
+)
+from bot.severity import ACT_NOW, EXPIRED, UNREACHABLE, Rank, Thresholds, mute_of, state_of
+from bot.sighting import LastSeen, Sighting, Topic
 from bot.target import Target
+
+if TYPE_CHECKING:  # it is handed one
+    from bot.dates import Subscription
 
 NAMES_SHOWN = 3
 
@@ -68,18 +99,56 @@ def _text(value: str | int | None) -> str:
     return safe(str(value), 60) if value not in {None, ""} else "none"
 
 
+#: What a notice says first, by its kind, the most urgent first.
+TOLD = {
+    "broken": "Newly broken",
+    "worse": "Renew now",
+    "fixed": "✅ Fixed",
+    "issuer": "New issuer",
+    "renewed": "Renewed",
+    "names": "Names changed",
+    "added": "Added",
+    "removed": "Removed",
+}
+#: The same of many monitors at once, after their number.
+_MANY = {
+    "broken": "broke at once",
+    "worse": "must be renewed now",
+    "fixed": "were fixed at once",
+    "issuer": "have a new issuer",
+}
+#: What is told in a message of its own, since nobody is notified of edits and replies.
+WORSE = ("broken", "worse")
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
-SMALL = frozenset({"renewed", "added", "removed"})
+SMALL = ("renewed", "names", "added", "removed")
+#: So many at once, or within so long, are told in one message, which shows some of them.
+OUTAGE, OUTAGE_TIME, OUTAGE_ROWS = 10, timedelta(minutes=15), 5
+#: So many are named in a reply.
+FOLLOWED_UP = 10
+Names = tuple[tuple[str, ...], tuple[str, ...]]
+_NOTICE, _HIDDEN = "notice:", "hidden"
+#: How the row of a monitor begins that is broken, urgent, or being scanned.
+_UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW)}, BUSY)
+_MENTIONED = re.compile(r" · <[@!][^>]*>")
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is to be told of a monitor; `kind` is one of `cards.TOLD`. A removed one has no row."""
+    """What is to be told of a monitor; `kind` is one of TOLD. A removed one has no row.
+
+    `names` are those that its certificate gained and lost.
+    """
 
     kind: str
     id: int
     target: Target
     row: MonitorSummary | None
+    names: Names = ((), ())
+
+    @property
+    def about(self) -> str:
+        """The certificate, or else the monitor: equal dates prove nothing."""
+        return (self.row.fingerprint[:16] if self.row else "") or f"#{self.id}"
 
 
 def compare(
@@ -87,10 +156,14 @@ def compare(
     rows: Sequence[MonitorSummary],
     now: datetime,
     rules: Thresholds,
+    *,
+    complete: bool = True,
+    renamed: Mapping[int, Names] | None = None,
 ) -> tuple[list[News], dict[int, LastSeen], list[int]]:
     """What is to be told, which standings changed, and which monitors are gone.
 
-    A muted monitor is not told about, and one is gone once it was missing twice.
+    A muted monitor is not told about, and one is gone once it was missing in two `complete` lists.
+    The names of `renamed` have changed.
     """
     told: list[News] = []
     changed: dict[int, LastSeen] = {}
@@ -104,6 +177,12 @@ def compare(
         kind = _kind(was, is_now) if was else "added"
         if kind and not mute_of(row, now, rules):
             told.append(News(kind, row.id, row.target, row))
+    for row in rows if renamed else ():
+        names = renamed.get(row.id) if renamed and row.id in before else None
+        if names and row.valid and not mute_of(row, now, rules):
+            told.append(News("names", row.id, row.target, row, names))
+    if not complete:
+        return told, changed, []
     missing = before.keys() - {row.id for row in rows}
     gone = sorted(number for number in missing if before[number].missing)
     changed |= {each: replace(before[each], missing=True) for each in missing - set(gone)}
@@ -117,13 +196,241 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
         return "broken" if was.rank > Rank.BROKEN else ""
     if is_now.rank == Rank.ACT_NOW:
         return "worse" if was.rank > Rank.ACT_NOW else ""
+    if was.rank == Rank.BROKEN and is_now.rank <= Rank.DUE:
+        return "fixed"  # a host that answers again; its row says that renewal is due
     # If the same certificate is no longer urgent, its CA or the team has changed its mind.
     same = was.rank == Rank.ACT_NOW and was.not_after == is_now.not_after
     if is_now.rank < Rank.ON_SCHEDULE or same:
         return ""
-    if was.rank <= Rank.ACT_NOW:
-        return "fixed"
+    return "fixed" if was.rank <= Rank.ACT_NOW else _replaced(was, is_now)
+
+
+def _replaced(was: LastSeen, is_now: LastSeen) -> str:
+    """What a certificate is that took the place of one that nobody had to act on."""
     if was.issuer and is_now.issuer and was.issuer != is_now.issuer:
         return "issuer" if was.rank >= Rank.ON_SCHEDULE else "renewed"
     later = was.not_after and is_now.not_after and is_now.not_after > was.not_after
     return "renewed" if later else ""
+
+
+class Plan:
+    """What a channel is told of one comparison, after the `topics` that it was told on this day.
+
+    Each certificate has one message a day, and what follows is a reply in its thread. What gets
+    worse is a message of its own, once a day. Many at once are one message.
+    """
+
+    def __init__(
+        self, to: Subscription, topics: Iterable[Topic], day: str, now: datetime, rules: Thresholds
+    ) -> None:
+        self._to, self._day, self._now, self._rules = to, day, now, rules
+        self._topics = [each for each in topics if each.channel == to.channel]
+        self._made: list[tuple[Topic, Message]] = []
+
+    def of(self, news: Sequence[News]) -> list[tuple[Topic, Message]]:
+        """The messages for it, with what each is about."""
+        told = [each for each in news if self._to.takes(each.target) and not self._was_told(each)]
+        for kind in TOLD:
+            if kind not in SMALL:
+                self._tell(kind, self._new(kind, [each for each in told if each.kind == kind]))
+        if self._to.everything:
+            self._tell_small([each for each in told if each.kind in SMALL])
+        return self._made
+
+    def _was_told(self, news: News) -> bool:
+        kinds = {news.kind, "small"} if news.kind in SMALL else {news.kind}
+        return any(t.kind in kinds and news.id in t.members for t in self._topics)
+
+    def _new(self, kind: str, told: Sequence[News]) -> list[list[News]]:
+        """Those that need a message, by certificate; the others are told in a thread."""
+        follows: dict[str, list[News]] = {}
+        groups: dict[str, list[News]] = {}
+        for each in told:
+            topic = self._topic_of(each, kind if kind in WORSE else "")
+            if topic is None:
+                groups.setdefault(each.about, []).append(each)
+            else:
+                follows.setdefault(topic.key, []).append(each)
+        for thread, some in follows.items():
+            card = follow_up(kind, some, self._now, self._rules)
+            self._make(f"re {kind} {min(each.id for each in some)}", kind, some, card, thread)
+        return list(groups.values())
+
+    def _topic_of(self, news: News, kind: str) -> Topic | None:
+        """The newest message of today about the same monitor or certificate, of one kind or any."""
+        own = [
+            topic
+            for topic in self._topics
+            if topic.thread is None and kind in {"", topic.kind}
+            if (news.id in topic.members and not kind) or news.about in topic.about
+        ]
+        return max(own, key=lambda topic: topic.at, default=None)
+
+    def _tell(self, kind: str, groups: Sequence[Sequence[News]]) -> None:
+        since = self._now - OUTAGE_TIME
+        recent = [t for t in self._topics if t.kind == kind and t.at > since and t.thread is None]
+        before = sum(len(topic.members) for topic in recent)
+        whom = self._to.mention if kind == "broken" and before < OUTAGE else ""
+        if len(groups) > 1 and len(groups) + before >= OUTAGE:
+            some = [each for group in groups for each in group]
+            rows = [each.row for each in some if each.row]
+            card = many(kind, rows, self._now, self._rules, whom=whom)
+            self._make(f"many {kind} {min(row.id for row in rows)}", kind, some, card)
+            return
+        for group in groups:
+            rows = [each.row for each in group if each.row]
+            card = notice(kind, rows, self._now, self._rules, whom=whom)
+            self._make(f"{group[0].about} {kind}", kind, group, card)
+
+    def _tell_small(self, small: Sequence[News]) -> None:
+        """What needs nobody; many of it, of whatever kind, is only counted."""
+        if len({each.about for each in small}) >= OUTAGE:
+            card = small_changes(Counter(each.kind for each in small))
+            self._make(f"many small {min(each.id for each in small)}", "small", small, card)
+            return
+        for kind in SMALL:
+            for group in self._new(kind, [each for each in small if each.kind == kind]):
+                first, rows = group[0], [each.row for each in group if each.row]
+                card = removed(first.id, first.target)
+                if rows:
+                    card = notice(kind, rows, self._now, self._rules, names=first.names)
+                self._make(f"{first.about} {kind}", kind, group, card)
+
+    def _make(
+        self, name: str, kind: str, news: Sequence[News], card: Message, thread: str | None = None
+    ) -> None:
+        topic = Topic(
+            f"{self._day} {name} {self._to.channel}",
+            self._to.channel,
+            kind,
+            frozenset(each.about for each in news),
+            frozenset(each.id for each in news),
+            thread,
+            self._now,
+        )
+        self._topics.append(topic)
+        self._made.append((topic, card))
+
+
+def notice(
+    kind: str,
+    rows: Sequence[MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    *,
+    whom: str = "",
+    names: Names = ((), ()),
+) -> Message:
+    """What has changed on the monitors of one certificate since the last comparison.
+
+    `whom` is the user or group ID of whom it wakes.
+    """
+    more = more_about_group(rows, now, rules)
+    said = _names(names[1], names[0])
+    blocks = [_head(TOLD[kind], kind, whom), group_row(rows, now, rules), *([more] if more else [])]
+    also = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+    text = f"{TOLD[kind]}: {headline(rows[0], now, rules)}{also}"
+    return Message(text, (*blocks, *([context(" · ".join(said))] if said else [])))
+
+
+def _head(title: str, kind: str, whom: str) -> Block:
+    by = f" · {mention(whom)}" if whom else ""
+    return section(f"*{title}*{by}", block_id=f"{_NOTICE}{kind}")
+
+
+def many(
+    kind: str, rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, whom: str = ""
+) -> Message:
+    """What has changed on many monitors at once, in one message."""
+    text = f"{counted(len(rows), 'monitor')} {_MANY[kind]}"
+    shown, hidden = rows[:OUTAGE_ROWS], len(rows) - OUTAGE_ROWS
+    blocks = [_head(text, kind, whom), *(list_row(row, now, rules) for row in shown)]
+    if hidden > 0:
+        how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
+        blocks.append(context(f"and {hidden:,} more. {how.get(kind, '')}".rstrip()))
+        blocks[-1]["block_id"] = _HIDDEN
+    if kind == "broken":
+        value = " ".join(str(row.id) for row in rows[:MOST_RESCANNED])
+        about = f"Rescan {min(len(rows), MOST_RESCANNED)} broken monitors"
+        blocks.append(actions(button("Rescan all broken", "scan_all", value, "below", about=about)))
+    return Message(f"{text}.", tuple(blocks))
+
+
+def follow_up(kind: str, news: Sequence[News], now: datetime, rules: Thresholds) -> Message:
+    """What happened next, as a reply in the thread of a notice."""
+    lines = []
+    for each in news[:FOLLOWED_UP]:
+        claim = rules.marks.claims.get(each.id)
+        line = text_row(each.row, now, rules) if each.row else code(str(each.target))
+        parts = [line, *_names(each.names[1], each.names[0])]
+        lines.append(" · ".join([*parts, f"🙋 {safe(claim.name, 60)}"] if claim else parts))
+    first = TOLD[kind] if len(news) == 1 else f"{TOLD[kind]}: {counted(len(news), 'monitor')}"
+    hidden = len(news) - FOLLOWED_UP
+    more = [context(f"and {hidden:,} more.")] if hidden > 0 else []
+    text = f"{first}: {plain(news[0].target.short, 100)}" if len(news) == 1 else first
+    seen = section(f"*{first}* · seen {date(now, '{time}')}")
+    return Message(text, (seen, *packed(lines, section), *more))
+
+
+def redrawn(text: str, blocks: Sequence[Block]) -> tuple[str, tuple[Block, ...]] | None:
+    """A notice as it is edited: it mentions nobody, and its title is struck through at its end.
+
+    None for any other message.
+    """
+    kind = _kind_of(blocks)
+    if kind is None:
+        return None
+    head = blocks[0]
+    title = _MENTIONED.sub("", str(head["text"]["text"]))
+    if kind in WORSE and is_over(blocks):
+        title, text = f"~{title}~", f"✅ Fixed. When posted: {text}"
+    elif kind not in WORSE and not all(map(_is_well, _rows(blocks))):
+        title = f"{title} · changed again"
+    return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
+
+
+def is_over(blocks: Sequence[Block]) -> bool:
+    """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
+    rows = _rows(blocks)
+    hides = any(str(block.get("block_id", "")).startswith(_HIDDEN) for block in blocks)
+    return bool(rows) and not hides and all(map(_is_well, rows))
+
+
+def _kind_of(blocks: Sequence[Block]) -> str | None:
+    name = str(blocks[0].get("block_id", "")) if blocks else ""
+    return name.removeprefix(_NOTICE).partition("@")[0] if name.startswith(_NOTICE) else None
+
+
+def _rows(blocks: Sequence[Block]) -> list[str]:
+    rows = [block for block in blocks if str(block.get("block_id", "")).startswith("row:")]
+    return [str(block["text"]["text"]) for block in rows]
+
+
+def _is_well(row: str) -> bool:
+    return "~`" in row.partition("\n")[0] or not row.startswith(_UNWELL) or GONE in row
+
+
+def removed(number: int, target: Target) -> Message:
+    """A monitor that is no longer there."""
+    text = f"{code(target.short)} is no longer monitored (#{number})."
+    return Message(bare(text), (section(f"*{TOLD['removed']}* · {text}"),))
+
+
+def small_changes(counts: Mapping[str, int]) -> Message:
+    """Many changes at once that need nobody."""
+    text = f"{counted_kinds(counts)}."
+    return Message(text, (section(f"*{text}*"),))
+
+
+def counted_kinds(counts: Mapping[str, int]) -> str:
+    """`3 renewed, 2 with other names, 1 added`."""
+    words = {"names": "with other names"}
+    return ", ".join(f"{counts[k]:,} {words.get(k, k)}" for k in SMALL if counts.get(k))
+
+
+def offer(card: Message) -> Message:
+    """The channel's first notice, while nobody would be woken."""
+    said = "Nobody is mentioned when a host breaks."
+    about = "Choose a user group or person to mention when a host breaks"
+    press = button("Mention a group", "form", "notices_mention", "below", about=about)
+    return replace(card, blocks=(*card.blocks, context(said), actions(press)))

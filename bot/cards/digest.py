@@ -19,23 +19,16 @@ from bot.blocks import (
     fitting,
     header,
     mention,
-    packed,
     safe,
     section,
 )
 from bot.blocks import date as when
 from bot.cards import table as table_cards
 from bot.cards.batch import names, old_row, rescan_old
+from bot.cards.changes import counted_kinds
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
-from bot.cards.row import (
-    MOST_RESCANNED,
-    group_row,
-    grouped,
-    list_row,
-    more_about,
-    text_row,
-)
+from bot.cards.row import MOST_RESCANNED, group_row, grouped
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
@@ -47,23 +40,10 @@ from bot.severity import (
     state_of,
     worst_first,
 )
-from bot.target import Target
 
 #: Characters that the rows of a digest's first message may hold; its notes need some too.
 HEAD_WORDS = 7500
 METADATA_EVENT = "ssl_digest"
-#: What a notice says first, by its kind.
-TOLD = {
-    "broken": "Newly broken",
-    "worse": "Renew now",
-    "fixed": "✅ Fixed",
-    "issuer": "New issuer",
-    "renewed": "Renewed",
-    "added": "Added",
-    "removed": "Removed",
-}
-#: How many of those that broke at once are named.
-OUTAGE_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,46 +331,3 @@ def missed(day: date, reason: str) -> Message:
     why = safe(reason, 300).rstrip(".") or "The bot may not have been running that day"
     told = f"{why}. `/ssl digest` shows what is due now."
     return Message(text, (section(f"⚠️ *{text}*"), context(told)))
-
-
-def notice(
-    kind: str, row: MonitorSummary, now: datetime, rules: Thresholds, *, whom: str = ""
-) -> Message:
-    """What has changed on one monitor since the lists were last compared; `kind` is of TOLD.
-
-    `whom` is the user or group ID of whom it wakes.
-    """
-    first = f"{TOLD[kind]} · {mention(whom)}" if whom else TOLD[kind]
-    more = more_about(row, now, rules)
-    blocks = (section(f"*{first}*"), list_row(row, now, rules), *([more] if more else []))
-    return Message(f"{TOLD[kind]}: {headline(row, now, rules)}", blocks)
-
-
-def removed(number: int, target: Target) -> Message:
-    """A monitor that is no longer there."""
-    text = f"{code(target.short)} is no longer monitored (#{number})."
-    return Message(bare(text), (section(f"*{TOLD['removed']}* · {text}"),))
-
-
-def small_changes(counts: Mapping[str, int]) -> Message:
-    """Many changes at once that need nobody."""
-    text = f"{counted_kinds(counts)}."
-    return Message(text, (section(f"*{text}*"),))
-
-
-def counted_kinds(counts: Mapping[str, int]) -> str:
-    """`3 renewed, 1 added`."""
-    kinds = ("renewed", "added", "removed")
-    return ", ".join(f"{counts[kind]:,} {kind}" for kind in kinds if counts.get(kind))
-
-
-def outage(
-    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, whom: str = ""
-) -> Message:
-    """Many monitors that broke at once, in one message."""
-    text = f"{counted(len(rows), 'monitor')} broke at once"
-    first = f"{text} · {mention(whom)}" if whom else text
-    lines = [text_row(row, now, rules) for row in rows[:OUTAGE_NAMED]]
-    more = len(rows) - len(lines)
-    small = [context(f"and {more:,} more. `/ssl list broken` shows all.")] if more > 0 else []
-    return Message(f"{text}.", (section(f"*{first}*"), *packed(lines, section), *small))

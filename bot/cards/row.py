@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -219,60 +219,6 @@ def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     host = target.short if target else f"#{monitor_id}"
     by = f" · {safe(who, 60)}" if who else ""
     return section(f"{BUSY} · {code(host)}{by}", block_id=row_id(monitor_id))
-
-
-def refreshed(
-    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
-) -> tuple[Block, Block | None] | None:
-    """A new block for a row of the digest that is no longer true, and the buttons below it.
-
-    None for one that still is. What came of the last press stays. A row whose monitor is not among
-    `found` is no longer monitored.
-    """
-    name = str(block.get("block_id", "")).partition("@")[0]
-    number = name.removeprefix("row:")
-    lines = str(block.get("text", {}).get("text", "")).split("\n")
-    if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
-        return None
-    members = _members(block, int(number), found)
-    if not members:
-        gone = f"{GONE}, seen {date(now, '{time}')}"
-        return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
-    struck, fine = "~`" in lines[0], all(is_fine(row, now, rules) for row in members)
-    if fine:
-        said = f"✅ fixed, seen {date(now, '{time}')}"
-        return None if struck else (group_row(members, now, rules, outcome=said), None)
-    _, pressed, told = "\n".join(lines[1:]).partition("↻")
-    fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
-    shown = str(fresh["text"]["text"]).split("\n")
-    if shown[0] == lines[0] and _volatile(shown) == _volatile(lines):
-        return None
-    return fresh, more_about_group(members, now, rules)
-
-
-def _members(
-    block: Block, number: int, found: Mapping[int, MonitorSummary]
-) -> list[MonitorSummary]:
-    """The monitors that a row is about: one, or all of a certificate's.
-
-    Its button names as many as one press rescans; the others are known by the certificate.
-    """
-    pressed = block.get("accessory", {})
-    if pressed.get("action_id") != "ssl:scan_certificate:below":
-        return [found[number]] if number in found else []
-    ids = [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
-    named = [found[each] for each in ids if each in found]
-    if len(ids) < MOST_RESCANNED:
-        return named
-    prints = {row.fingerprint for row in named} - {""}
-    return [*named, *(r for r in found.values() if r.fingerprint in prints and r.id not in ids)]
-
-
-def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
-    """What changes while the state stays: who has it, and whether a certificate is awaited."""
-    parts = [part for line in lines[1:] for part in line.split(" · ")]
-    owner = next((part for part in parts if part.startswith("🙋")), "")
-    return owner, any(part.lower().startswith("issued ") for part in parts)
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:

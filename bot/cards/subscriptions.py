@@ -45,6 +45,21 @@ def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
     return Form("digest_here", "Daily digest", "Set up", tuple(inputs))
 
 
+def mention_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
+    """The form behind [Mention a group]."""
+    hint = "A user group such as @oncall, or the ID from a person's profile, such as U0123ABC."
+    field = text_input("whom", "User group or person", hint=hint)
+    if text := filled.get("whom"):
+        field["element"]["initial_value"] = text
+    return Form("notices_mention", "Mention a group", "Save", (field,))
+
+
+def mentions(whom: str, who: str) -> Message:
+    """A host that breaks wakes somebody from now on."""
+    line = f"{safe(who, 80)} chose whom new breakages mention in this channel."
+    return _said(f"✅ New breakages mention {mention(whom)} in this channel.", announce=line)
+
+
 def _said(text: str, *more: Block, announce: str = "") -> Message:
     return Message(bare(text), (section(text), *more), announce=announce)
 

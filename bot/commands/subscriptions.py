@@ -283,6 +283,32 @@ async def notices_here(
 
 
 @dataclass(frozen=True, slots=True)
+class Whom:
+    """A user group or a person: an ID, or a group's handle."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `@oncall` or `U0123ABC`. Raises ValueError with a sentence for the user."""
+        return cls(_mention(text.strip()))
+
+
+@router.command("notices_mention", typed=False, changes=True, form=cards.mention_form)
+async def notices_mention(call: Call, whom: Whom) -> Message:
+    """Mention a user group or person when a host breaks; what else is told stays as it is."""
+    here = _here(call, NOTICES)
+    if here is None or here.off:
+        return replace(cards.nothing_here(NOTICES), changed=())
+    found = await _whom(call, whom.name)
+    await call.records.subscriptions.put(msgspec.structs.replace(here, mention=found))
+    if not found:
+        return replace(cards.notices_set(here, await call.who()), changed=())
+    card = cards.mentions(found, await call.who())
+    return replace(card, changed=((call.channel, f"mention {found}"),))
+
+
+@dataclass(frozen=True, slots=True)
 class Length:
     """How long a pause lasts."""
 

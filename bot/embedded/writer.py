@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from bot.embedded.leases import LeaseResult
+if TYPE_CHECKING:  # it is handed them
+    from bot.embedded.leases import LeaseResult
 
 _BATCH = 200  # results in one transaction
 _LINGER = 0.2  # seconds that a result waits for others to share its transaction
 _LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
-_Entry = tuple[LeaseResult, asyncio.Future[None]]
+_Entry = tuple["LeaseResult", asyncio.Future[None]]
 
 
 class Writer:

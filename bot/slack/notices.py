@@ -6,25 +6,36 @@ A silent channel looks as if all were well.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
+from http.client import GONE
 from typing import TYPE_CHECKING
 
 from bot.api.client import SSLMonitor
+from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
-from bot.cards.changes import SMALL, News, compare
-from bot.errors import BotError, DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
+from bot.cards.changes import SMALL, News, Plan, compare, offer
+from bot.errors import (
+    APIRefused,
+    BotError,
+    DatabaseUnavailable,
+    NotFound,
+    SlackLimited,
+    SlackRefused,
+    SlackUnreachable,
+)
+from bot.slack.rows import Boards
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
-from bot.store.notices import Notice, NoticeStore, SmallChange
+from bot.store.notices import Notice, NoticeStore, SmallChange, Standings
 
 if TYPE_CHECKING:  # it is handed these
-    from bot.dates import Subscription
+    from bot.api.models import MonitorSummary
     from bot.digest import Digest
     from bot.slack.digests import Digests
 
@@ -130,17 +141,12 @@ class Blindness:
         return True
 
 
-def _notice(key: str, channel: str, card: Message) -> Notice:
-    """A message for a channel. Its key names the channel: others may be told the same."""
-    key = f"{key} {channel}"
-    metadata = {"event_type": EVENT, "event_payload": {"key": key}}
-    return Notice(key, channel, replace(card, metadata=metadata))
-
-
-#: So many that broke at once are told in one message.
-OUTAGE = 10
 #: A list so long costs seconds of work.
 MANY = 5000
+#: How often an API that has them is asked for changes, and for how many of them at a time.
+CHANGES_EVERY, PAGES = timedelta(seconds=30), 20
+#: An API that describes changes, but has none, is asked again after so long.
+LACKS = timedelta(hours=1)
 #: A notice that was claimed for so long without being posted belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
 #: Slack's clock, which stamps messages, may be so much behind ours.
@@ -149,7 +155,7 @@ EVENT = "ssl_notice"
 
 
 class Notices:
-    """Tells a channel what changes between digests: each change once, also among replicas.
+    """Tells channels what changes between digests: each change once, also among replicas.
 
     What was found and what is to be told of it are stored together, before anything is posted. A
     post that may have been lost is looked up before it is repeated.
@@ -161,6 +167,7 @@ class Notices:
         store: NoticeStore,
         web: SlackWeb,
         records: Records,
+        boards: Boards,
         *,
         timezone: tzinfo,
         interval: timedelta = timedelta(),
@@ -169,99 +176,183 @@ class Notices:
         self._interval = interval
         self._not_before: datetime | None = None
         self._api, self._store, self._web, self._records = api, store, web, records
+        self._boards = boards
         self._timezone = timezone
         self._clock = clock
+        self._lacks_until = clock()
+        self._one_at_a_time = asyncio.Lock()
 
     async def tick(self) -> None:
         """Compare the lists, and post what is to be told.
 
         A list of more than MANY monitors is compared every `interval` only.
         """
-        now = self._clock()
-        if self._not_before is None or now >= self._not_before:
+        async with self._one_at_a_time:
+            if self._not_before is None or self._clock() >= self._not_before:
+                await self._compare()
+            await self._post_all()
+
+    async def poll(self) -> None:
+        """The same for what changed since the last time, where the API tells that."""
+        async with self._one_at_a_time:
+            if await self._offers_changes() and self._is_on():
+                await self._compare_changes()
+                await self._post_all()
+
+    def _is_on(self) -> bool:
+        channels = self._records.subscriptions
+        return bool(channels.notices() or channels.digests())
+
+    async def _offers_changes(self) -> bool:
+        if self._clock() < self._lacks_until:
+            return False
+        try:
+            return await self._api.offers(Extra.CHANGES, hurry=True)
+        except BotError as fault:
+            log.info("Could not read openapi.json: %s", fault)
+            return False
+
+    async def _compare_changes(self) -> None:
+        """Compare what changed since the last comparison, however it was made."""
+        was = await self._store.standings(self._api.source)
+        if not was.known or not was.basis.cursor:
+            return  # the next whole list is what to begin with
+        changes = await self._changes(was.basis.cursor)
+        if changes is None:
             await self._compare()
-        for notice in await self._store.unposted(now, LEASE):
-            await self._post(notice, now)
+        elif changes.next != was.basis.cursor:
+            await self._keep(was, changes.rows, changes, complete=False)
+
+    async def _changes(self, cursor: str) -> Changes | None:
+        """What changed since then; without a cursor, only the one to begin with.
+
+        None if the API can't tell.
+        """
+        try:
+            found = changes = await self._api.changes(cursor)
+            for _ in range(PAGES):
+                if not changes.more:
+                    return found
+                changes = await self._api.changes(changes.next)
+                found = found.then(changes)
+        except NotFound:
+            log.info("The API describes monitor/changes, but has none; asking for lists instead.")
+            self._lacks_until = self._clock() + LACKS
+        except APIRefused as fault:
+            if fault.code != GONE:
+                raise
+            log.info("The API no longer knows what changed: %s", fault)
+        return None
 
     async def _compare(self) -> None:
-        channels = self._records.subscriptions
-        if not channels.notices() and not channels.digests():
+        if not self._is_on():
             await self._store.forget_source()  # whoever subscribes is not told what is old by then
             return
+        was = await self._store.standings(self._api.source)
+        changes = None
+        if await self._offers_changes():  # before the list, so that nothing is missed in between
+            known = await self._changes(was.basis.cursor) if was.basis.cursor else None
+            changes = known or await self._changes("")
         rows = await self._api.list()
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            log.info("Skipping a comparison: the list is incomplete")
+            log.info("The list is incomplete; it is not compared.")
             return
-        now, rules, source = self._clock(), self._records.rules, self._api.source
-        before = await self._store.standings(source)
-        if before is None:
-            await self._store.forget_source()
+        await self._keep(was, rows, changes, complete=True)
+
+    async def _keep(
+        self,
+        was: Standings,
+        rows: Sequence[MonitorSummary],
+        changes: Changes | None,
+        *,
+        complete: bool,
+    ) -> None:
+        """Compare, and store what was found together with what is to be told."""
+        now, rules, seen = self._clock(), self._records.rules, was.seen
         # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-        told, changed, gone = await asyncio.to_thread(compare, before or {}, rows, now, rules)
-        if changed or gone or before is None:
-            told = told if before is not None else []
-            day = now.astimezone(self._timezone).date().isoformat()
-            news = [
-                notice
-                for each in self._records.subscriptions.notices()
-                if each.runs(now)
-                for notice in self._news(each, told, day, now)
-            ]
-            small = [
-                SmallChange(f"{day} {change.id} {change.kind}", change.kind, str(change.target))
-                for change in told
-                if change.kind in SMALL
-            ]
-            await self._store.compared(source, changed, gone, news, small=small, now=now)
-
-    def _news(
-        self, to: Subscription, told: Sequence[News], day: str, now: datetime
-    ) -> Iterator[Notice]:
-        """The messages for one channel."""
-        rules = self._records.rules
-        told = [each for each in told if to.takes(each.target)]
-        broken = [each.row for each in told if each.kind == "broken" and each.row]
-        if len(broken) >= OUTAGE:
-            key = f"{day} outage {min(row.id for row in broken)} {len(broken)}"
-            yield _notice(key, to.channel, cards.outage(broken, now, rules, whom=to.mention))
-        small = [each for each in told if each.kind in SMALL]
-        if to.everything and len(small) >= OUTAGE:
-            key = f"{day} small {min(each.id for each in small)} {len(small)}"
-            counts = Counter(each.kind for each in small)
-            yield _notice(key, to.channel, cards.small_changes(counts))
-        for each in told:
-            if each.kind == "broken" and len(broken) >= OUTAGE:
-                continue
-            if each.kind in SMALL and (not to.everything or len(small) >= OUTAGE):
-                continue
-            key = f"{day} {each.id} {each.kind}"
-            if each.row is None:
-                yield _notice(key, to.channel, cards.removed(each.id, each.target))
-                continue
-            whom = to.mention if each.kind == "broken" else ""
-            yield _notice(key, to.channel, cards.notice(each.kind, each.row, now, rules, whom=whom))
-
-    async def _post(self, notice: Notice, now: datetime) -> None:
-        if not await self._store.claim(notice, now):
+        names = changes.names if changes else {}
+        compared = functools.partial(compare, complete=complete, renamed=names)
+        told, changed, gone = await asyncio.to_thread(compared, seen, rows, now, rules)
+        cursor = changes.next if changes else ""
+        if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
+            await self._show(rows, complete=complete)
             return
+        told = told if was.known else []
+        day = now.astimezone(self._timezone).date().isoformat()
+        small = [
+            SmallChange(f"{day} {each.id} {each.kind}", each.kind, str(each.target))
+            for each in told
+            if each.kind in SMALL
+        ]
+        news = await self._news(told, day, now) if told else []
+        if await self._store.compared(
+            was, changed, gone, news, small=small, cursor=cursor, now=now
+        ):
+            await self._show(rows, complete=complete)
+            if fixed := [each.id for each in told if each.kind == "fixed"]:
+                await self._records.marks.release(fixed)  # whoever had them is done
+        else:
+            log.info("Another process compared the lists at the same time.")
+
+    async def _show(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
+        """Edit the messages whose rows are no longer true."""
+        found = {row.id: row for row in rows}
+        await self._boards.refresh(found, self._records.rules, complete=complete)
+
+    async def _news(self, told: Sequence[News], day: str, now: datetime) -> list[Notice]:
+        """The messages for all channels."""
+        topics, known = await self._store.topics(day), await self._store.channels()
+        notices = []
+        for to in self._records.subscriptions.notices():
+            if not to.runs(now):
+                continue
+            for topic, card in Plan(to, topics, day, now, self._records.rules).of(told):
+                if not to.mention and to.channel not in known and topic.thread is None:
+                    card, known = offer(card), {*known, to.channel}  # noqa: PLW2901 - the same one
+                metadata = {"event_type": EVENT, "event_payload": {"key": topic.key}}
+                notices.append(Notice(topic, replace(card, metadata=metadata)))
+        return notices
+
+    async def _post_all(self) -> None:
+        """Post what is to be told; a channel that refuses one message is left alone for now."""
+        refused: set[str] = set()
+        for _ in range(2):  # what follows up a notice needs its thread
+            now = self._clock()
+            for notice in await self._store.unposted(now, LEASE):
+                if notice.channel not in refused and not await self._post(notice, now):
+                    refused.add(notice.channel)
+
+    async def _post(self, notice: Notice, now: datetime) -> bool:
+        """Post it, unless another process does; False if Slack refuses."""
+        if not await self._store.claim(notice, now):
+            return True
         try:
             ts = await self._found(notice) if notice.claimed_at else None
-            ts = ts or await self._web.post(notice.channel, notice.message)
+            if ts is None:
+                # This process may have slept since its claim.
+                if not await self._store.is_claimed(notice.key, now):
+                    return True
+                ts = await self._web.post(notice.channel, notice.message, notice.thread_ts)
         except SlackRefused as fault:
             log.warning("Could not post a notice (%s): %s", notice.key, fault)
             await self._store.give_back(notice.key)
+            return False
         except SlackUnreachable as fault:
             log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
-        else:
-            await self._store.posted(notice.key, ts)
+            return True
+        if await self._store.posted(notice.key, ts) != ts:
+            await self._web.delete(notice.channel, ts)  # another process has posted it meanwhile
+        return True
 
     async def _found(self, notice: Notice) -> str | None:
         """Where an earlier try has posted it; None if it is not there, or nobody may look."""
         since = (notice.claimed_at or self._clock()) - SKEW
         try:
-            posts = await self._web.find_posts(notice.channel, notice.message, since)
+            posts = await self._web.find_posts(
+                notice.channel, notice.message, since, notice.thread_ts
+            )
         except SlackLimited:
             raise
         except SlackRefused as fault:

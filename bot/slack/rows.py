@@ -17,14 +17,15 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message, bare
-from bot.cards.batch import FRESH, OLD_MORE, OLD_ROW, rescanned
-from bot.cards.row import BUSY, refreshed
+from bot.cards.batch import FRESH, OLD_MORE, OLD_ROW, refreshed, rescanned
+from bot.cards.changes import is_over, redrawn
+from bot.cards.row import BUSY
 from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
 from bot.store.digests import Board, DigestStore, StoredBoard
@@ -75,7 +76,9 @@ class RowList:
 
     @property
     def message(self) -> Message:
-        """The list as a message; a digest's first lines say how many of its rows are fixed."""
+        """The list as a message; the first lines of a digest or notice say what is fixed."""
+        if notice := redrawn(self.text, self.blocks):
+            return Message(*notice)
         rows = [each for each in self.blocks if re.fullmatch(r"row:\d+", _name(each))]
         fixed = sum("~`" in str(row["text"]["text"]).partition("\n")[0] for row in rows)
         old = self.row({"block_id": OLD_ROW})
@@ -251,7 +254,7 @@ class Boards:
     async def catch_up(self) -> None:
         """Show what an edit that failed, or a process that died, has left undone."""
         try:
-            undrawn = await self._store.undrawn((self._clock() - timedelta(days=1)).date())
+            undrawn = await self._store.undrawn(self._clock())
         except DatabaseUnavailable as fault:
             log.warning("Could not look up outdated digests: %s", fault)
             undrawn = []
@@ -267,50 +270,63 @@ class Boards:
                 log.info("Could not edit the list in %s again: %s", channel, fault)
 
     async def today(self) -> list[StoredBoard]:
-        """The digests whose local day has not ended."""
-        stored = await self._store.boards((self._clock() - timedelta(days=1)).date())
+        """The digests whose local day has not ended, and the notices that are still edited."""
+        stored = await self._store.boards(self._clock())
         return [each for each in stored if not self.is_over(each.channel, each.day)]
 
-    async def refresh(self, found: Mapping[int, MonitorSummary], rules: Thresholds) -> None:
-        """Show in today's digests what was fixed, broken or taken elsewhere."""
+    async def refresh(
+        self, found: Mapping[int, MonitorSummary], rules: Thresholds, *, complete: bool = True
+    ) -> None:
+        """Show in digests and notices what was fixed, broken or taken elsewhere.
+
+        If `found` is not `complete`, a monitor that is not among them may still be there.
+        """
         now = self._clock()
+        change = functools.partial(_refresh, found=found, now=now, rules=rules, complete=complete)
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
-            if not any(_fresh(block, found, now, rules) for block in blocks):
+            if not any(_fresh(block, found, now, rules, complete) for block in blocks):
                 continue
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             async with rows.lock:
-                await self.change(
-                    stored.channel, stored.ts, rows, lambda each: _refresh(each, found, now, rules)
-                )
+                await self.change(stored.channel, stored.ts, rows, change)
             try:
                 await self.draw(stored.channel, stored.ts, rows)
             except (SlackRefused, SlackUnreachable) as fault:
-                log.warning("Could not refresh the digest of %s: %s", stored.channel, fault)
+                log.warning("chat.update failed in %s (%s): %s", stored.channel, stored.ts, fault)
 
 
 def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     rows = RowList(board.text, list(board.blocks))
     rows.adopt(board)
     change(rows)
-    return Board(rows.text, rows.blocks, rows.stories, rows.expanded)
+    return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
 
 
 def _fresh(
-    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+    block: Block,
+    found: Mapping[int, MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    complete: bool,
 ) -> tuple[Block, Block | None] | None:
     """A new row, and the buttons below it, for a block that is no longer true."""
     if _name(block) == OLD_MORE:
-        return rescanned(block, found, now)
-    return refreshed(block, found, now, rules)
+        return rescanned(block, found, now) if complete else None
+    return refreshed(block, found, now, rules, complete)
 
 
 def _refresh(
-    rows: RowList, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+    rows: RowList,
+    found: Mapping[int, MonitorSummary],
+    now: datetime,
+    rules: Thresholds,
+    *,
+    complete: bool,
 ) -> None:
     """Replace the rows that are no longer true; those that showed more buttons go on to."""
     for block in list(rows.blocks):
-        if fresh := _fresh(block, found, now, rules):
+        if fresh := _fresh(block, found, now, rules, complete):
             row, more = fresh
             expanded = any(_name(each) == _more_of(row) for each in rows.blocks)
             rows.replace(row, more if expanded else None)

@@ -14,7 +14,7 @@ from bot.api.client import SSLMonitor
 from bot.errors import BotError
 from bot.recheck import Watches
 from bot.slack.digests import Digests
-from bot.slack.notices import MANY, Blindness, Notices
+from bot.slack.notices import CHANGES_EVERY, MANY, Blindness, Notices
 from bot.slack.rows import Boards
 from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
@@ -69,6 +69,7 @@ class Scheduler:
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         if notices is not None:
             self._add(notices.tick, every, at_once=False)
+            self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
         self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)

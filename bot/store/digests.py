@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, case, delete, func, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Block, Message
 from bot.store.database import Database
-from bot.store.tables import digests, edits, notes, small_changes
+from bot.store.tables import digests, edits, notes, notices, small_changes
 from bot.target import Target
 
 _FIRST_START = "first_start"
+_BOARDS = (digests, notices)
+#: A notice about something that is not fixed is edited for so long.
+NOTICES_EDITED = timedelta(days=7)
 #: In milliseconds.
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 
@@ -50,21 +53,25 @@ class StoredDigest:
 
 
 class Board(msgspec.Struct, frozen=True):
-    """The first message of a digest as it stands. It is stored as JSON.
+    """The first message of a digest, or a notice, as it stands. It is stored as JSON.
 
     `stories` are the replies in its thread, by the block ID of the row; `expanded` are the rows
-    that show more buttons.
+    that show more buttons. Once it is `fixed`, none of its rows needs anybody.
     """
 
     text: str
     blocks: list[Block]
     stories: dict[str, str] = {}
     expanded: list[str] = []
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBoard:
-    """A board, where it is posted, and which version of it this is."""
+    """A board, where it is posted, and which version of it this is.
+
+    `day` is a digest's own, or the last one on which a notice is edited.
+    """
 
     day: date
     channel: str
@@ -193,47 +200,61 @@ class DigestStore:
         return replace(stored, sent=sent, ts=ts, claimed_at=_as_stored(now)) if kept else None
 
     async def board(self, channel: str, ts: str) -> StoredBoard | None:
-        """The digest whose first message is here; None if this is none."""
+        """The digest or notice whose message is here; None if this is none."""
         async with self._database.quick_read() as connection:
-            row = (await connection.execute(_at(channel, ts))).one_or_none()
-        return _board(row) if row else None
+            for table in _BOARDS:
+                query = select(table).where(_here(table, channel, ts))
+                if row := (await connection.execute(query)).one_or_none():
+                    return _board(row)
+        return None
 
-    async def boards(self, since: date) -> list[StoredBoard]:
-        """The digests that are posted, of this day and later ones."""
-        posted = (digests.c.day >= since.isoformat()) & digests.c.ts.is_not(None)
-        query = select(digests).where(posted, digests.c.sent > 0).order_by(digests.c.day)
+    async def boards(self, now: datetime) -> list[StoredBoard]:
+        """The digests and notices that are posted and may still be edited.
+
+        A digest is one of today or yesterday; a notice is one of the last day, or of the last
+        NOTICES_EDITED if it is not fixed.
+        """
+        posted = digests.c.ts.is_not(None) & (digests.c.sent > 0) & _edited(digests, now)
+        recent = notices.c.fixed.is_(False) | (notices.c.at >= now - timedelta(days=1))
+        told = notices.c.ts.is_not(None) & _edited(notices, now) & recent
+        queries = (
+            select(digests).where(posted).order_by(digests.c.day),
+            select(notices).where(told).order_by(notices.c.at),
+        )
         async with self._database.quick_read() as connection:
-            rows = (await connection.execute(query)).all()
-        return list({(row.channel, row.ts): _board(row) for row in rows}.values())
+            found = [(await connection.execute(query)).all() for query in queries]
+        return list({(row.channel, row.ts): _board(row) for rows in found for row in rows}.values())
 
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
     ) -> StoredBoard | None:
-        """Change a board while nobody else does; None if there is no digest here."""
+        """Change a board while nobody else does; None if there is neither digest nor notice."""
         async with self._database.quick_write() as connection:
-            row = (await connection.execute(_at(channel, ts).with_for_update())).one_or_none()
-            if row is None:
-                return None
-            old = _board(row)
-            new = replace(old, board=change(old.board), version=old.version + 1)
-            values = {"board": msgspec.json.encode(new.board).decode(), "version": new.version}
-            same = _is(new.day, channel)
-            await connection.execute(update(digests).where(same).values(values))
-        return new
+            for table in _BOARDS:
+                here = _here(table, channel, ts)
+                query = select(table).where(here).with_for_update()
+                row = (await connection.execute(query)).one_or_none()
+                if row is None:
+                    continue
+                old = _board(row)
+                new = replace(old, board=change(old.board), version=old.version + 1)
+                values: dict[str, Any] = {
+                    "board": msgspec.json.encode(new.board).decode(),
+                    "version": new.version,
+                }
+                if table is notices:
+                    values["fixed"] = new.board.fixed
+                await connection.execute(update(table).where(here).values(values))
+                return new
+        return None
 
     async def turn(self, channel: str, ts: str) -> tuple[StoredBoard | None, float]:
-        """Book the next edit of a message: in how many seconds, and the digest if it is one.
+        """Book the next edit of a message: in how many seconds, and the board if it is one.
 
-        Over all processes, a digest is edited once a second at most, and all messages together as
+        Over all processes, a board is edited once a second at most, and all messages together as
         often in a minute as `edits` has rows.
         """
-        now, last = self._database.milliseconds, digests.c.drawn_at
-        mine = (
-            update(digests)
-            .where(digests.c.channel == channel, digests.c.ts == ts)
-            .values(drawn_at=_after(last, SECOND, now), drawn=-1)
-            .returning(digests, (last - now).label("wait"))
-        )
+        now = self._database.milliseconds
         oldest = edits.alias()
         slot = select(oldest.c.slot).order_by(oldest.c.at).limit(1)
         booked = (
@@ -243,28 +264,40 @@ class DigestStore:
             .returning(edits.c.at - now)
         )
         async with self._database.quick_write() as connection:
-            row = (await connection.execute(mine)).one_or_none()
+            for table in _BOARDS:
+                last = table.c.drawn_at
+                mine = update(table).where(_here(table, channel, ts))
+                mine = mine.values(drawn_at=_after(last, SECOND, now), drawn=-1)
+                found = await connection.execute(mine.returning(table, (last - now).label("wait")))
+                if row := found.one_or_none():
+                    break
             wait = (await connection.execute(booked)).scalar_one_or_none() or 0
         return _board(row) if row else None, max(wait, row.wait if row else 0, 0) / 1000
 
     async def drawn(self, shown: StoredBoard) -> bool:
         """Record that Slack shows this version; False if there is a newer one."""
-        same = (digests.c.channel == shown.channel) & (digests.c.ts == shown.ts)
-        newest = same & (digests.c.version == shown.version)
-        statement = update(digests).where(newest).values(drawn=shown.version)
         async with self._database.quick_write() as connection:
-            return bool((await connection.execute(statement)).rowcount)
+            for table in _BOARDS:
+                newest = _here(table, shown.channel, shown.ts) & (table.c.version == shown.version)
+                statement = update(table).where(newest).values(drawn=shown.version)
+                if (await connection.execute(statement)).rowcount:
+                    return True
+        return False
 
-    async def undrawn(self, since: date) -> list[StoredBoard]:
-        """The digests of this day and later ones that Slack does not show as they stand.
+    async def undrawn(self, now: datetime) -> list[StoredBoard]:
+        """The digests and notices that Slack does not show as they stand.
 
         Those that were edited in the last two minutes may be shown by another process just now.
         """
-        left = digests.c.drawn_at < self._database.milliseconds - 2 * MINUTE
-        behind = (digests.c.drawn != digests.c.version) & (digests.c.day >= since.isoformat())
+        boards: list[StoredBoard] = []
         async with self._database.quick_read() as connection:
-            rows = (await connection.execute(select(digests).where(behind, left))).all()
-        return [_board(row) for row in rows]
+            for table in _BOARDS:
+                left = table.c.drawn_at < self._database.milliseconds - 2 * MINUTE
+                never = table.c.drawn_at.is_(None) & table.c.ts.is_not(None)
+                behind = (table.c.drawn != table.c.version) & _edited(table, now)
+                query = select(table).where(behind, left | never)
+                boards += map(_board, (await connection.execute(query)).all())
+        return boards
 
     async def may_repeat(self, day: date, channel: str) -> bool:
         """Whether a post may be repeated without knowing that it was lost: once a day."""
@@ -331,19 +364,38 @@ def _digest(day: date, channel: str) -> Select[Any]:
     return select(digests).where(_is(day, channel))
 
 
-def _at(channel: str, ts: str) -> Select[Any]:
-    """The newest of the digests that have stood here."""
-    here = (digests.c.channel == channel) & (digests.c.ts == ts) & (digests.c.sent > 0)
-    return select(digests).where(here).order_by(digests.c.day.desc()).limit(1)
+def _here(table: Table, channel: str, ts: str) -> ColumnElement[bool]:
+    """The notice that stands here, or the newest of the digests that have stood here."""
+    here = (table.c.channel == channel) & (table.c.ts == ts)
+    if table is notices:
+        return here & notices.c.thread.is_(None)
+    other = digests.alias()
+    same = (other.c.channel == channel) & (other.c.ts == ts) & (other.c.sent > 0)
+    return here & (digests.c.day == select(func.max(other.c.day)).where(same).scalar_subquery())
+
+
+def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
+    """Whether a message is young enough to be edited still."""
+    yesterday = (now - timedelta(days=1)).date().isoformat()
+    young = notices.c.at >= now - NOTICES_EDITED
+    of_kind = notices.c.thread.is_(None) & (notices.c.kind != "")
+    return digests.c.day >= yesterday if table is digests else of_kind & young
 
 
 def _board(row: Row[Any]) -> StoredBoard:
+    stored = row._mapping  # noqa: SLF001 - the public way to ask a row for its columns
+    is_digest = "day" in stored
     if row.board:
         board = msgspec.json.decode(row.board, type=Board)
     else:
-        first = msgspec.json.decode(row.messages, type=list[Message])[0]
+        first = (
+            msgspec.json.decode(row.messages, type=list[Message])[0]
+            if is_digest
+            else msgspec.json.decode(row.message, type=Message)
+        )
         board = Board(first.text, list(first.blocks))
-    return StoredBoard(date.fromisoformat(row.day), row.channel, row.ts, row.version, board)
+    day = date.fromisoformat(row.day) if is_digest else (row.at + NOTICES_EDITED).date()
+    return StoredBoard(day, row.channel, row.ts, row.version, board)
 
 
 def _stored(row: Row[Any]) -> StoredDigest:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, delete, insert, or_, select, type_coerce, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.blocks import Message
-from bot.sighting import LastSeen
+from bot.sighting import LastSeen, Topic
 from bot.store.database import Database
 from bot.store.tables import notes, notices, small_changes, standings
 
 _SOURCE = "notices source"
 #: So many rows are written by one statement: SQLite takes some 30,000 parameters.
 _ROWS_AT_ONCE = 5000
+#: So many rows are read before others get their turn.
+_READ_AT_ONCE = 500
 _SMALL_KEPT = timedelta(days=8)
+_NOTICES_KEPT = timedelta(days=30)
+#: What could not be posted for so long is not posted any more: it is no longer true.
+_TOLD_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SmallChange:
-    """What is only counted in the next digest: `renewed`, `added` or `removed`.
+    """What is only counted in the next digest: `renewed`, `names`, `added` or `removed`.
 
     A key counts once.
     """
@@ -35,15 +41,50 @@ class SmallChange:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message for a channel, known by its key; `claimed_at` is set once somebody tried to post.
+    """A message for a channel; `claimed_at` is set once somebody tried to post it.
 
-    A key is told once for good.
+    The key of its topic is told once for good. What follows up another topic is posted in that
+    one's thread, which begins at `thread_ts`.
     """
 
-    key: str
-    channel: str
+    topic: Topic
     message: Message
     claimed_at: datetime | None = None
+    thread_ts: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return self.topic.key
+
+    @property
+    def channel(self) -> str:
+        """Where it is posted."""
+        return self.topic.channel
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """What the standings are of: an API and account, and how far its changes were read.
+
+    `version` counts the comparisons that were stored. It is stored as JSON.
+    """
+
+    source: str
+    version: int = 0
+    cursor: str = ""
+
+
+@dataclass(slots=True)
+class Standings:
+    """What was seen last, of what, and as what that is `stored` (None: not at all).
+
+    Nothing is `known` before the first comparison, and of another API or account.
+    """
+
+    basis: Basis
+    stored: str | None = None
+    seen: dict[int, LastSeen] = field(default_factory=dict)
+    known: bool = False
 
 
 class NoticeStore:
@@ -51,78 +92,134 @@ class NoticeStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last = Standings(Basis(""))
 
-    async def standings(self, source: str) -> dict[int, LastSeen] | None:
-        """What was seen last of this API and account; None if nothing was."""
-        known = select(notes.c.value).where(notes.c.key == _SOURCE)
-        async with self._database.quick_read() as connection:
-            if await connection.scalar(known) != source:
-                return None
-            rows = await connection.execute(select(standings))
-            return {
-                row.monitor_id: LastSeen(
-                    row.rank, row.issuer, row.not_after, row.target, row.missing
-                )
-                for row in rows
-            }
+    async def standings(self, source: str) -> Standings:
+        """What was seen last of this API and account.
+
+        It is kept in memory, and read again once another process has stored a comparison.
+        """
+        async with self._database.read() as connection:
+            stored = await connection.scalar(select(notes.c.value).where(notes.c.key == _SOURCE))
+            basis = _basis(stored)
+            if basis.source != source:
+                return Standings(Basis(source, basis.version), stored)
+            if stored != self._last.stored:
+                seen = await _read_standings(connection)
+                self._last = Standings(basis, stored, seen, known=True)
+        return self._last
 
     async def compared(
         self,
-        source: str,
+        was: Standings,
         changed: Mapping[int, LastSeen],
         gone: Sequence[int],
         news: Sequence[Notice],
         *,
         small: Sequence[SmallChange],
+        cursor: str = "",
         now: datetime,
-    ) -> None:
-        """Keep what changed, and what is to be told of it, in one transaction.
+    ) -> bool:
+        """Keep what changed since `was`, and what is to be told of it, in one transaction.
 
-        Of two processes that compare at the same time, the second finds its notices there.
+        Of two processes that compare with the same standings, one wins: False for the other.
         """
-        insert = self._database.insert
+        basis = Basis(was.basis.source, was.basis.version + 1, cursor)
+        stored = msgspec.json.encode(basis).decode()
         async with self._database.write() as connection:
-            await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
-            await connection.execute(insert(notes).values(key=_SOURCE, value=source))
-            numbers = [*changed, *gone]
-            for start in range(0, len(numbers), _ROWS_AT_ONCE):
-                some = numbers[start : start + _ROWS_AT_ONCE]
-                await connection.execute(delete(standings).where(standings.c.monitor_id.in_(some)))
-            rows: list[dict[str, Any]] = [
-                {"monitor_id": number, **asdict(each)} for number, each in changed.items()
-            ]
-            if rows:
-                await connection.execute(insert(standings).on_conflict_do_nothing(), rows)
+            if not await self._replace_basis(connection, was.stored, stored):
+                return False
+            if not was.known:
+                await connection.execute(delete(standings))
+            await self._keep_standings(connection, changed, gone)
             for each in news:
-                row = {
-                    "key": each.key,
-                    "channel": each.channel,
-                    "message": msgspec.json.encode(each.message).decode(),
-                }
-                await connection.execute(insert(notices).values(row).on_conflict_do_nothing())
+                row = self._database.insert(notices).values(_row(each))
+                await connection.execute(row.on_conflict_do_nothing())
+            await self._keep_small(connection, small, now)
+            await connection.execute(delete(notices).where(notices.c.at < now - _NOTICES_KEPT))
+        was.seen.update(changed)
+        for number in gone:
+            was.seen.pop(number, None)
+        self._last = Standings(basis, stored, was.seen, known=True)
+        return True
 
-            await connection.execute(
-                delete(small_changes).where(small_changes.c.at < now - _SMALL_KEPT)
-            )
-            counted = [{**asdict(each), "at": now} for each in small]
-            if counted:
-                await connection.execute(insert(small_changes).on_conflict_do_nothing(), counted)
+    async def _replace_basis(
+        self, connection: AsyncConnection, before: str | None, after: str
+    ) -> bool:
+        """Whether nobody else has stored a comparison since; then the others wait for the end."""
+        if before is None:
+            first = self._database.insert(notes).values(key=_SOURCE, value=after)
+            first = first.on_conflict_do_nothing().returning(notes.c.key)
+            return (await connection.execute(first)).one_or_none() is not None
+        same = (notes.c.key == _SOURCE) & (notes.c.value == before)
+        newer = update(notes).where(same).values(value=after)
+        return bool((await connection.execute(newer)).rowcount)
+
+    async def _keep_standings(
+        self, connection: AsyncConnection, changed: Mapping[int, LastSeen], gone: Sequence[int]
+    ) -> None:
+        numbers = [*changed, *gone]
+        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+            some = numbers[start : start + _ROWS_AT_ONCE]
+            await connection.execute(delete(standings).where(standings.c.monitor_id.in_(some)))
+        rows: list[dict[str, Any]] = [
+            {"monitor_id": number, **asdict(each)} for number, each in changed.items()
+        ]
+        if rows:
+            await connection.execute(insert(standings), rows)
+
+    async def _keep_small(
+        self, connection: AsyncConnection, small: Sequence[SmallChange], now: datetime
+    ) -> None:
+        await connection.execute(
+            delete(small_changes).where(small_changes.c.at < now - _SMALL_KEPT)
+        )
+        counted = [{**asdict(each), "at": now} for each in small]
+        if counted:
+            some = self._database.insert(small_changes).on_conflict_do_nothing()
+            await connection.execute(some, counted)
 
     async def forget_source(self) -> None:
-        """Compare with nothing the next time: the account or the API is another one."""
+        """Compare with nothing the next time: nobody subscribes to what happens until then."""
         async with self._database.write() as connection:
             await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 
+    async def topics(self, day: str) -> list[Topic]:
+        """What channels were told on this day."""
+        query = select(notices).where(notices.c.key.startswith(f"{day} "), notices.c.kind != "")
+        async with self._database.quick_read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [_topic(row) for row in rows]
+
+    async def channels(self) -> set[str]:
+        """The channels that were told anything lately."""
+        async with self._database.quick_read() as connection:
+            return set(await connection.scalars(select(notices.c.channel).distinct()))
+
     async def unposted(self, now: datetime, lease: timedelta) -> list[Notice]:
-        """The notices that nobody has posted, but for those that somebody is posting now."""
+        """The notices that nobody has posted, but for those that somebody is posting now.
+
+        A follow-up waits until what it follows is posted.
+        """
+        parents = notices.alias()
         free = or_(notices.c.claimed_at.is_(None), notices.c.claimed_at < now - lease)
-        query = select(notices).where(notices.c.ts.is_(None), free).order_by(notices.c.key)
+        young = or_(notices.c.at.is_(None), notices.c.at >= now - _TOLD_WITHIN)
+        begun = or_(notices.c.thread.is_(None), parents.c.ts.is_not(None))
+        query = (
+            select(notices, parents.c.ts.label("thread_ts"))
+            .outerjoin(parents, parents.c.key == notices.c.thread)
+            .where(notices.c.ts.is_(None), free, young, begun)
+            .order_by(notices.c.at, notices.c.key)
+        )
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [
             Notice(
-                row.key, row.channel, msgspec.json.decode(row.message, type=Message), row.claimed_at
+                _topic(row),
+                msgspec.json.decode(row.message, type=Message),
+                row.claimed_at,
+                row.thread_ts,
             )
             for row in rows
         ]
@@ -137,13 +234,68 @@ class NoticeStore:
             statement = update(notices).where(mine).values(claimed_at=now)
             return bool((await connection.execute(statement)).rowcount)
 
-    async def posted(self, key: str, ts: str) -> None:
-        """Note that Slack has it."""
+    async def is_claimed(self, key: str, since: datetime) -> bool:
+        """Whether the claim of this time still stands, and nothing is posted."""
+        mine = and_(notices.c.key == key, notices.c.ts.is_(None), notices.c.claimed_at == since)
+        async with self._database.quick_read() as connection:
+            return await connection.scalar(select(notices.c.key).where(mine)) is not None
+
+    async def posted(self, key: str, ts: str) -> str:
+        """Note that Slack has it; gives the post that counts, which may be an earlier one."""
+        mine = (notices.c.key == key) & notices.c.ts.is_(None)
         async with self._database.quick_write() as connection:
-            await connection.execute(update(notices).where(notices.c.key == key).values(ts=ts))
+            await connection.execute(update(notices).where(mine).values(ts=ts))
+            known = await connection.scalar(select(notices.c.ts).where(notices.c.key == key))
+        return known or ts
 
     async def give_back(self, key: str) -> None:
         """Let it be posted again at once: Slack refused it."""
         async with self._database.quick_write() as connection:
             free = update(notices).where(notices.c.key == key).values(claimed_at=None)
             await connection.execute(free)
+
+
+def _basis(stored: str | None) -> Basis:
+    """Read what was stored; at first that was the source alone."""
+    if stored is None or not stored.startswith("{"):
+        return Basis(stored or "")
+    return msgspec.json.decode(stored, type=Basis)
+
+
+async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
+    query = select(
+        standings.c.monitor_id,
+        standings.c.rank,
+        standings.c.issuer,
+        type_coerce(standings.c.not_after, BigInteger),
+        standings.c.target,
+        standings.c.missing,
+    )
+    seen: dict[int, LastSeen] = {}
+    result = await connection.stream(query)
+    async for rows in result.partitions(_READ_AT_ONCE):
+        for number, rank, issuer, end, target, missing in rows:
+            not_after = None if end is None else datetime.fromtimestamp(end, UTC)
+            seen[number] = LastSeen(rank, issuer, not_after, target, missing)
+    return seen
+
+
+def _topic(row: Row[Any]) -> Topic:
+    members = frozenset(msgspec.json.decode(row.members, type=list[int]))
+    return Topic(
+        row.key, row.channel, row.kind, frozenset(row.about.split()), members, row.thread, row.at
+    )
+
+
+def _row(each: Notice) -> dict[str, Any]:
+    topic = each.topic
+    return {
+        "key": topic.key,
+        "channel": topic.channel,
+        "message": msgspec.json.encode(each.message).decode(),
+        "at": topic.at,
+        "kind": topic.kind,
+        "about": " ".join(sorted(topic.about)),
+        "members": msgspec.json.encode(sorted(topic.members)).decode(),
+        "thread": topic.thread,
+    }

@@ -145,7 +145,10 @@ small_changes = Table(
     Index("small_changes_at", "at"),
 )
 
-#: What the channel is told between digests; `ts` is set once Slack has it.
+#: What channels are told between digests; `ts` is set once Slack has it. `kind` says what happened
+#: to its `members` (IDs, JSON), `about` which certificates it is about, and `thread` is the key of
+#: the notice that it follows up. The board is kept as a digest's; `fixed` is set while nothing of
+#: it needs anybody.
 notices = Table(
     "notices",
     metadata,
@@ -154,6 +157,16 @@ notices = Table(
     Column("message", Text, nullable=False),
     Column("claimed_at", Instant),
     Column("ts", String(40)),
+    Column("at", Instant),
+    Column("kind", String(10), nullable=False, server_default=""),
+    Column("about", Text, nullable=False, server_default=""),
+    Column("members", Text, nullable=False, server_default="[]"),
+    Column("thread", String(80)),
+    Column("board", Text),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("drawn", Integer, nullable=False, server_default="0"),
+    Column("drawn_at", BigInteger),
+    Column("fixed", Boolean, nullable=False, server_default=false()),
 )
 
 #: What channels are sent by themselves (JSON): digests, and notices between them.

@@ -37,8 +37,9 @@ async def serving(scans: Scans, ca: CA) -> AsyncIterator[str]:
 def notices_of(world: World) -> Notices:
     bot = world.bot
     notices = make_notices(
-        world.settings, bot.api, bot.database, bot.web, bot.slack._records, now=world.clock
-    )
+        world.settings, bot.api, bot.database, bot.web, bot.slack._records,
+        boards=bot.slack._boards, now=world.clock,
+    )  # fmt: skip
     assert notices is not None
     return notices
 

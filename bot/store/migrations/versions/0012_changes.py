@@ -1,4 +1,4 @@
-"""What changed on which monitor, in the order in which it was stored."""
+"""What changed on which monitor, in order; and what each notice is about, and how it stands now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Add the tables, and the one row of `change_feed`."""
+    """Add the tables, the one row of `change_feed`, and the columns of notices."""
     op.create_table(
         "monitor_changes",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -33,3 +33,17 @@ def upgrade() -> None:
         sa.Column("forgotten", sa.BigInteger, nullable=False),
     )
     op.bulk_insert(feed, [{"id": 1, "name": secrets.token_hex(8), "last": 0, "forgotten": 0}])
+    for column in (
+        sa.Column("at", sa.BigInteger),
+        sa.Column("kind", sa.String(10), nullable=False, server_default=""),
+        sa.Column("about", sa.Text, nullable=False, server_default=""),
+        sa.Column("members", sa.Text, nullable=False, server_default="[]"),
+        sa.Column("thread", sa.String(80)),
+        sa.Column("board", sa.Text),
+        sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("drawn", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("drawn_at", sa.BigInteger),
+        sa.Column("fixed", sa.Boolean, nullable=False, server_default=sa.false()),
+    ):
+        op.add_column("notices", column)
+    op.execute("UPDATE notices SET at = claimed_at")

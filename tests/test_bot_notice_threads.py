@@ -1,0 +1,266 @@
+"""A notice: edited to what is true now, followed up in its thread; and who is woken."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.app import Bot
+from bot.playground.faults import rate_limit, refusal
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
+from bot.slack.notices import EVENT, LEASE, Notices
+from tests.test_bot_notices import HOST, later, watcher
+from tests.world import World, labels, words
+
+DAY = timedelta(days=1)
+
+
+def messages(world: World) -> list[PostedMessage]:
+    """The notices themselves, oldest first."""
+    notices = [m for m in world.seen(by=BEN) if (m.metadata or {}).get("event_type") == EVENT]
+    return [m for m in notices if m.thread_ts is None]
+
+
+def replies(world: World, to: PostedMessage) -> list[str]:
+    return [m.text for m in world.seen(by=BEN) if m.thread_ts == to.ts]
+
+
+async def begun(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
+    notices = watcher(world, bot, **settings)
+    await notices.tick()
+    return notices
+
+
+def set_state(world: World, number: int, **fields: Any) -> None:
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"} | fields
+
+
+async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had_it(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    (posted,) = messages(world)
+    await world.press("I'll take it", on=posted, by=BEN)
+    await world.card("Newly broken", "🙋 Ben", by=ANN)
+    await world.settled()
+    await world.bot.records.refresh_rules()
+    later(world, minutes=45)
+    world.api.renew(number, days=80)
+    await notices.tick()
+    (posted,) = messages(world)
+    assert "~*Newly broken*~" in words(posted)
+    assert "~`api.demo.test`~" in words(posted)
+    assert "✅ fixed, seen <!date^1795421700^{time}|23 Nov 2026 08:15 UTC> · 🙋 Ben" in words(
+        posted
+    )
+    assert "✅ Fixed: api.demo.test" in replies(world, posted)
+    await world.bot.records.refresh_rules()
+    assert world.bot.records.rules.marks.claims == {}  # if it breaks again, nobody has it
+
+
+async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_it_too(
+    world: World,
+) -> None:
+    world.api.watch(HOST, days=9)
+    notices = await begun(world)
+    later(world, days=8, hours=17)
+    await notices.tick()
+    later(world, hours=7)
+    await notices.tick()
+    urgent, broken = messages(world)
+    assert "*Renew now*" in words(urgent)
+    assert "*Newly broken*" in words(broken)
+    assert "🔴 *EXPIRED*" in words(urgent)
+    assert "🔴 *EXPIRED*" in words(broken)
+
+
+async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow_up(
+    world: World,
+) -> None:
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
+    ]
+    notices = await begun(world)
+    for number in numbers[:2]:
+        set_state(world, number)
+    await notices.tick()
+    set_state(world, numbers[2])
+    later(world, minutes=15)
+    await notices.tick()
+    (posted,) = messages(world)
+    assert "`h0.demo.test` and 1 more" in words(posted)
+    assert replies(world, posted) == ["Newly broken: h2.demo.test"]
+
+
+async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_it_was_told(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    later(world, days=1)
+    world.api.renew(number, days=80)
+    await notices.tick()
+    first, second = messages(world)
+    assert "~`api.demo.test`~" in words(first)
+    assert "*✅ Fixed*" in words(second)
+    later(world, hours=1)
+    set_state(world, number)
+    await notices.tick()
+    await world.card("*✅ Fixed* · changed again", "NOT TRUSTED", by=BEN)
+    assert len(messages(world)) == 3
+
+
+async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_once(
+    world: World,
+) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(16)]
+    notices = await begun(world, notice_mention="S0ONCALL")
+    for start, end in ((0, 4), (4, 10), (10, 13), (13, 16)):
+        for number in numbers[start:end]:
+            set_state(world, number)
+        later(world, minutes=1)
+        await notices.tick()
+    titles = [m.text.partition(":")[0] for m in messages(world)]
+    assert titles == [*["Newly broken"] * 4, *(f"{n} monitors broke at once." for n in (6, 3, 3))]
+    woken = ["S0ONCALL" in words(m) for m in messages(world)]
+    assert woken == [*[True] * 5, False, False]
+
+
+async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(12)]
+    notices = await begun(world)
+    for number in numbers:
+        world.api.rows[number]["ssl_issuer"] = "Strange CA"
+    await notices.tick()
+    assert [m.text for m in messages(world)] == ["12 monitors have a new issuer."]
+
+
+async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    world.api.renew(number, days=80)
+    world.slack.faults.add("chat.update", rate_limit(600))
+    await notices.tick()
+    assert "~`api.demo.test`~" not in words(messages(world)[0])
+    monkeypatch.setattr("bot.store.digests.MINUTE", 0)
+    async with world.running_bot() as other:
+        await other.slack._boards.catch_up()
+        assert "~`api.demo.test`~" in words(messages(world)[0])
+    edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+    await notices.tick()
+    assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
+
+
+async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    async with world.running_bot() as other:
+        both = [watcher(world, world.bots[0]), watcher(world, other)]
+        for fields in ({"ssl_valid": True}, {"ssl_valid": False}, {"ssl_valid": True}):
+            world.api.rows[number] |= fields
+            for _ in range(2):
+                await asyncio.gather(*(each.tick() for each in both))
+    (posted,) = messages(world)
+    assert "~`api.demo.test`~" in words(posted)
+    assert replies(world, posted) == ["✅ Fixed: api.demo.test"]
+
+
+async def test_a_reply_whose_answer_was_lost_is_not_repeated(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    world.api.renew(number, days=80)
+    world.slack.faults.add("chat.postMessage", refusal("internal_error", after=True))
+    await notices.tick()
+    later(world, seconds=LEASE.total_seconds() + 1)
+    await notices.tick()
+    await notices.tick()
+    assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
+
+
+async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await notices.tick()
+    later(world, days=1, minutes=1)
+    await notices.tick()
+    assert messages(world) == []
+
+
+# Who is woken
+
+
+async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    notices = await begun(world)
+    set_state(world, numbers[0])
+    set_state(world, numbers[1])
+    await notices.tick()
+    world.slack.usergroups["S0ONCALL"] = {"id": "S0ONCALL", "handle": "oncall", "users": []}
+    first, second = messages(world)
+    assert "Nobody is mentioned when a host breaks." in words(first)
+    assert "Mention a group" not in labels(second)
+
+    await world.press("Mention a group", on=first)
+    form = await world.modal("Mention a group", "User group or person")
+    assert await world.submit(form, whom="support") == {
+        "whom": "“support” is neither a user group nor an ID. Use @oncall, or the ID from a "
+        "profile, for example U0123ABC."
+    }
+    assert await world.submit(form, whom="@oncall") == {}
+    await world.modal("New breakages mention <!subteam^S0ONCALL>")
+    await world.card("Ann chose whom new breakages mention", by=BEN)
+    set_state(world, numbers[2])
+    await notices.tick()
+    assert "<!subteam^" in words(messages(world)[-1])
+
+
+async def test_whoever_may_not_change_things_may_not_choose_whom_to_wake(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    world.bot.slack._access._admins = frozenset({ANN})
+    (posted,) = messages(world)
+    await world.press("Mention a group", on=posted, by=BEN)
+    await world.modal("To make this change, ask", by=BEN)
+    assert world.bot.records.subscriptions.mention_of(CERTS) == ""
+
+
+async def test_a_channel_without_notices_says_how_to_set_them_up(world: World) -> None:
+    await world.say("/ssl notices here", to=GENERAL)
+    await world.card("Between digests, the bot posts here", to=GENERAL)
+    notices = await begun_elsewhere(world)
+    number = world.api.watch(HOST, days=80)
+    await notices.tick()
+    set_state(world, number)
+    await notices.tick()
+    (posted,) = [m for m in world.seen(to=GENERAL, by=BEN) if "Newly broken" in m.text]
+    await world.say("/ssl notices off", to=GENERAL)
+    await world.card("are off", to=GENERAL)
+    await world.press("Mention a group", on=posted)
+    form = await world.modal("Mention a group")
+    assert await world.submit(form, whom="U0BEN") == {}
+    await world.modal("This channel gets no notices.")
+
+
+async def begun_elsewhere(world: World) -> Notices:
+    from tests.test_bot_channels import watcher as any_watcher  # noqa: PLC0415
+
+    notices = any_watcher(world)
+    await notices.tick()
+    return notices
