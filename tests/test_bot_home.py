@@ -216,7 +216,7 @@ async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -
     await world.playground.open_home(ANN)
     text = words(await world.home("Taken by you"))
     order = [
-        *("Add hosts", "Taken by you", "`mine.demo.test`", "Nobody has these", "`gone.demo.test`"),
+        *("Add hosts", "Taken by you", "`mine.demo.test`", "Not taken", "`gone.demo.test`"),
         *("`free.demo.test`", "Taken by others", "`bens.demo.test`"),
     ]
     places = [text.index(each) for each in order]

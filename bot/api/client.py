@@ -93,7 +93,7 @@ class SSLMonitor:
         if fault := address_fault(url, allow_http=allow_http):
             raise ConfigError([fault])
         if not (key and key.isascii() and key.isprintable() and " " not in key):
-            raise ConfigError(["The API key is empty, or holds a character that no key has."])
+            raise ConfigError(["The API key is empty or contains an invalid character."])
         self.offset = timedelta()
         self._url = url.rstrip("/")
         self._key = key

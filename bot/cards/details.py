@@ -177,7 +177,7 @@ def _chain_blocks(
 def _link(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
     subject, issuer = safe(link.subject, 80) or "–", safe(link.issuer, 80) or "–"
     itself = link.subject and link.subject == link.issuer
-    by = "issued by itself" if itself else f"issued by {issuer}"
+    by = "self-signed" if itself else f"issued by {issuer}"
     return f"{subject}, {by}, {_link_ends(link, now, rule)}"
 
 

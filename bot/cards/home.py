@@ -33,7 +33,7 @@ PAGE = 20
 #: So many channels with a digest are named.
 DIGESTS = 5
 #: The titles of Home's parts, in their order.
-PARTS = ("Taken by you", "Nobody has these", "Taken by others", "Muted")
+PARTS = ("Taken by you", "Not taken", "Taken by others", "Muted")
 
 
 @dataclass(frozen=True, slots=True)

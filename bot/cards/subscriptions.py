@@ -176,7 +176,7 @@ def _stands(each: Subscription | None, now: datetime) -> str:
 def calendar(address: str) -> Message:
     """The calendar's address, shown once to its asker alone."""
     text = f"✅ Subscribe to this address in your calendar:\n{code(address, 400)}"
-    small = f"Whoever has it sees all host names. {_NO_COPY}"
+    small = f"Anyone who has it can see all host names. {_NO_COPY}"
     blocks = [section(text), context(small)]
     if PLACEHOLDER in address:
         where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} with the bot's own address."

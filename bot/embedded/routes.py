@@ -403,7 +403,7 @@ ENDPOINTS = (
     Endpoint(
         "monitor/changes",
         "Show what changed since the last request",
-        "Returns what was added, deleted, or seen anew by a scan: each change once, oldest first.",
+        "Returns what was added, deleted or newly seen by a scan: each change once, oldest first.",
         ChangesReply,
         params.CHANGES_SINCE,
         {410: "The cursor is unknown, or too old"},
@@ -412,7 +412,7 @@ ENDPOINTS = (
     Endpoint(
         "monitor/expect",
         "Announce a certificate",
-        "Tells that it was issued: the monitors of its names are scanned until they serve it.",
+        "Announces that it was issued: the monitors of its names are scanned until they serve it.",
         announced.ExpectReply,
         params.EXPECT,
         {404: "No monitor has one of the names"},
