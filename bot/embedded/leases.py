@@ -188,6 +188,8 @@ class Leases:
 
     async def save(self, results: Sequence[LeaseResult]) -> None:
         """Store the results whose leases are still held, and end these, in one transaction."""
+        # Encoded beforehand, since others wait for the transaction to end.
+        facts = {each.lease.id: wire.facts(each.scan) for each in results}
         async with self._database.write() as connection:
             rows = await self._own_rows([result.lease.id for result in results], connection)
             own = [result for result in results if result.lease.id in rows]
@@ -199,7 +201,7 @@ class Leases:
                 [each for each in own if each.unconfirmed], awaited, connection
             )
             await self._save_confirmed(
-                [each for each in own if not each.unconfirmed], awaited, connection
+                [each for each in own if not each.unconfirmed], facts, awaited, connection
             )
 
     async def _own_rows(self, ids: list[int], connection: AsyncConnection) -> dict[int, RowMapping]:
@@ -213,7 +215,11 @@ class Leases:
         await _update_each(connection, [self._reschedule(result, awaited) for result in results])
 
     async def _save_confirmed(
-        self, results: list[LeaseResult], awaited: Awaited, connection: AsyncConnection
+        self,
+        results: list[LeaseResult],
+        facts: Mapping[int, bytes],
+        awaited: Awaited,
+        connection: AsyncConnection,
     ) -> None:
         if not results:
             return
@@ -231,8 +237,8 @@ class Leases:
         ]
         names = await _names_before(connection, changed)
         await connection.execute(delete(monitor_facts).where(monitor_facts.c.monitor_id.in_(ids)))
-        facts = [{"monitor_id": r.lease.id, "facts": wire.facts(r.scan)} for r in results]
-        await connection.execute(insert(monitor_facts), facts)
+        stored = [{"monitor_id": id_, "facts": facts[id_]} for id_ in ids]
+        await connection.execute(insert(monitor_facts), stored)
         changes = [
             history_row(result.lease.id, result.scan.at, row)
             for result, row in zip(results, rows, strict=True)
@@ -323,17 +329,19 @@ async def _add_history(connection: AsyncConnection, changes: list[dict[str, Any]
     if not changes:
         return
     await connection.execute(insert(monitor_history), changes)
-    for id_ in [change["monitor_id"] for change in changes]:
-        oldest_id = (
+    own = monitor_history.c.monitor_id
+    full = (
+        select(own)
+        .where(own.in_([change["monitor_id"] for change in changes]))
+        .group_by(own)
+        .having(func.count() > _HISTORY_ROWS)
+    )
+    for id_ in (await connection.scalars(full)).all():
+        kept = (
             select(monitor_history.c.id)
-            .where(monitor_history.c.monitor_id == id_)
+            .where(own == id_)
             .order_by(monitor_history.c.id.desc())
-            .offset(_HISTORY_ROWS - 1)
-            .limit(1)
-            .scalar_subquery()
+            .limit(_HISTORY_ROWS)
         )
-        await connection.execute(
-            delete(monitor_history).where(
-                monitor_history.c.monitor_id == id_, monitor_history.c.id < oldest_id
-            )
-        )
+        surplus = (own == id_) & monitor_history.c.id.not_in(kept)
+        await connection.execute(delete(monitor_history).where(surplus))

@@ -1,11 +1,13 @@
 """How fast, and in how much memory, the embedded API scans: beside a bare loop, in the same run.
 
-    python -m tests.bench.scan [--peer] [--scans 1000] [--rounds 9]
+    python -m tests.bench.scan [--peer] [--revocation] [--scans 1000] [--rounds 9]
 
 Needs nginx; with --peer also prometheus-blackbox-exporter. Each side has processes of its own and
 they take turns, since a machine's speed drifts: the median of the rounds' ratios is what counts.
 
-- ours: the sweep as it runs in production: lease, handshake, verdict, page, facts, all stored.
+- ours: the sweep as it runs in production: lease, handshake, verdict, revocation lists of both
+  certificates, page, facts, all stored.
+- plain: the same with SCAN_REVOCATION=0, with --revocation.
 - bare: `asyncio.open_connection` with one verifying context, a GET read to its end, nothing kept.
 - team: as many of our processes as there are cores, which share one database.
 - peer: the exporter's http module, asked over connections that are kept; it uses all cores.
@@ -21,21 +23,21 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
-import trustme
 from sqlalchemy import func, insert, select, update
 
+from bot.embedded.ca.documents import Documents
+from bot.embedded.ca.revocation import Revocations
 from bot.embedded.leases import Lease, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.dns import ReverseNames
@@ -44,54 +46,19 @@ from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.sweep import Rescans, Sweep
 from bot.store.database import Database
-from bot.store.tables import monitors
+from bot.store.tables import monitor_facts, monitors
 from bot.store.upgrade import upgrade
+from tests.bench.site import NOW, Site, free_port, prepare, running
 
 CONCURRENCY = 50
-NOW = datetime(2027, 1, 15, tzinfo=UTC)
 MEMORY = 60.0  # MB more than idle, at most
 #: Which sides are compared by their rates, and the ratio that must be held; 0 is for information.
-COMPARED = (("ours", "bare", 0.75), ("team", "peer", 1.0), ("ours", "peer", 0.0))
-_NGINX = """
-{user}
-daemon off; pid {folder}/nginx.pid; worker_processes 1; error_log stderr crit;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_timeout 0; ssl_session_cache off; ssl_session_tickets off;
-  server {{
-    listen 0.0.0.0:{port} ssl backlog=1024;
-    ssl_certificate {folder}/chain.pem; ssl_certificate_key {folder}/key.pem;
-    ssl_protocols TLSv1.2 TLSv1.3; default_type text/html; root {folder}/www;
-  }}
-}}
-"""
-_BLACKBOX = """
-modules:
-  http:
-    prober: http
-    timeout: 10s
-    http:
-      headers: {{Host: host.bench.test}}
-      tls_config: {{ca_file: {folder}/ca.pem, server_name: host.bench.test}}
-"""
-
-
-@dataclass(frozen=True)
-class Site:
-    """What all processes need to know of the server."""
-
-    folder: str
-    port: int
-    scans: int
-    trusted: bool = True
-    peer: int = 0
-    database: str = "ours"
-
-    def addresses(self) -> list[str]:
-        """One address for each scan: all lead to the one server."""
-        return [f"127.1.{n // 250}.{n % 250 + 1}" for n in range(self.scans)]
-
-
+COMPARED = (
+    ("ours", "bare", 0.8),
+    ("ours", "plain", 0.95),
+    ("team", "peer", 1.0),
+    ("ours", "peer", 0.0),
+)
 # The processes that take turns: each reads a line, does a round, and prints a line of JSON.
 
 
@@ -137,9 +104,11 @@ async def ours(site: Site) -> None:
     await upgrade(url)
     database = Database(url)
     table = {f"h{n}.bench.test": address for n, address in enumerate(site.addresses())}
-    guard = Guard(parse_allow("127.0.0.0/8"), table)
+    guard = Guard(parse_allow("127.0.0.0/8"), table | {"lists.bench.test": "127.0.0.1"})
     ca_file = Path(site.folder, "ca.pem") if site.trusted else None
-    scanner = Scanner(guard, Trust(ca_file), reverse=ReverseNames())
+    documents = Documents(database, guard, lambda: NOW)
+    revocations = Revocations(documents) if site.revocation else None
+    scanner = Scanner(guard, Trust(ca_file), reverse=ReverseNames(), revocations=revocations)
     leases = Told(database, timedelta(hours=12), f"bench-{os.getpid()}")
 
     async def begin() -> None:
@@ -160,6 +129,10 @@ async def ours(site: Site) -> None:
                 monitors.c.lease.is_(None),
             )
             count = await connection.scalar(query)
+            if site.trusted and site.revocation:
+                facts = await connection.scalar(select(monitor_facts.c.facts).limit(1))
+                assert facts is not None
+                assert b'"revocation":"good"' in facts, facts
             assert count == site.scans, f"{count} of {site.scans} have the right result"
             due = update(monitors).values(next_scan_at=NOW, scanned_at=None)
             await connection.execute(due)
@@ -178,6 +151,7 @@ async def ours(site: Site) -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     await _take_turns(everything, begin)
+    await documents.close()
     await database.close()
 
 
@@ -288,7 +262,8 @@ class Side:
         self._members: list[Member] = []
         for _ in range((os.cpu_count() or 1) if name == "team" else 1):
             member = Member(
-                name if name in ("bare", "peer") else "ours", replace(site, database=name)
+                name if name in ("bare", "peer") else "ours",
+                replace(site, database=name, revocation=name != "plain"),
             )
             self.idle = max(self.idle, member.read()["idle"])
             self._members.append(member)
@@ -325,49 +300,6 @@ class Side:
         )
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    """A server in another process, from when it listens."""
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} does not start.")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def prepare(folder: Path, port: int) -> None:
-    """A chain of RSA keys with one intermediate, and a page of 20 KB."""
-    rsa = trustme.KeyType.RSA
-    root = trustme.CA(organization_name="Bench", key_type=rsa)
-    leaf = root.create_child_ca(rsa).issue_cert("*.bench.test", key_type=rsa)
-    root.cert_pem.write_to_path(folder / "ca.pem")
-    leaf.private_key_pem.write_to_path(folder / "key.pem")
-    (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
-    (folder / "www").mkdir()
-    head = "<!doctype html><title>Bench</title><meta name=description content='a page'>"
-    (folder / "www" / "index.html").write_text(head + "<p>" + "x" * 20_000)
-    user = "user root;" if os.getuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port, user=user))
-    (folder / "blackbox.yml").write_text(_BLACKBOX.format(folder=folder))
-    folder.chmod(0o755)
-
-
 def compare(site: Site, names: list[str], rounds: int) -> bool:
     """Let the sides take turns, print what came of it, and say whether the floors are held."""
     sides = {name: Side(name, site) for name in names}
@@ -389,6 +321,9 @@ def compare(site: Site, names: list[str], rounds: int) -> bool:
         held = held and ratio >= floor
         wanted = f", floor {floor}" if floor else ""
         print(f"{ours_} / {other}: {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}){wanted}")
+        if other in ("bare", "plain"):  # CPU time depends less on what else the machine does
+            pairs = zip(sides[other].cpu, sides[ours_].cpu, strict=True)
+            print(f"  by CPU time: {statistics.median(a / b for a, b in pairs):.2f}")
     return held
 
 
@@ -409,6 +344,7 @@ def main() -> None:
     """Run all, print the figures; the exit status says whether the floors are held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--revocation", action="store_true")
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
@@ -422,7 +358,7 @@ def main() -> None:
         prepare(folder, port)
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         stack.enter_context(running([nginx, "-p", name, "-c", f"{name}/nginx.conf"], port))
-        names, peer_port = ["ours", "bare"], 0
+        names, peer_port = ["ours", "bare", *(["plain"] if arguments.revocation else [])], 0
         if arguments.peer:
             peer_port = free_port()
             command = ["prometheus-blackbox-exporter", f"--config.file={name}/blackbox.yml"]

@@ -3,7 +3,8 @@
 - list: a whole monitor/list, read by another process: under 1.5 s, the server's process under
   300 MB, its event loop never held for more than 50 ms.
 - filtered: a list that touches 100 rows: under 50 ms.
-- pick: what the sweep does to lease 50 monitors, while scans are being written: under 20 ms.
+- pick: what the sweep does to lease 50 monitors: while scans are being written, the median takes
+  at most three times as long as without a writer.
 
 Exit code 1 where the best misses its mark.
 """
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from statistics import median
 
 from sqlalchemy import insert
 
@@ -32,6 +34,7 @@ NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 MANY = 100_000
 ROUNDS = 5
+PAIRS = 3  # of picks with and without a writer
 FACTS = b'{"ssl":{},"http":{},"filler":"' + b"x" * 1500 + b'"}'
 # A client in a process of its own, so that only the server's work is in the server's loop.
 CLIENT = """
@@ -127,11 +130,11 @@ async def filtered(url: str, query: str, count: int) -> float:
 @asynccontextmanager
 async def writing(database: Database) -> AsyncIterator[asyncio.Event]:
     """Store scans all the time, in batches of 50 as the sweep does; set when some are stored."""
-    begun = asyncio.Event()
+    begun, ends = asyncio.Event(), asyncio.Event()
 
     async def write() -> None:
         leases = Leases(database, DAY / 2, "writer")
-        while True:
+        while not ends.is_set():
             taken = await leases.lease_due(NOW + DAY / 4, 50)
             await leases.save(
                 [LeaseResult(lease, Scan(NOW, Verdict.REFUSED, "no")) for lease in taken]
@@ -142,24 +145,34 @@ async def writing(database: Database) -> AsyncIterator[asyncio.Event]:
     try:
         yield begun
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        ends.set()  # a statement that is cancelled would keep its lock
+        await task
 
 
-async def picks(database: Database) -> tuple[float, float]:
-    """The best and the median time to lease 50 monitors, in seconds."""
+async def picks(database: Database) -> list[float]:
+    """The times to lease 50 monitors, in seconds, sorted."""
     loop = asyncio.get_running_loop()
     leases = Leases(database, DAY / 2, "picker")
     times = []
-    async with writing(database) as begun:
-        await begun.wait()
-        for _ in range(ROUNDS * 10):
-            began = loop.time()
-            assert len(await leases.lease_due(NOW + DAY / 4, 50)) == 50
-            times.append(loop.time() - began)
-            await asyncio.sleep(0.02)
-    times.sort()
-    return times[0], times[len(times) // 2]
+    for _ in range(ROUNDS * 10):
+        began = loop.time()
+        taken = await leases.lease_due(NOW + DAY / 4, 50)
+        times.append(loop.time() - began)
+        assert len(taken) == 50
+        await leases.release([lease.id for lease in taken], NOW)
+        await asyncio.sleep(0.02)
+    return sorted(times)
+
+
+async def both_picks(database: Database) -> tuple[float, float, float]:
+    """The median without a writer, the best and the median with one, in turns."""
+    alone, beside = [], []
+    for _ in range(PAIRS):
+        alone += await picks(database)
+        async with writing(database) as begun:
+            await begun.wait()
+            beside += await picks(database)
+    return median(alone), min(beside), median(beside)
 
 
 async def main() -> int:
@@ -177,7 +190,7 @@ async def main() -> int:
         days = await filtered(api.url, "?ssl_expire_days=40", 100)
         host = await filtered(api.url, "?host=*.customer7.example.com", 100)
         await api.close()
-        best, median = await picks(database)
+        alone, best, usual = await both_picks(database)
         await database.close()
     figures: list[tuple[str, float, float, str]] = [
         ("list", whole * 1000, 1500, "ms"),
@@ -186,11 +199,11 @@ async def main() -> int:
         ("filtered by days", days * 1000, 50, "ms"),
         ("filtered by pattern", host * 1000, 50, "ms"),
         ("pick while writing, best", best * 1000, 20, "ms"),
-        ("pick while writing, median", median * 1000, 20, "ms"),
+        ("pick while writing, median", usual * 1000, 3 * alone * 1000, "ms"),
     ]
     print(f"{MANY} monitors, idle {idle:.0f} MB")
     for name, figure, mark, unit in figures:
-        print(f"{'ok  ' if figure < mark else 'MISS'} {name}: {figure:.1f} {unit} (< {mark})")
+        print(f"{'ok  ' if figure < mark else 'MISS'} {name}: {figure:.1f} {unit} (< {mark:.4g})")
     return int(any(figure >= mark for _, figure, mark, _ in figures))
 
 

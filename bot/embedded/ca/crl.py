@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from bot.embedded.ca.encoding import MALFORMED, content, extensions, fields, name_fields
 
@@ -187,8 +186,3 @@ def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
     if reason is x509.ReasonFlags.remove_from_crl:
         return None
     return Revocation(entry.revocation_date_utc, _REASONS.get(reason, ""))
-
-
-def der(certificate: x509.Certificate) -> bytes:
-    """A certificate as DER."""
-    return certificate.public_bytes(Encoding.DER)

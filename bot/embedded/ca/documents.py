@@ -122,6 +122,14 @@ class Documents:
                 self._keep(known)
         return _readable(known)
 
+    def fresh(self, url: str) -> Document | None:
+        """A document that is in memory and needs no look at the database; else None."""
+        known = self._kept.get(url)
+        if known is None or not known.body or not self._is_fresh(known):
+            return None
+        self._kept.move_to_end(url)
+        return known
+
     async def close(self) -> None:
         """Give up what is still being fetched."""
         tasks = list(self._running.values())

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -67,7 +68,7 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
     known: list[x509.Extension[x509.ExtensionType]] = []
     with suppress(ValueError, IndexError):
         _, *signature = fields(content(certificate.public_bytes(Encoding.DER)))
-        parts = list(fields(content(certificate.tbs_certificate_bytes)))
+        parts = _parts(certificate)
         head = [each for each in parts if each[0] != _EXTENSIONS]
         for one in _extensions(parts):
             alone = _joined([*head, (_EXTENSIONS, _field(_SEQUENCE, _field(*one)))])
@@ -79,7 +80,7 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
 
 def extension_value(certificate: x509.Certificate, oid: bytes) -> bytes:
     """The value of an extension in DER. Raises ValueError if there is none, or IndexError."""
-    for _, extension in _extensions(list(fields(content(certificate.tbs_certificate_bytes)))):
+    for _, extension in _extensions(_parts(certificate)):
         (_, name), *_, (_, octets) = fields(extension)
         if name == oid:
             return octets
@@ -88,10 +89,9 @@ def extension_value(certificate: x509.Certificate, oid: bytes) -> bytes:
 
 def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:
     """The content of the subject's or issuer's name in DER. Raises ValueError or IndexError."""
-    parts = list(fields(content(certificate.tbs_certificate_bytes)))
-    parts = parts[1:] if parts[0][0] == _VERSION else parts
-    _, _, issuer, _, owner, *_ = parts
-    return owner[1] if subject else issuer[1]
+    parts = _parts(certificate)
+    first = parts[0][0] == _VERSION
+    return parts[first + (4 if subject else 2)][1]
 
 
 def is_named_like_issuer(certificate: x509.Certificate) -> bool:
@@ -99,6 +99,12 @@ def is_named_like_issuer(certificate: x509.Certificate) -> bool:
     with suppress(ValueError, IndexError):
         return name_fields(certificate, subject=True) == name_fields(certificate, subject=False)
     return False
+
+
+@lru_cache(maxsize=100)  # a scan asks for several parts
+def _parts(certificate: x509.Certificate) -> list[_Field]:
+    """The parts of a certificate. Raises ValueError or IndexError."""
+    return list(fields(content(certificate.tbs_certificate_bytes)))
 
 
 def text(kind: int, value: bytes) -> str:

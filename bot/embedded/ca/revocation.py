@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography import x509
 
@@ -20,6 +21,11 @@ GOOD = "good"
 MOST_ENTRIES = 500_000
 #: noRevAvail (RFC 9608).
 _NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")
+
+
+#: A list's URL, and the CA that signs it.
+_Key = tuple[str, x509.Certificate]
+_Link = tuple[int, x509.Certificate, x509.Certificate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +42,41 @@ class Revocations:
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
-        self._lists: OrderedDict[tuple[str, bytes], tuple[Document, RevocationList]] = OrderedDict()
+        self._lists: OrderedDict[_Key, tuple[Document, RevocationList]] = OrderedDict()
         self._entries = 0
+
+    def known(self, path: Sequence[x509.Certificate], now: datetime) -> Found | None:
+        """Like `look`, if that needs no wait; else None."""
+        links = _links(path)
+        answers = [self._from_memory(one, issuer, now) for _, one, issuer in links]
+        told = [answer for answer in answers if answer is not None]
+        return _found(links, told) if len(told) == len(links) else None
 
     async def look(self, path: Sequence[x509.Certificate], now: datetime) -> Found:
         """What is known of a chain that leads to a trust anchor, the server's certificate first.
 
         The anchor itself isn't asked about: trust in it doesn't come from a CA.
         """
-        links = [
-            (number, path[number], path[number + 1])
-            for number in range(len(path) - 1)
-            if not _exempt(path[number])
-        ]
-        if not links:
-            return Found("")
+        links = _links(path)
         answers = await asyncio.gather(*(self._one(one, issuer, now) for _, one, issuer in links))
-        for (depth, *_), answer in zip(links, answers, strict=True):
-            if isinstance(answer, Revocation):
-                return Found(f"revoked {answer}", answer, depth)
-        unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
-        return Found(str(unknown) or (GOOD if GOOD in answers else ""))
+        return _found(links, answers)
+
+    def _from_memory(
+        self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
+    ) -> Revocation | str | None:
+        """What the first of its lists says, if that was read already; empty if it names none."""
+        url = next(iter(crl.locations(certificate)), "")
+        if not url:
+            return None if ocsp.location(certificate) else ""
+        document = self._documents.fresh(url)
+        read = self._lists.get((url, issuer)) if document else None
+        if read is None or read[0] is not document:
+            return None
+        self._lists.move_to_end((url, issuer))
+        try:
+            return read[1].find(certificate, url, now) or GOOD
+        except Unreadable:
+            return None
 
     async def _one(
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
@@ -93,9 +113,10 @@ class Revocations:
 
     async def _list(self, url: str, issuer: x509.Certificate) -> RevocationList:
         document = await self._documents.get(url)
-        key = (url, crl.der(issuer))
+        key = (url, issuer)
         known = self._lists.get(key)
         if known and known[0].body == document.body:
+            self._lists[key] = (document, known[1])
             self._lists.move_to_end(key)
             return known[1]
         read = await asyncio.to_thread(crl.read, document.body, issuer)
@@ -106,7 +127,7 @@ class Revocations:
             self._forget(next(iter(self._lists)))
         return read
 
-    def _forget(self, key: tuple[str, bytes]) -> None:
+    def _forget(self, key: _Key) -> None:
         if known := self._lists.pop(key, None):
             self._entries -= len(known[1].entries)
 
@@ -116,6 +137,20 @@ class Revocations:
         document = await self._documents.get(url, ocsp.question(certificate, issuer))
         found, _ = ocsp.read(document.body, certificate, issuer, now)
         return found or GOOD
+
+
+def _links(path: Sequence[x509.Certificate]) -> list[_Link]:
+    """Each certificate that somebody may revoke, with its depth and its issuer."""
+    pairs = enumerate(pairwise(path))
+    return [(depth, one, issuer) for depth, (one, issuer) in pairs if not _exempt(one)]
+
+
+def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found:
+    for (depth, *_), answer in zip(links, answers, strict=True):
+        if isinstance(answer, Revocation):
+            return Found(f"revoked {answer}", answer, depth)
+    unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
+    return Found(str(unknown) or (GOOD if GOOD in answers else ""))
 
 
 def _exempt(certificate: x509.Certificate) -> bool:

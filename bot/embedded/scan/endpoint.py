@@ -18,7 +18,7 @@ from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.encoding import readable
-from bot.embedded.ca.revocation import Revocations
+from bot.embedded.ca.revocation import Found, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
@@ -121,6 +121,13 @@ class AddressResult:
         self.leaf, self.chain, self.path = leaf, sent_chain(leaf, ders), found.path
         self.handshake = Handshake.of(stream.protocol, stream.cipher, certificate)
         self.host_match = leaf.covers(host)
+
+    def judge_revocation(self, found: Found, path: Sequence[x509.Certificate]) -> None:
+        """Set what is known of revocations, and the verdict if there is one."""
+        self.revocation = found.text
+        if found.revocation is not None:
+            where = f": {named(path[found.depth])} in the chain" if found.depth else ""
+            self.set_verdict(Verdict.REVOKED, f"{found.revocation}{where}")
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -256,14 +263,22 @@ class Probe:
     async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
         """Ask for the page, for what the CA knows and for CAA records at the same time."""
         asked = [self._get_page(stream, result)]
-        path = (result.path or stream.path()) if result.verdict in _MAYBE_REVOKED else []
+        is_asked = self.revocations is not None or self.renewals is not None
+        trusted = is_asked and result.verdict in _MAYBE_REVOKED
+        path = (result.path or stream.path()) if trusted else []
         if self.revocations is not None and path:
-            asked.append(self._ask_authorities(self.revocations, path, result))
+            if known := self.revocations.known(path, self.now):
+                result.judge_revocation(known, path)  # the usual case, without a task
+            else:
+                asked.append(self._ask_authorities(self.revocations, path, result))
         if self.renewals is not None and path:
             asked.append(self._ask_renewal(self.renewals, path[0], result))
         if self.caa is not None and result.leaf is not None:
             asked.append(self._ask_caa(self.caa, result.leaf, result))
-        await asyncio.gather(*asked)
+        if len(asked) == 1:
+            await asked[0]
+        else:
+            await asyncio.gather(*asked)
 
     async def _ask_caa(self, caa: CAA, leaf: Leaf, result: AddressResult) -> None:
         result.caa = await caa.refusal(self.target.host, leaf)
@@ -282,12 +297,7 @@ class Probe:
         result: AddressResult,
     ) -> None:
         result.revocation = ASKED  # until more is known
-        found = await revocations.look(path, self.now)
-        result.revocation = found.text
-        if found.revocation is None:
-            return
-        where = f": {named(path[found.depth])} in the chain" if found.depth else ""
-        result.set_verdict(Verdict.REVOKED, f"{found.revocation}{where}")
+        result.judge_revocation(await revocations.look(path, self.now), path)
 
     async def _get_page(self, stream: tls.Stream, result: AddressResult) -> None:
         if self.protocol:

@@ -105,6 +105,11 @@ def declared_encoding(start: bytes) -> str:
     for beginning, name in _XML_IN_UTF_16:
         if start.startswith(beginning):
             return name
+    lower = start.lower()
+    return _prescan(start) if b"charset" in lower or b"encoding" in lower else ""
+
+
+def _prescan(start: bytes) -> str:
     at = 0
     while (at := start.find(b"<", at)) >= 0:
         if start.startswith(b"<!--", at):
