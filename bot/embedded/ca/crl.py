@@ -65,9 +65,10 @@ class RevocationList:
             raise Unreadable(f"the revocation list was valid until {self.next_update:%Y-%m-%d}")
         if self.urls and url not in self.urls:
             raise Unreadable("the revocation list is for other certificates")
-        authority = is_authority(certificate)
-        if (self.only_users and authority) or (self.only_authorities and not authority):
-            raise Unreadable("the revocation list is for other certificates")
+        if self.only_users or self.only_authorities:
+            fits = self.only_authorities if is_authority(certificate) else self.only_users
+            if not fits:
+                raise Unreadable("the revocation list is for other certificates")
         return self.entries.get(certificate.serial_number)
 
 

@@ -161,24 +161,29 @@ def date_fault(certificate: x509.Certificate, now: datetime) -> int:
 
 
 class FaultRecorder(list[ChainFault]):
-    """The faults of one chain, its dates checked as of `now` rather than by OpenSSL's clock."""
+    """The faults of one chain, its dates checked as of `now` rather than by OpenSSL's clock.
+
+    `path` is the chain as OpenSSL put it together, by depth.
+    """
 
     def __init__(self, now: datetime) -> None:
         self._now = now
+        self.path: dict[int, x509.Certificate] = {}
 
     def record(self, certificate: crypto.X509, code: int, depth: int, *, ok: bool) -> None:
         """Take one call of the verify callback: a fault, or a certificate without other faults."""
         if ok:
-            code = self._date_fault(certificate)
+            code = self._date_fault(certificate, depth)
         elif code in _DATES:  # OpenSSL's date check uses the wrong clock; `_date_fault` repeats it
             return
         if code:
             self.append(ChainFault(code, depth, certificate))
 
-    def _date_fault(self, certificate: crypto.X509) -> int:
+    def _date_fault(self, certificate: crypto.X509, depth: int) -> int:
         try:
             der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-            return date_fault(_certificate(der), self._now)
+            self.path[depth] = _certificate(der)
+            return date_fault(self.path[depth], self._now)
         except ValueError:
             return 0  # OpenSSL reports dates that can't be parsed as a fault of their own
 
@@ -322,12 +327,9 @@ class Stream:
         self.connection.close()
 
     def path(self) -> list[x509.Certificate]:
-        """The chain as OpenSSL put it together, from the leaf to a trust anchor if it found one."""
-        built = self.tls.get_verified_chain() or []
-        try:
-            return [_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x)) for x in built]
-        except ValueError:
-            return []
+        """From the leaf to a trust anchor, if the chain has no fault and can be decoded."""
+        path, depths = self.faults.path, range(len(self.faults.path))
+        return [path[depth] for depth in depths] if set(depths) == set(path) else []
 
     def chain(self) -> list[bytes]:
         """The certificates as the server sent them, in DER, leaf first; empty if it sent none."""
