@@ -1,0 +1,230 @@
+"""Changes that the API tells: within a minute of the scan, and never at the cost of the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.api.client import SSLMonitor
+from bot.errors import APIRefused, APIUnreachable
+from bot.playground.objects import BEN
+from bot.slack.notices import LACKS, MANY, Notices
+from bot.store.digests import DigestStore
+from bot.store.notices import NoticeStore
+from tests.stub_api import OK
+from tests.test_bot_notices import HOST, later, told, watcher
+from tests.world import World, new_world, words
+
+CHANGES = "monitor/changes"
+
+
+def page(*rows: dict[str, Any], then: str, more: bool = False) -> dict[str, Any]:
+    return OK | {"count": len(rows), "list": list(rows), "next": then, "more": more}
+
+
+def change(world: World, number: int, **fields: Any) -> dict[str, Any]:
+    """A change of a monitor, as it is now."""
+    return {"id": number, "kind": "changed", "monitor": world.api.rows[number], **fields}
+
+
+def say(world: World, *pages: dict[str, Any]) -> None:
+    for each in pages:
+        world.api.reply(CHANGES, each)
+
+
+async def begun(world: World) -> Notices:
+    """Notices that have compared once, with an API that tells changes from the cursor c0 on."""
+    world.api.extras = ["/monitor/changes"]
+    world.bot.api._lacks_until = world.clock()
+    say(world, page(then="c0"))
+    notices = watcher(world)
+    await notices.tick()
+    assert world.api.asked(CHANGES) == [{}]
+    return notices
+
+
+async def test_a_change_is_told_by_the_next_poll_after_the_scan_that_saw_it(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, scans=True) as world:
+        assert world.hosts is not None
+        target = next(each for each in world.hosts.targets if each.startswith("shop"))
+        name = target.partition(":")[0]
+        await world.say(f"/ssl add {target}")
+        await world.card("OK", target)
+        notices = watcher(world)
+        await notices.tick()
+        await world.hosts.change(name, "break")
+        await world.say(f"/ssl scan {target}")
+        await world.settled()
+        await notices.poll()
+        (posted,) = [m for m in world.seen(by=BEN) if "Newly broken" in m.text]
+        world.hosts.renew(name)
+        await world.say(f"/ssl scan {target}")
+        await world.settled()
+        await notices.poll()
+        await world.card("~*Newly broken*~", by=BEN)
+        (reply,) = [m for m in world.seen(by=BEN) if m.thread_ts == posted.ts]
+        assert reply.text.startswith("✅ Fixed: shop")
+
+
+async def test_what_changed_is_told_without_asking_for_the_list(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    notices = await begun(world)
+    lists = len(world.api.asked("monitor/list"))
+    for number in numbers[:2]:
+        world.api.rows[number]["ssl_valid"] = False
+    first = page(change(world, numbers[0]), then="c1", more=True)
+    say(world, first, page(change(world, numbers[1]), then="c2"))
+    await notices.poll()
+    assert [text.partition(":")[0] for text in told(world)] == ["Newly broken"] * 2
+    assert world.api.asked(CHANGES)[1:] == [{"since": "c0"}, {"since": "c1"}]
+    world.api.rows[numbers[0]]["ssl_valid"] = True
+    say(world, page(change(world, numbers[0]), then="c3"))
+    await notices.poll()
+    assert world.api.asked(CHANGES)[-1] == {"since": "c2"}
+    await world.card("~`h0.demo.test`~", by=BEN)
+    assert "~`" not in words(next(m for m in world.seen(by=BEN) if "h1.demo.test" in m.text))
+    assert len(world.api.asked("monitor/list")) == lists
+
+
+async def test_another_process_goes_on_where_the_first_one_ended(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    await begun(world)
+    world.api.rows[number]["ssl_valid"] = False
+    say(world, page(change(world, number), then="c1"))
+    async with world.running_bot() as other:
+        other.api._extras = world.bots[0].api._extras
+        await watcher(world, other).poll()
+    assert world.api.asked(CHANGES)[-1] == {"since": "c0"}
+    assert len(told(world)) == 1
+
+
+async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_asked_for(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    names = {"names_added": ["new.test", "*bold*.test"], "names_removed": ["old.test"]}
+    say(world, page(change(world, number, **names), then="c1"))
+    await notices.poll()
+    assert told(world) == []
+    counted = await DigestStore(world.bot.database).small_changes(world.clock().replace(hour=0))
+    assert [kind for kind, _ in counted] == ["names"]
+
+    await world.say("/ssl notices here all")
+    await world.card("Ann set up notices", by=BEN)
+    say(world, page(change(world, number, **names), then="c2"))
+    later(world, days=1)
+    await notices.poll()
+    card = await world.card("Names changed", HOST, by=BEN)
+    assert "names removed: old.test · names added: ∗bold∗.test, new.test" in words(card)
+
+
+async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    world.api.rows[number]["ssl_valid"] = False
+    world.api.refuse(CHANGES, 410, "This cursor is unknown or too old.", status=410, times=2)
+    say(world, page(then="d0"))
+    await notices.poll()
+    assert len(told(world)) == 1
+    assert world.api.asked(CHANGES)[-1] == {}
+    basis = (await NoticeStore(world.bot.database).standings(world.bot.api.source)).basis
+    assert basis.cursor == "d0"
+
+
+async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    for _ in range(5):
+        await notices.tick()
+        await notices.poll()
+    assert world.api.asked(CHANGES) == []
+    assert len(world.api.asked("openapi.json")) <= 2
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    assert len(told(world)) == 1
+
+
+async def test_an_api_that_describes_changes_but_has_none_is_asked_for_lists(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    world.api.extras = ["/monitor/changes"]
+    world.bot.api._lacks_until = world.clock()
+    world.api.refuse(CHANGES, 404, "no such endpoint", status=404, times=9)
+    notices = watcher(world)
+    for _ in range(3):
+        await notices.tick()
+        await notices.poll()
+    assert len(world.api.asked(CHANGES)) == 1
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    assert len(told(world)) == 1
+    assert "WARNING" not in {record.levelname for record in caplog.records[-3:]}
+    later(world, seconds=LACKS.total_seconds() + 1)
+    world.api.heal()
+    say(world, page(then="c0"))
+    await notices.tick()
+    assert len(world.api.asked(CHANGES)) == 2
+
+
+async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.notices.MANY", 2)
+    assert MANY > 2
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    notices = await begun(world)
+    lists = len(world.api.asked("monitor/list"))
+    world.api.rows[numbers[0]]["ssl_valid"] = False
+    await notices.tick()
+    assert told(world) == []
+    say(world, page(change(world, numbers[0]), then="c1"))
+    await notices.poll()
+    assert len(told(world)) == 1
+    assert len(world.api.asked("monitor/list")) == lists
+    later(world, minutes=15)
+    say(world, page(then="c2"))
+    await notices.tick()
+    assert len(world.api.asked("monitor/list")) == lists + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"list": []},
+        {"list": {}, "next": "c1"},
+        {"list": [], "next": ""},
+        {"list": [], "next": 7},
+        {"list": [], "next": "x" * 201},
+    ],
+)
+async def test_odd_changes_are_unreadable(body: dict[str, Any], world: World) -> None:
+    world.api.reply(CHANGES, OK | body, times=9)
+    with pytest.raises(APIUnreachable, match="without readable changes"):
+        await world.bot.api.changes("c0")
+
+
+async def test_a_row_that_can_not_be_read_spoils_no_other(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    odd = [7, {"id": "x"}, {"id": 3, "monitor": {"id": 3, "host": ""}}, {"id": 4, "monitor": None}]
+    say(world, page(*odd, change(world, number), then="c1"))  # type: ignore[arg-type]
+    found = await world.bot.api.changes("c0")
+    assert [row.id for row in found.rows] == [number]
+
+
+async def test_an_old_cursor_is_refused_at_once(world: World) -> None:
+    world.api.refuse(CHANGES, 410, "This cursor is unknown or too old.", status=410)
+    api: SSLMonitor = world.bot.api
+    with pytest.raises(APIRefused) as caught:
+        await api.changes("c0")
+    assert caught.value.code == 410
+    assert len(world.api.asked(CHANGES)) == 1

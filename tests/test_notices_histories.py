@@ -1,0 +1,256 @@
+"""Over any history, each change is told once, and a certificate's stage once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from bot.api.models import MonitorSummary
+from bot.blocks import Message
+from bot.cards.changes import SMALL, TOLD, WORSE, News, Plan, compare, is_over, redrawn
+from bot.dates import NOTICES, Subscription
+from bot.playground.faults import dropped_connection, rate_limit
+from bot.playground.objects import BEN, PostedMessage
+from bot.sighting import LastSeen, Topic
+from bot.slack.notices import EVENT, LEASE
+from bot.store.tables import notices
+from tests.card_values import DAY, HOUR, NOW, RULES, row
+from tests.test_bot_notices import watcher
+from tests.world import Clock, World, words
+
+CHANNEL = Subscription(NOTICES, "C1", everything=True, mention="S0ONCALL")
+STATES = ("fine", "urgent", "broken", "gone")
+#: For each monitor: how it is, which certificate it has, and who issued that.
+Monitors = dict[int, tuple[str, int, str]]
+ONE = st.tuples(st.sampled_from(STATES), st.integers(0, 3), st.sampled_from(["A CA", "B CA"]))
+STEPS = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(1, 14), ONE, min_size=1),
+        st.sampled_from([1, 20, 600, 1500]),  # minutes until then
+        st.booleans(),  # whether the list is complete
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+def listed(monitors: Monitors, now: datetime) -> list[MonitorSummary]:
+    ends = {"fine": 80 * DAY, "urgent": HOUR, "broken": 80 * DAY}
+    return [
+        row(
+            id=number,
+            valid=state != "broken",
+            not_after=now + ends[state],
+            fingerprint=f"{certificate:064x}" if certificate else "",
+            issuer=issuer,
+        )
+        for number, (state, certificate, issuer) in monitors.items()
+        if state != "gone"
+    ]
+
+
+def told(steps: Sequence[Any]) -> Iterator[tuple[str, list[News], list[Topic], list[Topic]]]:
+    """For each comparison after the first: the day, its news, and the topics before and after."""
+    before: dict[int, LastSeen] = {}
+    now, monitors, topics = NOW, Monitors(), list[Topic]()
+    for number, (changed, minutes, complete) in enumerate(steps):
+        now += timedelta(minutes=minutes)
+        monitors |= changed
+        rows = listed(monitors if complete else changed, now)
+        news, seen, gone = compare(before, rows, now, RULES, complete=complete)
+        for each in gone:
+            del before[each]
+        before |= seen
+        if number == 0:
+            continue
+        day = now.date().isoformat()
+        of_day = [topic for topic in topics if topic.key.startswith(day)]
+        made = Plan(CHANNEL, of_day, day, now, RULES).of(news)
+        assert all(isinstance(card, Message) for _, card in made)
+        yield day, news, of_day, [topic for topic, _ in made]
+        topics += [topic for topic, _ in made]
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_each_change_is_told_once_a_day(steps: Sequence[Any]) -> None:
+    for _, news, before, made in told(steps):
+        keys = [topic.key for topic in (*before, *made)]
+        assert len(keys) == len(set(keys))
+        assert all(len(key) <= 80 for key in keys)
+        for each in news:
+            kinds = {each.kind, "small"} if each.kind in SMALL else {each.kind}
+            about = [t for t in (*before, *made) if t.kind in kinds and each.id in t.members]
+            assert len(about) == 1, (each.kind, about)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_no_certificate_has_two_messages_of_a_stage_and_day(steps: Sequence[Any]) -> None:
+    count: Counter[tuple[str, str, object]] = Counter()
+    for day, _, _, made in told(steps):
+        for topic in made:
+            if topic.thread is None and topic.kind in WORSE:
+                count.update((day, topic.kind, about) for about in topic.about)
+    assert {key: number for key, number in count.items() if number > 1} == {}
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(
+    steps: Sequence[Any],
+) -> None:
+    for _, _, before, made in told(steps):
+        first = {about for topic in before if topic.thread is None for about in topic.about}
+        for topic in made:
+            if topic.thread is None and topic.kind not in (*WORSE, "small"):
+                assert not topic.about & first
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_only_what_breaks_mentions_somebody_and_no_edit_does(steps: Sequence[Any]) -> None:
+    before: dict[int, LastSeen] = {}
+    now = NOW
+    for changed, minutes, _ in steps:
+        now += timedelta(minutes=minutes)
+        news, seen, _ = compare(before, listed(changed, now), now, RULES, complete=False)
+        before |= seen
+        for topic, card in Plan(CHANNEL, (), "day", now, RULES).of(news):
+            mentions = str(card.blocks).count("S0ONCALL")
+            assert mentions == int(topic.kind == "broken" and topic.thread is None)
+            shown = redrawn(card.text, card.blocks)
+            assert "S0ONCALL" not in str(shown)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=2, max_size=2), min_size=1, max_size=8))
+def test_a_monitor_is_removed_once_two_complete_lists_are_without_it(
+    lists: list[list[bool]],
+) -> None:
+    fine = row(id=1)
+    _, before, _ = compare({}, [fine], NOW, RULES)
+    missing = 0
+    for has_it, complete in lists:
+        news, seen, gone = compare(before, [fine] if has_it else [], NOW, RULES, complete=complete)
+        before |= seen
+        missing = 0 if has_it else missing + complete
+        assert [each.kind for each in news] == (["removed"] if missing == 2 else [])
+        if missing == 2:
+            assert gone == [1]
+            return
+
+
+# The whole program, over random histories: two replicas, lost answers, incomplete lists.
+
+
+def notices_in(world: World) -> list[PostedMessage]:
+    return [m for m in world.seen(by=BEN) if (m.metadata or {}).get("event_type") == EVENT]
+
+
+class History:
+    """What happens at random, and what the channel has to be told because of it."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world, self.chance = world, random.Random(seed)
+        self.numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(4)]
+        self.seen: dict[int, bool] | None = None
+        self.expected: set[tuple[str, int, str]] = set()
+        self.both = [watcher(world, bot) for bot in world.bots]
+
+    async def step(self) -> None:
+        """Change something, and let one replica or both look."""
+        world, chance = self.world, self.chance
+        number = chance.choice(self.numbers)
+        world.api.rows[number]["ssl_valid"] = chance.random() < 0.5
+        if chance.random() < 0.3:
+            fault = chance.choice([dropped_connection(after=True), dropped_connection()])
+            world.slack.faults.add("chat.postMessage", fault)
+        if chance.random() < 0.2:
+            world.slack.faults.add("chat.update", rate_limit(600))
+        incomplete = chance.random() < 0.2
+        if incomplete:
+            rows = [*world.api.rows.values(), world.api.rows[number] | {"id": None}]
+            body = {"success": 1, "count": len(rows), "list": rows}
+            world.api.reply("monitor/list", body, times=1)
+        if chance.random() < 0.05:
+            key = str(chance.random())
+            for bot in world.bots:
+                bot.api._key = key
+            self.seen = None
+        looking = self.both if chance.random() < 0.5 and not incomplete else self.both[:1]
+        await asyncio.gather(*(each.tick() for each in looking))
+        if not incomplete:
+            self._model()
+        assert isinstance(world.clock, Clock)
+        world.clock.move(minutes=chance.choice([1, 30, 400]))
+
+    def _model(self) -> None:
+        """What the comparison that has just been made has to tell."""
+        now = {n: bool(self.world.api.rows[n]["ssl_valid"]) for n in self.numbers}
+        day = self.world.clock().date().isoformat()
+        if self.seen is not None:
+            for n in self.numbers:
+                if now[n] != self.seen[n]:
+                    self.expected.add((day, n, "fixed" if now[n] else "broken"))
+        self.seen = now
+
+    async def calm(self) -> None:
+        """Let everything that is under way end well."""
+        for method in ("chat.postMessage", "chat.update"):
+            while self.world.slack.faults.take(method):
+                pass
+        for bot in self.world.bots:
+            bot.slack._boards._owed.clear()
+        for _ in range(3):
+            assert isinstance(self.world.clock, Clock)
+            self.world.clock.move(seconds=LEASE.total_seconds() + 1)
+            await self.both[0].tick()
+            await self.world.bots[0].slack._boards.catch_up()
+        self._model()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_over_a_random_history_slack_is_told_each_change_once(
+    seed: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.digests.MINUTE", 0)
+    monkeypatch.setattr("bot.store.digests.SECOND", 0)
+    async with world.running_bot():
+        history = History(world, seed)
+        for _ in range(40):
+            await history.step()
+        await history.calm()
+        posts = notices_in(world)
+        keys = [str((m.metadata or {})["event_payload"]["key"]) for m in posts]
+        assert len(keys) == len(set(keys))
+        async with world.bot.database.read() as connection:
+            rows = (await connection.execute(select(notices))).all()
+        members = msgspec.json.Decoder(list[int])
+        told = {(r.key[:10], number, r.kind) for r in rows for number in members.decode(r.members)}
+        assert told == history.expected
+        assert set(keys) == {row.key for row in rows}
+        assert history.seen is not None
+        for post in posts:
+            if post.thread_ts is None and "roken" in words(post):
+                number = int(
+                    next(b["block_id"] for b in post.blocks if "row:" in b["block_id"])[4:]
+                )
+                fine = history.seen[number]
+                young = world.clock().timestamp() - float(post.ts) < DAY.total_seconds()
+                if fine or young:  # what was fixed is not edited again on later days
+                    assert is_over(post.blocks) is fine, words(post)
+
+
+def test_every_kind_has_its_place() -> None:
+    assert {*WORSE, *SMALL, "fixed", "issuer"} == set(TOLD)
+    assert msgspec.json.decode(msgspec.json.encode(CHANNEL), type=Subscription) == CHANNEL
