@@ -50,8 +50,7 @@ class Sighting(msgspec.Struct, frozen=True):
         return mine != (before.not_after, before.issuer, before.names)
 
 
-@dataclass(frozen=True, slots=True)
-class LastSeen:
+class LastSeen(msgspec.Struct, frozen=True, gc=False):
     """What a monitor was like when it was last compared.
 
     `missing` is set once a complete list was without it.

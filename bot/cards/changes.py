@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
@@ -152,7 +154,7 @@ class News:
 
 
 def compare(
-    before: Mapping[int, LastSeen],
+    before: Mapping[int, LastSeen] | None,
     rows: Sequence[MonitorSummary],
     now: datetime,
     rules: Thresholds,
@@ -162,11 +164,12 @@ def compare(
 ) -> tuple[list[News], dict[int, LastSeen], list[int]]:
     """What is to be told, which standings changed, and which monitors are gone.
 
-    A muted monitor is not told about, and one is gone once it was missing in two `complete` lists.
-    The names of `renamed` have changed.
+    Nothing is told of a first comparison, without a `before`, nor of a muted monitor; one
+    is gone once it was missing in two `complete` lists. The names of `renamed` have changed.
     """
     told: list[News] = []
     changed: dict[int, LastSeen] = {}
+    first, before = before is None, before or {}
     for row in rows:
         rank = int(state_of(row, now, rules).rank)
         is_now = LastSeen(rank, row.issuer, row.not_after, str(row.target))
@@ -175,7 +178,7 @@ def compare(
             continue
         changed[row.id] = is_now
         kind = _kind(was, is_now) if was else "added"
-        if kind and not mute_of(row, now, rules):
+        if kind and not first and not mute_of(row, now, rules):
             told.append(News(kind, row.id, row.target, row))
     for row in rows if renamed else ():
         names = renamed.get(row.id) if renamed and row.id in before else None
@@ -185,7 +188,9 @@ def compare(
         return told, changed, []
     missing = before.keys() - {row.id for row in rows}
     gone = sorted(number for number in missing if before[number].missing)
-    changed |= {each: replace(before[each], missing=True) for each in missing - set(gone)}
+    changed |= {
+        each: msgspec.structs.replace(before[each], missing=True) for each in missing - set(gone)
+    }
     known = {each: before[each].target for each in gone if before[each].target}
     told += [News("removed", each, Target.parse(target), None) for each, target in known.items()]
     return told, changed, gone

@@ -270,7 +270,8 @@ class Notices:
         complete: bool,
     ) -> None:
         """Compare, and store what was found together with what is to be told."""
-        now, rules, seen = self._clock(), self._records.rules, was.seen
+        now, rules = self._clock(), self._records.rules
+        seen = was.seen if was.known else None
         # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
         names = changes.names if changes else {}
         compared = functools.partial(compare, complete=complete, renamed=names)
@@ -279,7 +280,6 @@ class Notices:
         if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
             await self._show(rows, complete=complete)
             return
-        told = told if was.known else []
         day = now.astimezone(self._timezone).date().isoformat()
         small = [
             SmallChange(f"{day} {each.id} {each.kind}", each.kind, str(each.target))

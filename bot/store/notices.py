@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import BigInteger, Row, and_, delete, insert, or_, select, type_coerce, update
@@ -16,11 +16,10 @@ from bot.sighting import LastSeen, Topic
 from bot.store.database import Database
 from bot.store.tables import notes, notices, small_changes, standings
 
+T = TypeVar("T")
 _SOURCE = "notices source"
-#: So many rows are written by one statement: SQLite takes some 30,000 parameters.
-_ROWS_AT_ONCE = 5000
-#: So many rows are read before others get their turn.
-_READ_AT_ONCE = 500
+#: So many rows are read or written before others get their turn.
+_ROWS_AT_ONCE = 500
 _SMALL_KEPT = timedelta(days=8)
 _NOTICES_KEPT = timedelta(days=30)
 #: What could not be posted for so long is not posted any more: it is no longer true.
@@ -129,9 +128,7 @@ class NoticeStore:
         async with self._database.write() as connection:
             if not await self._replace_basis(connection, was.stored, stored):
                 return False
-            if not was.known:
-                await connection.execute(delete(standings))
-            await self._keep_standings(connection, changed, gone)
+            await self._keep_standings(connection, was, changed, gone)
             for each in news:
                 row = self._database.insert(notices).values(_row(each))
                 await connection.execute(row.on_conflict_do_nothing())
@@ -156,16 +153,19 @@ class NoticeStore:
         return bool((await connection.execute(newer)).rowcount)
 
     async def _keep_standings(
-        self, connection: AsyncConnection, changed: Mapping[int, LastSeen], gone: Sequence[int]
+        self,
+        connection: AsyncConnection,
+        was: Standings,
+        changed: Mapping[int, LastSeen],
+        gone: Sequence[int],
     ) -> None:
-        numbers = [*changed, *gone]
-        for start in range(0, len(numbers), _ROWS_AT_ONCE):
-            some = numbers[start : start + _ROWS_AT_ONCE]
-            await connection.execute(delete(standings).where(standings.c.monitor_id.in_(some)))
-        rows: list[dict[str, Any]] = [
-            {"monitor_id": number, **asdict(each)} for number, each in changed.items()
-        ]
-        if rows:
+        stale = [number for number in (*changed, *gone) if number in was.seen]
+        if not was.known:
+            await connection.execute(delete(standings))
+        for numbers in _batched(stale):
+            await connection.execute(delete(standings).where(standings.c.monitor_id.in_(numbers)))
+        for seen in _batched(list(changed.items())):
+            rows = [{"monitor_id": id_, **msgspec.structs.asdict(each)} for id_, each in seen]
             await connection.execute(insert(standings), rows)
 
     async def _keep_small(
@@ -255,6 +255,10 @@ class NoticeStore:
             await connection.execute(free)
 
 
+def _batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[at : at + _ROWS_AT_ONCE] for at in range(0, len(items), _ROWS_AT_ONCE))
+
+
 def _basis(stored: str | None) -> Basis:
     """Read what was stored; at first that was the source alone."""
     if stored is None or not stored.startswith("{"):
@@ -273,7 +277,7 @@ async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
     )
     seen: dict[int, LastSeen] = {}
     result = await connection.stream(query)
-    async for rows in result.partitions(_READ_AT_ONCE):
+    async for rows in result.partitions(_ROWS_AT_ONCE):
         for number, rank, issuer, end, target, missing in rows:
             not_after = None if end is None else datetime.fromtimestamp(end, UTC)
             seen[number] = LastSeen(rank, issuer, not_after, target, missing)

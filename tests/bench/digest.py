@@ -3,7 +3,9 @@
 - `python -m bot digest`, with the embedded API in the same process: under 3 s and 300 MB, at most
   three messages, and one file.
 - the floor beside it: the same process, which reads monitor/list once and does nothing with it.
-- the comparison for notices: under 0.5 s, the event loop never held for more than 50 ms.
+- the comparison for notices, once the list is there: under 0.5 s with what was seen last read from
+  the database, and the event loop never held for more than 50 ms, also by the first comparison.
+- the floor beside it: judging each row once, and reading the table of what was seen with sqlite3.
 
 Exit code 1 where the best misses its mark.
 """
@@ -11,8 +13,10 @@ Exit code 1 where the best misses its mark.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,8 +32,9 @@ from bot.cards.changes import compare
 from bot.demo import playground_app
 from bot.playground import Playground
 from bot.playground.objects import BEN, CERTS
-from bot.severity import Thresholds
+from bot.severity import Thresholds, state_of
 from bot.store.database import Database
+from bot.store.notices import NoticeStore
 from bot.store.tables import monitor_facts, monitors
 from bot.store.upgrade import upgrade
 from bot.target import Target
@@ -118,19 +123,43 @@ def run(*command: str, environ: dict[str, str]) -> Run:
     return Run(seconds, megabytes)
 
 
-async def compared() -> tuple[float, float]:
-    """The seconds that a comparison takes in its thread, and the longest that the loop is held."""
-    now, rules = datetime.now(UTC), Thresholds()
-    rows = [_summary(id_, now) for id_ in range(1, MANY + 1)]
-    _, before, _ = await asyncio.to_thread(compare, {}, rows, now, rules)
-    held = Held()
+@dataclass(frozen=True)
+class Compared:
+    """A comparison's seconds, its floor, and the longest that the loop was held."""
+
+    seconds: float
+    floor: float
+    held: float
+
+
+async def compared(directory: Path) -> Compared:
+    """Compare once without a stored list, and once more after a restart, which finds no change."""
+    file = Path(tempfile.mkdtemp(dir=directory)) / "notices.sqlite3"
+    await upgrade(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}")
+    now, rules = datetime.now(UTC).replace(microsecond=0), Thresholds()
+    rows, held = [_summary(id_, now) for id_ in range(1, MANY + 1)], Held()
     watching = asyncio.create_task(held.watch())
-    begun = time.perf_counter()
-    told, _, _ = await asyncio.to_thread(compare, before, rows, now, rules)
-    seconds = time.perf_counter() - begun
+    await asyncio.sleep(0.01)
+    held.longest = 0.0
+    for store in (NoticeStore(database), NoticeStore(database)):
+        begun = time.perf_counter()
+        was = await store.standings("here")
+        before = was.seen if was.known else None
+        told, changed, gone = await asyncio.to_thread(compare, before, rows, now, rules)
+        if changed:
+            assert await store.compared(was, changed, gone, [], small=[], now=now)
+        seconds = time.perf_counter() - begun
+        assert not told
     watching.cancel()
-    assert not told
-    return seconds, held.longest
+    assert was.known
+    await database.close()
+    begun = time.perf_counter()
+    for row in rows:
+        state_of(row, now, rules)
+    with sqlite3.connect(file) as floor:
+        assert len(floor.execute("SELECT * FROM standings").fetchall()) == MANY
+    return Compared(seconds, time.perf_counter() - begun, held.longest)
 
 
 def _summary(id_: int, now: datetime) -> MonitorSummary:
@@ -162,13 +191,19 @@ async def main() -> int:
         files = sum(len(message.files) for message in shown) / ROUNDS
         posted = sum(not message.files for message in shown) / ROUNDS
         await playground.close()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)  # as bot.process does
+        comparisons = [await compared(Path(directory)) for _ in range(ROUNDS)]
     digest, floor = min(rounds, key=lambda pair: pair[0].seconds)
-    seconds, held = min([await compared() for _ in range(ROUNDS)])
+    comparison = min(comparisons, key=lambda each: each.seconds)
+    held = min(each.held for each in comparisons)
     sent = f"{posted:.0f} messages, {files:.0f} file"
     print(f"digest      {digest.seconds:.2f} s, {digest.megabytes:.0f} MB, {sent}")
     print(f"floor       {floor.seconds:.2f} s, {floor.megabytes:.0f} MB")
     print(f"ratio       {digest.seconds / floor.seconds:.2f}")
-    print(f"comparison  {seconds:.2f} s, the loop held for {held * 1000:.0f} ms")
+    print(f"comparison  {comparison.seconds:.2f} s, the loop held for {held * 1000:.0f} ms")
+    print(f"floor       {comparison.floor:.2f} s")
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"this process {own:.0f} MB")
     missed = (
@@ -176,7 +211,7 @@ async def main() -> int:
         or digest.megabytes > MOST_MB
         or posted > 3
         or files != 1
-        or seconds > MOST_COMPARED
+        or comparison.seconds > MOST_COMPARED
         or held > MOST_HELD
     )
     return int(missed)
