@@ -120,17 +120,17 @@ async def _program(options: argparse.Namespace) -> int:
         await asyncio.to_thread(backup, settings.database_url, options.file)
         print(f"Copied to {options.file}.")
         return 0
-    from bot import app
+    from bot.app import engine, programs
 
     match program:
         case "keys":
-            return await app.manage_keys(settings, options, print)
+            return await engine.manage_keys(settings, options, print)
         case "run":
-            await app.run(settings)
+            await programs.run(settings)
         case "embedded":
-            await app.serve_embedded(settings, options.host, options.port)
+            await engine.serve_embedded(settings, options.host, options.port)
         case "digest":
-            print(await app.post_digest(settings, again=options.again))
+            print(await programs.post_digest(settings, again=options.again))
         case "check":
             from bot.check import check
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import clock, make_api, make_session, own_api
+from bot.app.engine import own_api
+from bot.app.outside import clock, make_api, make_session, make_web
 from bot.blocks import counted
 from bot.config import SCOPES, SETTINGS, Settings, unknown_variables
 from bot.errors import BotError, SlackRefused
-from bot.slack.web import SlackWeb, make_client
+from bot.slack.web import SlackWeb
 from bot.store.database import Database
 from bot.store.upgrade import open_database
 
@@ -89,8 +90,7 @@ def _database(database: Database) -> Finding:
 
 
 async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
-    client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
-    web = SlackWeb(client, session)
+    web = make_web(settings, session)
     try:
         identity = await web.identify()
     except SlackRefused as fault:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bot.app import Bot, clock, make_api, make_session, own_api, running_bot
+from bot.app.composition import Bot, running_bot
+from bot.app.engine import own_api
+from bot.app.outside import clock, make_api, make_session
 from bot.commands import router
 from bot.config import SCOPES, Settings, read_settings
 from bot.playground import App, AppCommand, Completion, Playground, Shortcut

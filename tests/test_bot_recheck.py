@@ -47,7 +47,7 @@ async def no_bot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
     """A world in which no bot runs yet; one that ends hardly waits for what a test holds."""
-    monkeypatch.setattr("bot.app.DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("bot.app.composition.DRAIN_SECONDS", 0.05)
     async with new_world(tmp_path, empty_database, bots=0) as running:
         yield running
 

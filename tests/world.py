@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bot import app
 from bot.app import Bot, own_api, running_bot
+from bot.app.outside import clock as wall_clock
 from bot.config import SETTINGS, Settings, read_settings
 from bot.demo import playground_app
 from bot.playground import Playground
@@ -256,7 +256,7 @@ async def new_world(
     Its clock stands still at MORNING, or is the machine's where it scans or is told so. `environ`
     is set beside what joins the programs.
     """
-    clock: Callable[[], datetime] = app.clock if scans or real_time else Clock()
+    clock: Callable[[], datetime] = wall_clock if scans or real_time else Clock()
     file = directory / "bot.sqlite3"
     shutil.copy(empty, file)
     async with AsyncExitStack() as stack:

@@ -6,18 +6,20 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.api.client import SSLMonitor
 from bot.errors import BotError
 from bot.recheck import Watches
-from bot.slack.digests import Digests
 from bot.slack.notices import CHANGES_EVERY, MANY, Blindness, Notices
 from bot.slack.rows import Boards
 from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
+
+if TYPE_CHECKING:
+    from bot.slack.digests import Digests
 
 log = logging.getLogger(__name__)
 

@@ -147,7 +147,7 @@ async def ours(site: Site) -> None:
         await rescans.close()
         await sweep.close()
 
-    gc.collect()  # as `bot.app.forever` does
+    gc.collect()  # as `bot.process.forever` does
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     await _take_turns(everything, begin)

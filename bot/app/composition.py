@@ -1,0 +1,226 @@
+"""Build the bot of its parts, start it, and shut it down in good order."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bot.api.client import SSLMonitor
+from bot.app.outside import clock, make_api, make_session, make_web
+from bot.commands import router
+from bot.commands.home import Home
+from bot.config import Settings
+from bot.digest import Digest
+from bot.recheck import Watches
+from bot.slack.access import Access
+from bot.slack.digests import Digests
+from bot.slack.digests import calendar as made_calendar
+from bot.slack.listeners import SlackBot, make_bolt
+from bot.slack.metrics import Metrics
+from bot.slack.notices import Blindness, Notices
+from bot.slack.rows import Boards
+from bot.slack.scheduler import Scheduler
+from bot.slack.transport import HTTPServer, Sockets
+from bot.slack.web import SlackWeb
+from bot.store.database import Database
+from bot.store.digests import DigestStore
+from bot.store.monitors import Records
+from bot.store.notices import NoticeStore
+
+if TYPE_CHECKING:
+    from bot.dates import Plan
+
+log = logging.getLogger(__name__)
+
+#: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
+DRAIN_SECONDS = 1.0
+#: How often changes are looked for in an API on this machine.
+OWN_NOTICES = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Bot:
+    """A running bot: its parts that others ask for."""
+
+    port: int
+    api: SSLMonitor
+    digest: Digest | None
+    digests: Digests
+    slack: SlackBot
+    sockets: Sockets | None
+    watches: Watches
+    web: SlackWeb
+    database: Database
+    scheduler: Scheduler
+    records: Records
+    now: Callable[[], datetime]
+
+    @property
+    def token_fault(self) -> str:
+        """Slack's reason for refusing the bot token, empty while it works."""
+        return self.web.token_fault
+
+
+def make_digest(
+    settings: Settings,
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    records: Records,
+    *,
+    now: Callable[[], datetime],
+) -> Digest | None:
+    """The digest of the environment, where a channel is set for it."""
+    make = digest_maker(settings, api, database, web, records, now=now)
+    return make(settings.subscriptions[0].plan) if settings.digest_channel else None
+
+
+def digest_maker(
+    settings: Settings,
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    records: Records,
+    *,
+    now: Callable[[], datetime],
+) -> Callable[[Plan], Digest]:
+    """Makes the digest of a plan."""
+    weekly, state = settings.digest_all_clear == "weekly", DigestStore(database)
+    return lambda plan: Digest(plan, api, state, web, records, clock=now, weekly=weekly)
+
+
+def make_notices(
+    settings: Settings,
+    api: SSLMonitor,
+    database: Database,
+    web: SlackWeb,
+    records: Records,
+    *,
+    boards: Boards,
+    now: Callable[[], datetime],
+) -> Notices | None:
+    """The notices between digests, unless they are turned off."""
+    if not settings.notice_interval:
+        return None
+    return Notices(
+        api,
+        NoticeStore(database),
+        web,
+        records,
+        boards,
+        timezone=settings.digest_timezone,
+        interval=settings.notice_interval,
+        clock=now,
+    )
+
+
+def notice_interval(settings: Settings) -> timedelta:
+    """How often changes are looked for: more often in an API on this machine."""
+    here = urlsplit(settings.api_url).hostname in {"127.0.0.1", "::1", "localhost"}
+    return min(settings.notice_interval, OWN_NOTICES) if here else settings.notice_interval
+
+
+def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) -> Access:
+    """The guard that decides who may do what, and how often."""
+    limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
+    return Access(web, settings.admins, clock=now, limits=limits)
+
+
+def make_records(settings: Settings, database: Database) -> Records:
+    """What the bot records, with what the environment says about digests and notices."""
+    days, base = settings.digest_expire_days, settings.calendar_base
+    return Records(database, days, settings.subscriptions, base)
+
+
+@asynccontextmanager
+async def running_bot(
+    settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
+) -> AsyncIterator[Bot]:
+    """The bot, ready: Slack can reach it, and the scheduler runs. Raises BotError, OSError.
+
+    At the end it stops taking requests first, then lets the work end, then closes what that used.
+    """
+    async with AsyncExitStack() as stack:
+        session, metrics = await stack.enter_async_context(make_session()), Metrics()
+        api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
+        web = make_web(settings, session, metrics)
+        await web.identify()
+        records, state = make_records(settings, database), DigestStore(database)
+        await records.refresh_rules()
+        access = make_access(settings, web, now)
+        often = settings.watch_interval
+        watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
+        boards = Boards(state, web, clock=now, zone_of=records.subscriptions.zone_of)
+        slack = SlackBot(
+            make_bolt(web.client, settings.slack_signing_secret.reveal(), lambda: web.identity),
+            web,
+            router,
+            api,
+            records=records,
+            access=access,
+            watches=watches,
+            home=Home(api, records, watches, state, clock=now, settings=settings),
+            boards=boards,
+            metrics=metrics,
+            clock=now,
+        )
+        await slack.warm_up()
+        digest = make_digest(settings, api, database, web, records, now=now)
+        if digest is not None:
+            await digest.start()
+        make = digest_maker(settings, api, database, web, records, now=now)
+        digests = Digests(digest, records, make)
+        metrics.watch_digest(digests.lag)
+        blindness = Blindness(api, digests, state, web, clock=now)
+        scheduler = Scheduler(slack.tasks, api, digests, boards, now=now)
+        bot = Bot(
+            0, api, digest, digests, slack, None, watches, web, database, scheduler, records, now
+        )
+        notices = make_notices(settings, api, database, web, records, boards=boards, now=now)
+        scheduler.start(watches, records, blindness, notices, notice_interval(settings))
+        stack.callback(scheduler.jobs.shutdown, wait=False)
+        stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
+        stack.callback(scheduler.jobs.pause)
+        await _listen(settings, bot, metrics, stack)
+        yield bot
+
+
+async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncExitStack) -> None:
+    """Take requests from Slack, by HTTP or by Socket Mode, and answer `/healthz`."""
+    app, token = bot.slack.app, settings.slack_app_token.reveal()
+    if settings.slack_mode == "socket":
+        await bot.web.check_app_token(token)
+        bot.sockets = Sockets(app, token, metrics=metrics)
+    calendar = functools.partial(made_calendar, bot.api, bot.records, bot.now)
+    server = HTTPServer(
+        lambda: _health(settings, bot),
+        None if bot.sockets else app,
+        metrics=metrics,
+        knows_key=settings.metrics_key.matches,
+        calendar=calendar if settings.calendar_base else None,
+    )
+    bot.port = await server.start(settings.host, settings.port)
+    stack.push_async_callback(server.close)
+    if bot.sockets is not None:
+        stack.push_async_callback(bot.sockets.close)
+        await bot.sockets.start()
+
+
+def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
+    sockets, digests = bot.sockets, bot.digests
+    return {
+        "ok": (sockets is None or sockets.connected > 0) and not bot.token_fault,
+        "mode": settings.slack_mode,
+        "sockets": sockets.connected if sockets else None,
+        "slack": bot.token_fault or "ok",
+        "database": bot.database.fault or "ok",
+        "api": bot.api.fault or "ok",
+        "scheduler": bot.scheduler.fault(),
+        "digest": (digests.last_error or "ok") if digests.current() else "off",
+    }

@@ -1,0 +1,74 @@
+"""What the programs need from outside: the wall clock, connections, and the API's client."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+
+from bot.api.client import SSLMonitor
+from bot.config import Settings
+from bot.errors import ConfigError
+from bot.slack.metrics import Metrics
+from bot.slack.web import SlackWeb, make_client
+
+log = logging.getLogger(__name__)
+
+SLACK_SECONDS = 15.0
+
+#: The one wall clock; everything else gets it, or a time, as an argument.
+clock: Callable[[], datetime] = functools.partial(datetime.now, UTC)
+
+
+def make_api(
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    now: Callable[[], datetime] = clock,
+    metrics: Metrics | None = None,
+) -> SSLMonitor:
+    """The client of the API that the settings name."""
+    if settings.api_allow_http and settings.api_url.startswith("http:"):
+        log.warning("SSLMONITOR_API_ALLOW_HTTP is set; the API key is sent unencrypted.")
+    return SSLMonitor(
+        settings.api_url,
+        settings.api_key.reveal(),
+        session,
+        clock=now,
+        write_method=settings.api_write_method,
+        allow_http=settings.api_allow_http,
+        tls=_trusting(settings.api_ca_file) if settings.api_ca_file else None,
+        observe=(metrics or Metrics()).api_call,
+    )
+
+
+def _trusting(file: Path) -> ssl.SSLContext:
+    """The usual TLS context, which also trusts the CAs in a file. Raises ConfigError."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(["SSLMONITOR_CA_FILE contains no PEM certificate."]) from None
+    return context
+
+
+def make_session() -> aiohttp.ClientSession:
+    """A session for Slack or the API, through the proxies of the environment.
+
+    Each has its own, so that an API that hangs can't use up the connections to Slack. The SDK
+    leaves its timeout to the session.
+    """
+    timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
+    return aiohttp.ClientSession(timeout=timeout, trust_env=True)
+
+
+def make_web(
+    settings: Settings, session: aiohttp.ClientSession, metrics: Metrics | None = None
+) -> SlackWeb:
+    """The client of Slack's Web API, with the bot token of the settings."""
+    client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
+    return SlackWeb(client, session, metrics)
