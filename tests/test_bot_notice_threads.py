@@ -129,7 +129,7 @@ async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_
         later(world, minutes=1)
         await notices.tick()
     titles = [m.text.partition(":")[0] for m in messages(world)]
-    assert titles == [*["Newly broken"] * 4, *(f"{n} monitors broke at once." for n in (6, 3, 3))]
+    assert titles == [*["Newly broken"] * 4, *(f"{n} monitors newly broken." for n in (6, 3, 3))]
     woken = ["S0ONCALL" in words(m) for m in messages(world)]
     assert woken == [*[True] * 5, False, False]
 

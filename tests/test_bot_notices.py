@@ -106,7 +106,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     for number in numbers:
         world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
-    card = await world.card("12 monitors broke at once", by=BEN)
+    card = await world.card("12 monitors newly broken", by=BEN)
     assert "and 7 more. `/ssl list broken` shows all." in words(card)
     assert labels(card).count("Rescan") == 5
     assert "Rescan all broken" in labels(card)

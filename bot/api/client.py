@@ -280,7 +280,7 @@ class SSLMonitor:
         try:
             return read_changes(_decoded(fields), self.offset)
         except (ValueError, RecursionError):
-            raise APIUnreachable("The SSLmonitor API answered without readable changes.") from None
+            raise APIUnreachable("The SSLmonitor API's answer has no readable changes.") from None
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Ask for something that changes nothing, and retry if that may help.

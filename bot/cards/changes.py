@@ -114,9 +114,9 @@ TOLD = {
 }
 #: The same of many monitors at once, after their number.
 _MANY = {
-    "broken": "broke at once",
+    "broken": "newly broken",
     "worse": "must be renewed now",
-    "fixed": "were fixed at once",
+    "fixed": "fixed",
     "issuer": "have a new issuer",
 }
 #: What is told in a message of its own, since nobody is notified of edits and replies.
@@ -428,8 +428,8 @@ def small_changes(counts: Mapping[str, int]) -> Message:
 
 
 def counted_kinds(counts: Mapping[str, int]) -> str:
-    """`3 renewed, 2 with other names, 1 added`."""
-    words = {"names": "with other names"}
+    """`3 renewed, 2 with new names, 1 added`."""
+    words = {"names": "with new names"}
     return ", ".join(f"{counts[k]:,} {words.get(k, k)}" for k in SMALL if counts.get(k))
 
 

@@ -257,7 +257,7 @@ class Notices:
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            log.info("The list is incomplete; it is not compared.")
+            log.info("Skipping a comparison: the list is incomplete")
             return
         await self._keep(was, rows, changes, complete=True)
 
