@@ -262,7 +262,8 @@ class Message:
     `more` are the buttons that such a row then gets below itself. `rows` are the rows of several
     monitors.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
-    or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone.
+    or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone. `row_says`
+    is what the row says of a press that left it as it was.
     `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
     them from the command's arguments. If Slack refuses the blocks, `fallback` is sent instead, or
     else the text.
@@ -280,6 +281,7 @@ class Message:
     fallback: tuple[Block, ...] = ()
     outcome: str = "answered"
     in_row: bool = False
+    row_says: str = ""
 
 
 @dataclass(frozen=True, slots=True)

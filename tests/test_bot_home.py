@@ -64,11 +64,12 @@ async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
     await world.playground.open_home(ANN)
     await world.press("Next", on=await world.home("1 to 20"))
     second = await world.home("21 to 23")
-    world.api.watch("new.demo.test", days=0.5)
 
     await world.press("Rescan", on=second, row="h22.demo.test")
 
-    await world.home("21 to 24 of 24")
+    await world.home("21 to 23 of 23", "no change · Ann")
+    await world.press("Rescan", on=second, row="h21.demo.test")
+    await world.until(lambda: words(second).count("no change · Ann") == 2)
 
 
 async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> None:
@@ -128,30 +129,64 @@ async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World)
     assert "Being watched" not in words(shown)
 
 
-async def test_rescan_on_home_answers_in_a_modal_and_renews_home(world: World) -> None:
+async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: World) -> None:
     number = world.api.watch("api.demo.test", days=5.5)
+    elsewhere = world.api.watch("other.demo.test", days=-1, valid=False)
     await world.playground.open_home(ANN)
-    home = await world.home("in 5 days")
+    home = await world.home("in 5 days", "*🚨 Act now*\n1")
     held = world.api.hold("monitor/scan")
 
     await world.press("Rescan", on=home, row="api.demo.test")
-    await world.modal("Scanning…", "`api.demo.test`")
+    await world.home("Scanning…", "`api.demo.test` · Ann")
     world.api.renew(number, 90.5)
+    world.api.renew(elsewhere, 80.5)
     assert held.gate is not None
     held.gate.set()
 
-    await world.modal("OK", "in 90 days", "asked by Ann")
-    await world.home("1 monitor", "Nothing needs to be done")
+    await world.home("~`api.demo.test`~", "fine · Ann", "*✅ OK*\n2", "~`other.demo.test`~")
+    await world.settled()
+    assert world.slack.modal(ANN) is None
     assert world.seen(by=BEN) == []
+    await world.press("Refresh", on=home)
+    await world.home("2 monitors", "Nothing needs to be done")
 
 
-async def test_scan_and_watch_from_homes_modal_posts_a_direct_message(world: World) -> None:
+async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world: World) -> None:
+    for n in range(3):
+        world.api.watch(f"h{n}.demo.test", days=n + 0.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("3 monitors")
+    for n in range(3):
+        await world.press("Rescan", on=home, row=f"h{n}.demo.test")
+        await world.settled()
+    assert labels(home).count("Scan & watch") == 2
+
+    await world.press("I'll take it", on=home, row="h2.demo.test")
+    await world.until(lambda: "🙋 Ann" in words(home))
+    assert "no change · Ann" in words(home).partition("🙋 Ann")[2]
+    assert labels(home).count("Release") == 1
+    assert world.slack.modal(ANN) is None
+
+
+async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(world: World) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("in 5 days")
+    world.api.refuse("monitor/scan", 422, "host not allowed")
+
+    await world.press("Rescan", on=home)
+
+    await world.home("in 5 days", "not scanned · Ann")
+    await world.modal("host not allowed")
+
+
+async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> None:
     world.api.watch("api.demo.test", days=-1, valid=False)
     await world.playground.open_home(ANN)
-    await world.press("Rescan", on=await world.home("EXPIRED"), row="api.demo.test")
-    card = await world.modal("EXPIRED", "asked by Ann")
+    home = await world.home("EXPIRED")
+    await world.press("Rescan", on=home, row="api.demo.test")
 
-    await world.press("Scan & watch", on=card)
+    await world.press("Scan & watch", on=await world.home("no change · Ann"))
 
     await world.modal("WATCHING", "The card is in your messages")
     watched = await world.card("EXPIRED", "Watching until", to="D0ANN")
@@ -178,18 +213,19 @@ async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World
     await world.home("`api.demo.test`", "*Monitors*\nunknown")
 
 
-async def test_where_the_modal_can_not_be_opened_nothing_is_scanned(
+async def test_where_the_modal_can_not_be_opened_nothing_is_watched(
     world: World,
 ) -> None:
     world.api.watch("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
-    home = await world.home("in 5 days")
+    await world.press("Rescan", on=await world.home("in 5 days"))
+    home = await world.home("no change · Ann")
     world.slack.faults.add("views.open", refusal("expired_trigger_id"))
 
-    await world.press("Rescan", on=home, row="api.demo.test")
+    await world.press("Scan & watch", on=home)
     await world.settled()
 
-    assert world.api.asked("monitor/scan") == []
+    assert len(world.api.asked("monitor/scan")) == 1
     assert world.slack.modal(ANN) is None
 
 

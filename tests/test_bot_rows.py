@@ -216,3 +216,40 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
     await world.card("Scanned 3 monitors")
     await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
     assert "Scanning…" not in words(shown)
+
+
+async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.watch("a.demo.test", valid=False)
+    shown = await digest(world)
+    held, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)
+    await world.press("Rescan", on=shown, by=BEN)
+    await edit.reached.wait()
+    await world.press("Rescan", on=shown, by=ANN)  # she does not see yet that it is being scanned
+    await held.reached.wait()
+    edit.release()
+    await world.until(lambda: "Scanning…* · `a.demo.test` · Ben" in row_of(shown, number))
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: "no change ·" in row_of(shown, number))
+    await world.settled()
+    assert "Scanning…" not in row_of(shown, number)
+    assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
+async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(digest_world: World) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    shown = await digest(world)
+    world.api.refuse("monitor/scan", 422, "host not allowed", times=2)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.card("Scanned 1 monitor", "2 could not be scanned")
+    await world.until(lambda: "`h0.demo.test` and 2 more" in row_of(shown, numbers[0]))
+    await world.settled()
+    world.api.refuse("monitor/scan", 422, "host not allowed", times=3)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "not scanned · Ben" in row_of(shown, numbers[0]))
+    assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])

@@ -23,7 +23,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.row import BUSY, GONE, MOST_RESCANNED, group_row, grouped, more_about_group
+from bot.cards.row import BUSY, GONE, MOST_RESCANNED, group_row, grouped, more_about_group, row_id
 from bot.dates import HOUR
 from bot.errors import BotError
 from bot.severity import (
@@ -111,10 +111,10 @@ def scanned(
     outcomes: Mapping[int, str] = MappingProxyType({}),
     first: int = 0,
 ) -> Message:
-    """What scanning several monitors found, those that were not scanned left out.
+    """What scanning several monitors found; `before` has also those that were not scanned.
 
     `gone` monitors are not in the list any more. `outcomes` are what their rows say of it, by ID.
-    `first` is set if they share a row.
+    `first` is set if they share a row, which is known by it.
     """
     fixed = _fine(after, now, rules) - _fine(before, now, rules)
     said = f"Scanned {counted(len(after), 'monitor')}"
@@ -128,30 +128,41 @@ def scanned(
     told = [replies.not_done(target, fault, "scanned") for target, fault in faults]
     if not after:
         blocks = (section(f"⛔ {said}"), *packed(told[:FAULTS_SHOWN], section), context(note))
-        return Message(said, blocks, public=True)
+        return Message(said, blocks, public=True, row_says=outcomes.get(0, ""))
     card = lists.monitors(after, now, rules, title="Scanned", said=said)
     more = (*_shown(told), context(note))
     fallback = (*card.fallback, *more) if card.fallback else ()
     groups = [tuple(before)] if first else grouped(before, now, rules)
-    rows = tuple(_rows(groups, {row.id: row for row in after}, now, rules, outcomes))
+    rows = tuple(_rows(groups, after, now, rules, outcomes))
     card = replace(card, blocks=(*card.blocks, *more), fallback=fallback, public=True, rows=rows)
-    return replace(card, row=rows[0], more=more_about_group(after, now, rules)) if first else card
+    if not first:
+        return card
+    row = rows[0] | {"block_id": row_id(first)}
+    return replace(card, row=row, more=more_about_group(_merged(before, after), now, rules))
 
 
 def _rows(
     groups: Iterable[Sequence[MonitorSummary]],
-    after: Mapping[int, MonitorSummary],
+    after: Sequence[MonitorSummary],
     now: datetime,
     rules: Thresholds,
     outcomes: Mapping[int, str],
 ) -> Iterator[Block]:
     """The rows as a digest shows them: one for the monitors of a group."""
+    scanned_ids = {row.id for row in after}
     for group in groups:
-        members = [after[row.id] for row in group if row.id in after]
-        said = {outcomes.get(row.id, "") for row in members}
-        if members:
+        said = {outcomes.get(row.id, "") for row in group if row.id in scanned_ids}
+        if said:
             outcome = said.pop() if len(said) == 1 else ""
-            yield group_row(members, now, rules, outcome=outcome)
+            yield group_row(_merged(group, after), now, rules, outcome=outcome)
+
+
+def _merged(
+    before: Sequence[MonitorSummary], after: Sequence[MonitorSummary]
+) -> list[MonitorSummary]:
+    """The monitors as they were found, or else as they were before."""
+    new = {row.id: row for row in after}
+    return [new.get(row.id, row) for row in before]
 
 
 def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> set[int]:

@@ -30,6 +30,8 @@ from bot.severity import Rank, State, Thresholds, claim_of, is_stale, mute_of, s
 
 #: The number of rows on a page.
 PAGE = 20
+#: The block ID of the counts.
+COUNTS = "counts"
 #: So many channels with a digest are named.
 DIGESTS = 5
 #: The titles of Home's parts, in their order.
@@ -147,10 +149,7 @@ def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
 def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Block]:
     if not found.total:
         return list(list_cards.no_monitors(found.unreadable).blocks)
-    blocks: list[Block] = [
-        section(f"*{counted(found.total, 'monitor')}*"),
-        fields((name, f"{number:,}") for name, number in found.counts),
-    ]
+    blocks: list[Block] = [counts(found)]
     if found.stale:
         blocks.append(context(f"⚠️ {list_cards.old_scans(found.stale)}."))
     if found.unreadable:
@@ -161,6 +160,14 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
     for title, groups in found.shown:
         blocks += [header(title), *(group_row(group, now, rules) for group in groups)]
     return blocks + _pages(found)
+
+
+def counts(found: HomeMonitors) -> Block:
+    """How many monitors there are in each state: the block that follows each press."""
+    numbers = fields((name, f"{number:,}") for name, number in found.counts)
+    return section(f"*{counted(found.total, 'monitor')}*", block_id=COUNTS) | {
+        "fields": numbers["fields"]
+    }
 
 
 def _buttons() -> Block:

@@ -174,25 +174,29 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
     A phone shows LINES at most: of the `facts`, the first that fits is said, or else none.
     """
     room = LINES - _title_lines(first) - bool(last)
-    if room < 1:
-        return [" · ".join([*who, last])]
     lines = [" · ".join([fact, *who]) for fact in facts]
-    lines += [" · ".join(who)] if who else []
-    fits = next((line for line in lines if _width(line) <= room * LINE), lines[-1])
+    fits = next((line for line in lines if _width(line) <= room * LINE), None)
+    if fits is None and last:
+        return [" · ".join([*who, last])]
+    fits = fits or (" · ".join(who) if who else lines[-1])
     return [fits, last] if last else [fits]
 
 
 def carried(old: Block, new: Block) -> Block:
     """A row after a change other than a scan: what came of the last press stays in it."""
-    _, _, told = str(old["text"]["text"]).partition("↻")
-    first, *rest = str(new["text"]["text"]).split("\n")
-    if not told or "↻" in "".join(rest):
-        return new
+    _, _, said = str(old["text"]["text"]).partition("↻")
+    return saying(new, f"↻{said}") if said and "↻" not in str(new["text"]["text"]) else new
+
+
+def saying(row: Block, outcome: str) -> Block:
+    """A row that says what came of the last press, and is else as it was."""
+    text, _, _ = str(row["text"]["text"]).partition("↻")
+    first, *rest = text.rstrip(" ·\n").split("\n")
     parts = [part for line in rest[:1] for part in line.split(" · ")]
     who = [part for part in parts if part.startswith(_WHO)]
-    facts = [" · ".join(part for part in parts if part not in who)]
-    text = "\n".join([first, *_below(first, facts, who, f"↻{told}")])
-    return {**new, "text": {**new["text"], "text": text}}
+    fact = " · ".join(part for part in parts if part not in who)
+    below = _below(first, [fact, fact.partition("; ")[0]] if fact else [], who, outcome)
+    return {**row, "text": {**row["text"], "text": "\n".join([first, *below])}}
 
 
 def _title_lines(first: str) -> int:

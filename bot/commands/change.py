@@ -57,11 +57,13 @@ async def scan(call: Call, which: One) -> Message:
     try:
         found = await call.api.scan(monitor_id)
     except BotError as fault:
-        return replies.scan_failed(fault, known, monitor_id)
+        failed = replies.scan_failed(fault, known, monitor_id)
+        return replace(failed, row_says=outcome_line("not scanned", who, call.now()))
     try:
         row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
-        return replies.scan_unread(fault, found.target, monitor_id)
+        unread = replies.scan_unread(fault, found.target, monitor_id)
+        return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     said = await after_scan.changed(call, before, found, row)
     await after_scan.release_if_fixed(call, [row])
     outcome = outcome_line(after_scan.outcome(call, before, found, row), who, call.now())
@@ -149,7 +151,8 @@ async def _scan_many(
     try:
         everything = await call.api.list()
     except BotError as fault:
-        return batch_cards.scanned_unread(len(done), fault, note)
+        unread = batch_cards.scanned_unread(len(done), fault, note)
+        return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {
@@ -160,11 +163,12 @@ async def _scan_many(
         else "fixed"
         for row in after
     }
+    words[0] = "not scanned"  # none of them
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await after_scan.release_if_fixed(call, after)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     card = batch_cards.scanned(
-        done, after, failed, gone,
+        [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,
         now=call.now(), rules=call.rules, note=note, outcomes=outcomes, first=first,
     )  # fmt: skip
     if not old:
@@ -219,6 +223,16 @@ async def _scan_each(
         for row in rows:
             group.create_task(scan_one(row))
     return faults
+
+
+def _beyond(
+    everything: Sequence[MonitorSummary], rows: Sequence[MonitorSummary], ids: Sequence[int]
+) -> list[MonitorSummary]:
+    """The monitors of a row that has more of them than one press scans."""
+    if len(ids) < batch_cards.MAX_SCANNED:
+        return []
+    prints = {row.fingerprint for row in rows}
+    return [row for row in everything if row.fingerprint in prints and row.id not in ids]
 
 
 async def _listed(call: Call, ids: Sequence[int]) -> tuple[list[MonitorSummary], int]:

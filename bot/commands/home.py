@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from bot.api.models import Account, MonitorList
+from bot.api.models import Account, MonitorList, MonitorSummary
 from bot.blocks import Block, date
 from bot.cards import home as home_cards
 from bot.cards import recheck as recheck_cards
@@ -68,6 +68,17 @@ class Home:
             return HomePage(home_cards.failed(rows, facts, now), 0)
         # Some 10,000 monitors are counted and sorted here, while others are answered.
         return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
+
+    async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], Thresholds]:
+        """What Home shows anew after a press: the counts, and the monitors of its rows.
+
+        None of both if the API gives no complete list.
+        """
+        rows, rules, now = await _or_fault(self._api.list()), self._records.rules, self._clock()
+        if isinstance(rows, BotError) or rows.unreadable or not rows:
+            return None, {}, rules
+        found = await asyncio.to_thread(home_cards.monitors, rows, now, rules, 0)
+        return home_cards.counts(found), {row.id: row for row in rows}, rules
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         """What the bot knows by itself."""

@@ -46,7 +46,7 @@ from bot.slack.requests import (
     read_shortcut,
 )
 from bot.slack.rows import Boards
-from bot.slack.surfaces import Modal, Share, Surface, surface_of
+from bot.slack.surfaces import IN_ROW, Modal, Share, Surface, surface_of
 from bot.slack.tasks import CANCEL_SECONDS, Tasks, slow_notice
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
@@ -117,7 +117,7 @@ class SlackBot:
         self._home = home
         self._metrics = metrics
         self._clock = clock
-        self._boards = boards
+        self._boards, boards.home = boards, home
         self._deliveries: OrderedDict[str, None] = OrderedDict()
         self._learnt: set[str] = set()
         self._presses: set[tuple[object, ...]] = set()
@@ -223,7 +223,7 @@ class SlackBot:
             await self._tell(surface, request, self._router.unknown(verb, request.words))
         elif request.draft is not None or (request.typed and command.wants_form(request.words)):
             await self._open_form(surface, request, command)
-        elif request.origin is Origin.HOME:
+        elif request.origin is Origin.HOME and request.verb not in IN_ROW:
             await _log_failure(lambda: self._answer_home(request, command))
         else:
             surface = await self._on_top(surface, request) if request.stacks else surface

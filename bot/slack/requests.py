@@ -85,10 +85,11 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An open modal, or a Home tab and the number of the page that it shows."""
+    """An open modal, or a Home tab with its blocks and the number of the page that it shows."""
 
     id: str
     page: int = 0
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +358,11 @@ def _channel(body: Body) -> str:
 
 
 def _view(view: Body) -> View:
-    page = str(view.get("private_metadata") or "0") if view.get("type") == "home" else "0"
-    return View(str(view["id"]), int(page) if page.isdecimal() else 0)
+    if view.get("type") != "home":
+        return View(str(view["id"]))
+    page = str(view.get("private_metadata") or "0")
+    blocks = tuple(view.get("blocks") or ())
+    return View(str(view["id"]), int(page) if page.isdecimal() else 0, blocks)
 
 
 def _source(body: Body, container: Body, action: Body) -> Source:

@@ -32,6 +32,7 @@ from bot.store.digests import Board, DigestStore, StoredBoard
 
 if TYPE_CHECKING:  # they are handed on
     from bot.api.models import MonitorSummary
+    from bot.commands.home import Home
     from bot.severity import Thresholds
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ EDITS_A_MINUTE = 40
 #: So many pressed rows keep their further buttons.
 EXPANDED = 2
 
+#: A view takes more blocks than a message (docs.slack.dev, Block Kit).
+MOST_OF_HOME = 100
 #: The most bytes that the kept lists take as JSON, which is about a third of what they take here.
 MOST_BYTES = 2 * 2**20
 
@@ -67,6 +70,7 @@ class RowList:
     changes: int = 0
     drawn: int = 0
     day: date | None = None
+    most_blocks: int = MAX_BLOCKS
     expanded: list[str] = field(default_factory=list)
     _has_buttons: bool = field(init=False)
 
@@ -99,8 +103,13 @@ class RowList:
         return next((block for block in self.blocks if name and _name(block) == name), None)
 
     def more(self, row: Block) -> Block | None:
-        """The buttons that a row has below itself, if any."""
+        """The buttons below a row, if it shows any."""
         return next((block for block in self.blocks if _name(block) == _more_of(row)), None)
+
+    def is_busy(self, row: Block) -> bool:
+        """Whether the row of this monitor says that a scan runs."""
+        old = self.row(row)
+        return old is not None and _is_busy(old)
 
     def replace(self, row: Block, more: Block | None = None) -> None:
         """Put a row in the place of its old state; its button only if the others have one.
@@ -138,7 +147,7 @@ class RowList:
         order = [name for name in shown if name not in order and name != newest] + order
         self.expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
         folded = set(shown) - set(self.expanded)
-        if len(self.blocks) > MAX_BLOCKS:
+        if len(self.blocks) > self.most_blocks:
             folded = set(shown)
         self.blocks = [block for block in self.blocks if _name(block) not in folded]
 
@@ -162,7 +171,12 @@ class Boards:
         self._clock, self._zone_of = clock, zone_of
         self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
         self._owed: dict[tuple[str, str], RowList] = {}
+        self.home: Home | None = None
         web.pace = self.pace
+
+    def now(self) -> datetime:
+        """What time it is."""
+        return self._clock()
 
     async def find(self, channel: str, ts: str) -> StoredBoard | None:
         """The digest that is posted here; None if this is none, or if it can't be read."""
@@ -282,7 +296,9 @@ class Boards:
         If `found` is not `complete`, a monitor that is not among them may still be there.
         """
         now = self._clock()
-        change = functools.partial(_refresh, found=found, now=now, rules=rules, complete=complete)
+        change = functools.partial(
+            refresh_rows, found=found, now=now, rules=rules, complete=complete
+        )
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
             if not any(_fresh(block, found, now, rules, complete) for block in blocks):
@@ -316,7 +332,7 @@ def _fresh(
     return refreshed(block, found, now, rules, complete)
 
 
-def _refresh(
+def refresh_rows(
     rows: RowList,
     found: Mapping[int, MonitorSummary],
     now: datetime,
@@ -360,6 +376,16 @@ class RowLists:
         """The list or digest at this place; the first press brings its text and blocks along."""
         list_id = f"{channel} {ts}"
         return self._keep(list_id, self._lists.get(list_id) or RowList(text, list(blocks)))
+
+    def home(self, user: str, blocks: Sequence[Block]) -> RowList:
+        """A user's Home as it stands: as the press brings it, unless an earlier one goes on."""
+        kept = self._lists.pop(list_id := f"home {user}", None)
+        if kept is not None:
+            self._bytes -= kept.size
+            same = {_name(block) for block in blocks} == {_name(block) for block in kept.blocks}
+            if same and any(map(_is_busy, kept.blocks)):
+                return self._keep(list_id, kept)
+        return self._keep(list_id, RowList("", list(blocks), most_blocks=MOST_OF_HOME))
 
     def _keep(self, list_id: str, rows: RowList) -> RowList:
         if list_id not in self._lists:

@@ -16,14 +16,22 @@ from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message
 from bot.cards import replies, slack_faults
-from bot.cards.row import carried
+from bot.cards.row import carried, saying
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.posts import EditablePost, announce, post_beside
-from bot.slack.requests import Origin, Request
-from bot.slack.rows import Boards, RowList, RowLists
+from bot.slack.rendering import view_of
+from bot.slack.requests import Origin, Request, View
+from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
 from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
+#: What a press on a row of Home does without opening a modal.
+IN_ROW = frozenset(
+    {
+        *("scan", "scan_certificate", "take", "take_certificate", "release", "release_certificate"),
+        *("mute", "unmute"),
+    }
+)
 #: How long to wait after a rate limit that names no time.
 LIMIT_SECONDS = 30.0
 
@@ -47,7 +55,7 @@ class Surface(Protocol):
 
 
 def surface_of(request: Request, web: SlackWeb, boards: Boards) -> Surface:
-    """The surface that answers a request. Home has none: a modal opens for its answers."""
+    """The surface that answers a request; from Home, a modal that has to be opened first."""
     lists = boards.lists
     match request.origin:
         case Origin.SLASH_COMMAND:
@@ -58,6 +66,8 @@ def surface_of(request: Request, web: SlackWeb, boards: Boards) -> Surface:
             return CardButton(web, lists, request)
         case Origin.ROW_BUTTON:
             return RowButton(web, boards, request)
+        case Origin.HOME if request.verb in IN_ROW:
+            return HomeRow(web, boards, request)
         case _:
             return Modal(web, request, request.view.id if request.view else "")
 
@@ -173,21 +183,27 @@ class RowButton:
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: tuple[Block, Block | None] | None = None
+        self._joins = False
         self._refreshed = False
         self._looked = False
         self._story = ""
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
-        """Say it in the row; in the thread, or privately, if the message has no such row."""
+        """Say it in the row; in the thread, or privately, if the message has no such row.
+
+        A press while a scan of the row runs joins that one.
+        """
         await self._look()
         row = message.row
         old = self._rows.row(row) if self._rows else None
         if self._rows and old and row:
-            self._busy = self._busy or (old, self._rows.more(old))
-            await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
+            self._joins = self._joins or (self._busy is None and self._rows.is_busy(row))
+            if not self._joins:
+                self._busy = self._busy or (old, self._rows.more(old))
+                await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
         elif not (message.public and await self._thread.show(message)):
-            await self._private.show(message, progress=True)
+            await self._beside(message, progress=True)
 
     async def answer(self, message: Message) -> None:
         """Show the card, and the new row."""
@@ -199,15 +215,28 @@ class RowButton:
         elif message.rows:
             await self._refresh_all((*(self._busy or ())[:1], *message.rows))
         elif busy := self._busy:
-            await self._refresh(lambda rows: rows.replace(*busy), busy[0], keeps=False)
+            old, more = busy
+            back = saying(old, message.row_says) if message.row_says else old
+            await self._refresh(
+                lambda rows: rows.replace(back, more), back, keeps=bool(message.row_says)
+            )
         # A private list has no thread, and its row says what came of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
-        in_row = message.in_row or alone
-        if not (self._refreshed and in_row):
+        if not (self._refreshed and (message.in_row or alone or self._joins)):
             public = message.public or self._thread.exists
             if not (public and await self._tell_story(message)):
-                await self._private.show(message)
+                await self._beside(message)
         await announce(self._web, self.channel, message)
+
+    async def _beside(self, message: Message, *, progress: bool = False) -> None:
+        """Show it to the asker alone, away from the list."""
+        await self._private.show(message, progress=progress)
+
+    async def _draw(self, rows: RowList) -> None:
+        if self._ephemeral:
+            await self._web.respond(self._url, rows.message, replace=True)
+        else:
+            await self._boards.draw(self.channel, self._ts, rows)
 
     async def _tell_story(self, message: Message) -> bool:
         """Post or edit the monitor's reply in the thread; False where the bot can't post."""
@@ -270,13 +299,51 @@ class RowButton:
                 change(rows)
                 rows.changes += 1
         try:
-            if self._ephemeral:
-                await self._web.respond(self._url, rows.message, replace=True)
-            else:
-                await self._boards.draw(self.channel, self._ts, rows)
+            await self._draw(rows)
             self._refreshed = True
         except (SlackRefused, SlackUnreachable) as error:
             log.info("Could not refresh the list: %s", error)
+
+
+class HomeRow(RowButton):
+    """A row of Home: Home stays, and the row shows what the press does; other answers in a modal.
+
+    A modal can be opened only in the first seconds after the press; later, it is a direct message.
+    """
+
+    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
+        super().__init__(web, boards, request)
+        self._ephemeral = True
+        self._request = request
+        self._view = request.view or View("")
+        self._rows = boards.lists.home(request.asker.user, self._view.blocks)
+        self.refuse = self._beside
+
+    async def answer(self, message: Message) -> None:
+        """Show it in the row; then show in the counts and the other rows what has changed."""
+        await super().answer(message)
+        rows, home = self._rows, self._boards.home
+        if rows is None or home is None:
+            return
+        counts, found, rules = await home.changes()
+        async with rows.lock:
+            if counts and rows.row(counts):
+                rows.replace(counts)
+                refresh_rows(rows, found, self._boards.now(), rules, complete=True)
+        await self._draw(rows)
+
+    async def _beside(self, message: Message, *, progress: bool = False) -> None:
+        if progress:
+            return
+        view = view_of(message)
+        try:
+            await self._web.open_view(self._request.trigger_id, view)
+        except SlackRefused as error:
+            log.info("views.open failed: %s", error)
+            await self._web.post(self._request.asker.user, message)
+
+    async def _draw(self, rows: RowList) -> None:
+        await self._web.publish_home(self._request.asker.user, rows.blocks, self._view.page)
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:
