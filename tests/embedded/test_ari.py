@@ -6,7 +6,6 @@ import asyncio
 import json
 import ssl
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -20,6 +19,7 @@ from bot.embedded.ca.ari import ACMEServers, Renewals, certificate_id, retry_aft
 from bot.embedded.ca.crl import Unreadable
 from bot.embedded.scan.result import ASKED, Renewal, Scan
 from bot.embedded.scan.verdict import Verdict
+from bot.store.database import Database
 
 from .authority import CA, HOURS, NO_CA, Scans
 from .fleet import DAY, NOW, Fleet, issue, name, new_key, serve, web_server
@@ -49,12 +49,13 @@ class ACME:
         self.restart()
 
     def restart(self) -> None:
-        scans = self.scans
-        self.servers = ACMEServers(
-            scans.database, scans.guard, scans.clock, ssl.create_default_context(),
-            [self.directory],
-        )  # fmt: skip
-        scans.renewals = Renewals({ISSUER: self.directory}, self.servers)
+        self.servers = self.process(self.scans.database)
+        self.scans.renewals = Renewals({ISSUER: self.directory}, self.servers)
+
+    def process(self, database: Database) -> ACMEServers:
+        """What another process on this database asks with."""
+        context, scans = ssl.create_default_context(), self.scans
+        return ACMEServers(database, scans.guard, scans.clock, context, [self.directory])
 
     def says(self, body: bytes, **headers: str) -> None:
         self.ca.documents[self.name] = body
@@ -186,6 +187,20 @@ async def test_without_a_word_it_is_asked_again_after_six_hours_by_whichever_pro
     assert acme.asked == 2
 
 
+async def test_two_processes_ask_once(acme: ACME, any_database: Database) -> None:
+    acme.says(answer(*WINDOW))
+    both = [Renewals({ISSUER: acme.directory}, acme.process(any_database)) for _ in range(2)]
+
+    async def look(renewals: Renewals) -> str:
+        certificate = acme.scans.certificate
+        return [each.status async for each in renewals.look(certificate, ISSUER, NOW)][-1]
+
+    first = await asyncio.gather(*map(look, both))
+    assert set(first) <= {"known", ASKED}  # who may not ask waits for who may
+    assert [await look(each) for each in both] == ["known", "known"]
+    assert [path for path, _ in acme.ca.asked] == ["/directory", f"/{acme.name}"]
+
+
 def header(value: str, **more: str) -> timedelta | None:
     return retry_after({"Retry-After": value, **more}, NOW)
 
@@ -311,7 +326,7 @@ async def test_the_server_must_be_the_one_it_claims_to_be(scans: Scans) -> None:
 
 
 async def test_monitor_get_and_list_tell_when_the_ca_asks(
-    acme: ACME, ca: CA, fleet: Fleet, tmp_path: Path
+    acme: ACME, fleet: Fleet, any_database: Database
 ) -> None:
     acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
     hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}
@@ -319,7 +334,7 @@ async def test_monitor_get_and_list_tell_when_the_ca_asks(
         key="k" * 16, scan_allow="127.0.0.1", ca_file=fleet.ca_file, hosts=hosts,
         ari_directories={ISSUER: acme.directory},
     )  # fmt: skip
-    api = EmbeddedAPI(settings, acme.scans.database, clock=acme.scans.clock)
+    api = EmbeddedAPI(settings, any_database, clock=acme.scans.clock)
     await api.start()
     headers = {"Authorization": f"Bearer {'k' * 16}"}
     try:
