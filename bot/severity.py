@@ -208,7 +208,7 @@ def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
     """
     rule, end, window = rules.for_(row.target), row.not_after, row.renewal
     own = limits(_lifetime(row), rule)
-    if window is None or end is None or window.end + CUT >= end:
+    if window is None or end is None or end - window.end <= CUT:
         return own
     moved = was_moved_forward(row)
     if rule and not moved:
@@ -263,7 +263,9 @@ def _broken(row: MonitorSummary, now: datetime) -> State:
 
 
 def _timed(row: MonitorSummary, end: datetime, now: datetime, rules: Thresholds) -> State:
-    left, limit = end - now, limits_of(row, rules)
+    begun = row.renewal is not None and row.renewal.start < now  # else it changes nothing
+    limit = limits_of(row, rules) if begun else limits(_lifetime(row), rules.for_(row.target))
+    left = end - now
     if left < limit.act_now:
         return ACT_NOW
     if limit.overdue is not None and left < limit.overdue:

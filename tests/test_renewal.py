@@ -204,7 +204,11 @@ def test_the_api_may_tell_it_or_not_or_send_nonsense() -> None:
         assert listed(nonsense) is None
         assert got(nonsense) == ""
     assert got({"status": "unknown: asked"}) == "unknown: asked"
-    backwards = WireRenewal("known", told["end"], told["start"])
-    assert read_renewal(backwards, timedelta()) is None
+    for start, end in (
+        (told["end"], told["start"]),
+        ("0001-01-01 00:00", told["end"]),
+        (told["start"], "9999-12-31 23:59"),
+    ):
+        assert read_renewal(WireRenewal("known", start, end), timedelta()) is None
     offset = read_renewal(WireRenewal("known", told["start"], told["end"]), timedelta(hours=2))
     assert offset == Renewal(window.start - 2 * HOUR, window.end - 2 * HOUR)

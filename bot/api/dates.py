@@ -8,6 +8,9 @@ import msgspec
 
 from bot.target import HTTPS_PORT, Target
 
+#: Years that a window may be in, so that it can be shown in any time zone.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+
 
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
     """A date of the wire as an aware UTC datetime; None where it can't be read.
@@ -49,6 +52,8 @@ def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
     """A window; None for one that is unknown or makes no sense."""
     start, end = read_date(wire.start, offset), read_date(wire.end, offset)
     if start is None or end is None or start > end:
+        return None
+    if start.year < FIRST_YEAR or end.year > LAST_YEAR:
         return None
     return Renewal(start, end, wire.explanation_url or "")
 
