@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import aiohttp
 import pytest
+import pytest_asyncio
 import trustme
 from aiohttp import web
 from cryptography import x509
@@ -45,6 +47,7 @@ class ACME:
         self.directory = directory or ca.url("directory")
         ca.documents["directory"] = json.dumps({"renewalInfo": ca.url("info/")}).encode()
         self.path = scans.leaf(KEY)
+        self.processes: list[ACMEServers] = []
         self.name = f"info/{certificate_id(scans.certificate)}"
         self.restart()
 
@@ -55,7 +58,13 @@ class ACME:
     def process(self, database: Database) -> ACMEServers:
         """What another process on this database asks with."""
         context, scans = ssl.create_default_context(), self.scans
-        return ACMEServers(database, scans.guard, scans.clock, context, [self.directory])
+        made = ACMEServers(database, scans.guard, scans.clock, context, [self.directory])
+        self.processes.append(made)
+        return made
+
+    async def close(self) -> None:
+        for each in self.processes:
+            await each.close()
 
     def says(self, body: bytes, **headers: str) -> None:
         self.ca.documents[self.name] = body
@@ -75,9 +84,11 @@ class ACME:
         return len([path for path, _ in self.ca.asked if path == f"/{self.name}"])
 
 
-@pytest.fixture
-def acme(scans: Scans, ca: CA) -> ACME:
-    return ACME(scans, ca)
+@pytest_asyncio.fixture
+async def acme(scans: Scans, ca: CA) -> AsyncIterator[ACME]:
+    acme = ACME(scans, ca)
+    yield acme
+    await acme.close()
 
 
 def test_a_certificate_is_named_as_in_the_rfcs_example() -> None:
@@ -157,6 +168,7 @@ async def test_a_directory_leads_only_where_it_may(directory: bytes, said: str, 
 async def test_a_redirect_is_not_followed(scans: Scans, ca: CA) -> None:
     acme = ACME(scans, ca, directory=ca.url("moved"))
     assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 302"
+    await acme.close()
 
 
 async def test_other_issuers_are_not_asked_about(acme: ACME) -> None:
@@ -322,6 +334,7 @@ async def test_the_server_must_be_the_one_it_claims_to_be(scans: Scans) -> None:
         servers = ACMEServers(scans.database, scans.guard, scans.clock, context, [url])
         scans.renewals = Renewals({ISSUER: url}, servers)
         assert (await scans.scan(scans.leaf(KEY))).renewal.status == f"unknown: {said}"
+        await servers.close()
     await runner.cleanup()
 
 

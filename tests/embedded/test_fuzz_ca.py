@@ -120,7 +120,7 @@ async def renewals(scans: Scans, ca: CA, port: int) -> list[Renewal]:
             return [each async for each in asking.look(leaf, ISSUER, NOW)][-1]
 
     found = await asyncio.gather(*(one() for _ in range(COUNT)))
-    await acme.servers.close()
+    await acme.close()
     return found
 
 

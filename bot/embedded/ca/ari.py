@@ -6,12 +6,14 @@ import base64
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import aiohttp
 import msgspec
 from cryptography import x509
 
@@ -68,6 +70,21 @@ class ACMEServers(Documents):
         super().__init__(database, guard, clock, at_once=8, tls=tls)
         self._directories = frozenset(directories)
         self._resting: dict[str, tuple[datetime, str]] = {}
+        self._client: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Give up what is still being fetched, and the connections."""
+        await super().close()
+        if self._client is not None:
+            await self._client.close()
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """One client for all requests: they are many, to few servers."""
+        if self._client is None:
+            jar = aiohttp.DummyCookieJar()
+            self._client = aiohttp.ClientSession(auto_decompress=False, cookie_jar=jar)
+        yield self._client
 
     async def _answer(self, known: Document, url: str, body: bytes | None) -> Answer:
         until, fault = self._resting.get(host_of(url), (None, ""))

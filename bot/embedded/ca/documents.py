@@ -11,12 +11,13 @@ import logging
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import aiohttp
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.embedded.ca.crl import Unreadable
@@ -143,15 +144,21 @@ class Documents:
     async def _refreshed(self, key: str, url: str, body: bytes | None) -> Document:
         try:
             known = await self._read(key)
-            if not self._is_fresh(known) and await self._claim(known):
-                async with self._turns:
-                    known = await self._fetch(known, url, body)
-                await self._write(known)
+            if not self._is_fresh(known):
+                known = await self._renewed(known, url, body)
         except (SQLAlchemyError, OSError) as fault:
             log.warning("Could not use the database for %s: %s", url[:200], fault)
             return Document(key, b"", None, fault="the database can't be used")
         self._keep(known)
         return known
+
+    async def _renewed(self, known: Document, url: str, body: bytes | None) -> Document:
+        if not await self._claim(known):  # another process is at it, or has just fetched it
+            return await self._read(known.url)
+        async with self._turns:
+            found = await self._fetch(known, url, body)
+        await self._write(found)
+        return found
 
     def _keep(self, known: Document) -> None:
         """Keep it in memory, and drop those that were asked for longest ago."""
@@ -174,11 +181,14 @@ class Documents:
         return Document(*row)
 
     async def _claim(self, known: Document) -> bool:
-        """Whether this process is the one to fetch it."""
+        """Whether this process is the one to fetch it: nobody has tried since it was read."""
         key, now = known.url, self._clock()
         columns = ca_documents.c
         row = {"url": key, "body": b"", "etag": "", "last_modified": "", "fault": ""}
-        free = or_(columns.asked_at.is_(None), columns.asked_at < now - ASKING)
+        free = and_(
+            or_(columns.asked_at.is_(None), columns.asked_at < now - ASKING),
+            columns.tried_at.is_not_distinct_from(known.tried_at),
+        )
         async with self._database.write() as connection:
             await connection.execute(
                 self._database.insert(ca_documents).values(row).on_conflict_do_nothing()
@@ -241,6 +251,10 @@ class Documents:
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             raise Silent(f"{host_of(url)} did not answer") from None
 
+    def _session(self) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
+        """The client of one request."""
+        return aiohttp.ClientSession(auto_decompress=False)
+
     async def _ask(self, known: Document, url: str, body: bytes | None) -> Answer:
         scheme, target, path = _target(url, PORTS if self._tls else {"http": 80})
         try:
@@ -259,7 +273,7 @@ class Documents:
             headers["If-Modified-Since"] = known.last_modified
         address = Target(str(addresses[0]), target.port)
         async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
+            self._session() as session,
             session.request(
                 "GET" if body is None else "POST",
                 f"{scheme}://{address}{path}",
