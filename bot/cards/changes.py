@@ -428,8 +428,8 @@ def small_changes(counts: Mapping[str, int]) -> Message:
 
 
 def counted_kinds(counts: Mapping[str, int]) -> str:
-    """`3 renewed, 2 with new names, 1 added`."""
-    words = {"names": "with new names"}
+    """`3 renewed, 2 with changed names, 1 added`."""
+    words = {"names": "with changed names"}
     return ", ".join(f"{counts[k]:,} {words.get(k, k)}" for k in SMALL if counts.get(k))
 
 
