@@ -40,6 +40,8 @@ UNKNOWN_LIFETIME = 200 * DAY
 LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
 #: A scan older than this says little about today.
 STALE_AFTER = timedelta(hours=36)
+#: A certificate that is not served so long after it was issued is late.
+LATE_AFTER = timedelta(hours=1)
 
 _RULE = re.compile(r"(?P<number>[0-9]{1,3})(?P<unit>[d%])")
 MOST_RULE = {"d": 365, "%": 90}
@@ -297,6 +299,13 @@ def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | N
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
     """Whether the last scan is too old to say that all is well."""
     return row.scanned_at is None or now - row.scanned_at > STALE_AFTER
+
+
+def is_late(row: MonitorSummary) -> bool:
+    """Whether a scan found another certificate, LATE_AFTER the one was issued that it expected."""
+    if row.expected_at is None or row.scanned_at is None or row.not_after is None:
+        return False
+    return row.scanned_at - row.expected_at > LATE_AFTER
 
 
 def worst_first(

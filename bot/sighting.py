@@ -53,7 +53,8 @@ class Sighting(msgspec.Struct, frozen=True):
 class LastSeen(msgspec.Struct, frozen=True, gc=False):
     """What a monitor was like when it was last compared.
 
-    `missing` is set once a complete list was without it.
+    `missing` is set once a complete list was without it, `late` once it has not served a new
+    certificate for too long.
     """
 
     rank: int
@@ -61,6 +62,7 @@ class LastSeen(msgspec.Struct, frozen=True, gc=False):
     not_after: datetime | None = None
     target: str = ""
     missing: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import changes
-from tests.card_values import ASKER, NOW, PLAIN, RULES, Texts, rows
+from tests.card_values import ASKER, NOW, PLAIN, RULES, Texts, awaiting, rows
 
 
 def notice_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
@@ -21,6 +21,9 @@ def notice_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     one = [replace(broken, id=each, fingerprint="ab" * 32) for each in (1, 2, 3)]
     yield "notice: one certificate", changes.notice("broken", one, NOW, RULES)
     yield "notice: worse", changes.offer(changes.notice("worse", [urgent], NOW, RULES))
+    late = awaiting(texts)["issued, fine"]
+    yield "notice: late", changes.notice("late", [late], NOW, RULES)
+    yield "notice: many late", changes.many("late", _so_many(late, 12), NOW, RULES)
     yield "notice: names", changes.notice("names", [fine], NOW, RULES, names=names)
     many = _so_many(broken, 199)
     yield "notice: many broken", changes.many("broken", many, NOW, RULES, whom=ASKER)

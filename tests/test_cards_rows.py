@@ -22,7 +22,7 @@ from bot.cards.home import monitors as home_monitors
 from bot.cards.row import group_row, grouped, list_row, text_row
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks
-from tests.card_values import DAY, NOW, RULES, monitor, row
+from tests.card_values import DAY, HOUR, NOW, RULES, monitor, row
 
 PRINTS = st.sampled_from(["", "aa", "bb"])
 KINDS = (st.booleans(), st.sampled_from([-1, 5, 80]))
@@ -147,3 +147,36 @@ def test_a_row_says_nothing_of_caa_records_before_renewal_is_due() -> None:
     early = row(issuer="Let's Encrypt", caa_refuses=True)
     wrong = row(issuer="Let's Encrypt", caa_refuses=True, valid=False, host_match=False)
     assert "CAA" not in str([list_row(each, NOW, RULES) for each in (early, wrong)])
+
+
+def test_a_row_that_waits_for_a_certificate_is_not_fixed_until_it_is_live() -> None:
+    waits = row(expected_at=NOW - 3 * HOUR, scanned_at=NOW - HOUR)
+    pressed = list_row(waits, NOW, RULES, outcome="↻ no change · Ann, 08:00")
+    assert "~" not in pressed["text"]["text"]
+
+    shown = list_row(waits, NOW, RULES)
+    assert "reload it" in shown["text"]["text"]
+    assert refreshed(shown, {waits.id: waits}, NOW + HOUR, RULES) is None
+    live = msgspec.structs.replace(waits, expected_at=None)
+    found = refreshed(shown, {live.id: live}, NOW, RULES)
+    assert found is not None
+    assert "✅ fixed" in found[0]["text"]["text"]
+
+    again = refreshed(found[0], {waits.id: waits}, NOW, RULES)
+    assert again is not None
+    assert "reload it" in again[0]["text"]["text"]
+
+
+def test_monitors_of_one_certificate_wait_together() -> None:
+    waits: dict[str, Any] = {
+        "fingerprint": "aa",
+        "expected_at": NOW - 3 * HOUR,
+        "scanned_at": NOW - HOUR,
+    }
+    one, other, third = (row(id=n, **waits) for n in (1, 2, 3))
+    third = msgspec.structs.replace(third, expected_at=None)
+    together, alone = grouped([one, other, third], NOW, RULES)
+    assert (together, alone) == ((one, other), (third,))
+    text = str(group_row(together, NOW, RULES)["text"]["text"])
+    assert "and 1 more" in text
+    assert text.endswith("still serving the old one: reload it")

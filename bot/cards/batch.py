@@ -246,13 +246,15 @@ def refreshed(
     if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
         return None
     members = _members(block, int(number), found)
-    struck, fine = "~`" in lines[0], all(is_fine(row, now, rules) for row in members)
+    struck = "~`" in lines[0]
+    fine = all(is_fine(row, now, rules) and row.expected_at is None for row in members)
     if not complete and not _all_found(block, int(number), found):
         return None
     if not members:
         gone = f"{GONE}, seen {date(now, '{time}')}"
         return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
-    if fine and not lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)):
+    was_fine = lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)) and not _volatile(lines)[1]
+    if fine and not was_fine:
         return group_row(members, now, rules, outcome=_fixed(members, now, rules)), None
     _, pressed, told = "\n".join(lines[1:]).partition("↻")
     fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")

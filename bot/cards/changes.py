@@ -41,7 +41,7 @@ from bot.cards.row import (
     more_about_group,
     text_row,
 )
-from bot.severity import ACT_NOW, EXPIRED, UNREACHABLE, Rank, Thresholds, mute_of, state_of
+from bot.severity import ACT_NOW, EXPIRED, UNREACHABLE, Rank, Thresholds, is_late, mute_of, state_of
 from bot.sighting import LastSeen, Sighting, Topic
 from bot.target import Target
 
@@ -105,6 +105,7 @@ def _text(value: str | int | None) -> str:
 TOLD = {
     "broken": "Newly broken",
     "worse": "Renew now",
+    "late": "New certificate not live after an hour",
     "fixed": "✅ Fixed",
     "issuer": "New issuer",
     "renewed": "Renewed",
@@ -116,11 +117,12 @@ TOLD = {
 _MANY = {
     "broken": "newly broken",
     "worse": "must be renewed now",
+    "late": "don't serve their new certificates after an hour",
     "fixed": "fixed",
     "issuer": "have a new issuer",
 }
 #: What is told in a message of its own, since nobody is notified of edits and replies.
-WORSE = ("broken", "worse")
+WORSE = ("broken", "worse", "late")
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
 #: So many at once, or within so long, are told in one message, which shows some of them.
@@ -172,14 +174,16 @@ def compare(
     first, before = before is None, before or {}
     for row in rows:
         rank = int(state_of(row, now, rules).rank)
-        is_now = LastSeen(rank, row.issuer, row.not_after, str(row.target))
+        is_now = LastSeen(rank, row.issuer, row.not_after, str(row.target), late=is_late(row))
         was = before.get(row.id)
         if is_now == was:
             continue
         changed[row.id] = is_now
-        kind = _kind(was, is_now) if was else "added"
-        if kind and not first and not mute_of(row, now, rules):
-            told.append(News(kind, row.id, row.target, row))
+        kinds = [_kind(was, is_now) if was else "added"]
+        if is_now.late and not (was and was.late):
+            kinds.append("late")
+        if not first and not mute_of(row, now, rules):
+            told += [News(kind, row.id, row.target, row) for kind in kinds if kind]
     for row in rows if renamed else ():
         names = renamed.get(row.id) if renamed and row.id in before else None
         if names and row.valid and not mute_of(row, now, rules):
@@ -398,7 +402,8 @@ def is_over(blocks: Sequence[Block]) -> bool:
     """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
     rows = _rows(blocks)
     hides = any(str(block.get("block_id", "")).startswith(_HIDDEN) for block in blocks)
-    return bool(rows) and not hides and all(map(_is_well, rows))
+    late = _kind_of(blocks) == "late"
+    return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
 
 
 def _kind_of(blocks: Sequence[Block]) -> str | None:
@@ -411,8 +416,9 @@ def _rows(blocks: Sequence[Block]) -> list[str]:
     return [str(block["text"]["text"]) for block in rows]
 
 
-def _is_well(row: str) -> bool:
-    return "~`" in row.partition("\n")[0] or not row.startswith(_UNWELL) or GONE in row
+def _is_well(row: str, *, late: bool = False) -> bool:
+    is_done = "~`" in row.partition("\n")[0] or GONE in row
+    return is_done or not (late or row.startswith(_UNWELL))
 
 
 def removed(number: int, target: Target) -> Message:

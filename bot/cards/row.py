@@ -131,7 +131,8 @@ def group_row(
     states = [state_of(row, now, rules) for row in members]
     state = min(states, key=lambda each: each.rank)
     worst, others = members[states.index(state)], len(members) - 1
-    target, struck = worst.target, bool(outcome) and state.rank >= Rank.ON_SCHEDULE
+    done = state.rank >= Rank.ON_SCHEDULE and worst.expected_at is None
+    target, struck = worst.target, bool(outcome) and done
     more = f" and {others:,} more" if others else ""
     facts = _facts(worst, state, now, rules)
     new = awaited(worst, now)

@@ -274,13 +274,14 @@ async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
         type_coerce(standings.c.not_after, BigInteger),
         standings.c.target,
         standings.c.missing,
+        standings.c.late,
     )
     seen: dict[int, LastSeen] = {}
     result = await connection.stream(query)
     async for rows in result.partitions(_ROWS_AT_ONCE):
-        for number, rank, issuer, end, target, missing in rows:
+        for number, rank, issuer, end, *others in rows:
             not_after = None if end is None else datetime.fromtimestamp(end, UTC)
-            seen[number] = LastSeen(rank, issuer, not_after, target, missing)
+            seen[number] = LastSeen(rank, issuer, not_after, *others)
     return seen
 
 

@@ -132,6 +132,7 @@ standings = Table(
     Column("not_after", Instant),
     Column("target", String(260), nullable=False, server_default=""),
     Column("missing", Boolean, nullable=False, server_default=false()),
+    Column("late", Boolean, nullable=False, server_default=false()),
 )
 
 #: What changed without being anybody's concern: the next digest counts it.

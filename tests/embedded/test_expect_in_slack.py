@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import cast
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
-from bot.playground.objects import ANN, PostedMessage
+from bot.playground.objects import ANN, BEN, PostedMessage
 from bot.store.database import Database
+from tests.test_bot_notices import watcher
 from tests.world import MORNING, Clock, World, labels, new_world, words
 
 from .fleet import DAY, NOW, Fleet, Leaf, serve, web_server
@@ -230,3 +232,52 @@ async def test_a_certificate_that_was_renewed_on_another_host_is_told_of_once_it
     await world.press("Rescan", on=card)
     await world.card("OK", "Changed: expiry date")
     assert told not in words(await status(server))
+
+
+def notices_in(server: Server) -> list[PostedMessage]:
+    """The notices that were posted, not what follows in their threads."""
+    return [m for m in server.world.seen(by=BEN) if "an hour" in words(m) and not m.thread_ts]
+
+
+@pytest.mark.parametrize("before", [OLD, THIRD], ids=["an overdue host", "a fine host"])
+async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
+    server: Server, before: Leaf
+) -> None:
+    server.load(before)
+    await server.world.say(f"/ssl scan {server.host}")
+    await server.world.card("fleet.test", "scanned", "OVERDUE" if before is OLD else "OK")
+    notices = watcher(server.world)
+    await notices.tick()
+    await server.issued(NEW)
+    for _ in range(12):
+        await server.pass_time(minutes=5)
+        await notices.tick()
+    assert notices_in(server) == []  # it is an hour old, and no more
+
+    for _ in range(24):
+        await server.pass_time(minutes=5)
+        await notices.tick()
+    (notice,) = notices_in(server)
+    assert "*New certificate not live after an hour*" in words(notice)
+    assert "still serving the old one: reload it" in words(notice)
+    assert labels(notice)[:2] == ["Rescan", "Scan & watch"]
+
+    server.load(NEW)
+    await server.pass_time(minutes=60)
+    await notices.tick()
+    (notice,) = notices_in(server)
+    assert "~*New certificate not live after an hour*~" in words(notice)
+    assert "~`fleet.test" in words(notice)
+    assert "✅ fixed, seen" in words(notice)
+
+
+async def test_a_certificate_that_is_live_in_time_is_not_told_of(server: Server) -> None:
+    notices = watcher(server.world)
+    await notices.tick()
+    await server.issued(NEW)
+    await server.pass_time(minutes=50)
+    server.load(NEW)
+    for _ in range(3):
+        await server.pass_time(minutes=30)
+        await notices.tick()
+    assert notices_in(server) == []

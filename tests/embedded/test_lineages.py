@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
 from bot.embedded import Accounts
+from bot.embedded.ca.lineages import lineage
+from bot.embedded.scan import certificate
 from bot.store.database import Database
 
 from .fleet import DAY, NOW, Fleet, Leaf
@@ -94,3 +97,11 @@ async def test_other_accounts_and_hosts_that_are_broken_prove_nothing(
         await call(served, foreign, "monitor/add", host="b.fleet.test", port=str(other))
         assert await renewed(served) == {}
         assert foreign != KEY
+
+
+def test_another_organization_that_issued_it_makes_another_lineage() -> None:
+    names = ("", "", "", "R11", "Let's Encrypt", "US")
+    one = certificate.Leaf(*names, alt_names=("a.test", "B.test"), not_before=NOW, not_after=NOW)
+    assert lineage(one) == lineage(replace(one, issuer_cn="R12", alt_names=("b.test", "a.test")))
+    assert lineage(one) != lineage(replace(one, issuer_o="Sectigo"))
+    assert lineage(replace(one, alt_names=())) is None
