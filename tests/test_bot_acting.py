@@ -175,12 +175,9 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
     await world.card("The note on `api.demo.test` was removed.")
 
 
-@pytest.mark.parametrize(
-    "link", ["ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://"]
-)
-async def test_a_runbook_is_a_web_page(link: str, world: World) -> None:
-    await world.say(f"/ssl runbook {HOST} {link}")
-    await world.card("isn't a usable http(s) link")
+async def test_a_runbook_is_a_web_page(world: World) -> None:
+    for link in ("ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://"):
+        await world.ask(f"/ssl runbook {HOST} {link}", "isn't a usable http(s) link")
 
 
 async def test_the_most_specific_runbook_counts(world: World) -> None:

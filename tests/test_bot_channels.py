@@ -165,9 +165,8 @@ async def test_the_form_sets_up_the_same(world: World) -> None:
     assert (made.channel, made.at, made.days) == (GENERAL, time(10, 15), (5,))
 
 
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
+async def test_what_can_not_be_read_sets_nothing_up(world: World) -> None:
+    for typed, said in (
         ("digest here at 25:00", "is not a time of day"),
         ("digest here at 09:00 expires<30", "Filter by host or port"),
         ("digest here at 09:00 Europe/Nowhere", "is not a time zone"),
@@ -175,11 +174,8 @@ async def test_the_form_sets_up_the_same(world: World) -> None:
         ("digest pause 900d", "A pause lasts from 1m to 90d"),
         ("notices here mention @nobody-here", "There is no user group @nobody-here"),
         ("notices here mention support", "is neither a user group nor an ID"),
-    ],
-)
-async def test_what_can_not_be_read_sets_nothing_up(world: World, typed: str, said: str) -> None:
-    await world.say(f"/ssl {typed}", to=GENERAL)
-    await world.card(said, to=GENERAL)
+    ):
+        await world.ask(f"/ssl {typed}", said, to=GENERAL)
     assert world.bot.slack._records.subscriptions.digests() == []
     assert world.bot.slack._records.subscriptions.notices() == []
 

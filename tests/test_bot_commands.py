@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from bot.commands import router
 from bot.playground.objects import ANN
 from tests.world import World, labels, new_world, words
@@ -40,24 +38,18 @@ async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
     assert labels(card) == shown
 
 
-@pytest.mark.parametrize(
-    "which",
-    [
+async def test_status_understands_every_way_to_name_a_monitor(world: World) -> None:
+    world.api.watch("api.demo.test")
+    assert world.api.watch("api.demo.test", port=8443) == 102
+    for which in (
         "api.demo.test:8443",
         "https://api.demo.test:8443/path",
         "API.demo.test. 8443",
         "102",
         "#102",
-    ],
-)
-async def test_status_understands_every_way_to_name_a_monitor(which: str, world: World) -> None:
-    world.api.watch("api.demo.test")
-    assert world.api.watch("api.demo.test", port=8443) == 102
-
-    await world.say(f"/ssl status {which}")
-
-    card = await world.card("OK", "`api.demo.test:8443`", "#102")
-    assert "#101" not in words(card)
+    ):
+        card = await world.ask(f"/ssl status {which}", "OK", "`api.demo.test:8443`", "#102")
+        assert "#101" not in words(card), which
 
 
 async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -> None:
@@ -139,9 +131,9 @@ async def test_a_host_that_the_api_refuses_does_not_stop_the_others(world: World
     assert "no such name" in words(card)
 
 
-@pytest.mark.parametrize(
-    ("filters", "sent"),
-    [
+async def test_list_asks_with_the_filters(world: World) -> None:
+    world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
+    for filters, sent in (
         ("", {}),
         ("expires<30", {"ssl_expire_days": "<30"}),
         ("due", {"ssl_expire_days": "<30"}),
@@ -149,16 +141,11 @@ async def test_a_host_that_the_api_refuses_does_not_stop_the_others(world: World
         ("broken", {"ssl_valid": "false"}),
         ("host=*.demo.test port=8443", {"host": "*.demo.test", "port": "8443"}),
         ("*.demo.test", {"host": "*.demo.test"}),
-    ],
-)
-async def test_list_asks_with_the_filters(filters: str, sent: dict[str, str], world: World) -> None:
-    world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
-
-    await world.say(f"/ssl list {filters}")
-
-    card = await world.card("1 monitor", "EXPIRED", "`api.demo.test:8443`")
-    assert card.ephemeral_for == ANN
-    assert world.api.asked("monitor/list") == [sent]
+    ):
+        line = f"/ssl list {filters}"
+        card = await world.ask(line, "1 monitor", "EXPIRED", "`api.demo.test:8443`")
+        assert card.ephemeral_for == ANN
+        assert world.api.asked("monitor/list")[-1] == sent, filters
 
 
 async def test_list_says_what_is_wrong_with_a_filter(world: World) -> None:
@@ -269,25 +256,18 @@ async def test_a_word_like_no_command_points_to_help(world: World) -> None:
     assert labels(card) == []
 
 
-@pytest.mark.parametrize(
-    ("line", "complaint", "usage"),
-    [
+async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: World) -> None:
+    for line, complaint, usage in (
         ("/ssl status", "needs a host, an ID or a pattern", "/ssl status example.com"),
         ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),
         ("/ssl status a.test b.test", "isn't expected here", "/ssl status"),
         ("/ssl status a.test:99999", "port", "/ssl status"),
         ("/ssl status exa mple", "", "/ssl status"),
         ("/ssl delete", "needs a host or an ID", "/ssl delete example.com"),
-    ],
-)
-async def test_bad_words_are_answered_with_the_right_way_to_write_them(
-    line: str, complaint: str, usage: str, world: World
-) -> None:
-    await world.say(line)
-
-    card = await world.card("NOT UNDERSTOOD", usage, complaint)
-    assert card.ephemeral_for == ANN
-    assert world.api.work == []
+    ):
+        card = await world.ask(line, "NOT UNDERSTOOD", usage, complaint)
+        assert card.ephemeral_for == ANN
+        assert world.api.work == [], line
 
 
 async def test_what_a_phone_types_is_understood(world: World) -> None:

@@ -146,22 +146,19 @@ async def test_an_added_host_stays_told_as_added_if_its_watch_can_not_start(
         await world.settled()
 
 
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
+async def test_reading_goes_on_without_the_database(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    reads = (
         ("/ssl status api.demo.test", "`api.demo.test`"),
         ("/ssl list", "1 monitor"),
         ("/ssl digest", "All clear"),
         ("/ssl help", "What /ssl can do"),
         ("/ssl ping", "answers in"),
         ("/ssl", "1 monitor"),
-    ],
-)
-async def test_reading_goes_on_without_the_database(line: str, text: str, world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    )
     with no_tables(file_of(world)):
-        await world.say(line)
-        await world.card(text)
+        for line, text in reads:
+            await world.ask(line, text)
 
 
 async def test_home_is_shown_without_the_database(world: World) -> None:

@@ -79,9 +79,9 @@ async def test_a_check_is_repeated_and_shared_with_its_protocol(world: World) ->
     assert world.api.asked("checks") == [sent] * 3
 
 
-@pytest.mark.parametrize(
-    ("typed", "sent"),
-    [
+async def test_a_check_understands_every_way_to_name_a_host(world: World) -> None:
+    world.api.extras = ["/checks"]
+    for typed, sent in (
         ("<http://api.demo.test|api.demo.test>", {"host": "api.demo.test", "port": "443"}),
         ("API.demo.test 8443", {"host": "api.demo.test", "port": "8443"}),
         ("https://api.demo.test:8443/x?y", {"host": "api.demo.test", "port": "8443"}),
@@ -89,15 +89,9 @@ async def test_a_check_is_repeated_and_shared_with_its_protocol(world: World) ->
         ("api.demo.test:25 TLS", {"host": "api.demo.test", "port": "25"}),
         ("api.demo.test imap", {"host": "api.demo.test", "port": "143", "protocol": "imap"}),
         ("[2001:db8::1]:5432", {"host": "2001:db8::1", "port": "5432", "protocol": "postgres"}),
-    ],
-)
-async def test_a_check_understands_every_way_to_name_a_host(
-    typed: str, sent: dict[str, str], world: World
-) -> None:
-    world.api.extras = ["/checks"]
-    await world.say(f"/ssl check {typed}")
-    await world.card("DUE", "Nothing was stored.")
-    assert world.api.asked("checks") == [sent]
+    ):
+        await world.ask(f"/ssl check {typed}", "DUE", "Nothing was stored.")
+        assert world.api.asked("checks")[-1] == sent, typed
 
 
 async def test_a_check_that_named_tls_is_repeated_with_it(world: World) -> None:

@@ -132,20 +132,14 @@ async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None
     assert [m.ephemeral_for for m in world.seen() if "default threshold again" in words(m)] == [ANN]
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
+async def test_a_threshold_that_makes_no_sense_is_explained(world: World) -> None:
+    for line, said in (
         ("/ssl warn api.demo.test 0d", "is not a threshold"),
         ("/ssl warn api.demo.test soon", "is not a threshold"),
         ("/ssl warn 888 14d", "not to an ID"),
         ("/ssl warn api.demo.test", "needs 14d"),
-    ],
-)
-async def test_a_threshold_that_makes_no_sense_is_explained(
-    world: World, line: str, said: str
-) -> None:
-    await world.say(line)
-    await world.card(said)
+    ):
+        await world.ask(line, said)
 
 
 async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:

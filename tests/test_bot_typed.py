@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
-from bot.playground.objects import ANN, BEN
+from bot.playground.objects import ANN
 from tests.world import World, labels, words
 
 DM = "D0ANN"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+async def test_a_mention_may_have_anything_around_its_command(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    for line in (
         "@SSLmonitor: status api.demo.test",
         "@SSLmonitor :status api.demo.test",
         "@SSLmonitor - status api.demo.test",
@@ -21,41 +19,32 @@ DM = "D0ANN"
         "@SSLmonitor please, status api.demo.test",
         "@SSLmonitor `status api.demo.test`",
         "@SSLmonitor api.demo.test",
-    ],
-)
-async def test_a_mention_may_have_anything_around_its_command(line: str, world: World) -> None:
+    ):
+        card = await world.ask(line, "OK", "`api.demo.test`", "Rescan")
+        assert card.ephemeral_for is None
+
+
+async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
     world.api.watch("api.demo.test", days=80)
-    await world.say(line)
-    await world.card("OK", "`api.demo.test`", "Rescan", by=BEN)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
+    for host in (
         "`api.demo.test`", "_api.demo.test_", "(api.demo.test)", "api.demo.test?",
         "- api.demo.test", "• api.demo.test", "*api.demo.test*", "[api.demo.test]",
         "“api.demo.test”", "api.demo.test.",
-    ],
-)  # fmt: skip
-async def test_a_host_may_be_formatted_and_punctuated(host: str, world: World) -> None:
+    ):  # fmt: skip
+        await world.ask(f"/ssl status {host}", "OK", "`api.demo.test`")
+
+
+async def test_a_bare_host_or_id_means_its_status(world: World) -> None:
     world.api.watch("api.demo.test", days=80)
-    await world.say(f"/ssl status {host}")
-    await world.card("OK", "`api.demo.test`")
+    for which in ("api.demo.test", "101", "#101"):
+        await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
 
-@pytest.mark.parametrize("line", ["/ssl api.demo.test", "/ssl 101", "/ssl #101"])
-async def test_a_bare_host_or_id_means_its_status(line: str, world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
-    await world.say(line)
-    await world.card("OK", "`api.demo.test`")
-
-
-@pytest.mark.parametrize("text", ["hi", "thanks!", "hello"])
-async def test_a_greeting_gets_a_friendly_line(text: str, world: World) -> None:
-    await world.say(text, to=DM)
-    card = await world.card("`/ssl help`", to=DM)
-    assert "NOT UNDERSTOOD" not in words(card)
-    assert "UNKNOWN" not in words(card)
+async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
+    for text in ("hi", "thanks!", "hello"):
+        card = await world.ask(text, "`/ssl help`", to=DM)
+        assert "NOT UNDERSTOOD" not in words(card)
+        assert "UNKNOWN" not in words(card)
 
 
 async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -> None:
@@ -68,9 +57,10 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
     await world.card("*Thresholds*", "`shop.demo.test` 14d", "`nosuch.example.com` 14d")
 
 
-@pytest.mark.parametrize(
-    ("line", "hosts"),
-    [
+async def test_lists_understand_names_states_and_spaces(world: World) -> None:
+    world.api.watch("mail.demo.test", days=80)
+    world.api.watch("old.demo.test", days=-1, valid=False)
+    for line, hosts in (
         ("list mail", ["mail.demo.test"]),
         ("list expired", ["old.demo.test"]),
         ("list all", ["mail.demo.test", "old.demo.test"]),
@@ -80,16 +70,10 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
         ("list valid = false", ["old.demo.test"]),
         ("list port=443 and expires<10", ["old.demo.test"]),
         ("list fine", ["mail.demo.test"]),
-    ],
-)
-async def test_lists_understand_names_states_and_spaces(
-    line: str, hosts: list[str], world: World
-) -> None:
-    world.api.watch("mail.demo.test", days=80)
-    world.api.watch("old.demo.test", days=-1, valid=False)
-    await world.say(f"/ssl {line}")
-    card = await world.card(f"{len(hosts)} monitor")
-    assert [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)] == hosts
+    ):
+        card = await world.ask(f"/ssl {line}", f"{len(hosts)} monitor")
+        shown = [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)]
+        assert shown == hosts, line
 
 
 async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) -> None:
@@ -97,24 +81,23 @@ async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) ->
     await world.card("Added 3 of 3 hosts.")
 
 
-@pytest.mark.parametrize(
-    ("typed", "protocol"),
-    [
-        ("mail.demo.test:25 smtp", "smtp"),
-        ("mail.demo.test smtp", "smtp"),
-        ("mail.demo.test:25", "smtp"),
-        ("mail.demo.test:25 TLS", None),
-        ("https://mail.demo.test:25, smtp", "smtp"),
-    ],
-)
-async def test_a_protocol_after_a_host_says_how_tls_starts(
-    typed: str, protocol: str | None, world: World
-) -> None:
+async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None:
     world.api.extras = ["/monitor/add?protocol"]
-    await world.say(f"/ssl add {typed}")
-    await world.card("mail.demo.test:25", "over STARTTLS (smtp)" if protocol else "added")
-    (sent,) = world.api.asked("monitor/add")
-    assert (sent["host"], sent["port"], sent.get("protocol")) == ("mail.demo.test", "25", protocol)
+    for typed, protocol in (
+        ("a.demo.test:25 smtp", "smtp"),
+        ("b.demo.test smtp", "smtp"),
+        ("c.demo.test:25", "smtp"),
+        ("d.demo.test:25 TLS", None),
+        ("https://e.demo.test:25, smtp", "smtp"),
+    ):
+        how = "over STARTTLS (smtp)" if protocol else "added"
+        host = typed.removeprefix("https://")[: len("a.demo.test")]
+        await world.ask(f"/ssl add {typed}", f"{host}:25", how)
+    assert [(s["host"], s["port"], s.get("protocol")) for s in world.api.asked("monitor/add")] == [
+        *((f"{name}.demo.test", "25", "smtp") for name in "abc"),
+        ("d.demo.test", "25", None),
+        ("e.demo.test", "25", "smtp"),
+    ]
 
 
 async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
@@ -156,48 +139,39 @@ async def test_the_form_takes_a_protocol_for_hosts_that_name_none(world: World) 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("word", ["broken", "help", "expired", "status"])
-async def test_a_word_of_ours_is_never_added_as_a_monitor(word: str, world: World) -> None:
-    await world.say(f"/ssl add mail.demo.test {word}")
-    await world.card("NOT UNDERSTOOD", f"“{word}” is not a host name")
+async def test_a_word_of_ours_is_never_added_as_a_monitor(world: World) -> None:
+    for word in ("broken", "help", "expired", "status"):
+        complaint = f"“{word}” is not a host name"
+        await world.ask(f"/ssl add mail.demo.test {word}", "NOT UNDERSTOOD", complaint)
     await world.settled()
     assert world.api.rows == {}
 
 
-@pytest.mark.parametrize(
-    ("line", "question", "button"),
-    [
+async def test_what_means_many_monitors_asks_first_with_their_number(world: World) -> None:
+    world.api.watch("a.demo.test", days=-1, valid=False)
+    world.api.watch("b.demo.test", days=-1, valid=False)
+    world.api.watch("c.demo.test", days=80)
+    for line, question, button in (
         ("scan broken", "Scan these 2 monitors?", "Scan 2"),
         ("scan *.demo.test", "Scan these 3 monitors?", "Scan 3"),
         ("delete *.demo.test", "Delete these 3 monitors?", "Delete 3"),
         ("delete broken", "Delete these 2 monitors?", "Delete 2"),
-    ],
-)
-async def test_what_means_many_monitors_asks_first_with_their_number(
-    line: str, question: str, button: str, world: World
-) -> None:
-    world.api.watch("a.demo.test", days=-1, valid=False)
-    world.api.watch("b.demo.test", days=-1, valid=False)
-    world.api.watch("c.demo.test", days=80)
-    await world.say(f"/ssl {line}")
-    assert button in labels(await world.card(question))
+    ):
+        assert button in labels(await world.ask(f"/ssl {line}", question))
     await world.settled()
     assert (world.api.asked("monitor/scan"), len(world.api.rows)) == ([], 3)
 
 
-@pytest.mark.parametrize("line", ["?", "-h", "--help", "stop 2", "unwatch 2", "commands"])
-async def test_what_people_type_for_help_is_help(line: str, world: World) -> None:
-    await world.say(f"/ssl {line}")
-    card = await world.card("/ssl")
-    assert not any(label.startswith("Run") for label in labels(card))
+async def test_what_people_type_for_help_is_help(world: World) -> None:
+    for line in ("?", "-h", "--help", "stop 2", "unwatch 2", "commands"):
+        card = await world.ask(f"/ssl {line}", "/ssl")
+        assert not any(label.startswith("Run") for label in labels(card)), line
 
 
-@pytest.mark.parametrize("verb", ["rm", "remove"])
-async def test_removing_means_deleting_and_asks_first(verb: str, world: World) -> None:
+async def test_removing_means_deleting_and_asks_first(world: World) -> None:
     world.api.watch("api.demo.test")
-    await world.say(f"/ssl {verb} api.demo.test")
-    card = await world.card("Delete the monitor")
-    assert "Delete" in labels(card)
+    for verb in ("rm", "remove"):
+        assert "Delete" in labels(await world.ask(f"/ssl {verb} api.demo.test", "Delete the"))
     assert len(world.api.rows) == 1
 
 

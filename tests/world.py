@@ -155,6 +155,17 @@ class World:
 
         return await self.playground.wait_for(look, within)
 
+    async def ask(self, text: str, *parts: str, by: str = ANN, to: str = CERTS) -> PostedMessage:
+        """Type this, and wait for a new message of the bot's that says all of these parts."""
+        before = {message.ts for message in self.seen(by=by, to=to)}
+        await self.say(text, by=by, to=to)
+
+        def look(_: Workspace) -> PostedMessage | None:
+            new = [m for m in self.seen(by=by, to=to) if m.ts not in before]
+            return next((m for m in new if all(part in words(m) for part in parts)), None)
+
+        return await self.playground.wait_for(look)
+
     async def until(self, condition: Callable[[], T | None], within: float = 5.0) -> T:
         """Wait until this is true of the workspace."""
         return await self.playground.wait_for(lambda _: condition(), within)
