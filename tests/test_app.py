@@ -291,6 +291,8 @@ async def test_the_demo_answers_in_both_modes(mode: str) -> None:
         await demo.playground.wait_for(
             lambda slack: [m for m in slack.messages(CERTS, ANN) if "Free" in str(m.blocks)]
         )
+        asked = demo.settings.scan_revocation, demo.settings.scan_caa, demo.settings.ari_directories
+        assert not any(asked)  # a demo contacts nothing outside
 
 
 async def test_a_key_that_may_travel_unencrypted_is_told_at_the_start(

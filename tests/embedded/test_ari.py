@@ -109,6 +109,9 @@ async def test_the_window_and_its_explanation_are_reported(acme: ACME) -> None:
     acme.says(answer(*WINDOW, explanationURL="https://ca.example/why?a=1"))
     assert await acme.renewal() == Renewal("known", *WINDOW, "https://ca.example/why?a=1")
     assert [path for path, _ in acme.ca.asked] == ["/directory", f"/{acme.name}"]
+    for _, headers in acme.ca.asked:  # RFC 8555, section 6.1
+        assert headers["User-Agent"].startswith("sslmonitor-bot ")
+        assert headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize(

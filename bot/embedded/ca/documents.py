@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.embedded.ca.crl import Unreadable
 from bot.embedded.scan.guard import Forbidden, Guard, ResolutionFailed
+from bot.embedded.scan.http import AGENT
 from bot.store.database import Database
 from bot.store.tables import ca_documents
 from bot.target import MAX_PORT, Target, normal_host
@@ -264,7 +265,8 @@ class Documents:
         except ResolutionFailed:
             raise Unreadable(f"{target.host} could not be resolved") from None
         # aiohttp asks for a compressed body unless it is told not to.
-        headers = {"Host": _authority(scheme, target), "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": AGENT}
+        headers["Host"] = _authority(scheme, target)
         if body is not None:
             headers["Content-Type"] = "application/ocsp-request"
         elif known.body and known.etag:

@@ -18,7 +18,8 @@ BODY_CAP = 2_000_000
 HEAD_CAP = 128 * 1024
 _TOTAL_CAP = 2 * BODY_CAP  # including the head and the chunk framing
 _PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
-_AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
+#: How this server names itself to those that it asks.
+AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -198,7 +199,7 @@ async def fetch(stream: ByteStream, target: Target, response: Response) -> None:
     name = f"[{target.host}]" if ":" in target.host else target.host
     host = name if target.port == 443 else f"{name}:{target.port}"
     await stream.write(
-        f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {_AGENT}\r\nAccept: text/html, */*\r\n"
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {AGENT}\r\nAccept: text/html, */*\r\n"
         "Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode("ascii")
     )
     while not response.done and (data := await stream.read()):
