@@ -158,6 +158,7 @@ async def test_garbage_is_unknown_and_never_a_verdict(body: bytes, said: str, ac
         (b"{}", "the answer of ca.test can't be read"),
         (b'{"renewalInfo": "ftp://ca.test/x"}', "no usable URL"),
         (b'{"renewalInfo": "http://[::1"}', "no usable URL"),
+        (b'{"renewalInfo": "http://ca.test/\\u0000"}', "no usable URL"),
         (b'{"renewalInfo": "http://169.254.169.254/latest"}', "169.254.169.254 may not be asked"),
         (b'{"renewalInfo": "http://nowhere.invalid/"}', "could not be resolved"),
         (b'{"renewalInfo": "http://ca.test:PORT/moved?"}', "answered with HTTP 302"),
@@ -287,6 +288,18 @@ async def test_a_ca_that_is_silent_holds_up_no_other_certificate(
     acme.path = acme.scans.leaf(KEY)
     assert (await acme.renewal()).status == said
     assert len(acme.ca.asked) == asked
+    acme.ca.gate.set()
+
+
+async def test_only_so_many_answers_are_awaited_at_a_time(
+    acme: ACME, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acme.servers.get(acme.directory)
+    monkeypatch.setattr("bot.embedded.ca.documents.MOST_AWAITED", 1)
+    acme.ca.gate, acme.scans.deadline = asyncio.Event(), 0.5
+    await acme.scan()
+    acme.path = acme.scans.leaf(KEY)
+    assert (await acme.renewal()).status == "unknown: too many answers are awaited"
     acme.ca.gate.set()
 
 

@@ -67,7 +67,7 @@ class ACMEServers(Documents):
         tls: ssl.SSLContext,
         directories: Collection[str],
     ) -> None:
-        super().__init__(database, guard, clock, at_once=8, tls=tls)
+        super().__init__(database, guard, clock, at_once=16, tls=tls)
         self._directories = frozenset(directories)
         self._resting: dict[str, tuple[datetime, str]] = {}
         self._client: aiohttp.ClientSession | None = None

@@ -39,6 +39,8 @@ FAILED = timedelta(minutes=10)
 #: A process that asks has so long; then another one may.
 ASKING = timedelta(seconds=30)
 AT_ONCE = 20
+#: So many answers may be awaited at a time: a slow server must not fill the memory.
+MOST_AWAITED = 1000
 LONGEST_KEY = 1000
 PORTS = {"http": 80, "https": 443}
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -96,15 +98,15 @@ class Documents:
         With a `body`, it is asked for by POST, and known by both. Cancelling the wait doesn't
         cancel the fetch: the next scan needs it too.
         """
-        key = url if body is None else f"{url} {body.hex()}"
-        if len(key) > LONGEST_KEY:
-            raise Unreadable("the CA names no usable URL")
+        key = _key(url if body is None else f"{url} {body.hex()}")
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
         if known is None or not self._is_fresh(known):
             task = self._running.get(key)
             if task is None:
+                if len(self._running) >= MOST_AWAITED:
+                    raise Unreadable("too many answers are awaited")
                 task = asyncio.create_task(self._refreshed(key, url, body))
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
@@ -113,10 +115,10 @@ class Documents:
 
     async def known(self, url: str) -> Document:
         """A document as it was last fetched, however old it is. Raises Unreadable."""
-        known = self._kept.get(url)
+        known = self._kept.get(_key(url))
         if known is None:
             try:
-                known = await self._read(url[:LONGEST_KEY])
+                known = await self._read(url)
             except (SQLAlchemyError, OSError) as fault:
                 log.warning("Could not use the database for %s: %s", url[:200], fault)
                 raise Unreadable("the database can't be used") from None
@@ -301,6 +303,12 @@ def host_of(url: str) -> str:
         return (urlsplit(url).hostname or "the CA")[:200]
     except ValueError:
         return "the CA"
+
+
+def _key(text: str) -> str:
+    if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
+        raise Unreadable("the CA names no usable URL")
+    return text
 
 
 def _readable(known: Document) -> Document:
