@@ -14,7 +14,7 @@ from typing import NoReturn
 from bot import __version__
 from bot.config import Program, Settings, read_settings, unknown_variables
 from bot.errors import BotError, ConfigError, SocketModeEnded
-from bot.process import AbandonedThreads, ended_by_signals, forever, set_up_logging
+from bot.process import AbandonedThreads, ended_by_signals, forever, loading, set_up_logging
 
 DEMO_PORT = 8020
 EXIT_FAILED = 1
@@ -113,14 +113,16 @@ async def _program(options: argparse.Namespace) -> int:
         return await _demo(options.port)
     is_keys = options.program == "embedded" and options.part == "keys"
     program: Program = "keys" if is_keys else options.program
-    settings = _settings(program)
     if program == "backup":
         from bot.store.backup import backup
 
+        settings = _settings(program)
         await asyncio.to_thread(backup, settings.database_url, options.file)
         print(f"Copied to {options.file}.")
         return 0
-    from bot.app import engine, programs
+    with loading():
+        settings = _settings(program)
+        from bot.app import engine, programs
 
     match program:
         case "keys":

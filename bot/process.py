@@ -9,9 +9,9 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -119,6 +119,25 @@ async def ended_by_signals() -> AsyncIterator[None]:
             loop.remove_signal_handler(each)
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """Pause the garbage collector while a program is loaded: it would look at each new module.
+
+    What was loaded is frozen, so that the collector skips it from then on.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        _spare_collector()
+        gc.enable()
+
+
+def _spare_collector() -> None:
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 async def forever(ended: Awaitable[None] | None = None) -> None:
     """Wait until this task is cancelled, or until `ended` ends.
 
@@ -126,6 +145,5 @@ async def forever(ended: Awaitable[None] | None = None) -> None:
     10% less time.
     """
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    _spare_collector()
     await (ended or asyncio.Event().wait())

@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.dialects import sqlite
 
 from bot.config import Settings
 from bot.config.database_url import engine_arguments
-from bot.errors import DatabaseUnavailable
+from bot.errors import BotError, DatabaseUnavailable
 from bot.store.database import Database
 from bot.store.monitors import Records
 from bot.store.tables import (
@@ -21,7 +22,7 @@ from bot.store.tables import (
     monitors,
     notes,
 )
-from bot.store.upgrade import open_database, upgrade
+from bot.store.upgrade import newest_migration, open_database, upgrade
 from tests.postgres import Cluster
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -72,6 +73,24 @@ async def test_upgrading_twice_keeps_what_is_stored(url: str) -> None:
     async with database.read() as connection:
         assert await connection.scalar(select(notes.c.value)) == "kept"
     await database.close()
+
+
+def test_the_newest_migration_is_the_last_of_the_chain() -> None:
+    assert newest_migration() == ScriptDirectory("bot/store/migrations").get_current_head()
+
+
+async def test_a_database_of_an_older_version_is_upgraded_and_one_of_a_newer_is_refused(
+    url: str,
+) -> None:
+    await upgrade(url, "0011")
+    for version in (newest_migration(), "9999"):
+        async with open_database(url) as database, database.write() as connection:
+            found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            assert found == newest_migration()
+            await connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    with pytest.raises(BotError, match="newer version"):
+        async with open_database(url):
+            pass
 
 
 async def test_processes_that_start_together_upgrade_once(url: str) -> None:

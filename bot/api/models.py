@@ -9,7 +9,6 @@ typed by hand, so nothing but `id` and `host` is relied on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -371,8 +370,10 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
 def _row(raw: Any) -> WireSummary:
     """The row as documented, which is the usual case; else what of it can be read."""
     if isinstance(raw, msgspec.Raw):
-        with suppress(ValueError):
+        try:  # it takes half as long as `suppress`
             return _ROWS.decode(raw)
+        except ValueError:
+            pass
     return read_leniently(raw, WireSummary)
 
 

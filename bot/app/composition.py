@@ -21,20 +21,20 @@ from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.digests import Digests
 from bot.slack.digests import calendar as made_calendar
-from bot.slack.listeners import SlackBot, make_bolt
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
 from bot.slack.rows import Boards
 from bot.slack.scheduler import Scheduler
-from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import SlackWeb
 from bot.store.database import Database
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.notices import NoticeStore
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `python -m bot digest` does without Bolt, which the last two import
     from bot.dates import Plan
+    from bot.slack.listeners import SlackBot
+    from bot.slack.transport import Sockets
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,8 @@ async def running_bot(
 
     At the end it stops taking requests first, then lets the work end, then closes what that used.
     """
+    from bot.slack.listeners import SlackBot, make_bolt  # noqa: PLC0415 - 0.1 s for Bolt
+
     async with AsyncExitStack() as stack:
         session, metrics = await stack.enter_async_context(make_session()), Metrics()
         api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
@@ -153,8 +155,7 @@ async def running_bot(
         await web.identify()
         records, state = make_records(settings, database), DigestStore(database)
         await records.refresh_rules()
-        access = make_access(settings, web, now)
-        often = settings.watch_interval
+        access, often = make_access(settings, web, now), settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         boards = Boards(state, web, clock=now, zone_of=records.subscriptions.zone_of)
         slack = SlackBot(
@@ -193,6 +194,8 @@ async def running_bot(
 
 async def _listen(settings: Settings, bot: Bot, metrics: Metrics, stack: AsyncExitStack) -> None:
     """Take requests from Slack, by HTTP or by Socket Mode, and answer `/healthz`."""
+    from bot.slack.transport import HTTPServer, Sockets  # noqa: PLC0415 - as in `running_bot`
+
     app, token = bot.slack.app, settings.slack_app_token.reveal()
     if settings.slack_mode == "socket":
         await bot.web.check_app_token(token)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
 from bot.api.client import SSLMonitor
 from bot.errors import BotError
 from bot.recheck import Watches
@@ -54,6 +52,8 @@ class Scheduler:
         self._now = now
         self._ticked_at = now()
         self._measured = False
+        from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: PLC0415 - 0.03 s
+
         self.jobs = AsyncIOScheduler(timezone=UTC)
 
     def start(

@@ -97,11 +97,9 @@ def expired_sentence(not_after: datetime) -> str:
 
 def color(verdict: Verdict, days: int | None) -> Color:
     """Green: valid for more than 30 days. Orange: valid. Red: invalid. Grey: no handshake."""
-    if verdict in _NO_HANDSHAKE:
-        return "grey"
-    if verdict is not Verdict.VALID:
-        return "red"
-    return "green" if days is not None and days > GREEN_DAYS else "orange"
+    if verdict is Verdict.VALID:
+        return "green" if days is not None and days > GREEN_DAYS else "orange"
+    return "grey" if verdict in _NO_HANDSHAKE else "red"
 
 
 def printable(text: str, limit: int = 200) -> str:
