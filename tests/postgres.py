@@ -1,11 +1,13 @@
 """A PostgreSQL of the tests' own: started when first asked for, never as root, gone at the end.
 
-It listens on a Unix socket alone. Without Debian's `postgresql` the tests that need it are skipped.
+All workers of a run share it. It listens on a Unix socket alone. Without Debian's `postgresql`
+the tests that need it are skipped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import os
 import pwd
@@ -13,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -21,7 +23,7 @@ import pytest
 
 from bot.store.upgrade import upgrade
 
-_FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=60"
+_FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
 _numbers = itertools.count()
 
 
@@ -96,25 +98,52 @@ class Cluster:
 
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database, empty or like its template."""
-        name = f"test{next(_numbers)}"
+        name = f"test{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The server, with a database `migrated` whose schema is up to date."""
-    programs = _programs()
-    with tempfile.TemporaryDirectory(prefix="pg") as directory:
-        cluster = Cluster(programs, Path(directory))
-        cluster.create()
-        cluster.start()
-        try:
-            cluster.execute("CREATE DATABASE migrated")
-            asyncio.run(upgrade(cluster.url("migrated")))
-            yield cluster
-        finally:
-            cluster.stop()
+    programs, shared = _programs(), tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with _users(shared) as users:
+        if not users:
+            # Not below `shared`, which the server's user may not read.
+            users.append(tempfile.mkdtemp(prefix="pg"))
+            _start(Cluster(programs, Path(users[0])))
+        users.append(str(os.getpid()))
+        cluster = Cluster(programs, Path(users[0]))
+    try:
+        yield cluster
+    finally:
+        with _users(shared) as users:
+            users.remove(str(os.getpid()))
+            if users == [str(cluster._directory)]:
+                users.clear()
+                cluster.stop()
+                shutil.rmtree(cluster._directory, ignore_errors=True)
+
+
+@contextmanager
+def _users(shared: Path) -> Iterator[list[str]]:
+    """The server's directory and the processes that use it; one process at a time may look."""
+    with (shared / "postgres.txt").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        users = file.read().split()
+        yield users
+        file.truncate(0)
+        file.write(" ".join(users))
+
+
+def _start(cluster: Cluster) -> None:
+    cluster.create()
+    cluster.start()
+    cluster.execute("CREATE DATABASE migrated")
+    asyncio.run(upgrade(cluster.url("migrated")))
 
 
 class Pair:
