@@ -209,7 +209,7 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
 )
 async def test_odd_changes_are_unreadable(body: dict[str, Any], world: World) -> None:
     world.api.reply(CHANGES, OK | body, times=9)
-    with pytest.raises(APIUnreachable, match="without readable changes"):
+    with pytest.raises(APIUnreachable, match="no readable changes"):
         await world.bot.api.changes("c0")
 
 

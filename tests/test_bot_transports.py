@@ -84,7 +84,7 @@ async def test_home(any_world: World) -> None:
 
     await world.press("Rescan", on=home)
 
-    await world.modal("`api.demo.test`", "asked by Ann", "Rescan")
+    await world.home("`api.demo.test`", "↻ no change · Ann", "Rescan")
     assert world.api.asked("monitor/scan") == [{"id": str(number)}]
 
 
