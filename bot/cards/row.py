@@ -63,6 +63,9 @@ MOST_RESCANNED = 100
 #: So many lines stand beside the button of a row on a phone, of so many characters each.
 LINES, LINE = 3, 38
 
+#: How a note begins, and what an outcome says of who pressed.
+NOTE = "📝"
+_PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: How the parts begin that say who has a monitor, and how far to trust its row.
 _WHO = ("🙋", "🔕", "⚠️")
 #: How much of a date a reader sees, by its tokens (docs.slack.dev, formatting dates).
@@ -133,7 +136,6 @@ def group_row(
     worst, others = members[states.index(state)], len(members) - 1
     done = state.rank >= Rank.ON_SCHEDULE and worst.expected_at is None
     target, struck = worst.target, bool(outcome) and done
-    more = f" and {others:,} more" if others else ""
     facts = _facts(worst, state, now, rules)
     new = awaited(worst, now)
     fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
@@ -147,13 +149,21 @@ def group_row(
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
-    first = f"{title(state, target, struck=struck)}{more}"
+    first = _first(title(state, target, struck=struck), others)
     below = _below(first, facts, _who(worst, now, rules), last)
     return section(
         "\n".join([first, *below]),
         accessory=_rescan(members, target.short),
         block_id=row_id(min(row.id for row in members)),
     )
+
+
+def _first(title_text: str, others: int) -> str:
+    """The first line of a row, with how many more monitors it is about: long, or else short."""
+    if not others:
+        return title_text
+    whole = f"{title_text} and {others:,} more"
+    return whole if _title_lines(whole) < LINES else f"{title_text} +{others:,}"
 
 
 def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:
@@ -178,9 +188,19 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
     lines = [" · ".join([fact, *who]) for fact in facts]
     fits = next((line for line in lines if _width(line) <= room * LINE), None)
     if fits is None and last:
-        return [" · ".join([*who, last])]
+        return [_one_line(who, last)]
     fits = fits or (" · ".join(who) if who else lines[-1])
     return [fits, last] if last else [fits]
+
+
+def _one_line(who: Sequence[str], last: str) -> str:
+    """Who has it and what came of the press, in one line of a phone; a note gives way."""
+    owner = [part for part in who if part.startswith(_WHO[0])]
+    choices = [[*who, last], [*owner, last], [*owner, _PRESSED_BY.sub(", ", last)], [last]]
+    if last.startswith(NOTE) and who:
+        choices = [[*who, last], list(who)]
+    lines = [" · ".join(parts) for parts in choices]
+    return next((line for line in lines if _width(line) <= LINE), lines[-1])
 
 
 def carried(old: Block, new: Block) -> Block:
@@ -204,7 +224,7 @@ def _title_lines(first: str) -> int:
     """How many lines of a phone the first line takes: bold capitals and code are wide."""
     state, _, host = first.partition(" · ")
     wide = _width(host.replace("~", "")) * 1.1 + 2
-    together = wide + len(state) * 1.4 + 2
+    together = wide + (len(state) - 2) * 1.4 + 3
     return 1 if together <= LINE else 1 + math.ceil(wide / LINE)
 
 
@@ -329,13 +349,13 @@ def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
                 for part in (" {time}", "")]  # fmt: skip
     text = safe(row.message, 120).rstrip(".") or "The certificate could not be read"
     kind, _, detail = text.partition(": ")
-    short = detail if detail and state is WRONG_NAME else kind
+    short = f"{detail[:1].upper()}{detail[1:]}" if detail and state is WRONG_NAME else kind
     return [text, short, clip(short, LINE)]
 
 
 def _note(row: MonitorSummary, rules: Thresholds) -> str:
     note = rules.marks.note(row)
-    return f"📝 {safe(note, LINE - 4)}" if note else ""
+    return f"{NOTE} {safe(note, LINE - 4)}" if note else ""
 
 
 def _who(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[str]:

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: What a digest's first lines say of its fixed rows.
 _FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
+#: How the first line of a row of several monitors ends.
+_GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
 #: A message is edited at most so often: chat.update takes about 50 edits a minute from an app, all
 #: its channels together (docs.slack.dev, rate limits, tier 3). The database counts them for all
 #: processes; while it can't be used, each counts its own.
@@ -90,7 +92,7 @@ class RowList:
         if not (fixed or fresh) or not _is_digest(self.blocks):
             return Message(self.text, tuple(self.blocks))
         summary = self.blocks[1]
-        group = any(" and " in str(row["text"]["text"]).partition("\n")[0] for row in rows)
+        group = any(_GROUP.search(str(row["text"]["text"]).partition("\n")[0]) for row in rows)
         said = f"✅ {fixed} of {len(rows)}{' rows' if group else ''} fixed. " if fixed else ""
         said += "↻ Old data rescanned. " if fresh else ""
         text = f"{said}When posted: {_FIXED.sub('', str(summary['text']['text']), count=1)}"

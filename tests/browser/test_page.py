@@ -96,15 +96,16 @@ def test_a_form_says_what_is_wrong_at_the_field_and_takes_the_correction(page: P
     page.until_text("#messages article:not(.ephemeral)", f"Ann added {target}")
 
 
-def test_home_shows_the_worst_and_rescans_in_a_modal(page: Page) -> None:
+def test_home_shows_the_worst_and_a_rescan_in_its_row(page: Page) -> None:
     page.open(at="channel=D0ANN&tab=home")
     page.until_text("#home", "Certificates", "backup.demo.test")
     page.look("home")
-    page.click("button[aria-label^='Rescan printer.demo.test']", "#home")
-    page.until_text(MODAL, "printer.demo.test", "asked by Ann")
+    rescan = "button[aria-label^='Rescan printer.demo.test']"
+    page.click(rescan, "#home")
+    page.until_text(f"#home .section:has({rescan})", "no change · Ann")
+    page.until_text("#home", "Scan & watch", "I'll take it")
     page.look("home-rescan")
-    page.click(".modal-cancel", MODAL)
-    page.until(lambda: not page.texts(MODAL), "the modal closed")
+    assert page.texts(MODAL) == []
 
 
 def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) -> None:

@@ -29,7 +29,7 @@ def test_an_expired_host_is_watched_from_the_digest_until_it_is_fixed(page: Page
     page.picture("pressed")
 
     page.click(f"button[aria-label^='Take {HOST}']", digest)
-    page.until_text(digest, "🙋 Ann", "Release")
+    page.until_text(digest, "🙋", "Release")
     page.picture("taken")
 
     page.click(f"button[aria-label^='Scan and watch {HOST}']", digest)

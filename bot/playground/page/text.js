@@ -17,7 +17,7 @@ const EMOJI = {
   pencil: "📝", memo: "📝", clipboard: "📋", page_facing_up: "📄", bar_chart: "📊", chart_with_upwards_trend: "📈",
   robot_face: "🤖", shield: "🛡️", scroll: "📜", ghost: "👻", sunny: "☀️", thinking_face: "🤔", smile: "😄", slightly_smiling_face: "🙂",
   heart: "❤️", rocket: "🚀", point_right: "👉", arrow_right: "➡️", small_red_triangle: "🔺", speech_balloon: "💬",
-  heavy_plus_sign: "➕", heavy_minus_sign: "➖", construction: "🚧", door: "🚪", package: "📦", inbox_tray: "📥", sos: "🆘",
+  heavy_plus_sign: "➕", heavy_minus_sign: "➖", construction: "🚧", door: "🚪", package: "📦", inbox_tray: "📥", sos: "🆘", raising_hand: "🙋", no_bell: "🔕", book: "📖",
 };
 
 /** The emoji that mean a state: the style sheet draws them, so that they look the same on every machine. */
@@ -25,7 +25,7 @@ const SIGNS = {
   "🔴": "red dot", "🟠": "orange dot", "🟡": "yellow dot", "🟢": "green dot", "🔵": "blue dot", "⚪": "white dot", "⚫": "black dot",
   "✅": "tick", "❌": "cross", "⚠": "caution", "⛔": "stop", "⏳": "wait", "⌛": "wait", "🚨": "alarm", "🔒": "locked", "🔔": "bell",
   "🔍": "find", "🔄": "again", "❔": "query", "👋": "wave",
-  "🕒": "clock", "📅": "day", "👀": "eyes", "⏹": "halt", "📝": "note", "🤔": "think",
+  "🕒": "clock", "📅": "day", "👀": "eyes", "⏹": "halt", "📝": "note", "🤔": "think", "🙋": "hand", "🔕": "muted", "📖": "book",
 };
 const SIGN = new RegExp(`(${Object.keys(SIGNS).join("|")})\\uFE0F?`, "u");
 const NAMES = Object.fromEntries(Object.entries(EMOJI).map(([name, char]) => [char.replace("\uFE0F", ""), name.replaceAll("_", " ")]));

@@ -1,0 +1,115 @@
+"""The rows of digests, lists and Home as they are drawn: measured on a desktop and on a phone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from bot.blocks import Block
+from bot.cards.row import LINES, group_row, outcome_line
+from bot.severity import Thresholds
+from bot.sighting import Claim, Marks, Mute
+from bot.target import Target
+from tests.browser.page import Page
+from tests.card_values import rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+#: Of each row: its text, how many lines that takes, and whether the button stands beside it.
+MEASURE = """
+const lines = (box) =>
+  Math.round(box.getBoundingClientRect().height / parseFloat(getComputedStyle(box).lineHeight));
+return [...document.querySelectorAll(arguments[0] + " .section:has(.accessory)")].map((row) => {
+  const body = row.querySelector(".section-body").getBoundingClientRect();
+  const button = row.querySelector(".accessory").getBoundingClientRect();
+  return {
+    text: row.innerText, lines: lines(row.querySelector(".section-body")),
+    beside: button.left >= body.right && button.top < body.bottom,
+    buttons: row.querySelectorAll("button").length,
+    top: row.getBoundingClientRect().top, bottom: row.getBoundingClientRect().bottom,
+  };
+});
+"""
+
+
+def measured(page: Page, css: str) -> list[dict[str, Any]]:
+    return list(page.run(MEASURE, css))
+
+
+def every_row() -> list[Block]:
+    """Rows in each state, of hosts with names of a usual length: new, pressed, taken, muted."""
+    hosts = ("api.example.com", "intranet.demo.test:40151", "payments.eu-west.example.com")
+    shown: list[Block] = []
+    outcome = outcome_line("no change", "Benjamin", NOW)
+    for number, (name, found) in enumerate(rows().items()):
+        target = Target.parse(hosts[number % 3])
+        row = msgspec.structs.replace(
+            found,
+            id=number + 1,
+            target=target,
+            not_after=found.not_after and found.not_after + (NOW - CARDS_NOW),
+            not_before=found.not_before and found.not_before + (NOW - CARDS_NOW),
+            scanned_at=found.scanned_at and found.scanned_at + (NOW - CARDS_NOW),
+            message=MESSAGES.get(name, found.message),
+        )
+        taken = Marks(
+            claims={row.id: Claim(row.id, "U0ANN", "Ann", NOW)},
+            mutes={row.id: Mute("U0ANN", "Ann", NOW, NOW + DAY)} if number % 4 == 0 else {},
+            notes={target.host: "ask Ben before you renew this certificate, he knows the vendor"},
+        )
+        for marks, said in ((Marks(), ""), (Marks(), outcome), (taken, ""), (taken, outcome)):
+            rules = Thresholds(marks=marks)
+            shown.append(group_row((row,), NOW, rules, outcome=said))
+        same = msgspec.structs.replace(row, id=row.id + 100, fingerprint="ab")
+        members = [msgspec.structs.replace(same, id=same.id + 100 * n) for n in range(14)]
+        shown += [group_row(members, NOW, Thresholds(), outcome=said) for said in ("", outcome)]
+    return [{**block, "block_id": f"row:{n}"} for n, block in enumerate(shown)]
+
+
+CARDS_NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+MESSAGES = {
+    "wrong name": "Host name mismatch: the certificate is for www.example.com",
+    "not trusted": "Self-signed: no certificate authority issued the certificate",
+    "unreachable": "The scan timed out: the server did not respond in time",
+}
+
+
+def test_a_row_takes_three_lines_beside_its_one_button(page: Page) -> None:
+    blocks = every_row()
+    found = []
+    for start in range(0, len(blocks), 40):
+        message = f'#messages article[data-ts="{page.running.post(blocks[start : start + 40])}"]'
+        page.until_text(message, "Rescan")
+        found += measured(page, message)
+    page.look("rows")
+    assert len(found) == len(blocks)
+    assert [(each["lines"], each["text"]) for each in found if each["lines"] > LINES] == []
+    assert all(each["beside"] and each["buttons"] == 1 for each in found)
+
+
+def test_five_rows_fit_on_two_screens_of_a_phone(page: Page) -> None:
+    digest = f'#messages article[data-ts="{page.message_with("Certificates on")}"]'
+    rows = measured(page, digest)[:5]
+    height = float(page.run("return document.querySelector('#messages').clientHeight"))
+    assert len(rows) == 5
+    assert rows[-1]["bottom"] - rows[0]["top"] <= 2 * height
+    assert all(row["lines"] <= LINES and row["beside"] for row in rows), rows
+
+
+def test_digest_list_and_home_show_one_layout(page: Page) -> None:
+    digest = f'#messages article[data-ts="{page.message_with("Certificates on")}"]'
+    rows = {row["text"] for row in measured(page, digest)}
+    ts = page.answer_to("/ssl list", "6 monitors", "Only visible to you")
+    listed = measured(page, f'#messages article[data-ts="{ts}"]')
+    page.look("list")
+    assert rows <= {row["text"] for row in listed}
+    page.open(at="channel=D0ANN&tab=home")
+    page.until_text("#home", "Certificates", "About this bot")
+    at_home = measured(page, "#home")
+    assert rows <= {row["text"] for row in at_home}
+    assert all(row["lines"] <= LINES and row["beside"] for row in [*listed, *at_home])
