@@ -22,7 +22,7 @@ from bot.embedded.scan.key_exchange import client_hello, supports
 from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
-from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.tls import Trust, limit_groups
 from bot.store.database import Database
 from bot.target import Target
 
@@ -56,10 +56,11 @@ def in_two_records(record: bytes) -> bytes:
 Visit = Callable[[socket.socket], None]
 
 
-def modern(fleet: Fleet) -> Visit:
+def modern(fleet: Fleet, groups: bytes = b"X25519MLKEM768:X25519") -> Visit:
     """A server that supports the group: `cryptography` brings OpenSSL 3.5 or newer."""
     path = str(fleet.file(Leaf()))
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    limit_groups(context, groups)
     context.use_privatekey_file(path)
     context.use_certificate_chain_file(path)
 
@@ -147,6 +148,13 @@ async def test_a_server_that_supports_the_group_asks_for_a_share(
     async with serve(modern(fleet)) as (port, hellos):
         assert supported(await scan(trust, port)) is True
     assert (len(hellos), asks(hellos)) == (2, 1)
+
+
+async def test_a_server_that_knows_no_other_group_is_valid(fleet: Fleet, trust: Trust) -> None:
+    async with serve(modern(fleet, b"X25519MLKEM768")) as (port, _):
+        result = await scan(trust, port)
+    assert supported(result) is True
+    assert (result.handshake.protocol, result.page.title) == ("TLSv1.3", "Fleet")
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

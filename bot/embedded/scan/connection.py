@@ -102,6 +102,13 @@ class Connection:
         """Whether bytes were received that nobody has read yet."""
         return bool(self._unread)
 
+    def has_ended(self) -> bool:
+        """Whether the other side is known to have closed; drops what it sent. Raises OSError."""
+        try:
+            return any(not self.sock.recv(_CHUNK) for _ in range(2))
+        except (BlockingIOError, InterruptedError):
+            return False
+
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
         await self._loop.sock_sendall(self.sock, data)
