@@ -299,7 +299,7 @@ async def test_only_so_many_answers_are_awaited_at_a_time(
     acme.ca.gate, acme.scans.deadline = asyncio.Event(), 0.5
     await acme.scan()
     acme.path = acme.scans.leaf(KEY)
-    assert (await acme.renewal()).status == "unknown: too many answers are awaited"
+    assert (await acme.renewal()).status == "unknown: too many CA requests are pending"
     acme.ca.gate.set()
 
 

@@ -106,7 +106,7 @@ class Documents:
             task = self._running.get(key)
             if task is None:
                 if len(self._running) >= MOST_AWAITED:
-                    raise Unreadable("too many answers are awaited")
+                    raise Unreadable("too many CA requests are pending")
                 task = asyncio.create_task(self._refreshed(key, url, body))
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
