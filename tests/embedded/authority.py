@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,6 @@ from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
-from bot.store.upgrade import upgrade
 from bot.target import Target
 
 from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, pem, serve
@@ -122,15 +120,6 @@ class Scans:
         )
         async with serve(talk, context=self.fleet.context(path)) as port:
             return await scanner.scan(Target("fleet.test", port), self.clock.now)
-
-
-@asynccontextmanager
-async def database_at(directory: Path) -> AsyncIterator[Database]:
-    url = f"sqlite:///{directory / 'bot.sqlite3'}"
-    await upgrade(url)
-    database = Database(url)
-    yield database
-    await database.close()
 
 
 def points(*urls: str, **more: Any) -> x509.CRLDistributionPoints:

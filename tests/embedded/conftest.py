@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,10 +10,9 @@ from aiohttp import web
 
 from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
-from bot.store.upgrade import upgrade
 from tests.postgres import Cluster
 
-from .authority import CA, Scans, database_at
+from .authority import CA, Scans
 from .fleet import Fleet
 
 
@@ -26,13 +24,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 @pytest.fixture(scope="session")
 def trust(fleet: Fleet) -> Trust:
     return Trust(fleet.ca_file)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "empty.sqlite3"
-    asyncio.run(upgrade(f"sqlite:///{path}"))
-    return path
 
 
 @pytest_asyncio.fixture
@@ -74,8 +65,7 @@ async def ca() -> AsyncIterator[CA]:
 
 
 @pytest_asyncio.fixture
-async def scans(fleet: Fleet, tmp_path: Path) -> AsyncIterator[Scans]:
-    async with database_at(tmp_path) as database:
-        scans = Scans(fleet, tmp_path, database)
-        yield scans
-        await scans.documents.close()
+async def scans(fleet: Fleet, tmp_path: Path, database: Database) -> AsyncIterator[Scans]:
+    scans = Scans(fleet, tmp_path, database)
+    yield scans
+    await scans.documents.close()
