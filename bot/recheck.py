@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 MOST = 10
 #: So many scans come at the usual interval; then each wait is half as long again, up to MOST_WAIT.
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
+#: The first scan is not held up longer than this by the look at what was known before.
+LOOK_SECONDS = 2.0
 #: A watch that ends so long after its time was held up: the bot was not running.
 LATE_AFTER = timedelta(minutes=2)
 #: Where Slack takes no end of a watch for so long after its time, it is given up.
@@ -232,13 +234,21 @@ class Watches:
         """
         known = await self._records.seen(watch.monitor_id)
         try:
-            if await self._api.offers(Extra.EXPECT, hurry=True):
-                row = await self._row(watch)
-                if row is not None and row.expected_at is not None:
+            async with asyncio.timeout(LOOK_SECONDS):
+                row = await self._awaiting(watch)
+                if row is not None:
                     return Sighting.of(await self._api.get(row.id), row)
-        except BotError as fault:
-            log.info("Could not look at %s before its scan: %s", watch.target, fault)
+        except (BotError, TimeoutError) as fault:
+            why = str(fault) or "timed out"
+            log.info("Could not look at %s before its scan: %s", watch.target, why)
         return known if known and not good(known, self._clock()) else None
+
+    async def _awaiting(self, watch: Watch) -> MonitorSummary | None:
+        """Its row before a scan, if a certificate was announced that is not served yet."""
+        if not await self._api.offers(Extra.EXPECT, hurry=True):
+            return None
+        row = await self._row(watch)
+        return row if row and row.expected_at else None
 
     async def _judged(
         self, watch: Watch, before: Sighting | None, row: MonitorSummary, sighting: Sighting

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
+
 from bot.playground.objects import ANN, BEN, CERTS, GUS, PostedMessage
 from bot.recheck import MOST
 from tests.world import Clock, World, labels
@@ -84,3 +86,15 @@ async def test_a_host_that_was_added_stays_added_though_the_watch_can_not_start(
 
     await world.card("Ann added `new.demo.test`.", by=BEN)
     await world.card("TOO MANY WATCHES")
+
+
+async def test_a_watch_is_not_held_up_by_an_api_that_does_not_say_what_it_offers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.recheck.LOOK_SECONDS", 0.05)
+    expired(world)
+    held = world.api.hold("openapi.json")
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    assert held.reached.is_set()
+    assert scans(world) == 1
