@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bot import __version__
 from bot.__main__ import main
+from bot.process import loading
 from tests.world import only
 
 pytestmark = pytest.mark.slow
@@ -130,3 +134,19 @@ def test_a_backup_of_postgresql_names_pg_dump(
     told = capsys.readouterr().err
     assert "pg_dump" in told
     assert "geheim" not in told
+
+
+def test_a_digest_by_hand_does_without_what_takes_long_to_import() -> None:
+    heavy = "{'slack_bolt', 'apscheduler', 'alembic', 'icalendar', 'bot.playground'}"
+    asked = f"import sys; from bot.app import programs; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_garbage_collector_runs_again_once_a_program_is_loaded() -> None:
+    usual = gc.get_threshold()
+    with loading():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.unfreeze()
+    gc.set_threshold(*usual)

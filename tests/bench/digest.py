@@ -48,9 +48,11 @@ MOST_SECONDS, MOST_MB, MOST_COMPARED, MOST_HELD = 3.0, 300.0, 0.5, 0.05
 #: What the digest must do at least: start, open the database, and read the list once.
 FLOOR = """
 import asyncio, os
-from bot.app import make_api, make_session, own_api
-from bot.config import read_settings
-from bot.store.upgrade import open_database
+from bot.process import loading
+with loading():
+    from bot.app import make_api, make_session, own_api
+    from bot.config import read_settings
+    from bot.store.upgrade import open_database
 
 async def main():
     settings = read_settings(os.environ)
