@@ -160,6 +160,23 @@ def test_an_odd_part_of_a_monitor_leaves_the_others_whole() -> None:
     assert monitor.certificate.not_after == datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("supported", "said"),
+    [(True, ("X25519MLKEM768: yes",)), (False, ("X25519MLKEM768: no",)), (None, ()), ("odd", ())],
+)
+def test_a_handshake_is_read_as_far_as_it_is_told(supported: object, said: tuple[str, ...]) -> None:
+    told = {"protocol": "TLSv1.3", "cipher": "", "serial": "4b", "fingerprint": "ab" * 32}
+    raw = {"id": 1, "host": "a.test", "handshake": told | {"x25519mlkem768": supported}}
+    known = ("TLSv1.3", *said, "serial 4b", f"SHA-256 {'ab' * 32}")
+    assert read_monitor(raw, timedelta()).handshake == known
+
+
+def test_a_row_may_say_that_caa_records_refuse_its_ca() -> None:
+    rows = [{"id": 1, "host": "a.test", "caa_refuses": value} for value in (True, False, None, "x")]
+    told = [read_summary(row, timedelta()).caa_refuses for row in rows]
+    assert told == [True, False, False, False]
+
+
 def test_an_odd_header_leaves_the_others_whole() -> None:
     headers = [{"n": "Server", "v": "a"}, "odd", {"n": "Age", "v": 7}, {}]
     monitor = read_monitor(raw(MONITOR | {"http": {"headers": headers, "code": 200}}), NO_OFFSET)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cryptography import x509
@@ -26,7 +27,7 @@ from .test_every_host import authority
 Field = tuple[int, bytes]
 Change = Callable[[list[Field]], None]
 #: The parts of a certificate, by their place (RFC 5280, section 4.1).
-VERSION, ISSUER, VALIDITY, SUBJECT, EXTENSIONS = 0, 3, 4, 5, 7
+VERSION, ALGORITHM, VALIDITY, SUBJECT, EXTENSIONS = 0, 2, 4, 5, 7
 UTC_TIME, TIME, PRINTABLE, SEQUENCE = 0x17, 0x18, 0x13, 0x30
 ENDS = datetime(2027, 4, 15, 12, tzinfo=UTC)
 
@@ -39,10 +40,10 @@ def field(tag: int, inside: bytes) -> bytes:
 
 def signed(leaf: x509.Certificate, by: Authority, change: Change) -> bytes:
     """The certificate in DER with a change, signed again."""
-    (_, tbs), algorithm, _ = fields(content(leaf.public_bytes(DERS)))
+    (_, tbs), *_ = fields(content(leaf.public_bytes(DERS)))
     parts = list(fields(tbs))
     change(parts)
-    whole = field(SEQUENCE, b"".join(field(*each) for each in parts))
+    whole, algorithm = field(SEQUENCE, b"".join(field(*each) for each in parts)), parts[ALGORITHM]
     assert isinstance(by.key, ec.EllipticCurvePrivateKey)
     signature = b"\0" + by.key.sign(whole, ec.ECDSA(hashes.SHA256()))
     return field(SEQUENCE, whole + field(*algorithm) + field(3, signature))
@@ -99,14 +100,15 @@ def with_extension(oid: str, value: bytes) -> Change:
     return change
 
 
-def unchanged(_: list[Field]) -> None:
-    pass
+def null_parameter(parts: list[Field]) -> None:
+    parts[ALGORITHM] = (SEQUENCE, parts[ALGORITHM][1] + b"\x05\x00")
 
 
 CHANGES: dict[str, tuple[Change, Verdict]] = {
     "version 1 with extensions": (version(0), Verdict.VALID),
     "version 4": (version(3), Verdict.VALID),
     "critical is FALSE": (criticality(bytes.fromhex("010100")), Verdict.VALID),
+    "ECDSA with a parameter": (null_parameter, Verdict.VALID),
     "critical is 1": (criticality(bytes.fromhex("010101")), Verdict.VALID),
     "a printable string that isn't": (organization(PRINTABLE, b"M_\xfcller"), Verdict.VALID),
     "begins in the year 0": (since_year_zero, Verdict.VALID),
@@ -164,6 +166,21 @@ async def test_an_odd_part_hides_no_revocation(change: Change, scans: Scans, ca:
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
     found = await scans.scan(path)
     assert found.message == "Revoked 2027-01-14 (key compromise)"
+
+
+async def test_nobody_is_asked_about_a_chain_that_can_not_be_decoded(
+    scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL may trust it all the same; that is told as unknown, and not as good."""
+
+    def fail(_: bytes) -> NoReturn:
+        raise ValueError("the certificate can't be decoded")
+
+    monkeypatch.setattr("bot.embedded.scan.tls._certificate", fail)
+    found = await scans.scan(scans.leaf(points(ca.url("a.crl"))))
+    assert found.verdict is Verdict.VALID
+    assert found.revocation == "unknown: the chain can't be decoded"
+    assert ca.asked == []
 
 
 def test_what_is_no_certificate_at_all_is_refused() -> None:

@@ -20,6 +20,7 @@ _BOOLEAN, _INTEGER, _OCTETS, _OID, _UTF8 = 0x01, 0x02, 0x04, 0x06, 0x0C
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _SEQUENCE, _SET = 0x30, 0x31
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
+_ECDSA = bytes.fromhex("2a8648ce3d04")
 _V3 = bytes.fromhex("020102")
 #: How text is encoded in each type of string (X.680, section 41; X.690, section 8.23).
 _STRINGS = {
@@ -176,8 +177,9 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
 
 
 def _algorithm(inside: bytes) -> bytes:
-    """An algorithm and its parameters, without what follows them."""
-    return _joined(list(fields(inside))[:2])
+    """An algorithm and its parameters, without what follows them; ECDSA has none (RFC 5758)."""
+    (_, oid), *parameters = fields(inside)
+    return _joined([(_OID, oid), *([] if oid.startswith(_ECDSA) else parameters[:1])])
 
 
 def _name(inside: bytes) -> bytes:

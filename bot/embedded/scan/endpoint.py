@@ -266,8 +266,10 @@ class Probe:
         is_asked = self.revocations is not None or self.renewals is not None
         trusted = is_asked and result.verdict in _MAYBE_REVOKED
         path = (result.path or stream.path()) if trusted else []
-        if self.revocations is not None and path:
-            if known := self.revocations.known(path, self.now):
+        if self.revocations is not None and trusted:
+            if not path:
+                result.revocation = "unknown: the chain can't be decoded"
+            elif known := self.revocations.known(path, self.now):
                 result.judge_revocation(known, path)  # the usual case, without a task
             else:
                 asked.append(self._ask_authorities(self.revocations, path, result))
