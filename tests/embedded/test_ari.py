@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import aiohttp
@@ -24,7 +25,7 @@ from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 
 from .authority import CA, HOURS, NO_CA, Scans
-from .fleet import DAY, NOW, Fleet, issue, name, new_key, serve, web_server
+from .fleet import DAY, NOW, issue, name, new_key, serve, web_server
 
 MINUTE = timedelta(minutes=1)
 ISSUER = "Fleet Trust"
@@ -354,16 +355,17 @@ async def test_the_server_must_be_the_one_it_claims_to_be(scans: Scans) -> None:
     await runner.cleanup()
 
 
-async def test_monitor_get_and_list_tell_when_the_ca_asks(
-    acme: ACME, fleet: Fleet, any_database: Database
-) -> None:
-    acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
-    hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}
+@asynccontextmanager
+async def monitored(
+    acme: ACME, database: Database, *, deadline: float = 5.0
+) -> AsyncIterator[tuple[EmbeddedAPI, aiohttp.ClientSession]]:
+    """An embedded API that has the host as its monitor 1, and a client of it."""
+    hosts, fleet = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}, acme.scans.fleet
     settings = EmbeddedSettings(
         key="k" * 16, scan_allow="127.0.0.1", ca_file=fleet.ca_file, hosts=hosts,
-        ari_directories={ISSUER: acme.directory},
+        ari_directories={ISSUER: acme.directory}, scan_deadline=deadline,
     )  # fmt: skip
-    api = EmbeddedAPI(settings, any_database, clock=acme.scans.clock)
+    api = EmbeddedAPI(settings, database, clock=acme.scans.clock)
     await api.start()
     headers = {"Authorization": f"Bearer {'k' * 16}"}
     try:
@@ -372,15 +374,23 @@ async def test_monitor_get_and_list_tell_when_the_ca_asks(
             aiohttp.ClientSession(api.url + "/", headers=headers) as session,
         ):
             await session.post("monitor/add", data={"host": "fleet.test", "port": str(port)})
-            begin = (await (await session.get("monitor/changes")).json())["next"]
-            got = await (await session.get("monitor/get?id=1")).json()
-            row = (await (await session.get("monitor/list")).json())["list"][0]
-            acme.says(answer(NOW - HOURS, NOW))
-            acme.scans.clock.now += 7 * HOURS
-            await session.post("monitor/scan", data={"id": "1"})
-            changes = await (await session.get(f"monitor/changes?since={begin}")).json()
+            yield api, session
     finally:
         await api.close()
+
+
+async def test_monitor_get_and_list_tell_when_the_ca_asks(
+    acme: ACME, any_database: Database
+) -> None:
+    acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
+    async with monitored(acme, any_database) as (_, session):
+        begin = (await (await session.get("monitor/changes")).json())["next"]
+        got = await (await session.get("monitor/get?id=1")).json()
+        row = (await (await session.get("monitor/list")).json())["list"][0]
+        acme.says(answer(NOW - HOURS, NOW))
+        acme.scans.clock.now += 7 * HOURS
+        await session.post("monitor/scan", data={"id": "1"})
+        changes = await (await session.get(f"monitor/changes?since={begin}")).json()
     told = {
         "status": "known", "start": "2027-01-20 12:00", "end": "2027-01-22 12:00",
         "explanation_url": "https://ca.example/why",
@@ -388,3 +398,21 @@ async def test_monitor_get_and_list_tell_when_the_ca_asks(
     assert got["monitor"]["renewal"] == told
     assert row["renewal"] == told
     assert [each["monitor"]["renewal"]["end"] for each in changes["list"]] == ["2027-01-15 12:00"]
+
+
+async def test_the_sweep_evaluates_a_late_answer_within_a_minute(
+    acme: ACME, database: Database
+) -> None:
+    acme.says(answer(*WINDOW))
+    acme.ca.gate = asyncio.Event()
+    async with monitored(acme, database, deadline=1.5) as (api, session):
+
+        async def status() -> str:
+            got = await (await session.get("monitor/get?id=1")).json()
+            return str(got["monitor"]["renewal"]["status"])
+
+        assert await status() == ASKED
+        acme.ca.gate.set()
+        acme.scans.clock.now += MINUTE
+        await api.sweep.once()
+        assert await status() == "known"
