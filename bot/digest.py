@@ -82,8 +82,8 @@ class DigestPoster(Protocol):
     async def is_last(self, channel: str, ts: str) -> bool:
         """Whether this is the channel's last message. Raises SlackRefused if nobody can tell."""
 
-    async def update(self, channel: str, ts: str, message: Message) -> None:
-        """Edit a message of ours."""
+    async def update(self, channel: str, ts: str, message: Message, *, paced: bool = False) -> None:
+        """Edit a message of ours; at once if `paced`."""
 
 
 async def gather(
@@ -357,7 +357,9 @@ class Digest:
         try:
             if not await self._poster.is_last(channel, ts) or not await self._still_ours(stored):
                 return None
-            await self._poster.update(channel, ts, digest_cards.in_place(stored.messages[0]))
+            message = digest_cards.in_place(stored.messages[0])
+            # At once: the claim was just read, and the board that stands here yet is yesterday's.
+            await self._poster.update(channel, ts, message, paced=True)
         except SlackLimited:
             raise
         except SlackRefused as fault:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.app import Bot
 from bot.digest import Digest
 from bot.playground.faults import InjectedFault, cut_answer, dropped_connection, refusal
 from bot.playground.objects import BEN, CERTS
 from bot.store.digests import DigestStore, StoredDigest
+from bot.store.tables import digests
 from tests.world import Clock, World, new_world, words
 
 CLEAR = "✅ All clear: 1 monitor, none due for renewal."
@@ -75,6 +77,15 @@ async def test_yesterdays_all_clear_is_edited_while_it_is_the_last_message(
     assert message.ts == first.ts
     assert EDITED in words(message)
     assert digest_of(world.bot).last_error == ""
+
+
+async def test_an_edited_all_clear_is_not_drawn_again(clear_world: World) -> None:
+    world = clear_world
+    for _ in range(2):
+        await next_day(world)
+    async with world.bot.database.quick_read() as connection:
+        drawn = (await connection.execute(select(digests.c.drawn))).scalars().all()
+    assert drawn == [0, 0, 0]
 
 
 async def test_all_clear_is_posted_anew_after_other_messages(clear_world: World) -> None:
