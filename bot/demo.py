@@ -158,7 +158,10 @@ async def running_demo(
 
 
 async def first_digest(demo: Demo) -> None:
-    """Add the sample hosts, then post the first digest, as a morning would."""
+    """Add the sample hosts, then post the first digest, as a morning would.
+
+    From then on, each change is told, also the first one that a newcomer makes.
+    """
     async with make_session() as session:
         api = make_api(demo.settings, session)
         targets = [Target.parse(target) for target in demo.hosts.targets]
@@ -166,3 +169,5 @@ async def first_digest(demo: Demo) -> None:
             await api.add(target)
     if demo.bot.digest is not None:
         await demo.bot.digest.post_now(again=True)
+    if demo.bot.scheduler.notices is not None:
+        await demo.bot.scheduler.notices.tick()

@@ -52,6 +52,7 @@ class Scheduler:
         self._now = now
         self._ticked_at = now()
         self._measured = False
+        self.notices: Notices | None = None
         from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: PLC0415 - 0.03 s
 
         self.jobs = AsyncIOScheduler(timezone=UTC)
@@ -69,6 +70,7 @@ class Scheduler:
         self._add(self._tick, timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
+        self.notices = notices
         if notices is not None:
             self._add(notices.tick, every, at_once=False)
             self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False)

@@ -21,6 +21,9 @@ async def test_a_newcomer_breaks_silences_and_renews_a_host_and_sees_it_in_the_r
         assert "intranet.demo.test now has a new certificate" in world.slack.notices[-1].text
         await world.press("Rescan", on=digest, row="intranet.demo.test")
         await world.until(lambda: "✅ 1 of 5 fixed." in words(digest), within=15)
+        assert demo.bot.scheduler.notices is not None
+        await demo.bot.scheduler.notices.poll()
+        await world.card("✅ Fixed", "intranet.demo.test")
 
         await world.say("/demo break shop")
         await world.say("/ssl scan shop.demo.test")
