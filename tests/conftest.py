@@ -42,12 +42,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if marks and "mark.slow" in marks[1] else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by nature: a PostgreSQL server for each worker, and random inputs."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow by nature, and leave out the matrix unless it is asked for."""
     for item in items:
         is_fuzz = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_fuzz or "postgresql" in item.name:
             item.add_marker("slow")
+    if "matrix" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("matrix")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("matrix")]
 
 
 def pytest_collection_finish() -> None:

@@ -95,6 +95,7 @@ async def test_the_wait_ends_once_the_host_serves_the_certificate(
         assert await state(served) == (None, None)
 
 
+@pytest.mark.slow
 async def test_scans_go_on_every_five_minutes_and_hourly_after_two_hours(
     fleet: Fleet, served: Served
 ) -> None:

@@ -239,6 +239,7 @@ def notices_in(server: Server) -> list[PostedMessage]:
     return [m for m in server.world.seen(by=BEN) if "an hour" in words(m) and not m.thread_ts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [OLD, THIRD], ids=["an overdue host", "a fine host"])
 async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
     server: Server, before: Leaf

@@ -25,7 +25,7 @@ from .authority import NAMES, NO_CA, Scans, crl, issuing, points
 from .fleet import DAY, NOW, issue, name, new_key
 from .test_fuzz import garbled, open_files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
 MANY = 1000
 CONCURRENCY = 25

@@ -30,7 +30,7 @@ from .test_ari import ACME, ISSUER, KEY, WINDOW, answer
 from .test_caa import LEAF
 from .test_fuzz import end, garbled, of_the_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
 COUNT, AT_ONCE = 1000, 25
 GOOD = answer(*WINDOW, explanationURL="https://ca.example/why")

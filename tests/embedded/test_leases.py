@@ -94,6 +94,18 @@ async def test_a_released_monitor_is_due_at_once(any_database: Database) -> None
     assert len(await worker(any_database, "second").lease_due(NOW, 9)) == 2
 
 
+async def test_a_worker_neither_renews_nor_ends_the_lease_of_another(
+    any_database: Database,
+) -> None:
+    await add_monitors(any_database)
+    (lease,) = await take(any_database, "owner")
+    due = await column(any_database, "next_scan_at")
+    await worker(any_database, "other").renew([lease.id], NOW + LEASE)
+    await worker(any_database, "other").release([lease.id], NOW)
+    assert await column(any_database, "lease") == ["owner"]
+    assert await column(any_database, "next_scan_at") == due
+
+
 async def test_only_one_of_two_workers_gets_the_lease_of_a_monitor(any_database: Database) -> None:
     await add_monitors(any_database, 1, next_scan_at=NOW + HOUR)
     both = [worker(any_database, name).lease_one(1, NOW) for name in "ab"]
