@@ -35,7 +35,9 @@ SCOPES: dict[str, Scope] = {
         "read who is in the user groups of `SSL_ADMINS`, and find groups to mention",
         "only the users listed in `SSL_ADMINS` may change anything, and `@oncall` is not found",
     ),
-    "files:write": Scope("send a list as a file", "lists can't be sent as CSV files"),
+    "files:write": Scope(
+        "send a list as a file, also in the digest's thread", "there are no CSV files"
+    ),
     "channels:read": Scope(
         "see whether the bot is in a channel, and who shares it",
         "`check` can't tell whether the bot is in the digest's channel, and `/ssl digest here` "
@@ -47,8 +49,8 @@ SCOPES: dict[str, Scope] = {
         "asks for confirmation there",
     ),
     "channels:history": Scope(
-        "look for a posted digest or notice before posting it again",
-        "a crash at the wrong moment may repeat a digest or notice",
+        "look for a posted digest or notice before posting it again; edit yesterday's “all clear”",
+        "a crash at the wrong moment may repeat a digest or notice; each “all clear” is a new post",
     ),
     "groups:history": Scope(
         "the same in private channels",
