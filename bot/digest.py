@@ -251,7 +251,8 @@ class Digest:
         channel, last = self.plan.channel, await self._state.before(wanted.day, self.plan.channel)
         until, which = self.plan.next_at_work(wanted.day), self.plan.which
         found = await gather(self._api, now, self._records.rules, which, until)
-        found = replace(found, lately=await self._lately(wanted.day, last))
+        since = "the last digest" if last else "yesterday"
+        found = replace(found, lately=await self._lately(wanted.day, last), since=since)
         counts = await self._waiting(found)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
         mention = self._records.subscriptions.mention_of(channel)

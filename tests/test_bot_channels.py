@@ -263,6 +263,12 @@ async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: Worl
     assert "Added" not in " ".join(words(m) for m in world.seen())
     later(world, hours=2)
     await world.bot.digests.tick()
+    await world.card("Since yesterday: 1 added.")
+    world.api.watch("newer.demo.test")
+    later(world, hours=2)
+    await notices.tick()
+    later(world, hours=22)
+    await world.bot.digests.tick()
     await world.card("Since the last digest: 1 added.")
 
 

@@ -52,8 +52,8 @@ class DigestContent:
 
     `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
     due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
-    be read. `only` names the hosts that it is about, if not all; `lately` counts what changed since
-    the last digest without needing anybody. `muted` would be among the rows if nobody had muted
+    be read. `only` names the hosts that it is about, if not all; `lately` counts what has changed
+    `since` then without needing anybody. `muted` would be among the rows if nobody had muted
     them. For those that are `left`, nobody cared long enough to `mention` a user or group. Those
     that are urgent `soon` are so before the next digest at work, on the day and hour of `until`.
     """
@@ -66,6 +66,7 @@ class DigestContent:
     unreadable: int = 0
     only: str = ""
     lately: Mapping[str, int] = field(default_factory=dict)
+    since: str = "the last digest"
     left: tuple[MonitorSummary, ...] = ()
     mention: str = ""
     muted: tuple[MonitorSummary, ...] = ()
@@ -150,7 +151,7 @@ def digest(
     if first_of:
         small.append(f"This is the first digest; the next ones come daily at {first_of}.")
     if found.lately:
-        small.append(f"Since the last digest: {counted_kinds(found.lately)}.")
+        small.append(f"Since {found.since}: {counted_kinds(found.lately)}.")
     small.append(_rule(found))
     if rest:
         small.append(f"{counted(len(rest), 'more monitor')} in the thread.")
