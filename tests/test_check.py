@@ -5,17 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import pytest_asyncio
 
 from bot.check import check
 from bot.config import Secret
 from bot.demo import Demo, running_demo
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 NOTHING: dict[str, str] = {}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo() -> AsyncIterator[Demo]:
     async with running_demo() as running:
         yield running
@@ -38,34 +39,37 @@ async def test_a_set_up_that_works_has_no_fault(demo: Demo) -> None:
         assert f"ok   {what}" in said
 
 
-async def test_a_wrong_bot_token_is_named(demo: Demo) -> None:
-    faults, said = await lines(demo, slack_bot_token=Secret("xoxb-wrong"))
-    assert faults == 1
-    assert "FAIL Slack: Slack refuses SLACK_BOT_TOKEN: invalid_auth." in said
-
-
-async def test_a_wrong_app_token_is_named(demo: Demo) -> None:
-    faults, said = await lines(demo, slack_mode="socket", slack_app_token=Secret("xapp-wrong"))
-    assert faults == 1
-    assert "FAIL Requests: Slack refuses SLACK_APP_TOKEN" in said
-
-
-async def test_a_private_channel_without_the_bot_is_named(demo: Demo) -> None:
-    faults, said = await lines(demo, digest_channel="G0SECRET")
-    assert faults == 1
-    assert "Invite" in said
-
-
-async def test_a_channel_shared_with_others_is_worth_a_note(demo: Demo) -> None:
-    faults, said = await lines(demo, digest_channel="C0PARTNERS")
-    assert faults == 0
-    assert "note Digest: #partners is shared with other organizations" in said
-
-
-async def test_without_a_channel_the_digest_is_off(demo: Demo) -> None:
-    faults, said = await lines(demo, digest_channel="")
-    assert faults == 0
-    assert "note Digest: DIGEST_CHANNEL is not set" in said
+@pytest.mark.parametrize(
+    ("changes", "faults", "words"),
+    [
+        (
+            {"slack_bot_token": Secret("xoxb-wrong")}, 1,
+            "FAIL Slack: Slack refuses SLACK_BOT_TOKEN: invalid_auth.",
+        ),
+        (
+            {"slack_mode": "socket", "slack_app_token": Secret("xapp-wrong")}, 1,
+            "FAIL Requests: Slack refuses SLACK_APP_TOKEN",
+        ),
+        ({"digest_channel": "G0SECRET"}, 1, "Invite"),
+        (
+            {"digest_channel": "C0PARTNERS"}, 0,
+            "note Digest: #partners is shared with other organizations",
+        ),
+        ({"digest_channel": ""}, 0, "note Digest: DIGEST_CHANNEL is not set"),
+        (
+            {"api_url": "http://127.0.0.1:1/api/v1"}, 1,
+            "FAIL SSLmonitor: http://127.0.0.1:1/api/v1 does not work",
+        ),
+        ({"database_url": "sqlite:////nowhere/at/all.sqlite3"}, 1, "FAIL Database"),
+    ],
+    ids=["bot token", "app token", "private", "shared", "no digest", "no API", "no database"],
+)  # fmt: skip
+async def test_what_does_not_work_or_is_off_is_named(
+    changes: dict[str, object], faults: int, words: str, demo: Demo, no_waiting: list[float]
+) -> None:
+    found, said = await lines(demo, NOTHING, **changes)
+    assert found == faults
+    assert words in said
 
 
 async def test_it_says_if_nobody_is_mentioned(demo: Demo) -> None:
@@ -80,18 +84,6 @@ async def test_a_wrong_api_key_is_named_and_not_repeated(demo: Demo) -> None:
     assert faults == 1
     assert "FAIL SSLmonitor" in said
     assert "wrong-key-0815" not in said
-
-
-async def test_an_api_that_does_not_answer_is_named(demo: Demo, no_waiting: list[float]) -> None:
-    faults, said = await lines(demo, api_url="http://127.0.0.1:1/api/v1")
-    assert faults == 1
-    assert "FAIL SSLmonitor: http://127.0.0.1:1/api/v1 does not work" in said
-
-
-async def test_a_database_that_cannot_be_opened_is_named(demo: Demo) -> None:
-    faults, said = await lines(demo, database_url="sqlite:////nowhere/at/all.sqlite3")
-    assert faults == 1
-    assert "FAIL Database" in said
 
 
 async def test_what_is_set_is_listed_without_secrets_and_a_typo_is_a_fault(demo: Demo) -> None:
