@@ -34,8 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Don't import modules that are slow as a whole for `-m "not slow"`: Selenium, Schemathesis."""
-    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+    if config.option.markexpr != "not slow":
         return None
+    if collection_path.suffix != ".py":
+        return collection_path.name == "browser" or None  # its conftest needs Selenium
     marks = re.search(
         r"^pytestmark = (.+?\n)\n", collection_path.read_text(), re.DOTALL | re.MULTILINE
     )
