@@ -111,6 +111,8 @@ async def ours(site: Site) -> None:
     scanner = Scanner(guard, Trust(ca_file), reverse=ReverseNames(), revocations=revocations)
     leases = Told(database, timedelta(hours=12), f"bench-{os.getpid()}")
 
+    rounds = 0
+
     async def begin() -> None:
         """All are due; the results of the last round, if there was one, must be right."""
         rows = [
@@ -129,7 +131,9 @@ async def ours(site: Site) -> None:
                 monitors.c.lease.is_(None),
             )
             count = await connection.scalar(query)
-            if site.trusted and site.revocation:
+            nonlocal rounds
+            rounds += 1
+            if site.trusted and site.revocation and rounds > 1:  # at first, only one process asks
                 facts = await connection.scalar(select(monitor_facts.c.facts).limit(1))
                 assert facts is not None
                 assert b'"revocation":"good"' in facts, facts
