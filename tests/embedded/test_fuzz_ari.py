@@ -1,4 +1,4 @@
-"""Malformed answers of CAs' and DNS servers by the thousand: “unknown”, and nothing left behind."""
+"""Malformed answers about renewals by the thousand: “unknown”, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import dns.asyncresolver
-import dns.message
-import dns.rrset
 import pytest
 
 from bot.embedded.ca.ari import Renewals
-from bot.embedded.ca.caa import CAA
 from bot.embedded.scan.result import Renewal
 
 from . import fleet as fleets
 from .authority import CA, NO_CA, Scans
 from .fleet import DAY, NOW, issue, name, new_key
 from .test_ari import ACME, ISSUER, KEY, WINDOW, answer
-from .test_caa import LEAF
 from .test_fuzz import end, garbled, of_the_server
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
@@ -152,55 +146,3 @@ async def test_malformed_answers_about_renewals_are_unknown(
         assert all(each.start and each.end and each.start < each.end for each in known)
     else:
         assert kinds == {"unknown": COUNT}
-
-
-class _Names(asyncio.DatagramProtocol):
-    """A DNS server that garbles its answers."""
-
-    def __init__(self) -> None:
-        self.random = Random(7)
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        query = dns.message.from_wire(data)
-        asked = query.question[0].name
-        reply = dns.message.make_response(query, recursion_available=True)
-        records = ('0 issue "pki.goog"', '128 issuewild ";"', '0 iodef "mailto:x@shop.example"')
-        reply.answer.append(dns.rrset.from_text(asked, 60, "IN", "CNAME", "alias.example."))
-        reply.answer.append(dns.rrset.from_text("alias.example.", 60, "IN", "CAA", *records))
-        match self.random.randrange(12):
-            case 0:
-                return
-            case 1:
-                wire = self.random.randbytes(self.random.randrange(600))
-            case 2:
-                reply.answer[0] = dns.rrset.from_text(asked, 60, "IN", "CNAME", asked.to_text())
-                wire = reply.to_wire()
-            case _:
-                wire = garbled(reply.to_wire(), self.random)
-        self.transport.sendto(wire[:60_000], address)
-
-
-async def test_malformed_caa_records_say_nothing_untrue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.embedded.ca.caa.SECONDS", 0.1)
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(_Names, local_addr=("127.0.0.1", 0))
-    ours = dns.asyncresolver.Resolver(configure=False)
-    ours.nameservers, ours.port = ["127.0.0.1"], transport.get_extra_info("sockname")[1]
-    monkeypatch.setattr(dns.asyncresolver, "default_resolver", ours)
-    before, tasks, slots = sockets(), asyncio.all_tasks(), asyncio.Semaphore(AT_ONCE)
-    caa = CAA()
-
-    async def one(number: int) -> str:
-        async with slots:
-            host = f"h{number}.example"
-            return await caa.refusal(host, replace(LEAF, alt_names=(host,)))
-
-    found = await asyncio.gather(*map(one, range(COUNT)))
-    assert asyncio.all_tasks() == tasks
-    assert sockets() == before
-    transport.close()
-    kinds = Counter(" ".join(each.split()[5:]) for each in found)
-    assert kinds[""] > 200
