@@ -124,7 +124,7 @@ async def running_demo(
     *,
     port: int = 0,
     mode: str = "http",
-    watch: str = "60s",
+    watch: str = "15s",
     now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Demo]:
     """The three programs, the sample hosts and a fresh database, all gone at the end.
