@@ -7,21 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
+from bot.playground.objects import ANN, BEN, CERTS
+from tests.test_bot_rows import digest, row_of
 from tests.world import Clock, World, labels, new_world, words
 
 HOST = "api.demo.test"
-
-
-async def digest(world: World) -> PostedMessage:
-    assert world.bot.digest is not None
-    await world.bot.digest.post_now(again=True)
-    return await world.card("Certificates on 23 November 2026", by=BEN)
-
-
-def row_of(shown: PostedMessage, number: int) -> str:
-    blocks = [b for b in shown.blocks if b.get("block_id") == f"row:{number}"]
-    return str(blocks[0]["text"]["text"]) if blocks else ""
 
 
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:

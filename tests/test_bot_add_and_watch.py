@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 import pytest
 
-from bot.playground.objects import ANN, BEN, CERTS, GUS, PostedMessage
+from bot.playground.objects import ANN, BEN, GUS
 from bot.recheck import MOST
-from tests.world import Clock, World, labels
-
-DM = "D0ANN"
-HOST = "api.demo.test"
-
-
-async def pass_time(world: World, **by: float) -> None:
-    """Let time pass, and the scheduler look."""
-    cast("Clock", world.clock).move(**by)
-    await world.bot.watches.tick()
-
-
-def scans(world: World) -> int:
-    return len(world.api.asked("monitor/scan"))
-
-
-def expired(world: World, host: str = HOST) -> int:
-    return world.api.watch(host, days=-1, valid=False)
-
-
-async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
-    """Ann's card, once it shows the first scan and that nobody works on it any more."""
-    card = await world.card("EXPIRED", "Watching until", to=to)
-    await world.settled()
-    return card
+from tests.test_bot_recheck import HOST, expired, scans, watching
+from tests.world import World, labels
 
 
 async def test_an_unmonitored_host_is_added_and_watched_with_one_button(world: World) -> None:

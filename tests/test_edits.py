@@ -14,12 +14,13 @@ from sqlalchemy import select
 
 from bot.blocks import Message, section
 from bot.playground.faults import InjectedFault, rate_limit, refusal
-from bot.playground.objects import BEN, PostedMessage
+from bot.playground.objects import BEN
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
 from bot.store.tables import digests
 from tests.postgres import Cluster
+from tests.test_bot_rows import digest
 from tests.world import World, words
 
 NOW, DAY = datetime(2026, 11, 23, 8, tzinfo=UTC), date(2026, 11, 23)
@@ -101,12 +102,6 @@ def edit_times(world: World) -> list[float]:
 
     world.slack.subscribe(note)
     return times
-
-
-async def digest(world: World) -> PostedMessage:
-    assert world.bot.digest is not None
-    await world.bot.digest.post_now(again=True)
-    return await world.card("Certificates on 23 November 2026", by=BEN)
 
 
 def row_of(world: World, host: str) -> str:

@@ -73,12 +73,6 @@ async def playground(app: App, clock: Clock) -> AsyncIterator[Playground]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
 def client(playground: Playground, session: aiohttp.ClientSession) -> AsyncWebClient:
     """The real SDK, configured only with where Slack is; it doesn't retry."""
     return AsyncWebClient(
