@@ -4,22 +4,31 @@
 
 The point is a coroutine function, `before` or `after` it runs, and which call of it. The claim's
 lease is short, so that the next process needn't wait two minutes; `PAUSE_AT` stops the process
-there (SIGSTOP) instead of killing it.
+there (SIGSTOP) instead of killing it. With `look` instead of a command, the bot does once what its
+clock has it do, and ends with 0 if nothing is left to do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import bot.digest
+import bot.slack.notices
+import bot.store.digests
 from bot.__main__ import entry
+from bot.app import clock, make_notices, running_bot
+from bot.config import read_settings
+from bot.store.notices import NoticeStore
+from bot.store.upgrade import open_database
 
 #: Shorter than a process takes to start, longer than one takes from its claim to its post.
 LEASE = timedelta(seconds=1)
@@ -49,10 +58,34 @@ def interrupt(point: str, number: int) -> None:
     setattr(holder, name, wrapped)
 
 
+async def look() -> int:
+    """Post the digests that are due and what changed, edit what is no longer true."""
+    settings = read_settings(os.environ)
+    async with (
+        open_database(settings.database_url) as database,
+        running_bot(settings, database) as running,
+    ):
+        running.scheduler.jobs.pause()
+        boards = running.slack._boards
+        notices = make_notices(
+            settings, running.api, database, running.web, running.records, boards=boards, now=clock
+        )
+        assert notices is not None
+        await running.digests.tick(ready=True)
+        await notices.tick()
+        await boards.catch_up()
+        claimed = await NoticeStore(database).unposted(clock() + LEASE * 2, LEASE)
+        undrawn = await bot.store.digests.DigestStore(database).undrawn(clock())
+        return 3 if claimed or undrawn or running.digests.last_error else 0
+
+
 if __name__ == "__main__":
-    bot.digest.LEASE = LEASE
+    bot.digest.LEASE = bot.slack.notices.LEASE = LEASE
+    bot.store.digests.MINUTE = 0
     if kill_at := os.environ.get("KILL_AT"):
         interrupt(kill_at, signal.SIGKILL)
     if pause_at := os.environ.get("PAUSE_AT"):
         interrupt(pause_at, signal.SIGSTOP)
+    if sys.argv[1:] == ["look"]:
+        sys.exit(asyncio.run(look()))
     entry()

@@ -190,6 +190,18 @@ async def test_a_reply_whose_answer_was_lost_is_not_repeated(world: World) -> No
     assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
 
 
+async def test_without_the_history_a_notice_is_repeated_at_most_once(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    world.slack.faults.add("chat.postMessage", refusal("fatal_error", after=True), times=9)
+    world.slack.faults.add("conversations.history", refusal("missing_scope"), times=9)
+    for _ in range(6):
+        await notices.tick()
+        later(world, seconds=LEASE.total_seconds() + 1)
+    assert len(messages(world)) == 2
+
+
 async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: World) -> None:
     number = world.api.watch(HOST, days=80)
     notices = await begun(world)

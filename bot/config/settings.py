@@ -146,8 +146,9 @@ class Settings:
         "NOTICE_INTERVAL",
         readers.interval_or_off,
         "15m",
-        meaning="How often the bot looks for what changed between digests; every minute if it uses "
-        "its own API. `0` turns notices off.",
+        meaning="How often the bot compares the list of monitors between digests; every minute if "
+        "it uses its own API. An API that tells changes is also asked for them every 30 seconds. "
+        "`0` turns notices off.",
     )
     notice_channel: str = setting(
         "NOTICE_CHANNEL",

@@ -152,6 +152,8 @@ LEASE = timedelta(minutes=2)
 #: Slack's clock, which stamps messages, may be so much behind ours.
 SKEW = timedelta(minutes=1)
 EVENT = "ssl_notice"
+#: Where a post is that was repeated once without knowing whether it was lost.
+UNKNOWN = ""
 
 
 class Notices:
@@ -330,6 +332,8 @@ class Notices:
             return True
         try:
             ts = await self._found(notice) if notice.claimed_at else None
+            if ts == UNKNOWN:
+                return True
             if ts is None:
                 # This process may have slept since its claim.
                 if not await self._store.is_claimed(notice.key, now):
@@ -347,7 +351,10 @@ class Notices:
         return True
 
     async def _found(self, notice: Notice) -> str | None:
-        """Where an earlier try has posted it; None if it is not there, or nobody may look."""
+        """Where an earlier try has posted it; None if it is not there.
+
+        If nobody may look, it is posted once more: twice is better than never, and ten times not.
+        """
         since = (notice.claimed_at or self._clock()) - SKEW
         try:
             posts = await self._web.find_posts(
@@ -356,6 +363,6 @@ class Notices:
         except SlackLimited:
             raise
         except SlackRefused as fault:
-            log.info("Could not look for a notice: %s", fault)
-            return None
+            log.warning("Could not look for a notice in %s: %s", notice.channel, fault)
+            return None if await self._store.may_repeat(notice.key) else UNKNOWN
         return posts[0] if posts else None

@@ -248,6 +248,13 @@ class NoticeStore:
             known = await connection.scalar(select(notices.c.ts).where(notices.c.key == key))
         return known or ts
 
+    async def may_repeat(self, key: str) -> bool:
+        """Whether it may be posted again without knowing that it was lost: once."""
+        first = self._database.insert(notes).values(key=f"repeat {key}", value="1")
+        first = first.on_conflict_do_nothing().returning(notes.c.key)
+        async with self._database.quick_write() as connection:
+            return (await connection.execute(first)).one_or_none() is not None
+
     async def give_back(self, key: str) -> None:
         """Let it be posted again at once: Slack refused it."""
         async with self._database.quick_write() as connection:

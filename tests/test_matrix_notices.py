@@ -1,0 +1,210 @@
+"""Notices, claims and several digests, wherever a real process is killed. Run with `-m matrix`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from datetime import time
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from bot.dates import DIGEST, Subscription
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
+from bot.slack.notices import EVENT
+from bot.store.database import Database
+from bot.store.subscriptions import Subscriptions
+from bot.store.tables import claims, subscriptions
+from tests.postgres import Cluster
+from tests.test_matrix_processes import KILLED, ended, environ
+from tests.world import World, new_world, words
+
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
+
+NOTICES, BOARDS, WEB = (
+    "bot.store.notices:NoticeStore", "bot.store.digests:DigestStore", "bot.slack.web:SlackWeb",
+)  # fmt: skip
+MARKS = "bot.store.marks:MarkStore"
+NEVER = "23:59"
+BROKEN = [
+    f"{NOTICES}.compared before 1",
+    f"{NOTICES}.compared after 1",
+    f"{NOTICES}.claim after 1",
+    f"{NOTICES}.is_claimed after 1",
+    f"{WEB}.post before 1",
+    f"{WEB}.post after 1",
+    f"{NOTICES}.posted before 1",
+    f"{NOTICES}.posted after 1",
+    f"{WEB}.post after 2",
+    f"{NOTICES}.posted before 2",
+]
+FIXED = [
+    f"{NOTICES}.compared after 1",
+    f"{BOARDS}.redraw before 1",
+    f"{BOARDS}.redraw after 1",
+    f"{BOARDS}.turn after 1",
+    f"{WEB}.update before 1",
+    f"{WEB}.update after 1",
+    f"{BOARDS}.drawn before 1",
+    f"{BOARDS}.drawn after 1",
+    f"{MARKS}.release before 1",
+    f"{WEB}.post before 1",
+    f"{WEB}.post after 1",
+    f"{NOTICES}.posted before 1",
+]
+PRESSED = [
+    f"{MARKS}.take before 1",
+    f"{MARKS}.take after 1",
+    f"{BOARDS}.redraw before 1",
+    f"{BOARDS}.redraw after 1",
+    f"{BOARDS}.turn after 1",
+    f"{WEB}.update after 1",
+    f"{BOARDS}.drawn before 1",
+]
+DIGESTS = [
+    f"{BOARDS}.claim after 1",
+    f"{WEB}.post after 1",
+    f"{BOARDS}.posted before 1",
+    f"{BOARDS}.claim after 2",
+    f"{WEB}.post before 2",
+    f"{WEB}.post after 2",
+    f"{BOARDS}.posted after 2",
+]
+
+
+@pytest_asyncio.fixture
+async def hosts(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
+    """Two fine hosts in the machine's time; the bot has seen them, and its digest is not due."""
+    async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
+        for number in range(2):
+            world.api.watch(f"h{number}.demo.test", days=80)
+        yield world
+
+
+async def look(world: World, **more: str) -> int:
+    """Let a process do once what the bot's clock has it do; gives its exit code."""
+    running = await begin(world, "look", **{"DIGEST_TIME": NEVER, **more})
+    return await ended(running)
+
+
+async def begin(world: World, *command: str, **more: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.killed", *command,
+        cwd=Path(__file__).parents[1],
+        env=environ(world, **more),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def until_done(world: World, **more: str) -> None:
+    """Run processes until one has nothing left to do: at most six."""
+    for _ in range(6):
+        if await look(world, **more) == 0:
+            return
+        await asyncio.sleep(1)  # the lease of the process that was killed
+    raise AssertionError("no process could finish")
+
+
+def notices(world: World, *, replies: bool = False) -> list[PostedMessage]:
+    told = [m for m in world.seen(by=BEN) if (m.metadata or {}).get("event_type") == EVENT]
+    return [m for m in told if (m.thread_ts is not None) is replies]
+
+
+async def break_both(world: World, **more: str) -> None:
+    await until_done(world, **more)
+    for row in world.api.rows.values():
+        row["ssl_valid"] = False
+
+
+def assert_each_is_told_once(world: World) -> None:
+    assert sorted(m.text.split()[2] for m in notices(world)) == ["h0.demo.test", "h1.demo.test"]
+    assert notices(world, replies=True) == []
+
+
+@pytest.mark.parametrize("point", BROKEN)
+async def test_what_breaks_is_told_once_wherever_a_process_is_killed(
+    point: str, hosts: World
+) -> None:
+    await break_both(hosts)
+    assert await look(hosts, KILL_AT=point) == KILLED
+    await until_done(hosts)
+    assert_each_is_told_once(hosts)
+
+
+@pytest.mark.parametrize("point", FIXED)
+async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_is_killed(
+    point: str, hosts: World
+) -> None:
+    world = hosts
+    await break_both(world)
+    await until_done(world)
+    first = min(world.api.rows)
+    world.api.rows[first]["ssl_valid"] = True
+    assert await look(world, KILL_AT=point) == KILLED
+    await until_done(world)
+    fixed, broken = sorted(notices(world), key=lambda m: "h1" in m.text)
+    assert "~`h0.demo.test`~" in words(fixed)
+    assert "~`" not in words(broken)
+    assert [m.thread_ts for m in notices(world, replies=True)] == [fixed.ts]
+
+
+@pytest.mark.parametrize("point", PRESSED)
+async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_killed(
+    point: str, hosts: World
+) -> None:
+    world = hosts
+    await break_both(world)
+    await until_done(world)
+    serving = await begin(world, SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
+    await asyncio.wait_for(connected(world), 20)
+    (shown,) = [m for m in notices(world) if "h0" in m.text]
+    await world.press("I'll take it", on=shown)
+    assert await ended(serving) == KILLED
+    await until_done(world)
+    taken = point != f"{MARKS}.take before 1"
+    (shown,) = [m for m in notices(world) if "h0" in m.text]
+    assert ("🙋 Ann" in words(shown)) is taken
+    database = Database(world.settings.database_url)
+    async with database.read() as connection:
+        assert list(await connection.scalars(select(claims.c.user_id))) == [ANN] * taken
+    await database.close()
+
+
+async def connected(world: World) -> None:
+    """Wait until the process has opened its sockets."""
+    while not world.playground.delivery.sockets:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("point", DIGESTS)
+async def test_two_digests_that_are_due_at_once_are_posted_once_each(
+    point: str, hosts: World
+) -> None:
+    world, always = hosts, {"DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
+    world.api.watch("h9.demo.test", days=2)
+    database = Database(world.settings.database_url)
+    set_up = Subscription(DIGEST, GENERAL, at=time(0))
+    await Subscriptions(database).put(set_up)
+    async with database.read() as connection:
+        assert await connection.scalar(select(subscriptions.c.channel)) == GENERAL
+    await database.close()
+    assert await look(world, KILL_AT=point, **always) == KILLED
+    await until_done(world, **always)
+    for channel in (CERTS, GENERAL):
+        posted = world.seen(by=BEN, to=channel)
+        assert len([m for m in posted if "Certificates on" in words(m)]) == 1
+
+
+async def test_three_processes_on_one_postgresql_tell_each_change_once(
+    hosts: World, postgres: Cluster
+) -> None:
+    url = await asyncio.to_thread(postgres.new_database, "migrated")
+    await break_both(hosts, DATABASE_URL=url)
+    codes = await asyncio.gather(*[look(hosts, DATABASE_URL=url) for _ in range(3)])
+    assert KILLED not in codes
+    await until_done(hosts, DATABASE_URL=url)
+    assert_each_is_told_once(hosts)
