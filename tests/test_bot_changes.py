@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bot.api.client import SSLMonitor
-from bot.errors import APIRefused, APIUnreachable
+from bot.errors import APIRefused, APIUnreachable, BotError
+from bot.playground.faults import refusal
 from bot.playground.objects import BEN
 from bot.slack.notices import LACKS, MANY, Notices
 from bot.store.digests import DigestStore
@@ -80,14 +81,59 @@ async def test_what_changed_is_told_without_asking_for_the_list(world: World) ->
     say(world, first, page(change(world, numbers[1]), then="c2"))
     await notices.poll()
     assert [text.partition(":")[0] for text in told(world)] == ["Newly broken"] * 2
-    assert world.api.asked(CHANGES)[1:] == [{"since": "c0"}, {"since": "c1"}]
+    assert [each["since"] for each in world.api.asked(CHANGES)[1:]] == ["c0", "c1"]
     world.api.rows[numbers[0]]["ssl_valid"] = True
     say(world, page(change(world, numbers[0]), then="c3"))
     await notices.poll()
-    assert world.api.asked(CHANGES)[-1] == {"since": "c2"}
+    assert world.api.asked(CHANGES)[-1]["since"] == "c2"
     await world.card("~`h0.demo.test`~", by=BEN)
     assert "~`" not in words(next(m for m in world.seen(by=BEN) if "h1.demo.test" in m.text))
     assert len(world.api.asked("monitor/list")) == lists
+
+
+async def test_a_flood_of_changes_is_read_in_parts_that_lose_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.notices.PAGES", 1)
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(4)]
+    notices = await begun(world)
+    lists = len(world.api.asked("monitor/list"))
+    for place, number in enumerate(numbers):
+        world.api.rows[number]["ssl_valid"] = False
+        say(world, page(change(world, number), then=f"c{place + 1}", more=place < 3))
+    await notices.poll()
+    assert len(told(world)) == 2
+    await notices.poll()
+    assert len(told(world)) == 4
+    assert len(world.api.asked("monitor/list")) == lists
+
+
+async def test_an_api_that_can_not_tell_changes_now_is_asked_for_its_list(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    world.api.rows[number]["ssl_valid"] = False
+    world.api.answer(CHANGES, 500, times=99)
+    await notices.poll()
+    assert told(world) == []
+    await notices.tick()
+    assert len(told(world)) == 1
+    world.api.heal()
+    say(world, page(then="c1"))
+    await notices.poll()
+    assert world.api.asked(CHANGES)[-1]["since"] == "c0"
+
+
+async def test_notices_are_posted_while_the_api_is_down(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    world.api.rows[number]["ssl_valid"] = False
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await notices.tick()
+    assert told(world) == []
+    world.api.answer("monitor/list", 500, times=9)
+    with pytest.raises(BotError):
+        await notices.tick()
+    assert len(told(world)) == 1
 
 
 async def test_another_process_goes_on_where_the_first_one_ended(world: World) -> None:
@@ -98,7 +144,7 @@ async def test_another_process_goes_on_where_the_first_one_ended(world: World) -
     async with world.running_bot() as other:
         other.api._extras = world.bots[0].api._extras
         await watcher(world, other).poll()
-    assert world.api.asked(CHANGES)[-1] == {"since": "c0"}
+    assert world.api.asked(CHANGES)[-1]["since"] == "c0"
     assert len(told(world)) == 1
 
 

@@ -249,9 +249,10 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
 async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
     store, other = NoticeStore(world.bot.database), NoticeStore(world.bot.database)
     rows = {number: LastSeen(6, "CA", NOW) for number in range(10_000)}
-    first = await store.standings("here")
+    first, late = await store.standings("here"), await other.standings("here")
     assert not first.known
     assert await store.compared(first, rows, [], [], small=[], now=NOW)
+    assert not await other.compared(late, {}, [], [], small=[], now=NOW)  # one comparison counts
     for each in (store, other):
         assert (await each.standings("here")).seen == rows
     assert not (await store.standings("elsewhere")).known

@@ -13,7 +13,7 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from bot.dates import DIGEST, Subscription
-from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GENERAL, PostedMessage
 from bot.slack.notices import EVENT
 from bot.store.database import Database
 from bot.store.subscriptions import Subscriptions
@@ -159,7 +159,7 @@ async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_
     world = hosts
     await break_both(world)
     await until_done(world)
-    serving = await begin(world, SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
+    serving = await begin(world, "run", SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
     await asyncio.wait_for(connected(world), 20)
     (shown,) = [m for m in notices(world) if "h0" in m.text]
     await world.press("I'll take it", on=shown)
@@ -185,6 +185,7 @@ async def test_two_digests_that_are_due_at_once_are_posted_once_each(
     point: str, hosts: World
 ) -> None:
     world, always = hosts, {"DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
+    world.slack.channels[GENERAL].members.add(BOT_USER)  # so that it may read the history
     world.api.watch("h9.demo.test", days=2)
     database = Database(world.settings.database_url)
     set_up = Subscription(DIGEST, GENERAL, at=time(0))

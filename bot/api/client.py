@@ -276,7 +276,8 @@ class SSLMonitor:
 
         Raises APIRefused with the code 410 where the cursor is too old.
         """
-        fields = await self._read("monitor/changes", _given({"since": since or None}))
+        query = {"since": since, "limit": str(ROWS_AT_ONCE)} if since else {}
+        fields = await self._read("monitor/changes", query)
         try:
             return read_changes(_decoded(fields), self.offset)
         except (ValueError, RecursionError):

@@ -21,6 +21,7 @@ from bot.cards import digest as cards
 from bot.cards.changes import SMALL, News, Plan, compare, offer
 from bot.errors import (
     APIRefused,
+    APIUnreachable,
     BotError,
     DatabaseUnavailable,
     NotFound,
@@ -190,14 +191,16 @@ class Notices:
         A list of more than MANY monitors is compared every `interval` only.
         """
         async with self._one_at_a_time:
-            if self._not_before is None or self._clock() >= self._not_before:
-                await self._compare()
-            await self._post_all()
+            try:
+                if self._not_before is None or self._clock() >= self._not_before:
+                    await self._compare()
+            finally:  # what is stored needs no API
+                await self._post_all()
 
     async def poll(self) -> None:
         """The same for what changed since the last time, where the API tells that."""
         async with self._one_at_a_time:
-            if await self._offers_changes() and self._is_on():
+            if self._is_on() and await self._offers_changes():
                 await self._compare_changes()
                 await self._post_all()
 
@@ -219,42 +222,43 @@ class Notices:
         was = await self._store.standings(self._api.source)
         if not was.known or not was.basis.cursor:
             return  # the next whole list is what to begin with
-        changes = await self._changes(was.basis.cursor)
-        if changes is None:
+        try:
+            changes = await self._changes(was.basis.cursor)
+        except APIRefused as fault:
+            log.info("The API no longer knows what changed: %s", fault)
             await self._compare()
-        elif changes.next != was.basis.cursor:
+            return
+        if changes and changes.next != was.basis.cursor:
             await self._keep(was, changes.rows, changes, complete=False)
 
     async def _changes(self, cursor: str) -> Changes | None:
         """What changed since then; without a cursor, only the one to begin with.
 
-        None if the API can't tell.
+        None if the API can't tell now. Raises APIRefused if the cursor is too old.
         """
         try:
-            found = changes = await self._api.changes(cursor)
-            for _ in range(PAGES):
-                if not changes.more:
-                    return found
-                changes = await self._api.changes(changes.next)
-                found = found.then(changes)
+            found = await self._api.changes(cursor)
+            for _ in range(PAGES):  # what follows is for the next time
+                if found.more:
+                    found = found.then(await self._api.changes(found.next))
         except NotFound:
             log.info("The API describes monitor/changes, but has none; asking for lists instead.")
             self._lacks_until = self._clock() + LACKS
-        except APIRefused as fault:
-            if fault.code != GONE:
+            return None
+        except (APIRefused, APIUnreachable) as fault:
+            if isinstance(fault, APIRefused) and fault.code == GONE:
                 raise
-            log.info("The API no longer knows what changed: %s", fault)
-        return None
+            log.info("Could not read what changed: %s", fault)
+            return None
+        return found
 
     async def _compare(self) -> None:
         if not self._is_on():
             await self._store.forget_source()  # whoever subscribes is not told what is old by then
             return
         was = await self._store.standings(self._api.source)
-        changes = None
-        if await self._offers_changes():  # before the list, so that nothing is missed in between
-            known = await self._changes(was.basis.cursor) if was.basis.cursor else None
-            changes = known or await self._changes("")
+        # Before the list, so that nothing is missed in between.
+        changes = await self._begin_changes(was.basis.cursor)
         rows = await self._api.list()
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
@@ -262,6 +266,16 @@ class Notices:
             log.info("Skipping a comparison: the list is incomplete")
             return
         await self._keep(was, rows, changes, complete=True)
+
+    async def _begin_changes(self, cursor: str) -> Changes | None:
+        """What changed since the cursor; if it is unknown, the one to begin with."""
+        if not await self._offers_changes():
+            return None
+        try:
+            return await self._changes(cursor)
+        except APIRefused as fault:
+            log.info("The API no longer knows what changed: %s", fault)
+            return await self._changes("")
 
     async def _keep(
         self,
@@ -278,7 +292,7 @@ class Notices:
         names = changes.names if changes else {}
         compared = functools.partial(compare, complete=complete, renamed=names)
         told, changed, gone = await asyncio.to_thread(compared, seen, rows, now, rules)
-        cursor = changes.next if changes else ""
+        cursor = changes.next if changes else was.basis.cursor
         if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
             await self._show(rows, complete=complete)
             return
