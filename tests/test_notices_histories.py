@@ -219,6 +219,7 @@ class History:
         self._model()
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_over_a_random_history_slack_is_told_each_change_once(
