@@ -35,8 +35,7 @@ _MAYBE_LEGACY = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RES
 # This machine has no route to such addresses (usually IPv6), which says nothing about the server.
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _LONGEST_CHAIN = 10
-# Whose chain leads to an anchor, and whose dates are right: a CA forgets what has expired.
-_MAYBE_REVOKED = frozenset({Verdict.VALID, Verdict.HOST_MISMATCH, Verdict.OLD_PROTOCOL})
+_TRUSTED = frozenset({Verdict.VALID, Verdict.HOST_MISMATCH})
 
 # If a name has several addresses, the verdict that comes first here wins: what browsers warn about,
 # then services that are not TLS, then servers that did not respond and may be back in a minute.
@@ -85,6 +84,8 @@ class AddressResult:
     chain: tuple[SentCertificate, ...] = ()
     path: Sequence[x509.Certificate] = ()
     """From the leaf to an anchor of the operator, if OpenSSL took another one."""
+    is_trusted: bool = False
+    """Whether the chain leads to an anchor, and its dates are right: a CA forgets what expired."""
     revocation: str = ""
     caa: str = ""
     handshake: Handshake = field(default_factory=Handshake)
@@ -119,6 +120,7 @@ class AddressResult:
         found = reconsidered(certificate, ders[1:], stream.faults, anchors, now)
         self.verdict, self.message = judge(host, leaf, found.faults, now, alone=len(ders) == 1)
         self.leaf, self.chain, self.path = leaf, sent_chain(leaf, ders), found.path
+        self.is_trusted = self.verdict in _TRUSTED
         self.handshake = Handshake.of(stream.protocol, stream.cipher, certificate)
         self.host_match = leaf.covers(host)
 
@@ -264,9 +266,9 @@ class Probe:
         """Ask for the page, for what the CA knows and for CAA records at the same time."""
         asked = [self._get_page(stream, result)]
         is_asked = self.revocations is not None or self.renewals is not None
-        trusted = is_asked and result.verdict in _MAYBE_REVOKED
-        path = (result.path or stream.path()) if trusted else []
-        if self.revocations is not None and trusted:
+        is_asked = is_asked and result.is_trusted  # others may name any URL
+        path = (result.path or stream.path()) if is_asked else []
+        if self.revocations is not None and is_asked:
             if not path:
                 result.revocation = "unknown: the chain can't be decoded"
             elif known := self.revocations.known(path, self.now):
