@@ -304,6 +304,17 @@ async def test_only_so_many_answers_are_awaited_at_a_time(
     acme.ca.gate.set()
 
 
+async def test_what_was_known_counts_while_too_many_answers_are_awaited(
+    acme: ACME, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.says(answer(*WINDOW))
+    await acme.renewal()
+    acme.restart()
+    acme.scans.clock.now = NOW + 7 * HOURS
+    monkeypatch.setattr("bot.embedded.ca.documents.MOST_AWAITED", 0)
+    assert await acme.renewal() == Renewal("known", *WINDOW)
+
+
 async def test_an_answer_that_comes_too_late_is_used_within_a_minute(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.servers.get(acme.directory)

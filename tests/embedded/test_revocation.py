@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca.documents import MOST_BYTES, Documents
 from bot.embedded.scan.result import ASKED
+from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.verdict import Verdict, color
 from bot.embedded.schedule import next_scan
 from bot.severity import Thresholds, state_of
@@ -29,7 +31,7 @@ from .authority import (
     issuing,
     points,
 )
-from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, serve, web_server
+from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, serve, speak_only, web_server
 
 
 async def test_a_revoked_certificate_is_broken_and_says_when_and_why(scans: Scans, ca: CA) -> None:
@@ -251,3 +253,42 @@ async def test_monitor_get_tells_what_is_known(
     assert row["ssl_message"] == "Revoked 2027-01-14 (key compromise)"
     summary = read_summary(row, timedelta())
     assert state_of(summary, NOW, Thresholds()).word == "REVOKED"
+
+
+async def test_a_certificate_that_nobody_trusts_makes_nobody_fetch_a_list(
+    scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(points(ca.url("a.crl")), by=scans.fleet.authorities["stranger"])
+    context = scans.fleet.context(path)
+    speak_only(context, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1)
+    scanner = Scanner(scans.guard, scans.trust, 5.0, revocations=scans.revocations)
+    async with serve(web_server(), context=context) as port:
+        found = await scanner.scan(Target("fleet.test", port), NOW)
+    assert (found.verdict, found.revocation, ca.asked) == (Verdict.OLD_PROTOCOL, "", [])
+
+
+async def test_headers_that_are_not_text_do_not_spoil_the_list_or_the_scan(scans: Scans) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.0 200 OK\r\nETag: "\xff"\r\nLast-Modified: \xfe\r\n\r\n')
+        writer.write(crl(issuing(scans)))
+
+    async with serve(talk) as port:
+        path = scans.leaf(points(f"http://ca.test:{port}/a.crl"))
+        assert (await scans.scan(path)).revocation == "good"
+        scans.clock.now += 12 * HOURS
+        assert (await scans.scan(path)).revocation == "good"
+
+
+async def test_a_process_claims_a_document_only_once_it_can_ask_for_it(
+    scans: Scans, ca: CA
+) -> None:
+    ca.documents["a"], url = b"a", ca.url("a")
+    one = Documents(scans.database, scans.guard, scans.clock, at_once=1)
+    other = Documents(scans.database, scans.guard, scans.clock)
+    async with one._turns:
+        waiting = asyncio.create_task(one.get(url))
+        await asyncio.wait({waiting}, timeout=0.2)
+        assert (await other.get(url)).body == b"a"
+    assert (await waiting).body == b"a"
+    assert len(ca.asked) == 1

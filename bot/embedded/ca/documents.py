@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -98,7 +98,7 @@ class Documents:
         With a `body`, it is asked for by POST, and known by both. Cancelling the wait doesn't
         cancel the fetch: the next scan needs it too.
         """
-        key = _key(url if body is None else f"{url} {body.hex()}")
+        key = _key(url if body is None else f"POST {url} {body.hex()}")
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
@@ -106,7 +106,7 @@ class Documents:
             task = self._running.get(key)
             if task is None:
                 if len(self._running) >= MOST_AWAITED:
-                    raise Unreadable("too many CA requests are pending")
+                    return await self._old(key)
                 task = asyncio.create_task(self._refreshed(key, url, body))
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
@@ -125,6 +125,12 @@ class Documents:
             if known.tried_at is not None:
                 self._keep(known)
         return _readable(known)
+
+    async def _old(self, key: str) -> Document:
+        """What was known before too many answers were awaited. Raises Unreadable."""
+        with suppress(Unreadable):
+            return await self.known(key)
+        raise Unreadable("too many CA requests are pending")
 
     def fresh(self, url: str) -> Document | None:
         """A document that is in memory and needs no look at the database; else None."""
@@ -156,11 +162,11 @@ class Documents:
         return known
 
     async def _renewed(self, known: Document, url: str, body: bytes | None) -> Document:
-        if not await self._claim(known):  # another process is at it, or has just fetched it
-            return await self._read(known.url)
-        async with self._turns:
+        async with self._turns:  # first, since a claim ends by itself
+            if not await self._claim(known):  # another process is at it, or has just fetched it
+                return await self._read(known.url)
             found = await self._fetch(known, url, body)
-        await self._write(found)
+            await self._write(found)
         return found
 
     def _keep(self, known: Document) -> None:
@@ -229,7 +235,8 @@ class Documents:
             fetched = known.body
         elif status != 200 or not fetched:
             return self._refused(known, url, status, headers, now)
-        etag, modified = headers.get("ETag", "") or known.etag, headers.get("Last-Modified", "")
+        etag = _header(headers, "ETag") or known.etag
+        modified = _header(headers, "Last-Modified")
         until = now + self._wait(headers, now)
         return Document(known.url, fetched, now, etag, modified, now, fresh_until=until)
 
@@ -303,6 +310,12 @@ def host_of(url: str) -> str:
         return (urlsplit(url).hostname or "the CA")[:200]
     except ValueError:
         return "the CA"
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    """A header that can be stored and sent back; aiohttp decodes odd bytes to lone surrogates."""
+    value = headers.get(name, "")
+    return value if value.isascii() and value.isprintable() else ""
 
 
 def _key(text: str) -> str:
