@@ -27,6 +27,8 @@ _MAY_NOT_POST = frozenset(
 )
 #: Slack's errors for "this message can't be edited" (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
+#: Slack's errors for "this message has no thread" (…/methods/chat.postMessage), as it was deleted.
+_NO_THREAD = frozenset({"thread_not_found", "cannot_reply_to_message", "message_not_found"})
 #: Slack's errors for "this token is no longer valid" (docs.slack.dev/reference/methods/auth.test).
 _BAD_TOKEN = frozenset(
     {
@@ -156,12 +158,17 @@ class SlackRefused(BotError):
     @property
     def is_known(self) -> bool:
         """Whether this class has a name for the reason."""
-        return self.may_not_post or self.may_not_edit or self.bad_token
+        return self.may_not_post or self.may_not_edit or self.no_thread or self.bad_token
 
     @property
     def too_slow(self) -> bool:
         """Whether the press was too long ago to open a view: it has to be made again."""
         return self.reason in {"expired_trigger_id", "trigger_expired", "exchanged_trigger_id"}
+
+    @property
+    def no_thread(self) -> bool:
+        """Whether somebody has deleted the message that this one was to reply to."""
+        return self.reason in _NO_THREAD
 
     @property
     def bad_token(self) -> bool:

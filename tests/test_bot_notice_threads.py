@@ -12,6 +12,7 @@ from bot.app import Bot
 from bot.playground.faults import rate_limit, refusal
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.notices import EVENT, LEASE, Notices
+from tests.card_values import NOW
 from tests.test_bot_notices import HOST, later, watcher
 from tests.world import World, labels, words
 
@@ -211,6 +212,86 @@ async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: 
     later(world, days=1, minutes=1)
     await notices.tick()
     assert messages(world) == []
+
+
+async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    notices = await begun(world)
+    set_state(world, numbers[0])
+    await notices.tick()
+    (posted,) = messages(world)
+    world.slack.remove(posted)
+    world.api.renew(numbers[0], days=80)
+    set_state(world, numbers[1])
+    world.slack.faults.add("chat.postMessage", refusal("internal_error"))
+    await notices.tick()
+    later(world, seconds=LEASE.total_seconds() + 1)
+    await notices.tick()
+    await notices.tick()
+    told = sorted(m.text.partition(" NOT")[0] for m in messages(world))
+    assert told == ["Newly broken: h1.demo.test", "✅ Fixed: h0.demo.test"]
+
+
+async def test_what_slack_takes_for_faulty_keeps_no_other_notice_back(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    notices = await begun(world)
+    for number in numbers:
+        set_state(world, number)
+    world.slack.faults.add("chat.postMessage", refusal("msg_too_long"))
+    await notices.tick()
+    assert len(messages(world)) == 2  # the second, and then the first again
+
+
+async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    notices = await begun(world)
+    set_state(world, numbers[0])
+    await notices.tick()
+    world.api.renew(numbers[0], days=80)
+    set_state(world, numbers[1])
+    await notices.tick()
+    sent = [each["name"] for each in world.slack.traffic if each["name"].startswith("chat.")]
+    assert sent == ["chat.postMessage"] * 3 + ["chat.update"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "title", "text"),
+    [
+        ({"ssl_valid": None}, "*Newly broken*", "Newly broken"),
+        ({"scan_date": None, "ssl_valid": None, "ssl_expire_date_end": None}, "*New", "Newly"),
+    ],
+)
+async def test_what_nobody_knows_is_not_called_fixed(
+    fields: dict[str, Any], title: str, text: str, world: World
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    set_state(world, number, **fields)
+    await notices.tick()
+    (posted,) = messages(world)
+    assert "⚪" in words(posted)
+    assert str(posted.blocks[0]["text"]["text"]).startswith(title)
+    assert posted.text.startswith(text)
+
+
+async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    await world.bot.records.marks.note(HOST, "No longer monitored, seen <!date", by=BEN, now=NOW)
+    await world.bot.records.reread()
+    set_state(world, number)
+    await notices.tick()
+    await world.say(f"/ssl take {HOST}", by=BEN)
+    await world.settled()
+    await notices.tick()
+    (posted,) = messages(world)
+    assert posted.text.startswith("Newly broken")
+    del world.api.rows[number]
+    await notices.tick()
+    (posted,) = messages(world)
+    assert posted.text.startswith("No longer monitored. When posted: Newly broken")
 
 
 # Who is woken

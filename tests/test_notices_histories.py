@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
-from bot.cards.changes import SMALL, TOLD, WORSE, News, Plan, compare, is_over, redrawn
+from bot.cards.batch import is_over, redrawn
+from bot.cards.changes import SMALL, TOLD, WORSE, News, Plan, compare
 from bot.dates import NOTICES, Subscription
 from bot.playground.faults import dropped_connection, rate_limit
 from bot.playground.objects import BEN, PostedMessage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,13 +24,18 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
+from bot.cards.changes import HIDDEN, NOTICE, WORSE
 from bot.cards.row import BUSY, GONE, MOST_RESCANNED, group_row, grouped, more_about_group, row_id
 from bot.dates import HOUR
 from bot.errors import BotError
 from bot.severity import (
+    ACT_NOW,
+    EXPIRED,
     OK,
     ON_SCHEDULE,
     STALE_AFTER,
+    UNKNOWN,
+    UNREACHABLE,
     Rank,
     Thresholds,
     is_fine,
@@ -45,6 +51,9 @@ FAULTS_SHOWN = 10
 #: The block IDs of the row about old scans and of its button, and its text once there are none.
 OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan is older than {STALE_AFTER // HOUR} hours"
+#: How the row of a monitor begins that is broken, urgent, unknown, or being scanned.
+_UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
+_MENTIONED = re.compile(r" · <[@!][^>]*>")
 #: So many hosts are named in one line.
 NAMED = 5
 
@@ -251,8 +260,8 @@ def refreshed(
     if not complete and not _all_found(block, int(number), found):
         return None
     if not members:
-        gone = f"{GONE}, seen {date(now, '{time}')}"
-        return None if GONE in lines[-1] else (section(f"{lines[0]}\n{gone}", block_id=name), None)
+        gone = section(f"{lines[0]}\n{GONE}{date(now, '{time}')}", block_id=name)
+        return None if _is_gone(lines[-1]) else (gone, None)
     was_fine = lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)) and not _volatile(lines)[1]
     if fine and not was_fine:
         return group_row(members, now, rules, outcome=_fixed(members, now, rules)), None
@@ -305,6 +314,60 @@ def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
     parts = [part for line in lines[1:] for part in line.split(" · ")]
     owner = next((part for part in parts if part.startswith("🙋")), "")
     return owner, any(part.lower().startswith("issued ") for part in parts)
+
+
+def redrawn(text: str, blocks: Sequence[Block]) -> tuple[str, tuple[Block, ...]] | None:
+    """A notice as it is edited: it mentions nobody, and its title is struck through at its end.
+
+    None for any other message.
+    """
+    kind = _kind_of(blocks)
+    if kind is None:
+        return None
+    head = blocks[0]
+    title = _MENTIONED.sub("", str(head["text"]["text"]))
+    if kind in WORSE and is_over(blocks):
+        title, text = f"~{title}~", f"{_end(kind, _row_texts(blocks))}. When posted: {text}"
+    elif kind not in {*WORSE, "added"} and not all(map(_is_well, _row_texts(blocks))):
+        title = f"{title} · changed again"
+    return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
+
+
+def _end(kind: str, rows: Sequence[str]) -> str:
+    """How it ended: a monitor that was deleted, or is merely less urgent, is not fixed."""
+    if any(map(_is_gone, rows)):
+        return "No longer monitored" if all(map(_is_gone, rows)) else "Over"
+    return "Over" if kind == "worse" and not all(map(_is_struck, rows)) else "✅ Fixed"
+
+
+def is_over(blocks: Sequence[Block]) -> bool:
+    """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
+    rows = _row_texts(blocks)
+    hides = any(str(block.get("block_id", "")).startswith(HIDDEN) for block in blocks)
+    late = _kind_of(blocks) == "late"
+    return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
+
+
+def _kind_of(blocks: Sequence[Block]) -> str | None:
+    name = str(blocks[0].get("block_id", "")) if blocks else ""
+    return name.removeprefix(NOTICE).partition("@")[0] if name.startswith(NOTICE) else None
+
+
+def _row_texts(blocks: Sequence[Block]) -> list[str]:
+    rows = [block for block in blocks if str(block.get("block_id", "")).startswith("row:")]
+    return [str(block["text"]["text"]) for block in rows]
+
+
+def _is_well(row: str, *, late: bool = False) -> bool:
+    return _is_struck(row) or _is_gone(row) or not (late or row.startswith(_UNWELL))
+
+
+def _is_struck(row: str) -> bool:
+    return "~`" in row.partition("\n")[0]
+
+
+def _is_gone(row: str) -> bool:
+    return f"{GONE}<" in row.rpartition("\n")[2]
 
 
 def rescanned(

@@ -5,7 +5,6 @@ An engineer who has replaced a certificate asks one thing of a rescan: is it the
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,15 +32,19 @@ from bot.blocks import (
 )
 from bot.cards.monitor import headline
 from bot.cards.row import (
-    BUSY,
-    GONE,
     MOST_RESCANNED,
     group_row,
     list_row,
     more_about_group,
     text_row,
 )
-from bot.severity import ACT_NOW, EXPIRED, UNREACHABLE, Rank, Thresholds, is_late, mute_of, state_of
+from bot.severity import (
+    Rank,
+    Thresholds,
+    is_late,
+    mute_of,
+    state_of,
+)
 from bot.sighting import LastSeen, Sighting, Topic
 from bot.target import Target
 
@@ -130,10 +133,8 @@ OUTAGE, OUTAGE_TIME, OUTAGE_ROWS = 10, timedelta(minutes=15), 5
 #: So many are named in a reply.
 FOLLOWED_UP = 10
 Names = tuple[tuple[str, ...], tuple[str, ...]]
-_NOTICE, _HIDDEN = "notice:", "hidden"
-#: How the row of a monitor begins that is broken, urgent, or being scanned.
-_UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW)}, BUSY)
-_MENTIONED = re.compile(r" · <[@!][^>]*>")
+#: How the block IDs of a notice's title, and of what it has no room for, begin.
+NOTICE, HIDDEN = "notice:", "hidden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +345,7 @@ def notice(
 
 def _head(title: str, kind: str, whom: str) -> Block:
     by = f" · {mention(whom)}" if whom else ""
-    return section(f"*{title}*{by}", block_id=f"{_NOTICE}{kind}")
+    return section(f"*{title}*{by}", block_id=f"{NOTICE}{kind}")
 
 
 def many(
@@ -357,7 +358,7 @@ def many(
     if hidden > 0:
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
         blocks.append(context(f"and {hidden:,} more. {how.get(kind, '')}".rstrip()))
-        blocks[-1]["block_id"] = _HIDDEN
+        blocks[-1]["block_id"] = HIDDEN
     if kind == "broken":
         value = " ".join(str(row.id) for row in rows[:MOST_RESCANNED])
         about = f"Rescan {min(len(rows), MOST_RESCANNED)} broken monitors"
@@ -379,46 +380,6 @@ def follow_up(kind: str, news: Sequence[News], now: datetime, rules: Thresholds)
     text = f"{first}: {plain(news[0].target.short, 100)}" if len(news) == 1 else first
     seen = section(f"*{first}* · seen {date(now, '{time}')}")
     return Message(text, (seen, *packed(lines, section), *more))
-
-
-def redrawn(text: str, blocks: Sequence[Block]) -> tuple[str, tuple[Block, ...]] | None:
-    """A notice as it is edited: it mentions nobody, and its title is struck through at its end.
-
-    None for any other message.
-    """
-    kind = _kind_of(blocks)
-    if kind is None:
-        return None
-    head = blocks[0]
-    title = _MENTIONED.sub("", str(head["text"]["text"]))
-    if kind in WORSE and is_over(blocks):
-        title, text = f"~{title}~", f"✅ Fixed. When posted: {text}"
-    elif kind not in WORSE and not all(map(_is_well, _rows(blocks))):
-        title = f"{title} · changed again"
-    return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
-
-
-def is_over(blocks: Sequence[Block]) -> bool:
-    """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
-    rows = _rows(blocks)
-    hides = any(str(block.get("block_id", "")).startswith(_HIDDEN) for block in blocks)
-    late = _kind_of(blocks) == "late"
-    return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
-
-
-def _kind_of(blocks: Sequence[Block]) -> str | None:
-    name = str(blocks[0].get("block_id", "")) if blocks else ""
-    return name.removeprefix(_NOTICE).partition("@")[0] if name.startswith(_NOTICE) else None
-
-
-def _rows(blocks: Sequence[Block]) -> list[str]:
-    rows = [block for block in blocks if str(block.get("block_id", "")).startswith("row:")]
-    return [str(block["text"]["text"]) for block in rows]
-
-
-def _is_well(row: str, *, late: bool = False) -> bool:
-    is_done = "~`" in row.partition("\n")[0] or GONE in row
-    return is_done or not (late or row.startswith(_UNWELL))
 
 
 def removed(number: int, target: Target) -> Message:

@@ -55,7 +55,7 @@ from bot.target import Target
 
 #: How a row begins while its monitor is being scanned.
 BUSY = "⏳ *Scanning…*"
-GONE = "No longer monitored"
+GONE = "No longer monitored, seen "
 #: What a new certificate puts right, apart from EXPIRED and REVOKED.
 _RENEWABLE = frozenset({Rank.ACT_NOW, Rank.OVERDUE, Rank.DUE})
 #: So many monitors are rescanned by one press.

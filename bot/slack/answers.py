@@ -60,7 +60,6 @@ REFUSALS = BAD_BLOCKS | frozenset(
         "not_enabled",
         "not_found",
         "push_limit_reached",
-        "thread_not_found",
         "trigger_expired",
         "used_url",
         "user_not_found",

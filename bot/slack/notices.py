@@ -184,6 +184,7 @@ class Notices:
         self._clock = clock
         self._lacks_until = clock()
         self._one_at_a_time = asyncio.Lock()
+        self._refused: set[str] = set()
 
     async def tick(self) -> None:
         """Compare the lists, and post what is to be told.
@@ -191,6 +192,7 @@ class Notices:
         A list of more than MANY monitors is compared every `interval` only.
         """
         async with self._one_at_a_time:
+            self._refused.clear()
             try:
                 if self._not_before is None or self._clock() >= self._not_before:
                     await self._compare()
@@ -200,6 +202,7 @@ class Notices:
     async def poll(self) -> None:
         """The same for what changed since the last time, where the API tells that."""
         async with self._one_at_a_time:
+            self._refused.clear()
             if self._is_on() and await self._offers_changes():
                 await self._compare_changes()
                 await self._post_all()
@@ -306,6 +309,7 @@ class Notices:
         if await self._store.compared(
             was, changed, gone, news, small=small, cursor=cursor, now=now
         ):
+            await self._post_all()  # before the edits, which Slack limits
             await self._show(rows, complete=complete)
             if fixed := [each.id for each in told if each.kind == "fixed"]:
                 await self._records.marks.release(fixed)  # whoever had them is done
@@ -332,37 +336,45 @@ class Notices:
         return notices
 
     async def _post_all(self) -> None:
-        """Post what is to be told; a channel that refuses one message is left alone for now."""
-        refused: set[str] = set()
+        """Post what is to be told; a channel that takes no messages is left alone for now."""
         for _ in range(2):  # what follows up a notice needs its thread
             now = self._clock()
             for notice in await self._store.unposted(now, LEASE):
-                if notice.channel not in refused and not await self._post(notice, now):
-                    refused.add(notice.channel)
+                if notice.channel not in self._refused and not await self._post(notice, now):
+                    self._refused.add(notice.channel)
 
     async def _post(self, notice: Notice, now: datetime) -> bool:
-        """Post it, unless another process does; False if Slack refuses."""
+        """Post it, unless another process does; False if its channel takes no messages now."""
         if not await self._store.claim(notice, now):
             return True
         try:
-            ts = await self._found(notice) if notice.claimed_at else None
-            if ts == UNKNOWN:
-                return True
-            if ts is None:
-                # This process may have slept since its claim.
-                if not await self._store.is_claimed(notice.key, now):
-                    return True
-                ts = await self._web.post(notice.channel, notice.message, notice.thread_ts)
+            ts = await self._post_or_find(notice, now)
         except SlackRefused as fault:
             log.warning("Could not post a notice (%s): %s", notice.key, fault)
             await self._store.give_back(notice.key)
-            return False
+            return not (fault.may_not_post or fault.bad_token or isinstance(fault, SlackLimited))
         except SlackUnreachable as fault:
             log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
             return True
-        if await self._store.posted(notice.key, ts) != ts:
+        if ts and await self._store.posted(notice.key, ts) != ts:
             await self._web.delete(notice.channel, ts)  # another process has posted it meanwhile
         return True
+
+    async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
+        """Where it stands now; empty if that is UNKNOWN, or if the claim is no longer ours.
+
+        It is posted in the channel if somebody has deleted the message that it follows up.
+        """
+        try:
+            ts = await self._found(notice) if notice.claimed_at else None
+            # This process may have slept since its claim.
+            if ts is None and await self._store.is_claimed(notice.key, now):
+                ts = await self._web.post(notice.channel, notice.message, notice.thread_ts)
+        except SlackRefused as fault:
+            if notice.thread_ts is None or not fault.no_thread:
+                raise
+            return await self._post_or_find(replace(notice, thread_ts=None), now)
+        return ts
 
     async def _found(self, notice: Notice) -> str | None:
         """Where an earlier try has posted it; None if it is not there.
@@ -374,9 +386,9 @@ class Notices:
             posts = await self._web.find_posts(
                 notice.channel, notice.message, since, notice.thread_ts
             )
-        except SlackLimited:
-            raise
         except SlackRefused as fault:
+            if isinstance(fault, SlackLimited) or fault.no_thread:
+                raise
             log.warning("Could not look for a notice in %s: %s", notice.channel, fault)
             return None if await self._store.may_repeat(notice.key) else UNKNOWN
         return posts[0] if posts else None

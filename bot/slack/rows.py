@@ -23,8 +23,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message, bare
-from bot.cards.batch import FRESH, OLD_MORE, OLD_ROW, refreshed, rescanned
-from bot.cards.changes import is_over, redrawn
+from bot.cards.batch import (
+    FRESH,
+    OLD_MORE,
+    OLD_ROW,
+    is_over,
+    redrawn,
+    refreshed,
+    rescanned,
+)
 from bot.cards.row import BUSY
 from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
