@@ -8,7 +8,20 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, case, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Block, Message
@@ -255,14 +268,6 @@ class DigestStore:
         often in a minute as `edits` has rows.
         """
         now = self._database.milliseconds
-        oldest = edits.alias()
-        slot = select(oldest.c.slot).order_by(oldest.c.at).limit(1)
-        booked = (
-            update(edits)
-            .where(edits.c.slot == slot.with_for_update(skip_locked=True).scalar_subquery())
-            .values(at=_after(edits.c.at, MINUTE, now))
-            .returning(edits.c.at - now)
-        )
         async with self._database.quick_write() as connection:
             for table in _BOARDS:
                 last = table.c.drawn_at
@@ -271,8 +276,27 @@ class DigestStore:
                 found = await connection.execute(mine.returning(table, (last - now).label("wait")))
                 if row := found.one_or_none():
                     break
-            wait = (await connection.execute(booked)).scalar_one_or_none() or 0
+            wait = await self._book(connection)
         return _board(row) if row else None, max(wait, row.wait if row else 0, 0) / 1000
+
+    async def _book(self, connection: AsyncConnection) -> int:
+        """Book one of a minute's edits; gives the milliseconds until its turn.
+
+        A free slot that another process takes meanwhile is passed over.
+        """
+        now, other = self._database.milliseconds, edits.alias()
+        for is_free in (other.c.at <= now - MINUTE, true()):
+            slot = select(other.c.slot).where(is_free).order_by(other.c.at).limit(1)
+            book = (
+                update(edits)
+                .where(edits.c.slot == slot.with_for_update(skip_locked=True).scalar_subquery())
+                .values(at=_after(edits.c.at, MINUTE, now))
+                .returning(edits.c.at - now)
+            )
+            wait = (await connection.execute(book)).scalar_one_or_none()
+            if wait is not None:
+                return int(wait)
+        return 0
 
     async def drawn(self, shown: StoredBoard) -> bool:
         """Record that Slack shows this version; False if there is a newer one."""
