@@ -18,6 +18,8 @@ from bot.store.database import Database
 from bot.store.monitors import AuditLine
 from tests.world import World, labels, new_world, words
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("audit", "sightings", "thresholds", "watches", "digests", "notes", "deliveries")
 
 

@@ -23,6 +23,8 @@ from tests.world import MORNING, Clock, World, labels, new_world, words
 
 from .fleet import DAY, NOW, Fleet, Leaf, serve, web_server
 
+pytestmark = pytest.mark.slow
+
 KEY = "k" * 16
 #: As of MORNING: the old one is overdue, the others have months.
 OLD = Leaf(left=MORNING - NOW + 13 * DAY, since=NOW - MORNING + 40 * DAY)
@@ -239,7 +241,6 @@ def notices_in(server: Server) -> list[PostedMessage]:
     return [m for m in server.world.seen(by=BEN) if "an hour" in words(m) and not m.thread_ts]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("before", [OLD, THIRD], ids=["an overdue host", "a fine host"])
 async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
     server: Server, before: Leaf
