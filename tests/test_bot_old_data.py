@@ -111,6 +111,29 @@ async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: Worl
     assert "↻ Old data rescanned." in words(shown)
 
 
+async def test_what_has_become_old_since_the_digest_is_not_denied(digest_world: World) -> None:
+    world = digest_world
+    (old,) = watch_old(world, 1)
+    other = world.api.watch("other.demo.test")
+    shown = await digest(world)
+    world.api.rows[old]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
+    world.api.rows[other]["scan_date"] = TOO_OLD
+    await refresh(world)
+    assert "RESCANNED* · No scan listed here is older than 36 hours any more" in old_row(shown)
+
+
+async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    watch_old(world, 2)
+    shown = await digest(world)
+    world.api.rows[world.api.watch("odd.demo.test")]["host"] = ""
+    await world.press("Rescan 2 old ones", on=shown, by=BEN)
+    await world.until(lambda: "OLD DATA* · 1 monitor could not be read" in old_row(shown))
+    assert "↻ 2 rescanned · Ben, " in old_row(shown)
+
+
 @pytest.mark.parametrize("private", [False, True], ids=["posted", "private"])
 async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: bool) -> None:
     watch_old(world, 101)

@@ -218,6 +218,37 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
     assert "Scanning…" not in words(shown)
 
 
+async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(101)
+    ]
+    world.api.watch("other.test")
+    shown = await digest(world)
+    for number in numbers[:100]:
+        world.api.rows[number]["ssl_fingerprint"] = ""
+    await world.press("Rescan", on=shown, row=" ".join(map(str, numbers[:100])))
+    await world.card("Scanned 100 monitors")
+    await world.until(lambda: "and 99 more" in row_of(shown, numbers[0]))
+
+
+async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
+        for n in range(2)
+    ]
+    shown = await digest(world)
+    for number in numbers:
+        world.api.renew(number, days=80)
+        world.api.rows[number]["expected_date"] = "2026-11-22 08:00"
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
+
+
 async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World) -> None:
     world = digest_world
     number = world.api.watch("a.demo.test", valid=False)

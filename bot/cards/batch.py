@@ -50,7 +50,7 @@ MAX_DELETED = 50
 FAULTS_SHOWN = 10
 #: The block IDs of the row about old scans and of its button, and its text once there are none.
 OLD_ROW, OLD_MORE = "row:old", "more:old"
-FRESH = f"✅ *RESCANNED* · No scan is older than {STALE_AFTER // HOUR} hours"
+FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: How the row of a monitor begins that is broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
@@ -217,12 +217,15 @@ def _shown(told: Sequence[str]) -> list[Block]:
     return blocks
 
 
-def old_row(stale: Sequence[MonitorSummary], outcome: str = "") -> Block:
+def old_row(stale: Sequence[MonitorSummary], outcome: str = "", lost: int = 0) -> Block:
     """The row of a digest about those that were not scanned lately.
 
-    `outcome` is what came of the last press, after which there may be none.
+    `outcome` is what came of the last press, after which there may be none; `lost` monitors could
+    not be read then.
     """
-    first = f"⚪ *OLD DATA* · {lists.old_scans(len(stale))}: {names(stale)}." if stale else FRESH
+    first = f"⚪ *OLD DATA* · {lists.unreadable(lost)}." if lost else FRESH
+    if stale:
+        first = f"⚪ *OLD DATA* · {lists.old_scans(len(stale))}: {names(stale)}."
     return section(f"{first}\n{outcome}".rstrip(), block_id=OLD_ROW)
 
 

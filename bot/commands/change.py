@@ -157,7 +157,7 @@ async def _scan_many(
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {
         row.id: "no change"
-        if not is_fine(row, call.now(), call.rules)
+        if not is_fine(row, call.now(), call.rules) or (row.id in was_fine and row.expected_at)
         else "fine"
         if row.id in was_fine
         else "fixed"
@@ -178,7 +178,8 @@ async def _scan_many(
     stale = [row for row in everything if is_stale(row, call.now()) and which.takes(row.target)]
     told = outcome_line(f"{len(after)} rescanned", who, call.now())
     more = rescan_old(stale, here=old == "here") if stale else None
-    return replace(card, row=old_row(stale, told), more=more, rows=())
+    row = old_row(stale, told, everything.unreadable)
+    return replace(card, row=row, more=more, rows=())
 
 
 @router.command("delete_all", typed=False, changes=True)
@@ -231,7 +232,7 @@ def _beyond(
     """The monitors of a row that has more of them than one press scans."""
     if len(ids) < batch_cards.MAX_SCANNED:
         return []
-    prints = {row.fingerprint for row in rows}
+    prints = {row.fingerprint for row in rows} - {""}
     return [row for row in everything if row.fingerprint in prints and row.id not in ids]
 
 
