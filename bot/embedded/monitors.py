@@ -296,19 +296,30 @@ class Monitors:
         query = (
             select(monitors, monitor_facts.c.facts)
             .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
-            .where(monitors.c.account_id == account, told.condition())
             .order_by(monitors.c.id)
             .with_for_update(of=monitors)
         )
+        ids, outcomes = await self._meant(account, told), list[Outcome]()
+        if not ids:
+            return []
         async with self._database.write() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            outcomes = [_outcome(row, told, now) for row in rows if told.covers(row["host"])]
-            if outcomes:
+            for start in range(0, len(ids), _CHUNK):  # a statement takes so many parameters at most
+                some = query.where(monitors.c.id.in_(ids[start : start + _CHUNK]))
+                rows = (await connection.execute(some)).mappings()
+                outcomes += [_outcome(row, told, now) for row in rows]
+            if outcomes:  # else they were deleted meanwhile
                 each = update(monitors).where(monitors.c.id == bindparam("of_id"))
                 await connection.execute(each, [_awaiting(o, told, now) for o in outcomes])
             news = [o.row["id"] for o in outcomes if o.replaced or (o.since == now and not o.live)]
             await record_changes(connection, [Change(account, id_, now) for id_ in news])
         return outcomes
+
+    async def _meant(self, account: int, told: Announcement) -> list[int]:
+        """The monitors that an announcement means: sought beforehand, since others write."""
+        query = select(monitors.c.id, monitors.c.host).order_by(monitors.c.id)
+        own = query.where(monitors.c.account_id == account, told.condition())
+        async with self._database.read() as connection:
+            return told.meant((id_, host) for id_, host in await connection.execute(own))
 
     async def progress(self, now: datetime) -> Progress:
         """The progress of the sweep, over all accounts."""

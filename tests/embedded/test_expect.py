@@ -198,6 +198,15 @@ async def test_a_certificate_concerns_every_monitor_of_its_names(
         assert refused(answer, 404) == "monitor not found"
 
 
+async def test_whom_an_announcement_means_is_sought_while_others_write(
+    served: Served, any_database: Database
+) -> None:
+    await served.add(443, "a.b.fleet.test")
+    async with any_database.write():
+        told = served.call("monitor/expect", host="*.fleet.test", serial="0x99")
+        refused(await asyncio.wait_for(told, 5), 404)
+
+
 async def test_one_address_that_serves_the_old_one_keeps_the_wait(
     fleet: Fleet, served: Served
 ) -> None:

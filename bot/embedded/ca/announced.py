@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from bot.embedded import wire
-from bot.embedded.ca.expected import Announcement, Outcome, covered
+from bot.embedded.ca.expected import Announcement, Outcome, names_for, normal_name
 from bot.embedded.ca.facts import Date, date
 from bot.embedded.params import NOT_FOUND, refuse
 from bot.embedded.wire import Success
@@ -38,8 +38,8 @@ class ExpectReply(Success, kw_only=True):
 
 def reply(told: Announcement, outcomes: list[Outcome]) -> ExpectReply:
     """What an announcement led to; a Refusal if there is no such monitor."""
-    hosts = {each.row["host"] for each in outcomes}
-    others = tuple(name for name in told.names if not any(covered(host, name) for host in hosts))
+    known = set[str]().union(*(names_for(each.row["host"]) for each in outcomes))
+    others = tuple(name for name in told.names if normal_name(name) not in known)
     if not outcomes and told.id is not None:
         refuse(404, NOT_FOUND)
     if not outcomes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,7 +122,7 @@ class Announcement:
     port: int | None = None
 
     def condition(self) -> ColumnElement[bool]:
-        """The monitors that it may mean; `covers` has the last word."""
+        """The monitors that it may mean; `meant` has the last word."""
         if self.id is not None:
             return monitors.c.id == self.id
         exact = [_normal(name) for name in self.names if not name.startswith("*.")]
@@ -131,9 +131,14 @@ class Announcement:
         host = or_(monitors.c.host.in_(exact), *below)
         return host if self.port is None else host & (monitors.c.port == self.port)
 
-    def covers(self, host: str) -> bool:
-        """Whether it means the monitors of a host."""
-        return self.id is not None or any(covered(host, name) for name in self.names)
+    def meant(self, rows: Iterable[tuple[int, str]]) -> list[int]:
+        """The IDs of those monitors, given as ID and host, that it means."""
+        names = set(map(normal_name, self.names))
+        return [
+            id_
+            for id_, host in rows
+            if self.id is not None or not names.isdisjoint(names_for(host))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +210,14 @@ def read_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def covered(host: str, name: str) -> bool:
-    """Whether a host is meant by a name: `*` stands for its first label (RFC 6125, section 6.4)."""
-    if name.startswith("*."):
-        return host.partition(".")[2] == _normal(name[2:])
-    return host == _normal(name)
+def names_for(host: str) -> set[str]:
+    """The names of certificates that mean a host: `*` is its first label (RFC 6125, 6.4)."""
+    return {host, f"*.{host.partition('.')[2]}"}
+
+
+def normal_name(name: str) -> str:
+    """A name as `names_for` has it."""
+    return f"*.{_normal(name[2:])}" if name.startswith("*.") else _normal(name)
 
 
 def _normal(name: str) -> str:
