@@ -79,6 +79,17 @@ async def test_a_revoked_intermediate_breaks_the_certificates_below_it(
     assert found.message == "Revoked 2027-01-14 (CA compromise): “Fleet Second CA” in the chain"
 
 
+async def test_a_certificate_that_is_named_like_its_issuer_is_revoked_too(
+    scans: Scans, ca: CA
+) -> None:
+    root, key = scans.fleet.authorities["root"], new_key("ec")
+    between = issue(name("fleet.test"), key, root, NOW - 90 * DAY, NOW + 900 * DAY,
+                    x509.BasicConstraints(ca=True, path_length=None))  # fmt: skip
+    path = scans.leaf(points(ca.url("a.crl")), by=Authority(between, key))
+    ca.documents["a.crl"] = crl(Authority(between, key), scans.certificate)
+    assert (await scans.scan(path)).message == "Revoked 2027-01-14 (key compromise)"
+
+
 def _wrong(kind: str, scans: Scans, url: str) -> bytes:
     by, leaf = issuing(scans), scans.certificate
     other = scans.fleet.authorities["stranger"]

@@ -14,7 +14,7 @@ from cryptography import x509
 from bot.embedded.ca import crl, ocsp
 from bot.embedded.ca.crl import Revocation, RevocationList, Unreadable
 from bot.embedded.ca.documents import Document, Documents
-from bot.embedded.ca.encoding import extensions, is_named_like_issuer
+from bot.embedded.ca.encoding import extensions
 
 GOOD = "good"
 #: So many entries of lists are kept in memory, which is some 100 bytes each.
@@ -154,7 +154,5 @@ def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found
 
 
 def _exempt(certificate: x509.Certificate) -> bool:
-    """Whether nobody revokes it: it is its own issuer, or too short-lived (RFC 9608)."""
-    if is_named_like_issuer(certificate):
-        return True
+    """Whether nobody revokes it, since it is too short-lived (RFC 9608)."""
     return any(each.oid == _NO_REV_AVAIL for each in extensions(certificate))
