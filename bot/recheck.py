@@ -268,8 +268,8 @@ class Watches:
         if sighting.awaits or not good(sighting, now):
             turn = await self._goes_on(replace(watch, first=sighting), card, None)
             reply = recheck_cards.changed_reply(watch.asker, seen, now, rules)
-            if sighting.awaits and before.not_after is None:
-                return turn  # the host is back, with what it had
+            if sighting.awaits and (before.not_after is None or not renewed):
+                return turn  # the host is back, or trusted, with what it had
             return replace(turn, reply=turn.reply or reply)
         line = recheck_cards.fixed_line(now, watch.scans)
         return Turn(

@@ -218,6 +218,19 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
     assert "Scanning…" not in words(shown)
 
 
+async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -> None:
+    world = digest_world
+    numbers = [world.api.watch(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "I'll take it" in labels(shown))
+    await world.press("I'll take it", on=shown, by=BEN)
+    await world.card("Ben has taken `h0.demo.test` and 100 more monitors.", by=ANN)
+    await refresh(world)
+    assert "and 100 more" in row_of(shown, numbers[0])
+    assert "🙋 Ben" in row_of(shown, numbers[0])
+
+
 async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
     world = digest_world
     numbers = [

@@ -19,9 +19,9 @@ from bot.cards import lists as list_cards
 from bot.cards.batch import refreshed
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
-from bot.cards.row import group_row, grouped, list_row, text_row
+from bot.cards.row import group_row, grouped, list_row, more_about_group, text_row
 from bot.severity import Thresholds, is_fine, state_of
-from bot.sighting import Claim, Marks
+from bot.sighting import Claim, Marks, Mute
 from tests.card_values import DAY, HOUR, NOW, RULES, monitor, row
 
 PRINTS = st.sampled_from(["", "aa", "bb"])
@@ -36,6 +36,26 @@ def members(given: list[tuple[str, bool, int]]) -> list[MonitorSummary]:
         row(id=number, fingerprint=name, valid=valid, not_after=NOW + days * DAY)
         for number, (name, valid, days) in enumerate(given, 1)
     ]
+
+
+def test_a_row_of_several_has_somebody_or_is_muted_only_if_all_of_it_is() -> None:
+    rows = [row(id=n, fingerprint="aa", not_after=NOW + DAY) for n in (1, 2, 3)]
+    claims = {n: Claim(n, "U0BEN", "Ben", NOW) for n in (1, 2)}
+    mutes = {n: Mute("U0BEN", "Ben", NOW, NOW + DAY) for n in (1, 2)}
+    part = Thresholds(marks=Marks(claims=claims, mutes=mutes))
+    text = str(group_row(rows, NOW, part)["text"]["text"])
+    assert not {"🙋", "🔕"} & set(text)
+    assert "I'll take it" in str(more_about_group(rows, NOW, part))
+    claims |= {3: Claim(3, "U0ANN", "Ann", NOW)}
+    mutes |= {3: Mute("U0BEN", "Ben", NOW, NOW + DAY)}
+    whole = Thresholds(marks=Marks(claims=claims, mutes=mutes))
+    assert "🙋 Ben, Ann · 🔕 muted" in str(group_row(rows, NOW, whole)["text"]["text"])
+    assert "Release" in str(more_about_group(rows, NOW, whole))
+
+
+def test_a_row_of_several_says_that_one_of_the_scans_is_too_old() -> None:
+    rows = [row(id=n, fingerprint="aa", scanned_at=NOW - n * DAY) for n in (1, 3)]
+    assert "3 days ago" in str(group_row(rows, NOW, RULES)["text"]["text"])
 
 
 @given(MEMBERS)
@@ -111,7 +131,7 @@ def test_a_row_of_more_monitors_than_one_press_scans_counts_them_all() -> None:
     assert "and 149 more" in block["text"]["text"]
     found = {each.id: each for each in rows}
     assert refreshed(block, found, NOW, RULES) is None  # nothing has changed
-    taken = Thresholds(marks=Marks(claims={1: Claim(1, "U0ANN", "Ann", NOW)}))
+    taken = Thresholds(marks=Marks(claims={n: Claim(n, "U0ANN", "Ann", NOW) for n in found}))
     changed = refreshed(block, found, NOW, taken)
     assert changed
     assert "and 149 more" in changed[0]["text"]["text"]

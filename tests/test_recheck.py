@@ -9,6 +9,8 @@ import pytest
 from bot.commands.recheck import Length
 from bot.recheck import good, wait_after
 from bot.sighting import Sighting
+from tests.test_bot_recheck import pass_time
+from tests.world import World, words
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -68,3 +70,16 @@ def test_a_watch_runs_for_a_minute_to_four_hours(text: str, sentence: str) -> No
     with pytest.raises(ValueError, match=sentence) as fault:
         Length.parse(text)
     assert "30m" in str(fault.value)
+
+
+async def test_a_host_that_is_trusted_again_with_its_old_certificate_has_no_new_one(
+    world: World,
+) -> None:
+    number = world.api.watch("api.demo.test", valid=False, expected_date="2026-11-23 06:00")
+    await world.say("/ssl watch api.demo.test")
+    await world.card("NOT TRUSTED", "Watching until")
+    await world.settled()
+    world.api.rows[number]["ssl_valid"] = True
+    await pass_time(world, seconds=60)
+    await world.card("OK", "Watching until", "2 scans")
+    assert "new certificate" not in " ".join(words(each) for each in world.seen())

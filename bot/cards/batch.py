@@ -300,11 +300,15 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
 def _members(
     block: Block, number: int, found: Mapping[int, MonitorSummary]
 ) -> list[MonitorSummary]:
-    """The monitors that a row is about: one, or all of a certificate's.
+    """The monitors that a row is about: one, or all of a certificate's."""
+    return of_row(_named_ids(block, number), found)
 
-    Its button names as many as one press rescans; the others are known by the certificate.
+
+def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
+    """The monitors of a row whose button has these IDs.
+
+    It names as many as one press rescans; the others are known by the certificate.
     """
-    ids = _named_ids(block, number)
     named = [found[each] for each in ids if each in found]
     if len(ids) < MOST_RESCANNED:
         return named

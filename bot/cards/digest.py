@@ -271,6 +271,8 @@ def _nothing_due(found: DigestContent, now: datetime) -> str:
         return f"Nothing new; {tally(found.muted, now, found.rules)} {verb} muted."
     if found.stale:
         return f"No problems found, but {old_scans(len(found.stale))}."
+    if found.soon:
+        return f"Nothing is due for renewal yet among {counted(found.total, 'monitor')}."
     if found.scheduled:
         return f"✅ Nothing is due for renewal among {counted(found.total, 'monitor')}."
     return f"✅ All clear: {counted(found.total, 'monitor')}, none due for renewal."

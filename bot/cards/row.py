@@ -150,7 +150,7 @@ def group_row(
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
     first = _first(title(state, target, struck=struck), others)
-    below = _below(first, facts, _who(worst, now, rules), last)
+    below = _below(first, facts, _who(members, worst, now, rules), last)
     return section(
         "\n".join([first, *below]),
         accessory=_rescan(members, target.short),
@@ -259,9 +259,8 @@ def more_about_group(
     if len(members) == 1 or not bad:
         return more_about(members[0], now, rules)
     ids, host = certificate_ids(members), bad[0].target.short
-    label, verb = (
-        ("Release", "release") if claim_of(bad[0], now, rules) else ("I'll take it", "take")
-    )
+    taken = all(claim_of(row, now, rules) for row in bad)
+    label, verb = ("Release", "release") if taken else ("I'll take it", "take")
     about = f"{verb.capitalize()} {len(ids)} monitors of one certificate"
     return actions(
         button(label, f"{verb}_certificate", " ".join(ids), "below", about=about),
@@ -358,15 +357,23 @@ def _note(row: MonitorSummary, rules: Thresholds) -> str:
     return f"{NOTE} {safe(note, LINE - 4)}" if note else ""
 
 
-def _who(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[str]:
-    """Whether CAA forbids it, who has it, whether it is muted, and whether the scan is too old."""
-    parts = _caa(row, state_of(row, now, rules))
-    if claim := claim_of(row, now, rules):
-        parts.append(f"🙋 {safe(claim.name, 20)}")
-    if mute_of(row, now, rules):
+def _who(
+    members: Sequence[MonitorSummary], worst: MonitorSummary, now: datetime, rules: Thresholds
+) -> list[str]:
+    """Whether CAA forbids it, who has it, whether it is muted, and whether a scan is too old.
+
+    Several monitors have somebody, or are muted, only if all are that aren't fine.
+    """
+    parts = _caa(worst, state_of(worst, now, rules))
+    bad = [row for row in members if not is_fine(row, now, rules)] or [worst]
+    claims = [claim_of(row, now, rules) for row in bad]
+    if all(claims):
+        names = dict.fromkeys(safe(claim.name, 20) for claim in claims if claim)
+        parts.append(f"🙋 {', '.join(names)}")
+    if all(mute_of(row, now, rules) for row in bad):
         parts.append("🔕 muted")
-    if row.scanned_at and is_stale(row, now):
-        parts.append(f"⚠️ scanned {since(row.scanned_at, now)}")
+    if old := [row.scanned_at for row in members if row.scanned_at and is_stale(row, now)]:
+        parts.append(f"⚠️ scanned {since(min(old), now)}")
     return parts
 
 

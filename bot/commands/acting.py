@@ -13,6 +13,7 @@ from bot.blocks import Block, Message, bare, section
 from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
+from bot.cards.batch import of_row
 from bot.cards.row import group_row, more_about_group
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
@@ -137,7 +138,7 @@ async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Mess
 
 async def _same_row(call: Call, ids: Sequence[int]) -> list[MonitorSummary]:
     """The monitors with these IDs, worst first."""
-    rows = [row for row in await call.api.list() if row.id in ids]
+    rows = of_row(ids, {row.id: row for row in await call.api.list()})
     if not rows:
         raise NotFound(404, "monitor not found")
     return list_cards.ranked(rows, call.now(), call.rules)
