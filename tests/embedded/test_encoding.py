@@ -183,6 +183,20 @@ async def test_nobody_is_asked_about_a_chain_that_can_not_be_decoded(
     assert ca.asked == []
 
 
+async def test_an_issuer_that_only_openssl_can_read_may_have_expired(
+    scans: Scans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: bytes) -> NoReturn:
+        raise ValueError("the certificate can't be decoded")
+
+    root, key = scans.fleet.authorities["root"], new_key("ec")
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    old = issue(name("Old CA"), key, root, NOW - 900 * DAY, NOW - 400 * DAY, constraints)
+    path = scans.leaf(by=Authority(old, key))
+    monkeypatch.setattr("bot.embedded.scan.tls._certificate", fail)
+    assert (await scans.scan(path)).verdict is Verdict.EXPIRED
+
+
 def test_what_is_no_certificate_at_all_is_refused() -> None:
     for der in (b"", b"\x30", b"\x30\x03\x02\x01\x05", bytes(50)):
         with pytest.raises(ValueError, match="can't be decoded"):

@@ -183,6 +183,7 @@ class FaultRecorder(list[ChainFault]):
 
     def __init__(self, now: datetime) -> None:
         self._now = now
+        self._by_clock: dict[int, int] = {}
         self.path: dict[int, x509.Certificate] = {}
 
     def record(self, certificate: crypto.X509, code: int, depth: int, *, ok: bool) -> None:
@@ -190,6 +191,7 @@ class FaultRecorder(list[ChainFault]):
         if ok:
             code = self._date_fault(certificate, depth)
         elif code in _DATES:  # OpenSSL's date check uses the wrong clock; `_date_fault` repeats it
+            self._by_clock[depth] = code
             return
         if code:
             self.append(ChainFault(code, depth, certificate))
@@ -200,7 +202,7 @@ class FaultRecorder(list[ChainFault]):
             self.path[depth] = _certificate(der)
             return date_fault(self.path[depth], self._now)
         except ValueError:
-            return 0  # OpenSSL reports dates that can't be parsed as a fault of their own
+            return self._by_clock.get(depth, 0)  # only OpenSSL can read it
 
 
 def _on_verify(
