@@ -32,11 +32,12 @@ _NEVER = timedelta(days=36_500)
 class StoredAccount:
     """The account of a key, how many monitors it may have, and what alone the key is good for.
 
-    `only` is a key of ONLY, or empty for a key that may do everything.
+    `only` is a key of ONLY, or empty for a key that may do everything. `key` is the key's own ID.
     """
 
     id: int
     limit: int
+    key: int
     only: str = ""
 
 
@@ -65,7 +66,7 @@ class Accounts:
         """The account of a key; None if the key is unknown or revoked."""
         key_hash = _hash(key)
         if hmac.compare_digest(key_hash, self._first_hash):
-            return StoredAccount(FIRST, self._limit)
+            return StoredAccount(FIRST, self._limit, FIRST)
         owner = accounts.alias()
         query = (
             select(accounts)
@@ -81,7 +82,7 @@ class Accounts:
         if row is None:
             return None
         limit = row.most_monitors or self._limit
-        return StoredAccount(row.owner_id or row.id, limit, row.only or "")
+        return StoredAccount(row.owner_id or row.id, limit, row.id, row.only or "")
 
     async def add(
         self, name: str, limit: int | None, now: datetime, *, only: str = "", owner: int = FIRST

@@ -185,9 +185,8 @@ class Routes:
     async def certificates(self, request: web.Request) -> web.StreamResponse:
         """Metrics of an account's certificates, for those who have its key."""
         account = await self._authorize(request, "metrics/certificates")
-        rows: list[wire.ListRow] = []
-        async for chunk in self._monitors.chunks(account.id, (), self._now()):
-            rows += chunk
+        chunks = self._monitors.chunks(account.id, (), self._now())
+        rows = [row async for chunk in chunks for row in chunk]
         text = await asyncio.to_thread(certificates, rows)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
@@ -266,10 +265,9 @@ class Routes:
         await self._count_scan(call)
         return await self._rescans.check(job, known)
 
-    async def _count_scan(self, call: APICall) -> None:
-        seconds = await self._rate.take(call.account.id)
-        if seconds:
-            refuse(429, f"Too many scans in a minute. Try again in {seconds} s.", seconds)
+    async def _count_scan(self, call: APICall, what: str = "scans") -> None:
+        if seconds := await self._rate.take(call.account.key):
+            refuse(429, f"Too many {what} in a minute. Try again in {seconds} s.", seconds)
 
     async def scan(self, call: APICall) -> web.StreamResponse:
         """Scan a monitor now."""
@@ -304,6 +302,8 @@ class Routes:
     async def expect(self, call: APICall) -> web.StreamResponse:
         """Announce a certificate that was issued for monitored hosts."""
         told = params.parse(partial(params.announcement, now=self._now()), call.params)
+        if call.account.only:  # it lies on a web server, which may be broken into
+            await self._count_scan(call, "announcements")
         outcomes = await self._monitors.announce(call.account.id, told, self._now())
         return _json(announced.reply(told, outcomes))
 
@@ -415,7 +415,7 @@ ENDPOINTS = (
         "Announces that it was issued: the monitors of its names are scanned until they serve it.",
         announced.ExpectReply,
         params.EXPECT,
-        {404: "No monitor has one of the names"},
+        {404: "No monitor has one of the names", 429: "Too many announcements in a minute"},
         handler=Routes.expect,
     ),
     Endpoint(

@@ -281,6 +281,17 @@ async def test_a_key_for_web_servers_can_announce_and_do_nothing_else(
         refused(await limited(served, key, "GET", "monitor/expect", id="1", serial="0x9"), 401)
 
 
+async def test_a_key_for_web_servers_can_only_announce_so_much_in_a_minute(
+    fleet: Fleet, any_database: Database
+) -> None:
+    _, key = await Accounts(any_database).add("web1", None, NOW, only="expect")
+    async with serving(fleet, any_database, scan_rate_limit=2) as served:
+        told = {"host": "a.test", "serial": "0x99"}
+        for code in (404, 404, 429):
+            refused(await limited(served, key, "GET", "monitor/expect", **told), code)
+        refused(await served.call("monitor/expect", **told), 404)
+
+
 async def test_a_key_for_web_servers_sees_its_accounts_monitors_only_and_ends_with_it(
     served: Served, any_database: Database
 ) -> None:
