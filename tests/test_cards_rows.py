@@ -22,6 +22,7 @@ from bot.cards.home import monitors as home_monitors
 from bot.cards.row import group_row, grouped, list_row, more_about_group, text_row
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks, Mute
+from bot.target import Target
 from tests.card_values import DAY, HOUR, NOW, RULES, monitor, row
 
 PRINTS = st.sampled_from(["", "aa", "bb"])
@@ -200,3 +201,12 @@ def test_monitors_of_one_certificate_wait_together() -> None:
     text = str(group_row(together, NOW, RULES)["text"]["text"])
     assert "and 1 more" in text
     assert text.endswith("still serving the old one: reload it")
+
+
+def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() -> None:
+    shown = list_row(row(id=7, valid=False), NOW, RULES)
+    other = row(id=7, target=Target("other.example.net", 443))
+    found = refreshed(shown, {7: other}, NOW, RULES)
+    assert found is not None
+    assert "other.example.net" not in str(found)
+    assert "No longer monitored" in found[0]["text"]["text"]

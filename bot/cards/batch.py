@@ -300,8 +300,15 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
 def _members(
     block: Block, number: int, found: Mapping[int, MonitorSummary]
 ) -> list[MonitorSummary]:
-    """The monitors that a row is about: one, or all of a certificate's."""
-    return of_row(_named_ids(block, number), found)
+    """The monitors that a row is about: one, or all of a certificate's.
+
+    An ID that names another host by now is another account's.
+    """
+    _, _, target = str(block.get("accessory", {}).get("value", "")).partition(" ")
+    ids, row = _named_ids(block, number), found.get(number)
+    if ids == [number] and row and target not in {"", str(row.target)}:
+        return []
+    return of_row(ids, found)
 
 
 def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
