@@ -395,7 +395,7 @@ class Digest:
         name = f"certificates-{stored.day.isoformat()}.csv"
         try:
             new = await self._state.claim_note(f"file {channel} {thread}", name)
-            if new or not await self._poster.has_file(channel, thread, name):
+            if new or not await self._has_file(channel, thread, name):
                 content = await self._csv()
                 if await self._still_ours(stored):
                     await self._poster.share_file(channel, thread, name, content)
@@ -403,6 +403,13 @@ class Digest:
             log.warning("Could not attach the CSV file of the digest in %s: %s", channel, fault)
             return with_csv(message, no_csv(fault))
         return with_csv(message)
+
+    async def _has_file(self, channel: str, thread: str, name: str) -> bool:
+        """Whether it is there. Raises SlackUnreachable if nobody can tell."""
+        try:
+            return await self._poster.has_file(channel, thread, name)
+        except SlackRefused as fault:
+            raise SlackUnreachable(f"The file may be there already: {fault}.") from fault
 
     async def _csv(self) -> bytes:
         """All monitors of the digest; gathered again where another process has claimed it."""

@@ -88,8 +88,16 @@ async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_d
         assert "elsewhere" not in each["content"].decode()
 
 
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ([], "All monitors of this digest are in the CSV file above."),
+        ([refusal("missing_scope")] * 4, "did not confirm the CSV file. If it isn't above"),
+    ],
+    ids=["readable", "not readable"],
+)
 async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
-    digest_world: World,
+    history: list[InjectedFault], said: str, digest_world: World
 ) -> None:
     world = digest_world
     for number in range(40):
@@ -102,10 +110,13 @@ async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
     await asyncio.gather(dying, return_exceptions=True)
     async with world.running_bot() as heir:
         later(world, 3)
+        for fault in history:
+            world.slack.faults.add("conversations.replies", fault)
         await digest_of(heir).tick()
+        await world.until(lambda: len(posted(world)) == 4)
     first, file, table, chart = posted(world)
     assert [bool(each.files) for each in (first, file, table, chart)] == [False, True, False, False]
-    assert "All monitors of this digest are in the CSV file above." in words(table)
+    assert said in words(table)
 
 
 async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) -> None:
