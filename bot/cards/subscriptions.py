@@ -88,7 +88,7 @@ def notices_set(each: Subscription, who: str) -> Message:
     """A channel is told of changes from now on."""
     kinds = "what breaks, must be renewed now, is fixed, or has a new issuer"
     if each.everything:
-        kinds += ", and what is renewed, added or removed"
+        kinds += ", and what is renewed, added or removed, or has other names"
     whom = f" New breakages mention {mention(each.mention)}." if each.mention else ""
     small = "Nobody is mentioned. `/ssl notices here mention @oncall` changes that."
     more = [] if each.mention else [context(small)]
