@@ -185,9 +185,11 @@ def test_a_digest_is_due_at_its_hour_or_soon_after_where_the_clock_skips_it(
         assert (due_at.time(), due_at.fold) == (wanted.at, 0)
     else:
         assert due_at.time() == (exists.time() if exists.date() == day else due_at.time())
-    after = wanted.following(due_at.astimezone(UTC) - SECOND)
+    # A time that comes twice equals none in another zone (PEP 495).
+    hour = due_at.astimezone(UTC)
+    after = wanted.following(hour - SECOND)
     assert after is not None
-    assert (after == due_at) == (day.weekday() in wanted.days)
+    assert (after == hour) == (day.weekday() in wanted.days)
 
 
 @pytest.mark.parametrize(
