@@ -36,7 +36,6 @@ CLOCK_SKEW = timedelta(minutes=1)
 RETRY_AFTER = timedelta(minutes=5)
 #: A post is sent at most this long after the claim was read.
 FENCE = timedelta(seconds=2)
-FENCE_SECONDS = FENCE.total_seconds()
 FENCE_TRIES = 3
 #: A broken monitor that nobody took in so many digests is worth a mention in the next one.
 DIGESTS_WAITED = 2
@@ -310,15 +309,14 @@ class Digest:
         message, since, thread = stored.messages[stored.sent], stored.claimed_at, stored.ts
         if stored.edits:
             since, thread = datetime.fromtimestamp(float(stored.edits), UTC), None
+        begun = since - CLOCK_SKEW
         try:
-            posts = await self._poster.find_posts(
-                stored.channel, message, since - CLOCK_SKEW, thread
-            )
+            posts = await self._poster.find_posts(stored.channel, message, begun, thread)
         except SlackLimited:
             raise
         except SlackRefused as fault:
-            if stored.edits:
-                return None  # `_edit` will post it instead
+            if stored.edits or fault.no_thread:
+                return None  # what comes next finds out
             if await self._state.may_repeat(stored.day, stored.channel):
                 log.warning("Could not look for a lost digest; posting it again: %s", fault)
                 return None
@@ -371,6 +369,8 @@ class Digest:
     async def _post(self, stored: StoredDigest) -> str | None:
         """Post the next message and return its ts; None if the claim is no longer ours.
 
+        If somebody has deleted the digest, its other messages are left out.
+
         This process may have slept since its claim: it is read again right before the post.
         """
         message = stored.messages[stored.sent]
@@ -380,9 +380,12 @@ class Digest:
             return None
         try:
             ts = await self._poster.post(stored.channel, message, stored.ts, patient=False)
-        except SlackRefused:
+        except SlackRefused as fault:
             if stored.ts is None:  # nothing of it is posted, so a later try may gather again
                 await self._state.release(stored.day, stored.channel)
+            elif fault.no_thread:
+                log.info("Could not continue a digest in %s: it was deleted", stored.channel)
+                return stored.ts
             raise
         return ts if stored.ts else await self._only_one(stored, message, ts)
 
@@ -424,12 +427,11 @@ class Digest:
         for _ in range(FENCE_TRIES):
             began, clock = loop.time(), self._clock()
             current = await self._state.digest(stored.day, stored.channel)
-            if current is None or (current.claimed_at, current.sent) != (
-                stored.claimed_at,
-                stored.sent,
-            ):
+            was = stored.claimed_at, stored.sent
+            if current is None or (current.claimed_at, current.sent) != was:
                 return False
-            if loop.time() - began < FENCE_SECONDS and self._clock() - clock < FENCE:
+            passed = timedelta(seconds=loop.time() - began), self._clock() - clock
+            if max(passed) < FENCE:
                 return True
         raise BotError("The database is too slow to post the digest safely.")
 

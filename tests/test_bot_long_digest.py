@@ -136,6 +136,26 @@ async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) 
     }
 
 
+async def test_a_digest_that_somebody_deletes_at_once_is_not_continued(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    for number in range(40):
+        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+    nine_o_clock(world)
+    world.slack.faults.add("chat.postMessage", delay(0))
+    world.slack.faults.add("chat.postMessage", refusal("thread_not_found"), times=2)
+
+    await digest_of(world.bot).tick()
+    later(world, 6)
+    await digest_of(world.bot).tick()
+
+    first, *file = posted(world)
+    assert "more monitors" in words(first)
+    assert [words(each) for each in file if not each.files] == []
+    assert digest_of(world.bot).last_error == ""
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
     part: int, digest_world: World, monkeypatch: pytest.MonkeyPatch
