@@ -213,7 +213,7 @@ class Digest:
         day = self.plan.today(self._clock())
         if again:
             await self._state.release(day, self.plan.channel)
-        if await self._post_once(Due(day), anew=again):
+        if await self._post_once(Due(day), again=again):
             return True
         stored = await self._state.digest(day, self.plan.channel)
         if stored is None or not stored.finished:
@@ -225,11 +225,11 @@ class Digest:
         stored = await self._state.digest(self.plan.today(self._clock()), self.plan.channel)
         return stored is not None and not stored.messages
 
-    async def _post_once(self, wanted: Due, *, anew: bool = False) -> bool:
+    async def _post_once(self, wanted: Due, *, again: bool = False) -> bool:
         now, channel = self._clock(), self.plan.channel
         stored = await self._state.digest(wanted.day, channel)
         if stored is None:
-            claimed = await self._claim(wanted, now, anew=anew)
+            claimed = await self._claim(wanted, now, again=again)
             return claimed is not None and await self._deliver(claimed, posted=None)
         if stored.finished:
             self._done = wanted.day
@@ -242,10 +242,10 @@ class Digest:
         taken = await self._state.take_over(stored, now)
         return taken is not None and await self._deliver(taken, posted=posted)
 
-    async def _claim(self, wanted: Due, now: datetime, *, anew: bool) -> StoredDigest | None:
+    async def _claim(self, wanted: Due, now: datetime, *, again: bool) -> StoredDigest | None:
         """Gather a digest and claim its day; None if there is nothing to post here.
 
-        All clear may take the place of the last digest, unless it is to be posted `anew`.
+        All clear may take the place of the last digest, unless it is to be posted `again`.
         """
         channel, last = self.plan.channel, await self._state.before(wanted.day, self.plan.channel)
         until, which = self.plan.next_at_work(wanted.day), self.plan.which
@@ -260,7 +260,7 @@ class Digest:
             found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
         )
         edits = None
-        if found.all_clear and not anew:
+        if found.all_clear and not again:
             messages = () if await self._is_quiet(wanted.day) else messages
             edits = last.ts if messages and last and last.facts.get("clear") else None
         self._content = found if len(messages) > 1 else None

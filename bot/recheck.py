@@ -319,7 +319,7 @@ class Watches:
         return replace(turn, watch=watch)
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
-        """Edit the card, or post it anew where that can't be done; returns its address."""
+        """Edit the card, or post another where that can't be done; returns its address."""
         address = watch.address
         try:
             if address.ts:

@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 import bot.digest
 import bot.slack.notices
 import bot.store.digests
@@ -28,9 +30,10 @@ from bot.__main__ import entry
 from bot.app import clock, make_notices, running_bot
 from bot.config import read_settings
 from bot.store.notices import NoticeStore
+from bot.store.tables import digests
 from bot.store.upgrade import open_database
 
-#: Shorter than a process takes to start, longer than one takes from its claim to its post.
+#: Longer than a process takes from its claim to its post.
 LEASE = timedelta(seconds=1)
 
 
@@ -76,7 +79,10 @@ async def look() -> int:
         await boards.catch_up()
         claimed = await NoticeStore(database).unposted(clock() + LEASE * 2, LEASE)
         undrawn = await bot.store.digests.DigestStore(database).undrawn(clock())
-        return 3 if claimed or undrawn or running.digests.last_error else 0
+        async with database.read() as connection:  # claimed by a process that is gone
+            leased = select(digests.c.day).where(digests.c.finished_at.is_(None))
+            begun = await connection.scalar(leased.limit(1))
+        return 3 if claimed or undrawn or begun or running.digests.last_error else 0
 
 
 if __name__ == "__main__":

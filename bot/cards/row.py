@@ -326,7 +326,7 @@ def awaited(row: MonitorSummary, now: datetime) -> str:
 
 
 def elsewhere(row: MonitorSummary) -> str:
-    """That another host serves the renewed certificate; empty if that is not known."""
+    """That another host serves the renewed certificate; empty if none is known."""
     if row.renewed is None:
         return ""
     host, end = code(row.renewed.target.short, 80), date(row.renewed.not_after, "{date_short}")

@@ -70,7 +70,7 @@ class Home:
         return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
 
     async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], Thresholds]:
-        """What Home shows anew after a press: the counts, and the monitors of its rows.
+        """What Home shows after a press: the counts, and the monitors of its rows.
 
         None of both if the API gives no complete list.
         """

@@ -175,7 +175,7 @@ class DigestStore:
             return await connection.scalar(query) is not None
 
     async def post_instead(self, stored: StoredDigest) -> StoredDigest | None:
-        """Leave the older post as it is: the first message is to be posted anew.
+        """Leave the older post as it is: the first message is to be posted instead.
 
         Gives the digest as it stands now; None where another process has taken over.
         """
@@ -365,7 +365,7 @@ class DigestStore:
             await connection.execute(self._database.insert(notes).values(row))
 
     async def release(self, day: date, channel: str) -> None:
-        """Give the day back: nothing of it was posted, or it is to be posted anew."""
+        """Give the day back: nothing of it was posted, or it is to be posted again."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(digests).where(_is(day, channel)))
 

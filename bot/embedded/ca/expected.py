@@ -112,7 +112,7 @@ class ExpectedFacts(Struct):
 class Announcement:
     """That a certificate was issued: for a monitor, or for all of these names, at one port or any.
 
-    `until` is when it expires, None if that is not known.
+    `until` is when it expires, None if unknown.
     """
 
     expected: Expected

@@ -1,0 +1,87 @@
+"""What people see while the API is slow, or hangs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.commands import after_scan
+from bot.playground.objects import ANN, BEN
+from tests.world import World, words
+
+
+async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world: World) -> None:
+    holds = [world.api.hold("monitor/list") for _ in range(60)]
+    for number in range(1, 151):
+        await world.say(f"/ssl list port={number}")
+    await world.until(lambda: any("waiting for" in words(m) for m in world.seen()) or None)
+
+    async with asyncio.timeout(1):
+        await world.say("/ssl help")
+        await world.card("What /ssl can do")
+
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+    await world.settled()
+
+
+async def test_whoever_waits_for_a_slow_api_is_told_what_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.tasks.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.tasks.SLOW_PRIVATE_SECONDS", 0.05)
+    world.api.watch("api.demo.test", days=80)
+    holds = [world.api.hold("monitor/list") for _ in range(2)]
+
+    await world.say("/ssl status api.demo.test")
+    await world.say("@SSLmonitor list", by=BEN)
+    told = await world.card("SSLmonitor is slow; the card follows.")
+    waiting = await world.card("Waiting for SSLmonitor…", by=BEN)
+    for held in holds:
+        assert held.gate is not None
+        held.gate.set()
+
+    await world.card("OK", "`api.demo.test`", "Share here")
+    answer = await world.card("1 monitor: 1 OK.", by=BEN)
+    await world.settled()
+    assert (told.ephemeral_for, answer.ts) == (ANN, waiting.ts)
+    assert "Waiting for" not in "".join(words(m) for m in world.seen(by=BEN))
+
+
+@pytest.mark.slow
+async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_id_and_28_by_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything takes a quarter of its time here."""
+    monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 4)
+    monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 4)
+    hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
+    _, second, _ = [world.api.watch(host, days=80) for host in hosts]
+    world.api.names = ["other.demo.test"]
+    await world.say("/ssl status a.demo.test")
+    button = await world.card("OK", "a.demo.test")
+    world.api.latency = 8 / 4
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def seconds(host: str, by: str = BEN) -> float:
+        await world.card("OK", f"`{host}`", "asked by", by=by, within=10)
+        return (loop.time() - began) * 4
+
+    await world.press("Rescan", on=button)
+    await world.say(f"/ssl scan {second}", by=BEN)
+    await world.say("/ssl scan c.demo.test", by=BEN)
+    by_button, by_id, by_name = await asyncio.gather(
+        seconds("a.demo.test", by=ANN), seconds("b.demo.test"), seconds("c.demo.test")
+    )
+    assert (by_button < 20, by_id < 20, by_name < 28) == (True, True, True)
+
+
+async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
+    world.api.watch("api.demo.test", days=80)
+    await world.say("/ssl status api.demo.test")
+    await world.card("OK")
+    await world.settled()
+    assert len(world.seen()) == 1
