@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -99,10 +99,17 @@ class Wire:
             yield self
         finally:
             self._over.set()
-            for writer in self.writers:
-                writer.close()
-            server.close()
-            await server.wait_closed()
+            await close(server, self.writers)
+
+
+async def close(server: asyncio.Server, writers: Iterable[asyncio.StreamWriter]) -> None:
+    """Close a server with its connections, also one that came in at the last moment."""
+    server.close()
+    for _ in range(5):  # asyncio takes as many turns from accepting one to its handler
+        await asyncio.sleep(0)
+    for writer in list(writers):
+        writer.transport.abort()
+    await server.wait_closed()
 
 
 def http(body: object = OK, status: int = 200, headers: str = "") -> bytes:

@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.client_wire import close as close_server
+
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -301,11 +303,8 @@ async def serve(
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
-        for writer in talks.values():
-            writer.transport.abort()
+        await close_server(server, talks.values())
         await asyncio.gather(*talks)
-        await server.wait_closed()
 
 
 @asynccontextmanager
