@@ -80,9 +80,9 @@ async def end(
 ) -> None:
     """Close, stay silent, reset, or send forever."""
     match random.randrange(10):
-        case 0:
+        case 0 | 3 | 4 | 5:
             await reader.read()
-        case 1:
+        case 1 | 6:
             writer.transport.abort()
         case 2:
             piece = (last or b"\x16")[-2000:]
@@ -197,8 +197,8 @@ async def test_malformed_handshakes_become_verdicts(
     context = fleet.context(fleet.file(Leaf()))
     context.maximum_version = newest
     talk = in_tls(context, itertools.count(1000))
-    verdicts = await outcome(fleets.serve(talk), lambda port: scans(trust, port, 250))
-    assert verdicts.total() == 250
+    verdicts = await outcome(fleets.serve(talk), lambda port: scans(trust, port, 400))
+    assert verdicts.total() == 400
     assert {Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.TIMED_OUT} < set(verdicts)
 
 
