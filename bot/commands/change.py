@@ -136,7 +136,8 @@ async def _scan_many(
 ) -> Message:
     """Scan them; `first` is set if they share a row, which has the lowest of the IDs.
 
-    `old` says that they share the row of old scans, and of which monitors.
+    `old` is set for a digest's row of old scans: `here` if the digest is about the hosts that its
+    channel has chosen, `all` if it is about all.
     """
     rows, gone = await _listed(call, ids)
     if not rows:
