@@ -296,6 +296,26 @@ def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | N
     return None if claim is None or is_fine(row, now, rules) else claim
 
 
+def note_of(row: MonitorSummary, rules: Thresholds) -> str:
+    """The team's note on a monitor's host, empty if there is none."""
+    notes = rules.marks.notes
+    return notes.get(str(row.target)) or notes.get(row.target.host, "")
+
+
+def runbook_of(row: MonitorSummary, rules: Thresholds) -> str:
+    """The most specific link: of the host, then of the longest pattern, then of the issuer."""
+    links = rules.marks.runbooks
+    if not links:
+        return ""
+    if link := links.get(str(row.target)) or links.get(row.target.host):
+        return link
+    for pattern in sorted(links, key=lambda each: (-len(each), each)):
+        parts = map(re.escape, pattern.split("*"))
+        if "*" in pattern and re.fullmatch(".*".join(parts), row.target.host):
+            return links[pattern]
+    return links.get(row.issuer.casefold(), "")
+
+
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
     """Whether the last scan is too old to say that all is well."""
     return row.scanned_at is None or now - row.scanned_at > STALE_AFTER

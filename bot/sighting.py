@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,19 +126,3 @@ class Marks:
     mutes: Mapping[int, Mute] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     runbooks: Mapping[str, str] = field(default_factory=dict)
-
-    def note(self, row: MonitorSummary) -> str:
-        """The team's note on a monitor's host, empty if there is none."""
-        return self.notes.get(str(row.target)) or self.notes.get(row.target.host, "")
-
-    def runbook(self, row: MonitorSummary) -> str:
-        """The most specific link: of the host, then of the longest pattern, then of the issuer."""
-        if not self.runbooks:
-            return ""
-        if link := self.runbooks.get(str(row.target)) or self.runbooks.get(row.target.host):
-            return link
-        for pattern in sorted(self.runbooks, key=lambda each: (-len(each), each)):
-            parts = map(re.escape, pattern.split("*"))
-            if "*" in pattern and re.fullmatch(".*".join(parts), row.target.host):
-                return self.runbooks[pattern]
-        return self.runbooks.get(row.issuer.casefold(), "")

@@ -243,10 +243,10 @@ def _break_after(world: World, break_it: Callable[[], None]) -> None:
     records = world.bot.slack._records
     log = records.log
 
-    async def broken(line: AuditLine) -> None:
+    async def broken(line: AuditLine) -> bool:
         records.log = log  # type: ignore[method-assign]
         break_it()
-        await log(line)
+        return await log(line)
 
     records.log = broken  # type: ignore[method-assign]
 

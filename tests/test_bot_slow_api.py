@@ -30,8 +30,8 @@ async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world
 async def test_whoever_waits_for_a_slow_api_is_told_what_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.tasks.SLOW_SECONDS", 0.05)
-    monkeypatch.setattr("bot.slack.tasks.SLOW_PRIVATE_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.surfaces.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.surfaces.SLOW_PRIVATE_SECONDS", 0.05)
     world.api.watch("api.demo.test", days=80)
     holds = [world.api.hold("monitor/list") for _ in range(2)]
 

@@ -22,7 +22,7 @@ import aiohttp
 import msgspec
 import stamina
 
-from bot.api.connection import Connection, Observe
+from bot.api.connection import Connection, Timing
 from bot.api.extras import (
     DESCRIPTION,
     Changes,
@@ -88,7 +88,7 @@ class SSLMonitor:
         wait: float = 0.5,
         allow_http: bool = False,
         tls: ssl.SSLContext | None = None,
-        observe: Observe = lambda *_: None,
+        timing: Timing | None = None,
     ) -> None:
         if fault := address_fault(url, allow_http=allow_http):
             raise ConfigError([fault])
@@ -110,7 +110,7 @@ class SSLMonitor:
             clock=clock,
             tls=tls,
             trust_env=session.trust_env,
-            observe=observe,
+            timing=timing,
         )
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self._extras: frozenset[Extra] = frozenset()

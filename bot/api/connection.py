@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -24,8 +25,17 @@ log = logging.getLogger(__name__)
 MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
 #: Above this many requests at a time, askers are told that the bot is busy.
 MOST_IN_FLIGHT = 50
-#: Told of each request: its endpoint, `answered` or `unreachable`, and its seconds.
-Observe = Callable[[str, str, float], None]
+
+
+class Seconds(Protocol):
+    """What is told how long a request took, such as a Prometheus histogram."""
+
+    def observe(self, amount: float) -> None:
+        """Add a request."""
+
+
+#: Gives it for an endpoint and `answered` or `unreachable`.
+Timing = Callable[[str, str], Seconds]
 
 
 class Connection:
@@ -39,14 +49,14 @@ class Connection:
         clock: Callable[[], datetime],
         tls: ssl.SSLContext | None,
         trust_env: bool,
-        observe: Observe,
+        timing: Timing | None,
     ) -> None:
         self._url = url
         self._key = key
         self._clock = clock
         self._tls = tls
         self._trust_env = trust_env
-        self._observe = observe
+        self._timing = timing
         self._in_flight = 0
         self.fault = ""
 
@@ -124,7 +134,8 @@ class Connection:
             outcome = "answered"
         finally:
             self._in_flight -= 1
-            self._observe(path, outcome, time.perf_counter() - began)
+            if self._timing:
+                self._timing(path, outcome).observe(time.perf_counter() - began)
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         text = response.headers.get("Retry-After")

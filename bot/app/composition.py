@@ -159,7 +159,7 @@ async def running_bot(
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         boards = Boards(state, web, clock=now, zone_of=records.subscriptions.zone_of)
         slack = SlackBot(
-            make_bolt(web.client, settings.slack_signing_secret.reveal(), lambda: web.identity),
+            make_bolt(web, settings.slack_signing_secret.reveal(), metrics.acks),
             web,
             router,
             api,

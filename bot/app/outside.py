@@ -42,7 +42,7 @@ def make_api(
         write_method=settings.api_write_method,
         allow_http=settings.api_allow_http,
         tls=_trusting(settings.api_ca_file) if settings.api_ca_file else None,
-        observe=(metrics or Metrics()).api_call,
+        timing=(metrics or Metrics()).api.labels,
     )
 
 

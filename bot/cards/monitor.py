@@ -64,6 +64,8 @@ from bot.severity import (
     is_stale,
     limits_of,
     mute_of,
+    note_of,
+    runbook_of,
     state_of,
 )
 from bot.target import Target
@@ -197,9 +199,9 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
             until = f"until it changes, but not beyond {date(mute.until, '{date_short}')}"
         why = f" ({safe(mute.reason, 100)})" if mute.reason else ""
         parts.append(f"🔕 Muted by {safe(mute.name, 60)} {until}{why}")
-    if note := rules.marks.note(row):
+    if note := note_of(row, rules):
         parts.append(f"📝 {safe(note, 200)}")
-    if link := rules.marks.runbook(row):
+    if link := runbook_of(row, rules):
         parts.append(f"📖 <{escaped(link)}|Runbook>")
     return [context(" · ".join(parts))] if parts else []
 

@@ -49,6 +49,7 @@ from bot.severity import (
     is_stale,
     limits_of,
     mute_of,
+    note_of,
     state_of,
 )
 from bot.target import Target
@@ -353,7 +354,7 @@ def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
 
 
 def _note(row: MonitorSummary, rules: Thresholds) -> str:
-    note = rules.marks.note(row)
+    note = note_of(row, rules)
     return f"{NOTE} {safe(note, LINE - 4)}" if note else ""
 
 

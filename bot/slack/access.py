@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from bot.blocks import Message
 from bot.cards import replies
@@ -20,6 +21,9 @@ from bot.errors import SlackRefused, SlackUnreachable, TooOften
 from bot.slack.people import Person
 from bot.slack.requests import Asker
 from bot.slack.web import SlackWeb
+
+if TYPE_CHECKING:
+    from bot.slack.surfaces import Surface
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,13 @@ class Access:
         self._spent: OrderedDict[tuple[str, str], deque[datetime]] = OrderedDict()
         self._people: OrderedDict[str, _Known] = OrderedDict()
         self._groups: dict[str, tuple[datetime, frozenset[str]]] = {}
+
+    async def admits(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
+        """Whether somebody may do this; if not, they are told why. Every request passes here."""
+        refusal = await self.refusal(asker, changes=changes)
+        if refusal is not None:
+            await surface.refuse(refusal)
+        return refusal is None
 
     async def refusal(self, asker: Asker, *, changes: bool) -> Message | None:
         """Why somebody may not do this; None if they may. Slack may be asked for it.

@@ -12,14 +12,16 @@ import logging
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from prometheus_client import Histogram
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 from slack_bolt.authorization import AuthorizeResult
-from slack_sdk.web.async_client import AsyncWebClient
+from slack_bolt.response import BoltResponse
 
 from bot.api.client import SSLMonitor
 from bot.blocks import Address, Message
@@ -31,9 +33,7 @@ from bot.errors import BotError, DatabaseUnavailable, SlackRefused, SlackUnreach
 from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
-from bot.slack.people import Identity
-from bot.slack.posts import answer_elsewhere
-from bot.slack.rendering import view_of, view_of_form
+from bot.slack.rendering import view_of
 from bot.slack.requests import (
     Body,
     Origin,
@@ -45,47 +45,109 @@ from bot.slack.requests import (
     read_press,
     read_shortcut,
 )
+from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton
 from bot.slack.rows import Boards
-from bot.slack.surfaces import IN_ROW, Modal, Share, Surface, surface_of
-from bot.slack.tasks import CANCEL_SECONDS, Tasks, slow_notice
+from bot.slack.surfaces import (
+    CardButton,
+    Mention,
+    Modal,
+    Progress,
+    Share,
+    SlashCommand,
+    Surface,
+    answer_elsewhere,
+)
+from bot.slack.views import Views, log_failure
 from bot.slack.web import SlackWeb
 from bot.store.monitors import AuditLine, Records
 
 log = logging.getLogger(__name__)
 
 DELIVERIES_KEPT = 2000
+#: How long work that is cancelled at the end may take to say so.
+CANCEL_SECONDS = 2.0
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
 
 
-def make_bolt(
-    client: AsyncWebClient, signing_secret: str, identity: Callable[[], Identity]
-) -> AsyncApp:
+class BoltApp(AsyncApp):
+    """Bolt's app, which also measures its acks; both transports hand their requests to it."""
+
+    acks: Histogram
+
+    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        """Handle a request, unless its signature is of a kind at which the SDK raises."""
+        time = req.headers.get("x-slack-request-timestamp", ["0"])[0]
+        signature = req.headers.get("x-slack-signature", [""])[0]
+        if not re.fullmatch(r"[0-9]{1,12}", time, re.ASCII) or not signature.isascii():
+            return BoltResponse(status=401)
+        with self.acks.time():
+            return await super().async_dispatch(req)
+
+
+def make_bolt(web: SlackWeb, signing_secret: str, acks: Histogram) -> BoltApp:
     """The Bolt app. It logs errors only, since at INFO it logs whole bodies with their secrets.
 
     Told who it is, Bolt doesn't ask auth.test with a client of its own, which ignores NO_PROXY.
     """
 
     async def authorize() -> AuthorizeResult:
-        known = identity()
+        known = web.identity
         return AuthorizeResult(
             enterprise_id=None,
             team_id=known.team_id,
-            bot_token=client.token,
+            bot_token=web.client.token,
             bot_id=known.bot_id,
             bot_user_id=known.user_id,
         )
 
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
-    return AsyncApp(
+    app = BoltApp(
         name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
         logger=quiet,
-        client=client,
+        client=web.client,
         authorize=authorize,
         signing_secret=signing_secret or None,
         process_before_response=True,
     )
+    app.acks = acks
+    return app
+
+
+class Tasks:
+    """The work that goes on after an ack or by the clock. Nothing that it raises gets out."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it in a task that is kept until it is done."""
+        task = asyncio.create_task(self._guarded(work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it and wait until it ends, one way or another: what a scheduler calls."""
+        await asyncio.wait({self.start(work())})
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BotError as fault:
+            log.warning("Background work failed: %s", fault)
+        except Exception:
+            log.exception("Background work failed")
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the work for so long, then cancel the rest, which tells its askers."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
 
 
 class SlackBot:
@@ -93,7 +155,7 @@ class SlackBot:
 
     def __init__(
         self,
-        app: AsyncApp,
+        app: BoltApp,
         web: SlackWeb,
         router: Router,
         api: SSLMonitor,
@@ -114,7 +176,7 @@ class SlackBot:
         self._records = records
         self._access = access
         self._watches = watches
-        self._home = home
+        self._views = Views(web, access, home)
         self._metrics = metrics
         self._clock = clock
         self._boards, boards.home = boards, home
@@ -135,7 +197,8 @@ class SlackBot:
         """Let Bolt handle an event now, so that the first asker doesn't wait for its imports."""
         team = self._web.identity.team_id
         body = {"type": "event_callback", "event": {"type": "warm_up"}, "team_id": team}
-        await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body))
+        request = AsyncBoltRequest(mode="socket_mode", body=body)
+        await AsyncApp.async_dispatch(self.app, request)  # it is no ack to be measured
 
     # Listeners
 
@@ -173,7 +236,7 @@ class SlackBot:
         checking = view_of(replies.working("Checking…"), request.channel)
         await ack(response_action="update", view=checking)
         if self._is_new(request):
-            surface = surface_of(request, self._web, self._boards)
+            surface = self._surface(request)
             self.tasks.start(self._run(surface, request, command, lambda: bound))
 
     # From a request to a command and back
@@ -205,9 +268,9 @@ class SlackBot:
 
     async def _serve(self, request: Request) -> None:
         if request.origin is Origin.SHORTCUT:
-            await self._offer_hosts(request)
+            await self._views.offer_hosts(request)
         elif request.origin is Origin.HOME and request.verb == "home":
-            await self._open_home(request)
+            await self._views.open_home(request)
         else:
             await self._answer(request)
 
@@ -218,67 +281,102 @@ class SlackBot:
         if command and request.typed and (sub := self._router.subcommand(command, request.words)):
             command = sub
             request = replace(request, argument=" ".join(request.words[1:]))
-        surface = surface_of(request, self._web, self._boards)
+        surface = self._surface(request)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
         elif request.draft is not None or (request.typed and command.wants_form(request.words)):
             await self._open_form(surface, request, command)
         elif request.origin is Origin.HOME and request.verb not in IN_ROW:
-            await _log_failure(lambda: self._answer_home(request, command))
+            await self._answer_home(request, command)
         else:
-            surface = await self._on_top(surface, request) if request.stacks else surface
+            surface = await self._views.on_top(surface, request) if request.stacks else surface
             await self._run(surface, request, command, _binding(command, request))
+
+    def _surface(self, request: Request) -> Surface:
+        """Where the answer to a request goes; from Home, a modal that has to be opened first."""
+        match request.origin:
+            case Origin.SLASH_COMMAND:
+                return SlashCommand(self._web, self._boards.lists, request)
+            case Origin.MENTION:
+                return Mention(self._web, request)
+            case Origin.CARD_BUTTON:
+                return CardButton(self._web, self._boards.lists, request)
+            case Origin.ROW_BUTTON:
+                return RowButton(self._web, self._boards, request)
+            case Origin.HOME if request.verb in IN_ROW:
+                return HomeRow(self._web, self._boards, request)
+            case _:
+                return Modal(self._web, request, request.view.id if request.view else "")
+
+    async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
+        """Open a form; nothing else than a press can open one."""
+        if request.trigger_id:
+            async with self._guarded(surface, request):
+                await self._views.open_form(surface, request, command, self._learnt)
+        else:
+            await self._tell(surface, request, replies.needs_form(command.words))
+
+    async def _answer_home(self, request: Request, command: Command) -> None:
+        """Home has no place for an answer, so a modal opens for it; then Home is refreshed."""
+        if modal := await self._views.over_home(request):
+            await self._run(modal, request, command, _binding(command, request))
+            await self._views.publish_home(request, request.view.page if request.view else 0)
 
     async def _run(self, surface: Surface, request: Request, command: Command, bind: Bind) -> None:
         """Run a command and show its answer; whatever happens, the asker gets one."""
-        asker, progress = request.asker, [""]
         if request.shares:
-            name = await self._access.name_of(asker.user, asker.name)
+            name = await self._access.name_of(request.asker.user, request.asker.name)
             surface = Share(self._web, surface, add_cards.shared_note(name))
-
-        async def show(message: Message) -> None:
-            progress.append(message.text)
+        progress, outcome = Progress(surface, request.origin), "broken"
+        async with self._guarded(surface, request, progress):
             try:
-                await surface.progress(message)
-            except (SlackRefused, SlackUnreachable) as error:
-                log.warning("Could not show progress: %s", error)
+                outcome = await self._dispatch(surface, request, command, bind, progress)
+            finally:
+                self._metrics.commands.labels(command.name, outcome).inc()
 
-        async def post(message: Message) -> Address:
-            if address := await surface.keep(message):
-                return address
-            return replace(await self._web.post_at(asker.user, message), here=False)
+    async def _dispatch(
+        self, surface: Surface, request: Request, command: Command, bind: Bind, progress: Progress
+    ) -> str:
+        """Run a command if its asker may, and deliver its answer; returns how it ended."""
+        may = await self._access.admits(surface, request.asker, changes=command.changes)
+        if not may or (command.recorded and not await self._take(request)):
+            return "refused"
+        call = self._call(surface, request, command, progress)
+        async with progress.of_slow_work():
+            message = await self._router.dispatch(call, command, bind)
+        await self._deliver(surface, request, message)
+        return message.outcome
 
-        async def run() -> None:
-            can_share = request.private and not request.shares and surface.channel[:1] != "D"
-            call = Call(
-                api=self._api,
-                records=self._records,
-                asker=asker.user,
-                channel=surface.channel,
-                now=self._clock,
-                who=functools.partial(self._access.name_of, asker.user, asker.name),
-                show=show,
-                post=post,
-                send_file=functools.partial(self._web.send_file, asker.user),
-                learnt=self._learnt,
-                is_shared=functools.partial(self._web.is_shared, surface.channel),
-                group_named=self._web.group_named,
-                spend=functools.partial(self._access.spend, asker.user),
-                audit=functools.partial(self._audit, request),
-                share=f"{command.words} {request.argument}".strip() if can_share else "",
-                watches=self._watches,
-            )
-            with self._metrics.count(command.name) as counted:
-                may = await self._may(surface, request, changes=command.changes)
-                if not may or (command.recorded and not await self._take(request)):
-                    counted.outcome = "refused"
-                    return
-                async with slow_notice(request, show, progress):
-                    message = await self._router.dispatch(call, command, bind)
-                counted.outcome = message.outcome
-                await self._deliver(surface, request, message)
+    def _call(
+        self, surface: Surface, request: Request, command: Command, progress: Progress
+    ) -> Call:
+        """What a command may use."""
+        asker = request.asker
+        can_share = request.private and not request.shares and surface.channel[:1] != "D"
+        return Call(
+            api=self._api,
+            records=self._records,
+            asker=asker.user,
+            channel=surface.channel,
+            now=self._clock,
+            who=functools.partial(self._access.name_of, asker.user, asker.name),
+            show=progress.show,
+            post=functools.partial(self._post, surface, asker.user),
+            send_file=functools.partial(self._web.send_file, asker.user),
+            learnt=self._learnt,
+            is_shared=functools.partial(self._web.is_shared, surface.channel),
+            group_named=self._web.group_named,
+            spend=functools.partial(self._access.spend, asker.user),
+            audit=functools.partial(self._audit, request),
+            share=f"{command.words} {request.argument}".strip() if can_share else "",
+            watches=self._watches,
+        )
 
-        await self._guarded(surface, request, run, progress)
+    async def _post(self, surface: Surface, user: str, message: Message) -> Address:
+        """Show a message that may be edited later: in its place, near by, or directly."""
+        if address := await surface.keep(message):
+            return address
+        return replace(await self._web.post_at(user, message), here=False)
 
     async def _take(self, request: Request) -> bool:
         """Whether this request for a change comes for the first time, to any process.
@@ -294,49 +392,30 @@ class SlackBot:
             log.warning("Refused the replay of a request for a change (%s)", request.verb[:40])
         return first
 
-    async def _may(self, surface: Surface, request: Request, *, changes: bool) -> bool:
-        """Whether the asker may do this; if not, they are told why. Every request passes here."""
-        refusal = await self._access.refusal(request.asker, changes=changes)
-        if refusal is not None:
-            await surface.refuse(refusal)
-        return refusal is None
-
     async def _tell(self, surface: Surface, request: Request, message: Message) -> None:
         """Answer without running a command."""
-
-        async def run() -> None:
-            if await self._may(surface, request, changes=False):
+        async with self._guarded(surface, request):
+            if await self._access.admits(surface, request.asker, changes=False):
                 await self._deliver(surface, request, message)
 
-        await self._guarded(surface, request, run)
-
     async def _audit(self, request: Request, command: str, target: str, result: str) -> bool:
-        """Write the audit entry of a change; the log gets it if the database can't be written."""
+        """Write the audit entry of a change; returns whether that worked."""
         asker = request.asker
         name = await self._access.name_of(asker.user, asker.name)
-        line = AuditLine(self._clock(), asker.user, name, command, target, result)
-        try:
-            await self._records.log(line)
-        except BotError as fault:
-            log.error("Could not write the audit entry (%s): %s", fault, line)  # noqa: TRY400 - the entry is what counts
-            return False
-        return True
+        return await self._records.log(
+            AuditLine(self._clock(), asker.user, name, command, target, result)
+        )
 
+    @asynccontextmanager
     async def _guarded(
-        self,
-        surface: Surface,
-        request: Request,
-        run: Callable[[], Awaitable[object]],
-        progress: Sequence[str] = ("",),
-    ) -> None:
-        """Catch everything, here alone: the log gets a reference, the asker a card with it.
-
-        The last text of `progress` is what the asker was told to wait for.
-        """
+        self, surface: Surface, request: Request, progress: Progress | None = None
+    ) -> AsyncIterator[None]:
+        """Catch everything, here alone: the log gets a reference, the asker a card with it."""
         try:
-            await run()
+            yield
         except asyncio.CancelledError:
-            await _log_failure(lambda: surface.answer(replies.restarting(progress[-1])))
+            waited_for = progress.told if progress else ""
+            await log_failure(lambda: surface.answer(replies.restarting(waited_for)))
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("Slack failed during a command: %s", error)
             await self._deliver(surface, request, slack_faults.failure(error))
@@ -353,82 +432,6 @@ class SlackBot:
             log.info("Could not answer in place: %s", error)
             await answer_elsewhere(self._web, request, message)
 
-    # Modals and Home. A trigger lives 3 s, so each opens before anything else is asked.
-
-    async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
-        """Open a form, or replace the modal with it; nothing else than a press can open one."""
-        if not request.trigger_id:
-            await self._tell(surface, request, replies.needs_form(command.words))
-            return
-        if refusal := self._access.refusal_known(request.asker):
-            await self._guarded(surface, request, lambda: surface.refuse(refusal))
-            return
-
-        async def run() -> None:
-            form = view_of_form(command.filled(request.draft or {}, self._learnt), surface.channel)
-            if request.origin is Origin.MODAL and request.view:
-                await self._web.replace_view(request.view.id, form)
-                return
-            try:
-                view_id = await self._web.open_view(request.trigger_id, form)
-            except SlackRefused as error:
-                if not error.too_slow:
-                    raise
-                await surface.refuse(replies.press_again(command.words))
-                return
-            modal = Modal(self._web, request, view_id)
-            await self._may(modal, request, changes=command.changes)
-
-        await self._guarded(surface, request, run)
-
-    async def _offer_hosts(self, request: Request) -> None:
-        """“Check hosts in message”: offer to check, scan and add what the message names."""
-        refusal = self._access.refusal_known(request.asker)
-        message = refusal or add_cards.found_hosts(request.hosts)
-
-        async def run() -> None:
-            view = view_of(message, request.channel)
-            modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, view))
-            await self._may(modal, request, changes=False)
-
-        await _log_failure(run)
-
-    async def _on_top(self, surface: Surface, request: Request) -> Surface:
-        """A new modal on top, for a button of a modal that stays; Slack stacks three."""
-        working = view_of(replies.working("Working…"), request.channel)
-        try:
-            view_id = await self._web.push_view(request.trigger_id, working)
-        except (SlackRefused, SlackUnreachable) as error:
-            log.info("views.push failed: %s", error)
-            return surface
-        return Modal(self._web, request, view_id)
-
-    async def _answer_home(self, request: Request, command: Command) -> None:
-        """Home has no place for an answer, so a modal opens for it; then Home is refreshed."""
-        working = view_of(replies.working("Working…"))
-        view_id = await self._web.open_view(request.trigger_id, working)
-        modal = Modal(self._web, request, view_id)
-        await self._run(modal, request, command, _binding(command, request))
-        await self._publish_home(request, request.view.page if request.view else 0)
-
-    async def _open_home(self, request: Request) -> None:
-        # The event says where Home was opened, not whose workspace that is, so Slack is asked.
-        if not await self._access.is_member(request.asker.user):
-            return
-        user = request.asker.user
-        if refusal := await self._access.refusal(request.asker, changes=False):
-            await _log_failure(lambda: self._web.publish_home(user, refusal.blocks))
-        else:
-            page = int(request.argument) if request.argument.isdecimal() else 0
-            await self._publish_home(request, page)
-
-    async def _publish_home(self, request: Request, number: int) -> None:
-        async def run() -> None:
-            page = await self._home.page(request.asker.user, number)
-            await self._web.publish_home(request.asker.user, page.blocks, page.number)
-
-        await _log_failure(run)
-
 
 def _binding(command: Command, request: Request) -> Bind:
     if request.typed:
@@ -439,12 +442,3 @@ def _binding(command: Command, request: Request) -> Bind:
 async def _on_link(ack: AsyncAck) -> None:
     """Acknowledge what needs no answer, such as a button that only opens a link."""
     await ack()
-
-
-async def _log_failure(run: Callable[[], Awaitable[None]]) -> None:
-    """Do a last thing that may fail too; then the log says so."""
-    try:
-        async with asyncio.timeout(CANCEL_SECONDS * 5):
-            await run()
-    except (SlackRefused, SlackUnreachable, TimeoutError) as error:
-        log.warning("Could not send a message to Slack: %s", error)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -15,13 +13,6 @@ from bot.errors import BotError, SlackLimited, SlackRefused
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _ACK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3)
 _API_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-@dataclass(slots=True)
-class CommandCount:
-    """How a command ended."""
-
-    outcome: str = "broken"
 
 
 class Metrics:
@@ -74,19 +65,6 @@ class Metrics:
     def watch_digest(self, lag: Callable[[], float]) -> None:
         """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
         self._digest_lag.set_function(lag)
-
-    @contextmanager
-    def count(self, command: str) -> Iterator[CommandCount]:
-        """Count a command once its body has ended: as broken unless the body says otherwise."""
-        counted = CommandCount()
-        try:
-            yield counted
-        finally:
-            self.commands.labels(command, counted.outcome).inc()
-
-    def api_call(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count one request to the SSLmonitor API."""
-        self.api.labels(endpoint, outcome).observe(seconds)
 
     def slack_call(self, method: str, fault: BotError | None = None) -> None:
         """Count one call of Slack's Web API, or one use of a response URL, and how it ended."""

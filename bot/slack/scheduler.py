@@ -13,11 +13,11 @@ from bot.errors import BotError
 from bot.recheck import Watches
 from bot.slack.notices import CHANGES_EVERY, MANY, Blindness, Notices
 from bot.slack.rows import Boards
-from bot.slack.tasks import Tasks
 from bot.store.monitors import Records
 
 if TYPE_CHECKING:
     from bot.slack.digests import Digests
+    from bot.slack.listeners import Tasks
 
 log = logging.getLogger(__name__)
 

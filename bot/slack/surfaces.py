@@ -11,29 +11,24 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
-from bot.blocks import MAX_BLOCKS, Address, Block, Message
+from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.cards import replies, slack_faults
-from bot.cards.row import carried, saying
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
-from bot.slack.posts import EditablePost, announce, post_beside
-from bot.slack.rendering import view_of
-from bot.slack.requests import Origin, Request, View
-from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
+from bot.slack.requests import Origin, Request
+from bot.slack.rows import RowLists
 from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
-#: What a press on a row of Home does without opening a modal.
-IN_ROW = frozenset(
-    {
-        *("scan", "scan_certificate", "take", "take_certificate", "release", "release_certificate"),
-        *("mute", "unmute"),
-    }
-)
 #: How long to wait after a rate limit that names no time.
 LIMIT_SECONDS = 30.0
+#: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
+#: in one that can't.
+SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
 
 
 class Surface(Protocol):
@@ -54,22 +49,118 @@ class Surface(Protocol):
         """Show it as a message that can be edited later; None where the bot can't post."""
 
 
-def surface_of(request: Request, web: SlackWeb, boards: Boards) -> Surface:
-    """The surface that answers a request; from Home, a modal that has to be opened first."""
-    lists = boards.lists
-    match request.origin:
-        case Origin.SLASH_COMMAND:
-            return SlashCommand(web, lists, request)
-        case Origin.MENTION:
-            return Mention(web, request)
-        case Origin.CARD_BUTTON:
-            return CardButton(web, lists, request)
-        case Origin.ROW_BUTTON:
-            return RowButton(web, boards, request)
-        case Origin.HOME if request.verb in IN_ROW:
-            return HomeRow(web, boards, request)
-        case _:
-            return Modal(web, request, request.view.id if request.view else "")
+class Progress:
+    """Shows the asker what the bot is doing; `told` is the last that it said, if anything."""
+
+    def __init__(self, surface: Surface, origin: Origin) -> None:
+        self._surface = surface
+        self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
+        self.told = ""
+
+    async def show(self, message: Message) -> None:
+        """Show it where the answer will be."""
+        self.told = message.text
+        try:
+            await self._surface.progress(message)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.warning("Could not show progress: %s", error)
+
+    @asynccontextmanager
+    async def of_slow_work(self) -> AsyncIterator[None]:
+        """Tell the asker what the bot is waiting for, unless the body is done or has told them.
+
+        A reply that can't be edited later is worth it only after some seconds, and in words that
+        stay true.
+        """
+        begun = asyncio.Event()
+
+        async def tell() -> None:
+            await asyncio.sleep(SLOW_SECONDS if self._editable else SLOW_PRIVATE_SECONDS)
+            if not self.told:
+                begun.set()
+                await self.show(replies.slow(follows=not self._editable))
+
+        telling = asyncio.create_task(tell())
+        try:
+            yield
+        finally:
+            if not begun.is_set():
+                telling.cancel()
+            await asyncio.wait([telling])  # what has begun must be there before it is edited
+
+
+class EditablePost:
+    """A message of the bot's in a channel or thread: posted once, then edited.
+
+    `ts` is where it stands, once it was posted.
+    """
+
+    def __init__(self, web: SlackWeb, channel: str, thread_ts: str | None = None) -> None:
+        self._web = web
+        self._channel = channel
+        self._thread_ts = thread_ts
+        self.ts: str | None = None
+        self._may_post = bool(channel)
+        self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
+
+    async def show(self, message: Message) -> bool:
+        """Post the message, or edit the one that was posted; False where the bot can't post."""
+        if self.ts is not None:
+            try:
+                await self._web.update(self._channel, self.ts, message)
+            except SlackLimited:
+                raise
+            except SlackRefused as error:
+                log.info("chat.update failed in %s: %s", self._channel, error)
+                self.ts = None
+            else:
+                return True
+        if self._may_post:
+            try:
+                self.ts = await self._posted(dataclasses.replace(message, metadata=self._mark))
+            except SlackLimited:
+                raise
+            except SlackRefused as error:
+                log.info("chat.postMessage failed in %s: %s", self._channel, error)
+                self._may_post = False
+        return self._may_post
+
+    async def _posted(self, message: Message) -> str:
+        """Post it; a post whose answer was lost is looked up. Returns its ts."""
+        try:
+            return await self._web.post(self._channel, message, self._thread_ts)
+        except SlackUnreachable:
+            try:
+                posts = await self._web.find_posts(self._channel, message, None, self._thread_ts)
+            except (SlackRefused, SlackUnreachable) as error:
+                log.info("conversations.history failed in %s: %s", self._channel, error)
+                posts = []
+            if not posts:
+                raise
+            return posts[0]
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post or edit it; returns where it stands."""
+        if not await self.show(message) or self.ts is None:
+            return None
+        return Address(self._channel, self.ts, self._thread_ts)
+
+
+async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
+    """Post it in the channel, away from the place of the answer."""
+    address = await EditablePost(web, channel).keep(message)
+    return dataclasses.replace(address, here=False) if address else None
+
+
+async def announce(web: SlackWeb, channel: str, message: Message) -> None:
+    """Announce a change in the channel in one line; in a direct message the answer is enough."""
+    if not message.announce or not channel or channel.startswith("D"):
+        return
+    try:
+        await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
+    except (SlackRefused, SlackUnreachable) as error:
+        # The change is made and its asker knows; a missing line must not say otherwise.
+        log.warning("Could not announce a change in %s: %s", channel, error)
 
 
 class Private:
@@ -108,7 +199,7 @@ class SlashCommand:
 
     async def progress(self, message: Message) -> None:
         """Post that work is under way, or say so privately, once: that can't be edited."""
-        if message.public or self._post.exists or not self._told:
+        if message.public or self._post.ts or not self._told:
             self._told = True
             await self._show(message, progress=True)
 
@@ -117,7 +208,7 @@ class SlashCommand:
         try:
             await self._show(message)
         except SlackRefused as error:
-            if not isinstance(error, SlackLimited) or not (message.public or self._post.exists):
+            if not isinstance(error, SlackLimited) or not (message.public or self._post.ts):
                 raise
             await self._private.refuse(slack_faults.answered_privately(message))
             wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
@@ -126,7 +217,7 @@ class SlashCommand:
         await announce(self._web, self.channel, message)
 
     async def _show(self, message: Message, *, progress: bool = False) -> None:
-        public = message.public or self._post.exists
+        public = message.public or self._post.ts
         if not (public and await self._post.show(message)):
             await self._private.show(message, progress=progress)
 
@@ -162,198 +253,6 @@ class CardButton:
             return await post_beside(self._web, self.channel, message)
         await self.progress(message)
         return self._card
-
-
-class RowButton:
-    """A button on a list or digest: the message stays, and the row shows what the press does.
-
-    The story of a monitor is one reply in the message's thread, which is edited. A private list
-    has no thread.
-    """
-
-    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
-        self.channel = request.channel
-        self._web = web
-        self._boards = boards
-        self._private = Private(web, boards.lists, request.response_url)
-        self._url = request.response_url
-        self._ephemeral = request.private
-        self._ts = request.source.ts if request.source else ""
-        self._rows = _rows_of(request, boards.lists)
-        thread_ts = (request.source and request.source.thread_ts) or self._ts
-        self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
-        self._busy: tuple[Block, Block | None] | None = None
-        self._joins = False
-        self._refreshed = False
-        self._looked = False
-        self._story = ""
-        self.refuse = self._private.refuse
-
-    async def progress(self, message: Message) -> None:
-        """Say it in the row; in the thread, or privately, if the message has no such row.
-
-        A press while a scan of the row runs joins that one.
-        """
-        await self._look()
-        row = message.row
-        old = self._rows.row(row) if self._rows else None
-        if self._rows and old and row:
-            self._joins = self._joins or (self._busy is None and self._rows.is_busy(row))
-            if not self._joins:
-                self._busy = self._busy or (old, self._rows.more(old))
-                await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
-        elif not (message.public and await self._thread.show(message)):
-            await self._beside(message, progress=True)
-
-    async def answer(self, message: Message) -> None:
-        """Show the card, and the new row."""
-        await self._look()
-        if row := message.row:
-            await self._refresh(
-                lambda rows: rows.replace(carried(rows.row(row) or row, row), message.more), row
-            )
-        elif message.rows:
-            await self._refresh_all((*(self._busy or ())[:1], *message.rows))
-        elif busy := self._busy:
-            old, more = busy
-            back = saying(old, message.row_says) if message.row_says else old
-            await self._refresh(
-                lambda rows: rows.replace(back, more), back, keeps=bool(message.row_says)
-            )
-        # A private list has no thread, and its row says what came of a scan.
-        alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
-        if not (self._refreshed and (message.in_row or alone or self._joins)):
-            public = message.public or self._thread.exists
-            if not (public and await self._tell_story(message)):
-                await self._beside(message)
-        await announce(self._web, self.channel, message)
-
-    async def _beside(self, message: Message, *, progress: bool = False) -> None:
-        """Show it to the asker alone, away from the list."""
-        await self._private.show(message, progress=progress)
-
-    async def _draw(self, rows: RowList) -> None:
-        if self._ephemeral:
-            await self._web.respond(self._url, rows.message, replace=True)
-        else:
-            await self._boards.draw(self.channel, self._ts, rows)
-
-    async def _tell_story(self, message: Message) -> bool:
-        """Post or edit the monitor's reply in the thread; False where the bot can't post."""
-        story = self._rows.stories.get(self._story) if self._rows and self._story else None
-        if story and not self._thread.exists:
-            self._thread.continue_at(story)
-        shown = await self._thread.show(message)
-        if self._rows and self._story and (ts := self._thread.ts) and ts != story:
-            name = self._story
-            async with self._rows.lock:
-                await self._boards.change(
-                    self.channel, self._ts, self._rows, lambda each: each.stories.update({name: ts})
-                )
-        return shown
-
-    async def keep(self, message: Message) -> Address | None:
-        """Post it in the thread; below a private list, in the channel."""
-        if self._ephemeral:
-            return await post_beside(self._web, self.channel, message)
-        return await self._thread.keep(message)
-
-    async def _look(self) -> None:
-        """Find out, once, whether the message is a digest, and how it stands."""
-        if self._looked or self._rows is None or self._ephemeral:
-            return
-        self._looked = True
-        rows = self._rows
-        if rows.day is None and (stored := await self._boards.find(self.channel, self._ts)):
-            rows.day = stored.day
-            rows.adopt(stored.board)
-        if rows.day and self._boards.is_over(self.channel, rows.day):
-            self._rows = None  # a digest stays as it is when its day has ended
-
-    async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
-        """Put several rows in the places of their old ones, in one edit."""
-
-        def change(rows: RowList) -> None:
-            for row in shown:
-                if rows.row(row) is not None:
-                    rows.replace(row)
-
-        await self._refresh(change)
-
-    async def _refresh(
-        self, change: Callable[[RowList], None], row: Block | None = None, *, keeps: bool = True
-    ) -> None:
-        """Change the list, and show it; a list that is gone, or has no such row, stays as it is.
-
-        A change that this process alone knows of, such as a scan that runs, is not kept.
-        """
-        self._refreshed = False
-        rows = self._rows
-        if rows is None or (row is not None and rows.row(row) is None):
-            return
-        async with rows.lock:
-            self._story = str(row.get("block_id", "")) if row else ""
-            if keeps and not self._ephemeral:
-                await self._boards.change(self.channel, self._ts, rows, change)
-            else:
-                change(rows)
-                rows.changes += 1
-        try:
-            await self._draw(rows)
-            self._refreshed = True
-        except (SlackRefused, SlackUnreachable) as error:
-            log.info("Could not refresh the list: %s", error)
-
-
-class HomeRow(RowButton):
-    """A row of Home: Home stays, and the row shows what the press does; other answers in a modal.
-
-    A modal can be opened only in the first seconds after the press; later, it is a direct message.
-    """
-
-    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
-        super().__init__(web, boards, request)
-        self._ephemeral = True
-        self._request = request
-        self._view = request.view or View("")
-        self._rows = boards.lists.home(request.asker.user, self._view.blocks)
-        self.refuse = self._beside
-
-    async def answer(self, message: Message) -> None:
-        """Show it in the row; then show in the counts and the other rows what has changed."""
-        await super().answer(message)
-        rows, home = self._rows, self._boards.home
-        if rows is None or home is None:
-            return
-        counts, found, rules = await home.changes()
-        async with rows.lock:
-            if counts and rows.row(counts):
-                rows.replace(counts)
-                refresh_rows(rows, found, self._boards.now(), rules, complete=True)
-        await self._draw(rows)
-
-    async def _beside(self, message: Message, *, progress: bool = False) -> None:
-        if progress:
-            return
-        view = view_of(message)
-        try:
-            await self._web.open_view(self._request.trigger_id, view)
-        except SlackRefused as error:
-            log.info("views.open failed: %s", error)
-            await self._web.post(self._request.asker.user, message)
-
-    async def _draw(self, rows: RowList) -> None:
-        await self._web.publish_home(self._request.asker.user, rows.blocks, self._view.page)
-
-
-def _rows_of(request: Request, lists: RowLists) -> RowList | None:
-    """The list that a pressed row is in; None for a private one that is no longer kept."""
-    source = request.source
-    if source is None:
-        return None
-    if request.private:
-        return lists.private(source.block_id)
-    return lists.public(request.channel, source.ts, source.text, source.blocks)
 
 
 class Modal:
@@ -445,3 +344,26 @@ class Mention:
             await self._web.post(self.channel, message, self._thread_ts)
         else:
             await self._web.whisper(self.channel, self._user, message, self._thread_ts)
+
+
+async def answer_elsewhere(web: SlackWeb, request: Request, message: Message) -> None:
+    """Bring an answer to its asker by whatever way is left, after its own place has failed.
+
+    The ways are the response URL, an ephemeral message, and a direct message. If all of them fail,
+    the log says so.
+    """
+    user, channel = request.asker.user, request.channel
+    ways: list[Callable[[], Awaitable[object]]] = []
+    if request.response_url:
+        ways.append(lambda: web.respond(request.response_url, message))
+    if channel and not channel.startswith("D"):
+        ways.append(lambda: web.whisper(channel, user, message, request.thread_ts))
+    ways.append(lambda: web.post(user, message))
+    for way in ways:
+        try:
+            await way()
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not answer %s: %s; trying another way", user, error)
+        else:
+            return
+    log.error("Could not answer %s in any way: %s", user, message.text)

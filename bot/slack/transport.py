@@ -18,9 +18,8 @@ from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
-from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.connections import Handler, Server
+from bot.connections import Server
 from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 from bot.slack.metrics import CONTENT_TYPE, Metrics
@@ -57,16 +56,6 @@ def _sdk_log() -> logging.Logger:
         sdk_log.addFilter(_NoTickets())
     sdk_log.setLevel(logging.WARNING)
     return sdk_log
-
-
-@web.middleware
-async def _well_formed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse signature headers that can't be Slack's: the SDK raises an exception for some."""
-    timestamp = request.headers.get("X-Slack-Request-Timestamp", "0")
-    signature = request.headers.get("X-Slack-Signature", "")
-    if not re.fullmatch(r"[0-9]{1,12}", timestamp, re.ASCII) or not signature.isascii():
-        raise web.HTTPUnauthorized
-    return await handler(request)
 
 
 def _proxy_for(address: str) -> str | None:
@@ -110,7 +99,7 @@ class HTTPServer:
         self._health = health
         self._metrics = metrics or Metrics()
         self._knows_key = knows_key
-        routes = web.Application(client_max_size=MAX_BODY, middlewares=[_well_formed])
+        routes = web.Application(client_max_size=MAX_BODY)
         routes.router.add_get("/healthz", self._on_health)
         routes.router.add_get("/readyz", self._on_ready)
         routes.router.add_get("/metrics", self._on_metrics)
@@ -120,12 +109,7 @@ class HTTPServer:
             )
         if app is not None:
             bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
-
-            async def events(request: web.Request) -> web.Response:
-                with self._metrics.acks.time():
-                    return await bolt.handle_post_requests(request)
-
-            routes.router.add_post(EVENTS_PATH, events)
+            routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
         self._server = Server(routes, logger=log)
 
     async def start(self, host: str, port: int) -> int:
@@ -195,7 +179,6 @@ class Sockets:
         self._metrics = metrics or Metrics()
         for handler in self._handlers:
             client = handler.client
-            client.socket_mode_request_listeners = [functools.partial(self._timed, handler)]
             client.on_message_listeners.append(self._on_message)
             issue = functools.partial(self._new_address, client)
             client.issue_new_wss_url = issue  # type: ignore[method-assign]
@@ -212,13 +195,6 @@ class Sockets:
         self._tasks.append(asyncio.create_task(self._watch()))
         await asyncio.wait(self._tasks[:SOCKETS], return_when=asyncio.FIRST_COMPLETED)
         self.connected = await self._count()
-
-    async def _timed(
-        self, handler: AsyncSocketModeHandler, client: SocketModeClient, request: SocketModeRequest
-    ) -> None:
-        """Handle a request, and measure the time to its acknowledgement."""
-        with self._metrics.acks.time():
-            await handler.handle(client, request)
 
     async def _on_message(self, message: WSMessage) -> None:
         """Slack says `link_disabled` when Socket Mode was turned off in the app's settings."""

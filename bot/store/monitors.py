@@ -125,8 +125,8 @@ class Records:
             await connection.execute(delete(deliveries).where(deliveries.c.at < now - REPLAYED))
             return (await connection.execute(taken)).one_or_none() is not None
 
-    async def log(self, line: AuditLine) -> None:
-        """Write an audit entry."""
+    async def log(self, line: AuditLine) -> bool:
+        """Write an audit entry; False if the log got it, since the database can't be written."""
         row = {
             "at": line.at,
             "user_id": line.user_id[:40],
@@ -135,8 +135,13 @@ class Records:
             "target": line.target[:260],
             "result": line.result[:500],
         }
-        async with self._database.quick_write() as connection:
-            await connection.execute(self._database.insert(audit).values(row))
+        try:
+            async with self._database.quick_write() as connection:
+                await connection.execute(self._database.insert(audit).values(row))
+        except DatabaseUnavailable as fault:
+            log.error("Could not write the audit entry (%s): %s", fault, line)  # noqa: TRY400 - the entry is what counts
+            return False
+        return True
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
         """The newest changes, of all hosts or of one."""

@@ -1,0 +1,216 @@
+"""Buttons in rows of lists, digests and Home: the message stays, and the row shows the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from bot.blocks import Address, Block, Message
+from bot.cards.row import carried, saying
+from bot.errors import SlackRefused, SlackUnreachable
+from bot.slack.rendering import view_of
+from bot.slack.requests import Request, View
+from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
+from bot.slack.surfaces import EditablePost, Private, announce, post_beside
+from bot.slack.web import SlackWeb
+
+log = logging.getLogger(__name__)
+#: What a press on a row of Home does without opening a modal.
+IN_ROW = frozenset(
+    {
+        *("scan", "scan_certificate", "take", "take_certificate", "release", "release_certificate"),
+        *("mute", "unmute"),
+    }
+)
+
+
+class RowButton:
+    """A button on a list or digest: the message stays, and the row shows what the press does.
+
+    The story of a monitor is one reply in the message's thread, which is edited. A private list
+    has no thread.
+    """
+
+    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
+        self.channel = request.channel
+        self._web = web
+        self._boards = boards
+        self._private = Private(web, boards.lists, request.response_url)
+        self._url = request.response_url
+        self._ephemeral = request.private
+        self._ts = request.source.ts if request.source else ""
+        self._rows = _rows_of(request, boards.lists)
+        thread_ts = (request.source and request.source.thread_ts) or self._ts
+        self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
+        self._busy: tuple[Block, Block | None] | None = None
+        self._joins = False
+        self._refreshed = False
+        self._looked = False
+        self._story = ""
+        self.refuse = self._private.refuse
+
+    async def progress(self, message: Message) -> None:
+        """Say it in the row; in the thread, or privately, if the message has no such row.
+
+        A press while a scan of the row runs joins that one.
+        """
+        await self._look()
+        row = message.row
+        old = self._rows.row(row) if self._rows else None
+        if self._rows and old and row:
+            self._joins = self._joins or (self._busy is None and self._rows.is_busy(row))
+            if not self._joins:
+                self._busy = self._busy or (old, self._rows.more(old))
+                await self._refresh(lambda rows: rows.replace(row), row, keeps=False)
+        elif not (message.public and await self._thread.show(message)):
+            await self._beside(message, progress=True)
+
+    async def answer(self, message: Message) -> None:
+        """Show the card, and the new row."""
+        await self._look()
+        if row := message.row:
+            await self._refresh(
+                lambda rows: rows.replace(carried(rows.row(row) or row, row), message.more), row
+            )
+        elif message.rows:
+            await self._refresh_all((*(self._busy or ())[:1], *message.rows))
+        elif busy := self._busy:
+            old, more = busy
+            back = saying(old, message.row_says) if message.row_says else old
+            await self._refresh(
+                lambda rows: rows.replace(back, more), back, keeps=bool(message.row_says)
+            )
+        # A private list has no thread, and its row says what came of a scan.
+        alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
+        if not (self._refreshed and (message.in_row or alone or self._joins)):
+            public = message.public or self._thread.ts
+            if not (public and await self._tell_story(message)):
+                await self._beside(message)
+        await announce(self._web, self.channel, message)
+
+    async def _beside(self, message: Message, *, progress: bool = False) -> None:
+        """Show it to the asker alone, away from the list."""
+        await self._private.show(message, progress=progress)
+
+    async def _draw(self, rows: RowList) -> None:
+        if self._ephemeral:
+            await self._web.respond(self._url, rows.message, replace=True)
+        else:
+            await self._boards.draw(self.channel, self._ts, rows)
+
+    async def _tell_story(self, message: Message) -> bool:
+        """Post or edit the monitor's reply in the thread; False where the bot can't post."""
+        story = self._rows.stories.get(self._story) if self._rows and self._story else None
+        if story and not self._thread.ts:
+            self._thread.ts = story
+        shown = await self._thread.show(message)
+        if self._rows and self._story and (ts := self._thread.ts) and ts != story:
+            name = self._story
+            async with self._rows.lock:
+                await self._boards.change(
+                    self.channel, self._ts, self._rows, lambda each: each.stories.update({name: ts})
+                )
+        return shown
+
+    async def keep(self, message: Message) -> Address | None:
+        """Post it in the thread; below a private list, in the channel."""
+        if self._ephemeral:
+            return await post_beside(self._web, self.channel, message)
+        return await self._thread.keep(message)
+
+    async def _look(self) -> None:
+        """Find out, once, whether the message is a digest, and how it stands."""
+        if self._looked or self._rows is None or self._ephemeral:
+            return
+        self._looked = True
+        rows = self._rows
+        if rows.day is None and (stored := await self._boards.find(self.channel, self._ts)):
+            rows.day = stored.day
+            rows.adopt(stored.board)
+        if rows.day and self._boards.is_over(self.channel, rows.day):
+            self._rows = None  # a digest stays as it is when its day has ended
+
+    async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
+        """Put several rows in the places of their old ones, in one edit."""
+
+        def change(rows: RowList) -> None:
+            for row in shown:
+                if rows.row(row) is not None:
+                    rows.replace(row)
+
+        await self._refresh(change)
+
+    async def _refresh(
+        self, change: Callable[[RowList], None], row: Block | None = None, *, keeps: bool = True
+    ) -> None:
+        """Change the list, and show it; a list that is gone, or has no such row, stays as it is.
+
+        A change that this process alone knows of, such as a scan that runs, is not kept.
+        """
+        self._refreshed = False
+        rows = self._rows
+        if rows is None or (row is not None and rows.row(row) is None):
+            return
+        async with rows.lock:
+            self._story = str(row.get("block_id", "")) if row else ""
+            if keeps and not self._ephemeral:
+                await self._boards.change(self.channel, self._ts, rows, change)
+            else:
+                change(rows)
+                rows.changes += 1
+        try:
+            await self._draw(rows)
+            self._refreshed = True
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not refresh the list: %s", error)
+
+
+class HomeRow(RowButton):
+    """A row of Home: Home stays, and the row shows what the press does; other answers in a modal.
+
+    A modal can be opened only in the first seconds after the press; later, it is a direct message.
+    """
+
+    def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
+        super().__init__(web, boards, request)
+        self._ephemeral = True
+        self._request = request
+        self._view = request.view or View("")
+        self._rows = boards.lists.home(request.asker.user, self._view.blocks)
+        self.refuse = self._beside
+
+    async def answer(self, message: Message) -> None:
+        """Show it in the row; then show in the counts and the other rows what has changed."""
+        await super().answer(message)
+        rows, home = self._rows, self._boards.home
+        if rows is None or home is None:
+            return
+        counts, found, rules = await home.changes()
+        async with rows.lock:
+            if counts and rows.row(counts):
+                rows.replace(counts)
+                refresh_rows(rows, found, self._boards.now(), rules, complete=True)
+        await self._draw(rows)
+
+    async def _beside(self, message: Message, *, progress: bool = False) -> None:
+        if progress:
+            return
+        view = view_of(message)
+        try:
+            await self._web.open_view(self._request.trigger_id, view)
+        except SlackRefused as error:
+            log.info("views.open failed: %s", error)
+            await self._web.post(self._request.asker.user, message)
+
+    async def _draw(self, rows: RowList) -> None:
+        await self._web.publish_home(self._request.asker.user, rows.blocks, self._view.page)
+
+
+def _rows_of(request: Request, lists: RowLists) -> RowList | None:
+    """The list that a pressed row is in; None for a private one that is no longer kept."""
+    source = request.source
+    if source is None:
+        return None
+    if request.private:
+        return lists.private(source.block_id)
+    return lists.public(request.channel, source.ts, source.text, source.blocks)

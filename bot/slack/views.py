@@ -1,0 +1,117 @@
+"""Modals and Home, which open before anything else is asked: a trigger lives 3 s."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from bot.blocks import Block
+from bot.cards import add as add_cards
+from bot.cards import replies
+from bot.commands.home import Home
+from bot.commands.router import Command
+from bot.errors import SlackRefused, SlackUnreachable
+from bot.slack.access import Access
+from bot.slack.rendering import view_of, view_of_form
+from bot.slack.requests import Origin, Request
+from bot.slack.surfaces import Modal, Surface
+from bot.slack.web import SlackWeb
+
+log = logging.getLogger(__name__)
+
+#: How long a last message may take that nobody waits for.
+LAST_SECONDS = 10.0
+
+
+class Views:
+    """Opens modals, and shows Home."""
+
+    def __init__(self, web: SlackWeb, access: Access, home: Home) -> None:
+        self._web = web
+        self._access = access
+        self._home = home
+
+    async def open_form(
+        self, surface: Surface, request: Request, command: Command, learnt: Collection[str]
+    ) -> None:
+        """Open the form of a command, or replace the modal with it."""
+        if refusal := self._access.refusal_known(request.asker):
+            await surface.refuse(refusal)
+            return
+        form = view_of_form(command.filled(request.draft or {}, learnt), surface.channel)
+        if request.origin is Origin.MODAL and request.view:
+            await self._web.replace_view(request.view.id, form)
+            return
+        try:
+            view_id = await self._web.open_view(request.trigger_id, form)
+        except SlackRefused as error:
+            if not error.too_slow:
+                raise
+            await surface.refuse(replies.press_again(command.words))
+            return
+        modal = Modal(self._web, request, view_id)
+        await self._access.admits(modal, request.asker, changes=command.changes)
+
+    async def offer_hosts(self, request: Request) -> None:
+        """“Check hosts in message”: offer to check, scan and add what the message names."""
+        refusal = self._access.refusal_known(request.asker)
+        view = view_of(refusal or add_cards.found_hosts(request.hosts), request.channel)
+
+        async def run() -> None:
+            modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, view))
+            await self._access.admits(modal, request.asker, changes=False)
+
+        await log_failure(run)
+
+    async def on_top(self, surface: Surface, request: Request) -> Surface:
+        """A new modal on top, for a button of a modal that stays; Slack stacks three."""
+        try:
+            view_id = await self._web.push_view(request.trigger_id, _working(request.channel))
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("views.push failed: %s", error)
+            return surface
+        return Modal(self._web, request, view_id)
+
+    async def over_home(self, request: Request) -> Surface | None:
+        """A modal for what Home has no place for; None where Slack doesn't open it."""
+        try:
+            view_id = await self._web.open_view(request.trigger_id, _working())
+        except (SlackRefused, SlackUnreachable) as error:
+            log.warning("views.open failed: %s", error)
+            return None
+        return Modal(self._web, request, view_id)
+
+    async def open_home(self, request: Request) -> None:
+        """Show Home to somebody who opened it, or why they may not see it."""
+        # The event says where Home was opened, not whose workspace that is, so Slack is asked.
+        if not await self._access.is_member(request.asker.user):
+            return
+        user = request.asker.user
+        if refusal := await self._access.refusal(request.asker, changes=False):
+            await log_failure(lambda: self._web.publish_home(user, refusal.blocks))
+        else:
+            page = int(request.argument) if request.argument.isdecimal() else 0
+            await self.publish_home(request, page)
+
+    async def publish_home(self, request: Request, number: int) -> None:
+        """Show a page of Home as things stand now."""
+
+        async def run() -> None:
+            page = await self._home.page(request.asker.user, number)
+            await self._web.publish_home(request.asker.user, page.blocks, page.number)
+
+        await log_failure(run)
+
+
+def _working(channel: str = "") -> Block:
+    return view_of(replies.working("Working…"), channel)
+
+
+async def log_failure(run: Callable[[], Awaitable[None]]) -> None:
+    """Do a last thing that may fail too; then the log says so."""
+    try:
+        async with asyncio.timeout(LAST_SECONDS):
+            await run()
+    except (SlackRefused, SlackUnreachable, TimeoutError) as error:
+        log.warning("Could not send a message to Slack: %s", error)
