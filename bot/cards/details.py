@@ -113,9 +113,9 @@ def _expected(names: Sequence[str]) -> list[Block]:
 
 
 def _caa(refusal: str) -> list[Block]:
-    """That the certificate's CA may not renew it, and why."""
-    if not refusal:
-        return []
+    """That the certificate's CA may not renew it, and why; whoever is not told is told that."""
+    if not refusal or refusal.startswith("unknown: "):
+        return _unknown("Whether this CA may renew it is unknown", refusal)
     return [context(f"⚠️ This CA can't renew it: {safe(refusal, 300)}.")]
 
 

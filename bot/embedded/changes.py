@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded.ca.facts import Date
@@ -47,7 +47,7 @@ class ChangesReply(Success, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Which changes are stored: those after `forgotten`, up to `last`."""
+    """Which changes are stored: those after the number `forgotten`, up to `last`."""
 
     name: str
     last: int
@@ -57,13 +57,18 @@ class Feed:
         """The cursor of whoever has read up to this number."""
         return f"{self.name}-{number}"
 
-    def position(self, cursor: str) -> int | None:
-        """Up to which number it has read; None if it is unknown, or what follows is forgotten."""
+    async def position(self, cursor: str, connection: AsyncConnection) -> int | None:
+        """Up to which number it has read; None if it is unknown, or what follows is forgotten.
+
+        A number that no change has is of a history that ended when a backup was restored.
+        """
         found = _CURSOR.fullmatch(cursor)
         if found is None or found[1] != self.name:
             return None
         number = int(found[2])
-        return number if self.forgotten <= number <= self.last else None
+        same = monitor_changes.c.number == number
+        known = number == self.forgotten or await connection.scalar(select(same).where(same))
+        return number if known else None
 
 
 async def read_feed(connection: AsyncConnection) -> Feed:
@@ -87,11 +92,14 @@ async def record_changes(connection: AsyncConnection, changes: Sequence[Change])
     """Number the changes of a transaction, as the last thing that it does.
 
     The row of `change_feed` stays locked until the commit, so that changes appear in the order of
-    their numbers: whoever has read up to one misses none below it.
+    their numbers: whoever has read up to one misses none below it. The numbers go with the time, so
+    that none is used again after a backup was restored.
     """
     if not changes:
         return
-    counted = update(change_feed).values(last=change_feed.c.last + len(changes))
+    known, time = change_feed.c.last, max(int(each.at.timestamp()) for each in changes) * 1_000_000
+    begun = case((known < time, time), else_=known)
+    counted = update(change_feed).values(last=begun + len(changes))
     last = (await connection.execute(counted.returning(change_feed.c.last))).scalar_one()
     rows = [
         {

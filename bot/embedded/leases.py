@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     RowMapping,
+    Select,
     and_,
     bindparam,
     delete,
@@ -30,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded import job, wire
 from bot.embedded.ca.expected import ends
+from bot.embedded.ca.lineages import overtaken
 from bot.embedded.changes import Change, record_changes
 from bot.embedded.job import Job
 from bot.embedded.monitors import HISTORY_COLUMNS, history_row, scan_columns
@@ -61,6 +63,7 @@ _LEASE_COLUMNS = (
     monitors.c.key_exchange_at,
     monitors.c.post_quantum,
     monitors.c.renewal,
+    monitors.c.caa_refuses,
     *(monitors.c[name] for name in HISTORY_COLUMNS),
 )
 
@@ -82,12 +85,13 @@ class Lease:
     key_exchange: KeyExchange = UNASKED
     renewal: str | None = None
     """When the CA asked for a renewal, as the last stored scan knew it."""
+    caa_refuses: bool = False
 
     def differs_from(self, row: dict[str, Any]) -> bool:
-        """Whether a scan with these columns saw something new."""
-        known = self.previous | {"fingerprint": self.fingerprint, "renewal": self.renewal}
-        names = (*HISTORY_COLUMNS, "fingerprint", "renewal")
-        return any(row[name] != known.get(name) for name in names)
+        """Whether a scan with these columns saw something new that a monitor's row shows."""
+        new = {"fingerprint": self.fingerprint, "renewal": self.renewal}
+        known = self.previous | new | {"caa_refuses": self.caa_refuses}
+        return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, *new, "caa_refuses"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,14 @@ class LeaseResult:
     def failures(self) -> int:
         """How many scans in a row have now failed."""
         return self.lease.failures + 1 if is_failure(self.scan.verdict) else 0
+
+    def columns(self) -> dict[str, Any]:
+        """The columns to store; CAA records that can't be read leave what is known."""
+        row = scan_columns(self.scan)
+        if row["caa_refuses"] is None:
+            same = row["fingerprint"] == self.lease.fingerprint
+            row["caa_refuses"] = same and self.lease.caa_refuses
+        return row
 
     @property
     def unconfirmed(self) -> bool:
@@ -182,16 +194,23 @@ class Leases:
         await self.release([lease.id], next_scan(lease.job.target, now, self._interval))
 
     async def _change(self, ids: Collection[int], **values: Any) -> None:
-        own = monitors.c.id.in_(list(ids)) & (monitors.c.lease == self._worker)
+        own = self._own(ids).cte("own")  # in a CTE, so that all lock rows in the same order
+        change = update(monitors).where(monitors.c.id.in_(select(own.c.id))).values(**values)
         async with self._database.write() as connection:
-            await connection.execute(update(monitors).where(own).values(**values))
+            await connection.execute(change)
+
+    def _own(self, ids: Collection[int]) -> Select[Any]:
+        """Those of the monitors that are still leased, locked one after another."""
+        own = monitors.c.id.in_(list(ids)) & (monitors.c.lease == self._worker)
+        return select(*_AWAITED).where(own).order_by(monitors.c.id).with_for_update()
 
     async def save(self, results: Sequence[LeaseResult]) -> None:
         """Store the results whose leases are still held, and end these, in one transaction."""
         # Encoded beforehand, since others wait for the transaction to end.
         facts = {each.lease.id: wire.facts(each.scan) for each in results}
         async with self._database.write() as connection:
-            rows = await self._own_rows([result.lease.id for result in results], connection)
+            found = await connection.execute(self._own([result.lease.id for result in results]))
+            rows = {row["id"]: row for row in found.mappings()}
             own = [result for result in results if result.lease.id in rows]
             if len(own) < len(results):
                 lost = len(results) - len(own)
@@ -203,11 +222,6 @@ class Leases:
             await self._save_confirmed(
                 [each for each in own if not each.unconfirmed], facts, awaited, connection
             )
-
-    async def _own_rows(self, ids: list[int], connection: AsyncConnection) -> dict[int, RowMapping]:
-        own = monitors.c.id.in_(ids) & (monitors.c.lease == self._worker)
-        query = select(*_AWAITED).where(own).order_by(monitors.c.id).with_for_update()
-        return {row["id"]: row for row in (await connection.execute(query)).mappings()}
 
     async def _save_unconfirmed(
         self, results: list[LeaseResult], awaited: Awaited, connection: AsyncConnection
@@ -223,7 +237,7 @@ class Leases:
     ) -> None:
         if not results:
             return
-        rows = [scan_columns(result.scan) for result in results]
+        rows = [result.columns() for result in results]
         updates = [
             self._reschedule(result, awaited) | row
             for result, row in zip(results, rows, strict=True)
@@ -245,7 +259,11 @@ class Leases:
             if {name: row[name] for name in HISTORY_COLUMNS} != result.lease.previous
         ]
         await _add_history(connection, changes)
-        await record_changes(connection, [_change(each, names) for each in changed])
+        told = [_change(each, names) for each in changed]
+        valid = [each.lease.id for each in changed if each.scan.verdict is Verdict.VALID]
+        now = results[0].scan.at
+        told += [Change(*each, now) for each in await overtaken(connection, valid, now)]
+        await record_changes(connection, told)
 
     def _reschedule(self, result: LeaseResult, awaited: Awaited) -> dict[str, Any]:
         leaf = result.scan.leaf
@@ -281,6 +299,7 @@ def _read_lease(row: Row[Any]) -> Lease:
         row.fingerprint,
         known,
         row.renewal,
+        bool(row.caa_refuses),
     )
 
 

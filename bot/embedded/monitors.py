@@ -26,10 +26,18 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from bot.embedded import wire
-from bot.embedded.ca.expected import Announcement, Outcome, is_awaited
+from bot.embedded.ca.expected import LONGEST_WAIT, Announcement, Outcome, is_awaited
 from bot.embedded.ca.facts import date as wire_date
 from bot.embedded.ca.facts import renewal_column, renewal_of
-from bot.embedded.ca.lineages import NEWER, WITH_NEWER, RenewedElsewhere, at, lineage
+from bot.embedded.ca.lineages import (
+    NEWER,
+    WITH_NEWER,
+    RenewedElsewhere,
+    at,
+    lineage,
+    overtaken,
+    with_newer,
+)
 from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
@@ -43,8 +51,10 @@ from bot.target import Target
 
 Conditions = Sequence[ColumnElement[bool]]
 _CHUNK = 1000  # rows converted at once; in between, other tasks may run
+_FACTS = 50  # the same, with the long part of their scans
 _DAY = 86_400  # seconds
 _SCAN_GAP = timedelta(minutes=1)  # between two scans that deploy hooks ask for
+_LONGEST_WAIT = int(LONGEST_WAIT.total_seconds())
 _EPOCH = date(1970, 1, 1)
 _TIMES = tuple(f" {minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}
@@ -67,6 +77,14 @@ _LIST_ROW = (
     type_coerce(monitors.c.expected_at, BigInteger),
     type_coerce(monitors.c.expected_until, BigInteger),
     monitors.c.renewal,
+)
+# What an announcement looks at.
+_AWAITING = tuple(
+    monitors.c[name]
+    for name in (
+        *("id", "host", "port", "scanned_at", "next_scan_at", "lease", "fingerprint"),
+        *("expected", "expected_at", "expected_until"),
+    )
 )
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -106,7 +124,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "lineage": leaf and lineage(leaf),
         "key_exchange_at": scan.key_exchange and scan.key_exchange.at,
         "post_quantum": scan.key_exchange and scan.key_exchange.supported,
-        "caa_refuses": bool(scan.caa),
+        "caa_refuses": None if scan.caa.startswith("unknown: ") else bool(scan.caa),
         "renewal": renewal_column(scan.renewal),
     }
 
@@ -178,8 +196,8 @@ class Monitors:
         """
         own = (monitors.c.id == monitor_changes.c.monitor_id) & (monitors.c.account_id == account)
         query = (
-            select(*monitor_changes.c, *_LIST_ROW)
-            .outerjoin(monitors, own)
+            select(*monitor_changes.c, *_LIST_ROW, *NEWER)
+            .select_from(with_newer(monitor_changes.outerjoin(monitors, own)))
             .where(monitor_changes.c.account_id == account)
             .order_by(monitor_changes.c.number)
             .limit(limit + 1)
@@ -189,11 +207,11 @@ class Monitors:
             feed = await read_feed(connection)
             if not cursor:
                 return ChangesReply(count=0, list=(), next=feed.cursor(feed.last))
-            since = feed.position(cursor)
+            since = await feed.position(cursor, connection)
             if since is None:
                 return None
             after = query.where(monitor_changes.c.number > since)
-            rows = (await connection.execute(after)).all()
+            rows = (await connection.execute(after, at(now))).all()
         more = len(rows) > limit
         last = rows[limit - 1].number if more else feed.last
         listed = tuple(_change_row(tuple(row), seconds) for row in rows[:limit])
@@ -269,7 +287,10 @@ class Monitors:
                 await connection.execute(insert(monitor_facts).values(facts))
                 first = history_row(id_, scan.at, row)
                 await connection.execute(insert(monitor_history).values(first))
-                await record_changes(connection, [Change(account, id_, scan.at, "added")])
+                older = await overtaken(connection, [id_], scan.at)
+                told = [Change(account, id_, scan.at, "added")]
+                told += [Change(*each, scan.at) for each in older]
+                await record_changes(connection, told)
         except IntegrityError:
             existing = await self.find(account, job.target)
             if existing is None:  # deleted in the meantime
@@ -294,7 +315,7 @@ class Monitors:
         Those monitors are due at once, but not within a minute of their last scan.
         """
         query = (
-            select(monitors, monitor_facts.c.facts)
+            select(*_AWAITING, monitor_facts.c.facts)
             .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
             .order_by(monitors.c.id)
             .with_for_update(of=monitors)
@@ -303,8 +324,8 @@ class Monitors:
         if not ids:
             return []
         async with self._database.write() as connection:
-            for start in range(0, len(ids), _CHUNK):  # a statement takes so many parameters at most
-                some = query.where(monitors.c.id.in_(ids[start : start + _CHUNK]))
+            for start in range(0, len(ids), _FACTS):
+                some = query.where(monitors.c.id.in_(ids[start : start + _FACTS]))
                 rows = (await connection.execute(some)).mappings()
                 outcomes += [_outcome(row, told, now) for row in rows]
             if outcomes:  # else they were deleted meanwhile
@@ -344,7 +365,8 @@ def _outcome(row: RowMapping, told: Announcement, now: datetime) -> Outcome:
     last = wire.stored_facts(row)
     found = told.expected.is_served(row["fingerprint"], last.handshake.serial)
     live = found and not last.mixed
-    return Outcome(row, live, row["expected_at"] if same else now, awaited and not same)
+    short = {name: row[name] for name in row if name != "facts"}
+    return Outcome(short, live, row["expected_at"] if same else now, awaited and not same)
 
 
 def _awaiting(outcome: Outcome, told: Announcement, now: datetime) -> dict[str, Any]:
@@ -397,7 +419,8 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
 
 def _expected_date(since: int, until: int | None, now: int) -> str | UnsetType:
     """Since when a monitor waits for a certificate, unless that has expired meanwhile."""
-    return UNSET if until is not None and until <= now else _minute(since) or UNSET
+    until = since + _LONGEST_WAIT if until is None else until
+    return UNSET if until <= now else _minute(since) or UNSET
 
 
 def _renewed(host: str, port: int, end: int) -> RenewedElsewhere:

@@ -17,7 +17,8 @@ TRIES = 3  # failures in a row after which a monitor that was up counts as down
 NEAR = timedelta(days=3)  # before expiry: scans are hourly
 _HOURLY = timedelta(hours=1)
 _FIRST_RETRY = timedelta(minutes=1)
-_AFTER_START = timedelta(seconds=5)  # the longest delay after a certificate becomes valid
+_SECOND = timedelta(seconds=1)
+_AFTER = timedelta(seconds=5)  # the longest delay after a certificate becomes valid, or expires
 _AFTER_ASKED = timedelta(seconds=45)
 _AWAITED = timedelta(minutes=5)  # between scans for a certificate that was just issued
 _AWAITED_FOR = timedelta(hours=2)  # after that, these scans are hourly
@@ -44,9 +45,9 @@ def next_scan(
 
     Normally at its slot in the next `interval`, and never later. Sooner after `failures` failed
     scans in a row (after 1, 2, 4… minutes), when the certificate becomes valid (at `not_before`),
-    and in the last three days before `not_after` (hourly). Within a minute where the CA was `asked`
-    about a revocation, and the answer was not there in time. Every five minutes, later hourly,
-    while a certificate is `awaited`, which is when it was issued.
+    in the last three days before `not_after` (hourly), and as soon as that is past. Within a minute
+    where the CA was `asked`, and the answer was not there in time. Every five minutes, later
+    hourly, while a certificate is `awaited`, which is when it was issued.
     """
     regular = _next_slot(target, now, interval)
     if asked:
@@ -61,11 +62,14 @@ def next_scan(
         )
         return min(regular, now + delay)
     if not_before is not None and now < not_before:
-        regular = min(regular, not_before + _AFTER_START * _fraction(target))
+        regular = min(regular, not_before + _AFTER * _fraction(target))
     if not_after is None or now > not_after:
         return regular
     hourly = _next_slot(target, max(now, not_after - NEAR), min(interval, _HOURLY))
-    return min(regular, hourly)
+    soonest = min(regular, hourly)
+    if soonest <= not_after:
+        return soonest
+    return min(soonest, not_after + _SECOND + (_AFTER - _SECOND) * _fraction(target))
 
 
 def _next_slot(target: Target, now: datetime, interval: timedelta) -> datetime:

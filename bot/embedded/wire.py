@@ -8,8 +8,9 @@ or list, as are `ip_rev` and `ip_geo` without a source for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -368,7 +369,7 @@ def _expected(row: RowMapping) -> ExpectedFacts:
     return ExpectedFacts(told.fingerprint, told.serial, *map(date, dates))
 
 
-def head(row: RowMapping) -> tuple[int, str, int, str | None]:
+def head(row: Mapping[Any, Any]) -> tuple[int, str, int, str | None]:
     """ID, host, port and date of the last scan."""
     return row["id"], row["host"], row["port"], date(row["scanned_at"])
 

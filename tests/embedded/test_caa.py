@@ -87,8 +87,36 @@ async def test_what_is_not_known_says_nothing() -> None:
     stranger = replace(LEAF, issuer_o="A CA of our own")
     assert await CAA(refusing).refusal("www.shop.example", stranger) == ""
     assert await CAA(refusing).refusal("other.example", LEAF) == ""
-    assert await CAA(Zone(www_shop_example=None)).refusal("www.shop.example", LEAF) == ""
     assert await CAA(refusing).refusal("192.0.2.1", LEAF) == ""
+
+
+async def test_records_that_can_not_be_read_are_unknown_and_asked_for_again() -> None:
+    zone = Zone(www_shop_example=None)
+    caa, said = CAA(zone), "unknown: the CAA records can't be read"
+    assert [await caa.refusal("www.shop.example", LEAF) for _ in range(2)] == [said, said]
+    assert len(zone.asked) == 2
+
+
+async def test_a_question_goes_on_when_its_scan_ends() -> None:
+    asked, answers = [], asyncio.Event()
+
+    async def slow(name: str) -> Records:
+        asked.append(name)
+        await answers.wait()
+        return issue(";")
+
+    caa = CAA(slow)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(caa.refusal("www.shop.example", LEAF), 0.01)
+    answers.set()
+    assert await caa.refusal("www.shop.example", LEAF)
+    assert asked == ["www.shop.example"]
+
+
+async def test_a_name_in_capital_letters_is_no_wildcard() -> None:
+    zone = Zone(www_shop_example=issue("letsencrypt.org"), shop_example=issue(";"))
+    shouted = replace(LEAF, alt_names=("WWW.Shop.example", "*.shop.example"))
+    assert await CAA(zone).refusal("www.shop.example", shouted) == ""
 
 
 async def test_an_answer_counts_for_an_hour() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import delete, update
 
 from bot.embedded.changes import Change, ChangesReply, record_changes
 from bot.embedded.leases import LeaseResult
 from bot.embedded.monitors import Monitors
 from bot.store.database import Database
+from bot.store.tables import change_feed, monitor_changes
 
 from . import fleet as fleets
 from .fleet import DAY, NOW, Fleet, Leaf
@@ -84,6 +87,51 @@ async def test_a_cursor_of_the_future_is_unknown(any_database: Database) -> None
     assert await Monitors(any_database, INTERVAL).changes(1, f"{name}-1", 9, NOW) is None
 
 
+async def test_a_cursor_of_changes_that_a_restored_backup_lacks_stays_unknown(
+    any_database: Database,
+) -> None:
+    begun, store = await ask(any_database), Monitors(any_database, INTERVAL)
+    await record(any_database, Change(1, 1, NOW), Change(1, 2, NOW))
+    lost = (await ask(any_database, begun.next)).next
+    async with any_database.write() as connection:  # as it was before
+        await connection.execute(delete(monitor_changes))
+        await connection.execute(update(change_feed).values(last=0))
+    for number in range(3, 6):
+        assert await store.changes(1, lost, 9, NOW) is None
+        await record(any_database, Change(1, number, NOW + SECOND))
+    assert ids(await ask(any_database, begun.next)) == [3, 4, 5]
+
+
+async def test_a_host_that_serves_a_newer_certificate_changes_those_with_the_old_one(
+    fleet: Fleet, any_database: Database
+) -> None:
+    names, since = ("a.fleet.test", "b.fleet.test"), ""
+    old, new = Leaf(names, left=10 * DAY), Leaf(names, left=80 * DAY)
+    context = fleet.context(fleet.file(old))
+    async with (
+        serving(fleet, any_database) as served,
+        fleet.tls(old) as one,
+        fleets.serve(fleets.web_server(), context=context) as other,
+    ):
+
+        async def told() -> list[tuple[int, object]]:
+            nonlocal since
+            body = (await served.call("monitor/changes", since=since)).body
+            since = body["next"]
+            rows = [(each["id"], each["monitor"].get("renewed")) for each in body["list"]]
+            return [(id_, renewed and renewed["host"]) for id_, renewed in rows]
+
+        await served.add(one, "a.fleet.test")
+        await served.add(other, "b.fleet.test")
+        await told()
+        context.load_cert_chain(fleet.file(new))
+        await served.call("monitor/scan", id="2")
+        assert await told() == [(2, None), (1, "b.fleet.test")]
+        async with fleet.tls(replace(new, left=81 * DAY)) as third:
+            await served.add(third, "a.fleet.test")
+        assert sorted(await told()) == [(1, "a.fleet.test"), (2, "a.fleet.test"), (3, None)]
+
+
 async def test_a_scan_that_sees_nothing_new_is_no_change(any_database: Database) -> None:
     await add_monitors(any_database, 2)
     begun = await ask(any_database)
@@ -91,6 +139,20 @@ async def test_a_scan_that_sees_nothing_new_is_no_change(any_database: Database)
         leases = await take(any_database, now=NOW + DAY)
         await worker(any_database).save([LeaseResult(x, scan(message=message)) for x in leases])
     assert sorted(ids(await ask(any_database, begun.next))) == [1, 1, 2, 2]
+
+
+async def test_what_caa_records_say_is_a_change_unless_they_can_not_be_read(
+    any_database: Database,
+) -> None:
+    await add_monitors(any_database)
+    begun, seen = await ask(any_database), []
+    for caa in ("", "no", "unknown: asked", "no", "unknown: asked", ""):
+        (lease,) = await take(any_database, now=NOW + DAY)
+        await worker(any_database).save([LeaseResult(lease, replace(scan(), caa=caa))])
+        told = await ask(any_database, begun.next)
+        seen.append([each.monitor and each.monitor.caa_refuses for each in told.list])
+        begun = told
+    assert seen == [[False], [True], [], [], [], [False]]
 
 
 async def test_a_page_is_bounded_and_the_next_one_goes_on_behind_it(

@@ -230,6 +230,8 @@ async def test_one_address_that_serves_the_old_one_keeps_the_wait(
             served.now += HOUR
             await served.call("monitor/scan", id="1")
             assert (await state(served))[1] is not None
+        served.now += 30 * DAY  # nobody told when it expires
+        assert await state(served) == (None, None)
 
 
 async def test_a_scan_that_runs_meanwhile_keeps_its_lease_and_its_result_counts(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
+from bot.embedded.ca.expected import Announcement, Expected
 from bot.embedded.job import Job
 from bot.embedded.leases import LEASE, Lease, LeaseResult, Leases, LeaseStatus
 from bot.embedded.monitors import Monitors
@@ -132,6 +134,43 @@ async def test_monitors_of_a_revoked_account_are_never_due(any_database: Databas
         await connection.execute(insert(accounts).values(revoked))
     await add_monitors(any_database, 1, account_id=2)
     assert await worker(any_database).lease_due(NOW, 9) == []
+
+
+async def test_who_renews_and_who_stores_at_the_same_time_never_wait_for_each_other(
+    any_database: Database,
+) -> None:
+    """Each locks several rows: in one order, whatever order they are stored in."""
+    await add_monitors(any_database, 40)
+    for id_ in range(40, 0, -1):  # PostgreSQL appends a row that changes
+        async with any_database.write() as connection:
+            await connection.execute(update(monitors).where(monitors.c.id == id_).values(port=id_))
+    leases = await worker(any_database).lease_due(NOW, 40)
+    ids, results = [each.id for each in leases], [LeaseResult(each, scan()) for each in leases]
+    told = Announcement(Expected("serial", "99"), names=tuple(f"h{n}.test" for n in range(40)))
+    for _ in range(15):
+        await asyncio.gather(
+            *(worker(any_database).renew(ids, NOW) for _ in range(3)),
+            *(Monitors(any_database, INTERVAL).announce(1, told, NOW) for _ in range(3)),
+            worker(any_database).save(results),
+        )
+        async with any_database.write() as connection:
+            await connection.execute(update(monitors).values(lease="a"))
+
+
+async def test_the_long_parts_of_many_scans_are_never_in_memory_together(
+    database: Database,
+) -> None:
+    count, facts = 500, b'{"caa": "' + 50_000 * b"x" + b'"}'
+    await add_monitors(database, count)
+    async with database.write() as connection:
+        rows = [{"monitor_id": id_, "facts": facts} for id_ in range(1, count + 1)]
+        await connection.execute(insert(monitor_facts), rows)
+    told = Announcement(Expected("serial", "99"), names=("*.test",))
+    tracemalloc.start()
+    assert len(await Monitors(database, INTERVAL).announce(1, told, NOW)) == count
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < count * len(facts) / 2
 
 
 async def take(database: Database, name: str = "a", now: datetime = NOW) -> list[Lease]:

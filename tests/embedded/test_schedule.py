@@ -104,6 +104,14 @@ def test_certificates_that_become_valid_together_are_not_scanned_at_the_same_ins
     assert len(slots) > 5
 
 
+@given(TARGETS, st.timedeltas(timedelta(), 2 * DAY))
+def test_that_a_certificate_expired_is_seen_within_seconds(target: Target, left: timedelta) -> None:
+    slot, end = NOW, (NOW + left).replace(microsecond=0)
+    while slot <= end:
+        slot = next_scan(target, slot, INTERVAL, not_after=end)
+    assert slot <= end + timedelta(seconds=6)
+
+
 def test_an_expired_certificate_is_scanned_as_usual() -> None:
     target = Target("a.test")
     regular = next_scan(target, NOW, INTERVAL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.dns import is_address
@@ -43,7 +43,7 @@ KEPT = 20_000
 
 #: The (tag, value) pairs at one name; empty if it has none. Raises OSError if nobody can tell.
 Records = Sequence[tuple[str, str]]
-LookUp = Callable[[str], Awaitable[Records]]
+LookUp = Callable[[str], Coroutine[None, None, Records]]
 
 
 async def look_up(name: str) -> Records:
@@ -65,26 +65,29 @@ async def look_up(name: str) -> Records:
 
 
 class CAA:
-    """Asks for CAA records, and keeps the answers for an hour."""
+    """Asks for CAA records, and keeps the answers for an hour.
+
+    A scan that can't wait any longer leaves the question to the next one.
+    """
 
     def __init__(self, look_up: LookUp = look_up) -> None:
         self._look_up = look_up
-        self._kept: dict[str, tuple[float, Records]] = {}
+        self._kept: dict[str, tuple[float, asyncio.Future[Records]]] = {}
 
     async def refusal(self, host: str, leaf: Leaf) -> str:
         """Why the CA of a certificate may not renew it, as the middle of a sentence; else empty.
 
-        Empty also for a CA that isn't known, and where the records can't be read.
+        Empty also for a CA that isn't known; `unknown: …` where the records can't be read.
         """
         ours = NAMES.get(leaf.issuer_o)
         if ours is None or is_address(host) or not leaf.covers(host):
             return ""
-        wildcard = host not in leaf.alt_names
+        wildcard = host not in map(str.lower, leaf.alt_names)
         try:
             name, records = await self._relevant(host.partition(".")[2] if wildcard else host)
         except OSError as fault:
             log.debug("Could not read the CAA records of %s: %s", host, fault)
-            return ""
+            return "unknown: the CAA records can't be read"
         allowed = permitted(records, wildcard=wildcard)
         if allowed is None or set(ours) & allowed:
             return ""
@@ -102,13 +105,16 @@ class CAA:
 
     async def _records(self, name: str) -> Records:
         now = asyncio.get_running_loop().time()
-        at, records = self._kept.get(name, (float("-inf"), ()))
-        if now - at >= LIFETIME:
-            records = await self._look_up(name)
+        kept = self._kept.get(name)
+        if kept is None or now - kept[0] >= LIFETIME:
             if len(self._kept) >= KEPT:
                 self._kept.clear()
-            self._kept[name] = now, records
-        return records
+            kept = self._kept[name] = now, asyncio.ensure_future(self._look_up(name))
+        try:
+            return await asyncio.shield(kept[1])
+        except OSError:
+            self._kept.pop(name, None)
+            raise
 
 
 def permitted(records: Records, *, wildcard: bool) -> set[str] | None:

@@ -11,8 +11,8 @@ import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta, Struct
 from sqlalchemy import ColumnElement, RowMapping, or_
@@ -23,6 +23,8 @@ from bot.target import normal_host
 
 Kind = Literal["fingerprint", "serial"]
 MOST_NAMES = 250
+#: How long a certificate is awaited if nobody told when it expires: renewals come so early.
+LONGEST_WAIT = timedelta(days=30)
 _LONGEST_SERIAL = 40  # hexadecimal digits: 20 octets (RFC 5280, section 4.1.2.2)
 _LONGEST_INPUT = 1000
 _HEX = re.compile(r"[0-9a-f]+")
@@ -146,10 +148,10 @@ class Outcome:
     """What an announcement led to, for one monitor.
 
     `live` if its last scan found the certificate; else it is awaited, `since` then. `replaced` says
-    that another one was awaited until now.
+    that another one was awaited until now. `row` has the short part of the scan only.
     """
 
-    row: RowMapping
+    row: Mapping[Any, Any]
     live: bool
     since: datetime
     replaced: bool
@@ -157,8 +159,9 @@ class Outcome:
 
 def is_awaited(row: RowMapping, now: datetime) -> bool:
     """Whether a monitor waits for a certificate that has not expired meanwhile."""
-    until = row["expected_until"]
-    return row["expected"] is not None and (until is None or until > now)
+    return row["expected"] is not None and now < (
+        row["expected_until"] or row["expected_at"] + LONGEST_WAIT
+    )
 
 
 def ends(row: RowMapping, scan: Scan) -> bool:

@@ -23,7 +23,11 @@ RevocationWord = Annotated[
     Meta(description="`good`, `revoked …`, `unknown: …` with the reason, or empty if not asked"),
 ]
 CAARemark = Annotated[
-    str, Meta(description="Why the CA may not renew the certificate (RFC 8659); empty if it may")
+    str,
+    Meta(
+        description="Why the CA may not renew the certificate (RFC 8659), `unknown: …` with the "
+        "reason, or empty if it may"
+    ),
 ]
 RenewalWord = Annotated[
     str, Meta(description="`known`, `unknown: …` with the reason, or empty if nobody was asked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,11 +18,14 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
 
+#: So many monitors are told at once that another one serves a newer certificate.
+MOST_OVERTAKEN = 1000
 _NOW = bindparam("now_seconds", type_=BigInteger)
 _NEWER = monitors.alias("newer")
 #: Where a newer certificate is, and when it expires (seconds since 1970): columns of WITH_NEWER.
@@ -44,7 +48,12 @@ def lineage(leaf: Leaf) -> str | None:
     return hashlib.sha256("\n".join([leaf.issuer, *names]).encode()).hexdigest()[:32]
 
 
-def _with_newer() -> FromClause:
+def with_newer(rows: FromClause) -> FromClause:
+    """Rows of `monitors`, each with the one of its account that serves the newest of its lineage.
+
+    That is for certificates that need replacing: invalid ones that fit the host, and those past
+    half their time. It takes `at(now)` as parameters.
+    """
     other = monitors.alias("other")
     best = (
         select(other.c.id)
@@ -63,19 +72,39 @@ def _with_newer() -> FromClause:
     half_gone = 2 * (end - _NOW) < end - start
     is_old = or_(monitors.c.verdict != Verdict.VALID.value, half_gone)
     found = case((monitors.c.host_match.is_(True) & is_old, best))
-    return monitors.outerjoin(_NEWER, _NEWER.c.id == found)
+    return rows.outerjoin(_NEWER, _NEWER.c.id == found)
 
 
 def _seconds(column: ColumnElement[Any]) -> ColumnElement[int]:
     return type_coerce(column, BigInteger)
 
 
-#: The monitors, each with the one of its account that serves the newest of its lineage, for
-#: certificates that need replacing: invalid ones that fit the host, and those past half their time.
-#: It takes `at(now)` as parameters.
-WITH_NEWER = _with_newer()
+WITH_NEWER = with_newer(monitors)
 
 
 def at(now: datetime) -> dict[str, int]:
     """The parameters of WITH_NEWER."""
     return {"now_seconds": int(now.timestamp())}
+
+
+async def overtaken(
+    connection: AsyncConnection, ids: Sequence[int], now: datetime
+) -> list[tuple[int, int]]:
+    """The accounts and IDs of monitors that one of these serves the newest certificate for."""
+    if not ids:
+        return []
+    accounts, same = (
+        select(column).where(monitors.c.id.in_(ids)).correlate(None)
+        for column in (monitors.c.account_id, monitors.c.lineage)
+    )
+    query = (
+        select(monitors.c.account_id, monitors.c.id)
+        .select_from(WITH_NEWER)
+        .where(
+            monitors.c.account_id.in_(accounts),
+            monitors.c.lineage.in_(same),
+            _NEWER.c.id.in_(ids),
+        )
+        .limit(MOST_OVERTAKEN)
+    )
+    return [(row[0], row[1]) for row in await connection.execute(query, at(now))]

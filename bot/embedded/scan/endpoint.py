@@ -285,6 +285,7 @@ class Probe:
             await asyncio.gather(*asked)
 
     async def _ask_caa(self, caa: CAA, leaf: Leaf, result: AddressResult) -> None:
+        result.caa = ASKED  # until more is known
         result.caa = await caa.refusal(self.target.host, leaf)
 
     async def _ask_renewal(

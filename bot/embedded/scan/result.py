@@ -32,8 +32,8 @@ class Scan:
 
     `ip` is the address that the facts belong to: empty if none was dialed, or if only a proxy
     knows it. `revocation` is `good`, `revoked …`, `unknown: …`, or empty where nobody was asked;
-    `caa` says why its CA may not issue another one. `mixed` is set if the host's addresses serve
-    different certificates.
+    `caa` says why its CA may not issue another one, or `unknown: …`. `mixed` is set if the host's
+    addresses serve different certificates.
     `chain` holds the certificates as the server sent them, leaf first.
     """
 
@@ -57,4 +57,4 @@ class Scan:
     @property
     def asked(self) -> bool:
         """Whether a CA's answer is on its way, so that the next scan should be soon."""
-        return ASKED in {self.revocation, self.renewal.status}
+        return ASKED in {self.revocation, self.renewal.status, self.caa}
