@@ -22,15 +22,28 @@ LATE_AFTER = timedelta(minutes=15)
 #: Monday is 0.
 EVERY_DAY = tuple(range(7))
 WORKING_DAYS = EVERY_DAY[:5]
-_NAMED_DAYS = {"daily": EVERY_DAY, "weekdays": WORKING_DAYS, "weekends": EVERY_DAY[5:]}
+_NAMED_DAYS = {
+    "daily": EVERY_DAY,
+    "weekdays": WORKING_DAYS,
+    "weekends": EVERY_DAY[5:],
+    **dict.fromkeys(("weekday", "workdays", "workday"), WORKING_DAYS),
+    "weekend": EVERY_DAY[5:],
+}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?")
+_CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?", re.ASCII)
+_NAMED_HOURS = {"noon": "12", "midday": "12", "midnight": "0"}
 
 #: The two kinds of what a channel is sent by itself.
 DIGEST, NOTICES = "digest", "notices"
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])")
-_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": HOUR, "d": DAY}
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": HOUR, "d": DAY, "w": 7 * DAY}
+# `2 weeks`, `an hour`, `30 min`, and ISO 8601's `P14D` and `PT30M`.
+_LENGTH = re.compile(
+    r"(?:for[ =])?(?:p(?=\d+[dw]$)|pt(?=\d+[smh]$))?(?P<number>\d{1,6}|an?|one) ?"
+    r"(?:(?P<word>sec(?:ond)?|min(?:ute)?|hr|hour|day|week)s?|(?P<unit>[smhdw]))",
+    re.ASCII,
+)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -46,9 +59,19 @@ def parse_duration(text: str) -> timedelta:
     return int(match["number"]) * _UNITS[match["unit"]]
 
 
+def parse_length(text: str) -> timedelta:
+    """Read what people type: `for 2 weeks`, `an hour` and `P14D` too. Raises ValueError."""
+    found = _LENGTH.fullmatch(text.lower())
+    if found is None:
+        return parse_duration(text)
+    number = int(found["number"]) if found["number"].isdecimal() else 1
+    return number * _UNITS[(found["word"] or found["unit"])[0]]
+
+
 def parse_clock(text: str) -> time:
-    """Read `09:00`, `9`, `9am` or `17.30`. Raises ValueError with a sentence for the user."""
-    found = _CLOCK.fullmatch(text.lower())
+    """Read `09:00`, `9`, `9am`, `17.30` or `noon`. Raises ValueError with a sentence."""
+    text = text.lower()
+    found = _CLOCK.fullmatch(_NAMED_HOURS.get(text, text))
     hour, minute = (int(found["hour"]), int(found["minute"] or 0)) if found else (24, 0)
     half = found["half"] if found else None
     if half and 1 <= hour <= 12:
@@ -61,38 +84,62 @@ def parse_clock(text: str) -> time:
 
 
 def parse_zone(text: str) -> str:
-    """Read `Europe/Berlin`, in any case. Raises ValueError with a sentence for the user."""
-    name = _zones().get(text.lower())
+    """Read `Europe/Berlin` or `Berlin`, in any case. Raises ValueError with a sentence."""
+    name = _zones().get(text.lower().replace(" ", "_"))
     if name is None:
         raise ValueError(f"“{text}” is not a time zone. Use a name such as Europe/Berlin or UTC.")
     return name
 
 
+#: The areas of the time zone database that have cities in them (others are countries, as US).
+_AREAS = frozenset(
+    {
+        *("africa", "america", "antarctica", "arctic", "asia"),
+        *("atlantic", "australia", "europe", "indian", "pacific"),
+    }
+)
+
+
 @functools.cache
 def _zones() -> dict[str, str]:
-    return {name.lower(): name for name in available_timezones()}
+    """Every zone by its name, and by its city's where no other zone has one of that name."""
+    names = sorted(available_timezones())
+    cities: dict[str, set[str]] = {}
+    for name in names:
+        area, *inner = name.lower().split("/")
+        if area in _AREAS:
+            cities.setdefault(inner[-1], set()).add(name)
+    only = {city: found.pop() for city, found in cities.items() if len(found) == 1}
+    return only | {name.lower(): name for name in names}
 
 
 def parse_days(text: str) -> tuple[int, ...]:
-    """Read `daily`, `weekdays`, `weekends`, or `mon,wed,fri`, as numbers from Monday, 0.
+    """Read `daily`, `weekdays`, `weekends`, `mon,wed` or `mon-fri`, as numbers from Monday, 0.
 
     Raises ValueError with a sentence for the user.
     """
     text = text.lower()
     if text in _NAMED_DAYS:
         return _NAMED_DAYS[text]
-    found = set()
+    found = set[int]()
     for word in text.split(","):
-        fits = [n for n, day in enumerate(_DAYS) if len(word) > 2 and day.startswith(word)]
-        if not fits:
+        ends = [_day(name) for name in word.split("-")]
+        if None in ends or len(ends) > 2:
             raise ValueError(f"“{text}” is not a day. Use daily, weekdays, weekends or mon,wed.")
-        found.add(fits[0])
+        first, last = ends[0] or 0, ends[-1] or 0
+        found.update(day % 7 for day in range(first, last + 1 + (7 if last < first else 0)))
     return tuple(sorted(found))
+
+
+def _day(word: str) -> int | None:
+    word = word if word in _DAYS else word.removesuffix("s")  # mondays
+    fits = [n for n, day in enumerate(_DAYS) if len(word) > 2 and day.startswith(word)]
+    return fits[0] if fits else None
 
 
 def days_text(days: tuple[int, ...]) -> str:
     """The days as `parse_days` reads them: `daily`, `weekdays`, `mon,wed`."""
-    named = {each: name for name, each in _NAMED_DAYS.items()}
+    named = {_NAMED_DAYS[name]: name for name in ("daily", "weekdays", "weekends")}
     return named.get(days) or ",".join(_DAYS[day][:3] for day in days)
 
 

@@ -153,7 +153,7 @@ async def test_only_those_who_may_change_things_mute(
 
 async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World) -> None:
     world.api.watch(HOST, days=12)
-    await world.say(f"/ssl note {HOST} ask *Ben* <!channel> first")
+    await world.ask(f"/ssl note {HOST} ask *Ben* <!channel> first", "Note on")
     await world.say("/ssl runbook *.demo.test https://wiki.test/tls")
     await world.card("Runbook> of `*.demo.test` is linked.")
     await world.say(f"/ssl status {HOST}")
@@ -166,7 +166,10 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
 
 
 async def test_a_runbook_is_a_web_page(world: World) -> None:
-    for link in ("ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://"):
+    for link in (
+        "ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://",
+        "https://ann:secret@wiki.test/x",
+    ):  # fmt: skip
         await world.ask(f"/ssl runbook {HOST} {link}", "isn't a usable http(s) link")
 
 

@@ -309,14 +309,34 @@ async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
 
 
 def test_times_days_and_zones_are_read_as_people_write_them() -> None:
-    assert [parse_clock(text) for text in ("9", "09:00", "9am", "12am", "5.30pm")] == [
-        *[time(9)] * 3, time(0), time(17, 30),
+    assert [parse_clock(text) for text in ("9", "09:00", "9am", "12am", "5.30pm", "Noon")] == [
+        *[time(9)] * 3, time(0), time(17, 30), time(12),
     ]  # fmt: skip
-    assert [parse_days(text) for text in ("daily", "weekdays", "tue,Mon")] == [
-        tuple(range(7)), tuple(range(5)), (0, 1),
+    assert [parse_days(text) for text in ("daily", "weekday", "tue,Mon", "fri-Mondays")] == [
+        tuple(range(7)), tuple(range(5)), (0, 1), (0, 4, 5, 6),
     ]  # fmt: skip
     assert days_text(parse_days("sun,sat")) == "weekends"
-    assert parse_zone("europe/berlin") == "Europe/Berlin"
+    assert {parse_zone(text) for text in ("europe/berlin", "Berlin")} == {"Europe/Berlin"}
+    assert parse_zone("new york") == "America/New_York"
+
+
+async def test_a_digest_is_set_up_in_any_usual_words_and_never_for_a_word_it_does_not_know(
+    world: World,
+) -> None:
+    for typed, told in (
+        ("9am Berlin", "every day at 09:00 Europe/Berlin"),
+        ("every weekday at 9:30 am New York time", "on weekdays at 09:30 America/New_York"),
+        ("mon, wed and friday at noon in UTC", "on mon,wed,fri at 12:00 UTC"),
+        ("Monday to Thursday at 17.30", "on mon,tue,wed,thu at 17:30 UTC"),
+        ("daily at 9 for *.demo.test", "every day at 09:00 UTC, only about *.demo.test"),
+        ("host=localhost", "every day at 09:00 UTC, only about localhost"),
+    ):
+        await world.ask(f"/ssl digest here {typed}", "posts a digest", told)
+    before = world.bot.records.subscriptions.get("digest", CERTS)
+    for typed in ("weekly", "every other day", "at 9 Berln", "9am CEST", "9am UTC+2", "mail"):
+        await world.ask(f"/ssl digest here {typed}", "NOT UNDERSTOOD", "09:00 Europe/Berlin")
+    await world.ask("/ssl notices here only for mail", "NOT UNDERSTOOD", "∗mail∗")
+    assert world.bot.records.subscriptions.get("digest", CERTS) == before
 
 
 @pytest.mark.parametrize("ports", ["443,8443", "!25", ">=443", ">442", "100-9000"])

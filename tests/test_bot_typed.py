@@ -57,6 +57,30 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
     await world.card("*Thresholds*", "`shop.demo.test` 14d", "`nosuch.example.com` 14d")
 
 
+async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
+    world.api.watch("mail.demo.test")
+    world.api.watch("mail2.demo.test")
+    for typed, told in (("2 weeks", "14 days"), ("at P14D", "14 days"), ("20 percent", "20% of")):
+        await world.ask(f"/ssl warn mail2.demo.test {typed}", f"is due when {told}")
+    await world.ask("/ssl warn mail 14d", "The names of 2 hosts begin with “mail”")
+    for word in ("broken", "all", "expired"):
+        await world.ask(f"/ssl warn {word} 14d", "Thresholds apply to a host or a pattern")
+    await world.ask("/ssl warn list", "`mail2.demo.test` 20%")
+
+
+async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: World) -> None:
+    world.api.watch("old.demo.test", days=-1, valid=False)
+    for typed, told in (
+        ("3d", "until 26 Nov 2026 07:30 UTC."),
+        ("for 2 weeks waiting for the CA", "until 7 Dec 2026 07:30 UTC: waiting for the CA."),
+        ("FOR=1 day", "until 24 Nov 2026 07:30 UTC."),
+        ("until it changes", "until it changes, at most until 23 Dec 2026 07:30 UTC."),
+    ):
+        await world.ask(f"/ssl mute old.demo.test {typed}", f"Ann muted old.demo.test {told}")
+    for typed in ("until friday", "until 2026-12-01", "for=0d", "for 60 days"):
+        await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
+
+
 async def test_lists_understand_names_states_and_spaces(world: World) -> None:
     world.api.watch("mail.demo.test", days=80)
     world.api.watch("old.demo.test", days=-1, valid=False)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.dates import parse_duration
+from bot.dates import parse_duration, parse_length
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,21 @@ from bot.dates import parse_duration
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, duration: timedelta) -> None:
     assert parse_duration(text) == duration
+
+
+def test_people_write_durations_in_words_too() -> None:
+    for text, length in (
+        ("2 weeks", timedelta(days=14)),
+        ("for 30 min", timedelta(minutes=30)),
+        ("for=12H", timedelta(hours=12)),
+        ("an hour", timedelta(hours=1)),
+        ("P14D", timedelta(days=14)),
+        ("PT30M", timedelta(minutes=30)),
+    ):
+        assert parse_length(text) == length, text
+    for text in ("P1M", "1.5 days", "a month", "30ms", "2 weeks off", "until friday"):
+        with pytest.raises(ValueError, match="is not a duration"):
+            parse_length(text)
 
 
 @pytest.mark.parametrize(

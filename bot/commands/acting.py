@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Self
@@ -17,7 +19,7 @@ from bot.cards.batch import of_row
 from bot.cards.row import group_row, more_about_group
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
-from bot.dates import DAY, parse_duration
+from bot.dates import DAY, parse_length
 from bot.errors import NotFound, UsageError
 from bot.severity import claim_of, is_fine, mute_of, state_of
 from bot.sighting import Claim, Mute
@@ -38,10 +40,10 @@ class For:
     def parse(cls, text: str) -> Self:
         """Read `for=7d`; nothing after the sign stands for None. Raises ValueError."""
         name, equals, value = text.partition("=")
-        if name != "for" or not equals:
+        if name.lower() != "for" or not equals:
             raise ValueError(f"“{text}” isn't expected here. Use for=7d.")
-        time = parse_duration(value) if value else None
-        if time and not timedelta(minutes=1) <= time <= LONGEST:
+        time = parse_length(value) if value else None
+        if time is not None and not timedelta(minutes=1) <= time <= LONGEST:
             raise ValueError("A mute lasts from 1m to 30d.")
         return cls(time)
 
@@ -53,9 +55,20 @@ def _quoted(words: Sequence[str]) -> list[str]:
     """The host, `for=…` if it is there, and the rest as one text."""
     if len(words) < 2:
         return list(words)
-    host, rest = words[0], list(words[1:])
-    length = [rest.pop(0)] if rest and rest[0].startswith("for=") else []
-    return [host, *(length or ["for="]), " ".join(rest)] if rest else [host, *length]
+    host, text = words[0], " ".join(words[1:])
+    if text.lower() in {"until change", "until-change", "until it changes"}:
+        return [host]
+    if text.lower().startswith("until "):
+        raise UsageError("Say how long the mute lasts, for example for=7d.", "length")
+    for end in (3, 2, 1):  # for 2 weeks
+        length = " ".join(words[1 : 1 + end])
+        with suppress(ValueError):
+            parse_length(length)
+            value = re.sub("^for[ =]", "", length, flags=re.IGNORECASE)
+            return [host, f"for={value}", " ".join(words[1 + end :])]
+    if text.lower().startswith("for="):
+        return [host, *words[1:2], " ".join(words[2:])]
+    return [host, "for=", text]
 
 
 def _host_and_text(words: Sequence[str]) -> list[str]:
@@ -255,7 +268,7 @@ async def runbook(
     issuer=Let's Encrypt R11 is for all certificates of that issuer.
     """
     if link and not _is_link(link):
-        raise UsageError("This isn't a usable http(s) link.", "link")
+        raise UsageError("This isn't a usable http(s) link; it can't contain a login.", "link")
     await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
     await call.records.reread()
     card = mark_cards.runbook(subject.name, link)
@@ -270,6 +283,7 @@ def _is_link(text: str) -> bool:
     odd = set('<>|"` ') & set(text)
     return (
         parts.scheme in {"https", "http"}
+        and parts.username is None
         and bool(parts.hostname)
         and not odd
         and len(text) < LONGEST_LINK

@@ -13,7 +13,7 @@ from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.commands.lookup import One, find, router, rows_of, several
 from bot.commands.router import Call
-from bot.dates import parse_duration
+from bot.dates import parse_length
 from bot.errors import BotError, NotMonitored
 from bot.recheck import MOST
 from bot.target import Target
@@ -33,7 +33,7 @@ class Length:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `for=30m` or `2h`. Raises ValueError with a sentence for the user."""
-        time = parse_duration(text.lower().removeprefix("for="))
+        time = parse_length(text)
         if not LEAST <= time <= LONGEST:
             raise ValueError(f"“{text}” is out of range: 1m to 4h. Try for=30m.")
         return cls(time)
@@ -46,7 +46,11 @@ def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
     return "Nothing was watched: choose one of these", ()
 
 
-@router.command("watch", example="watch example.com for=30m")
+def _host_and_length(words: Sequence[str]) -> list[str]:
+    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
+
+
+@router.command("watch", example="watch example.com for=30m", rewrite=_host_and_length)
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
     """Rescan until the host is fixed, then notify you.
 

@@ -27,12 +27,25 @@ from bot.dates import (
     days_text,
     parse_clock,
     parse_days,
-    parse_duration,
+    parse_length,
     parse_zone,
 )
 from bot.errors import UsageError
 
 LONGEST_PAUSE = 90 * DAY
+#: Words that people put between times, days and hosts.
+_FILLERS = frozenset({"every", "day", "in", "on", "for", "only", "and", "the", "time", "o'clock"})
+# `9 am`, `working days` and `Monday to Friday` as one word each.
+_ONE_WORD = (
+    (re.compile(r"\b(\d{1,2}(?:[:.]\d\d)?) (am|pm)\b", re.IGNORECASE), r"\1\2"),
+    (re.compile(r"\b(?:working|business|work|week) days?\b", re.IGNORECASE), "weekdays"),
+    (
+        re.compile(
+            r"\b((?:mon|tue|wed|thu|fri|sat|sun)[a-z]*) (?:to|through|till|until) ", re.IGNORECASE
+        ),
+        r"\1-",
+    ),
+)
 _MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?")
 _HANDLE = re.compile(r"@[a-z0-9._-]{1,80}")
 
@@ -105,6 +118,11 @@ class About:
             elif word.lower() == "mention":
                 mention = _mention(words.pop(0) if words else "")
             else:
+                if re.fullmatch(r"[a-z0-9+_'-]+", word.lower()):
+                    raise ValueError(
+                        f"“{word}” isn't understood here. Filter by a host, a pattern such as "
+                        f"*{word.lower()}*, or port=443."
+                    )
                 each = Filter.parse(word)
                 if each.key == "host":
                     hosts.append(str(each.value))
@@ -115,7 +133,9 @@ class About:
         return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
 
     def __str__(self) -> str:
-        words = [str(self.which), "all" if self.everything else ""]
+        hosts = [each if set(each) & set(".*:") else f"host={each}" for each in self.which.hosts]
+        which = Selection(tuple(hosts), self.which.ports)
+        words = [str(which), "all" if self.everything else ""]
         if self.mention is not None:
             words.append(f"mention {self.mention or 'nobody'}")
         return " ".join(filter(None, words))
@@ -150,20 +170,25 @@ async def _whom(call: Call, given: str) -> str:
 
 def _sorted(words: Sequence[str]) -> list[str]:
     """Words in any order as the four parameters: time, zone, days, and the filters."""
+    text = " ".join(words)
+    for form, word in _ONE_WORD:
+        text = form.sub(word, text)
     at = zone = days = ""
     rest: list[str] = []
-    left = " ".join(words).split()
+    left = text.split()
     while left:
         word = left.pop(0)
         if word.lower() == "at" and left:
             at = left.pop(0)
         elif not at and _reads(parse_clock, word) and not word.isdecimal():
             at = word
+        elif not zone and left and _reads(parse_zone, f"{word} {left[0]}"):
+            zone = f"{word} {left.pop(0)}"
         elif not zone and ("/" in word or _reads(parse_zone, word)) and "=" not in word:
             zone = word
-        elif not days and _reads(parse_days, word):
-            days = word
-        elif word.lower() not in {"every", "day", "in", "on"}:
+        elif _reads(parse_days, word):
+            days = f"{days},{word}" if days else word
+        elif word.lower() not in _FILLERS:
             rest.append(word)
     return [at, zone, days, " ".join(joined(rest))]
 
@@ -177,8 +202,8 @@ def _reads(read: Callable[[str], object], word: str) -> bool:
 
 
 def _all_in_one(words: Sequence[str]) -> list[str]:
-    text = " ".join(words).split()
-    return [" ".join("all" if word.lower() == "all" else word for word in text)] if text else []
+    text = " ".join(word for word in " ".join(words).split() if word.lower() not in _FILLERS)
+    return [text] if text else []
 
 
 @router.command("digest_here", changes=True, form=cards.digest_form, rewrite=_sorted,
@@ -317,10 +342,14 @@ class Length:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `3d`. Raises ValueError with a sentence for the user."""
-        length = parse_duration(text)
+        length = parse_length(text)
         if not timedelta(minutes=1) <= length <= LONGEST_PAUSE:
             raise ValueError("A pause lasts from 1m to 90d.")
         return cls(length)
+
+
+def _one_text(words: Sequence[str]) -> list[str]:
+    return [" ".join(words)] if words else []
 
 
 async def _pause(call: Call, kind: str, length: Length) -> Message:
@@ -354,7 +383,7 @@ async def _off(call: Call, kind: str) -> Message:
     return replace(cards.ended(kind, await call.who()), changed=((call.channel, "off"),))
 
 
-@router.command("digest_pause", changes=True, example="digest pause 3d")
+@router.command("digest_pause", changes=True, example="digest pause 3d", rewrite=_one_text)
 async def digest_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
     """Pause this channel's digest for some hours or days."""
     return await _pause(call, DIGEST, length)
@@ -372,7 +401,7 @@ async def digest_off(call: Call) -> Message:
     return await _off(call, DIGEST)
 
 
-@router.command("notices_pause", changes=True, example="notices pause 3d")
+@router.command("notices_pause", changes=True, example="notices pause 3d", rewrite=_one_text)
 async def notices_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
     """Pause this channel's notices for some hours or days."""
     return await _pause(call, NOTICES, length)

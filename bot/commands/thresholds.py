@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
@@ -9,8 +12,9 @@ from bot.blocks import Message
 from bot.cards import monitor as monitor_cards
 from bot.commands.lookup import Selector, router
 from bot.commands.router import Call
+from bot.dates import DAY, parse_length
 from bot.errors import BotError, UsageError
-from bot.severity import Threshold
+from bot.severity import STATES, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,14 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `14d`, `20%` or `default`. Raises ValueError with a sentence for the user."""
-        return cls(None if text.lower() == "default" else Threshold.parse(text))
+        """Read `14d`, `2 weeks`, `20%` or `default`. Raises ValueError with a sentence."""
+        text = re.sub(r" ?(%|percent)$", "%", text.lower()).removeprefix("at ").lstrip("<= ")
+        if text in {"default", "reset", "off", "none"}:
+            return cls(None)
+        with suppress(ValueError):
+            days, rest = divmod(parse_length(text), DAY)
+            text = text if rest else f"{days}d"
+        return cls(Threshold.parse(text))
 
     def __str__(self) -> str:
         return str(self.threshold or "default")
@@ -33,7 +43,14 @@ NONE = Selector()
 NO_RULE = Rule(None)
 
 
-@router.command("warn", example="warn example.com 14d", changes=True)
+def _host_and_rule(words: Sequence[str]) -> list[str]:
+    """The host, and the rest as one text; `list` is as good as nothing."""
+    if [word.lower() for word in words] in (["list"], ["show"]):
+        return []
+    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
+
+
+@router.command("warn", example="warn example.com 14d", changes=True, rewrite=_host_and_rule)
 async def warn(
     call: Call,
     which: Annotated[Selector, "HOST[:PORT]|PATTERN"] = NONE,
@@ -51,6 +68,8 @@ async def warn(
         raise UsageError("“warn” needs 14d, 20% or default.", "rule")
     if not which.host:
         raise UsageError("Thresholds apply to a host or a pattern, not to an ID.", "which")
+    if which.host in STATES or which.host in {"broken", "due", "invalid", "all"}:
+        raise UsageError("Thresholds apply to a host or a pattern, such as *.example.com.", "which")
     if which.port and which.is_pattern:
         raise UsageError("A pattern can't have a port.", "which")
     which, matching = await _meant(call, which)
@@ -65,7 +84,7 @@ async def warn(
 async def _meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     """The host that is meant by the beginning of its name, and how many monitors match.
 
-    The number is None if the API does not say.
+    The number is None if the API does not say. Raises UsageError if several hosts begin so.
     """
     try:
         rows = await call.api.list()
@@ -75,6 +94,11 @@ async def _meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     if matching or which.is_pattern:
         return which, len(matching)
     hosts = {row.target.host for row in rows if row.target.host.startswith(which.host)}
+    if len(hosts) > 1 and "." not in which.host:
+        raise UsageError(
+            f"The names of {len(hosts)} hosts begin with “{which.host}”. Write one, such as "
+            f"{min(hosts)}, or {which.host}* for all.", "which",
+        )  # fmt: skip
     if len(hosts) != 1:
         return which, 0
     which = replace(which, host=hosts.pop())

@@ -43,8 +43,11 @@ _TYPED = str.maketrans(
 _LINK = re.compile(
     r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
 )
-# People write `example.com 8443` where `example.com:8443` is meant.
-_HOST_SPACE_PORT = re.compile(r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)")
+# People write `example.com 8443` where `example.com:8443` is meant, but also `example.com 14 days`.
+_HOST_SPACE_PORT = re.compile(
+    r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)"
+    r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))"
+)
 
 _PUNCTUATION = " \t\n:,;.!?-–—"
 #: Words that people put before a command when they talk to the bot.
