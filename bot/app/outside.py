@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.request import getproxies
 
 import aiohttp
 
@@ -60,10 +61,11 @@ def make_session() -> aiohttp.ClientSession:
     """A session for Slack or the API, through the proxies of the environment.
 
     Each has its own, so that an API that hangs can't use up the connections to Slack. The SDK
-    leaves its timeout to the session.
+    leaves its timeout to the session. With `trust_env`, aiohttp reads ~/.netrc for every request,
+    so it is on only where there is a proxy.
     """
     timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
-    return aiohttp.ClientSession(timeout=timeout, trust_env=True)
+    return aiohttp.ClientSession(timeout=timeout, trust_env=bool(getproxies()))
 
 
 def make_web(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Annotated
@@ -35,6 +36,11 @@ async def help_(_call: Call, command: str = "") -> Message:
         return router.unknown(command)
     if found:
         return replies.command_help(found.usage, found.help, found.details, found.example)
+    return _all_help()
+
+
+@functools.cache
+def _all_help() -> Message:
     reads = [(each.usage, each.help) for each in router.typed() if not each.changes]
     changes = [(each.usage, each.help) for each in router.typed() if each.changes]
     return replies.help_card({"Look up and scan": reads, "Change": changes})
