@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
 from bot.api.client import SSLMonitor
-from bot.api.models import MonitorList
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import DigestContent
@@ -105,23 +104,10 @@ async def gather(
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
     # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
-    found = await asyncio.to_thread(_content, answers, now, rules, which, until)
-    return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
-
-
-def _content(
-    answers: tuple[MonitorList, MonitorList, MonitorList],
-    now: datetime,
-    rules: Thresholds,
-    which: Selection,
-    until: datetime | None,
-) -> DigestContent:
-    if which == ALL:
-        return digest_cards.content(*answers, now, rules, until=until)
-    ending, invalid, everything = (
-        [row for row in each if which.takes(row.target)] for each in answers
+    found = await asyncio.to_thread(
+        digest_cards.content, *answers, now, rules, which=which, until=until
     )
-    return digest_cards.content(ending, invalid, everything, now, rules, until=until)
+    return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
 
 
 class Digest:
@@ -252,7 +238,10 @@ class Digest:
         found = await gather(self._api, now, self._records.rules, which, until)
         since = "the last digest" if last else "yesterday"
         found = replace(found, lately=await self._lately(wanted.day, last), since=since)
-        counts = await self._waiting(found)
+        key = f"{self._api.source[:8]} {channel}"  # another account may have the same IDs
+        known = await self._state.waiting(key)
+        before = known.get(last.day, {}) if last else {}
+        counts = self._waiting(found, before)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
         mention = self._records.subscriptions.mention_of(channel)
         found = replace(found, left=tuple(left) if mention else (), mention=mention)
@@ -266,13 +255,16 @@ class Digest:
         self._content = found if len(messages) > 1 else None
         claimed = await self._state.claim(wanted.day, channel, now, messages, edits=edits)
         if claimed is not None:
-            await self._state.keep_waiting(channel, counts)
+            kept = {last.day: before if messages else {}} if last else {}  # else all is fixed
+            await self._state.keep_waiting(key, kept | {wanted.day: counts})
         return claimed if messages else None
 
-    async def _waiting(self, found: DigestContent) -> dict[int, int]:
-        """In how many digests, with this one, each broken monitor has been without being taken."""
-        before, claims = await self._state.waiting(self.plan.channel), found.rules.marks.claims
-        now = self._clock()
+    def _waiting(self, found: DigestContent, before: Mapping[int, int]) -> dict[int, int]:
+        """In how many digests, with this one, each broken monitor has been without being taken.
+
+        `before` is the same with the last one that was posted.
+        """
+        now, claims = self._clock(), found.rules.marks.claims
         broken = [row for row in found.rows if state_of(row, now, found.rules).rank is Rank.BROKEN]
         return {row.id: before.get(row.id, 0) + 1 for row in broken if row.id not in claims}
 
@@ -394,7 +386,7 @@ class Digest:
 
         A note says that some process has tried, so that the next one looks for the file first.
         """
-        channel, thread = stored.channel, str(stored.ts)
+        channel, thread, same = stored.channel, str(stored.ts), self._content is not None
         name = f"certificates-{stored.day.isoformat()}.csv"
         try:
             new = await self._state.claim_note(f"file {channel} {thread}", name)
@@ -405,7 +397,7 @@ class Digest:
         except BotError as fault:
             log.warning("Could not attach the CSV file of the digest in %s: %s", channel, fault)
             return with_csv(message, no_csv(fault))
-        return with_csv(message)
+        return with_csv(message, same=same and new)
 
     async def _has_file(self, channel: str, thread: str, name: str) -> bool:
         """Whether it is there. Raises SlackUnreachable if nobody can tell."""

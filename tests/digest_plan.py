@@ -31,6 +31,8 @@ def at(text: str) -> datetime:
 class Monitors:
     """An account's monitors in memory, asked as the bot asks the API."""
 
+    source = "here"
+
     def __init__(self, rows: list[MonitorSummary]) -> None:
         self.rows = rows
         self.asked: list[dict[str, Any]] = []

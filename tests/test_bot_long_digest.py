@@ -91,7 +91,7 @@ async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_d
 @pytest.mark.parametrize(
     ("history", "said"),
     [
-        ([], "All monitors of this digest are in the CSV file above."),
+        ([], "All of them are in the CSV file above, which may be some minutes newer than this."),
         ([refusal("missing_scope")] * 4, "did not confirm the CSV file. If it isn't above"),
     ],
     ids=["readable", "not readable"],

@@ -243,15 +243,65 @@ async def test_what_slack_takes_for_faulty_keeps_no_other_notice_back(world: Wor
 
 
 async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
     notices = await begun(world)
     set_state(world, numbers[0])
     await notices.tick()
     world.api.renew(numbers[0], days=80)
     set_state(world, numbers[1])
-    await notices.tick()
+    slow = world.slack.faults.hold("chat.update")
+    first = asyncio.create_task(notices.tick())
+    await asyncio.wait_for(slow.reached.wait(), 5)
     sent = [each["name"] for each in world.slack.traffic if each["name"].startswith("chat.")]
     assert sent == ["chat.postMessage"] * 3 + ["chat.update"]
+    set_state(world, numbers[2])
+    await asyncio.wait_for(notices.tick(), 5)  # the edit goes on
+    assert len(messages(world)) == 3
+    slow.release()
+    await first
+    assert "~`h0.demo.test`~" in words(messages(world)[0])
+
+
+async def test_what_can_not_be_deleted_keeps_no_other_notice_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    notices = await begun(world)
+    for number in numbers:
+        set_state(world, number)
+
+    async def earlier(key: str, _ts: str) -> str:
+        await note(key, "1.1")
+        return "1.1"
+
+    note = notices._store.posted
+    monkeypatch.setattr(notices._store, "posted", earlier)
+    world.slack.faults.add("chat.delete", refusal("cant_delete_message"))
+    await notices.tick()
+    assert len(messages(world)) == 1  # the first could not be deleted, the second could
+
+
+async def test_a_row_that_is_being_scanned_counts_as_what_it_was(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = await begun(world)
+    set_state(world, number)
+    await notices.tick()
+    later(world, days=1)
+    world.api.renew(number, days=80)
+    await notices.tick()
+    for posted in messages(world):
+        before = words(posted).partition("\n")[0]
+        held = world.api.hold("monitor/scan")
+        await world.press("Rescan", on=posted, by=BEN)
+        await world.card("⏳ *Scanning…*", by=BEN)
+        assert words(again(world, posted)).partition("\n")[0] == before
+        assert held.gate
+        held.gate.set()
+        await world.settled()
+
+
+def again(world: World, posted: PostedMessage) -> PostedMessage:
+    return next(m for m in messages(world) if m.ts == posted.ts)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +367,8 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
     assert await world.submit(form, whom="@oncall") == {}
     await world.modal("New breakages mention <!subteam^S0ONCALL>")
     await world.card("Ann chose whom new breakages mention", by=BEN)
+    await notices.tick()
+    assert "mention" not in words(messages(world)[0]).lower()
     set_state(world, numbers[2])
     await notices.tick()
     assert "<!subteam^" in words(messages(world)[-1])

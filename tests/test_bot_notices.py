@@ -32,6 +32,7 @@ def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
     told = Settings(digest_channel="C0CERTS", **settings)
     records = bot.slack._records
     records.subscriptions = Subscriptions(bot.database, told.subscriptions)
+    bot.slack._boards._mention_of = records.subscriptions.mention_of
     made = make_notices(
         told, bot.api, bot.database, bot.web, records, boards=bot.slack._boards, now=world.clock
     )
@@ -133,14 +134,22 @@ async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
     await world.card("Newly broken", by=BEN)
 
 
-async def test_nothing_is_told_after_a_change_of_the_account(world: World) -> None:
+async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:
     number = world.api.watch(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
-    world.bot.api._key = "another-key"
     await notices.tick()
-    assert told(world) == []
+    assert len(told(world)) == 1
+    world.api.rows[number] |= {"host": "other.demo.test", "ssl_valid": True}
+    world.bot.api._url += "/"  # another account has another host under the same number
+    await notices.tick()
+    assert len(told(world)) == 1
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    first, second = world.seen(by=BEN)
+    assert "`other.demo.test`" in words(second)
+    assert "`other.demo.test`" not in words(first)
 
 
 async def test_a_muted_monitor_is_not_told_about(world: World) -> None:

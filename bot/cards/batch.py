@@ -13,6 +13,7 @@ from bot.blocks import (
     Block,
     Message,
     actions,
+    bare,
     button,
     code,
     confirmation,
@@ -53,6 +54,10 @@ OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: How the row of a monitor begins that is broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
+#: What a digest's first lines say of its fixed rows.
+_FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
+#: How the first line of a row of several monitors ends.
+_GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
 #: So many hosts are named in one line.
 NAMED = 5
@@ -252,7 +257,7 @@ def refreshed(
     None for one that still is. What came of the last press stays. A row whose monitor is not among
     `found` is no longer monitored, if these are `complete`.
     """
-    name = str(block.get("block_id", "")).partition("@")[0]
+    name = _name(block)
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
@@ -304,9 +309,8 @@ def _members(
 
     An ID that names another host by now is another account's.
     """
-    _, _, target = str(block.get("accessory", {}).get("value", "")).partition(" ")
-    ids, row = _named_ids(block, number), found.get(number)
-    if ids == [number] and row and target not in {"", str(row.target)}:
+    first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
+    if ids == [number] and row and code(row.target.short) not in first.partition("\n")[0]:
         return []
     return of_row(ids, found)
 
@@ -330,21 +334,48 @@ def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
     return owner, any(part.lower().startswith("issued ") for part in parts)
 
 
-def redrawn(text: str, blocks: Sequence[Block]) -> tuple[str, tuple[Block, ...]] | None:
-    """A notice as it is edited: it mentions nobody, and its title is struck through at its end.
+def redrawn(
+    text: str, blocks: Sequence[Block], idle: Sequence[Block] = ()
+) -> tuple[str, tuple[Block, ...]]:
+    """A list as it is edited: the first lines of a digest or notice say what is fixed.
 
-    None for any other message.
+    A notice mentions nobody then, and its title is struck through at its end. `idle` are the
+    blocks as if no row of them were being scanned.
     """
-    kind = _kind_of(blocks)
+    kind, idle = _kind_of(blocks), idle or blocks
     if kind is None:
-        return None
-    head = blocks[0]
+        return _digest_redrawn(text, blocks, idle) if _is_digest(blocks) else (text, tuple(blocks))
+    head, rows = blocks[0], _row_texts(idle)
     title = _MENTIONED.sub("", str(head["text"]["text"]))
-    if kind in WORSE and is_over(blocks):
-        title, text = f"~{title}~", f"{_end(kind, _row_texts(blocks))}. When posted: {text}"
-    elif kind not in {*WORSE, "added"} and not all(map(_is_well, _row_texts(blocks))):
+    if kind in WORSE and is_over(idle):
+        title, text = f"~{title}~", f"{_end(kind, rows)}. When posted: {text}"
+    elif kind not in {*WORSE, "added"} and not all(map(_is_well, rows)):
         title = f"{title} · changed again"
     return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
+
+
+def _is_digest(blocks: Sequence[Block]) -> bool:
+    head = blocks[0] if len(blocks) > 1 else {}
+    title = str(head.get("text", {}).get("text", "")) if head.get("type") == "header" else ""
+    return title.startswith("Certificates ") and blocks[1].get("type") == "section"
+
+
+def _digest_redrawn(
+    text: str, blocks: Sequence[Block], idle: Sequence[Block]
+) -> tuple[str, tuple[Block, ...]]:
+    """A digest whose summary says how many of its rows are fixed, if any are."""
+    old, rest = ([b for b in idle if (_name(b) == OLD_ROW) is is_old] for is_old in (True, False))
+    rows = [each.partition("\n")[0] for each in _row_texts(rest)]
+    fixed, fresh = sum(map(_is_struck, rows)), "".join(_row_texts(old)).startswith(FRESH)
+    if not (fixed or fresh):
+        return text, tuple(blocks)
+    group = " rows" if any(map(_GROUP.search, rows)) else ""
+    said = f"✅ {fixed} of {len(rows)}{group} fixed. " if fixed else ""
+    said += "↻ Old data rescanned. " if fresh else ""
+    summary = blocks[1]
+    text = f"{said}When posted: {_FIXED.sub('', str(summary['text']['text']), count=1)}"
+    shown = {**summary, "text": {**summary["text"], "text": text}}
+    return bare(text), (blocks[0], shown, *blocks[2:])
 
 
 def _end(kind: str, rows: Sequence[str]) -> str:
@@ -357,19 +388,22 @@ def _end(kind: str, rows: Sequence[str]) -> str:
 def is_over(blocks: Sequence[Block]) -> bool:
     """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
     rows = _row_texts(blocks)
-    hides = any(str(block.get("block_id", "")).startswith(HIDDEN) for block in blocks)
+    hides = any(_name(block).startswith(HIDDEN) for block in blocks)
     late = _kind_of(blocks) == "late"
     return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
 
 
+def _name(block: Block) -> str:
+    return str(block.get("block_id", "")).partition("@")[0]
+
+
 def _kind_of(blocks: Sequence[Block]) -> str | None:
-    name = str(blocks[0].get("block_id", "")) if blocks else ""
-    return name.removeprefix(NOTICE).partition("@")[0] if name.startswith(NOTICE) else None
+    name = _name(blocks[0]) if blocks else ""
+    return name.removeprefix(NOTICE) if name.startswith(NOTICE) else None
 
 
 def _row_texts(blocks: Sequence[Block]) -> list[str]:
-    rows = [block for block in blocks if str(block.get("block_id", "")).startswith("row:")]
-    return [str(block["text"]["text"]) for block in rows]
+    return [str(block["text"]["text"]) for block in blocks if _name(block).startswith("row:")]
 
 
 def _is_well(row: str, *, late: bool = False) -> bool:

@@ -133,8 +133,8 @@ OUTAGE, OUTAGE_TIME, OUTAGE_ROWS = 10, timedelta(minutes=15), 5
 #: So many are named in a reply.
 FOLLOWED_UP = 10
 Names = tuple[tuple[str, ...], tuple[str, ...]]
-#: How the block IDs of a notice's title, and of what it has no room for, begin.
-NOTICE, HIDDEN = "notice:", "hidden"
+#: How the block IDs begin of a notice's title, of what it has no room for, and of `offer`.
+NOTICE, HIDDEN, OFFER = "notice:", "hidden", "offer:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,4 +405,6 @@ def offer(card: Message) -> Message:
     said = "Nobody is mentioned when a host breaks."
     about = "Choose a user group or person to mention when a host breaks"
     press = button("Mention a group", "form", "notices_mention", "below", about=about)
-    return replace(card, blocks=(*card.blocks, context(said), actions(press)))
+    blocks = [context(said) | {"block_id": f"{OFFER}said"}, actions(press)]
+    blocks[1]["block_id"] = f"{OFFER}button"
+    return replace(card, blocks=(*card.blocks, *blocks))

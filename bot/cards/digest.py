@@ -29,6 +29,7 @@ from bot.cards.changes import counted_kinds
 from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped
+from bot.dates import ALL, Selection
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
@@ -87,6 +88,7 @@ def content(
     now: datetime,
     rules: Thresholds,
     *,
+    which: Selection = ALL,
     until: datetime | None = None,
 ) -> DigestContent:
     """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
@@ -94,6 +96,10 @@ def content(
     A threshold of the team's own, or a CA, may call for a monitor that the net leaves out, and the
     API's filters pass over one whose last scan gave no verdict.
     """
+    if which != ALL:
+        due, invalid, everything = (
+            [row for row in each if which.takes(row.target)] for each in (due, invalid, everything)
+        )
     early = [row for row in everything if _may_be_early(row, now, rules) and _due(row, now, rules)]
     unknown = [row for row in everything if row.valid is None and not is_stale(row, now)]
     net = ranked([*due, *invalid, *early, *unknown], now, rules)

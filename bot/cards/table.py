@@ -97,12 +97,16 @@ def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Me
     return Message(text, (section(text), grid, *below), fallback=(section(text), *classic, file))
 
 
-def with_csv(message: Message, problem: str = "") -> Message:
+def with_csv(message: Message, problem: str = "", *, same: bool = True) -> Message:
     """The message below which all monitors stand, once their file is in the thread.
 
-    If it is not, the `problem` (mrkdwn) stands above the button that sends it.
+    It may not be the `same` data: a digest goes on after a restart. If there is no file, the
+    `problem` (mrkdwn) stands above the button that sends it.
     """
-    told = context(problem or "All monitors of this digest are in the CSV file above.")
+    said = "All monitors of this digest are in the CSV file above."
+    if not same:
+        said = "All of them are in the CSV file above, which may be some minutes newer than this."
+    told = context(problem or said)
 
     def changed(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
         at = next((n for n, block in enumerate(blocks) if block.get("block_id") == CSV), None)

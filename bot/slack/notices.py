@@ -29,7 +29,7 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from bot.slack.rows import Boards
+from bot.slack.rows import Boards, Drawing
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
@@ -183,7 +183,8 @@ class Notices:
         self._timezone = timezone
         self._clock = clock
         self._lacks_until = clock()
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time, self._drawing = asyncio.Lock(), asyncio.Lock()
+        self._undrawn: list[Drawing] = []
         self._refused: set[str] = set()
 
     async def tick(self) -> None:
@@ -198,6 +199,7 @@ class Notices:
                     await self._compare()
             finally:  # what is stored needs no API
                 await self._post_all()
+        await self._draw()
 
     async def poll(self) -> None:
         """The same for what changed since the last time, where the API tells that."""
@@ -206,6 +208,7 @@ class Notices:
             if self._is_on() and await self._offers_changes():
                 await self._compare_changes()
                 await self._post_all()
+        await self._draw()
 
     def _is_on(self) -> bool:
         channels = self._records.subscriptions
@@ -297,9 +300,10 @@ class Notices:
         told, changed, gone = await asyncio.to_thread(compared, seen, rows, now, rules)
         cursor = changes.next if changes else was.basis.cursor
         if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
-            await self._show(rows, complete=complete)
+            await self._refresh(rows, complete=complete)
             return
-        day = now.astimezone(self._timezone).date().isoformat()
+        # Another account's monitors may have the same IDs.
+        day = f"{now.astimezone(self._timezone).date()} {was.basis.source[:8]}"
         small = [
             SmallChange(f"{day} {each.id} {each.kind}", each.kind, str(each.target))
             for each in told
@@ -309,17 +313,25 @@ class Notices:
         if await self._store.compared(
             was, changed, gone, news, small=small, cursor=cursor, now=now
         ):
-            await self._post_all()  # before the edits, which Slack limits
-            await self._show(rows, complete=complete)
+            await self._post_all()  # what is new comes first
+            await self._refresh(rows, complete=complete)
             if fixed := [each.id for each in told if each.kind == "fixed"]:
                 await self._records.marks.release(fixed)  # whoever had them is done
         else:
             log.info("Another process compared the lists at the same time.")
 
-    async def _show(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
-        """Edit the messages whose rows are no longer true."""
+    async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
+        """Change the messages whose rows are no longer true; they are drawn later."""
         found = {row.id: row for row in rows}
-        await self._boards.refresh(found, self._records.rules, complete=complete)
+        rules = self._records.rules
+        self._undrawn += await self._boards.refresh(found, rules, complete=complete)
+
+    async def _draw(self) -> None:
+        """Show those messages, while the next comparison may run: Slack limits edits."""
+        while self._undrawn and not self._drawing.locked():
+            async with self._drawing:
+                undrawn, self._undrawn = self._undrawn, []
+                await self._boards.draw_all(undrawn)
 
     async def _news(self, told: Sequence[News], day: str, now: datetime) -> list[Notice]:
         """The messages for all channels."""
@@ -357,8 +369,15 @@ class Notices:
             log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
             return True
         if ts and await self._store.posted(notice.key, ts) != ts:
-            await self._web.delete(notice.channel, ts)  # another process has posted it meanwhile
+            await self._delete(notice, ts)
         return True
+
+    async def _delete(self, notice: Notice, ts: str) -> None:
+        """Delete a post of ours: another process has posted the same meanwhile."""
+        try:
+            await self._web.delete(notice.channel, ts)
+        except (SlackRefused, SlackUnreachable) as fault:
+            log.warning("Could not delete a notice posted twice (%s): %s", notice.key, fault)
 
     async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
         """Where it stands now; empty if that is UNKNOWN, or if the claim is no longer ours.

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bot.blocks import MAX_BLOCKS, Block, Message, bare
+from bot.blocks import MAX_BLOCKS, Block, Message
 from bot.cards.batch import (
-    FRESH,
     OLD_MORE,
     OLD_ROW,
     is_over,
@@ -32,6 +31,7 @@ from bot.cards.batch import (
     refreshed,
     rescanned,
 )
+from bot.cards.changes import OFFER
 from bot.cards.row import BUSY
 from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.web import SlackWeb
@@ -44,10 +44,6 @@ if TYPE_CHECKING:  # they are handed on
 
 log = logging.getLogger(__name__)
 
-#: What a digest's first lines say of its fixed rows.
-_FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
-#: How the first line of a row of several monitors ends.
-_GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
 #: A message is edited at most so often: chat.update takes about 50 edits a minute from an app, all
 #: its channels together (docs.slack.dev, rate limits, tier 3). The database counts them for all
 #: processes; while it can't be used, each counts its own.
@@ -81,6 +77,7 @@ class RowList:
     day: date | None = None
     most_blocks: int = MAX_BLOCKS
     expanded: list[str] = field(default_factory=list)
+    _idle: dict[str, Block] = field(default_factory=dict)
     _has_buttons: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,22 +86,12 @@ class RowList:
 
     @property
     def message(self) -> Message:
-        """The list as a message; the first lines of a digest or notice say what is fixed."""
-        if notice := redrawn(self.text, self.blocks):
-            return Message(*notice)
-        rows = [each for each in self.blocks if re.fullmatch(r"row:\d+", _name(each))]
-        fixed = sum("~`" in str(row["text"]["text"]).partition("\n")[0] for row in rows)
-        old = self.row({"block_id": OLD_ROW})
-        fresh = old is not None and str(old["text"]["text"]).startswith(FRESH)
-        if not (fixed or fresh) or not _is_digest(self.blocks):
-            return Message(self.text, tuple(self.blocks))
-        summary = self.blocks[1]
-        group = any(_GROUP.search(str(row["text"]["text"]).partition("\n")[0]) for row in rows)
-        said = f"✅ {fixed} of {len(rows)}{' rows' if group else ''} fixed. " if fixed else ""
-        said += "↻ Old data rescanned. " if fresh else ""
-        text = f"{said}When posted: {_FIXED.sub('', str(summary['text']['text']), count=1)}"
-        shown = {**summary, "text": {**summary["text"], "text": text}}
-        return Message(bare(text), (self.blocks[0], shown, *self.blocks[2:]))
+        """The list as a message; the first lines of a digest or notice say what is fixed.
+
+        A row that is being scanned counts as what it was before.
+        """
+        idle = [self._idle.get(_name(b), b) if _is_busy(b) else b for b in self.blocks]
+        return Message(*redrawn(self.text, self.blocks, idle))
 
     def row(self, row: Block | None) -> Block | None:
         """The block that shows the same monitor as `row`, if the list has one."""
@@ -127,6 +114,8 @@ class RowList:
         the last EXPANDED rows keep theirs.
         """
         old = self.row(row)
+        if old and _is_busy(row) and not _is_busy(old):
+            self._idle[_name(row)] = old
         kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
         suffix = str(old["block_id"]).partition("@")[2] if old else ""
         blocks: list[Block] = []
@@ -161,6 +150,10 @@ class RowList:
         self.blocks = [block for block in self.blocks if _name(block) not in folded]
 
 
+#: A message to draw: its channel, its ts, and its newest state.
+Drawing = tuple[str, str, RowList]
+
+
 class Boards:
     """Digests, drawn from the database: after each change, by whichever process made it.
 
@@ -175,9 +168,10 @@ class Boards:
         *,
         clock: Callable[[], datetime],
         zone_of: Callable[[str], tzinfo],
+        mention_of: Callable[[str], str],
     ) -> None:
         self._store, self._web, self.lists = store, web, RowLists()
-        self._clock, self._zone_of = clock, zone_of
+        self._clock, self._zone_of, self._mention_of = clock, zone_of, mention_of
         self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
         self._owed: dict[tuple[str, str], RowList] = {}
         self.home: Home | None = None
@@ -299,26 +293,33 @@ class Boards:
 
     async def refresh(
         self, found: Mapping[int, MonitorSummary], rules: Thresholds, *, complete: bool = True
-    ) -> None:
-        """Show in digests and notices what was fixed, broken or taken elsewhere.
+    ) -> list[Drawing]:
+        """Put into digests and notices what was fixed, broken or taken elsewhere; gives those.
 
         If `found` is not `complete`, a monitor that is not among them may still be there.
         """
-        now = self._clock()
-        change = functools.partial(
-            refresh_rows, found=found, now=now, rules=rules, complete=complete
-        )
+        now, changed = self._clock(), list[Drawing]()
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
-            if not any(_fresh(block, found, now, rules, complete) for block in blocks):
+            settled = bool(self._mention_of(stored.channel)) and any(map(_is_offer, blocks))
+            if not (settled or any(_fresh(each, found, now, rules, complete) for each in blocks)):
                 continue
+            change = functools.partial(
+                refresh_rows, found=found, now=now, rules=rules, complete=complete, settled=settled
+            )
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
+            changed.append((stored.channel, stored.ts, rows))
+        return changed
+
+    async def draw_all(self, changed: Sequence[Drawing]) -> None:
+        """Show the newest state of these messages, one after the other."""
+        for channel, ts, rows in changed:
             try:
-                await self.draw(stored.channel, stored.ts, rows)
+                await self.draw(channel, ts, rows)
             except (SlackRefused, SlackUnreachable) as fault:
-                log.warning("chat.update failed in %s (%s): %s", stored.channel, stored.ts, fault)
+                log.warning("chat.update failed in %s (%s): %s", channel, ts, fault)
 
 
 def _changed(change: Callable[[RowList], None], board: Board) -> Board:
@@ -348,8 +349,14 @@ def refresh_rows(
     rules: Thresholds,
     *,
     complete: bool,
+    settled: bool = False,
 ) -> None:
-    """Replace the rows that are no longer true; those that showed more buttons go on to."""
+    """Replace the rows that are no longer true; those that showed more buttons go on to.
+
+    Once it is `settled` whom to mention, the message no longer offers it.
+    """
+    if settled:
+        rows.blocks = [block for block in rows.blocks if not _is_offer(block)]
     for block in list(rows.blocks):
         if fresh := _fresh(block, found, now, rules, complete):
             row, more = fresh
@@ -407,10 +414,8 @@ class RowLists:
         return rows
 
 
-def _is_digest(blocks: Sequence[Block]) -> bool:
-    head = blocks[0] if len(blocks) > 1 else {}
-    title = str(head.get("text", {}).get("text", "")) if head.get("type") == "header" else ""
-    return title.startswith("Certificates ") and blocks[1].get("type") == "section"
+def _is_offer(block: Block) -> bool:
+    return _name(block).startswith(OFFER)
 
 
 def _is_busy(block: Block) -> bool:

@@ -72,8 +72,9 @@ class Scheduler:
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         self.notices = notices
         if notices is not None:
-            self._add(notices.tick, every, at_once=False)
-            self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False)
+            # The edits of one go on while the next one looks for what is new.
+            self._add(notices.tick, every, at_once=False, instances=2)
+            self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False, instances=2)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
         self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)
@@ -91,11 +92,12 @@ class Scheduler:
         every: timedelta,
         *,
         at_once: bool = True,
+        instances: int = 1,
     ) -> None:
         job, seconds = functools.partial(self._tasks.run, work), every.total_seconds()
         # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
         # a run that is one second late).
-        often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        often = {"misfire_grace_time": None, "coalesce": True, "max_instances": instances}
         self.jobs.add_job(job, "interval", seconds=seconds, **often)
         if at_once:
             self._tasks.start(work())
@@ -117,7 +119,8 @@ class Scheduler:
             if len(rows) > MANY:
                 self._look_again = now + LONG_LIST
             if not rows.unreadable:
-                await self._boards.refresh({row.id: row for row in rows}, records.rules)
+                found = {row.id: row for row in rows}
+                await self._boards.draw_all(await self._boards.refresh(found, records.rules))
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
 

@@ -349,16 +349,16 @@ class DigestStore:
             rows = (await connection.execute(query)).all()
         return [(row.kind, Target.parse(row.target)) for row in rows]
 
-    async def waiting(self, channel: str) -> dict[int, int]:
-        """In how many of a channel's digests each monitor was broken without being taken."""
-        query = select(notes.c.value).where(notes.c.key == f"waiting {channel}")
+    async def waiting(self, key: str) -> dict[date, dict[int, int]]:
+        """In how many digests, with that of a day, each monitor was broken without being taken."""
+        query = select(notes.c.value).where(notes.c.key == f"untaken {key}")
         async with self._database.quick_read() as connection:
             known = await connection.scalar(query)
-        return msgspec.json.decode(known, type=dict[int, int]) if known else {}
+        return msgspec.json.decode(known, type=dict[date, dict[int, int]]) if known else {}
 
-    async def keep_waiting(self, channel: str, counts: Mapping[int, int]) -> None:
+    async def keep_waiting(self, key: str, counts: Mapping[date, Mapping[int, int]]) -> None:
         """Keep these counts in place of the old ones."""
-        key = f"waiting {channel}"
+        key = f"untaken {key}"
         row = {"key": key, "value": msgspec.json.encode(counts).decode()}
         async with self._database.quick_write() as connection:
             await connection.execute(delete(notes).where(notes.c.key == key))
