@@ -245,7 +245,7 @@ class Watches:
 
     async def _awaiting(self, watch: Watch) -> MonitorSummary | None:
         """Its row before a scan, if a certificate was announced that is not served yet."""
-        if not await self._api.offers(Extra.EXPECT, hurry=True):
+        if not await self._api.extras.offers(Extra.EXPECT, hurry=True):
             return None
         row = await self._row(watch)
         return row if row and row.expected_at else None

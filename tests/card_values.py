@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bot.api.dates import RenewedElsewhere
-from bot.api.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name
+from bot.api.models import Certificate, HTTPInfo, Monitor, MonitorSummary, Name, RenewedElsewhere
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound, SlackRefused
 from bot.severity import Thresholds
 from bot.target import Target

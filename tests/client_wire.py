@@ -39,10 +39,10 @@ READS: dict[str, Call] = {
     "account": lambda api: api.account(),
     "list": lambda api: api.list(host="*.example.com"),
     "get": lambda api: api.get(888),
-    "history": lambda api: api.history(888, 21),
+    "history": lambda api: api.extras.history(888, 21),
 }
 #: It changes nothing, and is asked once all the same.
-CHECK: dict[str, Call] = {"check": lambda api: api.check(Target("www.example.com"))}
+CHECK: dict[str, Call] = {"check": lambda api: api.extras.check(Target("www.example.com"))}
 EVERY_CALL = READS | CHECK | WRITES
 each_write = pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
 each_read = pytest.mark.parametrize("call", READS.values(), ids=READS)

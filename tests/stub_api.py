@@ -42,6 +42,7 @@ class StubAPI:
         self.http: Json = {}
         self.names: list[str] = []
         self.limit = 1000
+        self.key = KEY
         self.latency = 0.0  # seconds for each call
         self.extras: list[str] | None = None  # the paths that openapi.json names; None: no file
         self.calls: list[tuple[str, dict[str, str]]] = []
@@ -166,7 +167,7 @@ class StubAPI:
             if self.extras is None:
                 return web.Response(status=404, text="<h1>Not Found</h1>", content_type="text/html")
             return web.json_response({"openapi": "3.1.0", "paths": _paths(self.extras)})
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"code": 401, "message": "bad key", "req_id": "req-401"})
         return web.json_response(self._answer(path, params))
 

@@ -52,10 +52,10 @@ ASKED: list[tuple[Call, str]] = [
     (lambda api: api.get(888), "monitor/get?id=888"),
     (lambda api: api.scan(888), "monitor/scan?id=888"),
     (lambda api: api.delete(888), "monitor/delete?id=888"),
-    (lambda api: api.history(888, 21), "monitor/history?id=888&limit=21"),
-    (lambda api: api.check(Target("a.b", 8443)), "checks?host=a.b&port=8443"),
+    (lambda api: api.extras.history(888, 21), "monitor/history?id=888&limit=21"),
+    (lambda api: api.extras.check(Target("a.b", 8443)), "checks?host=a.b&port=8443"),
     (
-        lambda api: api.check(Target("::1", 25), "smtp"),
+        lambda api: api.extras.check(Target("::1", 25), "smtp"),
         "checks?host=%3A%3A1&port=25&protocol=smtp",
     ),
     (

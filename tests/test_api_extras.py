@@ -50,7 +50,7 @@ async def test_the_description_is_asked_for_once_and_without_the_key(
     async with Recorder(**LISTED).serving() as server:
         api = door(session, server.url)
 
-        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == OFFERED * 2
+        assert [await api.extras.offers(extra) for extra in (*Extra, *Extra)] == OFFERED * 2
         assert server.seen == [("GET", "/api/v1/openapi.json", "")]
         assert "Authorization" not in server.headers[0]
         assert KEY not in str(server.headers)
@@ -64,7 +64,7 @@ async def test_each_extra_is_known_apart(
     responses.get(FILE, payload={"paths": {f"{prefix}/{extra}": {}}})
     api = door(session)
 
-    assert [await api.offers(each) for each in Extra] == [each is extra for each in Extra]
+    assert [await api.extras.offers(each) for each in Extra] == [each is extra for each in Extra]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def test_a_parameter_is_known_where_its_endpoint_describes_it(
 ) -> None:
     responses.get(FILE, payload={"paths": {"/api/v1/monitor/add": operations}})
 
-    assert await door(session).offers(Extra.PROTOCOL) is offered
+    assert await door(session).extras.offers(Extra.PROTOCOL) is offered
 
 
 @pytest.mark.parametrize("answer", NO_FILE, ids=[ascii(each[-60:]) for each in NO_FILE])
@@ -92,7 +92,9 @@ async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_a
     async with Wire([answer] * 3).serving() as wire:
         api = door(session, wire.url)
 
-        assert [await api.offers(extra) for extra in (*Extra, *Extra)] == [False] * 2 * len(Extra)
+        assert [await api.extras.offers(extra) for extra in (*Extra, *Extra)] == [False] * 2 * len(
+            Extra
+        )
         assert len(wire.arrivals) == 1
 
 
@@ -105,18 +107,18 @@ async def test_a_fault_is_raised_after_some_tries_and_kept_for_a_minute_in_a_hur
         clock = Clock(NOW)
         api = door(session, wire.url, clock=clock)
         with pytest.raises((APIRefused, APIUnreachable)):
-            await api.offers(Extra.CHECK)
+            await api.extras.offers(Extra.CHECK)
         asked = len(wire.arrivals)
         assert asked >= 3
         clock.move(seconds=59)
         with pytest.raises((APIRefused, APIUnreachable)):
-            await api.offers(Extra.HISTORY, hurry=True)
+            await api.extras.offers(Extra.HISTORY, hurry=True)
         assert len(wire.arrivals) == asked
 
         wire.answers = [http(LISTED)]
         if later:
             clock.move(seconds=1)
-        assert await api.offers(Extra.CHECK, hurry=later)
+        assert await api.extras.offers(Extra.CHECK, hurry=later)
 
 
 async def test_a_missing_extra_is_asked_for_hourly_and_a_found_one_never_again(
@@ -128,13 +130,13 @@ async def test_a_missing_extra_is_asked_for_hourly_and_a_found_one_never_again(
     responses.get(FILE, payload=LISTED)
     responses.get(FILE, status=404)
 
-    assert await api.offers(Extra.HISTORY)
+    assert await api.extras.offers(Extra.HISTORY)
     clock.move(minutes=59)
-    assert not await api.offers(Extra.CHECK)
+    assert not await api.extras.offers(Extra.CHECK)
     clock.move(minutes=1)
-    assert await api.offers(Extra.CHECK)
+    assert await api.extras.offers(Extra.CHECK)
     clock.move(days=9)
-    assert [await api.offers(extra) for extra in Extra] == OFFERED
+    assert [await api.extras.offers(extra) for extra in Extra] == OFFERED
 
 
 ROW = {
@@ -167,7 +169,7 @@ async def test_a_history_is_read_with_the_clocks_offset_the_newest_first(
     api = door(session)
     api.offset = timedelta(hours=-1)
 
-    found = await api.history(888, 21)
+    found = await api.extras.history(888, 21)
 
     assert found.changes[0].at == CHANGE.at + timedelta(hours=1)
     assert found.changes[0].not_after == datetime(2026, 1, 1, 1, tzinfo=UTC)
@@ -193,7 +195,7 @@ async def test_the_readable_part_of_a_history_is_read(
 ) -> None:
     responses.get(HISTORY, payload=OK | fields)
 
-    assert await door(session).history(888, 21) == (expected or History((CHANGE,), 1))
+    assert await door(session).extras.history(888, 21) == (expected or History((CHANGE,), 1))
 
 
 async def test_a_change_of_which_only_the_date_is_known_is_kept(
@@ -202,7 +204,7 @@ async def test_a_change_of_which_only_the_date_is_known_is_kept(
     odd = {name: [1] for name in ROW} | {"date": ROW["date"]}
     responses.get(HISTORY, payload=OK | {"list": [odd]})
 
-    (change,) = (await door(session).history(888, 21)).changes
+    (change,) = (await door(session).extras.history(888, 21)).changes
     assert change == HistoryEntry(CHANGE.at, None, "", None, None, None, "")
 
 
@@ -237,7 +239,7 @@ async def test_a_check_gives_what_a_row_and_a_monitor_would(
 ) -> None:
     responses.get(ASKED, payload=OK | {"check": CHECKED})
 
-    check = await door(session).check(Target("a.b", 8443))
+    check = await door(session).extras.check(Target("a.b", 8443))
 
     row, found = check.row, check.found
     assert (row.target, row.valid, row.message) == (Target("a.b", 8443), True, "Valid")
@@ -260,7 +262,7 @@ async def test_a_check_of_a_host_without_a_certificate_is_read(
     bare = {"host": "a.b", "ssl_message": "Refused", "ssl": ssl, "http": ssl, "chain": ssl}
     responses.get(ASKED, payload=OK | {"check": bare})
 
-    check = await door(session).check(Target("a.b", 8443))
+    check = await door(session).extras.check(Target("a.b", 8443))
 
     assert (check.row.message, check.row.not_after, check.row.http_code) == ("Refused", None, None)
     assert (check.found.certificate, check.found.chain) == (None, ())
@@ -273,7 +275,7 @@ async def test_an_answer_without_a_check_is_a_fault_and_nothing_was_done(
     responses.get(ASKED, payload=OK | body)
 
     with pytest.raises(APIUnreachable, match="no readable check") as error:
-        await door(session).check(Target("a.b", 8443))
+        await door(session).extras.check(Target("a.b", 8443))
     assert not error.value.maybe_done
 
 
@@ -284,13 +286,13 @@ async def test_a_missing_history_is_never_taken_for_an_empty_one(
     responses.get(HISTORY, payload=OK | body)
 
     with pytest.raises(APIUnreachable, match="no readable history"):
-        await door(session).history(888, 21)
+        await door(session).extras.history(888, 21)
 
 
 async def test_a_check_is_asked_once_whatever_comes_of_it(session: aiohttp.ClientSession) -> None:
     async with Wire([http(HTML, 502)] * 3).serving() as wire:
         with pytest.raises(BotError):
-            await door(session, wire.url).check(Target("a.b"))
+            await door(session, wire.url).extras.check(Target("a.b"))
         assert len(wire.arrivals) == 1
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from bot.api.dates import read_date
 from bot.api.models import (
     Account,
     Certificate,
@@ -20,11 +19,10 @@ from bot.api.models import (
     Proxy,
     SweepProgress,
     by_target,
-    read_account,
-    read_monitor,
-    read_ping,
+    read_date,
     read_summary,
 )
+from bot.api.reading import read_account, read_monitor, read_ping
 from bot.severity import days_left
 from bot.target import Target
 

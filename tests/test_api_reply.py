@@ -5,7 +5,7 @@ import json
 import aiohttp
 import pytest
 
-from bot.api import connection as client_module
+from bot.api import client as client_module
 from bot.api.reply import Reply, judge
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
 from tests.client_wire import (

@@ -38,7 +38,7 @@ def say(world: World, *pages: dict[str, Any]) -> None:
 async def begun(world: World) -> Notices:
     """Notices that have compared once, with an API that tells changes from the cursor c0 on."""
     world.api.extras = ["/monitor/changes"]
-    world.bot.api._lacks_until = world.clock()
+    world.bot.api.extras._lacks_until = world.clock()
     say(world, page(then="c0"))
     notices = watcher(world)
     await notices.tick()
@@ -142,7 +142,7 @@ async def test_another_process_goes_on_where_the_first_one_ended(world: World) -
     world.api.rows[number]["ssl_valid"] = False
     say(world, page(change(world, number), then="c1"))
     async with world.running_bot() as other:
-        other.api._extras = world.bots[0].api._extras
+        other.api.extras._offered = world.bots[0].api.extras._offered
         await watcher(world, other).poll()
     assert world.api.asked(CHANGES)[-1]["since"] == "c0"
     assert len(told(world)) == 1
@@ -204,7 +204,7 @@ async def test_an_api_that_describes_changes_but_has_none_is_asked_for_lists(
 ) -> None:
     number = world.api.watch(HOST, days=80)
     world.api.extras = ["/monitor/changes"]
-    world.bot.api._lacks_until = world.clock()
+    world.bot.api.extras._lacks_until = world.clock()
     world.api.refuse(CHANGES, 404, "no such endpoint", status=404, times=9)
     notices = watcher(world)
     for _ in range(3):
@@ -256,14 +256,14 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
 async def test_odd_changes_are_unreadable(body: dict[str, Any], world: World) -> None:
     world.api.reply(CHANGES, OK | body, times=9)
     with pytest.raises(APIUnreachable, match="no readable changes"):
-        await world.bot.api.changes("c0")
+        await world.bot.api.extras.changes("c0")
 
 
 async def test_a_row_that_can_not_be_read_spoils_no_other(world: World) -> None:
     number = world.api.watch(HOST, days=80)
     odd = [7, {"id": "x"}, {"id": 3, "monitor": {"id": 3, "host": ""}}, {"id": 4, "monitor": None}]
     say(world, page(*odd, change(world, number), then="c1"))  # type: ignore[arg-type]
-    found = await world.bot.api.changes("c0")
+    found = await world.bot.api.extras.changes("c0")
     assert [row.id for row in found.rows] == [number]
 
 
@@ -271,6 +271,6 @@ async def test_an_old_cursor_is_refused_at_once(world: World) -> None:
     world.api.refuse(CHANGES, 410, "This cursor is unknown or too old.", status=410)
     api: SSLMonitor = world.bot.api
     with pytest.raises(APIRefused) as caught:
-        await api.changes("c0")
+        await api.extras.changes("c0")
     assert caught.value.code == 410
     assert len(world.api.asked(CHANGES)) == 1

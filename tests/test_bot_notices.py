@@ -142,7 +142,8 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     await notices.tick()
     assert len(told(world)) == 1
     world.api.rows[number] |= {"host": "other.demo.test", "ssl_valid": True}
-    world.bot.api._url += "/"  # another account has another host under the same number
+    # another account has another host under the same number
+    world.api.key = world.bot.api._key = "another-key"
     await notices.tick()
     assert len(told(world)) == 1
     world.api.rows[number]["ssl_valid"] = False

@@ -12,8 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.api.dates import Renewal, WireRenewal, read_renewal
-from bot.api.models import MonitorSummary, read_monitor, read_summary
+from bot.api.models import (
+    MonitorSummary,
+    Renewal,
+    WireRenewal,
+    read_renewal,
+    read_summary,
+)
+from bot.api.reading import read_monitor
 from bot.cards import details as detail_cards
 from bot.cards.changes import compare, notice
 from bot.cards.digest import content

@@ -12,41 +12,26 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
 import stamina
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
-from bot.api.connection import Connection, Timing
-from bot.api.extras import (
-    DESCRIPTION,
-    Changes,
-    Check,
-    Extra,
-    History,
-    read_changes,
-    read_check,
-    read_extras,
-    read_history,
-)
-from bot.api.models import (
-    Account,
-    Monitor,
-    MonitorList,
-    Ping,
-    Proxy,
-    read_account,
-    read_monitor,
-    read_ping,
-    read_summary,
-)
-from bot.api.reply import Fields, Misdirected, judge, value
-from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
+from bot import __version__
+from bot.api.connection import used_once, what_happened
+from bot.api.extras import Extras
+from bot.api.models import Account, Monitor, MonitorList, Ping, Proxy, read_summary
+from bot.api.reading import read_account, read_monitor, read_ping
+from bot.api.reply import Fields, Misdirected, Reply, decoded, judge, readable, seconds
+from bot.errors import APIRefused, APIUnreachable, ConfigError
 from bot.target import Target, address_fault
 
 log = logging.getLogger(__name__)
@@ -54,11 +39,23 @@ log = logging.getLogger(__name__)
 _SUCCESS = msgspec.Raw(b"1")
 T = TypeVar("T")
 
+MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
+#: Above this many requests at a time, askers are told that the bot is busy.
+MOST_IN_FLIGHT = 50
 ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
-LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
-FAULT_KEPT = timedelta(minutes=1)  # how long it counts that the API did not say what it offers
 MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
+
+
+class Seconds(Protocol):
+    """What is told how long a request took, such as a Prometheus histogram."""
+
+    def observe(self, amount: float) -> None:
+        """Add a request."""
+
+
+#: Gives it for an endpoint and `answered` or `unreachable`.
+Timing = Callable[[str, str], Seconds]
 
 
 class SSLMonitor:
@@ -104,18 +101,13 @@ class SSLMonitor:
         self._write_method = write_method
         self._attempts = attempts
         self._wait = wait
-        self._connection = Connection(
-            url.rstrip("/"),
-            key,
-            clock=clock,
-            tls=tls,
-            trust_env=session.trust_env,
-            timing=timing,
-        )
+        self._tls = tls
+        self._timing = timing
+        self._in_flight = 0
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
-        self._extras: frozenset[Extra] = frozenset()
-        self._lacks_until = self._not_said_until = clock()
-        self._not_said: BotError | None = None
+        self.extras = Extras(self, clock)
+        self.fault = ""
+        """Why the last request got no usable reply, empty if it got one."""
 
     def __repr__(self) -> str:
         return f"SSLMonitor({self._url!r})"
@@ -143,11 +135,11 @@ class SSLMonitor:
 
     async def ping(self) -> Ping:
         """Test the key (`ping`)."""
-        return read_ping(_decoded(await self._read("ping")))
+        return read_ping(decoded(await self.read("ping")))
 
     async def account(self) -> Account:
         """The key's owner and quota (`account`)."""
-        return read_account(_decoded(await self._read("account")))
+        return read_account(decoded(await self.read("account")))
 
     async def list(
         self,
@@ -168,13 +160,13 @@ class SSLMonitor:
             "ssl_valid": None if valid is None else str(valid).lower(),
             "ssl_expire_days": expires,
         }
-        fields = await self._read("monitor/list", _given(filters))
+        fields = await self.read("monitor/list", _given(filters))
         await asyncio.sleep(0)
         return await self._read_rows(fields)
 
     async def get(self, monitor_id: int) -> Monitor:
         """One monitor with all facts of its last scan (`monitor/get`)."""
-        return self._monitor(await self._read("monitor/get", {"id": str(monitor_id)}))
+        return self._monitor(await self.read("monitor/get", {"id": str(monitor_id)}))
 
     async def add(
         self, target: Target | str, proxy: Proxy | None = None, protocol: str = ""
@@ -215,75 +207,7 @@ class SSLMonitor:
         """Delete a monitor (`monitor/delete`)."""
         await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
 
-    async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
-        """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
-
-        A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
-        raised again instead of asking. The file is asked for without the key.
-        """
-        now = self._clock()
-        if extra in self._extras or now < self._lacks_until:
-            return extra in self._extras
-        if hurry and self._not_said is not None and now < self._not_said_until:
-            raise self._not_said
-        try:
-            found = await self._again(self._described)
-        except BotError as fault:
-            self._not_said, self._not_said_until = fault, now + FAULT_KEPT
-            raise
-        self._extras |= found
-        self._lacks_until = now + LACK_KEPT
-        return extra in self._extras
-
-    async def _described(self) -> frozenset[Extra]:
-        return read_extras(
-            await self._connection.send(
-                self._session, "GET", DESCRIPTION, {}, self._deadline, key=False
-            )
-        )
-
-    async def check(self, target: Target, protocol: str = "") -> Check:
-        """Scan a host and port once, and store nothing (`checks`, an extra).
-
-        `protocol` names the STARTTLS that is to be spoken before (`smtp`); empty for none. It is
-        asked once: a scan is costly, and whoever waits for it can ask again.
-        """
-        query = {"host": target.host, "port": str(target.port)}
-        if protocol:
-            query["protocol"] = protocol
-        deadline = self._scan_deadline
-        fields = await self._request(self._session, "GET", "checks", query, deadline)
-        try:
-            return read_check(value(fields, "check"), self.offset)
-        except (ValueError, RecursionError):
-            raise APIUnreachable(
-                "The SSLmonitor API's answer contains no readable check."
-            ) from None
-
-    async def history(self, monitor_id: int, limit: int) -> History:
-        """What changed on a monitor, newest first (`monitor/history`, an extra)."""
-        query = {"id": str(monitor_id), "limit": str(limit)}
-        fields = await self._read("monitor/history", query)
-        try:
-            return read_history(_decoded(fields), self.offset)
-        except (ValueError, RecursionError):
-            raise APIUnreachable(
-                "The SSLmonitor API's answer contains no readable history."
-            ) from None
-
-    async def changes(self, since: str) -> Changes:
-        """What changed since a cursor; without one, where to begin (`monitor/changes`, an extra).
-
-        Raises APIRefused with the code 410 where the cursor is too old.
-        """
-        query = {"since": since, "limit": str(ROWS_AT_ONCE)} if since else {}
-        fields = await self._read("monitor/changes", query)
-        try:
-            return read_changes(_decoded(fields), self.offset)
-        except (ValueError, RecursionError):
-            raise APIUnreachable("The SSLmonitor API's answer has no readable changes.") from None
-
-    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Ask for something that changes nothing, and retry if that may help.
 
         Identical questions that are asked at the same time are sent once.
@@ -291,7 +215,7 @@ class SSLMonitor:
         given = query or {}
 
         async def asked() -> Fields:
-            return await self._again(
+            return await self.again(
                 lambda: self._request(self._session, "GET", path, given, self._deadline)
             )
 
@@ -313,7 +237,7 @@ class SSLMonitor:
         if not task.cancelled():
             task.exception()  # seen by whoever asked, unless all of them were cancelled
 
-    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, and retry if that may help."""
         async for attempt in stamina.retry_context(
             on=self._worth_another_try,
@@ -337,17 +261,12 @@ class SSLMonitor:
         async def note(*_: object) -> None:
             sent.append(path)
 
-        async with self._connection.used_once(note) as session:
+        async with used_once(note, trust_env=self._session.trust_env) as session:
             try:
                 return await self._request(session, self._write_method, path, params, deadline)
             except APIUnreachable as error:
                 error.maybe_done = bool(sent) and not isinstance(error, Misdirected)
                 raise
-
-    @property
-    def fault(self) -> str:
-        """Why the last request got no usable reply, empty if it got one."""
-        return self._connection.fault
 
     async def _request(
         self,
@@ -358,7 +277,7 @@ class SSLMonitor:
         deadline: float,
     ) -> Fields:
         """The one request: send it, read the whole reply, judge it."""
-        reply = await self._connection.send(session, method, path, params, deadline)
+        reply = await self._send(session, method, path, params, deadline)
         await asyncio.sleep(0)  # reading a long body took its time, and decoding it takes as much
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(reply.body, type=Fields)
@@ -366,6 +285,80 @@ class SSLMonitor:
                 return fields  # the documented form; `judge` reads every other one
         password = params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
+
+    async def fetch(self, path: str) -> Reply:
+        """What anybody may read: it is asked for without the key, and not judged."""
+        return await self._send(self._session, "GET", path, {}, self._deadline, key=False)
+
+    async def try_once(self, path: str, query: Mapping[str, str]) -> Fields:
+        """Have a scan made that changes nothing. It is not asked for again."""
+        return await self._request(self._session, "GET", path, query, self._scan_deadline)
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        deadline: float,
+        *,
+        key: bool = True,
+    ) -> Reply:
+        """Send it, with the key or without, and read the whole reply."""
+        if self._in_flight >= MOST_IN_FLIGHT:
+            raise APIUnreachable(
+                f"The bot is waiting for {MOST_IN_FLIGHT} other answers from the SSLmonitor API."
+            )
+        sending = self._sending(session, method, path, params, key=key)
+        try:
+            async with self._counted(path), asyncio.timeout(deadline), sending as response:
+                after = response.headers.get("Retry-After")
+                wait = seconds(after, self._clock()) if after else None
+                reply = Reply(response.status, await _read_body(response), wait)
+        except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
+            # Not chained: aiohttp's texts may quote the query.
+            self.fault = what_happened(error, deadline)
+            raise APIUnreachable(self.fault) from None
+        self.fault = "" if reply.status < 500 else f"HTTP status {reply.status}"
+        log.debug("%s %s: %d", method, path, reply.status)
+        return reply
+
+    def _sending(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: bool,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        in_body = method == "POST"
+        query = "" if in_body or not params else f"?{urlencode(params, quote_via=quote)}"
+        headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return session.request(
+            method,
+            URL(f"{self._url}/{path}{query}", encoded=True),
+            data=dict(params) if in_body else None,
+            headers=headers,
+            allow_redirects=False,  # the key must not travel
+            ssl=self._tls or True,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    @asynccontextmanager
+    async def _counted(self, path: str) -> AsyncIterator[None]:
+        """Count a request as long as it is under way, and how long it took."""
+        began, outcome = time.perf_counter(), "unreachable"
+        self._in_flight += 1
+        try:
+            yield
+            outcome = "answered"
+        finally:
+            self._in_flight -= 1
+            if self._timing:
+                self._timing(path, outcome).observe(time.perf_counter() - began)
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be repeated, and after how many seconds if the server said so."""
@@ -378,12 +371,9 @@ class SSLMonitor:
         return isinstance(error, APIUnreachable) and not isinstance(error, Misdirected)
 
     def _monitor(self, fields: Fields, *, written: bool = False) -> Monitor:
-        try:
-            return read_monitor(fields["monitor"], self.offset)
-        except (KeyError, ValueError, RecursionError):
-            raise APIUnreachable(
-                "The SSLmonitor API's answer contains no readable monitor.", maybe_done=written
-            ) from None
+        return readable(
+            "monitor", lambda: read_monitor(fields["monitor"], self.offset), written=written
+        )
 
     async def _read_rows(self, fields: Fields) -> MonitorList:
         """The rows of monitor/list, a few at a time; those that can't be read are counted."""
@@ -420,5 +410,10 @@ def _count(fields: Fields) -> int | None:
         return None
 
 
-def _decoded(fields: Fields) -> dict[str, Any]:
-    return {name: value(fields, name) for name in fields}
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise APIUnreachable("The SSLmonitor API's answer is too long to be read.")
+    return bytes(body)

@@ -6,22 +6,29 @@ The wire's names stay here, as in `models`, and every field may be missing or od
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bot.api.dates import read_date
-from bot.api.models import Monitor, MonitorSummary, read_monitor, read_summary
-from bot.api.reply import Reply, judge, read_leniently, value
-from bot.errors import APIRefused, APIUnreachable
+from bot.api.models import Monitor, MonitorSummary, read_date, read_summary
+from bot.api.reading import read_monitor
+from bot.api.reply import Reply, decoded, judge, read_leniently, readable, value
+from bot.errors import APIRefused, APIUnreachable, BotError
+from bot.target import Target
+
+if TYPE_CHECKING:
+    from bot.api.client import SSLMonitor
 
 DESCRIPTION = "openapi.json"
 MOST_CURSOR = 200
+CHANGES_AT_ONCE = 100
+LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
+FAULT_KEPT = timedelta(minutes=1)  # how long it counts that the API did not say what it offers
 #: The name of no STARTTLS: TLS from the first byte.
 TLS = "tls"
 #: STARTTLS by protocol, and the ports where it is usual: the first is the default.
@@ -212,3 +219,63 @@ def read_check(raw: Any, offset: timedelta) -> Check:
         dates = {"not_before": leaf.not_before, "not_after": leaf.not_after}
         row = msgspec.structs.replace(row, issuer=issuer, **dates)
     return Check(msgspec.structs.replace(row, http_code=found.http.code), found)
+
+
+class Extras:
+    """Asks for what only some APIs have. Every method raises APIRefused or APIUnreachable."""
+
+    def __init__(self, api: SSLMonitor, clock: Callable[[], datetime]) -> None:
+        self._api = api
+        self._clock = clock
+        self._offered: frozenset[Extra] = frozenset()
+        self._lacks_until = self._not_said_until = clock()
+        self._not_said: BotError | None = None
+
+    async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
+        """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
+
+        A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
+        raised again instead of asking.
+        """
+        now = self._clock()
+        if extra in self._offered or now < self._lacks_until:
+            return extra in self._offered
+        if hurry and self._not_said is not None and now < self._not_said_until:
+            raise self._not_said
+        try:
+            self._offered |= await self._api.again(self._described)
+        except BotError as fault:
+            self._not_said, self._not_said_until = fault, now + FAULT_KEPT
+            raise
+        self._lacks_until = now + LACK_KEPT
+        return extra in self._offered
+
+    async def _described(self) -> frozenset[Extra]:
+        return read_extras(await self._api.fetch(DESCRIPTION))
+
+    async def check(self, target: Target, protocol: str = "") -> Check:
+        """Scan a host and port once, and store nothing (`checks`).
+
+        `protocol` names the STARTTLS that is to be spoken before (`smtp`); empty for none. It is
+        asked once: a scan is costly, and whoever waits for it can ask again.
+        """
+        query = {"host": target.host, "port": str(target.port)}
+        if protocol:
+            query["protocol"] = protocol
+        fields = await self._api.try_once("checks", query)
+        return readable("check", lambda: read_check(value(fields, "check"), self._api.offset))
+
+    async def history(self, monitor_id: int, limit: int) -> History:
+        """What changed on a monitor, newest first (`monitor/history`)."""
+        query = {"id": str(monitor_id), "limit": str(limit)}
+        fields = await self._api.read("monitor/history", query)
+        return readable("history", lambda: read_history(decoded(fields), self._api.offset))
+
+    async def changes(self, since: str) -> Changes:
+        """What changed since a cursor; without one, where to begin (`monitor/changes`).
+
+        Raises APIRefused with the code 410 where the cursor is too old.
+        """
+        query = {"since": since, "limit": str(CHANGES_AT_ONCE)} if since else {}
+        fields = await self._api.read("monitor/changes", query)
+        return readable("changes", lambda: read_changes(decoded(fields), self._api.offset))

@@ -1,6 +1,6 @@
-"""The nouns of the SSLmonitor API, and how they are read from its JSON.
+"""The nouns of the SSLmonitor API, and how the rows of its list are read from its JSON.
 
-Wire names (`ssl_expire_date_end`) stay in this module, in `client` and in `embedded`. The API's
+Wire names (`ssl_expire_date_end`) stay in this folder and in `embedded`. The API's
 dates carry no zone (`2026-01-01 00:00`); `offset` is what its clock shows minus UTC, measured by
 `client.SSLMonitor.measure_clock`. Every field may be missing or null: the page's examples were
 typed by hand, so nothing but `id` and `host` is relied on.
@@ -10,25 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from bot.api.dates import (
-    Renewal,
-    RenewedElsewhere,
-    WireRenewal,
-    WireRenewed,
-    read_date,
-    read_renewal,
-    read_renewed,
-)
 from bot.api.reply import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
-#: What no sweep exceeds: numbers beyond these are odd, and are not shown.
-MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
+#: Years that a renewal's window may be in, so that it can be shown in any time zone.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+
+
+class Renewal(msgspec.Struct, frozen=True, gc=False):
+    """When the CA asks for a renewal (RFC 9773), and a URL of its own that may explain why."""
+
+    start: datetime
+    end: datetime
+    url: str = ""
+
+
+class RenewedElsewhere(msgspec.Struct, frozen=True, gc=False):
+    """Another monitor serves a newer certificate with the same names, by the same issuer."""
+
+    target: Target
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,23 @@ class Ping:
     sweep: SweepProgress | None = None
 
 
+class WireRenewal(msgspec.Struct):
+    """When the CA asks for a renewal, which some APIs have beyond the documented page."""
+
+    status: str | None = None
+    start: str | None = None
+    end: str | None = None
+    explanation_url: str | None = None
+
+
+class WireRenewed(msgspec.Struct):
+    """Which monitor serves a newer certificate, and when that expires; only some APIs tell."""
+
+    host: str | None = None
+    port: int | None = None
+    date_end: str | None = None
+
+
 class WireSummary(msgspec.Struct, omit_defaults=True):
     """A row of monitor/list: the documented fields that the bot reads."""
 
@@ -209,107 +232,42 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
 
 
-class WireSSL(msgspec.Struct):
-    """The `ssl` part of monitor/get."""
+def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
+    """A date of the wire as an aware UTC datetime; None where it can't be read.
 
-    date_start: str | None = None
-    date_end: str | None = None
-    expire_days: int | None = None
-    issuer_cn: str | None = None
-    issuer_c: str | None = None
-    issuer_o: str | None = None
-    subject_cn: str | None = None
-    subject_c: str | None = None
-    subject_o: str | None = None
-    alt_names: list[str] | None = None
+    A date that names its own zone is taken at its word, and needs no offset.
+    """
+    try:  # nearly all dates are without a zone, and a list of 100,000 monitors has 300,000 of them
+        return datetime.fromisoformat(f"{text}+00:00") - offset
+    except (ValueError, OverflowError):
+        return _other_date(text or "", offset)
 
 
-class WireHeader(msgspec.Struct):
-    """A header of the host's answer: name and value."""
-
-    n: str | None = None
-    v: str | None = None
-
-
-class WireHTTP(msgspec.Struct):
-    """The `http` part of monitor/get."""
-
-    ip: str | None = None
-    ip_rev: str | None = None
-    ip_geo: str | None = None
-    code: int | None = None
-    size: int | None = None
-    headers: list[WireHeader] | None = None
-    html_title: str | None = None
-    meta_description: str | None = None
-    meta_keywords: str | None = None
+def _other_date(text: str, offset: timedelta) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(text.strip())
+        return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 has no day before it
+        return None
 
 
-class WireChainCertificate(msgspec.Struct):
-    """A part of `chain`, which some APIs have beyond the documented page."""
-
-    subject: str | None = None
-    issuer: str | None = None
-    date_start: str | None = None
-    date_end: str | None = None
-
-
-class WireHandshake(msgspec.Struct):
-    """How the connection was secured."""
-
-    protocol: str | None = None
-    cipher: str | None = None
-    key: str | None = None
-    signature: str | None = None
-    serial: str | None = None
-    fingerprint: str | None = None
-    x25519mlkem768: bool | None = None
+def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
+    """A window; None for one that is unknown or makes no sense."""
+    start, end = read_date(wire.start, offset), read_date(wire.end, offset)
+    if start is None or end is None or start > end:
+        return None
+    if start.year < FIRST_YEAR or end.year > LAST_YEAR:
+        return None
+    return Renewal(start, end, wire.explanation_url or "")
 
 
-class WireMonitor(msgspec.Struct):
-    """The `monitor` of monitor/get, add and scan."""
-
-    id: int
-    host: str
-    port: int | None = None
-    scan_date: str | None = None
-    ssl: WireSSL | None = None
-    http: WireHTTP | None = None
-    chain: list[WireChainCertificate] | None = None
-    revocation: str | None = None
-    caa: str | None = None
-    handshake: WireHandshake | None = None
-    renewal: WireRenewal | None = None
-    expected: WireHandshake | None = None
+def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | None:
+    """Where it is; None if that makes no sense."""
+    end, host = read_date(wire.date_end, offset), (wire.host or "").strip()
+    return RenewedElsewhere(Target(host, wire.port or HTTPS_PORT), end) if host and end else None
 
 
-class WireAccount(msgspec.Struct):
-    """The answer of account."""
-
-    id: int | None = None
-    email: str | None = None
-    monitor_limit: int | None = None
-    monitor_used: int | None = None
-    monitor_available: int | None = None
-
-
-class WireSweepProgress(msgspec.Struct):
-    """The `sweep` of ping, which some APIs have beyond the documented page."""
-
-    monitors: int | None = None
-    due: int | None = None
-    lag_seconds: float | None = None
-
-
-class WirePing(msgspec.Struct):
-    """The answer of ping."""
-
-    date_time: str | None = None
-    apikey_id: int | None = None
-    sweep: WireSweepProgress | None = None
-
-
-def _target(host: str, port: int | None) -> Target:
+def read_target(host: str, port: int | None) -> Target:
     """The place of a monitor; a host that is none of ours to judge stays as the server wrote it."""
     if not host.strip():
         raise ValueError("`host` is empty")
@@ -320,37 +278,12 @@ def _target(host: str, port: int | None) -> Target:
     return Target(host, port if port and 1 <= port <= MAX_PORT else HTTPS_PORT)
 
 
-def read_ping(raw: Any) -> Ping:
-    """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
-    wire = read_leniently(raw, WirePing)
-    sweep = _sweep(wire.sweep) if wire.sweep else None
-    return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
-
-
-def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
-    """How far the sweep is; None where it makes no sense."""
-    due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
-    if due is None or not 0 <= due <= MOST_MONITORS:
-        return None
-    if lag is None or not 0 <= lag <= MOST_LAG.total_seconds():
-        return None
-    known = monitors is not None and due <= monitors <= MOST_MONITORS
-    return SweepProgress(due, timedelta(seconds=lag), monitors if known else None)
-
-
-def read_account(raw: Any) -> Account:
-    """The answer of account. Raises ValueError where it is no object."""
-    wire = read_leniently(raw, WireAccount)
-    counts = (wire.monitor_limit, wire.monitor_used, wire.monitor_available)
-    return Account(wire.id, wire.email or "", *counts)
-
-
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
     wire = _row(raw)
     return MonitorSummary(
         id=wire.id,
-        target=_target(wire.host, wire.port),
+        target=read_target(wire.host, wire.port),
         valid=wire.ssl_valid,
         message=wire.ssl_message or "",
         not_before=read_date(wire.ssl_expire_date_start, offset),
@@ -375,69 +308,6 @@ def _row(raw: Any) -> WireSummary:
         except ValueError:
             pass
     return read_leniently(raw, WireSummary)
-
-
-def read_monitor(raw: Any, offset: timedelta) -> Monitor:
-    """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
-    wire = read_leniently(raw, WireMonitor)
-    told = wire.renewal or WireRenewal()
-    return Monitor(
-        id=wire.id,
-        target=_target(wire.host, wire.port),
-        scanned_at=read_date(wire.scan_date, offset),
-        certificate=_certificate(wire.ssl, offset),
-        http=_http(wire.http or WireHTTP()),
-        chain=tuple(_link(link, offset) for link in wire.chain or ()),
-        revocation=wire.revocation or "",
-        caa=wire.caa or "",
-        handshake=_handshake(wire.handshake or WireHandshake()),
-        renewal=read_renewal(told, offset) or told.status or "",
-        expected=_handshake(wire.expected or WireHandshake()),
-    )
-
-
-def _handshake(wire: WireHandshake) -> tuple[str, ...]:
-    told = [wire.protocol, wire.cipher, wire.key, wire.signature]
-    if wire.x25519mlkem768 is not None:
-        told.append(f"X25519MLKEM768: {'yes' if wire.x25519mlkem768 else 'no'}")
-    told.append(wire.serial and f"serial {wire.serial}")
-    told.append(wire.fingerprint and f"SHA-256 {wire.fingerprint}")
-    return tuple(filter(None, told))
-
-
-def _link(link: WireChainCertificate, offset: timedelta) -> ChainCertificate:
-    return ChainCertificate(
-        subject=link.subject or "",
-        issuer=link.issuer or "",
-        not_before=read_date(link.date_start, offset),
-        not_after=read_date(link.date_end, offset),
-    )
-
-
-def _certificate(ssl: WireSSL | None, offset: timedelta) -> Certificate | None:
-    if ssl is None or not (ssl.date_end or ssl.issuer_cn or ssl.issuer_o or ssl.alt_names):
-        return None
-    return Certificate(
-        subject=Name(ssl.subject_cn or "", ssl.subject_o or "", ssl.subject_c or ""),
-        issuer=Name(ssl.issuer_cn or "", ssl.issuer_o or "", ssl.issuer_c or ""),
-        alt_names=tuple(ssl.alt_names or ()),
-        not_before=read_date(ssl.date_start, offset),
-        not_after=read_date(ssl.date_end, offset),
-    )
-
-
-def _http(http: WireHTTP) -> HTTPInfo:
-    return HTTPInfo(
-        ip=http.ip or "",
-        ip_rev=http.ip_rev or "",
-        ip_geo=http.ip_geo or "",
-        code=http.code,
-        size=http.size,
-        headers=tuple((h.n or "", h.v or "") for h in http.headers or ()),
-        title=http.html_title or "",
-        description=http.meta_description or "",
-        keywords=http.meta_keywords or "",
-    )
 
 
 def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSummary]:

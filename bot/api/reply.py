@@ -7,7 +7,7 @@ leniently: one of an unexpected type is dropped, and the rest is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,6 +91,21 @@ def value(fields: Fields, name: str) -> Any:
         return msgspec.json.decode(fields[name])
     except (KeyError, ValueError):
         return None
+
+
+def decoded(fields: Fields) -> dict[str, Any]:
+    """All fields' values."""
+    return {name: value(fields, name) for name in fields}
+
+
+def readable(what: str, read: Callable[[], T], *, written: bool = False) -> T:
+    """What a good reply contains. Raises APIUnreachable where that makes no sense."""
+    try:
+        return read()
+    except (KeyError, ValueError, RecursionError):
+        raise APIUnreachable(
+            f"The SSLmonitor API's answer contains no readable {what}.", maybe_done=written
+        ) from None
 
 
 def seconds(retry_after: str | None, now: datetime) -> float | None:

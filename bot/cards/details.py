@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.api.dates import Renewal
-from bot.api.models import Certificate, ChainCertificate, HTTPInfo, Monitor, MonitorSummary, Name
+from bot.api.models import (
+    Certificate,
+    ChainCertificate,
+    HTTPInfo,
+    Monitor,
+    MonitorSummary,
+    Name,
+    Renewal,
+)
 from bot.blocks import (
     Block,
     Message,

@@ -117,7 +117,7 @@ async def _spoken(
     Raises NotAvailable if one is named and the API can't be told: it would try TLS at once.
     """
     spoken = dict(place.resolve(protocol) for place in places)
-    if any(spoken.values()) and not await call.api.offers(Extra.PROTOCOL):
+    if any(spoken.values()) and not await call.api.extras.offers(Extra.PROTOCOL):
         if protocol.name in PORTS or any(place.protocol.name in PORTS for place in places):
             call.learnt.add(NO_STARTTLS)
             raise NotAvailable("add HOST smtp")

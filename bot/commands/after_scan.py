@@ -93,7 +93,7 @@ async def has_history(call: Call) -> bool:
     """Whether the API tells what changed; a button for it is extra, so no fault comes of it."""
     try:
         async with asyncio.timeout(OFFER_SECONDS):
-            return await call.api.offers(Extra.HISTORY, hurry=True)
+            return await call.api.extras.offers(Extra.HISTORY, hurry=True)
     except (BotError, TimeoutError) as fault:
         log.info("Could not read openapi.json: %s", fault)
         return False

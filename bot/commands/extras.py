@@ -39,7 +39,7 @@ async def check(
     The protocol is tls, or one with STARTTLS: smtp, imap, pop3, ldap, postgres, mysql. By default,
     the port decides; the port defaults to the monitored one.
     """
-    if not await call.api.offers(Extra.CHECK):
+    if not await call.api.extras.offers(Extra.CHECK):
         raise NotAvailable("check")
     if place.port is None and not (protocol.name or place.protocol.name):
         ports = {row.target.port for row in await _monitored(call, place.host)}
@@ -49,7 +49,7 @@ async def check(
     call.spend("scans", 1)
     await call.show(history_cards.checking(target))
     try:
-        found = await call.api.check(target, spoken)
+        found = await call.api.extras.check(target, spoken)
     except BotError as fault:
         return history_cards.check_failed(fault, target, spoken)
     return history_cards.checked(found, spoken, call.now(), call.rules)
@@ -58,10 +58,10 @@ async def check(
 @router.command("history", example="history example.com", shares=True)
 async def history(call: Call, which: One) -> Message:
     """Show what changed on a monitored host, and when (embedded API only)."""
-    if not await call.api.offers(Extra.HISTORY):
+    if not await call.api.extras.offers(Extra.HISTORY):
         raise NotAvailable("history")
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer
-    found = await call.api.history(rows[0].id, history_cards.CHANGES_SHOWN + 1)
+    found = await call.api.extras.history(rows[0].id, history_cards.CHANGES_SHOWN + 1)
     return history_cards.history(rows[0], found)

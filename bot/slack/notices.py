@@ -218,7 +218,7 @@ class Notices:
         if self._clock() < self._lacks_until:
             return False
         try:
-            return await self._api.offers(Extra.CHANGES, hurry=True)
+            return await self._api.extras.offers(Extra.CHANGES, hurry=True)
         except BotError as fault:
             log.info("Could not read openapi.json: %s", fault)
             return False
@@ -243,10 +243,10 @@ class Notices:
         None if the API can't tell now. Raises APIRefused if the cursor is too old.
         """
         try:
-            found = await self._api.changes(cursor)
+            found = await self._api.extras.changes(cursor)
             for _ in range(PAGES):  # what follows is for the next time
                 if found.more:
-                    found = found.then(await self._api.changes(found.next))
+                    found = found.then(await self._api.extras.changes(found.next))
         except NotFound:
             log.info("The API describes monitor/changes, but has none; asking for lists instead.")
             self._lacks_until = self._clock() + LACKS

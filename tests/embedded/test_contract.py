@@ -149,9 +149,9 @@ async def test_a_forbidden_host_is_not_allowed_rather_than_down(served: Served) 
     (row,) = await api.list()
     assert state_of(row, served.now, USUAL) is NOT_ALLOWED
     assert (await api.get(monitor.id)).certificate is None
-    check = await api.check(Target(NOBODY))
+    check = await api.extras.check(Target(NOBODY))
     assert state_of(check.row, served.now, USUAL) is NOT_ALLOWED
-    history = await api.history(monitor.id, 20)
+    history = await api.extras.history(monitor.id, 20)
     assert "*NOT ALLOWED*" in str(history_cards.history(row, history).blocks)
 
 
