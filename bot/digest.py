@@ -80,8 +80,8 @@ class DigestPoster(Protocol):
     async def is_last(self, channel: str, ts: str) -> bool:
         """Whether this is the channel's last message. Raises SlackRefused if nobody can tell."""
 
-    async def update(self, channel: str, ts: str, message: Message, *, paced: bool = False) -> None:
-        """Edit a message of ours; at once if `paced`."""
+    async def update(self, channel: str, ts: str, message: Message, within: float | None) -> None:
+        """Edit a message of ours; at once if `within` is None."""
 
 
 async def gather(
@@ -350,7 +350,7 @@ class Digest:
                 return None
             message = digest_cards.in_place(stored.messages[0])
             # At once: the claim was just read, and the board that stands here yet is yesterday's.
-            await self._poster.update(channel, ts, message, paced=True)
+            await self._poster.update(channel, ts, message, within=None)
         except SlackLimited:
             raise
         except SlackRefused as fault:

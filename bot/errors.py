@@ -193,5 +193,9 @@ class SlackLimited(SlackRefused):
         super().__init__("ratelimited", retry_after=retry_after)
 
 
+class EditsUsedUp(SlackLimited):
+    """A message may not be edited yet, by the bot's own count of what Slack allows in a minute."""
+
+
 class SlackUnreachable(BotError):
     """Slack sent no usable reply: the request may still have taken effect."""

@@ -84,8 +84,10 @@ class Channel:
             raise self.search_fault
         return ts == f"{len(self.messages)}.0"
 
-    async def update(self, channel: str, ts: str, message: Message, *, paced: bool = False) -> None:
-        assert paced
+    async def update(
+        self, channel: str, ts: str, message: Message, within: float | None = 0.0
+    ) -> None:
+        assert within is None
         fault = self.faults.pop(0) if self.faults else None
         if fault and not self.lost:
             raise fault

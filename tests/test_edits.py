@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from bot.blocks import Message, section
 from bot.playground.faults import InjectedFault, rate_limit, refusal
-from bot.playground.objects import BEN
+from bot.playground.objects import ANN, BEN
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
@@ -167,3 +167,22 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
         edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
         await other.slack._boards.catch_up()
         assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])
+
+
+async def test_once_a_minutes_edits_are_used_up_answers_are_posted_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.digests.MINUTE", 60_000)
+    for number in range(45):
+        world.api.watch(f"h{number}.demo.test")
+    async with asyncio.TaskGroup() as group:
+        for number in range(45):
+            asker = ANN if number % 2 else BEN
+            group.create_task(world.say(f"/ssl scan h{number}.demo.test", by=asker))
+    await world.settled()
+    cards = [words(card) for card in world.seen(by=BEN)]
+    assert len(cards) == 45
+    assert all("OK" in card and "Scanning…" not in card for card in cards)
+    names = [call["name"] for call in world.slack.traffic]
+    assert names.count("chat.update") == 40
+    assert names.count("chat.delete") == 5

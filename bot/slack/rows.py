@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import re
 import uuid
 from collections import OrderedDict, deque
@@ -33,7 +34,13 @@ from bot.cards.batch import (
 )
 from bot.cards.changes import OFFER
 from bot.cards.row import BUSY
-from bot.errors import DatabaseUnavailable, SlackLimited, SlackRefused, SlackUnreachable
+from bot.errors import (
+    DatabaseUnavailable,
+    EditsUsedUp,
+    SlackLimited,
+    SlackRefused,
+    SlackUnreachable,
+)
 from bot.slack.web import SlackWeb
 from bot.store.digests import Board, DigestStore, StoredBoard
 
@@ -221,7 +228,7 @@ class Boards:
                 if stored:
                     rows.adopt(stored.board)
                 try:
-                    await self._web.update(channel, ts, rows.message, paced=True)
+                    await self._web.update(channel, ts, rows.message, within=None)
                 except BaseException as fault:
                     rows.drawn = before
                     if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
@@ -233,18 +240,23 @@ class Boards:
                 if stored and not await self._is_newest(stored, rows):
                     rows.changes = wanted = rows.changes + 1
 
-    async def pace(self, channel: str, ts: str) -> StoredBoard | None:
-        """Wait until a message may be edited; gives the digest as it stands then, if it is one."""
+    async def pace(self, channel: str, ts: str, within: float = math.inf) -> StoredBoard | None:
+        """Wait until a message may be edited; gives the digest as it stands then, if it is one.
+
+        Raises EditsUsedUp if that is not `within` seconds.
+        """
         loop = asyncio.get_running_loop()
         mine = [at for *place, at in self._edits if place == [channel, ts]]
         wait, stored = max(mine, default=-EDIT_SECONDS) + EDIT_SECONDS - loop.time(), None
         try:
-            stored, turn = await self._store.turn(channel, ts)
+            stored, turn = await self._store.turn(channel, ts, within)
         except DatabaseUnavailable as fault:
             log.warning("Could not book an edit for all processes: %s", fault)
             full = len(self._edits) == EDITS_A_MINUTE
             turn = self._edits[0][2] + 60 - loop.time() if full else 0.0
-        if (wait := max(wait, turn)) > 0:
+        if (wait := max(wait, turn)) > within:
+            raise EditsUsedUp(wait)
+        if wait > 0:
             await asyncio.sleep(wait)
             stored = await self.find(channel, ts) if stored else None
         self._edits.append((channel, ts, loop.time()))

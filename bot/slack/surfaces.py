@@ -18,7 +18,7 @@ from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.cards import replies, slack_faults
-from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
+from bot.errors import EditsUsedUp, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.requests import Origin, Request
 from bot.slack.rows import RowLists
 from bot.slack.web import SlackWeb
@@ -26,6 +26,8 @@ from bot.slack.web import SlackWeb
 log = logging.getLogger(__name__)
 #: How long to wait after a rate limit that names no time.
 LIMIT_SECONDS = 30.0
+#: A post whose edit would have to wait longer is posted anew; in seconds.
+EDIT_PATIENCE = 5.0
 #: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
 #: in one that can't.
 SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
@@ -105,16 +107,8 @@ class EditablePost:
 
     async def show(self, message: Message) -> bool:
         """Post the message, or edit the one that was posted; False where the bot can't post."""
-        if self.ts is not None:
-            try:
-                await self._web.update(self._channel, self.ts, message)
-            except SlackLimited:
-                raise
-            except SlackRefused as error:
-                log.info("chat.update failed in %s: %s", self._channel, error)
-                self.ts = None
-            else:
-                return True
+        if self.ts is not None and await self._edit(self.ts, message):
+            return True
         if self._may_post:
             try:
                 self.ts = await self._posted(dataclasses.replace(message, metadata=self._mark))
@@ -124,6 +118,29 @@ class EditablePost:
                 log.info("chat.postMessage failed in %s: %s", self._channel, error)
                 self._may_post = False
         return self._may_post
+
+    async def _edit(self, ts: str, message: Message) -> bool:
+        """Edit the post; False once there is none, so that it is posted anew.
+
+        While the edits that Slack allows are used up, the post is deleted: nobody need wait.
+        """
+        try:
+            await self._web.update(self._channel, ts, message, within=EDIT_PATIENCE)
+        except EditsUsedUp:
+            try:
+                await self._web.delete(self._channel, ts)
+            except (SlackRefused, SlackUnreachable) as error:
+                log.info("chat.delete failed in %s: %s", self._channel, error)
+                await self._web.update(self._channel, ts, message)
+                return True
+        except SlackLimited:
+            raise
+        except SlackRefused as error:
+            log.info("chat.update failed in %s: %s", self._channel, error)
+        else:
+            return True
+        self.ts = None
+        return False
 
     async def _posted(self, message: Message) -> str:
         """Post it; a post whose answer was lost is looked up. Returns its ts."""

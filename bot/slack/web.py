@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,7 +67,7 @@ class SlackWeb:
         self.identity = Identity()
         self.token_fault = ""
         self._newest_edits: dict[tuple[str, ...], object] = {}
-        self.pace: Callable[[str, str], Awaitable[object]] = _at_once
+        self.pace: Callable[[str, str, float], Awaitable[object]] | None = None
         self._uses: dict[str, int] = {}
 
     async def identify(self) -> Identity:
@@ -144,11 +145,13 @@ class SlackWeb:
 
         await with_fallback(send, message)
 
-    async def update(self, channel: str, ts: str, message: Message, *, paced: bool = False) -> None:
-        """Edit a message of ours, once it may be edited (`pace`), if that was not awaited before.
+    async def update(
+        self, channel: str, ts: str, message: Message, within: float | None = math.inf
+    ) -> None:
+        """Edit a message of ours in its turn (`pace`), or at once if `within` is None.
 
         An edit that a newer one has overtaken is not sent, or not sent again. Metadata that it
-        doesn't bring stays as it is.
+        doesn't bring stays as it is. Raises EditsUsedUp if its turn is not `within` seconds.
         """
 
         async def send(sent: Message) -> None:
@@ -161,7 +164,8 @@ class SlackWeb:
                 metadata=sent.metadata,
             )
 
-        before = None if paced else functools.partial(self.pace, channel, ts)
+        pace = within is not None and self.pace
+        before = functools.partial(pace, channel, ts, within) if pace else None
         await self._edit((channel, ts), lambda: with_fallback(send, message), before)
 
     async def delete(self, channel: str, ts: str) -> None:
@@ -437,10 +441,6 @@ class SlackWeb:
         finally:
             if self._newest_edits.get(place) is edit:
                 del self._newest_edits[place]
-
-
-async def _at_once(_channel: str, _ts: str) -> None:
-    """Wait for nothing."""
 
 
 def _same_metadata(found: Any, wanted: Mapping[str, Any] | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -261,11 +262,13 @@ class DigestStore:
                 return new
         return None
 
-    async def turn(self, channel: str, ts: str) -> tuple[StoredBoard | None, float]:
+    async def turn(
+        self, channel: str, ts: str, within: float = math.inf
+    ) -> tuple[StoredBoard | None, float]:
         """Book the next edit of a message: in how many seconds, and the board if it is one.
 
         Over all processes, a board is edited once a second at most, and all messages together as
-        often in a minute as `edits` has rows.
+        often in a minute as `edits` has rows. A turn that is not `within` seconds is not booked.
         """
         now = self._database.milliseconds
         async with self._database.quick_write() as connection:
@@ -276,8 +279,10 @@ class DigestStore:
                 found = await connection.execute(mine.returning(table, (last - now).label("wait")))
                 if row := found.one_or_none():
                     break
-            wait = await self._book(connection)
-        return _board(row) if row else None, max(wait, row.wait if row else 0, 0) / 1000
+            wait = max(await self._book(connection), row.wait if row else 0, 0) / 1000
+            if wait > within:
+                await connection.rollback()
+        return _board(row) if row else None, wait
 
     async def _book(self, connection: AsyncConnection) -> int:
         """Book one of a minute's edits; gives the milliseconds until its turn.
