@@ -56,10 +56,7 @@ class SlackWeb:
     """
 
     def __init__(
-        self,
-        client: AsyncWebClient,
-        session: aiohttp.ClientSession,
-        metrics: Metrics | None = None,
+        self, client: AsyncWebClient, session: aiohttp.ClientSession, metrics: Metrics | None = None
     ) -> None:
         self.client = client
         self._metrics = metrics or Metrics()
@@ -150,8 +147,8 @@ class SlackWeb:
     ) -> None:
         """Edit a message of ours in its turn (`pace`), or at once if `within` is None.
 
-        An edit that a newer one has overtaken is not sent, or not sent again. Metadata that it
-        doesn't bring stays as it is. Raises EditsUsedUp if its turn is not `within` seconds.
+        An edit that a newer one has overtaken is not sent (again). Metadata that it doesn't bring
+        stays as it is. Raises EditsUsedUp if its turn is not `within` seconds.
         """
 
         async def send(sent: Message) -> None:
@@ -164,8 +161,9 @@ class SlackWeb:
                 metadata=sent.metadata,
             )
 
-        pace = within is not None and self.pace
-        before = functools.partial(pace, channel, ts, within) if pace else None
+        before = None
+        if self.pace and within is not None:
+            before = functools.partial(self.pace, channel, ts, within)
         await self._edit((channel, ts), lambda: with_fallback(send, message), before)
 
     async def delete(self, channel: str, ts: str) -> None:
