@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 
 import pytest
@@ -84,6 +84,13 @@ async def test_a_response_that_names_no_next_one_counts_for_a_week(scans: Scans)
     assert read(days=6) is None
     with pytest.raises(Unreadable, match="out of date"):
         read(days=8)
+
+
+async def test_a_responder_whose_clock_is_a_little_ahead_is_believed(scans: Scans, ca: CA) -> None:
+    path, soon = scans.leaf(responder(ca.url("ocsp"))), NOW + timedelta(minutes=1)
+    said = response(issuing(scans), scans.certificate, revoked=False, since=soon)
+    ca.documents["ocsp"] = said
+    assert (await scans.scan(path)).revocation == "good"
 
 
 async def test_an_ocsp_response_of_somebody_else_is_a_remark(scans: Scans, ca: CA) -> None:

@@ -16,6 +16,7 @@ from cryptography import x509
 from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca.documents import MOST_BYTES, Documents
+from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import ASKED
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.verdict import Verdict, color
@@ -152,6 +153,35 @@ async def test_only_permitted_http_addresses_are_asked(url: str, said: str, scan
     assert bool(said) == found.revocation.startswith("unknown: ")
 
 
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [(["::1", "127.0.0.1"], "good"), (["127.0.0.1", "169.254.169.254"], "may not be asked")],
+)
+async def test_the_addresses_of_a_server_are_tried_in_turn_if_all_are_permitted(
+    addresses: list[str], said: str, scans: Scans, ca: CA
+) -> None:
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return addresses
+
+    path = scans.leaf(points(ca.url("a.crl")))
+    ca.documents["a.crl"] = crl(issuing(scans))
+    hosts, allow = {"fleet.test": "127.0.0.1"}, parse_allow("127.0.0.1,::1")
+    scans.guard = Guard(allow, hosts, look_up)
+    scans.restart()
+    assert said in (await scans.scan(path)).revocation
+
+
+async def test_an_answer_that_a_clock_far_ahead_stored_is_asked_for_again(
+    scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(points(ca.url("a.crl")))
+    scans.clock.now = NOW + 300 * DAY
+    ca.documents["a.crl"] = crl(issuing(scans), since=NOW, until=NOW + 400 * DAY)
+    await scans.documents.get(ca.url("a.crl"))
+    scans.clock.now, ca.documents["a.crl"] = NOW, crl(issuing(scans), scans.certificate)
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
+
+
 async def test_a_redirect_is_not_followed_and_a_failure_is_kept_for_ten_minutes(
     scans: Scans, ca: CA
 ) -> None:
@@ -234,6 +264,18 @@ async def test_an_expired_certificate_and_one_without_a_list_are_not_asked_about
     found = await scans.scan(scans.leaf())
     assert (found.verdict, found.revocation) == (Verdict.VALID, "")
     assert ca.asked == []
+
+
+async def test_a_certificate_that_nobody_lists_is_not_good_because_the_ca_above_it_is(
+    scans: Scans, ca: CA
+) -> None:
+    root, key = scans.fleet.authorities["root"], new_key("ec")
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    between = issue(name("Fleet Third CA"), key, root, NOW - 90 * DAY, NOW + 900 * DAY,
+                    constraints, points(ca.url("root.crl")))  # fmt: skip
+    ca.documents["root.crl"] = crl(root)
+    found = await scans.scan(scans.leaf(by=Authority(between, key)))
+    assert (found.verdict, found.revocation, len(ca.asked)) == (Verdict.VALID, "", 1)
 
 
 async def test_monitor_get_tells_what_is_known(

@@ -18,15 +18,25 @@ import msgspec
 from cryptography import x509
 
 from bot.embedded.ca.crl import Unreadable
-from bot.embedded.ca.documents import FAILED, FRESH, Answer, Document, Documents, Silent, host_of
+from bot.embedded.ca.documents import (
+    FAILED,
+    FRESH,
+    LONGEST,
+    Answer,
+    Document,
+    Documents,
+    Silent,
+    host_of,
+)
 from bot.embedded.ca.encoding import MALFORMED, extensions
 from bot.embedded.scan.guard import Guard
 from bot.embedded.scan.result import Renewal
 from bot.store.database import Database
+from bot.store.tables import ca_documents
 
 #: The waits between two questions that are honored (RFC 9773, section 4.3.2).
-LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), timedelta(days=1)
-#: While a server doesn't answer, none of its URLs is asked for so long.
+LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), LONGEST
+#: While a server doesn't answer, or is overloaded, none of its URLs is asked for so long.
 RESTING = timedelta(minutes=1)
 #: While a CA doesn't answer, what it said last counts for so long.
 LAST_WORD = timedelta(days=3)
@@ -83,13 +93,17 @@ class ACMEServers(Documents):
         """One client for all requests: they are many, to few servers."""
         if self._client is None:
             jar = aiohttp.DummyCookieJar()
-            self._client = aiohttp.ClientSession(auto_decompress=False, cookie_jar=jar)
+            self._client = aiohttp.ClientSession(
+                connector=self._connector(), auto_decompress=False, cookie_jar=jar
+            )
         yield self._client
 
     async def _answer(self, known: Document, url: str, body: bytes | None) -> Answer:
         until, fault = self._resting.get(host_of(url), (None, ""))
         if until is not None and self._clock() < until:
             raise Unreadable(fault)
+        if self._is_fresh(rest := await self._read(_rest(url))):
+            raise Unreadable(rest.fault)
         try:
             return await super()._answer(known, url, body)
         except Silent as silence:
@@ -99,18 +113,25 @@ class ACMEServers(Documents):
     def _wait(self, headers: Mapping[str, str], now: datetime) -> timedelta:
         return retry_after(headers, now) or FRESH
 
-    def _refused(
+    async def _refused(
         self, known: Document, url: str, status: int, headers: Mapping[str, str], now: datetime
     ) -> Document:
         """An overloaded server gets a rest; what is said of an unknown certificate is forgotten."""
-        found = super()._refused(known, url, status, headers, now)
+        found = await super()._refused(known, url, status, headers, now)
         if status == 404 and url not in self._directories:
             return replace(found, body=b"", fresh_until=now + self._wait(headers, now))
         if status == 429 or status >= 500:
-            wait = retry_after(headers, now) or RESTING
-            self._resting[host_of(url)] = now + wait, found.fault
-            return replace(found, fresh_until=now + max(wait, FAILED))
+            until = now + (retry_after(headers, now) or RESTING)
+            rest = Document(_rest(url), b"", None, "", "", now, found.fault, until)
+            longer = ca_documents.c.fresh_until.between(until, now + LONGEST)
+            await self._write(rest, where=~longer)  # for all processes
+            return replace(found, fresh_until=max(until, now + FAILED))
         return found
+
+
+def _rest(url: str) -> str:
+    """By what the rest of a URL's server is stored."""
+    return f"rest {host_of(url)}"
 
 
 class Renewals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # a name for types alone
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 _INTEGER = 0x02
+#: A CA's clock may be so far ahead of ours.
+SKEW = timedelta(minutes=5)
 #: The reasons of RFC 5280, section 5.3.1, in words.
 _REASONS = {
     x509.ReasonFlags.unspecified: "",
@@ -61,7 +63,9 @@ class RevocationList:
 
     def find(self, certificate: x509.Certificate, url: str, now: datetime) -> Revocation | None:
         """What it says of a certificate that names it by this URL. Raises Unreadable."""
-        if not self.this_update <= now <= self.next_update:
+        if now < self.this_update - SKEW:
+            raise Unreadable(f"the revocation list is valid from {self.this_update:%Y-%m-%d %H:%M}")
+        if now > self.next_update:
             raise Unreadable(f"the revocation list was valid until {self.next_update:%Y-%m-%d}")
         if self.urls and url not in self.urls:
             raise Unreadable("the revocation list is for other certificates")

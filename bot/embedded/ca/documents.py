@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import aiohttp
-from sqlalchemy import and_, delete, or_, select, update
+from aiohttp.abc import AbstractResolver, ResolveResult
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.embedded.ca.crl import Unreadable
@@ -36,8 +38,10 @@ FORGOTTEN, TIDIED = timedelta(days=30), timedelta(hours=1)
 #: Lists are renewed within a day, though they say that they are valid for days.
 FRESH = timedelta(hours=6)
 FAILED = timedelta(minutes=10)
-#: A process that asks has so long; then another one may.
-ASKING = timedelta(seconds=30)
+#: No answer counts for longer: one that does was stored by a clock that ran ahead.
+LONGEST = timedelta(days=1)
+#: A process that asks has so long; then another one may. Others look for its answer so often.
+ASKING, LOOK = timedelta(seconds=30), 0.5
 AT_ONCE = 20
 #: So many answers may be awaited at a time: a slow server must not fill the memory.
 MOST_AWAITED = 1000
@@ -148,7 +152,8 @@ class Documents:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_fresh(self, known: Document) -> bool:
-        return known.fresh_until is not None and self._clock() < known.fresh_until
+        until, now = known.fresh_until, self._clock()
+        return until is not None and now < until <= now + LONGEST
 
     async def _refreshed(self, key: str, url: str, body: bytes | None) -> Document:
         try:
@@ -164,9 +169,17 @@ class Documents:
     async def _renewed(self, known: Document, url: str, body: bytes | None) -> Document:
         async with self._turns:  # first, since a claim ends by itself
             if not await self._claim(known):  # another process is at it, or has just fetched it
-                return await self._read(known.url)
+                return await self._fetched_elsewhere(known.url)
             found = await self._fetch(known, url, body)
             await self._write(found)
+        return found
+
+    async def _fetched_elsewhere(self, key: str) -> Document:
+        """What another process is fetching, once it is there, or else what was known."""
+        for _ in range(int(SECONDS / LOOK)):
+            if self._is_fresh(found := await self._read(key)):
+                break
+            await asyncio.sleep(LOOK)
         return found
 
     def _keep(self, known: Document) -> None:
@@ -193,20 +206,23 @@ class Documents:
         """Whether this process is the one to fetch it: nobody has tried since it was read."""
         key, now = known.url, self._clock()
         columns = ca_documents.c
-        row = {"url": key, "body": b"", "etag": "", "last_modified": "", "fault": ""}
+        row = dict.fromkeys(("etag", "last_modified", "fault"), "")
         free = and_(
-            or_(columns.asked_at.is_(None), columns.asked_at < now - ASKING),
+            or_(columns.asked_at.is_(None), ~columns.asked_at.between(now - ASKING, now + ASKING)),
             columns.tried_at.is_not_distinct_from(known.tried_at),
         )
+        mine = (
+            self._database.insert(ca_documents)
+            .values(url=key, body=b"", asked_at=now, **row)
+            .on_conflict_do_update(index_elements=["url"], set_={"asked_at": now}, where=free)
+        )
         async with self._database.write() as connection:
-            await connection.execute(
-                self._database.insert(ca_documents).values(row).on_conflict_do_nothing()
-            )
-            mine = update(ca_documents).where(columns.url == key, free).values(asked_at=now)
             return bool((await connection.execute(mine)).rowcount)
 
-    async def _write(self, found: Document) -> None:
+    async def _write(self, found: Document, where: ColumnElement[bool] | None = None) -> None:
+        """Store a document; one that is there is replaced only `where` that holds."""
         values = {
+            "url": found.url,
             "body": found.body,
             "etag": found.etag[:200],
             "last_modified": found.last_modified[:100],
@@ -216,13 +232,25 @@ class Documents:
             "fresh_until": found.fresh_until,
             "asked_at": None,
         }
-        same, now = ca_documents.c.url == found.url, self._clock()
+        stored = (
+            self._database.insert(ca_documents)
+            .values(values)
+            .on_conflict_do_update(index_elements=["url"], set_=values, where=where)
+        )
         async with self._database.write() as connection:
-            await connection.execute(update(ca_documents).where(same).values(values))
-            if self._tidied_at is None or now - self._tidied_at >= TIDIED:
-                self._tidied_at = now
-                old = ca_documents.c.tried_at < now - FORGOTTEN
-                await connection.execute(delete(ca_documents).where(old))
+            await connection.execute(stored)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        now, columns = self._clock(), ca_documents.c
+        if self._tidied_at is not None and now - self._tidied_at < TIDIED:
+            return
+        self._tidied_at = now
+        asked_at = func.coalesce(columns.tried_at, columns.asked_at)
+        old = select(columns.url).where(asked_at < now - FORGOTTEN)
+        old = old.with_for_update(skip_locked=True)  # whoever has one asks for it now
+        async with self._database.write() as connection:
+            await connection.execute(delete(ca_documents).where(columns.url.in_(old)))
 
     async def _fetch(self, known: Document, url: str, body: bytes | None) -> Document:
         """The document as it is now; the old one with the fault if it can't be fetched."""
@@ -234,7 +262,7 @@ class Documents:
         if status == 304 and known.body:
             fetched = known.body
         elif status != 200 or not fetched:
-            return self._refused(known, url, status, headers, now)
+            return await self._refused(known, url, status, headers, now)
         etag = _header(headers, "ETag") or known.etag
         modified = _header(headers, "Last-Modified")
         until = now + self._wait(headers, now)
@@ -244,7 +272,7 @@ class Documents:
         """How long an answer counts."""
         return FRESH
 
-    def _refused(
+    async def _refused(
         self, known: Document, url: str, status: int, _headers: Mapping[str, str], now: datetime
     ) -> Document:
         """What is known after an answer without a document."""
@@ -256,6 +284,10 @@ class Documents:
         try:
             async with asyncio.timeout(SECONDS):
                 return await self._ask(known, url, body)
+        except Forbidden:
+            raise Unreadable(f"{host_of(url)} may not be asked") from None
+        except ResolutionFailed:
+            raise Unreadable(f"{host_of(url)} could not be resolved") from None
         except aiohttp.ClientConnectorCertificateError:
             raise Silent(f"the certificate of {host_of(url)} is not trusted") from None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
@@ -263,36 +295,33 @@ class Documents:
 
     def _session(self) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
         """The client of one request."""
-        return aiohttp.ClientSession(auto_decompress=False)
+        return aiohttp.ClientSession(connector=self._connector(), auto_decompress=False)
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        """Connects to the first address that answers, of those that the guard permits."""
+        return aiohttp.TCPConnector(resolver=_Checked(self._guard), use_dns_cache=False)
 
     async def _ask(self, known: Document, url: str, body: bytes | None) -> Answer:
         scheme, target, path = _target(url, PORTS if self._tls else {"http": 80})
-        try:
-            addresses = await self._guard.resolve(target)
-        except Forbidden:
-            raise Unreadable(f"{target.host} may not be asked") from None
-        except ResolutionFailed:
-            raise Unreadable(f"{target.host} could not be resolved") from None
+        if not self._guard.permits_literal(target):  # nobody resolves an address
+            raise Forbidden
         # aiohttp asks for a compressed body unless it is told not to.
         headers = {"Accept-Encoding": "identity", "User-Agent": AGENT}
-        headers["Host"] = _authority(scheme, target)
         if body is not None:
             headers["Content-Type"] = "application/ocsp-request"
         elif known.body and known.etag:
             headers["If-None-Match"] = known.etag
         elif known.body and known.last_modified:
             headers["If-Modified-Since"] = known.last_modified
-        address = Target(str(addresses[0]), target.port)
         async with (
             self._session() as session,
             session.request(
                 "GET" if body is None else "POST",
-                f"{scheme}://{address}{path}",
+                f"{scheme}://{target}{path}",
                 data=body,
                 headers=headers,
                 allow_redirects=False,
                 ssl=self._tls or True,
-                server_hostname=target.host if scheme == "https" else None,
             ) as reply,
         ):
             fetched = bytearray()
@@ -302,6 +331,30 @@ class Documents:
                     size = f"{self.most_bytes // 2**20} MB"
                     raise Unreadable(f"the document of {target.host} is larger than {size}")
             return reply.status, reply.headers, bytes(fetched)
+
+
+class _Checked(AbstractResolver):
+    """Resolves names for a client, which connects to addresses that were checked."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host. Raises Forbidden or ResolutionFailed."""
+        families = {4: socket.AF_INET, 6: socket.AF_INET6}
+        return [
+            ResolveResult(
+                hostname=host, host=str(each), port=port, family=families[each.version],
+                proto=0, flags=socket.AI_NUMERICHOST,
+            )
+            for each in await self._guard.resolve(Target(host, port))
+            if family in {socket.AF_UNSPEC, families[each.version]}
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Nothing is kept."""
 
 
 def host_of(url: str) -> str:
@@ -328,10 +381,6 @@ def _readable(known: Document) -> Document:
     if not known.body:
         raise Unreadable(known.fault or "asked")
     return known
-
-
-def _authority(scheme: str, target: Target) -> str:
-    return target.host if target.port == PORTS[scheme] else str(target)
 
 
 def _target(url: str, ports: Mapping[str, int]) -> tuple[str, Target, str]:

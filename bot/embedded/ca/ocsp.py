@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from bot.embedded.ca.crl import Revocation, Unreadable
+from bot.embedded.ca.crl import SKEW, Revocation, Unreadable
 from bot.embedded.ca.encoding import MALFORMED, extensions
 
 #: How long a response counts that names no next one.
@@ -54,7 +54,7 @@ def read(
             each for each in response.responses if each.serial_number == certificate.serial_number
         )
         until = single.next_update_utc or single.this_update_utc + LONGEST
-        if not single.this_update_utc <= now <= until:
+        if not single.this_update_utc - SKEW <= now <= until:
             raise Unreadable("the OCSP response is out of date")
         if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
             raise Unreadable("the OCSP responder doesn't know the certificate")

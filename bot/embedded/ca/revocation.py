@@ -150,7 +150,8 @@ def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found
         if isinstance(answer, Revocation):
             return Found(f"revoked {answer}", answer, depth)
     unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
-    return Found(str(unknown) or (GOOD if GOOD in answers else ""))
+    # If nothing is known of the first, it is not good because the CA above it is.
+    return Found(str(unknown or next(iter(answers), "")))
 
 
 def _exempt(certificate: x509.Certificate) -> bool:
