@@ -18,7 +18,6 @@ from bot.api.client import SSLMonitor
 from bot.api.extras import Extra
 from bot.api.models import MonitorSummary
 from bot.blocks import Address, Message
-from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.recheck import Comparison
@@ -162,7 +161,7 @@ class Watches:
             return recheck_cards.failed(fault, watch.target)
         if row is None:
             return recheck_cards.unknown(watch.target)
-        return monitor_cards.monitor(row, now, self._records.rules)
+        return recheck_cards.found(row, now, self._records.rules)
 
     # What the scheduler asks
 
@@ -261,7 +260,7 @@ class Watches:
         await self._records.see(watch.monitor_id, sighting, now)
         seen = Comparison(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
-        card = recheck_cards.found(seen, now, rules)
+        card = recheck_cards.found(row, now, rules, seen.change)
         renewed = before is not None and sighting.renewed_since(before)
         if before is None or not (renewed or (good(sighting, now) and not good(before, now))):
             return await self._goes_on(watch, card, None)

@@ -30,6 +30,7 @@ from bot.cards import home as home_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
+from bot.cards import row as row_cards
 from bot.cards.add import Draft
 from bot.cards.row import text_row
 from bot.errors import (
@@ -91,8 +92,8 @@ def monitor_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
             Monitor(12, target, None, None, HTTPInfo()), held["never scanned"], NOW, RULES
         ),
     )
-    yield "scanning", monitor_cards.scanning(target, 888, note=who, public=True)
-    yield "scanning: no note", monitor_cards.scanning(target, 888)
+    yield "scanning", row_cards.scanning(target, 888, note=who, public=True)
+    yield "scanning: no note", row_cards.scanning(target, 888)
     yield "confirm delete", monitor_cards.confirm_delete(held["ok"], NOW, RULES)
     yield (
         "deleted",
@@ -268,7 +269,7 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     target, held, later = Target(texts.host), rows(texts), NOW + 30 * timedelta(minutes=1)
     before = Sighting.of(monitor(texts))
     seen = recheck_cards.Comparison(held["expired 4 h ago"], before, before)
-    card = recheck_cards.found(seen, NOW, RULES)
+    card = recheck_cards.found(seen.row, NOW, RULES, seen.change)
     yield "watch: beginning", recheck_cards.beginning(target, later, texts.user)
     yield (
         "watch: watching",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
-from bot.cards.row import argument
+from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters
 from bot.commands.lookup import Selector
 from bot.errors import UsageError

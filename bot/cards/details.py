@@ -30,8 +30,7 @@ from bot.blocks import (
     since,
 )
 from bot.cards import monitor as monitor_cards
-from bot.cards.monitor import CardLink
-from bot.cards.row import days_text
+from bot.cards.monitor import CardLink, days_text
 from bot.severity import ACT_NOW, DUE, EXPIRED, Threshold, Thresholds, days_left, limits
 from bot.target import Target
 

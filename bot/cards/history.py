@@ -31,7 +31,7 @@ from bot.blocks import (
 from bot.cards import details as detail_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.cards.row import argument
+from bot.cards.monitor import argument
 from bot.errors import APIRefused, BotError
 from bot.severity import (
     EXPIRED,

@@ -16,6 +16,7 @@ from bot.blocks import (
     MAX_VALUE,
     Block,
     Message,
+    Place,
     actions,
     ago,
     bare,
@@ -26,25 +27,13 @@ from bot.blocks import (
     counted,
     date,
     escaped,
+    hyperlink,
     menu,
     plain,
     safe,
     section,
     since,
     utc,
-)
-from bot.cards.row import (
-    argument,
-    awaited,
-    busy_row,
-    ca_request,
-    days_text,
-    elsewhere,
-    list_row,
-    more_about,
-    reason,
-    title,
-    watch_button,
 )
 from bot.severity import (
     ACT_NOW,
@@ -74,6 +63,29 @@ from bot.target import Target
 CardLink = tuple[str, str]
 DETAILS: CardLink = ("Details", "details")
 HISTORY: CardLink = ("History", "history")
+
+
+def argument(row: MonitorSummary) -> str:
+    """A monitor as a button's argument, which `Selector.parse` reads."""
+    full = f"{row.id} {row.target}"
+    return full if len(full) <= 120 else str(row.id)
+
+
+def days_text(days: int) -> str:
+    """`in 12 days`, `in 1 day`, `within 24 hours`."""
+    return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
+
+
+def reason(row: MonitorSummary) -> str:
+    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
+    text = safe(row.message, 200).rstrip(".")
+    return f"{text}. " if text and text.casefold() != "valid" else ""
+
+
+def title(state: State, target: Target, *, struck: bool = False) -> str:
+    """The first line: how bad it is, and which host."""
+    host = f"~{code(target.short)}~" if struck else code(target.short)
+    return f"{state.symbol} *{state.word}* · {host}"
 
 
 def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
@@ -140,6 +152,32 @@ def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     return "\n".join(lines)
 
 
+def ca_request(row: MonitorSummary, now: datetime) -> str:
+    """That the CA asks to renew now, with its explanation; empty if it doesn't."""
+    if row.renewal is None or not ca_asks_now(row, now):
+        return ""
+    why = hyperlink(row.renewal.url, "why")
+    return f"the CA asks to renew now ({why})" if why else "the CA asks to renew now"
+
+
+def awaited(row: MonitorSummary, now: datetime) -> str:
+    """That another certificate was issued for the host; empty if it serves the newest known."""
+    if row.expected_at is None:
+        return ""
+    issued, seen = f"Issued {since(row.expected_at, now)}", row.scanned_at
+    if row.not_after is None or seen is None or seen <= row.expected_at:
+        return f"{issued}, but no scan has seen it yet"
+    return f"{issued}, still serving the old one: reload it"
+
+
+def elsewhere(row: MonitorSummary) -> str:
+    """That another host serves the renewed certificate; empty if none is known."""
+    if row.renewed is None:
+        return ""
+    host, end = code(row.renewed.target.short, 80), date(row.renewed.not_after, "{date_short}")
+    return f"Already renewed elsewhere: {host} serves one valid until {end}"
+
+
 def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
     if row.scanned_at:
@@ -160,14 +198,12 @@ def monitor(
     more: Sequence[Block] = (),
     public: bool = False,
     announce: str = "",
-    outcome: str = "",
     link: CardLink = DETAILS,
 ) -> Message:
     """The card of one monitor.
 
     `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
-    (what a rescan changed), `more` are blocks below the buttons, `link` leads to another card,
-    and `outcome` is the same news for the monitor's row in a list.
+    (what a rescan changed), `more` are blocks below the buttons, and `link` leads to another card.
     """
     state = state_of(row, now, rules)
     small = _small_print(row, now) + (f" · {note}" if note else "")
@@ -183,8 +219,6 @@ def monitor(
         ),
         public=public,
         announce=announce,
-        row=list_row(row, now, rules, outcome=outcome),
-        more=more_about(row, now, rules),
     )
 
 
@@ -226,24 +260,11 @@ def _buttons(
     return actions(rescan, watch, menu([(label, command, number), take, mute, delete], "below"))
 
 
-def scanning(
-    target: Target | None,
-    monitor_id: int,
-    *,
-    note: str = "",
-    public: bool = False,
-    who: str = "",
-) -> Message:
-    """The card of a monitor while its scan runs: it has no buttons. `who` pressed."""
-    host = target.short if target else f"#{monitor_id}"
-    return Message(
-        f"Scanning {plain(host, 100)}…",
-        (
-            section(f"⏳ *Scanning…* · {code(host)}"),
-            context(" · ".join(filter(None, [f"#{monitor_id}", note]))),
-        ),
-        public=public,
-        row=busy_row(target, monitor_id, who),
+def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
+    """The button that scans until the host is fixed."""
+    host = row.target.short
+    return button(
+        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
     )
 
 

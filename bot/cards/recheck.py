@@ -24,6 +24,7 @@ from bot.blocks import (
 )
 from bot.cards import changes, replies
 from bot.cards import monitor as monitor_cards
+from bot.cards.row import with_row
 from bot.errors import BotError
 from bot.severity import Rank, Thresholds, state_of
 from bot.sighting import Sighting
@@ -100,9 +101,9 @@ def _said(card: Message) -> list[Block]:
     return [block for block in card.blocks if block["type"] != "actions"]
 
 
-def found(seen: Comparison, now: datetime, rules: Thresholds) -> Message:
+def found(row: MonitorSummary, now: datetime, rules: Thresholds, said: str = "") -> Message:
     """What a scan showed, with what changed in the small print."""
-    return monitor_cards.monitor(seen.row, now, rules, said=seen.change)
+    return with_row(monitor_cards.monitor(row, now, rules, said=said), row, now, rules)
 
 
 def failed(fault: BotError, target: Target) -> Message:

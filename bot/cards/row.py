@@ -9,25 +9,35 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
     MAX_OPTION_VALUE,
     Block,
-    Place,
+    Message,
     actions,
     bare,
     button,
     clip,
     code,
-    counted,
+    context,
     date,
-    hyperlink,
     menu,
+    plain,
     safe,
     section,
     since,
+)
+from bot.cards.monitor import (
+    argument,
+    awaited,
+    ca_request,
+    days_text,
+    elsewhere,
+    title,
+    watch_button,
 )
 from bot.severity import (
     ACT_NOW,
@@ -42,7 +52,6 @@ from bot.severity import (
     Rank,
     State,
     Thresholds,
-    ca_asks_now,
     claim_of,
     days_left,
     is_fine,
@@ -74,29 +83,6 @@ _DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 1
 _SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
 
 
-def argument(row: MonitorSummary) -> str:
-    """A monitor as a button's argument, which `Selector.parse` reads."""
-    full = f"{row.id} {row.target}"
-    return full if len(full) <= 120 else str(row.id)
-
-
-def days_text(days: int) -> str:
-    """`in 12 days`, `in 1 day`, `within 24 hours`."""
-    return f"in {counted(days, 'day')}" if days > 0 else "within 24 hours"
-
-
-def reason(row: MonitorSummary) -> str:
-    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
-    text = safe(row.message, 200).rstrip(".")
-    return f"{text}. " if text and text.casefold() != "valid" else ""
-
-
-def title(state: State, target: Target, *, struck: bool = False) -> str:
-    """The first line: how bad it is, and which host."""
-    host = f"~{code(target.short)}~" if struck else code(target.short)
-    return f"{state.symbol} *{state.word}* · {host}"
-
-
 def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = "") -> Block:
     """A monitor's row with its Rescan button; found again by its block ID.
 
@@ -104,6 +90,35 @@ def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: 
     then is struck through.
     """
     return group_row((row,), now, rules, outcome=outcome)
+
+
+def with_row(
+    card: Message, row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = ""
+) -> Message:
+    """A monitor's card with its row, for the list whose button was pressed."""
+    shown = list_row(row, now, rules, outcome=outcome)
+    return replace(card, row=shown, more=more_about(row, now, rules))
+
+
+def scanning(
+    target: Target | None,
+    monitor_id: int,
+    *,
+    note: str = "",
+    public: bool = False,
+    who: str = "",
+) -> Message:
+    """The card of a monitor while its scan runs: it has no buttons. `who` pressed."""
+    host = target.short if target else f"#{monitor_id}"
+    return Message(
+        f"Scanning {plain(host, 100)}…",
+        (
+            section(f"⏳ *Scanning…* · {code(host)}"),
+            context(" · ".join(filter(None, [f"#{monitor_id}", note]))),
+        ),
+        public=public,
+        row=busy_row(target, monitor_id, who),
+    )
 
 
 def grouped(
@@ -308,32 +323,6 @@ def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) 
     return [*urgent, *facts] if state is ACT_NOW else facts
 
 
-def ca_request(row: MonitorSummary, now: datetime) -> str:
-    """That the CA asks to renew now, with its explanation; empty if it doesn't."""
-    if row.renewal is None or not ca_asks_now(row, now):
-        return ""
-    why = hyperlink(row.renewal.url, "why")
-    return f"the CA asks to renew now ({why})" if why else "the CA asks to renew now"
-
-
-def awaited(row: MonitorSummary, now: datetime) -> str:
-    """That another certificate was issued for the host; empty if it serves the newest known."""
-    if row.expected_at is None:
-        return ""
-    issued, seen = f"Issued {since(row.expected_at, now)}", row.scanned_at
-    if row.not_after is None or seen is None or seen <= row.expected_at:
-        return f"{issued}, but no scan has seen it yet"
-    return f"{issued}, still serving the old one: reload it"
-
-
-def elsewhere(row: MonitorSummary) -> str:
-    """That another host serves the renewed certificate; empty if none is known."""
-    if row.renewed is None:
-        return ""
-    host, end = code(row.renewed.target.short, 80), date(row.renewed.not_after, "{date_short}")
-    return f"Already renewed elsewhere: {host} serves one valid until {end}"
-
-
 def _caa(row: MonitorSummary, state: State) -> list[str]:
     """That a renewal which is due will fail, since CAA records don't permit the CA."""
     due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
@@ -398,11 +387,3 @@ def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is ACT_NOW and (asked := ca_request(row, now)):
         parts.append(asked)
     return " · ".join([*parts, f"#{row.id}"])
-
-
-def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
-    """The button that scans until the host is fixed."""
-    host = row.target.short
-    return button(
-        "Scan & watch", "watch", argument(row), place, about=f"Scan and watch {host} until fixed"
-    )

@@ -16,7 +16,7 @@ from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
-from bot.cards.row import group_row, more_about_group
+from bot.cards.row import group_row, more_about_group, with_row
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
@@ -93,13 +93,13 @@ async def take(call: Call, which: One) -> Message:
     now, name = call.now(), await call.who()
     if is_fine(row, now, call.rules):
         said = "Not taken: it was fine at its last scan."
-        card = monitor_cards.monitor(row, now, call.rules, said=said)
+        card = _card(call, row, said=said)
         return replace(card, changed=())
     (stands,) = await call.records.marks.take([Claim(row.id, call.asker, name, now)])
     await call.records.reread()
     if stands.user != call.asker:
         said = mark_cards.taken_by_another(stands, call.now())
-        card = monitor_cards.monitor(row, now, call.rules, said=said)
+        card = _card(call, row, said=said)
         return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
     return _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
 
@@ -113,7 +113,7 @@ async def release(call: Call, which: One) -> Message:
     released = await call.records.marks.release([row.id])
     await call.records.reread()
     if not released:
-        card = monitor_cards.monitor(row, call.now(), call.rules, said="Nobody had taken it.")
+        card = _card(call, row, said="Nobody had taken it.")
         return replace(card, changed=())
     return _marked(call, row, mark_cards.released_line(await call.who(), row.target), "released")
 
@@ -208,13 +208,19 @@ async def unmute(call: Call, which: One) -> Message:
     await call.records.marks.mute(row.id, None)
     await call.records.reread()
     if was is None:
-        card = monitor_cards.monitor(row, call.now(), call.rules, said="It wasn't muted.")
+        card = _card(call, row, said="It wasn't muted.")
         return replace(card, changed=())
     return _marked(call, row, mark_cards.unmuted_line(await call.who(), row.target), "unmuted")
 
 
+def _card(call: Call, row: MonitorSummary, *, said: str = "", announce: str = "") -> Message:
+    now, rules = call.now(), call.rules
+    card = monitor_cards.monitor(row, now, rules, said=said, announce=announce)
+    return with_row(card, row, now, rules)
+
+
 def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
-    card = monitor_cards.monitor(row, call.now(), call.rules, announce=line)
+    card = _card(call, row, announce=line)
     return replace(card, changed=((str(row.target), result),), in_row=True)
 
 

@@ -16,9 +16,10 @@ from bot.cards import batch as batch_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
+from bot.cards import row as row_cards
 from bot.cards.add import PROGRESS_EVERY
 from bot.cards.batch import OLD_ROW, old_row, rescan_old
-from bot.cards.row import busy_group, outcome_line, row_id
+from bot.cards.row import busy_group, outcome_line, row_id, with_row
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
@@ -48,7 +49,7 @@ async def scan(call: Call, which: One) -> Message:
         monitor_id, target = rows[0].id, rows[0].target
     call.spend("scans", 1)
     who = await call.who()
-    scanning = partial(monitor_cards.scanning, note=replies.asked_by(who), public=True, who=who)
+    scanning = partial(row_cards.scanning, note=replies.asked_by(who), public=True, who=who)
     if target:
         await call.show(scanning(target, monitor_id))
     before, known = await after_scan.last_seen(call, monitor_id, target)
@@ -67,16 +68,10 @@ async def scan(call: Call, which: One) -> Message:
     said = await after_scan.changed(call, before, found, row)
     await after_scan.release_if_fixed(call, [row])
     outcome = outcome_line(after_scan.outcome(call, before, found, row), who, call.now())
-    return monitor_cards.monitor(
-        row,
-        call.now(),
-        call.rules,
-        note=replies.asked_by(who),
-        said=said,
-        more=offer,
-        public=True,
-        outcome=outcome,
+    card = monitor_cards.monitor(
+        row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
     )
+    return with_row(card, row, call.now(), call.rules, outcome=outcome)
 
 
 @router.command("delete", example="delete example.com", changes=True)

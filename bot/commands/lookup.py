@@ -1,4 +1,4 @@
-"""What all commands share: the router, and how monitors are looked up."""
+"""Which monitor is meant: the command that shows it, and how all others find it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from bot.api.models import Monitor, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
+from bot.cards import monitor as monitor_cards
 from bot.cards.batch import Question
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
@@ -185,6 +186,17 @@ def several(
         title, offer = ask(order) if ask else (f"Monitors for {which}", ())
         return list_cards.monitors(order, call.now(), call.rules, title=title, offer=offer)
     return list_cards.none_found(code(str(which)))
+
+
+@router.command("status", example="status example.com", shares=True)
+async def status(call: Call, which: Which) -> Message:
+    """Show the certificate of a monitored host.
+
+    Name it as example.com, example.com:8443, a URL, an ID, the beginning of its name, or a pattern
+    such as *.example.com, which lists all that match.
+    """
+    rows = await find(call, which)
+    return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
 async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:

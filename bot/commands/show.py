@@ -1,4 +1,4 @@
-"""The commands that read: help, status, list, details, digest, account, ping."""
+"""The commands that read, besides status: help, list, details, digest, account, ping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.commands import after_scan
 from bot.commands.arguments import Filter, api_filters, in_states, joined, marks
-from bot.commands.lookup import One, Which, find, router, several
+from bot.commands.lookup import One, find, router, several
 from bot.commands.router import Call
 from bot.dates import ALL, DIGEST
 from bot.errors import BotError, SlackRefused
@@ -44,17 +44,6 @@ def _all_help() -> Message:
     reads = [(each.usage, each.help) for each in router.typed() if not each.changes]
     changes = [(each.usage, each.help) for each in router.typed() if each.changes]
     return replies.help_card({"Look up and scan": reads, "Change": changes})
-
-
-@router.command("status", example="status example.com", shares=True)
-async def status(call: Call, which: Which) -> Message:
-    """Show the certificate of a monitored host.
-
-    Name it as example.com, example.com:8443, a URL, an ID, the beginning of its name, or a pattern
-    such as *.example.com, which lists all that match.
-    """
-    rows = await find(call, which)
-    return several(call, which, rows) or monitor_cards.monitor(rows[0], call.now(), call.rules)
 
 
 @router.command("list", example="list expires<30", shares=True, rewrite=joined)
