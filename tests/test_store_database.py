@@ -10,8 +10,11 @@ from sqlalchemy.dialects import sqlite
 
 from bot.config import Settings
 from bot.config.database_url import engine_arguments
+from bot.dates import Subscription
 from bot.errors import BotError, DatabaseUnavailable
+from bot.sighting import Claim, Mute
 from bot.store.database import Database
+from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.tables import (
     Instant,
@@ -99,6 +102,32 @@ async def test_processes_that_start_together_upgrade_once(url: str) -> None:
     async with database.read() as connection:
         assert await connection.scalar(select(accounts.c.id)) == 1
     await database.close()
+
+
+async def test_what_several_processes_take_release_and_set_at_once_ends_well(url: str) -> None:
+    await upgrade(url)
+    databases = [Database(url) for _ in range(4)]
+    mute = Mute("U0ANN", "Ann", NOW, NOW)
+
+    async def act(number: int) -> None:
+        records = Records(databases[number])
+        for turn in range(25):
+            claims = [Claim(each, f"U{number}", "Ann", NOW) for each in (number, 8, 7, 8)]
+            stand = await records.marks.take(claims)
+            assert {claim.monitor_id for claim in stand} == {number, 8, 7}
+            await records.marks.release([7])
+            await records.marks.mute(7, mute if turn % 2 else None)
+            await records.marks.note("a.test", "x" * (turn % 2), by="U0ANN", now=NOW)
+            await records.set_threshold("a.test", "9d" * (turn % 2), by="U0ANN", now=NOW)
+            await records.subscriptions.put(Subscription("digest", "C1"))
+            await records.subscriptions.new_calendar()
+            await DigestStore(databases[number]).keep_waiting("C1", {NOW.date(): {7: turn}})
+
+    await asyncio.gather(*map(act, range(4)))
+    many = [Claim(n, "U9", "Ann", NOW) for n in range(100, 20_100)]
+    assert len(await Records(databases[0]).marks.take(many)) == len(many)
+    for database in databases:
+        await database.close()
 
 
 async def test_a_reader_sees_one_moment(url: str) -> None:

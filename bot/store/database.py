@@ -71,6 +71,13 @@ class Database:
         """An INSERT in the dialect of this engine, which adds `on_conflict_do_nothing`."""
         return _INSERTS[self.engine.dialect.name](table)
 
+    def put(self, table: Table, row: Mapping[str, Any]) -> Any:
+        """An INSERT of a row that replaces the one with its primary key, even a brand-new one."""
+        keys = [column.name for column in table.primary_key]
+        values = {name: value for name, value in row.items() if name not in keys}
+        statement = self.insert(table).values(row)
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)
+
     @property
     def milliseconds(self) -> ColumnElement[int]:
         """Now by the database's own clock, in milliseconds since 1970: the same for all."""

@@ -363,11 +363,9 @@ class DigestStore:
 
     async def keep_waiting(self, key: str, counts: Mapping[date, Mapping[int, int]]) -> None:
         """Keep these counts in place of the old ones."""
-        key = f"untaken {key}"
-        row = {"key": key, "value": msgspec.json.encode(counts).decode()}
+        row = {"key": f"untaken {key}", "value": msgspec.json.encode(counts).decode()}
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(notes).where(notes.c.key == key))
-            await connection.execute(self._database.insert(notes).values(row))
+            await connection.execute(self._database.put(notes, row))
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted again."""

@@ -40,22 +40,23 @@ class MarkStore:
 
     async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
         """Take monitors; gives the claims that stand, some of others who were first."""
-        rows = [
-            {
+        rows = {
+            claim.monitor_id: {
                 "monitor_id": claim.monitor_id,
                 "user_id": claim.user[:40],
                 "user_name": claim.name[:100],
                 "at": claim.at,
             }
             for claim in claims_made
-        ]
+        }
         if not rows:
             return []
-        new = self._database.insert(claims).values(rows).on_conflict_do_nothing()
-        known = select(claims).where(claims.c.monitor_id.in_(row["monitor_id"] for row in rows))
+        # An update that changes nothing returns the older claim, which nobody releases meanwhile.
+        new = self._database.insert(claims)
+        new = new.on_conflict_do_update(index_elements=["monitor_id"], set_={"at": claims.c.at})
+        in_order = [rows[number] for number in sorted(rows)]  # two who take the same don't deadlock
         async with self._database.quick_write() as connection:
-            await connection.execute(new)
-            stand = (await connection.execute(known)).all()
+            stand = (await connection.execute(new.returning(claims), in_order)).all()
         return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
 
     async def release(self, monitor_ids: Collection[int]) -> int:
@@ -66,15 +67,12 @@ class MarkStore:
 
     async def mute(self, monitor_id: int, mute: Mute | None) -> None:
         """Mute a monitor, or unmute it."""
-        gone = delete(mutes).where(mutes.c.monitor_id == monitor_id)
+        change: Any = delete(mutes).where(mutes.c.monitor_id == monitor_id)
+        if mute is not None:
+            row = {"monitor_id": monitor_id, "mute": msgspec.json.encode(mute).decode()}
+            change = self._database.put(mutes, row)
         async with self._database.quick_write() as connection:
-            await connection.execute(gone)
-            if mute is not None:
-                row: dict[str, Any] = {
-                    "monitor_id": monitor_id,
-                    "mute": msgspec.json.encode(mute).decode(),
-                }
-                await connection.execute(self._database.insert(mutes).values(row))
+            await connection.execute(change)
 
     async def note(self, host: str, text: str, *, by: str, now: datetime) -> None:
         """Set the note on a host; an empty text removes it."""
@@ -85,14 +83,13 @@ class MarkStore:
         await self._remark(_RUNBOOK, subject, link, by=by, now=now)
 
     async def _remark(self, kind: str, pattern: str, text: str, *, by: str, now: datetime) -> None:
-        key = (remarks.c.kind == kind) & (remarks.c.pattern == pattern)
+        key = {"kind": kind, "pattern": pattern}
+        change: Any = delete(remarks).filter_by(**key)
+        if text:
+            row = {**key, "text": text, "set_by": by, "set_at": now}
+            change = self._database.put(remarks, row)
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(remarks).where(key))
-            if text:
-                row = {
-                    "kind": kind, "pattern": pattern, "text": text, "set_by": by, "set_at": now,
-                }  # fmt: skip
-                await connection.execute(self._database.insert(remarks).values(row))
+            await connection.execute(change)
 
     async def forget(self, monitor_id: int) -> None:
         """Forget what was said of a deleted monitor."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from sqlalchemy import delete, select
@@ -77,12 +78,12 @@ class Records:
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""
-        gone = delete(thresholds).where(thresholds.c.pattern == pattern)
+        change: Any = delete(thresholds).where(thresholds.c.pattern == pattern)
+        if rule:
+            row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
+            change = self._database.put(thresholds, row)
         async with self._database.quick_write() as connection:
-            await connection.execute(gone)
-            if rule:
-                row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
-                await connection.execute(self._database.insert(thresholds).values(row))
+            await connection.execute(change)
         await self.reread()
 
     async def seen(self, monitor_id: int) -> Sighting | None:
@@ -94,14 +95,10 @@ class Records:
 
     async def see(self, monitor_id: int, sighting: Sighting, now: datetime) -> None:
         """Keep what the bot sees of a monitor now."""
-        values = {"seen_at": now, "seen": msgspec.json.encode(sighting).decode()}
-        statement = (
-            self._database.insert(sightings)
-            .values(monitor_id=monitor_id, **values)
-            .on_conflict_do_update(index_elements=["monitor_id"], set_=values)
-        )
+        seen = msgspec.json.encode(sighting).decode()
+        row = {"monitor_id": monitor_id, "seen_at": now, "seen": seen}
         async with self._database.quick_write() as connection:
-            await connection.execute(statement)
+            await connection.execute(self._database.put(sightings, row))
 
     async def forget(self, monitor_id: int) -> None:
         """Forget a deleted monitor."""

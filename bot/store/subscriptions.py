@@ -10,7 +10,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from bot.dates import DIGEST, NOTICES, Subscription
 from bot.store.database import Database
@@ -78,8 +78,7 @@ class Subscriptions:
         secret = secrets.token_urlsafe(24)
         row = {"key": _CALENDAR, "value": _hashed(secret)}
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(notes).where(notes.c.key == _CALENDAR))
-            await connection.execute(self._database.insert(notes).values(row))
+            await connection.execute(self._database.put(notes, row))
         return secret
 
     async def has_calendar(self) -> bool:
@@ -99,15 +98,13 @@ class Subscriptions:
     async def put(self, subscription: Subscription) -> None:
         """Keep it in place of the channel's old one. Raises DatabaseUnavailable."""
         kind, channel = subscription.kind, subscription.channel
-        old = (subscriptions.c.kind == kind) & (subscriptions.c.channel == channel)
         row = {
             "kind": kind,
             "channel": channel,
             "subscription": msgspec.json.encode(subscription).decode(),
         }
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(subscriptions).where(old))
-            await connection.execute(self._database.insert(subscriptions).values(row))
+            await connection.execute(self._database.put(subscriptions, row))
         self._known[kind, channel] = subscription
 
 
