@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bot.cards.home import PAGE
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN
@@ -70,6 +72,28 @@ async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
     await world.home("21 to 23 of 23", "no change · Ann")
     await world.press("Rescan", on=second, row="h21.demo.test")
     await world.until(lambda: words(second).count("no change · Ann") == 2)
+
+
+@pytest.mark.parametrize("press", ["Rescan", "Scan & watch"])
+async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: World) -> None:
+    for days in range(PAGE + 3):
+        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("1 to 20")
+    await world.press("Rescan", on=home, row="h00.demo.test")
+    await world.settled()
+    held = world.api.hold("monitor/scan")
+    await world.press(press, on=home, row="h00.demo.test")
+    await held.reached.wait()
+    async with world.running_bot():  # a replica turns the page
+        await world.press("Next", on=home)
+        await world.home("21 to 23")
+        assert held.gate is not None
+        held.gate.set()
+        await world.settled()
+    assert "21 to 23" in words(home)
+    if press == "Rescan":
+        await world.modal("`h00.demo.test`", "asked by Ann")
 
 
 async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> None:

@@ -14,8 +14,10 @@ from sqlalchemy import select
 
 from bot.dates import DIGEST, Subscription
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GENERAL, PostedMessage
+from bot.sighting import Claim
 from bot.slack.notices import EVENT
 from bot.store.database import Database
+from bot.store.marks import MarkStore
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import claims, subscriptions
 from tests.postgres import Cluster
@@ -29,6 +31,7 @@ NOTICES, BOARDS, WEB = (
 )  # fmt: skip
 MARKS = "bot.store.marks:MarkStore"
 NEVER = "23:59"
+NAMES = {ANN: "Ann", BEN: "Ben"}
 BROKEN = [
     f"{NOTICES}.compared before 1",
     f"{NOTICES}.compared after 1",
@@ -55,9 +58,14 @@ FIXED = [
     f"{WEB}.post after 1",
     f"{NOTICES}.posted before 1",
 ]
+BUTTONS = {
+    "I'll take it": f"{MARKS}.take",
+    "Release": f"{MARKS}.release",
+    "Rescan": "bot.api.client:SSLMonitor.scan",
+}
 PRESSED = [
-    f"{MARKS}.take before 1",
-    f"{MARKS}.take after 1",
+    "{action} before 1",
+    "{action} after 1",
     f"{BOARDS}.redraw before 1",
     f"{BOARDS}.redraw after 1",
     f"{BOARDS}.turn after 1",
@@ -152,25 +160,31 @@ async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_
     assert [m.thread_ts for m in notices(world, replies=True)] == [fixed.ts]
 
 
+@pytest.mark.parametrize("label", BUTTONS)
 @pytest.mark.parametrize("point", PRESSED)
 async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_killed(
-    point: str, hosts: World
+    point: str, label: str, hosts: World
 ) -> None:
-    world = hosts
+    world, database = hosts, Database(hosts.settings.database_url)
     await break_both(world)
     await until_done(world)
+    if had := [BEN] * (label == "Release"):
+        claim = Claim(min(world.api.rows), BEN, "Ben", world.clock())
+        await MarkStore(database).take([claim])
+        await until_done(world)
+    point = point.format(action=BUTTONS[label])
     serving = await begin(world, "run", SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
     await asyncio.wait_for(connected(world), 20)
     (shown,) = [m for m in notices(world) if "h0" in m.text]
-    await world.press("I'll take it", on=shown)
+    await world.press(label, on=shown)
     assert await ended(serving) == KILLED
     await until_done(world)
-    taken = point != f"{MARKS}.take before 1"
+    has_it = had if point == f"{BUTTONS[label]} before 1" else [ANN] * (label == "I'll take it")
     (shown,) = [m for m in notices(world) if "h0" in m.text]
-    assert ("🙋 Ann" in words(shown)) is taken
-    database = Database(world.settings.database_url)
+    assert [who for who in (ANN, BEN) if f"🙋 {NAMES[who]}" in words(shown)] == has_it
+    assert "Scanning…" not in words(shown)
     async with database.read() as connection:
-        assert list(await connection.scalars(select(claims.c.user_id))) == [ANN] * taken
+        assert list(await connection.scalars(select(claims.c.user_id))) == has_it
     await database.close()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,14 +25,7 @@ if TYPE_CHECKING:  # it is handed these
     from bot.store.monitors import Records
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class HomePage:
-    """One page of Home; `number` counts from 0."""
-
-    blocks: tuple[Block, ...]
-    number: int
+log = logging.getLogger(__name__)
 
 
 class Home:
@@ -54,7 +48,23 @@ class Home:
         self._clock = clock
         self._settings = settings
 
-    async def page(self, user: str, number: int = 0) -> HomePage:
+    async def turn(self, user: str, number: int) -> None:
+        """Note for all processes which page a user looks at, counted from 0."""
+        try:
+            await self._state.keep_note(f"home {user}", str(number))
+        except DatabaseUnavailable as fault:
+            log.warning("Could not note the page of a Home: %s", fault)
+
+    async def looked_at(self, user: str, otherwise: int) -> int:
+        """The page that a user turned to last, or else this one."""
+        try:
+            known = await self._state.note(f"home {user}")
+        except DatabaseUnavailable as fault:
+            log.warning("Could not read the page of a Home: %s", fault)
+            known = None
+        return int(known) if known else otherwise
+
+    async def page(self, user: str, number: int) -> tuple[Block, ...]:
         """A page as things stand now. Raises nothing that the API says: Home shows it."""
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(_or_fault(self._api.list()))
@@ -65,7 +75,7 @@ class Home:
         if isinstance(account, Account):
             facts = replace(facts, account=account)
         if isinstance(rows, BotError):
-            return HomePage(home_cards.failed(rows, facts, now), 0)
+            return home_cards.failed(rows, facts, now)
         # Some 10,000 monitors are counted and sorted here, while others are answered.
         return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
 
@@ -101,9 +111,9 @@ class Home:
 
 def _page(
     rows: MonitorList, facts: Facts, now: datetime, rules: Thresholds, whose: tuple[int, str]
-) -> HomePage:
+) -> tuple[Block, ...]:
     found = replace(home_cards.monitors(rows, now, rules, *whose), unreadable=rows.unreadable)
-    return HomePage(home_cards.home(found, facts, now, rules), found.page)
+    return home_cards.home(found, facts, now, rules)
 
 
 async def _or_fault(asked: Awaitable[T]) -> T | BotError:

@@ -92,11 +92,20 @@ class RowButton:
         """Show it to the asker alone, away from the list."""
         await self._private.show(message, progress=progress)
 
-    async def _draw(self, rows: RowList) -> None:
+    async def _draw(self, rows: RowList) -> bool:
+        """Show the list; False if its reader has turned to another one, or Slack refuses it."""
+        try:
+            return await self._show(rows)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not refresh the list: %s", error)
+            return False
+
+    async def _show(self, rows: RowList) -> bool:
         if self._ephemeral:
             await self._web.respond(self._url, rows.message, replace=True)
         else:
             await self._boards.draw(self.channel, self._ts, rows)
+        return True
 
     async def _tell_story(self, message: Message) -> bool:
         """Post or edit the monitor's reply in the thread; False where the bot can't post."""
@@ -158,17 +167,14 @@ class RowButton:
             else:
                 change(rows)
                 rows.changes += 1
-        try:
-            await self._draw(rows)
-            self._refreshed = True
-        except (SlackRefused, SlackUnreachable) as error:
-            log.info("Could not refresh the list: %s", error)
+        self._refreshed = await self._draw(rows)
 
 
 class HomeRow(RowButton):
     """A row of Home: Home stays, and the row shows what the press does; other answers in a modal.
 
     A modal can be opened only in the first seconds after the press; later, it is a direct message.
+    So is the answer to a press on a page that its reader has left.
     """
 
     def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
@@ -202,8 +208,12 @@ class HomeRow(RowButton):
             log.info("views.open failed: %s", error)
             await self._web.post(self._request.asker.user, message)
 
-    async def _draw(self, rows: RowList) -> None:
-        await self._web.publish_home(self._request.asker.user, rows.blocks, self._view.page)
+    async def _show(self, rows: RowList) -> bool:
+        user, page, home = self._request.asker.user, self._view.page, self._boards.home
+        stays = home is None or await home.looked_at(user, page) == page
+        if stays:
+            await self._web.publish_home(user, rows.blocks, page)
+        return stays
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:

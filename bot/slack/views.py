@@ -92,14 +92,18 @@ class Views:
             await log_failure(lambda: self._web.publish_home(user, refusal.blocks))
         else:
             page = int(request.argument) if request.argument.isdecimal() else 0
+            await self._home.turn(user, page)
             await self.publish_home(request, page)
 
-    async def publish_home(self, request: Request, number: int) -> None:
-        """Show a page of Home as things stand now."""
+    async def publish_home(self, request: Request, otherwise: int) -> None:
+        """Show the page of Home that its reader has turned to last, as things stand now."""
+        user = request.asker.user
 
         async def run() -> None:
-            page = await self._home.page(request.asker.user, number)
-            await self._web.publish_home(request.asker.user, page.blocks, page.number)
+            number = await self._home.looked_at(user, otherwise)
+            blocks = await self._home.page(user, number)
+            if await self._home.looked_at(user, number) == number:
+                await self._web.publish_home(user, blocks, number)
 
         await log_failure(run)
 

@@ -341,6 +341,16 @@ class DigestStore:
         async with self._database.quick_write() as connection:
             return (await connection.execute(statement)).one_or_none() is not None
 
+    async def note(self, key: str) -> str | None:
+        """A note; None where there is none."""
+        async with self._database.quick_read() as connection:
+            return await connection.scalar(select(notes.c.value).where(notes.c.key == key))
+
+    async def keep_note(self, key: str, value: str) -> None:
+        """Keep a note in place of the old one."""
+        async with self._database.quick_write() as connection:
+            await connection.execute(self._database.put(notes, {"key": key, "value": value}))
+
     async def take_note(self, key: str) -> str | None:
         """Remove a note and return it; None where there is none, or another process was first."""
         statement = delete(notes).where(notes.c.key == key).returning(notes.c.value)
@@ -356,16 +366,12 @@ class DigestStore:
 
     async def waiting(self, key: str) -> dict[date, dict[int, int]]:
         """In how many digests, with that of a day, each monitor was broken without being taken."""
-        query = select(notes.c.value).where(notes.c.key == f"untaken {key}")
-        async with self._database.quick_read() as connection:
-            known = await connection.scalar(query)
+        known = await self.note(f"untaken {key}")
         return msgspec.json.decode(known, type=dict[date, dict[int, int]]) if known else {}
 
     async def keep_waiting(self, key: str, counts: Mapping[date, Mapping[int, int]]) -> None:
         """Keep these counts in place of the old ones."""
-        row = {"key": f"untaken {key}", "value": msgspec.json.encode(counts).decode()}
-        async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(notes, row))
+        await self.keep_note(f"untaken {key}", msgspec.json.encode(counts).decode())
 
     async def release(self, day: date, channel: str) -> None:
         """Give the day back: nothing of it was posted, or it is to be posted again."""
