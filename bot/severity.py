@@ -87,12 +87,15 @@ UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
 NOT_ALLOWED = State(Rank.UNKNOWN, "⚪", "NOT ALLOWED")
 ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
+#: Names for other groups of monitors: those that are broken, or are about to expire.
+OTHER_STATES = ("broken", "invalid", "due", "all")
 #: States by the names that people use for them.
 STATES: Mapping[str, tuple[State, ...]] = {
     "expired": (EXPIRED,),
     "unreachable": (UNREACHABLE,),
     "down": (UNREACHABLE,),
     "untrusted": (NOT_TRUSTED,),
+    "mismatch": (WRONG_NAME,),
     "revoked": (REVOKED,),
     "overdue": (OVERDUE,),
     "urgent": (ACT_NOW,),

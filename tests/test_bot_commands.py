@@ -260,7 +260,8 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: Wo
     for line, complaint, usage in (
         ("/ssl status", "needs a host, an ID or a pattern", "/ssl status example.com"),
         ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),
-        ("/ssl status a.test b.test", "isn't expected here", "/ssl status"),
+        ("/ssl status a.test b.test", "takes one at a time", "/ssl status"),
+        ("/ssl scan a.test,b.test", "one at a time", "/ssl scan"),
         ("/ssl status a.test:99999", "port", "/ssl status"),
         ("/ssl status exa mple", "", "/ssl status"),
         ("/ssl delete", "needs a host or an ID", "/ssl delete example.com"),

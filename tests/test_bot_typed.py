@@ -19,6 +19,13 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         "@SSLmonitor please, status api.demo.test",
         "@SSLmonitor `status api.demo.test`",
         "@SSLmonitor api.demo.test",
+        "@SSLmonitor > status api.demo.test :pray:",
+        "@SSLmonitor *status api.demo.test* 👍",
+        "@SSLmonitor could you show api.demo.test, please?",
+        "@SSLmonitor\n• status api.demo.test\nThank you!",
+        "@SSLmonitor /ssl status of api.demo.test now",
+        "@SSLmonitor /status host=api.demo.test",
+        "@SSLmonitor https://api.demo.test/",
     ):
         card = await world.ask(line, "OK", "`api.demo.test`", "Rescan")
         assert card.ephemeral_for is None
@@ -29,7 +36,9 @@ async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
     for host in (
         "`api.demo.test`", "_api.demo.test_", "(api.demo.test)", "api.demo.test?",
         "- api.demo.test", "• api.demo.test", "*api.demo.test*", "[api.demo.test]",
-        "“api.demo.test”", "api.demo.test.",
+        "“api.demo.test”", "api.demo.test.", "«api.demo.test»", "<api.demo.test>",
+        "([api.demo.test])", "__api.demo.test__", "api.demo.test:443.", "'api.demo.test',",
+        "api.demo.test port 443", "api.demo.test : 443", "~api.demo.test~ 🙏", "api。demo。test",
     ):  # fmt: skip
         await world.ask(f"/ssl status {host}", "OK", "`api.demo.test`")
 
@@ -100,9 +109,35 @@ async def test_lists_understand_names_states_and_spaces(world: World) -> None:
         assert shown == hosts, line
 
 
+async def test_a_word_that_is_no_filter_is_told_as_a_part_of_a_name(world: World) -> None:
+    await world.ask("/ssl list stale", "`host=*stale*`", "`/ssl help list` names the filters.")
+
+
 async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) -> None:
-    await world.say("/ssl add a.demo.test,b.demo.test;c.demo.test")
-    await world.card("Added 3 of 3 hosts.")
+    for number, typed in enumerate(
+        (
+            "a0.demo.test,b0.demo.test;c0.demo.test",
+            "a1.demo.test and b1.demo.test & c1.demo.test please",
+            "\n- a2.demo.test\n- b2.demo.test\n- c2.demo.test",
+            "1. a3.demo.test 2. b3.demo.test | 'c3.demo.test'",
+            '["a4.demo.test", "b4.demo.test"] / c4.demo.test',
+            "a5.demo.test，b5.demo.test、c5.demo.test",
+        )
+    ):
+        await world.ask(f"/ssl add {typed}", "Added 3 of 3 hosts.")
+        hosts = [f"{letter}{number}.demo.test" for letter in "abc"]
+        assert [asked["host"] for asked in world.api.asked("monitor/add")[-3:]] == hosts
+    await world.ask("/ssl add d.demo.test 443, 8443", "Added 2 of 2 hosts.")
+
+
+async def test_a_name_without_a_dot_is_added_after_a_question_only(world: World) -> None:
+    await world.ask("/ssl add mail.demo.test xmpp", "Add these 2 hosts?", "xmpp")
+    card = await world.ask("/ssl add intranet", "Add this host?")
+    assert world.api.rows == {}
+    await world.press("Add 1", on=card)
+    await world.card("`intranet`", "added")
+    for word in ("mine", "due", "nosuch"):
+        assert "Add" not in labels(await world.ask(f"/ssl take {word}", f"`{word}`"))
 
 
 async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None:
@@ -113,15 +148,19 @@ async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None
         ("c.demo.test:25", "smtp"),
         ("d.demo.test:25 TLS", None),
         ("https://e.demo.test:25, smtp", "smtp"),
+        ("smtp://f.demo.test/x", "smtp"),
+        ("g.demo.test starttls=submission", "smtp"),
+        ("h.demo.test 25 via smtp", "smtp"),
     ):
         how = "over STARTTLS (smtp)" if protocol else "added"
-        host = typed.removeprefix("https://")[: len("a.demo.test")]
+        host = (typed.partition("://")[2] or typed)[: len("a.demo.test")]
         await world.ask(f"/ssl add {typed}", f"{host}:25", how)
     assert [(s["host"], s["port"], s.get("protocol")) for s in world.api.asked("monitor/add")] == [
         *((f"{name}.demo.test", "25", "smtp") for name in "abc"),
         ("d.demo.test", "25", None),
-        ("e.demo.test", "25", "smtp"),
+        *((f"{name}.demo.test", "25", "smtp") for name in "efgh"),
     ]
+    await world.ask("/ssl add i.demo.test:25 starttls", "Name the protocol")
 
 
 async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
@@ -180,6 +219,9 @@ async def test_what_means_many_monitors_asks_first_with_their_number(world: Worl
         ("scan *.demo.test", "Scan these 3 monitors?", "Scan 3"),
         ("delete *.demo.test", "Delete these 3 monitors?", "Delete 3"),
         ("delete broken", "Delete these 2 monitors?", "Delete 2"),
+        ("scan due", "Scan these 2 monitors?", "Scan 2"),
+        ("scan *", "Scan these 3 monitors?", "Scan 3"),
+        ("delete *.demo.test:443", "Delete these 3 monitors?", "Delete 3"),
     ):
         assert button in labels(await world.ask(f"/ssl {line}", question))
     await world.settled()
@@ -187,9 +229,31 @@ async def test_what_means_many_monitors_asks_first_with_their_number(world: Worl
 
 
 async def test_what_people_type_for_help_is_help(world: World) -> None:
-    for line in ("?", "-h", "--help", "stop 2", "unwatch 2", "commands"):
-        card = await world.ask(f"/ssl {line}", "/ssl")
+    everything = ("?", "??", "-h", "--help", "/help", "commands")
+    for line, told in (
+        *((each, "*Look up and scan*") for each in everything),
+        *((each, "/ssl watch HOST") for each in ("stop 2", "unwatch 2", "watch --help")),
+        *((each, "/ssl digest here [at") for each in ("help digest here", "digest here -h")),
+        ("help digest", "`/ssl help digest here`"),
+        ("add ?", "/ssl add TARGET…"),
+    ):
+        card = await world.ask(f"/ssl {line}", told)
         assert not any(label.startswith("Run") for label in labels(card)), line
+
+
+async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
+    world: World,
+) -> None:
+    for line, run in (
+        ("claim api.demo.test", "Run take api.demo.test"),
+        ("expired", "Run list expired"),
+        ("what is the status of api.demo.test?", "Run status api.demo.test"),
+        ("untake api.demo.test", "Run release api.demo.test"),
+        ("dontdelete api.demo.test", None),
+        ("create new.demo.test", None),
+    ):
+        found = labels(await world.ask(f"/ssl {line}", "UNKNOWN COMMAND"))
+        assert found == [run] * bool(run), line
 
 
 async def test_removing_means_deleting_and_asks_first(world: World) -> None:
@@ -197,6 +261,14 @@ async def test_removing_means_deleting_and_asks_first(world: World) -> None:
     for verb in ("rm", "remove"):
         assert "Delete" in labels(await world.ask(f"/ssl {verb} api.demo.test", "Delete the"))
     assert len(world.api.rows) == 1
+
+
+async def test_a_text_after_a_host_stays_as_it_was_typed(world: World) -> None:
+    await world.ask(
+        "/ssl please note `api.demo.test` waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
+        "Note on `api.demo.test`: waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
+    )
+    await world.ask("/ssl runbook api.demo.test https://a.test/b_(c)", "<https://a.test/b_(c)|")
 
 
 async def test_a_check_uses_the_port_that_is_monitored(world: World) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
-from bot.commands.arguments import Filter, api_filters
+from bot.commands.arguments import Filter, api_filters, joined
 from bot.commands.lookup import Selector
+from bot.commands.named_hosts import split
 from bot.errors import UsageError
 from bot.target import Target
 
@@ -58,6 +59,9 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
         ("*.example.com", Selector(None, "*.example.com")),
         ("API*", Selector(None, "api*")),
         ("*.bücher.de", Selector(None, "*.xn--bcher-kva.de")),
+        ("*.example.com:8443", Selector(None, "*.example.com", 8443)),
+        ("host=example.com", Selector(None, "example.com")),
+        ("ID=888", Selector(888)),
     ],
 )
 def test_a_monitor_is_meant_by_number_host_address_or_pattern(text: str, meant: Selector) -> None:
@@ -73,6 +77,8 @@ def test_a_monitor_is_meant_by_number_host_address_or_pattern(text: str, meant: 
         "***",
         "1" * 16,
         "a b",
+        "a.b,c.d",
+        "888,889",
         "me@example.com",
         "example.com:0",
         "*.a/b",
@@ -186,6 +192,7 @@ def test_a_filter_says_what_the_api_is_asked(text: str, key: str, value: object)
         "*",
         "example.com:8443",
         "host=example.com:8443",
+        "büch*",
     ],
 )
 def test_a_filter_that_would_ask_for_something_else_is_refused(text: str) -> None:
@@ -196,6 +203,51 @@ def test_a_filter_that_would_ask_for_something_else_is_refused(text: str) -> Non
 @pytest.mark.parametrize("text", ["valid=false", "expires<30", "port=!443", "port=443", "host=a.b"])
 def test_a_filter_is_shown_as_it_is_typed(text: str) -> None:
     assert str(Filter.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("port != 443", "port!=443"),
+        ("not port 443", "port!=443"),
+        ("port !443", "port=!443"),
+        ("port 443, 8443", "port=443,8443"),
+        ("ports = 25 , 587, 465 expired", "port=25,587,465 expired"),
+        ("port 1 - 1000", "port=1-1000"),
+        (":8443", "port=8443"),
+        ("mail.demo.test:25", "mail.demo.test port=25"),
+        ("*.demo.test:25 and expires > 10", "*.demo.test port=25 expires>10"),
+        ("expires < 30 days", "expires<30"),
+        ("expires in 2 weeks", "expires<14"),
+        ("expires within 14 days", "expires<14"),
+        ("days left <= 3w", "expires<=21"),
+        ("expiring soon", "expires<30"),
+        ("expires between 30 and 60", "expires=30-60"),
+        ("expiry: 30 to 60", "expires=30-60"),
+        ("the expired ones", "expired"),
+        ("state: expired or unreachable", "expired unreachable"),
+        ("not valid && port:443", "valid=false port:443"),
+        ("all monitors", ""),
+    ],
+)
+def test_filters_are_read_as_people_write_them(typed: str, meant: str) -> None:
+    found = joined(split(f"list {typed}")[1:])
+    assert " ".join(found) == meant
+    for each in found:
+        Filter.parse(each)
+
+
+@pytest.mark.parametrize("typed", ["mail or shop", "expired or port=443", "expired or due"])
+def test_filters_that_can_not_be_combined_are_refused(typed: str) -> None:
+    with pytest.raises(UsageError, match="Only states"):
+        joined(typed.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("bücher", "*xn--bcher-kva*"), ("host=mail", "*mail*")]
+)
+def test_a_word_is_a_part_of_a_name(text: str, meant: str) -> None:
+    assert Filter.parse(text) == Filter("host", meant)
 
 
 def test_filters_become_the_arguments_of_one_call() -> None:

@@ -187,7 +187,7 @@ def test_words_become_typed_arguments(
         ("status", ["not a host"], "which", "not a host"),
         ("scan", ["888", "often"], "times", "often"),
         ("watch", ["a.b", "c.d:0"], "targets", "not a port"),
-        ("ping", ["now"], None, "“now”"),
+        ("ping", ["pong"], None, "“pong”"),
     ],
 )
 def test_words_that_can_not_be_used_are_named(
@@ -319,6 +319,11 @@ async def test_a_fault_of_ours_is_not_swallowed(router: Router) -> None:
         ("sacn a.b 2", "scan", False),  # a button holds one argument
         ("wacth a.b", "watch", False),
         ("stpo", "stop", False),  # it changes something
+        ("sttaus a.b", "status", True),
+        ("is a.b ok", "status", True),
+        ("unscan a.b", None, False),  # the opposite
+        ("wave", None, False),
+        ("what", "status", False),
         ("xyzzy", None, False),
         ("hiden", None, False),
         ("<!channel>" * 50, None, False),

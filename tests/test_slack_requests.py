@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands import router
-from bot.commands.named_hosts import hosts_in
-from bot.slack.requests import Origin, clean, read_press, split
+from bot.commands.named_hosts import clean, hosts_in, split
+from bot.slack.requests import Origin, read_press
 
 #: Every kind of button in messages that were posted by earlier versions: its id, its value, and the
 #: command that it has to run for good. Digests and cards stay in channels for years.
@@ -121,8 +121,13 @@ def test_a_press_tells_where_it_was_made_and_by_whom() -> None:
         ("status \u202eexample.com", "status example.com"),
         ("status exam\u00adple.com", "status example.com"),
         ("a.example.com\u2028b.example.com", "a.example.com b.example.com"),
-        ("status <http://example.com|example.com>", "status http://example.com"),
-        ("add <http://example.com:8443|example.com:8443>", "add http://example.com:8443"),
+        ("status <http://example.com|example.com>", "status example.com"),
+        ("add <http://example.com:8443|example.com:8443>", "add example.com:8443"),
+        ("status <http://example.com|evil.test>", "status http://example.com"),
+        ("status «example.com» ‹x›", "status example.com x"),
+        ("list expires＜３0，port：443", "list expires<３0,port:443"),
+        ("status example.com port 8443", "status example.com:8443"),
+        ("warn example.com 14 days", "warn example.com 14 days"),
         ("status <https://example.com:8443/a?b=c>", "status https://example.com:8443/a?b=c"),
         ("status <HTTPS://Example.com|Example.com>", "status HTTPS://Example.com"),
         ("status <https://example.com/?a=1&amp;b=2|x>", "status https://example.com/?a=1&b=2"),

@@ -147,11 +147,12 @@ def preview(hosts: Sequence[str]) -> Message:
     number = len(hosts)
     lines = [f"• {code(host, 120)}" for host in hosts[:SHOWN_TARGETS]]
     value = " ".join(hosts)
-    go = button(f"Add {number}", "add_now", value, about=f"Add {number} hosts", style="primary")
+    these = counted(number, "host")
+    go = button(f"Add {number}", "add_now", value, about=f"Add {these}", style="primary")
     if len(value) > MAX_VALUE:
         go = button("Open the form", "form", "add", about="Open the form for many hosts")
         lines.append("These names are too long for one button. Paste them into the form.")
-    text = f"Add these {number} hosts?"
+    text = f"Add {'this host' if number == 1 else f'these {these}'}?"
     return Message(
         text,
         (section(text), *packed(lines, section), actions(go)),

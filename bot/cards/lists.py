@@ -144,14 +144,20 @@ def not_shown(number: int, rules: Thresholds) -> str:
     return f"{counted(number, 'more monitor')} not shown. To narrow the list, try {narrow}."
 
 
-def none_found(what: str, lost: int = 0) -> Message:
-    """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
+def none_found(what: str, lost: int = 0, *, part_of_name: bool = False) -> Message:
+    """A list that has no rows; `what` is finished mrkdwn that names what was asked for.
+
+    With `part_of_name`, a word was taken for a part of a name, and may have meant something else.
+    """
+    advice = "`/ssl list` shows all monitors. `/ssl add example.com` adds one."
+    if part_of_name:
+        advice = "`/ssl help list` names the filters. `/ssl list` shows all monitors."
     but = f" ⚠️ {unreadable(lost)}." if lost else ""
     return Message(
         f"No monitors match.{but}",
         (
             section(f"No monitors match {what}.{but}"),
-            context("`/ssl list` shows all monitors. `/ssl add example.com` adds one."),
+            context(advice),
         ),
     )
 

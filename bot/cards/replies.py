@@ -71,9 +71,12 @@ def help_card(groups: Mapping[str, Sequence[tuple[str, str]]]) -> Message:
     return Message("Commands: " + ", ".join(names), (*blocks, context(small)))
 
 
-def command_help(usage: str, text: str, details: str, example: str) -> Message:
-    """One command: its usage, what it does, and a line that works."""
-    lines = [code(f"/ssl {usage}"), escaped(text), escaped(details)]
+def command_help(
+    usage: str, text: str, details: str, example: str, subcommands: Sequence[str] = ()
+) -> Message:
+    """One command: its usage, what it does, its subcommands, and a line that works."""
+    also = ", ".join(code(f"/ssl help {name}") for name in subcommands)
+    lines = [code(f"/ssl {usage}"), escaped(text), escaped(details), also and f"See also {also}."]
     return Message(
         f"/ssl {usage}: {text}",
         (
@@ -288,12 +291,15 @@ def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
     With `watch`, the button also starts Scan & watch.
     """
     target = Target(fault.host, fault.port or HTTPS_PORT)
-    host = target.short
+    host = str(target) if fault.port else target.short
     near = [
         button(plain(name, 75) or "–", "status", name, about=f"Status of {name}")
         for name in fault.suggestions
     ]
+    whole = not set(".:").isdisjoint(str(fault.host)) or fault.port  # no part of a name
     text = f"{code(host)} isn't monitored yet."
+    if not whole:
+        text = f"No monitored host's name begins with {code(host)}."
     if near:
         text += " Did you mean one of these?"
     label, command = ("Add and watch", "add_and_watch") if watch else ("Add", "add")
@@ -303,7 +309,7 @@ def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
         (
             section(f"⚪ *NOT MONITORED* · {code(host)}\n{text}"),
             *(actions(each) for each in near),
-            actions(add),
+            *([actions(add)] if whole else []),
         ),
     )
 

@@ -19,10 +19,11 @@ from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, router, rows_of
+from bot.commands.named_hosts import bare_word
 from bot.commands.router import Call
-from bot.commands.scan_target import UNSAID, Protocol, ScanTarget
+from bot.commands.scan_target import ALSO_CALLED, UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
-from bot.severity import STATES
+from bot.severity import OTHER_STATES, STATES
 from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,13 @@ log = logging.getLogger(__name__)
 #: More typed hosts than these are shown before they are added.
 ADDED_AT_ONCE = 3
 NO_PORT = Port(0)
+_PROTOCOLS = frozenset({TLS, *PORTS, *ALSO_CALLED})
+#: Protocols with TLS from the start, which a port says just as well.
+_BY_PORT = frozenset({"smtps", "imaps", "pop3s", "ldaps"})
+#: Words that people put between hosts.
+_BETWEEN = frozenset(
+    {"and", "or", "to", "for", "the", "a", "host", "hosts", "monitor", "via", "over", "with"}
+)
 
 
 def separate_hosts(words: Sequence[str]) -> list[str]:
@@ -38,12 +46,22 @@ def separate_hosts(words: Sequence[str]) -> list[str]:
     Raises UsageError for a word of ours, such as `broken`: it is a slip, nobody's host.
     """
     hosts: list[str] = []
-    for word in re.findall(r"[^,;\s]+", " ".join(words)):
-        if word.lower() in {TLS, *PORTS} and hosts and " " not in hosts[-1]:
-            hosts[-1] += f" {word.lower()}"
-        elif word.lower() in {*STATES, TLS, *PORTS, *router.commands, "broken", "due", "all"}:
+    found = [bare_word(word) for word in re.findall(r"[^,;\s]+", " ".join(words))]
+    for word in filter(None, found):
+        name = re.sub(r"^(?:starttls|protocol)=", "", word.lower())
+        if name in _PROTOCOLS and hosts and " " not in hosts[-1]:
+            hosts[-1] += f" {name}"
+        elif name in _BY_PORT and hosts and re.fullmatch(r"[^\s:/]+", hosts[-1]):
+            hosts[-1] = f"{name}://{hosts[-1]}"
+        elif name.isdecimal() and (last := re.match(r"[^\s:/]+(?=[: ]|$)", "".join(hosts[-1:]))):
+            hosts.append(f"{last[0]}:{name}")  # one more port of the same host
+        elif name in {*STATES, *OTHER_STATES, *_PROTOCOLS, *_BY_PORT, *router.commands}:
             raise UsageError(f"“{word}” is not a host name.", "targets")
-        else:
+        elif name == "starttls":
+            raise UsageError("Name the protocol, for example mail.example.com:25 smtp.", "targets")
+        elif name.startswith("proxy="):
+            raise UsageError("A proxy can be set in the form that `/ssl add` opens.", "targets")
+        elif name not in _BETWEEN:
             hosts.append(word)
     return hosts
 
@@ -80,12 +98,14 @@ async def add(call: Call, *targets: Annotated[ScanTarget, "TARGET…"]) -> Messa
     """Add monitors for one or more hosts.
 
     Separate them by spaces, commas or semicolons: example.com, example.com:8443 or a URL. A
-    protocol after a host says that TLS starts with STARTTLS: mail.example.com:25 smtp. Without a
-    host, a form opens, which also takes a proxy.
+    protocol after a host says that TLS starts with STARTTLS: mail.example.com:25 smtp. Names
+    without a dot are shown before they are added. Without a host, a form opens, which also takes a
+    proxy.
     """
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
-    if len(wanted) > ADDED_AT_ONCE:
+    words = [each for each in wanted if set(each.host).isdisjoint(".:") and not each.port]
+    if words or len(wanted) > ADDED_AT_ONCE:  # a name without a dot may be a mere word
         return add_cards.preview(list(map(str, wanted)))
     return await _add(call, await _spoken(call, wanted, UNSAID), None)
 

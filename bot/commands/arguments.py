@@ -10,11 +10,48 @@ from typing import Any, Self
 from bot.commands.lookup import host_pattern
 from bot.errors import UsageError
 from bot.severity import STATES, State
-from bot.target import MAX_PORT, split_target
+from bot.target import MAX_PORT, normal_host, split_target
 
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
 _NUMBERS = re.compile(r"^(?P<sign>!|<=|>=|<|>|=)?(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?$")
-_SHORTHANDS = {"broken": "valid=false", "invalid": "valid=false", "due": "expires<30"}
+_SHORTHANDS = {
+    "broken": "valid=false",
+    "invalid": "valid=false",
+    "valid": "valid=true",
+    "due": "expires<30",
+}
+#: Words that say nothing in a list of filters.
+_FILLERS = frozenset(
+    {
+        *("and", "&", "&&", "all", "*", "is", "are", "the", "ones", "with", "that", "which"),
+        *("monitor", "monitors", "host", "hosts", "certificates", "certs"),
+    }
+)
+# What people write for the filters, in this order: `expires in 2 weeks`, `port 25, 587`.
+_WRITTEN = tuple(
+    (re.compile(form, re.IGNORECASE), text)
+    for form, text in (
+        (r"\bexpir(?:es|ing)(?: soon)?$", "expires<30"),
+        (r"\b(?:days ?left|expir(?:es?|y|ing))(?=[ <>=!:]|$)", "expires"),
+        (r"\b(?:less than|under|below|within|in(?: less than)?) (?=\d)", "<"),
+        (r"\b(?:more than|over|above) (?=\d)", ">"),
+        (r"\b(?:between )?(\d+) ?(?:\.\.|to|-) ?(\d+)\b", r"\1-\2"),
+        (r"\bbetween (\d+) and (\d+)\b", r"\1-\2"),
+        (r"\bports\b", "port"),
+        (r"\b(?:state|status)(?: is)?[ =:] ?(?=[a-z])", ""),
+        (r"\bnot valid\b", "valid=false"),
+        (r"\bnot port ?=?", "port!="),
+        (r"(?<!\S)\*?:(?=\d)", "port="),
+        (r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+):(\d{1,5})(?!\S)", r"\1 port=\2"),
+        (r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1"),
+        (r"\b(port|expires|days|valid|host):? +(?=[^ =<>])", r"\1="),
+        (r"\b(port=!?\d+(?:,\d+)*) ?, ?(?=\d)", r"\1,"),
+        (r"\b(port=\d[\d,]*) (?=\d+(?:[ ,]|$))", r"\1,"),
+        (r"\b(port=\d[\d,]*) (?=\d+(?:[ ,]|$))", r"\1,"),
+        (r"\b(port=!?[\d,]+) ?, ?$", r"\1"),
+    )
+)
+_WEEKS = re.compile(r"\b((?:expires|days)[<>=!:]*)(\d+) ?(d|w|days?|weeks?)\b", re.IGNORECASE)
 #: What `list` finds by what people said of a monitor.
 MARKS = ("muted", "taken", "mine", "free")
 #: The filters that the API lacks; the bot applies them itself.
@@ -42,11 +79,11 @@ class Filter:
         Raises ValueError with a sentence for the user.
         """
         word = text.lower()
-        if re.fullmatch(r"[a-z0-9-]+", word) and word not in _SHORTHANDS:
+        if re.fullmatch(r"[\w-]+", word) and word not in _SHORTHANDS:
             key = "mark" if word in MARKS else "state" if word in STATES else "host"
-            return cls(key, f"*{word}*" if key == "host" else word)
+            return cls(key, _part(word) if key == "host" else word)
         found = _FILTER.match(_SHORTHANDS.get(word, word))
-        if not found or "://" in word:
+        if not found or "://" in word or re.match(r"[\da-f]*:[\da-f]*:", word):
             return cls("host", _host(word))
         key, sign, value = found["key"], found["sign"], found["value"]
         sign = {"==": "", "=": "", ":": ""}.get(sign, sign)
@@ -58,7 +95,7 @@ class Filter:
             case "valid" if sign in {"", "!="}:
                 return cls("valid", _truth(value) is not (sign == "!="))
             case "host" if not sign:
-                return cls("host", _host(value))
+                return cls("host", _part(value) if re.fullmatch(r"[\w-]+", value) else _host(value))
             case "valid" | "host":
                 raise ValueError(f"“{key}” can't be compared with “{sign}”. Use “=”.")
         raise ValueError(f"“{key}” is not a filter. Try port=443, valid=false or expires<30.")
@@ -71,16 +108,26 @@ def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
         if each.key in OWN:
             continue
         if each.key in chosen:
-            raise UsageError(f"The filter “{each.key}” can only be used once.", "filters")
+            range_ = " For a range, try expires=30-60." if each.key == "expires" else ""
+            raise UsageError(f"The filter “{each.key}” can only be used once.{range_}", "filters")
         chosen[each.key] = each.value
     return chosen
 
 
 def joined(words: Iterable[str]) -> list[str]:
     """Words as filters: `expires < 30 and port 443` becomes `expires<30`, `port=443`."""
-    text = " ".join(word for word in words if word.lower() not in {"and", "&", "all", "*"})
-    text = re.sub(r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1", text)
-    return re.sub(r"\b(port|expires|days|valid|host) +(?=[^ =<>!])", r"\1=", text).split()
+    text = " ".join(words)
+    for form, written in _WRITTEN:
+        text = form.sub(written, text)
+    text = _WEEKS.sub(
+        lambda at: f"{at[1]}{int(at[2][:9]) * (7 if at[3].lower().startswith('w') else 1)}", text
+    )
+    found = [word for word in text.split() if word.lower() not in _FILLERS]
+    if "or" in found:
+        found = [word for word in found if word != "or"]
+        if not STATES.keys() >= set(map(str.lower, found)):
+            raise UsageError("Only states can be combined with “or”: expired or unreachable.")
+    return found
 
 
 def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:
@@ -92,6 +139,11 @@ def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:
 def marks(filters: Iterable[Filter]) -> set[str]:
     """The marks that are asked for, of MARKS."""
     return {str(each.value) for each in filters if each.key == "mark"}
+
+
+def _part(text: str) -> str:
+    """A pattern for a part of a name."""
+    return f"*{text if text.isascii() else normal_host(text)}*"
 
 
 def _host(text: str) -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from bot.api.models import Monitor, MonitorSummary, by_target
+from bot.api.models import Monitor, MonitorList, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import Question
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
-from bot.severity import STATES, Rank, state_of
-from bot.target import Target, normal_host, split_target
+from bot.severity import OTHER_STATES, STATES, Rank, state_of
+from bot.target import Target, normal_host, read_port, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
 
@@ -38,6 +38,7 @@ class Selector:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an id, a host, a host and port, a URL or a pattern. Raises ValueError."""
+        text = re.sub(r"^(?:host|id)=", "", text, flags=re.IGNORECASE)
         number, space, target = text.partition(" ")
         number = number.removeprefix("#")
         if number.isascii() and number.isdecimal():
@@ -45,7 +46,12 @@ class Selector:
                 raise ValueError(f"“{number}” is too long for a monitor ID.")
             known = _target(target) if space else None
             return cls(int(number), known.host if known else "", known.port if known else None)
+        if re.search(r"[^,;],[^,;]", text):
+            raise ValueError("Name one at a time, or a pattern such as *.example.com.")
         if "*" in text:
+            pattern, colon, number = text.rpartition(":")
+            if colon and (port := read_port(number)):
+                return cls(host=host_pattern(pattern), port=port)
             return cls(host=host_pattern(text))
         host, port = split_target(text)
         return cls(host=host, port=port)
@@ -88,9 +94,9 @@ def host_pattern(text: str) -> str:
     if not _PATTERN.match(text) or set(text) <= {"*", "."}:
         raise ValueError(f"“{text}” is not a pattern. Try *.example.com.")
     labels = text.split(".")
-    return ".".join(
-        label if label.isascii() or "*" in label else normal_host(label) for label in labels
-    )
+    if any(not label.isascii() and "*" in label for label in labels):
+        raise ValueError(f"“{text}” can't be searched: write the part around * in ASCII (xn--…).")
+    return ".".join(label if label.isascii() else normal_host(label) for label in labels)
 
 
 Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
@@ -106,6 +112,14 @@ NEAR = 3
 NAMES_AT_ONCE = 50
 
 
+#: What the API is asked for where people name a group of monitors.
+_GROUPS: Mapping[str, Mapping[str, Any]] = {
+    "all": {},
+    "due": {"expires": "<30"},
+    "invalid": {"valid": False},
+}
+
+
 async def find(call: Call, which: Selector) -> list[MonitorSummary]:
     """The monitors that are meant: by id, host, pattern, or the beginning of a host's name.
 
@@ -114,33 +128,42 @@ async def find(call: Call, which: Selector) -> list[MonitorSummary]:
     if which.id is None:
         listed = await call.api.list(host=which.host, port=which.port)
         rows = [row for row in listed if which.matches(row)]
-        return rows or await _begins_so(call, which)
+        if which.is_pattern and not rows:
+            _all_were_readable(listed, f"any monitor matches {which.host}")
+        return rows if rows or which.is_pattern else await _begins_so(call, which)
     target = which.target or (await call.api.get(which.id)).target
-    rows = await call.api.list(host=target.host, port=target.port)
-    found = [row for row in rows if row.id == which.id]
+    listed = await call.api.list(host=target.host, port=target.port)
+    found = [row for row in listed if row.id == which.id]
     if not found:
+        _all_were_readable(listed, f"#{which.id} is among them")
         raise NotFound(404, "monitor not found")
     return found
 
 
+def _all_were_readable(rows: MonitorList, what: str) -> None:
+    """Raise BotError if some rows could not be read: then it isn't known whether `what`."""
+    if rows.unreadable:
+        lost = list_cards.unreadable(rows.unreadable)
+        raise BotError(f"{lost}, so it isn't known whether {what}. Check `/ssl ping`.")
+
+
 async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
-    if which.is_pattern:
-        return []
-    rows = await call.api.list()
-    if which.host in STATES or which.host == "broken":
+    rows = await call.api.list(**_GROUPS.get(which.host, {}))
+    if which.host in STATES or which.host in OTHER_STATES:
         now, states = call.now(), STATES.get(which.host, ())
-        return [
+        found = [
             row
             for row in rows
             if (state := state_of(row, now, call.rules)) in states
             or (which.host == "broken" and state.rank is Rank.BROKEN)
+            or which.host in _GROUPS
         ]
+        if not found:
+            _all_were_readable(rows, f"any monitor is {which.host}")
+        return found
     found = [row for row in rows if row.target.host.startswith(which.host)]
-    if not found and rows.unreadable:
-        raise BotError(
-            f"{list_cards.unreadable(rows.unreadable)}, so it isn't known whether "
-            f"{which.host} is monitored. Check `/ssl ping`."
-        )
+    if not found:
+        _all_were_readable(rows, f"{which.host} is monitored")
     if which.port is not None:
         found = [row for row in found if row.target.port == which.port]
     if not found:
@@ -156,7 +179,7 @@ async def nearest(host: str, names: Collection[str]) -> list[str]:
     for number, name in enumerate(sorted(names)):
         if number % NAMES_AT_ONCE == 0:
             await asyncio.sleep(0)
-        mine, other = _without_shared_domain(host, name)
+        mine, other = _without_shared_domain(host.removeprefix("www."), name.removeprefix("www."))
         matcher.set_seqs(other, mine)
         if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE:
             close.append((matcher.ratio(), name))
@@ -166,7 +189,9 @@ async def nearest(host: str, names: Collection[str]) -> list[str]:
 def _without_shared_domain(one: str, other: str) -> tuple[str, str]:
     """Two names without the labels that both end in: what they have in common says nothing."""
     first, second = one.split("."), other.split(".")
-    while len(first) > 1 and len(second) > 1 and first[-1] == second[-1]:
+    if len(first) == 1:  # `shpo` for `shop.example.com`
+        return one, second[0]
+    while first and second and first[-1] == second[-1]:
         first.pop()
         second.pop()
     return ".".join(first), ".".join(second)
@@ -219,4 +244,5 @@ async def row_of(call: Call, found: Monitor) -> MonitorSummary:
     for row in rows:
         if row.id == found.id:
             return row
+    _all_were_readable(rows, f"#{found.id} is among them")
     raise NotFound(404, "monitor not found")

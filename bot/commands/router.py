@@ -18,7 +18,7 @@ from bot.blocks import Address, Form, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.errors import BotError, NotAvailable, NotMonitored, UsageError
-from bot.severity import Thresholds
+from bot.severity import OTHER_STATES, STATES, Thresholds
 
 if TYPE_CHECKING:  # a call is handed these; commands open no connection of their own
     from bot.api.client import SSLMonitor
@@ -144,9 +144,14 @@ class Command:
             elif not parameter.optional:
                 needs = f"“{self.words}” needs {_spelled_out(parameter.usage)}."
                 raise UsageError(needs, parameter.name)
-        if left:
-            raise UsageError(f"“{left[0]}” isn't expected here.")
-        return bound, {}
+        if not left:
+            return bound, {}
+        plain = [word for word in words if word.lower() not in FILLERS]
+        if self.rewrite is None and len(plain) < len(words):
+            return self.bind_words(plain)
+        if re.fullmatch(r"#?\d+|[^-].*[.:].*", left[0]) and not words[0].startswith("-"):
+            raise UsageError(f"“{self.words}” takes one at a time, or a pattern for several.")
+        raise UsageError(f"“{left[0]}” isn't expected here.")
 
     def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
         """The command's form, filled in. Raises UsageError where it has none."""
@@ -192,8 +197,31 @@ class Command:
 
 #: What people say to a bot that isn't a command.
 GREETINGS = frozenset(
-    {"hi", "hello", "hey", "thanks", "thank", "thx", "ty", "ok", "okay", "cool", "great", "bye"}
+    {
+        *("hi", "hello", "hey", "thanks", "thank", "thx", "ty", "ok", "okay", "cool", "great"),
+        *("good", "nice", "please", "yes", "no", "yo", "sorry", "cheers", "lol", "bye"),
+    }
 )
+#: Words that people put before a host, and that say nothing.
+FILLERS = frozenset(
+    {"of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again", "id"}
+)
+#: What people type for commands of ours, where a question is better than a guess.
+MEANT = {
+    **dict.fromkeys(("create", "new", "monitor", "register", "track"), "add"),
+    **dict.fromkeys(("claim", "own", "ack", "acknowledge", "assign", "mine"), "take"),
+    **dict.fromkeys(("unclaim", "untake", "unassign"), "release"),
+    **dict.fromkeys(("snooze", "silence", "ignore"), "mute"),
+    **dict.fromkeys(("unsnooze", "unsilence"), "unmute"),
+    **dict.fromkeys(("test", "verify", "probe", "inspect"), "check"),
+    **dict.fromkeys(("details", "view", "open", "describe", "is", "what", "what's"), "status"),
+    **dict.fromkeys(("export", "csv", "monitors", "certs", "certificates", "hosts"), "list"),
+    **dict.fromkeys(("threshold", "thresholds", "warning", "settings", "config"), "warn"),
+    **dict.fromkeys(("erase", "destroy", "kill"), "delete"),
+    **dict.fromkeys(("man", "manual", "docs"), "help"),
+}
+#: Before a command's name, these mean the opposite of it.
+_NEGATIONS = ("un", "non", "no", "dis", "de", "dont", "don't", "not")
 #: What people type for commands of ours, by habit.
 ALIASES = {
     **dict.fromkeys(("rm", "remove", "del", "unmonitor"), "delete"),
@@ -201,7 +229,7 @@ ALIASES = {
     **dict.fromkeys(("show", "get", "info"), "status"),
     **dict.fromkeys(("rescan", "refresh"), "scan"),
     **dict.fromkeys(("log", "who"), "audit"),
-    **dict.fromkeys(("stop", "unwatch", "cancel", "commands", "usage"), "help"),
+    **dict.fromkeys(("commands", "usage"), "help"),
 }
 
 
@@ -246,7 +274,9 @@ class Router:
     def find(self, word: str, *, typed: bool = True) -> Command | None:
         """The command of this name, or of the one name that begins so."""
         names = [name for name, each in self.commands.items() if not typed or each.stands_alone]
-        word = ALIASES.get(word, word) if typed else word
+        if typed:
+            word = word.replace("-", "").lstrip("/")
+            word = ALIASES.get(word, word)
         if word in names:
             return self.commands[word]
         shortens = typed and word and word not in GREETINGS
@@ -265,8 +295,11 @@ class Router:
     def nearest(self, word: str) -> Command | None:
         """The typed command that this word may have meant."""
         names = [command.name for command in self.typed() if command.stands_alone]
-        close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-        return self.commands[close[0]] if close else None
+        close = difflib.get_close_matches(word, names, n=1, cutoff=0.75)
+        close += [name for name in names if sorted(name) == sorted(word)]
+        opposite = {f"{no}{name}" for no in _NEGATIONS for name in close[:1]}
+        meant = MEANT.get(word) or (close[0] if close and word not in opposite else "")
+        return self.commands.get(meant)
 
     async def dispatch(
         self, call: Call, command: Command, bind: Callable[[], tuple[list[Any], dict[str, Any]]]
@@ -315,7 +348,15 @@ class Router:
         """The answer to a word that is no command; one press runs the nearest, if that is safe."""
         if word in GREETINGS:
             return replies.hello()
+        watch = self.commands.get("watch")
+        if watch and word in {"stop", "unwatch", "cancel"}:
+            return replies.command_help(watch.usage, watch.help, watch.details, watch.example)
         near = self.nearest(word)
+        hosts = [each for each in words if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", each)]
+        if word in {*STATES, *OTHER_STATES}:
+            near, words = self.commands.get("list"), [word, *words]
+        elif len(hosts) == 1 and near and near.name == "status":
+            words = hosts
         if near is None:
             return replies.unknown_command(word)
         argument = " ".join(words)

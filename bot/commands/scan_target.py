@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from bot.api.extras import PORTS, TLS
 from bot.target import HTTPS_PORT, Target, split_target
+
+#: Other names that people use for protocols with STARTTLS.
+ALSO_CALLED = {"postgresql": "postgres", "pop": "pop3", "submission": "smtp", "mariadb": "mysql"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Protocol:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
-        name = text.lower()
+        name = re.sub(r"^(?:starttls|protocol)=", "", text.lower())
+        name = ALSO_CALLED.get(name, name)
         if name not in {TLS, *PORTS}:
             raise ValueError(
                 f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."
@@ -40,8 +45,14 @@ class ScanTarget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a host, a host and port, or a URL, and perhaps a protocol. Raises ValueError."""
+        """Read a host, a host and port, or a URL, and perhaps a protocol. Raises ValueError.
+
+        `smtp://mail.example.com` is a URL with a protocol.
+        """
         place, _, protocol = text.partition(" ")
+        scheme, slashes, rest = place.partition("://")
+        if slashes and ALSO_CALLED.get(scheme.lower(), scheme.lower()) in PORTS:
+            place, protocol = re.split("[/?#]", rest)[0], protocol or scheme
         return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
 
     def __str__(self) -> str:

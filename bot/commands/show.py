@@ -29,13 +29,15 @@ log = logging.getLogger(__name__)
 
 
 @router.command("help", example="help status")
-async def help_(_call: Call, command: str = "") -> Message:
+async def help_(_call: Call, *command: str) -> Message:
     """Show all commands, or explain one."""
-    found = router.find(command.lower()) if command else None
+    found = router.find(command[0].lower()) if command else None
     if command and found is None:
-        return router.unknown(command)
+        return router.unknown(command[0])
     if found:
-        return replies.command_help(found.usage, found.help, found.details, found.example)
+        found = router.subcommand(found, command[1:]) or found
+        inner = [each.words for each in router.typed() if each.name.startswith(f"{found.name}_")]
+        return replies.command_help(found.usage, found.help, found.details, found.example, inner)
     return _all_help()
 
 
@@ -66,7 +68,8 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
     if not filters:
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)
-    return list_cards.none_found(what, rows.unreadable)
+    part = any(each.key == "host" and str(each.value).startswith("*") for each in filters)
+    return list_cards.none_found(what, rows.unreadable, part_of_name=part)
 
 
 async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:

@@ -14,7 +14,7 @@ from bot.commands.lookup import Selector, router
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
 from bot.errors import BotError, UsageError
-from bot.severity import STATES, Threshold
+from bot.severity import OTHER_STATES, STATES, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ async def warn(
         raise UsageError("“warn” needs 14d, 20% or default.", "rule")
     if not which.host:
         raise UsageError("Thresholds apply to a host or a pattern, not to an ID.", "which")
-    if which.host in STATES or which.host in {"broken", "due", "invalid", "all"}:
+    if which.host in STATES or which.host in OTHER_STATES:
         raise UsageError("Thresholds apply to a host or a pattern, such as *.example.com.", "which")
     if which.port and which.is_pattern:
         raise UsageError("A pattern can't have a port.", "which")

@@ -1,7 +1,6 @@
 """Slack's payloads, each read once into a `Request`; nothing behind this module sees a payload.
 
-Text is cleaned here too: phones turn quotes and dashes into typographic ones, and Slack wraps what
-it takes for a link. Names in a payload are not to be trusted; the ids are Slack's own.
+Names in a payload are not to be trusted; the ids are Slack's own.
 """
 
 from __future__ import annotations
@@ -15,44 +14,10 @@ from enum import Enum, auto
 from typing import Any
 
 from bot.blocks import Block, bare
-from bot.commands.named_hosts import INVISIBLE, hosts_in, texts_of
+from bot.commands.named_hosts import clean, hosts_in, split, texts_of
 from bot.target import Target
 
-# Phones and desktop composers turn quotes and dashes into typographic ones, and paste invisible
-# characters along with an address.
-_TYPED = str.maketrans(
-    {
-        "‘": "'",
-        "’": "'",
-        "‚": "'",
-        "“": '"',
-        "”": '"',
-        "„": '"',
-        "–": "-",
-        "—": "-",
-        "−": "-",
-        "…": " ",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "≤": "<=",
-        "≥": ">=",
-        "≠": "!=",
-    }
-)
-# Slack wraps an address that it recognizes: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
-_LINK = re.compile(
-    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
-)
-# People write `example.com 8443` where `example.com:8443` is meant, but also `example.com 14 days`.
-_HOST_SPACE_PORT = re.compile(
-    r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(\d{2,5})(?!\S)"
-    r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))"
-)
-
 _PUNCTUATION = " \t\n:,;.!?-–—"
-#: Words that people put before a command when they talk to the bot.
-_COURTESIES = frozenset({"please", "pls", "plz", "hey", "hi", "hello", "can", "could", "you", ""})
-
 #: A payload as Bolt hands it over.
 Body = Mapping[str, Any]
 
@@ -261,11 +226,16 @@ def read_home(body: Body) -> Request | None:
 
 
 def _verb(words: list[str]) -> tuple[str, str]:
-    """The command and its words; nothing typed asks for the menu, and a host for its status."""
+    """The command and its words; nothing typed asks for the menu, and a host for its status.
+
+    `scan help` and `digest here -h` ask for help.
+    """
     if not words:
         return "", ""
-    verb = words[0].lower()
-    if re.fullmatch(r"#?[0-9]{1,15}|.*[.:].*[a-z0-9\]]", verb) or verb.startswith("*."):
+    if words[-1].lower() == "help" and all(re.fullmatch("[a-z_]+", w.lower()) for w in words):
+        return "help", " ".join(words[:-1])
+    verb = words[0].lower() if "." in words[0] else words[0].lower().strip("*")
+    if re.fullmatch(r"#?[0-9]{1,15}|.*[.:].*[\w\]/]", verb) or verb.startswith("*."):
         return "status", " ".join(words)
     return verb, " ".join(words[1:])
 
@@ -312,18 +282,10 @@ def _is_for_bot(event: Body) -> bool:
 
 
 def said_words(event: Body, bot_user: str) -> list[str]:
-    """The words after the bot's name, without a leading `/ssl` and without courtesies.
-
-    People write `hey @SSLmonitor: please check example.com`.
-    """
+    """The words after the bot's name; those before it if there are none."""
     mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
     before, named, after = _parted(mention, str(event.get("text") or ""))
-    words = split(
-        mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after)
-    )
-    while len(words) > 1 and words[0].lower().strip(_PUNCTUATION) in _COURTESIES:
-        words = words[1:]
-    return words[1:] if words and words[0].lower() in {"/ssl", "ssl"} else words
+    return split(mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after))
 
 
 def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
@@ -391,35 +353,3 @@ def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def _entered(field: Mapping[str, Any]) -> str:
     """What a field holds: its text, or the value of the chosen option."""
     return str(field.get("value") or (field.get("selected_option") or {}).get("value") or "")
-
-
-def clean(text: str) -> str:
-    """One line of plain words: links unwrapped, quotes and dashes straight, nothing invisible."""
-    text = _LINK.sub(lambda link: link[1] if "://" in link[1] else link[2] or link[1], text)
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
-        text = text.replace(entity, character)
-    text = " ".join(INVISIBLE.sub("", text.translate(_TYPED)).replace('"', " ").split())
-    return _HOST_SPACE_PORT.sub(r"\1:\2", text)
-
-
-def split(text: str) -> list[str]:
-    """The words of a command, without the punctuation and formatting that people put around them.
-
-    Code ticks, emphasis, brackets, list bullets: `(example.com)`, `_example.com_`, `- example.com`.
-    """
-    words = clean(text.replace("`", " ").replace("\u2022", " ")).split()
-    return [word for word in map(_bare_word, words) if word]
-
-
-def _bare_word(word: str) -> str:
-    if word in {"?", "-h", "--help"}:
-        return "help"
-    if word.startswith("[") and "]" in word and ":" in word:  # [2001:db8::1]:443
-        return word.rstrip(",;.!?")
-    word = word.strip(",;'").rstrip(",;!?)]}").lstrip("({[!,;:")
-    for mark in ("_", "~"):
-        if len(word) > 2 and word[0] == word[-1] == mark:
-            word = word[1:-1]
-    if len(word) > 2 and word[0] == word[-1] == "*":  # bold; a pattern has one star, as a rule
-        word = word[1:-1]
-    return "" if word in {"-", "*", ":", "."} else word.rstrip(":") if word.endswith(":") else word
