@@ -159,7 +159,8 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """The cards about the bot itself."""
     usages = [("status HOST[:PORT]|ID", "Show a host: expires<30."), ("ping", "Ask it.")]
     yield "help", replies.help_card({"Look up and scan": usages, "Change": usages[:1]})
-    yield "help: one", replies.command_help(*usages[0], "Filters: expires<30 & more.", "status a.b")
+    explained = (*usages[0], "Filters: expires<30 & more.", "status a.b")
+    yield "help: one", replies.command_help(*explained, ["digest here"])
     wrong = UsageError(f"“{texts.typed}” is not a host name.", "which")
     yield "wrong words", replies.usage_error(wrong, "status HOST[:PORT]|ID")
     yield "wrong words of a button", replies.usage_error(wrong, "")

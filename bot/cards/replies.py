@@ -71,11 +71,9 @@ def help_card(groups: Mapping[str, Sequence[tuple[str, str]]]) -> Message:
     return Message("Commands: " + ", ".join(names), (*blocks, context(small)))
 
 
-def command_help(
-    usage: str, text: str, details: str, example: str, subcommands: Sequence[str] = ()
-) -> Message:
-    """One command: its usage, what it does, its subcommands, and a line that works."""
-    also = ", ".join(code(f"/ssl help {name}") for name in subcommands)
+def command_help(usage: str, text: str, details: str, example: str, more: Sequence[str]) -> Message:
+    """One command: its usage, what it does, its subcommands (`more`), and a line that works."""
+    also = ", ".join(code(f"/ssl help {name}") for name in more)
     lines = [code(f"/ssl {usage}"), escaped(text), escaped(details), also and f"See also {also}."]
     return Message(
         f"/ssl {usage}: {text}",
@@ -292,14 +290,11 @@ def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
     """
     target = Target(fault.host, fault.port or HTTPS_PORT)
     host = str(target) if fault.port else target.short
-    near = [
-        button(plain(name, 75) or "–", "status", name, about=f"Status of {name}")
-        for name in fault.suggestions
-    ]
-    whole = not set(".:").isdisjoint(str(fault.host)) or fault.port  # no part of a name
-    text = f"{code(host)} isn't monitored yet."
-    if not whole:
-        text = f"No monitored host's name begins with {code(host)}."
+    names = fault.suggestions
+    near = [button(plain(n, 75) or "–", "status", n, about=f"Status of {n}") for n in names]
+    whole = "." in fault.host or ":" in fault.host or fault.port  # no part of a name
+    named = f"{code(host)} isn't monitored yet."
+    text = named if whole else f"No monitored host's name begins with {code(host)}."
     if near:
         text += " Did you mean one of these?"
     label, command = ("Add and watch", "add_and_watch") if watch else ("Add", "add")

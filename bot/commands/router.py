@@ -350,7 +350,7 @@ class Router:
             return replies.hello()
         watch = self.commands.get("watch")
         if watch and word in {"stop", "unwatch", "cancel"}:
-            return replies.command_help(watch.usage, watch.help, watch.details, watch.example)
+            return replies.command_help(watch.usage, watch.help, watch.details, watch.example, ())
         near = self.nearest(word)
         hosts = [each for each in words if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", each)]
         if word in {*STATES, *OTHER_STATES}:
