@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +24,19 @@ from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
 from bot.target import Target
 
-from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, pem, serve
+from .fleet import (
+    DAY,
+    NOW,
+    Authority,
+    Fleet,
+    ask_for_certificate,
+    issue,
+    name,
+    new_key,
+    pem,
+    serve,
+    speak_only,
+)
 
 NO_CA = x509.BasicConstraints(ca=False, path_length=None)
 NAMES = x509.SubjectAlternativeName([x509.DNSName("fleet.test")])
@@ -106,7 +119,7 @@ class Scans:
         self.certificate = leaf
         return path
 
-    async def scan(self, path: Path) -> Scan:
+    async def scan(self, path: Path, *, for_clients_with_certificates: bool = False) -> Scan:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -118,11 +131,16 @@ class Scans:
             revocations=self.revocations,
             renewals=self.renewals,
         )
-        async with serve(talk, context=self.fleet.context(path)) as port:
+        context = self.fleet.context(path)
+        if for_clients_with_certificates:
+            ask_for_certificate(context, self.fleet.ca_file)
+            speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+        async with serve(talk, context=context) as port:
             return await scanner.scan(Target("fleet.test", port), self.clock.now)
 
 
 def points(*urls: str, **more: Any) -> x509.CRLDistributionPoints:
+    """One distribution point with these URLs."""
     names = [x509.UniformResourceIdentifier(url) for url in urls]
     given: dict[str, Any] = {"relative_name": None, "reasons": None, "crl_issuer": None}
     return x509.CRLDistributionPoints([x509.DistributionPoint(names, **(given | more))])
@@ -131,7 +149,7 @@ def points(*urls: str, **more: Any) -> x509.CRLDistributionPoints:
 def crl(
     by: Authority,
     *revoked: x509.Certificate,
-    reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise,
+    reason: x509.ReasonFlags | x509.UnrecognizedExtension | None = x509.ReasonFlags.key_compromise,
     since: datetime = NOW - HOURS,
     until: datetime = NOW + 7 * DAY,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
@@ -143,7 +161,12 @@ def crl(
     for each in revoked:
         entry = x509.RevokedCertificateBuilder(each.serial_number, NOW - DAY)
         if reason:
-            entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+            entry = entry.add_extension(
+                reason
+                if isinstance(reason, x509.UnrecognizedExtension)
+                else x509.CRLReason(reason),
+                critical=False,
+            )
         builder = builder.add_revoked_certificate(entry.build())
     assert by.key is not None
     return builder.sign(by.key, hashes.SHA256()).public_bytes(DERS)

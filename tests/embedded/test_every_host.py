@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
 
+from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
-from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.tls import ChainFault, Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
@@ -37,9 +40,10 @@ def authority(subject: x509.Name, issuer: Authority | None = None) -> Authority:
     return Authority(issue(subject, key, issuer, NOW - 900 * DAY, NOW + 900 * DAY, CA), key)
 
 
-def trusting(directory: Path, *anchors: Authority) -> Trust:
+def trusting(directory: Path, *anchors: Authority, newline: bytes = b"\n") -> Trust:
     file = directory / "anchors.pem"
-    file.write_bytes(b"".join(pem(each.certificate) for each in anchors))
+    written = b"".join(pem(each.certificate) for each in anchors)
+    file.write_bytes(written.replace(b"\n", newline))
     return Trust(file)
 
 
@@ -82,12 +86,14 @@ async def test_an_issuing_ca_may_be_the_anchor(is_sent: bool, fleet: Fleet, tmp_
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("signer", [0, 1])
 async def test_anchors_that_share_a_name_are_told_apart_by_their_signatures(
-    signer: int, fleet: Fleet, tmp_path: Path
+    signer: int, newline: bytes, fleet: Fleet, tmp_path: Path
 ) -> None:
     twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
-    result = await scan(trusting(tmp_path, *twins), serve(fleet, tmp_path, twins[signer]))
+    trust = trusting(tmp_path, *twins, newline=newline)
+    result = await scan(trust, serve(fleet, tmp_path, twins[signer]))
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
@@ -238,6 +244,33 @@ async def test_of_a_renewed_anchor_the_valid_one_counts(fleet: Fleet, tmp_path: 
     )
     result = await scan(trusting(tmp_path, old, new), serve(fleet, tmp_path, new))
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_an_expired_root_that_another_one_signed_anew_breaks_no_chain(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    newer, key, subject = authority(name("Newer Root")), new_key("ec"), name("Old Root")
+    old = Authority(issue(subject, key, None, NOW - 900 * DAY, NOW - 9 * DAY, CA), key)
+    again = Authority(issue(subject, key, newer, NOW - 90 * DAY, NOW + 90 * DAY, CA), key)
+    between = authority(name("Issuing CA"), old)
+    trust = trusting(tmp_path, old, newer)
+    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between, again)))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+def test_certificates_that_all_sign_each_other_take_little_time() -> None:
+    key, subject = new_key("ec"), name("Endless CA")
+    many = [issue(subject, key, None, NOW - DAY, NOW + n * DAY, CA) for n in range(1, 10)]
+    ders = [each.public_bytes(serialization.Encoding.DER) for each in many]
+    anchor = authority(name("Private CA")).certificate
+    missing = ChainFault(
+        SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        0,
+        crypto.X509.from_cryptography(many[0]),
+    )
+    start = time.process_time()
+    assert reconsidered(many[0], ders[1:], [missing], [anchor], NOW).faults == [missing]
+    assert time.process_time() - start < 1
 
 
 async def test_an_anchor_that_may_not_issue_is_named(fleet: Fleet, tmp_path: Path) -> None:

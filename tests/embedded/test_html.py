@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_page
@@ -15,6 +17,8 @@ from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_p
         ("<style>/* <title>style</title> */</style><title>own</title>", "own"),
         ("<svg><title>drawing</title></svg><title>own</title>", "own"),
         ("<svg><g><title>part</title></g></svg><title>own</title>", "own"),
+        ("<svg><foreignObject><title>own</title></foreignObject></svg><title>later", "own"),
+        ("<head><noscript><title>for others</title></noscript><title>own</title>", "own"),
         ("<math><mi><title>sign</title></mi></math><title>own</title>", "own"),
         ("<textarea><title>typed</title></textarea><title>own</title>", "own"),
         ("<template><title>template</title></template><title>own</title>", "own"),
@@ -99,7 +103,12 @@ def test_only_html_has_a_title() -> None:
     assert read_page(b"", "") == PageFacts()
 
 
-@pytest.mark.parametrize("piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#"])
+@pytest.mark.parametrize(
+    "piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#", b"<dl><dd>", b"<g>"]
+)
 def test_hostile_starts_end_soon(piece: bytes) -> None:
+    start = time.process_time()
     declared_encoding(piece * 400)
     read_page(piece * 50_000, "text/html")
+    read_page(b"<svg>" + piece * 5_000 + b"<title/>" * 5_000, "text/html")
+    assert time.process_time() - start < 1

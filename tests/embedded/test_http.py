@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
+import socket
 import time
 import zlib
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.http import BODY_CAP, Response, WebPage, fetch
 from bot.target import Target
 
@@ -207,6 +211,27 @@ def test_a_flood_of_tiny_chunks_takes_little_time_and_ends() -> None:
         response.feed(piece)
     assert time.process_time() - start < 3
     assert response.page().size == 670_000
+
+
+def test_a_flood_of_interim_responses_ends() -> None:
+    response = Response()
+    for _ in range(100):
+        response.feed(b"HTTP/1.1 103 Early Hints\r\nLink: %s\r\n\r\n" % (b"x" * 60_000))
+    assert response.done
+
+
+async def test_a_connection_that_never_pauses_leaves_time_for_others() -> None:
+    class Endless:
+        def recv(self, _: int) -> bytes:
+            return b"x"
+
+    async def read_on() -> None:
+        connection = Connection(cast("socket.socket", Endless()))
+        for _ in range(1000):
+            await connection.read()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(read_on(), 0.0001)
 
 
 def test_a_slow_head_takes_little_cpu_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from random import Random
@@ -9,12 +10,14 @@ from random import Random
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import AuthorityInformationAccessOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from bot.embedded.ca import ocsp as ocsps
 from bot.embedded.ca.crl import Unreadable
 from bot.embedded.ca.crl import read as read_list
+from bot.embedded.ca.encoding import content, fields
 from bot.embedded.scan.verdict import Verdict
 
 from .authority import (
@@ -29,6 +32,7 @@ from .authority import (
     points,
 )
 from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key
+from .test_encoding import field
 
 
 def responder(url: str) -> x509.AuthorityInformationAccess:
@@ -43,17 +47,20 @@ def response(
     leaf: x509.Certificate,
     *,
     revoked: bool = True,
+    reason: x509.ReasonFlags = x509.ReasonFlags.superseded,
     signer: Authority | None = None,
     since: datetime = NOW - HOURS,
     until: datetime | None = NOW + DAY,
+    sent: Sequence[x509.Certificate] = (),
 ) -> bytes:
     status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
     signer = signer or by
     builder = ocsp.OCSPResponseBuilder().add_response(
         leaf, by.certificate, hashes.SHA1(), status, since, until,
-        NOW - DAY if revoked else None, x509.ReasonFlags.superseded if revoked else None,
+        NOW - DAY if revoked else None, reason if revoked else None,
     )  # fmt: skip
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
+    builder = builder.certificates(sent) if sent else builder
     return builder.sign(signer.key, hashes.SHA256()).public_bytes(DERS)
 
 
@@ -99,7 +106,82 @@ async def test_an_ocsp_response_of_somebody_else_is_a_remark(scans: Scans, ca: C
     ca.documents["ocsp"] = response(issuing(scans), scans.certificate, signer=stranger)
     found = await scans.scan(path)
     assert found.verdict is Verdict.VALID
-    assert found.revocation == "unknown: the OCSP response can't be read"
+    assert found.revocation == "unknown: the OCSP response is signed by somebody else"
+
+
+def certified(scans: Scans, by: Authority, *purposes: x509.ObjectIdentifier) -> Authority:
+    """Somebody with a certificate for these purposes."""
+    key = new_key("ec")
+    usage = [x509.ExtendedKeyUsage(purposes)] if purposes else []
+    return Authority(issue(name("Responder"), key, by, NOW - DAY, NOW + DAY, NO_CA, *usage), key)
+
+
+@pytest.mark.parametrize(
+    ("may_sign", "by_issuer", "said"),
+    [(True, True, "revoked"), (False, True, "unknown"), (True, False, "unknown")],
+)
+async def test_a_responder_needs_a_certificate_of_the_issuer_for_that_purpose(
+    may_sign: bool, by_issuer: bool, said: str, scans: Scans, ca: CA
+) -> None:
+    """Whatever other certificates come along."""
+    path = scans.leaf(responder(ca.url("ocsp")))
+    by = issuing(scans) if by_issuer else scans.fleet.authorities["root"]
+    purpose = ExtendedKeyUsageOID.OCSP_SIGNING if may_sign else ExtendedKeyUsageOID.SERVER_AUTH
+    delegate = certified(scans, by, purpose)
+    others = [scans.fleet.authorities["root"].certificate, issuing(scans).certificate]
+    ca.documents["ocsp"] = response(
+        issuing(scans), scans.certificate, signer=delegate, sent=[*others, delegate.certificate]
+    )
+    assert (await scans.scan(path)).revocation.startswith(said)
+
+
+def together(by: Authority, *responses: bytes) -> bytes:
+    """One response with what several say."""
+    parts = [list(fields(content(ocsp.load_der_ocsp_response(each).tbs_response_bytes)))
+             for each in responses]  # fmt: skip
+    (_, responder_id), (_, produced), _, *_ = parts[0]
+    singles = b"".join(each[2][1] for each in parts)
+    data = field(0x30, field(0xA2, responder_id) + field(0x18, produced) + field(0x30, singles))
+    assert isinstance(by.key, ec.EllipticCurvePrivateKey)
+    algorithm = field(0x30, bytes.fromhex("06082a8648ce3d040302"))  # ecdsa-with-SHA256
+    signature = field(3, b"\0" + by.key.sign(data, ec.ECDSA(hashes.SHA256())))
+    basic = field(0x30, data + algorithm + signature)
+    kind = bytes.fromhex("06092b0601050507300101")  # id-pkix-ocsp-basic
+    return field(0x30, b"\x0a\x01\0" + field(0xA0, field(0x30, kind + field(4, basic))))
+
+
+async def test_of_several_answers_about_a_certificate_the_worst_counts(
+    scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(responder(ca.url("ocsp")))
+    by, leaf = issuing(scans), scans.certificate
+    good = response(by, leaf, revoked=False)
+    stale = response(by, leaf, reason=x509.ReasonFlags.superseded, until=NOW - HOURS / 2)
+    revoked = response(by, leaf, reason=x509.ReasonFlags.ca_compromise)
+    ca.documents["ocsp"] = together(by, good, stale, revoked)
+    assert (await scans.scan(path)).revocation == "revoked 2027-01-14 (CA compromise)"
+
+
+async def test_an_answer_about_the_same_number_of_another_ca_is_none(scans: Scans, ca: CA) -> None:
+    path = scans.leaf(responder(ca.url("ocsp")))
+    twin = Authority(scans.fleet.authorities["stranger"].certificate, issuing(scans).key)
+    ca.documents["ocsp"] = response(twin, scans.certificate, signer=issuing(scans))
+    said = (await scans.scan(path)).revocation
+    assert said == "unknown: the OCSP response is about another certificate"
+
+
+async def test_a_responder_that_is_busy_is_asked_again_after_ten_minutes(
+    scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(responder(ca.url("ocsp")))
+    busy = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    ca.documents["ocsp"] = busy.public_bytes(DERS)
+    for _ in range(2):
+        said = (await scans.scan(path)).revocation
+        assert (said, len(ca.asked)) == ("unknown: the OCSP responder says try later", 1)
+    ca.documents["ocsp"] = response(issuing(scans), scans.certificate)
+    scans.clock.now += timedelta(minutes=11)
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
 
 
 def mutated(original: bytes, random: Random) -> bytes:

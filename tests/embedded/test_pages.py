@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -51,6 +52,23 @@ def trickle(answer: bytes) -> fleets.Talk:
             writer.write(b"x")
 
     return talk
+
+
+@pytest.mark.slow  # the page takes seconds to parse
+async def test_a_page_that_was_written_to_be_slow_delays_no_other_scan(
+    fleet: Fleet, trust: Trust
+) -> None:
+    flood = b" ".join(b"a%d" % n for n in range(35_000))
+    answer = b"HTTP/1.1 200 OK\r\n\r\n<p " + flood + b"><title>late</title>"
+    scanning = asyncio.create_task(scan(fleet, trust, fleets.web_server(answer)))
+    longest = 0.0
+    while not scanning.done():
+        start = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - start)
+    found = await scanning
+    assert (found.message, found.page.code) == ("Valid", 200)
+    assert longest < 1
 
 
 async def test_the_facts_of_a_page_are_reported_and_a_redirect_is_not_followed(

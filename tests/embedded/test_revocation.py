@@ -34,6 +34,9 @@ from .authority import (
 )
 from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, serve, speak_only, web_server
 
+#: A reason that RFC 5280 doesn't use.
+NO_REASON = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.21"), b"\x0a\x01\x07")
+
 
 async def test_a_revoked_certificate_is_broken_and_says_when_and_why(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
@@ -57,10 +60,13 @@ async def test_a_certificate_that_is_not_on_the_list_is_valid(scans: Scans, ca: 
 @pytest.mark.parametrize(
     ("reason", "said"),
     [(None, "Revoked 2027-01-14"), (x509.ReasonFlags.certificate_hold, "(on hold)"),
-     (x509.ReasonFlags.remove_from_crl, "Valid")],
+     (x509.ReasonFlags.remove_from_crl, "Valid"), (NO_REASON, "Revoked 2027-01-14")],
 )  # fmt: skip
 async def test_each_revocation_reason_is_given_in_words(
-    reason: x509.ReasonFlags | None, said: str, scans: Scans, ca: CA
+    reason: x509.ReasonFlags | x509.UnrecognizedExtension | None,
+    said: str,
+    scans: Scans,
+    ca: CA,
 ) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate, reason=reason)
@@ -117,6 +123,12 @@ def _wrong(kind: str, scans: Scans, url: str) -> bytes:
             only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})
         ),
         "another shard": lambda: scoped(full_name=elsewhere),
+        "a shard with another kind of name": lambda: scoped(
+            full_name=[x509.DirectoryName(name("Shard 2"))]
+        ),
+        "a shard with a relative name": lambda: scoped(
+            relative_name=x509.RelativeDistinguishedName(name("Shard 2"))
+        ),
         "unknown extension": lambda: crl(by, extensions=[
             (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
         ]),
@@ -127,7 +139,8 @@ def _wrong(kind: str, scans: Scans, url: str) -> bytes:
 @pytest.mark.parametrize(
     "kind",
     ["forged", "of another CA", "expired", "not begun", "garbage", "changes only", "indirect",
-     "for CAs", "some reasons", "another shard", "unknown extension"],
+     "for CAs", "some reasons", "another shard", "a shard with another kind of name",
+     "a shard with a relative name", "unknown extension"],
 )  # fmt: skip
 async def test_a_list_that_can_not_be_used_is_a_remark_and_never_a_verdict(
     kind: str, scans: Scans, ca: CA
@@ -143,14 +156,56 @@ async def test_a_list_that_can_not_be_used_is_a_remark_and_never_a_verdict(
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("ldap://ca.test/x", ""), ("https://ca.test/x", ""), ("http://nowhere.invalid/x", "resolved"),
+    [("ldap://ca.test/x", "no revocation list that can be used"),
+     ("https://ca.test/x", "no revocation list"), ("http://nowhere.invalid/x", "resolved"),
      ("http://user:x@ca.test/x", "no usable URL"), ("http://169.254.169.254/x", "may not be")],
 )  # fmt: skip
 async def test_only_permitted_http_addresses_are_asked(url: str, said: str, scans: Scans) -> None:
     found = await scans.scan(scans.leaf(points(url)))
     assert found.verdict is Verdict.VALID
     assert said in found.revocation
-    assert bool(said) == found.revocation.startswith("unknown: ")
+    assert found.revocation.startswith("unknown: ")
+
+
+async def test_a_list_may_have_any_name_of_its_distribution_point(scans: Scans, ca: CA) -> None:
+    """RFC 5280, section 6.3.3 (b) (2); a name that can't be read hides no other."""
+    own = [x509.UniformResourceIdentifier("ldap://ca.test/shard")]
+    shard = x509.IssuingDistributionPoint(own, None, False, False, None, False, False)
+    whole = points("ldap://ca.test/shard", ca.url("a.crl"))
+    der = whole.public_bytes().replace(b"\x86\x14ldap://ca.test/shard", b"\xa3\x14" + bytes(20))
+    unreadable = x509.UnrecognizedExtension(whole.oid, der)
+    for named, scope in ((whole, [(shard, True)]), (unreadable, [])):
+        path = scans.leaf(named)
+        ca.documents["a.crl"] = crl(issuing(scans), scans.certificate, extensions=scope)
+        assert (await scans.scan(path)).verdict is Verdict.REVOKED
+        scans.clock.now += 7 * HOURS
+
+
+async def test_a_server_that_wants_a_client_certificate_may_be_revoked(
+    scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(points(ca.url("a.crl")))
+    ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
+    found = await scans.scan(path, for_clients_with_certificates=True)
+    assert found.message == "Revoked 2027-01-14 (key compromise)"
+
+
+async def test_a_list_that_says_nothing_is_asked_for_again_after_ten_minutes(
+    scans: Scans, ca: CA
+) -> None:
+    """Be it no list, or one that has just become too old."""
+    path, minutes = scans.leaf(points(ca.url("a.crl"))), timedelta(minutes=1)
+    for useless in (b"<html>", crl(issuing(scans), until=scans.clock.now + 5 * minutes)):
+        ca.documents["a.crl"] = useless
+        await scans.scan(path)
+        scans.clock.now += 9 * minutes
+        assert (await scans.scan(path)).revocation.startswith("unknown: ")
+        asked = len(ca.asked)
+        ca.documents["a.crl"] = crl(issuing(scans), until=scans.clock.now + 30 * minutes)
+        scans.clock.now += 2 * minutes
+        assert (await scans.scan(path)).revocation == "good"
+        assert len(ca.asked) == asked + 1
+        scans.clock.now += 7 * HOURS
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ _BUILDING = frozenset(
         _CODES.ERR_CERT_HAS_EXPIRED,
     }
 )
-_LONGEST_PATH = 8
 
 
 class Reconsidered(NamedTuple):
@@ -62,8 +61,9 @@ def reconsidered(
     for der in sent:
         with suppress(ValueError):
             others.append(readable(der))
-    # Of an anchor that was renewed under its name and key, the one that is valid now.
-    path = _path([leaf], others, sorted(anchors, key=lambda each: bool(date_fault(each, now))))
+    # Of certificates that were renewed under their name and key, those that are valid now.
+    valid = [[each for each in some if not date_fault(each, now)] for some in (others, anchors)]
+    path = _path(leaf, *valid) or _path(leaf, others, anchors)
     if path is None or not _verifies(path, now):
         return Reconsidered(faults)
     kept = [fault for fault in faults if fault.code not in _BUILDING]
@@ -74,22 +74,24 @@ def reconsidered(
 
 
 def _path(
-    begun: list[x509.Certificate],
+    leaf: x509.Certificate,
     sent: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
 ) -> list[x509.Certificate] | None:
-    """From the leaf to an anchor, each signed by the next; None if there is no such path."""
-    last = begun[-1]
-    for anchor in anchors:
-        if anchor == last:
-            return begun
-        if _signed_by(last, anchor):
-            return [*begun, anchor]
-    if len(begun) < _LONGEST_PATH:
-        for issuer in sent:
-            known = issuer in begun or not _signed_by(last, issuer)
-            if not known and (path := _path([*begun, issuer], sent, anchors)):
+    """The shortest way from the leaf to an anchor, each signed by the next; None if there is none.
+
+    Each certificate is looked at once: a server may send many that sign each other.
+    """
+    paths, left = [[leaf]], list(sent)
+    for path in paths:
+        for anchor in anchors:
+            if anchor == path[-1]:
                 return path
+            if _signed_by(path[-1], anchor):
+                return [*path, anchor]
+        issuers = [each for each in left if _signed_by(path[-1], each)]
+        left = [each for each in left if each not in issuers]
+        paths += ([*path, issuer] for issuer in issuers)
     return None
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cryptography import x509
 
-from bot.embedded.ca.encoding import MALFORMED, content, extensions, fields, name_fields
+from bot.embedded.ca.encoding import (
+    MALFORMED,
+    Field,
+    content,
+    extension_value,
+    extensions,
+    fields,
+    name_fields,
+)
 
 if TYPE_CHECKING:  # a name for types alone
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
@@ -18,8 +26,11 @@ if TYPE_CHECKING:  # a name for types alone
 _INTEGER = 0x02
 #: A CA's clock may be so far ahead of ours.
 SKEW = timedelta(minutes=5)
+#: cRLDistributionPoints, and tags in it (RFC 5280, section 4.2.1.13).
+_POINTS = bytes.fromhex("551d1f")
+_POINT, _FULL_NAME, _URI = 0xA0, 0xA0, 0x86
 #: The reasons of RFC 5280, section 5.3.1, in words.
-_REASONS = {
+REASONS = {
     x509.ReasonFlags.unspecified: "",
     x509.ReasonFlags.key_compromise: "key compromise",
     x509.ReasonFlags.ca_compromise: "CA compromise",
@@ -47,27 +58,34 @@ class Revocation:
         return f"{self.at:%Y-%m-%d}" + (f" ({self.reason})" if self.reason else "")
 
 
+class Place(NamedTuple):
+    """Where a list is: its http URL, and all the names of that distribution point."""
+
+    url: str
+    names: frozenset[Field]
+
+
 @dataclass(frozen=True, slots=True)
 class RevocationList:
     """A list whose signature was verified: what it covers, and what it says by serial number.
 
-    `urls` are the distribution points that it names itself, if it is one part of several.
+    `names` are those of its distribution point, if it is one part of several.
     """
 
     this_update: datetime
     next_update: datetime
     entries: Mapping[int, Revocation]
-    urls: frozenset[str]
+    names: frozenset[Field] | None = None
     only_users: bool = False
     only_authorities: bool = False
 
-    def find(self, certificate: x509.Certificate, url: str, now: datetime) -> Revocation | None:
-        """What it says of a certificate that names it by this URL. Raises Unreadable."""
+    def find(self, certificate: x509.Certificate, place: Place, now: datetime) -> Revocation | None:
+        """What it says of a certificate that names this place for it. Raises Unreadable."""
         if now < self.this_update - SKEW:
             raise Unreadable(f"the revocation list is valid from {self.this_update:%Y-%m-%d %H:%M}")
         if now > self.next_update:
             raise Unreadable(f"the revocation list was valid until {self.next_update:%Y-%m-%d}")
-        if self.urls and url not in self.urls:
+        if self.names is not None and not self.names & place.names:
             raise Unreadable("the revocation list is for other certificates")
         if self.only_users or self.only_authorities:
             fits = self.only_authorities if is_authority(certificate) else self.only_users
@@ -84,23 +102,37 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def locations(certificate: x509.Certificate) -> list[str]:
-    """The http URLs of a certificate's own revocation list.
+def places(certificate: x509.Certificate) -> list[Place] | None:
+    """Where a certificate's own revocation list is; None if it doesn't say.
 
-    A list that another CA signs, or that covers some reasons only, is left out.
+    A list that another CA signs, or that covers some reasons only, is left out, and so is what
+    can't be read: `cryptography` reads all names or none.
     """
     try:
-        known = extensions(certificate).get_extension_for_class(x509.CRLDistributionPoints)
-    except x509.ExtensionNotFound:
-        return []
-    names = [
-        name.value
-        for point in known.value
-        if point.crl_issuer is None and point.reasons is None
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    ]
-    return [name for name in names if name.lower().startswith("http://")]
+        value = extension_value(certificate, _POINTS)
+    except (ValueError, IndexError):
+        return None
+    found: list[Place] = []
+    with suppress(ValueError, IndexError):
+        for _, point in fields(content(value)):
+            with suppress(ValueError, IndexError):
+                ((kind, choice),) = fields(point)
+                if kind == _POINT:
+                    found += _places(_names(choice))
+    return found
+
+
+def _places(names: Sequence[Field]) -> Iterator[Place]:
+    for kind, value in names:
+        url = value.decode("ascii", "replace")
+        if kind == _URI and url.lower().startswith("http://"):
+            yield Place(url, frozenset(names))
+
+
+def _names(choice: bytes) -> list[Field]:
+    """The names of a distribution point, or its relative one. Raises ValueError or IndexError."""
+    (kind, inside), *_ = found = list(fields(choice))
+    return list(fields(inside)) if kind == _FULL_NAME else found
 
 
 def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
@@ -118,6 +150,7 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
         if next_update is None:
             raise Unreadable("the revocation list doesn't say how long it is valid")
         point = _point(crl)
+        names = _own_names(point)
         entries = {entry.serial_number: _revocation(entry) for entry in crl}
     except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
@@ -125,7 +158,7 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
         crl.last_update_utc,
         next_update,
         {serial: found for serial, found in entries.items() if found},
-        frozenset(_urls(point)),
+        names,
         bool(point and point.only_contains_user_certs),
         bool(point and point.only_contains_ca_certs),
     )
@@ -175,19 +208,28 @@ def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint
     return found
 
 
-def _urls(point: x509.IssuingDistributionPoint | None) -> list[str]:
-    names = (point.full_name or ()) if point else ()
-    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+def _own_names(point: x509.IssuingDistributionPoint | None) -> frozenset[Field] | None:
+    """The names that a list has itself; None if it has none. Raises ValueError or IndexError."""
+    if point is None or not (point.full_name or point.relative_name):
+        return None
+    (_, choice), *_ = fields(content(point.public_bytes()))
+    return frozenset(_names(choice))
 
 
 def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
-    """An entry; None for one that ends a hold. Its critical extensions must be known."""
+    """An entry; None for one that ends a hold. Its critical extensions must be known.
+
+    A reason that can't be read takes nothing back.
+    """
     reason = x509.ReasonFlags.unspecified
-    for extension in entry.extensions:
+    known: Iterable[x509.Extension[x509.ExtensionType]] = ()
+    with suppress(*MALFORMED):
+        known = entry.extensions
+    for extension in known:
         if isinstance(extension.value, x509.CRLReason):
             reason = extension.value.reason
         elif extension.critical:
             raise Unreadable("the revocation list has an unknown critical extension")
     if reason is x509.ReasonFlags.remove_from_crl:
         return None
-    return Revocation(entry.revocation_date_utc, _REASONS.get(reason, ""))
+    return Revocation(entry.revocation_date_utc, REASONS.get(reason, ""))

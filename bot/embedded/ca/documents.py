@@ -96,22 +96,25 @@ class Documents:
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, url: str, body: bytes | None = None) -> Document:
+    async def get(
+        self, url: str, body: bytes | None = None, *, instead_of: Document | None = None
+    ) -> Document:
         """A document that is fresh, or at least there. Raises Unreadable.
 
         With a `body`, it is asked for by POST, and known by both. Cancelling the wait doesn't
-        cancel the fetch: the next scan needs it too.
+        cancel the fetch: the next scan needs it too. `instead_of` is one that says nothing, which
+        counts no longer than a failure.
         """
         key = _key(url if body is None else f"POST {url} {body.hex()}")
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
-        if known is None or not self._is_fresh(known):
+        if known is None or not self._is_fresh(known, instead_of):
             task = self._running.get(key)
             if task is None:
                 if len(self._running) >= MOST_AWAITED:
                     return await self._old(key)
-                task = asyncio.create_task(self._refreshed(key, url, body))
+                task = asyncio.create_task(self._refreshed(key, url, body, instead_of))
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
             known = await asyncio.shield(task)
@@ -151,14 +154,18 @@ class Documents:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _is_fresh(self, known: Document) -> bool:
+    def _is_fresh(self, known: Document, useless: Document | None = None) -> bool:
         until, now = known.fresh_until, self._clock()
+        if until and useless and known.tried_at and known.tried_at == useless.tried_at:
+            until = min(until, known.tried_at + FAILED)
         return until is not None and now < until <= now + LONGEST
 
-    async def _refreshed(self, key: str, url: str, body: bytes | None) -> Document:
+    async def _refreshed(
+        self, key: str, url: str, body: bytes | None, useless: Document | None
+    ) -> Document:
         try:
             known = await self._read(key)
-            if not self._is_fresh(known):
+            if not self._is_fresh(known, useless):
                 known = await self._renewed(known, url, body)
         except (SQLAlchemyError, OSError) as fault:
             log.warning("Could not use the database for %s: %s", url[:200], fault)

@@ -34,12 +34,13 @@ _TIME = re.compile(rb"(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)?(\d\d)?(?:[.,]\d+)?(
 
 #: What `cryptography` raises for what is malformed or not known to it.
 MALFORMED: tuple[type[Exception], ...] = (
-    *(ValueError, TypeError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
+    *(ValueError, TypeError, IndexError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
     x509.UnsupportedGeneralNameType,
 )
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_Field = tuple[int, bytes]
+#: A field of DER: its tag and its content.
+Field = tuple[int, bytes]
 
 
 def readable(der: bytes) -> x509.Certificate:
@@ -90,9 +91,17 @@ def extension_value(certificate: x509.Certificate, oid: bytes) -> bytes:
 
 def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:
     """The content of the subject's or issuer's name in DER. Raises ValueError or IndexError."""
+    return _part(certificate, 4 if subject else 2)
+
+
+def key_fields(certificate: x509.Certificate) -> bytes:
+    """The content of the subject's public key in DER. Raises ValueError or IndexError."""
+    return _part(certificate, 5)
+
+
+def _part(certificate: x509.Certificate, place: int) -> bytes:
     parts = _parts(certificate)
-    first = parts[0][0] == _VERSION
-    return parts[first + (4 if subject else 2)][1]
+    return parts[(parts[0][0] == _VERSION) + place][1]
 
 
 def is_named_like_issuer(certificate: x509.Certificate) -> bool:
@@ -103,7 +112,7 @@ def is_named_like_issuer(certificate: x509.Certificate) -> bool:
 
 
 @lru_cache(maxsize=100)  # a scan asks for several parts
-def _parts(certificate: x509.Certificate) -> list[_Field]:
+def _parts(certificate: x509.Certificate) -> list[Field]:
     """The parts of a certificate. Raises ValueError or IndexError."""
     return list(fields(content(certificate.tbs_certificate_bytes)))
 
@@ -121,7 +130,7 @@ def content(der: bytes) -> bytes:
     return next(fields(der), (0, b""))[1]
 
 
-def fields(der: bytes) -> Iterator[_Field]:
+def fields(der: bytes) -> Iterator[Field]:
     """The tag and content of each field in a sequence. Raises ValueError or IndexError."""
     at = 0
     while at < len(der):
@@ -144,11 +153,11 @@ def _field(tag: int, inside: bytes) -> bytes:
     return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + inside
 
 
-def _joined(parts: list[_Field]) -> bytes:
+def _joined(parts: list[Field]) -> bytes:
     return b"".join(_field(*each) for each in parts)
 
 
-def _extensions(parts: list[_Field]) -> Iterator[_Field]:
+def _extensions(parts: list[Field]) -> Iterator[Field]:
     """The extensions among the parts of a certificate. Raises ValueError or IndexError."""
     for tag, value in parts:
         if tag == _EXTENSIONS:

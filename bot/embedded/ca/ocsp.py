@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -11,27 +12,29 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from bot.embedded.ca.crl import SKEW, Revocation, Unreadable
-from bot.embedded.ca.encoding import MALFORMED, extensions
+from bot.embedded.ca.crl import REASONS, SKEW, Revocation, Unreadable
+from bot.embedded.ca.encoding import MALFORMED, extensions, fields, key_fields
 
 #: How long a response counts that names no next one.
 LONGEST = timedelta(days=7)
+_STATUS = ocsp.OCSPCertStatus
+#: If a response says several things of a certificate, the first of these counts.
+_WORST_FIRST = (_STATUS.REVOKED, _STATUS.UNKNOWN, _STATUS.GOOD)
 
 
 def location(certificate: x509.Certificate) -> str | None:
-    """The http URL of its responder, if it names one."""
+    """The http URL of its responder; empty if it names others only, None if it names none."""
     try:
         access = extensions(certificate).get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:
         return None
-    for each in access.value:
-        place = each.access_location
-        is_uri = isinstance(place, x509.UniformResourceIdentifier)
-        if each.access_method == AuthorityInformationAccessOID.OCSP and is_uri:
-            url = str(place.value)
-            if url.lower().startswith("http://"):
-                return url
-    return None
+    named = [
+        str(each.access_location.value)
+        for each in access.value
+        if each.access_method == AuthorityInformationAccessOID.OCSP
+    ]
+    urls = (name for name in named if name.lower().startswith("http://"))
+    return next(urls, "" if named else None)
 
 
 def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
@@ -48,45 +51,65 @@ def read(
     try:
         response = ocsp.load_der_ocsp_response(body)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise Unreadable(f"the OCSP responder says {response.response_status.name.lower()}")
+            said = response.response_status.name.lower().replace("_", " ")
+            raise Unreadable(f"the OCSP responder says {said}")
         _verify(response, issuer, now)
-        single = next(
-            each for each in response.responses if each.serial_number == certificate.serial_number
-        )
-        until = single.next_update_utc or single.this_update_utc + LONGEST
-        if not single.this_update_utc - SKEW <= now <= until:
+        ours = [each for each in response.responses if _is_about(each, certificate, issuer)]
+        current = [each for each in ours if each.this_update_utc - SKEW <= now <= _until(each)]
+        if not ours:
+            raise Unreadable("the OCSP response is about another certificate")
+        if not current:
             raise Unreadable("the OCSP response is out of date")
-        if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
+        # Of several, the worst counts.
+        single = min(current, key=lambda each: _WORST_FIRST.index(each.certificate_status))
+        until = _until(single)
+        if single.certificate_status is _STATUS.UNKNOWN:
             raise Unreadable("the OCSP responder doesn't know the certificate")
-        if single.certificate_status is ocsp.OCSPCertStatus.GOOD:
+        if single.certificate_status is _STATUS.GOOD:
             return None, until
         at = single.revocation_time_utc or single.this_update_utc
-        reason = single.revocation_reason.value if single.revocation_reason else ""
-        return Revocation(at, _words(reason)), until
-    except StopIteration:
-        raise Unreadable("the OCSP response is about another certificate") from None
+        reason = single.revocation_reason or x509.ReasonFlags.unspecified
+        return Revocation(at, REASONS.get(reason, "")), until
     except MALFORMED:
         raise Unreadable("the OCSP response can't be read") from None
 
 
-def _words(reason: str) -> str:
-    """`keyCompromise` in words."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in reason).replace("unspecified", "")
+def _until(single: ocsp.OCSPSingleResponse) -> datetime:
+    return single.next_update_utc or single.this_update_utc + LONGEST
+
+
+def _is_about(
+    single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
+) -> bool:
+    """Whether it names this certificate: by its serial number and its issuer (RFC 6960, 4.1.1)."""
+    if single.serial_number != certificate.serial_number:
+        return False
+    digest = hashes.Hash(single.hash_algorithm)
+    _, (_, bits) = fields(key_fields(issuer))
+    digest.update(bits[1:])  # without how many bits of the last byte are unused
+    return digest.finalize() == single.issuer_key_hash
 
 
 def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
     """Verify the signature: the issuer's, or that of its responder (RFC 6960, 4.2.2.2)."""
-    signer = issuer
-    for each in response.certificates:
-        if each == issuer:
-            continue
-        each.verify_directly_issued_by(issuer)
-        usage = extensions(each).get_extension_for_class(x509.ExtendedKeyUsage).value
-        in_time = each.not_valid_before_utc <= now <= each.not_valid_after_utc
-        if ExtendedKeyUsageOID.OCSP_SIGNING not in usage or not in_time:
-            raise Unreadable("the OCSP response is signed by somebody else")
-        signer = each
-        break
+    for signer in (issuer, *response.certificates):
+        with suppress(*MALFORMED):
+            if signer == issuer or _is_responder(signer, issuer, now):
+                _verify_signature(response, signer)
+                return
+    raise Unreadable("the OCSP response is signed by somebody else")
+
+
+def _is_responder(certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> bool:
+    """Whether the issuer lets it sign responses now. Raises one of MALFORMED."""
+    certificate.verify_directly_issued_by(issuer)
+    usage = extensions(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value
+    in_time = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+    return ExtendedKeyUsageOID.OCSP_SIGNING in usage and in_time
+
+
+def _verify_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
+    """Raises one of MALFORMED if somebody else signed it, or in a way that isn't known."""
     key, data, signature = signer.public_key(), response.tbs_response_bytes, response.signature
     algorithm = response.signature_hash_algorithm
     if isinstance(key, rsa.RSAPublicKey) and algorithm:
@@ -96,4 +119,4 @@ def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
     elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         key.verify(signature, data)
     else:
-        raise Unreadable("the OCSP response has an unknown signature")
+        raise ValueError("an unknown signature")

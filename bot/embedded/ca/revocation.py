@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -12,11 +12,12 @@ from itertools import pairwise
 from cryptography import x509
 
 from bot.embedded.ca import crl, ocsp
-from bot.embedded.ca.crl import Revocation, RevocationList, Unreadable
+from bot.embedded.ca.crl import Place, Revocation, RevocationList, Unreadable
 from bot.embedded.ca.documents import Document, Documents
 from bot.embedded.ca.encoding import extensions
 
 GOOD = "good"
+UNUSABLE = "unknown: the certificate names no revocation list that can be used"
 #: So many entries of lists are kept in memory, which is some 100 bytes each.
 MOST_ENTRIES = 500_000
 #: noRevAvail (RFC 9608).
@@ -65,16 +66,17 @@ class Revocations:
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
     ) -> Revocation | str | None:
         """What the first of its lists says, if that was read already; empty if it names none."""
-        url = next(iter(crl.locations(certificate)), "")
-        if not url:
-            return None if ocsp.location(certificate) else ""
-        document = self._documents.fresh(url)
-        read = self._lists.get((url, issuer)) if document else None
+        places = crl.places(certificate)
+        if not places:
+            return "" if places is None and ocsp.location(certificate) is None else None
+        key = places[0].url, issuer
+        document = self._documents.fresh(places[0].url)
+        read = self._lists.get(key) if document else None
         if read is None or read[0] is not document:
             return None
-        self._lists.move_to_end((url, issuer))
+        self._lists.move_to_end(key)
         try:
-            return read[1].find(certificate, url, now) or GOOD
+            return read[1].find(certificate, places[0], now) or GOOD
         except Unreadable:
             return None
 
@@ -83,37 +85,50 @@ class Revocations:
     ) -> Revocation | str:
         """A revocation, or what is known otherwise; empty if the CA publishes nothing about it."""
         try:
-            urls = crl.locations(certificate)
-            if urls:
-                return await self._by_list(certificate, issuer, urls, now)
-            responder = ocsp.location(certificate)
+            places, responder = crl.places(certificate), ocsp.location(certificate)
+            if places:
+                return await self._by_list(certificate, issuer, places, now)
             if responder:
                 return await self._by_ocsp(certificate, issuer, responder, now)
         except Unreadable as fault:
             return f"unknown: {fault}"
-        return ""
+        return "" if places is None and responder is None else UNUSABLE
 
     async def _by_list(
         self,
         certificate: x509.Certificate,
         issuer: x509.Certificate,
-        urls: Sequence[str],
+        places: Sequence[Place],
         now: datetime,
     ) -> Revocation | str:
-        """The first of its URLs that gives a usable list decides. Raises Unreadable."""
+        """The first of its places that gives a usable list decides. Raises Unreadable."""
         fault = Unreadable("asked")
-        for url in urls[:2]:
+        for place in places[:2]:
+
+            async def look_up(document: Document, place: Place = place) -> Revocation | None:
+                return (await self._list(document, issuer)).find(certificate, place, now)
+
             try:
-                found = (await self._list(url, issuer)).find(certificate, url, now)
+                return await self._usable(place.url, None, look_up) or GOOD
             except Unreadable as reason:
                 fault = reason
-            else:
-                return found or GOOD
         raise fault
 
-    async def _list(self, url: str, issuer: x509.Certificate) -> RevocationList:
-        document = await self._documents.get(url)
-        key = (url, issuer)
+    async def _usable(
+        self, url: str, body: bytes | None, read: Callable[[Document], Awaitable[Revocation | None]]
+    ) -> Revocation | None:
+        """What a document says; one that says nothing is asked for once more. Raises Unreadable."""
+        document = await self._documents.get(url, body)
+        try:
+            return await read(document)
+        except Unreadable:
+            newer = await self._documents.get(url, body, instead_of=document)
+            if newer.body == document.body:
+                raise
+            return await read(newer)
+
+    async def _list(self, document: Document, issuer: x509.Certificate) -> RevocationList:
+        key = (document.url, issuer)
         known = self._lists.get(key)
         if known and known[0].body == document.body:
             self._lists[key] = (document, known[1])
@@ -134,9 +149,10 @@ class Revocations:
     async def _by_ocsp(
         self, certificate: x509.Certificate, issuer: x509.Certificate, url: str, now: datetime
     ) -> Revocation | str:
-        document = await self._documents.get(url, ocsp.question(certificate, issuer))
-        found, _ = ocsp.read(document.body, certificate, issuer, now)
-        return found or GOOD
+        async def look_up(document: Document) -> Revocation | None:
+            return ocsp.read(document.body, certificate, issuer, now)[0]
+
+        return await self._usable(url, ocsp.question(certificate, issuer), look_up) or GOOD
 
 
 def _links(path: Sequence[x509.Certificate]) -> list[_Link]:

@@ -9,6 +9,7 @@ from typing import Self
 from bot.embedded.scan.dns import Address
 
 _CHUNK = 65536
+_MOST_HURRIED = 4  # reads without a wait in between
 
 
 class Connection:
@@ -17,6 +18,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._unread = b""
+        self._hurried = 0
         self._loop = asyncio.get_running_loop()
         self._has_reader = False  # whether the socket is registered with the loop
         self._readable: asyncio.Future[None] | None = None
@@ -40,10 +42,15 @@ class Connection:
         if self._unread:
             data, self._unread = self._unread, b""
             return data
+        self._hurried += 1
+        if self._hurried >= _MOST_HURRIED:  # a server that never pauses must not stop the others
+            self._hurried = 0
+            await asyncio.sleep(0)
         while True:
             try:
                 return self.sock.recv(_CHUNK)
             except (BlockingIOError, InterruptedError):
+                self._hurried = 0
                 await self._wait_readable()
 
     async def _wait_readable(self) -> None:

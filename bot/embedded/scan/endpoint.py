@@ -184,7 +184,8 @@ class Probe:
         except tls.HandshakeFailed as failure:
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             if stream.wants_client_certificate and failure.by_server and result.leaf is not None:
-                return  # nobody without a client certificate can see more than this
+                await self._get_rest(stream, result)  # there is no page for us
+                return
             result.set_verdict(failure.verdict, failure.detail)
             if result.leaf is not None or failure.verdict not in _MAYBE_LEGACY:
                 return

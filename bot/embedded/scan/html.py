@@ -26,6 +26,9 @@ _MARKS = (
 _HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml"})
 #: Elements whose content is no part of the document's own title.
 _FOREIGN = frozenset({"svg", "math"})
+_EMBEDDED_HTML = frozenset({"foreignObject", "desc", "annotation-xml"})
+_DEEPEST = 100
+_MOST_TAGS = 10_000
 _SPACE = b"\t\n\x0c\r "
 _XML_DECLARATION = re.compile(
     rb"""<\?xml[^>]*?encoding[\0- ]*=[\0- ]*(?:"([^"\0- ]{1,40})"|'([^'\0- ]{1,40})')[^>]*>"""
@@ -54,7 +57,7 @@ def is_html(content_type: str) -> bool:
 
 def read_page(body: bytes, content_type: str) -> PageFacts:
     """Read the beginning of a page."""
-    page = LexborHTMLParser(decoded(body, content_type))
+    page = LexborHTMLParser(_beginning(decoded(body, content_type)), scripting=True)
     metas: dict[str, str] = {}
     for meta in page.css("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
@@ -64,12 +67,22 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
     return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))
 
 
+def _beginning(page: str) -> str:
+    """The first tags of a page: Lexbor's time may grow with the square of their number."""
+    *tags, _ = page.split("<", _MOST_TAGS)
+    return "<".join(tags) if len(tags) == _MOST_TAGS else page
+
+
 def _is_foreign(node: LexborNode) -> bool:
     """Whether it is the title of a drawing rather than of the document."""
     above = node.parent
-    while above is not None and above.tag not in _FOREIGN:
+    for _ in range(_DEEPEST):
+        if above is None or above.tag in _EMBEDDED_HTML:
+            return False
+        if above.tag in _FOREIGN:
+            return True
         above = above.parent
-    return above is not None
+    return False
 
 
 def _clean(text: str) -> str:

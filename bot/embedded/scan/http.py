@@ -16,7 +16,7 @@ from bot.target import Target
 
 BODY_CAP = 2_000_000
 HEAD_CAP = 128 * 1024
-_TOTAL_CAP = 2 * BODY_CAP  # including the head and the chunk framing
+_TOTAL_CAP = 2 * BODY_CAP  # including all heads and the chunk framing
 _PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
 #: How this server names itself to those that it asks.
 AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
@@ -76,6 +76,7 @@ class Response:
             pass
         if self._in_body and not self.done:
             self._read_body()
+        self.done = self.done or self._total > _TOTAL_CAP
 
     def _read_head(self) -> bool:
         end = _HEAD_END.search(self._buffer, self._searched)
@@ -119,8 +120,6 @@ class Response:
         if len(self.body) >= BODY_CAP:
             del self.body[BODY_CAP:]
             self.done = True
-        if self._total > _TOTAL_CAP:
-            self.done = True
 
     def _take(self, limit: int | None) -> None:
         whole = limit is None or len(self._buffer) <= limit
@@ -153,12 +152,12 @@ class Response:
         """The first header with that name (lower case), or an empty string."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
-    def page(self) -> WebPage:
-        """The facts known so far."""
+    def page(self, *, read: bool = True) -> WebPage:
+        """The facts known so far; without those of the document unless it is `read`."""
         if self.code is None:
             return WebPage()
         facts = PageFacts()
-        if is_html(kind := self.header("content-type")):
+        if is_html(kind := self.header("content-type")) and read:
             facts = read_page(self._plain(), kind)
         return WebPage(
             self.code,

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
@@ -31,6 +33,7 @@ from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import Reverse, is_address
 from bot.embedded.scan.endpoint import AddressResult, Dialer, Probe, worst
 from bot.embedded.scan.guard import Forbidden, Guard, ResolutionFailed
+from bot.embedded.scan.http import Response, WebPage
 from bot.embedded.scan.proxy import HTTPProxy, ProxyFailed, tunnel
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import Verdict, sentence
@@ -38,6 +41,9 @@ from bot.target import Target
 
 _MAX_ADDRESSES = 8
 _NAME_WAIT = 1.0  # seconds that a finished scan waits for its address's name
+_PAGE_WAIT = 1.0  # the same for its page, if that takes long to read
+_SHORT_PAGE = 32_768
+_PAGES = ThreadPoolExecutor(2, "pages")
 
 Names = dict[str, asyncio.Future[str]]  # the reverse lookups of a scan, by address
 
@@ -133,7 +139,8 @@ class Scanner:
                 lookup.cancel()
         if not results:
             return Scan(now, verdict, sentence(verdict, detail))
-        return self._summarize(now, results, names, known)
+        page = await _page(_with_facts(results).response)
+        return self._summarize(now, results, names, known, page)
 
     def _probe(self, target: Target, now: datetime, protocol: str) -> Probe:
         return Probe(
@@ -176,6 +183,7 @@ class Scanner:
         results: list[AddressResult],
         names: Names,
         known: KeyExchange | None,
+        page: WebPage,
     ) -> Scan:
         decisive, facts = worst(results), _with_facts(results)
         same = known and facts.chain and facts.chain[0].fingerprint == known.fingerprint
@@ -190,7 +198,7 @@ class Scanner:
             facts.leaf,
             facts.host_match,
             facts.address,
-            facts.response.page(),
+            page,
             facts.chain,
             name.result() if name and name.done() and not name.cancelled() else "",
             self._locate(facts.address) if self._locate else "",
@@ -206,6 +214,16 @@ class Scanner:
 def _with_facts(results: list[AddressResult]) -> AddressResult:
     """The worst result with a certificate, else the worst."""
     return worst([each for each in results if each.leaf] or results)
+
+
+async def _page(response: Response) -> WebPage:
+    """What a page says; without title and meta tags if somebody wrote it to be slow to parse."""
+    if len(response.body) <= _SHORT_PAGE:
+        return response.page()
+    reading = asyncio.get_running_loop().run_in_executor(_PAGES, response.page)
+    with suppress(TimeoutError):
+        return await asyncio.wait_for(reading, _PAGE_WAIT)
+    return response.page(read=False)
 
 
 def _unanswered(dialers: list[Dialer], *, proxied: bool) -> list[AddressResult]:

@@ -148,9 +148,8 @@ def limit_groups(context: SSL.Context, groups: bytes) -> None:
 
 
 def _certificates(pem: bytes) -> Iterator[x509.Certificate]:
-    for part in re.findall(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.*?-----END ", pem, re.DOTALL):
+    for body in re.findall(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----(.*?)-----END ", pem, re.DOTALL):
         with suppress(ValueError):
-            body = part.partition(b"-----\n")[2].rpartition(b"-----END ")[0]
             yield readable(base64.b64decode(body))
 
 
