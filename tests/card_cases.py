@@ -23,13 +23,14 @@ from bot.api.models import (
 from bot.blocks import Block, Message, code, section
 from bot.cards import add as add_cards
 from bot.cards import batch as batch_cards
-from bot.cards import changes, replies, slack_faults
 from bot.cards import details as detail_cards
 from bot.cards import history as history_cards
 from bot.cards import home as home_cards
 from bot.cards import lists as list_cards
+from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import recheck as recheck_cards
+from bot.cards import replies, slack_faults
 from bot.cards import row as row_cards
 from bot.cards.add import Draft
 from bot.cards.row import text_row
@@ -140,7 +141,7 @@ def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         ("gone", before, gone),
         ("still gone", gone, gone),
     ):
-        said = changes.sentence(one, other)
+        said = mark_cards.sentence(one, other)
         yield f"rescan: {name}", monitor_cards.monitor(held, NOW, RULES, said=said, public=True)
     names = [f"{texts.name or 'x'}{n}" for n in range(40)]
     for number, fitting in ((1, 1), (3, 3), (40, 10), (3, 0)):

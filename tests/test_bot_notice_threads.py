@@ -95,8 +95,64 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
     later(world, minutes=15)
     await notices.tick()
     (posted,) = messages(world)
-    assert "`h0.demo.test` and 1 more" in words(posted)
+    assert "`h0.demo.test` and 2 more" in words(posted)
+    assert posted.text.endswith(" and 2 more")
     assert replies(world, posted) == ["Newly broken: h2.demo.test"]
+    for number in numbers:
+        world.api.renew(number, days=80)
+    await notices.tick()
+    (posted,) = messages(world)
+    assert "~*Newly broken*~" in words(posted)
+    assert "~`h0.demo.test`~ and 2 more" in words(posted)
+    assert replies(world, posted)[1:] == ["✅ Fixed: 3 monitors"]
+
+
+async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(9)]
+    notices = await begun(world, notice_mention="S0ONCALL")
+    down = {
+        "ssl_expire_date_end": None,
+        "ssl_message": "The proxy p.test:3128 could not be reached",
+    }
+    for some in (numbers[:1], numbers[1:3], numbers[3:7]):
+        for number in some:
+            set_state(world, number, **down)
+        await notices.tick()
+        await world.bot.slack._boards.catch_up()
+        later(world, hours=2)
+    (posted,) = messages(world)
+    assert posted.text == "7 monitors newly broken."
+    assert [f"`h{n}.demo.test`" in words(posted) for n in range(7)] == [True] * 5 + [False] * 2
+    assert "and 2 more. `/ssl list broken` shows all." in words(posted)
+    assert "S0ONCALL" not in words(posted)
+    assert labels(posted)[-1] == "Rescan all broken"
+    assert replies(world, posted) == [f"Newly broken: {n} monitors" for n in (2, 4)]
+
+    # Another proxy, and a host that its proxy can't reach, are another matter.
+    set_state(world, numbers[7], **down | {"ssl_message": "The proxy q.test:1 answered 407"})
+    set_state(world, numbers[8], **down | {"ssl_message": "The proxy p.test:1 answered 504"})
+    await notices.tick()
+    assert [m.text[:12] for m in messages(world)[1:]] == ["Newly broken"] * 2
+    assert ["S0ONCALL" in words(m) for m in messages(world)[1:]] == [True] * 2
+
+
+async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(15)]
+    notices = await begun(world, notice_mention="S0ONCALL")
+    down = {"ssl_expire_date_end": None, "ssl_message": "The scan timed out"}
+    for number in numbers[:14]:
+        set_state(world, number, **down)
+        await notices.tick()
+        later(world, minutes=25)
+    later(world, hours=1)
+    set_state(world, numbers[14], **down)
+    await notices.tick()
+    await world.bot.slack._boards.catch_up()
+    *first, outage, last = messages(world)
+    assert ["Newly broken" in m.text for m in first] == [True] * 9
+    assert outage.text == "5 monitors newly broken."
+    assert replies(world, outage) == [f"Newly broken: h{n}.demo.test" for n in range(10, 14)]
+    assert last.text.startswith("Newly broken: h14.demo.test")
 
 
 async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_it_was_told(

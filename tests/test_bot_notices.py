@@ -32,7 +32,6 @@ def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
     told = Settings(digest_channel="C0CERTS", **settings)
     records = bot.slack._records
     records.subscriptions = Subscriptions(bot.database, told.subscriptions)
-    bot.slack._boards._mention_of = records.subscriptions.mention_of
     made = make_notices(
         told, bot.api, bot.database, bot.web, records, boards=bot.slack._boards, now=world.clock
     )

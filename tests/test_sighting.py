@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bot.blocks import bare
-from bot.cards.changes import changes, sentence
+from bot.cards.marks import changes, sentence
 from bot.sighting import Sighting
 from tests.card_values import certificate, monitor, row
 

@@ -157,8 +157,7 @@ async def running_bot(
         await records.refresh_rules()
         access, often = make_access(settings, web, now), settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
-        told = records.subscriptions
-        boards = Boards(state, web, clock=now, zone_of=told.zone_of, mention_of=told.mention_of)
+        boards = Boards(state, web, records, clock=now)
         slack = SlackBot(
             make_bolt(web, settings.slack_signing_secret.reveal(), metrics.acks),
             web,

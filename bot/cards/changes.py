@@ -1,12 +1,12 @@
-"""What changed between two sightings of a monitor, or between two whole lists, and how it is told.
-
-An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
-"""
+"""What changed between two lists of monitors, and how channels are told."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,14 +30,18 @@ from bot.blocks import (
     safe,
     section,
 )
+from bot.cards.marks import names_changed
 from bot.cards.monitor import headline
 from bot.cards.row import (
     MOST_RESCANNED,
     group_row,
     list_row,
     more_about_group,
+    rescan_certificate,
+    row_id,
     text_row,
 )
+from bot.dates import HOUR
 from bot.severity import (
     Rank,
     Thresholds,
@@ -45,64 +49,11 @@ from bot.severity import (
     mute_of,
     state_of,
 )
-from bot.sighting import LastSeen, Sighting, Topic
+from bot.sighting import LastSeen, Topic
 from bot.target import Target
 
 if TYPE_CHECKING:  # it is handed one
     from bot.dates import Subscription
-
-NAMES_SHOWN = 3
-
-
-def changes(before: Sighting, now: Sighting) -> list[str]:
-    """Each change as a short phrase of mrkdwn; empty if nothing changed."""
-    found = []
-    if before.not_after != now.not_after:
-        found.append(f"expiry date {_day(before.not_after)} → {_day(now.not_after)}")
-    if now.not_after is not None and before.not_after is not None:
-        if before.issuer != now.issuer:
-            found.append(f"issuer {_text(before.issuer)} → {_text(now.issuer)}")
-        found += _names(before.names, now.names)
-        if not found and now.renewed_since(before):
-            found.append("reissued with the same dates and names")
-    if before.http_code != now.http_code:
-        found.append(f"HTTP {_text(before.http_code)} → {_text(now.http_code)}")
-    return found
-
-
-def sentence(before: Sighting, now: Sighting) -> str:
-    """What changed: `Changed: expiry date 22 Nov 2026 → 20 Feb 2027.`, or that nothing did."""
-    found = changes(before, now)
-    if found:
-        return f"Changed: {' · '.join(found)}."
-    if now.not_after is None:
-        return "No change: the certificate still can't be read."
-    return "No change: still the old certificate."
-
-
-def _names(before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
-    lost, gained = sorted(set(before) - set(now)), sorted(set(now) - set(before))
-    found = []
-    if lost:
-        found.append(f"names removed: {_some(lost)}")
-    if gained:
-        found.append(f"names added: {_some(gained)}")
-    return found
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(safe(name, 80) for name in names[:NAMES_SHOWN])
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _day(at: datetime | None) -> str:
-    return date(at, "{date_short}") if at else "none"
-
-
-def _text(value: str | int | None) -> str:
-    return safe(str(value), 60) if value not in {None, ""} else "none"
-
 
 #: What a notice says first, by its kind, the most urgent first.
 TOLD = {
@@ -130,11 +81,18 @@ WORSE = ("broken", "worse", "late")
 SMALL = ("renewed", "names", "added", "removed")
 #: So many at once, or within so long, are told in one message, which shows some of them.
 OUTAGE, OUTAGE_TIME, OUTAGE_ROWS = 10, timedelta(minutes=15), 5
+#: Hosts that fail for the same reason are of one outage, unless so much time lies between them.
+PAUSE = HOUR
+#: How it begins what news are about, if that is a proxy, and what a scan says of one that fails.
+PROXY = "~"
+_PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer like|answered 407)")
 #: So many are named in a reply.
 FOLLOWED_UP = 10
 Names = tuple[tuple[str, ...], tuple[str, ...]]
 #: How the block IDs begin of a notice's title, of what it has no room for, and of `offer`.
 NOTICE, HIDDEN, OFFER = "notice:", "hidden", "offer:"
+#: The block ID of the button that rescans all of an outage.
+_ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +110,19 @@ class News:
 
     @property
     def about(self) -> str:
-        """The certificate, or else the monitor: equal dates prove nothing."""
-        return (self.row.fingerprint[:16] if self.row else "") or f"#{self.id}"
+        """The certificate, the proxy that fails, or the monitor: equal dates prove nothing."""
+        if self.row and self.row.fingerprint:
+            return self.row.fingerprint[:16]
+        return self.cause if self.cause.startswith(PROXY) else f"#{self.id}"
+
+    @property
+    def cause(self) -> str:
+        """Why nobody can reach the host, in short: which proxy fails, or what else is said."""
+        if self.row is None or self.row.valid is not False or self.row.not_after:
+            return ""
+        found = _PROXY_FAILS.match(self.row.message)
+        said = found[1] if found else self.row.message
+        return (PROXY if found else "=") + hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
 def compare(
@@ -227,7 +196,9 @@ class Plan:
     """What a channel is told of one comparison, after the `topics` that it was told on this day.
 
     Each certificate has one message a day, and what follows is a reply in its thread. What gets
-    worse is a message of its own, once a day. Many at once are one message.
+    worse is a message of its own, once a day. Many at once are one message, and so are the hosts
+    behind a proxy that fails. What gets worse later, for the same reason, is a reply that changes
+    this message too: `joins` says how, by the reply's key.
     """
 
     def __init__(
@@ -236,6 +207,7 @@ class Plan:
         self._to, self._day, self._now, self._rules = to, day, now, rules
         self._topics = [each for each in topics if each.channel == to.channel]
         self._made: list[tuple[Topic, Message]] = []
+        self.joins: dict[str, functools.partial[tuple[str, list[Block]]]] = {}
 
     def of(self, news: Sequence[News]) -> list[tuple[Topic, Message]]:
         """The messages for it, with what each is about."""
@@ -263,7 +235,11 @@ class Plan:
                 follows.setdefault(topic.key, []).append(each)
         for thread, some in follows.items():
             card = follow_up(kind, some, self._now, self._rules)
-            self._make(f"re {kind} {min(each.id for each in some)}", kind, some, card, thread)
+            key = self._make(f"re {kind} {min(each.id for each in some)}", kind, some, card, thread)
+            if kind in WORSE:
+                self.joins[key] = functools.partial(
+                    joined, kind=kind, news=some, now=self._now, rules=self._rules
+                )
         return list(groups.values())
 
     def _topic_of(self, news: News, kind: str) -> Topic | None:
@@ -272,31 +248,46 @@ class Plan:
             topic
             for topic in self._topics
             if topic.thread is None and kind in {"", topic.kind}
-            if (news.id in topic.members and not kind) or news.about in topic.about
+            if (news.id in topic.members and not kind)
+            or news.about in topic.about
+            or (kind and " many " in topic.key and self._goes_on(kind, {news.cause}, topic.key))
         ]
         return max(own, key=lambda topic: topic.at, default=None)
 
+    def _goes_on(self, kind: str, causes: Collection[str], key: str = "") -> bool:
+        """Whether hosts failed lately for one of these reasons: any, or those of one message."""
+        return any(
+            t.kind == kind and not t.about.isdisjoint(causes) and t.at > self._now - PAUSE
+            for t in self._topics
+            if not key or key in {t.key, t.thread}
+        )
+
     def _tell(self, kind: str, groups: Sequence[Sequence[News]]) -> None:
-        since = self._now - OUTAGE_TIME
-        recent = [t for t in self._topics if t.kind == kind and t.at > since and t.thread is None]
-        before = sum(len(topic.members) for topic in recent)
+        some, since = [each for group in groups for each in group], self._now - OUTAGE_TIME
+        causes = {each.cause for each in some} - {""}
+        goes_on = self._goes_on(kind, causes)
+        before = sum(
+            len(t.members)
+            for t in self._topics
+            if t.kind == kind and t.thread is None
+            if t.at > since or (goes_on and not t.about.isdisjoint(causes))
+        )
         whom = self._to.mention if kind == "broken" and before < OUTAGE else ""
-        if len(groups) > 1 and len(groups) + before >= OUTAGE:
-            some = [each for group in groups for each in group]
-            rows = [each.row for each in some if each.row]
-            card = many(kind, rows, self._now, self._rules, whom=whom)
-            self._make(f"many {kind} {min(row.id for row in rows)}", kind, some, card)
-            return
-        for group in groups:
-            rows = [each.row for each in group if each.row]
-            card = notice(kind, rows, self._now, self._rules, whom=whom)
-            self._make(f"{group[0].about} {kind}", kind, group, card)
+        outage = (len(groups) > 1 or goes_on) and len(groups) + before >= OUTAGE
+        for group in [some] if outage else groups:
+            rows, about = [each.row for each in group if each.row], group[0].about
+            if outage or (len(group) > 1 and about.startswith(PROXY)):
+                card = many(kind, rows, self._now, self._rules, whom=whom)
+                about = f"many {min(row.id for row in rows)}"
+            else:
+                card = notice(kind, rows, self._now, self._rules, whom=whom)
+            self._make(f"{about} {kind}", kind, group, card)
 
     def _tell_small(self, small: Sequence[News]) -> None:
         """What needs nobody; many of it, of whatever kind, is only counted."""
         if len({each.about for each in small}) >= OUTAGE:
             card = small_changes(Counter(each.kind for each in small))
-            self._make(f"many small {min(each.id for each in small)}", "small", small, card)
+            self._make(f"many {min(each.id for each in small)} small", "small", small, card)
             return
         for kind in SMALL:
             for group in self._new(kind, [each for each in small if each.kind == kind]):
@@ -308,18 +299,19 @@ class Plan:
 
     def _make(
         self, name: str, kind: str, news: Sequence[News], card: Message, thread: str | None = None
-    ) -> None:
+    ) -> str:
         topic = Topic(
             f"{self._day} {name} {self._to.channel}",
             self._to.channel,
             kind,
-            frozenset(each.about for each in news),
+            frozenset(what for each in news for what in (each.about, each.cause) if what),
             frozenset(each.id for each in news),
             thread,
             self._now,
         )
         self._topics.append(topic)
         self._made.append((topic, card))
+        return topic.key
 
 
 def notice(
@@ -336,7 +328,7 @@ def notice(
     `whom` is the user or group ID of whom it wakes.
     """
     more = more_about_group(rows, now, rules)
-    said = _names(names[1], names[0])
+    said = names_changed(names[1], names[0])
     blocks = [_head(TOLD[kind], kind, whom), group_row(rows, now, rules), *([more] if more else [])]
     also = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
     text = f"{TOLD[kind]}: {headline(rows[0], now, rules)}{also}"
@@ -353,17 +345,64 @@ def many(
 ) -> Message:
     """What has changed on many monitors at once, in one message."""
     text = f"{counted(len(rows), 'monitor')} {_MANY[kind]}"
-    shown, hidden = rows[:OUTAGE_ROWS], len(rows) - OUTAGE_ROWS
-    blocks = [_head(text, kind, whom), *(list_row(row, now, rules) for row in shown)]
+    shown = [list_row(row, now, rules) for row in rows[:OUTAGE_ROWS]]
+    rest = _all_of(kind, [row.id for row in rows], len(shown))
+    return Message(f"{text}.", (_head(text, kind, whom), *shown, *rest))
+
+
+def _all_of(kind: str, ids: Sequence[int], shown: int) -> list[Block]:
+    """How many more there are than are `shown`, and the button that rescans all of them."""
+    blocks, hidden = list[Block](), len(ids) - shown
     if hidden > 0:
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
-        blocks.append(context(f"and {hidden:,} more. {how.get(kind, '')}".rstrip()))
-        blocks[-1]["block_id"] = HIDDEN
+        more = context(f"and {hidden:,} more. {how.get(kind, '')}".rstrip())
+        blocks.append(more | {"block_id": HIDDEN})
     if kind == "broken":
-        value = " ".join(str(row.id) for row in rows[:MOST_RESCANNED])
-        about = f"Rescan {min(len(rows), MOST_RESCANNED)} broken monitors"
-        blocks.append(actions(button("Rescan all broken", "scan_all", value, "below", about=about)))
-    return Message(f"{text}.", tuple(blocks))
+        value = " ".join(map(str, ids[:MOST_RESCANNED]))
+        about = f"Rescan {min(len(ids), MOST_RESCANNED)} broken monitors"
+        press = button("Rescan all broken", "scan_all", value, "below", about=about)
+        blocks.append(actions(press) | {"block_id": _ALL})
+    return blocks
+
+
+def joined(
+    text: str,
+    blocks: Sequence[Block],
+    ids: Collection[int],
+    *,
+    kind: str,
+    news: Sequence[News],
+    now: datetime,
+    rules: Thresholds,
+) -> tuple[str, list[Block]]:
+    """The text and blocks of a notice that these news joined: it is about all of these `ids`.
+
+    Monitors of its certificate share its row, which the next refresh draws. Those of an outage get
+    rows of their own, as far as there is room.
+    """
+    names = [str(block.get("block_id", "")) for block in blocks]
+    rows = [name for name in names if name.startswith("row:")]
+    if len(rows) == 1 and _ALL not in names and not news[0].about.startswith(PROXY):
+        text = re.sub(r"( and [\d,]+ more)?$", f" and {len(ids) - 1:,} more", text, count=1)
+        return text, _shared_row(blocks, rows[0], ids)
+    title, top = f"{counted(len(ids), 'monitor')} {_MANY[kind]}", ("row:", "more:")
+    new = [list_row(each.row, now, rules) for each in news if each.row]
+    new = new[: max(0, OUTAGE_ROWS - len(rows))]
+    shown = [block for block, name in zip(blocks, names, strict=True) if name.startswith(top)]
+    other = (*top, NOTICE, HIDDEN, _ALL)
+    below = [block for block, name in zip(blocks, names, strict=True) if not name.startswith(other)]
+    rest = _all_of(kind, sorted(ids), len(rows) + len(new))
+    return f"{title}.", [_head(title, kind, ""), *shown, *new, *rest, *below]
+
+
+def _shared_row(blocks: Sequence[Block], row: str, ids: Collection[int]) -> list[Block]:
+    """The blocks whose only row is about all of these monitors; the lowest ID names it."""
+    more, number = row.replace("row:", "more:"), min(ids)
+    changed: dict[str, Block] = {
+        row: {"block_id": row_id(number), "accessory": rescan_certificate(ids)},
+        more: {"block_id": f"more:{number}"},
+    }
+    return [{**block, **changed.get(str(block.get("block_id")), {})} for block in blocks]
 
 
 def follow_up(kind: str, news: Sequence[News], now: datetime, rules: Thresholds) -> Message:
@@ -372,7 +411,7 @@ def follow_up(kind: str, news: Sequence[News], now: datetime, rules: Thresholds)
     for each in news[:FOLLOWED_UP]:
         claim = rules.marks.claims.get(each.id)
         line = text_row(each.row, now, rules) if each.row else code(str(each.target))
-        parts = [line, *_names(each.names[1], each.names[0])]
+        parts = [line, *names_changed(each.names[1], each.names[0])]
         lines.append(" · ".join([*parts, f"🙋 {safe(claim.name, 60)}"] if claim else parts))
     first = TOLD[kind] if len(news) == 1 else f"{TOLD[kind]}: {counted(len(news), 'monitor')}"
     hidden = len(news) - FOLLOWED_UP

@@ -1,4 +1,7 @@
-"""What is said when somebody takes, mutes or annotates a monitor."""
+"""What is said when somebody takes, mutes or annotates a monitor, and what changed on it.
+
+An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ from bot.blocks import (
     since,
     text_input,
 )
-from bot.sighting import Claim, Mute
+from bot.sighting import Claim, Mute, Sighting
 from bot.target import Target
+
+NAMES_SHOWN = 3
 
 
 def taken_line(who: str, target: Target, others: int = 0) -> str:
@@ -83,3 +88,54 @@ def runbook(name: str, link: str) -> Message:
     return Message(
         text, (section(f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked."),)
     )
+
+
+def changes(before: Sighting, now: Sighting) -> list[str]:
+    """Each change as a short phrase of mrkdwn; empty if nothing changed."""
+    found = []
+    if before.not_after != now.not_after:
+        found.append(f"expiry date {_end_day(before.not_after)} → {_end_day(now.not_after)}")
+    if now.not_after is not None and before.not_after is not None:
+        if before.issuer != now.issuer:
+            found.append(f"issuer {_text(before.issuer)} → {_text(now.issuer)}")
+        found += names_changed(before.names, now.names)
+        if not found and now.renewed_since(before):
+            found.append("reissued with the same dates and names")
+    if before.http_code != now.http_code:
+        found.append(f"HTTP {_text(before.http_code)} → {_text(now.http_code)}")
+    return found
+
+
+def sentence(before: Sighting, now: Sighting) -> str:
+    """What changed: `Changed: expiry date 22 Nov 2026 → 20 Feb 2027.`, or that nothing did."""
+    found = changes(before, now)
+    if found:
+        return f"Changed: {' · '.join(found)}."
+    if now.not_after is None:
+        return "No change: the certificate still can't be read."
+    return "No change: still the old certificate."
+
+
+def names_changed(before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
+    """Which names a certificate lost and gained, as short phrases."""
+    lost, gained = sorted(set(before) - set(now)), sorted(set(now) - set(before))
+    found = []
+    if lost:
+        found.append(f"names removed: {_some(lost)}")
+    if gained:
+        found.append(f"names added: {_some(gained)}")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(safe(name, 80) for name in names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _end_day(at: datetime | None) -> str:
+    return date(at, "{date_short}") if at else "none"
+
+
+def _text(value: str | int | None) -> str:
+    return safe(str(value), 60) if value not in {None, ""} else "none"

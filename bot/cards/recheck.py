@@ -22,7 +22,7 @@ from bot.blocks import (
     section,
     utc,
 )
-from bot.cards import changes, replies
+from bot.cards import marks, replies
 from bot.cards import monitor as monitor_cards
 from bot.cards.row import with_row
 from bot.errors import BotError
@@ -42,7 +42,7 @@ class Comparison:
     @property
     def change(self) -> str:
         """What changed, as a sentence of mrkdwn; empty on the first scan."""
-        return changes.sentence(self.before, self.now) if self.before else ""
+        return marks.sentence(self.before, self.now) if self.before else ""
 
 
 def clock_time(at: datetime) -> str:

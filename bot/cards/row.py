@@ -185,14 +185,19 @@ def _first(title_text: str, others: int) -> str:
 def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:
     if len(members) == 1:
         return button("Rescan", "scan", argument(members[0]), "below", about=f"Rescan {host}")
-    ids = certificate_ids(members)
+    return rescan_certificate([row.id for row in members])
+
+
+def rescan_certificate(numbers: Iterable[int]) -> Block:
+    """The button that rescans these monitors, which have one certificate."""
+    ids = certificate_ids(numbers)
     about = f"Rescan {len(ids)} monitors of one certificate"
     return button("Rescan", "scan_certificate", " ".join(ids), "below", about=about)
 
 
-def certificate_ids(members: Iterable[MonitorSummary]) -> list[str]:
+def certificate_ids(numbers: Iterable[int]) -> list[str]:
     """The IDs of a row's monitors, as many as one press takes; the first one names the row."""
-    return [str(number) for number in sorted(row.id for row in members)[:MOST_RESCANNED]]
+    return [str(number) for number in sorted(numbers)[:MOST_RESCANNED]]
 
 
 def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> list[str]:
@@ -274,7 +279,7 @@ def more_about_group(
     bad = [row for row in members if not is_fine(row, now, rules)]
     if len(members) == 1 or not bad:
         return more_about(members[0], now, rules)
-    ids, host = certificate_ids(members), bad[0].target.short
+    ids, host = certificate_ids(row.id for row in members), bad[0].target.short
     taken = all(claim_of(row, now, rules) for row in bad)
     label, verb = ("Release", "release") if taken else ("I'll take it", "take")
     about = f"{verb.capitalize()} {len(ids)} monitors of one certificate"

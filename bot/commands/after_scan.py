@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from bot.api.extras import Extra
 from bot.api.models import Monitor, MonitorSummary
 from bot.blocks import MAX_VALUE, Block
-from bot.cards import changes
 from bot.cards import details as detail_cards
+from bot.cards import marks
 from bot.commands.lookup import ASKED_ONE_BY_ONE, MAX_TARGETS
 from bot.commands.router import Call
 from bot.errors import BotError, DatabaseUnavailable
@@ -52,7 +52,7 @@ async def last_seen(
 async def changed(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
     """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
     await keep(call, found, row)
-    return changes.sentence(before, Sighting.of(found, row)) if before else ""
+    return marks.sentence(before, Sighting.of(found, row)) if before else ""
 
 
 def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:

@@ -340,11 +340,13 @@ class Notices:
         for to in self._records.subscriptions.notices():
             if not to.runs(now):
                 continue
-            for topic, card in Plan(to, topics, day, now, self._records.rules).of(told):
+            plan = Plan(to, topics, day, now, self._records.rules)
+            for topic, card in plan.of(told):
                 if not to.mention and to.channel not in known and topic.thread is None:
                     card, known = offer(card), {*known, to.channel}  # noqa: PLW2901 - the same one
                 metadata = {"event_type": EVENT, "event_payload": {"key": topic.key}}
-                notices.append(Notice(topic, replace(card, metadata=metadata)))
+                card = replace(card, metadata=metadata)  # noqa: PLW2901 - the same one
+                notices.append(Notice(topic, card, join=plan.joins.get(topic.key)))
         return notices
 
     async def _post_all(self) -> None:

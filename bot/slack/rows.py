@@ -18,7 +18,7 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # they are handed on
     from bot.api.models import MonitorSummary
     from bot.commands.home import Home
     from bot.severity import Thresholds
+    from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
 
@@ -172,13 +173,12 @@ class Boards:
         self,
         store: DigestStore,
         web: SlackWeb,
+        records: Records,
         *,
         clock: Callable[[], datetime],
-        zone_of: Callable[[str], tzinfo],
-        mention_of: Callable[[str], str],
     ) -> None:
         self._store, self._web, self.lists = store, web, RowLists()
-        self._clock, self._zone_of, self._mention_of = clock, zone_of, mention_of
+        self._clock, self._records = clock, records
         self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
         self._owed: dict[tuple[str, str], RowList] = {}
         self.home: Home | None = None
@@ -198,7 +198,7 @@ class Boards:
 
     def is_over(self, channel: str, day: date) -> bool:
         """Whether the local day of a channel's digest has ended."""
-        return self._clock().astimezone(self._zone_of(channel)).date() > day
+        return self._clock().astimezone(self._records.subscriptions.zone_of(channel)).date() > day
 
     async def change(
         self, channel: str, ts: str, rows: RowList, change: Callable[[RowList], None]
@@ -313,7 +313,8 @@ class Boards:
         now, changed = self._clock(), list[Drawing]()
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
-            settled = bool(self._mention_of(stored.channel)) and any(map(_is_offer, blocks))
+            whom = self._records.subscriptions.mention_of(stored.channel)
+            settled = bool(whom) and any(map(_is_offer, blocks))
             if not (settled or any(_fresh(each, found, now, rules, complete) for each in blocks)):
                 continue
             change = functools.partial(

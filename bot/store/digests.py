@@ -219,7 +219,7 @@ class DigestStore:
             for table in _BOARDS:
                 query = select(table).where(_here(table, channel, ts))
                 if row := (await connection.execute(query)).one_or_none():
-                    return _board(row)
+                    return board_of(row)
         return None
 
     async def boards(self, now: datetime) -> list[StoredBoard]:
@@ -237,7 +237,9 @@ class DigestStore:
         )
         async with self._database.quick_read() as connection:
             found = [(await connection.execute(query)).all() for query in queries]
-        return list({(row.channel, row.ts): _board(row) for rows in found for row in rows}.values())
+        return list(
+            {(row.channel, row.ts): board_of(row) for rows in found for row in rows}.values()
+        )
 
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
@@ -250,7 +252,7 @@ class DigestStore:
                 row = (await connection.execute(query)).one_or_none()
                 if row is None:
                     continue
-                old = _board(row)
+                old = board_of(row)
                 new = replace(old, board=change(old.board), version=old.version + 1)
                 values: dict[str, Any] = {
                     "board": msgspec.json.encode(new.board).decode(),
@@ -282,7 +284,7 @@ class DigestStore:
             wait = max(await self._book(connection), row.wait if row else 0, 0) / 1000
             if wait > within:
                 await connection.rollback()
-        return _board(row) if row else None, wait
+        return board_of(row) if row else None, wait
 
     async def _book(self, connection: AsyncConnection) -> int:
         """Book one of a minute's edits; gives the milliseconds until its turn.
@@ -325,7 +327,7 @@ class DigestStore:
                 never = table.c.drawn_at.is_(None) & table.c.ts.is_not(None)
                 behind = (table.c.drawn != table.c.version) & _edited(table, now)
                 query = select(table).where(behind, left | never)
-                boards += map(_board, (await connection.execute(query)).all())
+                boards += map(board_of, (await connection.execute(query)).all())
         return boards
 
     async def may_repeat(self, day: date, channel: str) -> bool:
@@ -415,7 +417,8 @@ def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
     return digests.c.day >= yesterday if table is digests else of_kind & young
 
 
-def _board(row: Row[Any]) -> StoredBoard:
+def board_of(row: Row[Any]) -> StoredBoard:
+    """The board of a digest's or notice's row, which is what was posted if nothing has changed."""
     stored = row._mapping  # noqa: SLF001 - the public way to ask a row for its columns
     is_digest = "day" in stored
     if row.board:

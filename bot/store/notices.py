@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -11,12 +11,15 @@ import msgspec
 from sqlalchemy import BigInteger, Row, and_, delete, insert, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.blocks import Message
+from bot.blocks import Block, Message
 from bot.sighting import LastSeen, Topic
 from bot.store.database import Database
+from bot.store.digests import board_of
 from bot.store.tables import notes, notices, small_changes, standings
 
 T = TypeVar("T")
+#: Gives a notice's text and blocks, from the old ones, once it is about all monitors of these IDs.
+Join = Callable[[str, Sequence[Block], Collection[int]], tuple[str, list[Block]]]
 _SOURCE = "notices source"
 #: So many rows are read or written before others get their turn.
 _ROWS_AT_ONCE = 500
@@ -43,13 +46,15 @@ class Notice:
     """A message for a channel; `claimed_at` is set once somebody tried to post it.
 
     The key of its topic is told once for good. What follows up another topic is posted in that
-    one's thread, which begins at `thread_ts`.
+    one's thread, which begins at `thread_ts`. If it tells that more monitors are part of that one,
+    `join` gives the text and blocks which that one then has.
     """
 
     topic: Topic
     message: Message
     claimed_at: datetime | None = None
     thread_ts: str | None = None
+    join: Join | None = None
 
     @property
     def key(self) -> str:
@@ -132,6 +137,8 @@ class NoticeStore:
             for each in news:
                 row = self._database.insert(notices).values(_row(each))
                 await connection.execute(row.on_conflict_do_nothing())
+                if each.join is not None:
+                    await self._join(connection, each.topic, each.join)
             await self._keep_small(connection, small, now)
             await connection.execute(delete(notices).where(notices.c.at < now - _NOTICES_KEPT))
         was.seen.update(changed)
@@ -139,6 +146,19 @@ class NoticeStore:
             was.seen.pop(number, None)
         self._last = Standings(basis, stored, was.seen, known=True)
         return True
+
+    async def _join(self, connection: AsyncConnection, topic: Topic, join: Join) -> None:
+        """Add monitors to the notice that their own one follows up."""
+        here = notices.c.key == topic.thread
+        row = (await connection.execute(select(notices).where(here).with_for_update())).one()
+        old, board = _topic(row), board_of(row).board
+        members = old.members | topic.members
+        text, blocks = join(board.text, board.blocks, members)
+        board = msgspec.structs.replace(board, text=text, blocks=blocks, fixed=False)
+        joined = _about(old.about | topic.about, members)
+        stored = msgspec.json.encode(board).decode()
+        new = {"board": stored, "version": row.version + 1, "fixed": False, **joined}
+        await connection.execute(update(notices).where(here).values(new))
 
     async def _replace_basis(
         self, connection: AsyncConnection, before: str | None, after: str
@@ -307,7 +327,11 @@ def _row(each: Notice) -> dict[str, Any]:
         "message": msgspec.json.encode(each.message).decode(),
         "at": topic.at,
         "kind": topic.kind,
-        "about": " ".join(sorted(topic.about)),
-        "members": msgspec.json.encode(sorted(topic.members)).decode(),
         "thread": topic.thread,
+        **_about(topic.about, topic.members),
     }
+
+
+def _about(about: Collection[str], members: Collection[int]) -> dict[str, str]:
+    stored = msgspec.json.encode(sorted(members)).decode()
+    return {"about": " ".join(sorted(about)), "members": stored}

@@ -114,7 +114,7 @@ async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) ->
         )
     assert (result.verdict, result.message, result.leaf) == (
         Verdict.PROXY,
-        "The proxy answered 407",
+        f"The proxy 127.0.0.1:{proxy_port} answered 407",
         None,
     )
 
@@ -124,18 +124,18 @@ async def test_a_target_that_the_proxy_cannot_reach_is_reported_with_its_answer(
 ) -> None:
     async with ProxyServer().serving() as proxy_port, fleets.refuse() as port:
         result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
-    assert result.message == "The proxy answered 502"
+    assert result.message == f"The proxy 127.0.0.1:{proxy_port} answered 502"
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"", "The proxy closed the connection without an answer"),
-        (b"HTTP/1.1 200 OK\r\n", "The proxy closed the connection without an answer"),
-        (b"220 mail.test ESMTP\r\n\r\n", "The proxy did not answer like an HTTP proxy"),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", "The proxy did not answer like an HTTP proxy"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "The proxy answered 302"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "The proxy did not answer like an HTTP proxy"),
+        (b"", "closed the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\n", "closed the connection without an answer"),
+        (b"220 mail.test ESMTP\r\n\r\n", "did not answer like an HTTP proxy"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "did not answer like an HTTP proxy"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "answered 302"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "did not answer like an HTTP proxy"),
     ],
 )
 async def test_a_server_that_is_not_a_proxy_is_reported(
@@ -148,7 +148,10 @@ async def test_a_server_that_is_not_a_proxy_is_reported(
 
     async with fleets.serve(talk) as proxy_port:
         result = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port))
-    assert (result.verdict, result.message) == (Verdict.PROXY, message)
+    assert (result.verdict, result.message) == (
+        Verdict.PROXY,
+        f"The proxy 127.0.0.1:{proxy_port} {message}",
+    )
 
 
 async def test_a_silent_proxy_is_cut_off_by_the_deadline(trust: Trust) -> None:
@@ -156,7 +159,7 @@ async def test_a_silent_proxy_is_cut_off_by_the_deadline(trust: Trust) -> None:
         result = await scan(
             trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port), deadline=0.1
         )
-    assert result.message == "The proxy did not answer before the scan timed out"
+    assert result.message.endswith(f"{proxy_port} did not answer before the scan timed out")
 
 
 async def test_a_silent_target_behind_a_proxy_times_out(trust: Trust) -> None:
@@ -169,7 +172,7 @@ async def test_a_silent_target_behind_a_proxy_times_out(trust: Trust) -> None:
 async def test_an_unreachable_proxy_is_reported(trust: Trust) -> None:
     async with fleets.refuse() as proxy_port:
         result = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port))
-    assert result.message == "The proxy could not be reached"
+    assert result.message == f"The proxy 127.0.0.1:{proxy_port} could not be reached"
 
 
 async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
@@ -178,7 +181,8 @@ async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
 
     rules = Guard(look_up=nothing)
     result = await scan(trust, Target("fleet.test"), HTTPProxy("gone.test", 3128), rules)
-    assert (result.verdict, result.message) == (Verdict.PROXY, "The proxy could not be resolved")
+    said = "The proxy gone.test:3128 could not be resolved"
+    assert (result.verdict, result.message) == (Verdict.PROXY, said)
 
 
 @pytest.mark.parametrize(

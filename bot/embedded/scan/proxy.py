@@ -19,6 +19,9 @@ _STATUS = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: |\r?\n)")
 class ProxyFailed(Exception):
     """The proxy gave no tunnel to the target; the text completes "The proxy …"."""
 
+    def __init__(self, proxy: HTTPProxy, what: str) -> None:
+        super().__init__(f"{proxy.target} {what}")
+
 
 @dataclass(frozen=True, slots=True)
 class HTTPProxy:
@@ -47,10 +50,10 @@ async def tunnel(proxy: HTTPProxy, addresses: Sequence[Address], target: Target)
         head = await connection.read_until(b"\r\n\r\n", _HEAD_CAP)
     except (EOFError, OSError):
         connection.close()
-        raise ProxyFailed("closed the connection without an answer") from None
+        raise ProxyFailed(proxy, "closed the connection without an answer") from None
     except ValueError:
         connection.close()
-        raise ProxyFailed("did not answer like an HTTP proxy") from None
+        raise ProxyFailed(proxy, "did not answer like an HTTP proxy") from None
     except asyncio.CancelledError:
         connection.close()
         raise
@@ -58,8 +61,8 @@ async def tunnel(proxy: HTTPProxy, addresses: Sequence[Address], target: Target)
     if status is None or status[1][:1] != b"2":
         connection.close()
         if status is None:
-            raise ProxyFailed("did not answer like an HTTP proxy")
-        raise ProxyFailed(f"answered {int(status[1])}")
+            raise ProxyFailed(proxy, "did not answer like an HTTP proxy")
+        raise ProxyFailed(proxy, f"answered {int(status[1])}")
     return connection
 
 
@@ -69,7 +72,7 @@ async def _connect(proxy: HTTPProxy, addresses: Sequence[Address]) -> Connection
             return await Connection.open(address, proxy.port)
         except OSError:
             continue
-    raise ProxyFailed("could not be reached")
+    raise ProxyFailed(proxy, "could not be reached")
 
 
 def _request(proxy: HTTPProxy, target: Target) -> bytes:

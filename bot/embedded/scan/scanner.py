@@ -118,7 +118,7 @@ class Scanner:
             async with timeout:
                 self._timeouts.add(timeout)
                 dialers = await self._dialers(target, proxy)
-                results = _unanswered(dialers, proxied=proxy is not None)
+                results = _unanswered(dialers, proxy)
                 names = self._look_up_names(dialers)
                 probe = self._probe(target, now, protocol)
                 await _run(probe, dialers, results, known)
@@ -163,7 +163,7 @@ class Scanner:
         try:
             addresses = await self.guard.resolve(proxy.target)
         except ResolutionFailed:
-            raise ProxyFailed("could not be resolved") from None
+            raise ProxyFailed(proxy, "could not be resolved") from None
         address = target.host if is_address(target.host) else ""
         return Dialer(address, partial(tunnel, proxy, addresses, target))
 
@@ -226,11 +226,12 @@ async def _page(response: Response) -> WebPage:
     return response.page(read=False)
 
 
-def _unanswered(dialers: list[Dialer], *, proxied: bool) -> list[AddressResult]:
+def _unanswered(dialers: list[Dialer], proxy: HTTPProxy | None) -> list[AddressResult]:
     """The results of servers that have not answered yet."""
     results = [AddressResult(dialer.address) for dialer in dialers]
-    if proxied:
-        results[0].set_verdict(Verdict.PROXY, "did not answer before the scan timed out")
+    if proxy:
+        failure = ProxyFailed(proxy, "did not answer before the scan timed out")
+        results[0].set_verdict(Verdict.PROXY, str(failure))
     return results
 
 
