@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bot.api.lenient import read_leniently
 from bot.api.models import Monitor, MonitorSummary, read_date, read_summary
 from bot.api.reading import read_monitor
-from bot.api.reply import Reply, decoded, judge, read_leniently, readable, value
+from bot.api.reply import Reply, decoded, judge, readable, value
 from bot.errors import APIRefused, APIUnreachable, BotError
 from bot.target import Target
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bot.api.reply import read_leniently
+from bot.api.lenient import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
 #: Years that a renewal's window may be in, so that it can be shown in any time zone.

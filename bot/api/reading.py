@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bot.api.lenient import read_leniently
 from bot.api.models import (
     Account,
     Certificate,
@@ -21,7 +22,6 @@ from bot.api.models import (
     read_renewal,
     read_target,
 )
-from bot.api.reply import read_leniently
 
 #: What no sweep exceeds: numbers beyond these are odd, and are not shown.
 MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)

@@ -1,19 +1,16 @@
-"""Read a reply of the SSLmonitor API, without any network: its envelope first, then its fields.
+"""Judge a reply of the SSLmonitor API by its envelope, without any network.
 
 The body's envelope decides: `success`, or `code`, `message` and `req_id`. The HTTP status decides
-only where the body says nothing, since the API's page names no status at all. Fields are read
-leniently: one of an unexpected type is dropped, and the rest is kept.
+only where the body says nothing, since the API's page names no status at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -118,52 +115,3 @@ def seconds(retry_after: str | None, now: datetime) -> float | None:
     except ValueError:
         return None
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
-
-
-def read_leniently(raw: Any, kind: type[T]) -> T:
-    """`raw`, decoded already or still a `msgspec.Raw`, as the struct `kind`.
-
-    Optional fields of a wrong type get their defaults, and items of a list that do not fit are
-    left out. Raises ValueError where a required field is missing or wrong.
-    """
-    if isinstance(raw, msgspec.Raw):
-        try:
-            return msgspec.json.decode(raw, type=kind, strict=False)
-        except ValueError:
-            raw = msgspec.json.decode(bytes(raw).decode("utf-8", "replace"))
-    result: T = _forgiving(raw, kind)
-    return result
-
-
-def _forgiving(value: Any, kind: Any) -> Any:
-    """`value` as `kind`; what does not fit is left out, the rest is kept."""
-    try:
-        return msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
-        plain = next((k for k in get_args(kind) if k is not NoneType), kind)
-        if isinstance(value, Mapping) and isinstance(plain, type):
-            return _forgiving_fields(value, plain)
-        if isinstance(value, Sequence) and get_origin(plain) is list:
-            return _forgiving_items(value, get_args(plain)[0])
-        raise
-
-
-def _forgiving_fields(value: Mapping[str, Any], kind: type) -> Any:
-    if not issubclass(kind, msgspec.Struct):
-        raise msgspec.ValidationError(f"Expected {kind.__name__}, got an object")
-    kept: dict[str, Any] = {}
-    for info in msgspec.structs.fields(kind):
-        if info.required:
-            kept[info.name] = msgspec.convert(value.get(info.name), info.type, strict=False)
-        elif info.name in value:
-            with suppress(msgspec.ValidationError):
-                kept[info.name] = _forgiving(value[info.name], info.type)
-    return kind(**kept)
-
-
-def _forgiving_items(values: Sequence[Any], kind: Any) -> list[Any]:
-    kept = []
-    for value in values:
-        with suppress(msgspec.ValidationError):
-            kept.append(_forgiving(value, kind))
-    return kept
