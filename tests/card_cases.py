@@ -42,7 +42,7 @@ from bot.errors import (
     UsageError,
 )
 from bot.sighting import Sighting
-from bot.slack.rendering import view_of, view_of_form
+from bot.slack.web import view_of, view_of_form
 from bot.target import REFUSED, Target
 from tests.card_notices import notice_cases
 from tests.card_values import (

@@ -98,7 +98,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         waits.append(seconds)
         await asyncio.sleep(0)
 
-    monkeypatch.setattr("bot.slack.answers.sleep", wait)
+    monkeypatch.setattr("bot.slack.calls.sleep", wait)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
     monkeypatch.setattr("bot.store.digests.SECOND", 0)

@@ -16,7 +16,7 @@ from bot.playground.faults import (
     refusal,
 )
 from bot.playground.objects import ANN, BEN
-from bot.slack import answers
+from bot.slack import calls
 from tests.world import World, labels, words
 
 LONG_AGO = "Mon, 23 Nov 2020 07:30:01 GMT"
@@ -123,7 +123,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
 async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.05)
     world.api.watch("api.demo.test")
     world.slack.faults.add("chat.update", rate_limit(0.1))
 

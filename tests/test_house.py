@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import bot
+from tests.bench import trace
 
 ROOT = Path(bot.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -46,3 +49,9 @@ def test_functions_fit_a_screen() -> None:
         and (node.end_lineno or 0) - node.lineno >= LONG_FUNCTION
     ]
     assert long == []
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_a_status_is_answered_by_few_files(mode: str) -> None:
+    files = sorted(await trace.traced(mode))
+    assert len(files) <= trace.MOST_FILES, files

@@ -15,18 +15,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-from asyncio import sleep
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
-
-from bot.blocks import Message, as_text, plain
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
@@ -142,78 +135,3 @@ def _date(text: str) -> datetime | None:
     except ValueError:
         return None
     return date if date.tzinfo else None
-
-
-#: Longer waits are not waited for: whoever asked is told another way.
-PATIENCE_SECONDS = 5.0
-#: How long to wait after a limit whose Retry-After is missing or can't be read.
-USUAL_WAIT = 1.0
-LIMITED_RETRIES = 2
-#: How long to wait before an idempotent request is sent again.
-RETRY_WAITS = (0.5, 2.0)
-
-
-async def asked(
-    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
-) -> AsyncSlackResponse:
-    """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
-
-    The errors hold no token and no body.
-    """
-    try:
-        return await method(**arguments)
-    except SlackApiError as fault:
-        raise failure_of(fault.response, method.__name__) from None
-    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
-
-
-class Superseded(Exception):
-    """The request was not sent again, because it was no longer wanted."""
-
-
-async def patiently(
-    send: Callable[[], Awaitable[T]],
-    *,
-    idempotent: bool,
-    wanted: Callable[[], bool] = lambda: True,
-) -> T:
-    """Send a request; wait out short limits, and retry twice if it is idempotent.
-
-    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
-    """
-    limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
-    while True:
-        try:
-            return await send()
-        except SlackLimited as fault:
-            wait = USUAL_WAIT if fault.retry_after is None else fault.retry_after
-            if wait > PATIENCE_SECONDS or limits == 0:
-                raise
-            limits -= 1
-        except SlackUnreachable:
-            later = next(waits, None)
-            if later is None:
-                raise
-            wait = later
-        await sleep(wait)
-        if not wanted():
-            raise Superseded
-
-
-async def with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
-    """Send a message; if Slack refuses its blocks, again without the new ones, or as mere text."""
-    try:
-        return await send(message)
-    except SlackRefused as fault:
-        if fault.reason not in BAD_BLOCKS:
-            raise
-        text = plain(message.text, 80)
-        log.error("Slack refused the blocks of “%s”; resending a simpler version", text)  # noqa: TRY400 - the refusal says no more than its name
-    if message.fallback:
-        try:
-            return await send(replace(message, blocks=message.fallback))
-        except SlackRefused as fault:
-            if fault.reason not in BAD_BLOCKS:
-                raise
-    return await send(as_text(message))

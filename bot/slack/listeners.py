@@ -33,7 +33,6 @@ from bot.errors import BotError, DatabaseUnavailable, SlackRefused, SlackUnreach
 from bot.recheck import Watches
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
-from bot.slack.rendering import view_of
 from bot.slack.requests import (
     Body,
     Origin,
@@ -58,7 +57,7 @@ from bot.slack.surfaces import (
     answer_elsewhere,
 )
 from bot.slack.views import Views, log_failure
-from bot.slack.web import SlackWeb
+from bot.slack.web import SlackWeb, view_of
 from bot.store.monitors import AuditLine, Records
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from bot.errors import BotError, SlackLimited, SlackRefused
-
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _ACK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3)
 _API_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -65,19 +63,6 @@ class Metrics:
     def watch_digest(self, lag: Callable[[], float]) -> None:
         """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
         self._digest_lag.set_function(lag)
-
-    def slack_call(self, method: str, fault: BotError | None = None) -> None:
-        """Count one call of Slack's Web API, or one use of a response URL, and how it ended."""
-        match fault:
-            case None:
-                answer = "done"
-            case SlackLimited():
-                answer = "limited"
-            case SlackRefused():
-                answer = "refused"
-            case _:
-                answer = "unknown"
-        self.slack_calls.labels(method, answer).inc()
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format. Needs a running event loop."""

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from bot.blocks import Address, Block, Message
 from bot.cards.row import carried, saying
 from bot.errors import SlackRefused, SlackUnreachable
-from bot.slack.rendering import view_of
 from bot.slack.requests import Request, View
 from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
 from bot.slack.surfaces import EditablePost, Private, announce, post_beside
-from bot.slack.web import SlackWeb
+from bot.slack.web import SlackWeb, view_of
 
 log = logging.getLogger(__name__)
 #: What a press on a row of Home does without opening a modal.

@@ -13,10 +13,9 @@ from bot.commands.home import Home
 from bot.commands.router import Command
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.access import Access
-from bot.slack.rendering import view_of, view_of_form
 from bot.slack.requests import Origin, Request
 from bot.slack.surfaces import Modal, Surface
-from bot.slack.web import SlackWeb
+from bot.slack.web import SlackWeb, view_of, view_of_form
 
 log = logging.getLogger(__name__)
 

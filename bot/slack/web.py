@@ -1,30 +1,21 @@
-"""The Web API methods and response URLs that the bot uses, with typed errors.
-
-Everything that the bot posts leaves here. A message whose blocks Slack refuses is sent again
-as plain text, so that an answer is never lost to a block.
-"""
+"""The methods of the Web API that the bot uses, typed."""
 
 from __future__ import annotations
 
 import functools
-import logging
+import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import Address, Block, Message, fallback_text, section
+from bot.blocks import Address, Block, Form, Message, fallback_text, plain_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
-from bot.slack.answers import Superseded, asked, failure_of_text, patiently, with_fallback
-from bot.slack.metrics import Metrics
+from bot.slack.calls import SlackCalls, with_fallback
 from bot.slack.people import Identity, Person
-from bot.slack.rendering import view_of
-
-log = logging.getLogger(__name__)
 
 HISTORY_PAGE = 200
 #: The most pages to read: 10,000 messages since the digest was claimed.
@@ -37,35 +28,41 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
     """The SDK's client on a shared session.
 
     It retries nothing, since the SDK's own handler sends a message twice when a connection drops
-    after Slack accepted it; `answers.patiently` retries what may be sent again.
+    after Slack accepted it; `calls.patiently` retries what may be sent again.
     """
     client = AsyncWebClient(token, base_url=api_url, session=session, retry_handlers=[])
     client.proxy = None  # the SDK ignores NO_PROXY; the session knows it
     return client
 
 
-#: How often a response URL may be used, how many uses progress leaves for the answer, and how many
-#: URLs are counted at the same time.
-RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
+def view_of(message: Message, channel: str = "") -> Block:
+    """A modal that shows a message; it carries the channel where changes are announced."""
+    return {
+        "type": "modal",
+        "title": plain_text("SSLmonitor"),
+        "close": plain_text("Close"),
+        "private_metadata": json.dumps({"channel": channel}),
+        "blocks": list(message.blocks),
+    }
 
 
-class SlackWeb:
-    """What the bot asks of Slack. Every method raises SlackRefused or SlackUnreachable.
+def view_of_form(form: Form, channel: str) -> Block:
+    """A modal that asks for a command's arguments, and knows the channel it was opened from."""
+    return {
+        "type": "modal",
+        "callback_id": f"ssl:{form.command}",
+        "title": plain_text(form.title),
+        "submit": plain_text(form.submit),
+        "close": plain_text("Cancel"),
+        "private_metadata": json.dumps({"channel": channel}),
+        "blocks": list(form.blocks),
+    }
 
-    `token_fault` is Slack's reason for refusing the bot token, empty while the token works.
-    """
 
-    def __init__(
-        self, client: AsyncWebClient, session: aiohttp.ClientSession, metrics: Metrics | None = None
-    ) -> None:
-        self.client = client
-        self._metrics = metrics or Metrics()
-        self._session = session
-        self.identity = Identity()
-        self.token_fault = ""
-        self._newest_edits: dict[tuple[str, ...], object] = {}
-        self.pace: Callable[[str, str, float], Awaitable[object]] | None = None
-        self._uses: dict[str, int] = {}
+class SlackWeb(SlackCalls):
+    """What the bot asks of Slack. Every method raises SlackRefused or SlackUnreachable."""
+
+    identity: Identity = Identity()
 
     async def identify(self) -> Identity:
         """Ask Slack whose token this is, and remember it."""
@@ -173,54 +170,6 @@ class SlackWeb:
         except SlackRefused as fault:
             if fault.reason != "message_not_found":
                 raise
-
-    async def respond(
-        self, url: str, message: Message, *, replace: bool = False, progress: bool = False
-    ) -> None:
-        """Answer by a response URL: in the place of the message it belongs to, or privately.
-
-        Slack takes five answers for each URL (docs.slack.dev, handling user interaction). Mere
-        `progress` is not sent when it would leave too few for the answer and its retries.
-        """
-        if progress and self._uses.get(url, 0) >= RESPONSE_URL_USES - KEPT_FOR_ANSWER:
-            return
-
-        async def send(sent: Message) -> None:
-            await self._respond(
-                url,
-                {
-                    "response_type": "ephemeral",
-                    "replace_original": replace,
-                    "text": fallback_text(sent),
-                    "blocks": list(sent.blocks),
-                    "unfurl_links": False,
-                    "unfurl_media": False,
-                },
-            )
-
-        if replace:
-            await self._edit((url,), lambda: with_fallback(send, message))
-        else:
-            await patiently(lambda: with_fallback(send, message), idempotent=False)
-
-    async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
-        # The URL is a bearer capability: it never gets into a log line or an error.
-        if self._uses.get(url, 0) >= RESPONSE_URL_USES:
-            raise SlackRefused("used_url")
-        self._uses[url] = self._uses.get(url, 0) + 1
-        if len(self._uses) > RESPONSE_URLS_KEPT:
-            del self._uses[next(iter(self._uses))]
-        try:
-            async with self._session.post(url, json=body, allow_redirects=False) as answer:
-                text = (await answer.text())[:500].strip()
-                ok = answer.status == 200 and text == "ok"
-                fault = None if ok else failure_of_text(answer.status, text, answer.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            self._metrics.slack_call("response_url", SlackUnreachable(""))
-            raise SlackUnreachable("Slack's response URL did not answer.") from None
-        self._metrics.slack_call("response_url", fault)
-        if fault is not None:
-            raise fault
 
     async def open_view(self, trigger_id: str, view: Block) -> str:
         """Open a modal; returns its ID."""
@@ -388,57 +337,6 @@ class SlackWeb:
                 return None
             raise
         return bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
-
-    async def _once(
-        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
-    ) -> AsyncSlackResponse:
-        """Call a method once, and note whether Slack still accepts the token."""
-        name = method.__name__.replace("_", ".")
-        try:
-            answer = await asked(method, **arguments)
-        except (SlackRefused, SlackUnreachable) as fault:
-            self._metrics.slack_call(name, fault)
-            if isinstance(fault, SlackRefused) and fault.bad_token and "app_token" not in arguments:
-                self.token_fault = fault.reason
-            raise
-        self._metrics.slack_call(name)
-        self.token_fault = ""
-        return answer
-
-    async def _write(
-        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
-    ) -> AsyncSlackResponse:
-        """Call a method that must not take effect twice."""
-        return await patiently(lambda: self._once(method, **arguments), idempotent=False)
-
-    async def _read(
-        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
-    ) -> AsyncSlackResponse:
-        """Call a method that may be called again."""
-        return await patiently(lambda: self._once(method, **arguments), idempotent=True)
-
-    async def _edit(
-        self,
-        place: tuple[str, ...],
-        send: Callable[[], Awaitable[object]],
-        before: Callable[[], Awaitable[object]] | None = None,
-    ) -> None:
-        """Put something in a place, retrying as long as no newer edit of that place has begun."""
-        edit = object()
-        self._newest_edits[place] = edit
-        try:
-            if before is not None:
-                await before()
-            if self._newest_edits.get(place) is not edit:
-                return
-            await patiently(
-                send, idempotent=True, wanted=lambda: self._newest_edits.get(place) is edit
-            )
-        except Superseded:
-            return
-        finally:
-            if self._newest_edits.get(place) is edit:
-                del self._newest_edits[place]
 
 
 def _same_metadata(found: Any, wanted: Mapping[str, Any] | None) -> bool:

@@ -1,8 +1,9 @@
 """Which files of the bot run for one warm `/ssl status`, from Slack's request to the answer.
 
 `python -m tests.bench.trace` asks once to warm the caches, then once more while `sys.setprofile`
-notes every function that runs, and prints the files of `bot/` (without the embedded API and the
-playground, which only stand in for servers elsewhere) with their functions, by transport.
+notes every function that runs until nothing is left to do for it. It prints the files of `bot/`
+(without the embedded API and the playground, which only stand in for servers elsewhere) with their
+functions, by transport. What the bot does by the clock is paused.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ async def traced(mode: str) -> Trace:
             await world.settled()
             answers = len(world.seen())
             assert answers
+            world.bot.scheduler.jobs.pause()
             sys.setprofile(profile)
             try:
                 await world.say(f"/ssl status {HOST}")
                 await world.until(lambda: len(world.seen()) > answers)
+                await world.settled()
             finally:
                 sys.setprofile(None)
             assert HOST in words(world.seen()[-1])

@@ -1,0 +1,233 @@
+"""How Slack is called: with patience where that may help, and with simpler blocks if it must be.
+
+A message whose blocks Slack refuses is sent again as plain text, so that an answer is never lost
+to a block.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.blocks import Message, as_text, fallback_text, plain
+from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
+from bot.slack.answers import BAD_BLOCKS, failure_of, failure_of_text
+from bot.slack.metrics import Metrics
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Longer waits are not waited for: whoever asked is told another way.
+PATIENCE_SECONDS = 5.0
+#: How long to wait after a limit whose Retry-After is missing or can't be read.
+USUAL_WAIT = 1.0
+LIMITED_RETRIES = 2
+#: How long to wait before an idempotent request is sent again.
+RETRY_WAITS = (0.5, 2.0)
+#: How often a response URL may be used, how many uses progress leaves for the answer, and how many
+#: URLs are counted at the same time.
+RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
+
+
+class SlackCalls:
+    """Calls methods of the Web API, and response URLs: with typed errors, and counted.
+
+    `token_fault` is Slack's reason for refusing the bot token, empty while the token works.
+    """
+
+    def __init__(
+        self, client: AsyncWebClient, session: aiohttp.ClientSession, metrics: Metrics | None = None
+    ) -> None:
+        self.client = client
+        self._metrics = metrics or Metrics()
+        self._session = session
+        self.token_fault = ""
+        self._newest_edits: dict[tuple[str, ...], object] = {}
+        self.pace: Callable[[str, str, float], Awaitable[object]] | None = None
+        self._uses: dict[str, int] = {}
+
+    async def respond(
+        self, url: str, message: Message, *, replace: bool = False, progress: bool = False
+    ) -> None:
+        """Answer by a response URL: in the place of the message it belongs to, or privately.
+
+        Slack takes five answers for each URL (docs.slack.dev, handling user interaction). Mere
+        `progress` is not sent when it would leave too few for the answer and its retries.
+        """
+        if progress and self._uses.get(url, 0) >= RESPONSE_URL_USES - KEPT_FOR_ANSWER:
+            return
+
+        async def send(sent: Message) -> None:
+            await self._respond(
+                url,
+                {
+                    "response_type": "ephemeral",
+                    "replace_original": replace,
+                    "text": fallback_text(sent),
+                    "blocks": list(sent.blocks),
+                    "unfurl_links": False,
+                    "unfurl_media": False,
+                },
+            )
+
+        if replace:
+            await self._edit((url,), lambda: with_fallback(send, message))
+        else:
+            await patiently(lambda: with_fallback(send, message), idempotent=False)
+
+    async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
+        # The URL is a bearer capability: it never gets into a log line or an error.
+        if self._uses.get(url, 0) >= RESPONSE_URL_USES:
+            raise SlackRefused("used_url")
+        self._uses[url] = self._uses.get(url, 0) + 1
+        if len(self._uses) > RESPONSE_URLS_KEPT:
+            del self._uses[next(iter(self._uses))]
+        try:
+            async with self._session.post(url, json=body, allow_redirects=False) as answer:
+                text = (await answer.text())[:500].strip()
+                ok = answer.status == 200 and text == "ok"
+                fault = None if ok else failure_of_text(answer.status, text, answer.headers)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            self._count("response_url", SlackUnreachable(""))
+            raise SlackUnreachable("Slack's response URL did not answer.") from None
+        self._count("response_url", fault)
+        if fault is not None:
+            raise fault
+
+    async def _once(
+        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+    ) -> AsyncSlackResponse:
+        """Call a method once, and note whether Slack still accepts the token."""
+        name = method.__name__.replace("_", ".")
+        try:
+            answer = await asked(method, **arguments)
+        except (SlackRefused, SlackUnreachable) as fault:
+            self._count(name, fault)
+            if isinstance(fault, SlackRefused) and fault.bad_token and "app_token" not in arguments:
+                self.token_fault = fault.reason
+            raise
+        self._count(name)
+        self.token_fault = ""
+        return answer
+
+    async def _write(
+        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+    ) -> AsyncSlackResponse:
+        """Call a method that must not take effect twice."""
+        return await patiently(lambda: self._once(method, **arguments), idempotent=False)
+
+    async def _read(
+        self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+    ) -> AsyncSlackResponse:
+        """Call a method that may be called again."""
+        return await patiently(lambda: self._once(method, **arguments), idempotent=True)
+
+    async def _edit(
+        self,
+        place: tuple[str, ...],
+        send: Callable[[], Awaitable[object]],
+        before: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """Put something in a place, retrying as long as no newer edit of that place has begun."""
+        edit = object()
+        self._newest_edits[place] = edit
+        try:
+            if before is not None:
+                await before()
+            if self._newest_edits.get(place) is not edit:
+                return
+            await patiently(
+                send, idempotent=True, wanted=lambda: self._newest_edits.get(place) is edit
+            )
+        except Superseded:
+            return
+        finally:
+            if self._newest_edits.get(place) is edit:
+                del self._newest_edits[place]
+
+    def _count(self, method: str, fault: BotError | None = None) -> None:
+        """Count a call, and whether it was done, refused, limited, or may have been done."""
+        match fault:
+            case None:
+                answer = "done"
+            case SlackLimited():
+                answer = "limited"
+            case SlackRefused():
+                answer = "refused"
+            case _:
+                answer = "unknown"
+        self._metrics.slack_calls.labels(method, answer).inc()
+
+
+async def asked(
+    method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
+) -> AsyncSlackResponse:
+    """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
+
+    The errors hold no token and no body.
+    """
+    try:
+        return await method(**arguments)
+    except SlackApiError as fault:
+        raise failure_of(fault.response, method.__name__) from None
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+        raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+
+
+class Superseded(Exception):
+    """The request was not sent again, because it was no longer wanted."""
+
+
+async def patiently(
+    send: Callable[[], Awaitable[T]],
+    *,
+    idempotent: bool,
+    wanted: Callable[[], bool] = lambda: True,
+) -> T:
+    """Send a request; wait out short limits, and retry twice if it is idempotent.
+
+    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
+    """
+    limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
+    while True:
+        try:
+            return await send()
+        except SlackLimited as fault:
+            wait = USUAL_WAIT if fault.retry_after is None else fault.retry_after
+            if wait > PATIENCE_SECONDS or limits == 0:
+                raise
+            limits -= 1
+        except SlackUnreachable:
+            later = next(waits, None)
+            if later is None:
+                raise
+            wait = later
+        await sleep(wait)
+        if not wanted():
+            raise Superseded
+
+
+async def with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
+    """Send a message; if Slack refuses its blocks, again without the new ones, or as mere text."""
+    try:
+        return await send(message)
+    except SlackRefused as fault:
+        if fault.reason not in BAD_BLOCKS:
+            raise
+        text = plain(message.text, 80)
+        log.error("Slack refused the blocks of “%s”; resending a simpler version", text)  # noqa: TRY400 - the refusal says no more than its name
+    if message.fallback:
+        try:
+            return await send(replace(message, blocks=message.fallback))
+        except SlackRefused as fault:
+            if fault.reason not in BAD_BLOCKS:
+                raise
+    return await send(as_text(message))
