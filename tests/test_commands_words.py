@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters, joined
-from bot.commands.lookup import Selector
-from bot.commands.named_hosts import split
+from bot.commands.lookup import Selector, split
 from bot.errors import UsageError
 from bot.target import Target
 

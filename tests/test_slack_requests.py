@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands import router
-from bot.commands.named_hosts import clean, hosts_in, split
+from bot.commands.lookup import clean, split
+from bot.commands.named_hosts import hosts_in
 from bot.slack.requests import Origin, read_press
 
 #: Every kind of button in messages that were posted by earlier versions: its id, its value, and the

@@ -18,8 +18,7 @@ from bot.cards import replies
 from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.cards.row import text_row
 from bot.commands import after_scan
-from bot.commands.lookup import MAX_TARGETS, router, rows_of
-from bot.commands.named_hosts import bare_word
+from bot.commands.lookup import MAX_TARGETS, bare_word, router, rows_of
 from bot.commands.router import Call
 from bot.commands.scan_target import ALSO_CALLED, UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError

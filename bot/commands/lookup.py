@@ -1,4 +1,4 @@
-"""Which monitor is meant: the command that shows it, and how all others find it."""
+"""From what people type to the monitor that they mean, and the command that shows it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import Question
+from bot.commands.named_hosts import INVISIBLE
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
 from bot.severity import OTHER_STATES, STATES, Rank, state_of
@@ -21,7 +22,116 @@ from bot.target import Target, normal_host, read_port, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
 
+# Phones and desktop composers turn quotes and dashes into typographic ones; keyboards for Chinese
+# and Japanese write wide punctuation.
+_TYPED = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′´", "'"),
+        **dict.fromkeys("“”„‟″«»‹›", '"'),
+        **dict.fromkeys("–—−‐‑", "-"),
+        **dict.fromkeys("\u00a0\u202f…", " "),
+        **dict(zip("，、；：！？（）＜＞＝＊", ",,;:!?()<>=*", strict=True)),
+        "≤": "<=",
+        "≥": ">=",
+        "≠": "!=",
+    }
+)
+# Slack wraps an address that it recognizes: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
+_LINK = re.compile(
+    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
+)
+# People write `example.com 8443`, `example.com port 8443` or `example.com : 8443` where
+# `example.com:8443` is meant, but also `example.com 14 days`.
+_HOST_SPACE_PORT = re.compile(
+    r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(?:(?:port[ =:] ?|: ?))?(\d{2,5})(?!\S)"
+    r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))",
+    re.IGNORECASE,
+)
+#: What stands before each item of a list, and Slack's mark of a quotation.
+_ITEM = re.compile(r"^\s*(?:(?:>|&gt;|[-*•]|\d{1,3}[.)])\s+)+(?=\S)", re.MULTILINE)
+_EMOJI = re.compile(r":[a-z0-9_+'-]*[a-z][a-z0-9_+'-]*:(?::skin-tone-\d:)?", re.IGNORECASE)
+_HELP = frozenset({"?", "??", "-?", "/?", "-h", "--help", "-help", "/help"})
+#: Words that people put before a command, and after it, when they talk to the bot.
+_BEFORE = frozenset(
+    {
+        *("please", "pls", "plz", "hey", "hi", "hello", "can", "could", "would", "will", "you"),
+        *("ok", "okay", "just", "kindly", "yo", "/ssl", "ssl"),
+    }
+)
+_AFTER = frozenset({"please", "pls", "plz", "thanks", "thx", "ty", "cheers", "thank", "you"})
+# A note, the reason of a mute, and the link of a runbook stay as they were typed.
+_FREE_TEXT = re.compile(
+    rf"[\W_]*(?:/?(?:{'|'.join(sorted(word.strip('/') for word in _BEFORE))})\b[\W_]*)*"
+    r"(?:((?:note|mute)\W{1,3}\S+)\s+(.+)|(runbook\b.*?)\s+([a-z]+://\S+)\W*$)",
+    re.IGNORECASE | re.DOTALL,
+)
+
 router = Router()
+
+
+def clean(text: str) -> str:
+    """One line of plain words: links unwrapped, quotes and dashes straight, nothing invisible."""
+    text = " ".join(_unwrapped(text).translate(_TYPED).replace('"', " ").split())
+    return _HOST_SPACE_PORT.sub(r"\1:\2", text)
+
+
+def _unwrapped(text: str) -> str:
+    text = _LINK.sub(_linked, text)
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(entity, character)
+    return INVISIBLE.sub("", text)
+
+
+def _linked(link: re.Match[str]) -> str:
+    """What was typed: Slack makes `<http://a.b|a.b>` of `a.b`; other labels may say anything."""
+    url, label = link[1], link[2] or ""
+    return label if label and ("://" not in url or url == f"http://{label}") else url
+
+
+def split(text: str) -> list[str]:
+    """The words of a command, without the punctuation and formatting that people put around them.
+
+    Code ticks, emphasis, brackets, list bullets: `(example.com)`, `_example.com_`, `- example.com`.
+    A leading `/ssl`, emoji and courtesies go too: `please check example.com :pray:`.
+    """
+    if free := _FREE_TEXT.match(plain := _unwrapped(text)):
+        said = (free[2] or free[4]).strip("`").split()
+        return [*split(free[1] or free[3]), *said]
+    text = clean("\n".join(_ITEM.sub("", plain).replace("`", " ").replace("•", " ").splitlines()))
+    text = re.sub(r"(?<!\S)([*_~])(\w[^*_~]* [^*_~]*\w)\1(?!\S)", r"\2", text)  # *bold words*
+    text = re.sub(r"(?<![\w.-])(\d+) *- *(\d+)(?![\w.])", r"\1-\2", text)  # a range
+    typed = re.sub(r"(?<!\w)'|'(?!\w)", " ", text).split()
+    numbered = [word for word in typed[:-1] if not re.fullmatch(r"\d{1,3}[.)]", word)]
+    words = [word for word in map(bare_word, [*numbered, *typed[-1:]]) if word]
+    while words and (not words[0].strip("<>=!%") or (words[1:] and words[0].lower() in _BEFORE)):
+        del words[0]
+    while len(words) > 1 and words[-1].lower() in _AFTER:
+        del words[-1]
+    return [*words, "all"] if len(words) == 1 and typed[1:] == ["*"] else words
+
+
+def bare_word(word: str) -> str:
+    """A word without what stands around it; empty if there is nothing else."""
+    if word in _HELP:
+        return "help"
+    if re.fullmatch(r"[<>=!]{1,2}|%", word):
+        return word
+    if _EMOJI.fullmatch(word) or not any(each.isalnum() or each == "*" for each in word):
+        return ""
+    before = ""
+    while word != before:
+        before = word
+        word = word.strip(",;'\"").rstrip("!?)}").lstrip("({")
+        word = word[1:] if re.match(r"![^\W\d]|:(?![\d:])", word) else word
+        word = word.rstrip(".") if not word.endswith("*.") else word
+        word = word[:-1] if word.endswith(":") and not word.endswith("::") else word
+        if not re.match(r"\[[^\]]*:", word):  # [2001:db8::1]:443
+            word = word.lstrip("[").rstrip("]")
+        for first, last in ("__", "~~", "**", "<>"):
+            plain = first != "*" or "." in word  # *api.example.com* is bold, *mail* a pattern
+            if plain and len(word) > 2 and (word[0], word[-1]) == (first, last):
+                word = word[1:-1]
+    return "" if word == "*" else word
 
 
 @dataclass(frozen=True, slots=True)

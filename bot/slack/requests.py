@@ -14,7 +14,8 @@ from enum import Enum, auto
 from typing import Any
 
 from bot.blocks import Block, bare
-from bot.commands.named_hosts import clean, hosts_in, split, texts_of
+from bot.commands.lookup import clean, split
+from bot.commands.named_hosts import hosts_in, texts_of
 from bot.target import Target
 
 _PUNCTUATION = " \t\n:,;.!?-–—"
