@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from bot.playground.objects import ANN, BEN, GENERAL, PostedMessage
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from tests.world import Clock, World, labels, words
 
@@ -111,26 +113,35 @@ async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: Worl
     assert words(world.seen(by=BEN)[0]) == before
 
 
-async def test_two_replicas_and_ten_people_leave_a_digest_in_its_newest_state(
-    digest_world: World,
+@pytest.mark.parametrize("people", [10, 3], ids=["digest", "list"])
+async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
+    people: int, digest_world: World
 ) -> None:
     world = digest_world
-    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(10)]
-    shown = await digest(world)
-    for number in numbers:
-        world.api.renew(number, days=80)
+    for n in range(people):
+        world.slack.users[f"U{n}"] = replace(world.slack.users[BEN], id=f"U{n}", name=f"Nr. {n}")
+        world.slack.channels[CERTS].members.add(f"U{n}")
+    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(people)]
+    if people == 10:
+        shown = await digest(world)
+    else:
+        await world.say("@SSLmonitor list")
+        shown = await world.card(f"{people} monitors", by=BEN)
     async with world.running_bot():
-        for n in range(0, 10, 2):
-            await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=(ANN, BEN)[n % 4 // 2])
-        url = world.playground.events_url
-        world.playground.events_url = f"http://127.0.0.1:{world.bots[0].port}{EVENTS_PATH}"
-        for n in range(1, 10, 2):
-            await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=(ANN, BEN)[n % 4 // 2])
-        await world.settled()
-        world.playground.events_url = url
-    card = words(world.seen(by=BEN)[0])
-    assert "✅ 10 of 10 fixed." in card
-    assert "Scanning…" not in card
+        for turn in ("no change", "fixed"):
+            for n in range(people):  # each row, in turn by each replica
+                port = world.bots[(n + (turn == "fixed")) % 2].port
+                world.playground.events_url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
+                await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=f"U{n}")
+            await world.settled()
+            told = [row_of(shown, number).partition(", <")[0] for number in numbers]
+            assert [each.partition("↻ ")[2] for each in told] == [
+                f"{turn} · Nr. {n}" for n in range(people)
+            ]
+            for number in numbers:
+                world.api.renew(number, days=80)
+    assert "Scanning…" not in words(shown)
+    assert ("✅ 10 of 10 fixed." in words(shown)) is (people == 10)
 
 
 async def test_many_presses_at_once_are_shown_by_few_edits(

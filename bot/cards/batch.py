@@ -252,21 +252,22 @@ def refreshed(
     rules: Thresholds,
     complete: bool = True,
 ) -> tuple[Block, Block | None] | None:
-    """A new block for a row of the digest that is no longer true, and the buttons below it.
+    """A new row for a block of the digest that is no longer true, and the buttons below it.
 
     None for one that still is. What came of the last press stays. A row whose monitor is not among
     `found` is no longer monitored, if these are `complete`.
     """
     name = _name(block)
+    if name == OLD_MORE:
+        return _rescanned(block, found, now) if complete else None
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
-    if not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY):
+    other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
+    if other or not (complete or _all_found(block, int(number), found)):
         return None
     members = _members(block, int(number), found)
     struck = "~`" in lines[0]
     fine = all(is_fine(row, now, rules) and row.expected_at is None for row in members)
-    if not complete and not _all_found(block, int(number), found):
-        return None
     if not members:
         gone = section(f"{lines[0]}\n{GONE}{date(now, '{time}')}", block_id=name)
         return None if _is_gone(lines[-1]) else (gone, None)
@@ -418,7 +419,7 @@ def _is_gone(row: str) -> bool:
     return f"{GONE}<" in row.rpartition("\n")[2]
 
 
-def rescanned(
+def _rescanned(
     buttons: Block, found: Mapping[int, MonitorSummary], now: datetime
 ) -> tuple[Block, None] | None:
     """The row above this button, once all of its old scans were repeated; None until then.

@@ -132,9 +132,8 @@ class RowButton:
             return
         self._looked = True
         rows = self._rows
-        if rows.day is None and (stored := await self._boards.find(self.channel, self._ts)):
-            rows.day = stored.day
-            rows.adopt(stored.board)
+        if rows.day is None:
+            await self._boards.look(self.channel, self._ts, rows)
         if rows.day and self._boards.is_over(self.channel, rows.day):
             self._rows = None  # a digest stays as it is when its day has ended
 

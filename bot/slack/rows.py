@@ -24,14 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message
-from bot.cards.batch import (
-    OLD_MORE,
-    OLD_ROW,
-    is_over,
-    redrawn,
-    refreshed,
-    rescanned,
-)
+from bot.cards.batch import OLD_MORE, OLD_ROW, is_over, redrawn, refreshed
 from bot.cards.changes import OFFER
 from bot.cards.row import BUSY
 from bot.errors import (
@@ -42,7 +35,7 @@ from bot.errors import (
     SlackUnreachable,
 )
 from bot.slack.web import SlackWeb
-from bot.store.digests import Board, DigestStore, StoredBoard
+from bot.store.digests import LIST, Board, DigestStore, StoredBoard
 
 if TYPE_CHECKING:  # they are handed on
     from bot.api.models import MonitorSummary
@@ -131,7 +124,7 @@ class RowList:
             if block is old:
                 blocks.append({**kept, "block_id": block["block_id"]})
                 if more and self._has_buttons:
-                    blocks.append({**more, "block_id": _named(_name(more), suffix)})
+                    blocks.append({**more, "block_id": f"{_name(more)}@{suffix}".rstrip("@")})
             elif _name(block) != _more_of(row):
                 blocks.append(block)
         self.blocks = blocks
@@ -195,6 +188,21 @@ class Boards:
         except DatabaseUnavailable as fault:
             log.warning("Could not read the state of a digest: %s", fault)
             return None
+
+    async def look(self, channel: str, ts: str, rows: RowList) -> None:
+        """Take over how a list stands for all processes; it is kept for them from now on."""
+        stored, shown = await self.find(channel, ts), _rows_in(rows.blocks)
+        other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
+        if shown and (stored is None or other) and not any(map(_is_busy, rows.blocks)):
+            try:
+                board, now = Board(rows.text, rows.blocks), self._clock()
+                await self._store.keep_list(channel, ts, board, now, replaces=other)
+            except DatabaseUnavailable as fault:
+                log.warning("Could not keep a list: %s", fault)
+            stored = await self.find(channel, ts)
+        if stored:
+            rows.day = stored.day
+            rows.adopt(stored.board)
 
     def is_over(self, channel: str, day: date) -> bool:
         """Whether the local day of a channel's digest has ended."""
@@ -311,11 +319,12 @@ class Boards:
         If `found` is not `complete`, a monitor that is not among them may still be there.
         """
         now, changed = self._clock(), list[Drawing]()
+        look = functools.partial(refreshed, found=found, now=now, rules=rules, complete=complete)
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(map(_is_offer, blocks))
-            if not (settled or any(_fresh(each, found, now, rules, complete) for each in blocks)):
+            if not (settled or any(map(look, blocks))):
                 continue
             change = functools.partial(
                 refresh_rows, found=found, now=now, rules=rules, complete=complete, settled=settled
@@ -342,19 +351,6 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
 
 
-def _fresh(
-    block: Block,
-    found: Mapping[int, MonitorSummary],
-    now: datetime,
-    rules: Thresholds,
-    complete: bool,
-) -> tuple[Block, Block | None] | None:
-    """A new row, and the buttons below it, for a block that is no longer true."""
-    if _name(block) == OLD_MORE:
-        return rescanned(block, found, now) if complete else None
-    return refreshed(block, found, now, rules, complete)
-
-
 def refresh_rows(
     rows: RowList,
     found: Mapping[int, MonitorSummary],
@@ -371,7 +367,7 @@ def refresh_rows(
     if settled:
         rows.blocks = [block for block in rows.blocks if not _is_offer(block)]
     for block in list(rows.blocks):
-        if fresh := _fresh(block, found, now, rules, complete):
+        if fresh := refreshed(block, found, now, rules, complete):
             row, more = fresh
             expanded = any(_name(each) == _more_of(row) for each in rows.blocks)
             rows.replace(row, more if expanded else None)
@@ -404,17 +400,20 @@ class RowLists:
     def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> RowList:
         """The list or digest at this place; the first press brings its text and blocks along."""
         list_id = f"{channel} {ts}"
-        return self._keep(list_id, self._lists.get(list_id) or RowList(text, list(blocks)))
+        return self._keep(list_id, self._kept(list_id, blocks) or RowList(text, list(blocks)))
 
     def home(self, user: str, blocks: Sequence[Block]) -> RowList:
         """A user's Home as it stands: as the press brings it, unless an earlier one goes on."""
-        kept = self._lists.pop(list_id := f"home {user}", None)
-        if kept is not None:
-            self._bytes -= kept.size
-            same = {_name(block) for block in blocks} == {_name(block) for block in kept.blocks}
-            if same and any(map(_is_busy, kept.blocks)):
-                return self._keep(list_id, kept)
-        return self._keep(list_id, RowList("", list(blocks), most_blocks=MOST_OF_HOME))
+        kept = self._kept(list_id := f"home {user}", blocks)
+        if kept is None or not any(map(_is_busy, kept.blocks)):
+            kept = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
+        return self._keep(list_id, kept)
+
+    def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
+        """The list as it was kept, which it is no longer; None if it has other rows now."""
+        kept = self._lists.pop(list_id, None)
+        self._bytes -= kept.size if kept else 0
+        return kept if kept and _rows_in(kept.blocks) == _rows_in(blocks) else None
 
     def _keep(self, list_id: str, rows: RowList) -> RowList:
         if list_id not in self._lists:
@@ -436,13 +435,13 @@ def _is_busy(block: Block) -> bool:
     return text.startswith(BUSY)
 
 
+def _rows_in(blocks: Sequence[Block]) -> set[str]:
+    return {name for name in map(_name, blocks) if name.startswith("row:")}
+
+
 def _more_of(row: Block) -> str:
     """The name of the block with a row's further buttons."""
     return _name(row).replace("row:", "more:", 1)
-
-
-def _named(name: str, list_id: str) -> str:
-    return f"{name}@{list_id}" if list_id else name
 
 
 def _name(block: Block) -> str:

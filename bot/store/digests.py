@@ -30,8 +30,10 @@ from bot.store.database import Database
 from bot.store.tables import digests, edits, notes, notices, small_changes
 from bot.target import Target
 
-_FIRST_START = "first_start"
 _BOARDS = (digests, notices)
+_POSTED = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
+#: The kind of a list that people asked for: it is kept among the notices once a row was pressed.
+LIST = "list"
 #: A notice about something that is not fixed is edited for so long.
 NOTICES_EDITED = timedelta(days=7)
 #: In milliseconds.
@@ -84,7 +86,7 @@ class Board(msgspec.Struct, frozen=True):
 class StoredBoard:
     """A board, where it is posted, and which version of it this is.
 
-    `day` is a digest's own, or the last one on which a notice is edited.
+    `day` is a digest's own, or the last one on which a notice or list is edited.
     """
 
     day: date
@@ -92,6 +94,7 @@ class StoredBoard:
     ts: str
     version: int
     board: Board
+    kind: str = ""
 
 
 class DigestStore:
@@ -102,15 +105,8 @@ class DigestStore:
 
     async def first_start(self, now: datetime) -> datetime:
         """When the bot first started on this database; that is `now` the first time."""
-        row = {"key": _FIRST_START, "value": now.isoformat()}
-        async with self._database.quick_write() as connection:
-            await connection.execute(
-                self._database.insert(notes).values(row).on_conflict_do_nothing()
-            )
-            known = await connection.scalar(
-                select(notes.c.value).where(notes.c.key == _FIRST_START)
-            )
-        return datetime.fromisoformat(str(known))
+        await self.claim_note("first_start", now.isoformat())
+        return datetime.fromisoformat(str(await self.note("first_start")))
 
     async def digest(self, day: date, channel: str) -> StoredDigest | None:
         """The digest of this day and channel, if any process claimed it."""
@@ -153,16 +149,14 @@ class DigestStore:
 
     async def last_digest(self) -> datetime | None:
         """When the newest digest was posted completely."""
-        posted = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
-        query = select(digests.c.finished_at).where(posted)
+        query = select(digests.c.finished_at).where(_POSTED)
         async with self._database.quick_read() as connection:
             newest = query.order_by(digests.c.finished_at.desc()).limit(1)
             return await connection.scalar(newest)
 
     async def before(self, day: date, channel: str) -> StoredDigest | None:
         """The last digest that was posted completely in this channel before this day."""
-        posted = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
-        older = (digests.c.channel == channel) & (digests.c.day < day.isoformat()) & posted
+        older = (digests.c.channel == channel) & (digests.c.day < day.isoformat()) & _POSTED
         query = select(digests).where(older).order_by(digests.c.day.desc()).limit(1)
         async with self._database.quick_read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -214,7 +208,7 @@ class DigestStore:
         return replace(stored, sent=sent, ts=ts, claimed_at=_as_stored(now)) if kept else None
 
     async def board(self, channel: str, ts: str) -> StoredBoard | None:
-        """The digest or notice whose message is here; None if this is none."""
+        """The digest, notice or list whose message is here; None if this is none."""
         async with self._database.quick_read() as connection:
             for table in _BOARDS:
                 query = select(table).where(_here(table, channel, ts))
@@ -230,7 +224,8 @@ class DigestStore:
         """
         posted = digests.c.ts.is_not(None) & (digests.c.sent > 0) & _edited(digests, now)
         recent = notices.c.fixed.is_(False) | (notices.c.at >= now - timedelta(days=1))
-        told = notices.c.ts.is_not(None) & _edited(notices, now) & recent
+        told = notices.c.ts.is_not(None) & (notices.c.kind != LIST)
+        told &= _edited(notices, now) & recent
         queries = (
             select(digests).where(posted).order_by(digests.c.day),
             select(notices).where(told).order_by(notices.c.at),
@@ -241,10 +236,22 @@ class DigestStore:
             {(row.channel, row.ts): board_of(row) for rows in found for row in rows}.values()
         )
 
+    async def keep_list(
+        self, channel: str, ts: str, board: Board, now: datetime, *, replaces: bool
+    ) -> None:
+        """Keep a list as it is shown, if it is new, or `replaces` another one that stood here."""
+        row = {
+            "key": f"{LIST} {channel} {ts}", "channel": channel, "ts": ts, "message": "",
+            "at": now, "kind": LIST, "board": msgspec.json.encode(board).decode(),
+        }  # fmt: skip
+        new = self._database.insert(notices).values(row).on_conflict_do_nothing()
+        async with self._database.quick_write() as connection:
+            await connection.execute(self._database.put(notices, row) if replaces else new)
+
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
     ) -> StoredBoard | None:
-        """Change a board while nobody else does; None if there is neither digest nor notice."""
+        """Change a board while nobody else does; None if there is none."""
         async with self._database.quick_write() as connection:
             for table in _BOARDS:
                 here = _here(table, channel, ts)
@@ -316,7 +323,7 @@ class DigestStore:
         return False
 
     async def undrawn(self, now: datetime) -> list[StoredBoard]:
-        """The digests and notices that Slack does not show as they stand.
+        """The digests, notices and lists that Slack does not show as they stand.
 
         Those that were edited in the last two minutes may be shown by another process just now.
         """
@@ -419,19 +426,15 @@ def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
 
 def board_of(row: Row[Any]) -> StoredBoard:
     """The board of a digest's or notice's row, which is what was posted if nothing has changed."""
-    stored = row._mapping  # noqa: SLF001 - the public way to ask a row for its columns
-    is_digest = "day" in stored
+    is_digest = "day" in row._mapping  # noqa: SLF001 - the public way to ask for its columns
     if row.board:
         board = msgspec.json.decode(row.board, type=Board)
     else:
-        first = (
-            msgspec.json.decode(row.messages, type=list[Message])[0]
-            if is_digest
-            else msgspec.json.decode(row.message, type=Message)
-        )
+        messages = row.messages if is_digest else f"[{row.message}]"
+        first = msgspec.json.decode(messages, type=list[Message])[0]
         board = Board(first.text, list(first.blocks))
     day = date.fromisoformat(row.day) if is_digest else (row.at + NOTICES_EDITED).date()
-    return StoredBoard(day, row.channel, row.ts, row.version, board)
+    return StoredBoard(day, row.channel, row.ts, row.version, board, "" if is_digest else row.kind)
 
 
 def _stored(row: Row[Any]) -> StoredDigest:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.blocks import Block, Message
 from bot.sighting import LastSeen, Topic
 from bot.store.database import Database
-from bot.store.digests import board_of
+from bot.store.digests import LIST, board_of
 from bot.store.tables import notes, notices, small_changes, standings
 
 T = TypeVar("T")
@@ -215,7 +215,8 @@ class NoticeStore:
     async def channels(self) -> set[str]:
         """The channels that were told anything lately."""
         async with self._database.quick_read() as connection:
-            return set(await connection.scalars(select(notices.c.channel).distinct()))
+            told = select(notices.c.channel).where(notices.c.kind != LIST).distinct()
+            return set(await connection.scalars(told))
 
     async def unposted(self, now: datetime, lease: timedelta) -> list[Notice]:
         """The notices that nobody has posted, but for those that somebody is posting now.
