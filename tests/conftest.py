@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
+import os
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest_asyncio
 import stamina
 from aiohttp import web_app
 from aioresponses import aioresponses
+from sqlalchemy import Engine
 
 from tests import world as world_module
 from tests.world import CERTS, World, new_world
@@ -30,6 +34,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-screenshots", action="store_true", help="update the README's screenshots in docs/"
     )
+
+
+class _Statements(dict[Any, Any]):
+    """SQLAlchemy's cache of compiled statements, for all databases of one kind."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        super().__setitem__((key[0].name, *key[1:]), compiled)
+
+
+def pytest_configure() -> None:
+    """Compile a statement once for all databases, keep their files in memory, trust one root."""
+    options = Engine._execution_options
+    Engine._execution_options = options.union({"compiled_cache": _Statements()})
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > 2**30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    root = Path(__file__).parent / "embedded/fixtures/sha1-root.pem"  # the machine has hundreds
+    os.environ["SSL_CERT_FILE"] = str(root)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -85,8 +110,13 @@ def responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the schema, made once and copied by each world."""
-    return asyncio.run(world_module.empty_database(tmp_path_factory.mktemp("empty")))
+    """A database with the schema, made once for all workers and copied by each world."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "empty.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(world_module.empty_database(shared))
 
 
 @pytest.fixture
