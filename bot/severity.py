@@ -252,7 +252,7 @@ def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
     if row.valid is None:
         return NEVER_SCANNED if row.scanned_at is None else UNKNOWN
     if row.valid:
-        return OK if row.not_after is None else _timed(row, row.not_after, now, rules)
+        return UNKNOWN if row.not_after is None else _timed(row, row.not_after, now, rules)
     return _broken(row, now)
 
 

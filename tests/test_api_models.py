@@ -239,6 +239,10 @@ def test_dates_are_aware_and_utc(text: str) -> None:
     assert read_date(text) == datetime(2026, 1, 5, 20, 25, tzinfo=UTC)
 
 
+def test_a_date_without_a_time_is_aware_too() -> None:
+    assert read_date("2026-01-05") == datetime(2026, 1, 5, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("text", [None, "", "soon", "0000-00-00 00:00", "2026-02-30 00:00"])
 def test_unreadable_dates_are_none(text: str | None) -> None:
     assert read_date(text) is None

@@ -38,6 +38,8 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
     await world.say("/ssl list")
     await world.say("/ssl digest")
     await world.say("/ssl status a.test")
+    await world.say("/ssl scan *.test")
+    await world.say("/ssl delete expired")
     await world.playground.open_home(ANN)
     home = await world.home("1 monitor could not be read")
     assert isinstance(world.clock, Clock)
@@ -48,7 +50,7 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
     digest = await world.card("Certificates on", "1 monitor could not be read", by=BEN)
     await world.settled()
     answers = [words(m) for m in world.seen() if m.ephemeral_for]
-    assert [("1 monitor could not be read" in text) for text in answers] == [True] * 3
+    assert [("1 monitor could not be read" in text) for text in answers] == [True] * 5
     for text in [*answers, words(digest), words(home)]:
         assert not any(good in text for good in FALSELY_GOOD), text
 
@@ -61,3 +63,21 @@ async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World
     await world.say("/ssl list")
 
     await world.card("`fine.demo.test`", "1 monitor: 1 OK.", "2 monitors could not be read")
+
+
+async def test_two_monitors_with_one_id_are_not_taken_for_one(world: World) -> None:
+    number = world.api.watch("fine.demo.test", days=80)
+    rows = [world.api.rows[number], world.api.rows[number] | BROKEN | {"host": "bad.demo.test"}]
+    world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows}, times=4)
+    await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")
+
+
+@pytest.mark.parametrize("end", [None, "soon", "0000-00-00 00:00", "12/05/2026"])
+async def test_a_certificate_whose_expiry_date_can_not_be_read_is_not_fine(
+    end: str | None, world: World
+) -> None:
+    world.api.watch("api.demo.test", ssl_expire_date_end=end)
+    row = world.api.rows[101]
+    world.api.reply("monitor/list", {"success": 1, "list": {"0": row}}, times=9)
+    await world.ask("/ssl status api.demo.test", "UNKNOWN", "its expiry date could not be read")
+    await world.ask("/ssl digest", "1 unknown", "The expiry date could not be read")

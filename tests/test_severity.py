@@ -72,7 +72,7 @@ def living(lifetime: timedelta, left: timedelta) -> MonitorSummary:
         (like(not_after=NOW - SECOND), EXPIRED),
         (like(not_after=NOW - SECOND, valid=False, host_match=False), EXPIRED),
         (like(not_after=NOW - SECOND, valid=None, scanned_at=None), EXPIRED),
-        (like(not_after=None), OK),
+        (like(not_after=None), UNKNOWN),
         (like(valid=False, host_match=False), WRONG_NAME),
         (like(valid=False), NOT_TRUSTED),
         (like(valid=False, host_match=None), NOT_TRUSTED),

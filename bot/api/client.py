@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -28,7 +28,15 @@ from yarl import URL
 from bot import __version__
 from bot.api.connection import used_once, what_happened
 from bot.api.extras import Extras
-from bot.api.models import Account, Monitor, MonitorList, Ping, Proxy, read_summary
+from bot.api.models import (
+    Account,
+    Monitor,
+    MonitorList,
+    MonitorSummary,
+    Ping,
+    Proxy,
+    read_summary,
+)
 from bot.api.reading import read_account, read_monitor, read_ping
 from bot.api.reply import Fields, Misdirected, Reply, decoded, judge, readable, seconds
 from bot.errors import APIRefused, APIUnreachable, ConfigError
@@ -45,6 +53,9 @@ MOST_IN_FLIGHT = 50
 ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
+
+#: The rows of monitor/list; PHP may number them.
+_Rows = list[msgspec.Raw] | Annotated[dict[str, msgspec.Raw], msgspec.Meta(min_length=1)]
 
 
 class Seconds(Protocol):
@@ -379,19 +390,21 @@ class SSLMonitor:
         """The rows of monitor/list, a few at a time; those that can't be read are counted."""
         count = _count(fields)
         try:
-            rows = msgspec.json.decode(fields["list"], type=list[msgspec.Raw])
+            listed = msgspec.json.decode(fields["list"], type=_Rows)
+            rows = list(listed.values()) if isinstance(listed, dict) else listed
         except (KeyError, ValueError):
             if count is None:
                 raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
             rows = []
         read = MonitorList()
+        first: dict[int, MonitorSummary] = {}
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
-                try:
-                    read.append(read_summary(row, self.offset))
-                except (ValueError, RecursionError):
-                    continue  # counted below
+                with suppress(ValueError, RecursionError):  # counted below
+                    summary = read_summary(row, self.offset)
+                    if first.setdefault(summary.id, summary) == summary:  # one ID, one monitor
+                        read.append(summary)
         read.unreadable = max(len(rows), count or 0) - len(read)
         if read.unreadable:
             log.warning("Could not read %d monitors in monitor/list", read.unreadable)

@@ -238,9 +238,12 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
     A date that names its own zone is taken at its word, and needs no offset.
     """
     try:  # nearly all dates are without a zone, and a list of 100,000 monitors has 300,000 of them
-        return datetime.fromisoformat(f"{text}+00:00") - offset
+        date = datetime.fromisoformat(f"{text}+00:00")
+        if date.tzinfo:  # `2026-01-05+00:00` is a date and a time
+            return date - offset
     except (ValueError, OverflowError):
-        return _other_date(text or "", offset)
+        pass
+    return _other_date(text or "", offset)
 
 
 def _other_date(text: str, offset: timedelta) -> datetime | None:

@@ -6,6 +6,8 @@ only where the body says nothing, since the API's page names no status at all.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +23,8 @@ Fields = dict[str, msgspec.Raw]
 
 T = TypeVar("T")
 
+MAX_MENDED = 16 * 2**20  # bytes: the event loop is held meanwhile
+LONGEST_WAIT = 86_400.0  # seconds
 LONGEST_MESSAGE = 500  # characters of a refusal that anyone will read
 
 
@@ -43,7 +47,7 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
     Texts in `hide` are redacted from the server's message, should it repeat them.
     """
     try:
-        fields = msgspec.json.decode(reply.body.removeprefix(b"\xef\xbb\xbf"), type=Fields)
+        fields = _fields(reply.body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
         raise _unusable(reply) from None
     success, code = value(fields, "success"), value(fields, "code")
@@ -54,6 +58,24 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
     if 200 <= reply.status < 300:
         return fields
     raise _unusable(reply)
+
+
+def _fields(body: bytes) -> Fields:
+    """The outermost object's fields. Raises ValueError or RecursionError.
+
+    Also of what is nearly JSON: with NaN, half a surrogate pair, in UTF-16, or with more after it.
+    """
+    try:
+        return msgspec.json.decode(body, type=Fields)
+    except ValueError:
+        if len(body) > MAX_MENDED:
+            raise
+        text = body.decode(json.detect_encoding(body), "replace").lstrip()
+        found = json.JSONDecoder(parse_constant=lambda _: None).raw_decode(text)[0]
+        if not isinstance(found, dict):
+            raise
+        plain = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(plain, type=Fields)
 
 
 def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
@@ -106,12 +128,17 @@ def readable(what: str, read: Callable[[], T], *, written: bool = False) -> T:
 
 
 def seconds(retry_after: str | None, now: datetime) -> float | None:
-    """How long a Retry-After asks to wait (RFC 9110, section 10.2.3): seconds or a date."""
+    """How long a Retry-After asks to wait (RFC 9110, section 10.2.3): seconds or a date.
+
+    None if it makes no sense, or asks for more than LONGEST_WAIT.
+    """
     text = (retry_after or "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        wait = float(text)
+    else:
+        try:
+            date = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        wait = max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+    return wait if wait <= LONGEST_WAIT else None

@@ -271,7 +271,8 @@ def _summary(found: DigestContent, now: datetime) -> str:
 def _nothing_due(found: DigestContent, now: datetime) -> str:
     """What the digest says if it has no rows; “all clear” only if that is known."""
     if found.unreadable:
-        return f"No problems found among the others, but {unreadable(found.unreadable)}."
+        others = "No problems found among the others, but " if found.total else ""
+        return f"{others}{unreadable(found.unreadable)}."
     if found.muted:
         verb = "is" if len(found.muted) == 1 else "are"
         return f"Nothing new; {tally(found.muted, now, found.rules)} {verb} muted."

@@ -110,6 +110,8 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
         return "No scan has run yet."
     if state is NOT_ALLOWED:
         return "SSLmonitor isn't allowed to scan this address."
+    if row.not_after is None and row.valid:
+        return "It was valid at its last scan, but its expiry date could not be read."
     if row.not_after is None:
         return reason(row).rstrip() or "The certificate could not be read."
     if state is EXPIRED:

@@ -313,7 +313,8 @@ def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) 
     if state is NEVER_SCANNED:
         return ["No scan has run yet"]
     if state is UNKNOWN:
-        return ["The last scan gave no verdict"]
+        known = "expiry date could not be read" if row.valid else "last scan gave no verdict"
+        return [f"The {known}"]
     if state is NOT_ALLOWED:
         return ["SSLmonitor isn't allowed to scan this address", "This address may not be scanned"]
     if end is None or state.rank is Rank.BROKEN:
