@@ -77,7 +77,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     }
     for name, fault in faults.items():
         yield f"digest: no file, {name}", table_cards.with_csv(table, table_cards.no_csv(fault))
-    yield "digest: blind", digest_cards.blind(NOW - HOUR, texts.fault)
+    yield "digest: blind", digest_cards.blind(NOW - HOUR, APIUnreachable(texts.fault))
     yield "digest: sees again", digest_cards.sees_again(NOW - HOUR, NOW)
     yield "digest: missed", digest_cards.missed(day, texts.fault)
     yield "digest: missed, unknown why", digest_cards.missed(day, "")

@@ -107,54 +107,6 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
     assert replies(world, posted)[1:] == ["✅ Fixed: 3 monitors"]
 
 
-async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(9)]
-    notices = await begun(world, notice_mention="S0ONCALL")
-    down = {
-        "ssl_expire_date_end": None,
-        "ssl_message": "The proxy p.test:3128 could not be reached",
-    }
-    for some in (numbers[:1], numbers[1:3], numbers[3:7]):
-        for number in some:
-            set_state(world, number, **down)
-        await notices.tick()
-        await world.bot.slack._boards.catch_up()
-        later(world, hours=2)
-    (posted,) = messages(world)
-    assert posted.text == "7 monitors newly broken."
-    assert [f"`h{n}.demo.test`" in words(posted) for n in range(7)] == [True] * 5 + [False] * 2
-    assert "and 2 more. `/ssl list broken` shows all." in words(posted)
-    assert "S0ONCALL" not in words(posted)
-    assert labels(posted)[-1] == "Rescan all broken"
-    assert replies(world, posted) == [f"Newly broken: {n} monitors" for n in (2, 4)]
-
-    # Another proxy, and a host that its proxy can't reach, are another matter.
-    set_state(world, numbers[7], **down | {"ssl_message": "The proxy q.test:1 answered 407"})
-    set_state(world, numbers[8], **down | {"ssl_message": "The proxy p.test:1 answered 504"})
-    await notices.tick()
-    assert [m.text[:12] for m in messages(world)[1:]] == ["Newly broken"] * 2
-    assert ["S0ONCALL" in words(m) for m in messages(world)[1:]] == [True] * 2
-
-
-async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(15)]
-    notices = await begun(world, notice_mention="S0ONCALL")
-    down = {"ssl_expire_date_end": None, "ssl_message": "The scan timed out"}
-    for number in numbers[:14]:
-        set_state(world, number, **down)
-        await notices.tick()
-        later(world, minutes=25)
-    later(world, hours=1)
-    set_state(world, numbers[14], **down)
-    await notices.tick()
-    await world.bot.slack._boards.catch_up()
-    *first, outage, last = messages(world)
-    assert ["Newly broken" in m.text for m in first] == [True] * 9
-    assert outage.text == "5 monitors newly broken."
-    assert replies(world, outage) == [f"Newly broken: h{n}.demo.test" for n in range(10, 14)]
-    assert last.text.startswith("Newly broken: h14.demo.test")
-
-
 async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_it_was_told(
     world: World,
 ) -> None:
@@ -175,29 +127,14 @@ async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_
     assert len(messages(world)) == 3
 
 
-async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_once(
-    world: World,
-) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(16)]
-    notices = await begun(world, notice_mention="S0ONCALL")
-    for start, end in ((0, 4), (4, 10), (10, 13), (13, 16)):
-        for number in numbers[start:end]:
-            set_state(world, number)
-        later(world, minutes=1)
-        await notices.tick()
-    titles = [m.text.partition(":")[0] for m in messages(world)]
-    assert titles == [*["Newly broken"] * 4, *(f"{n} monitors newly broken." for n in (6, 3, 3))]
-    woken = ["S0ONCALL" in words(m) for m in messages(world)]
-    assert woken == [*[True] * 5, False, False]
-
-
-async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(12)]
+async def test_a_host_that_answers_again_with_an_urgent_certificate_is_told(world: World) -> None:
+    number = world.api.watch(HOST, days=80)
     notices = await begun(world)
-    for number in numbers:
-        world.api.rows[number]["ssl_issuer"] = "Strange CA"
+    set_state(world, number, ssl_expire_date_end=None, ssl_message="The scan timed out")
     await notices.tick()
-    assert [m.text for m in messages(world)] == ["12 monitors have a new issuer."]
+    world.api.renew(number, days=0.5)
+    await notices.tick()
+    assert [m.text.partition(":")[0] for m in messages(world)] == ["Newly broken", "Renew now"]
 
 
 async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
@@ -268,6 +205,28 @@ async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: 
     later(world, days=1, minutes=1)
     await notices.tick()
     assert messages(world) == []
+
+
+async def test_what_is_over_before_slack_takes_it_wakes_nobody(world: World) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    notices = await begun(world, notice_mention="S0ONCALL")
+    for number in numbers:
+        set_state(world, number)
+    world.slack.faults.add("chat.postMessage", rate_limit(1200))
+    await notices.tick()
+    later(world, minutes=15)
+    world.api.renew(numbers[0], days=80)
+    await notices.tick()
+    assert messages(world) == []  # Slack has asked to wait
+    later(world, minutes=15)
+    await notices.tick()
+    await notices.tick()
+    over, broken = messages(world)
+    assert "S0ONCALL" in words(broken)
+    assert "~*Newly broken*~" in words(over)
+    sent = [str(each["request"]) for each in world.slack.traffic]
+    assert not any("S0ONCALL" in each and "h0.demo" in each for each in sent[1:])
+    assert replies(world, over) == ["✅ Fixed: h0.demo.test"]
 
 
 async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: World) -> None:

@@ -17,7 +17,7 @@ from bot.config import Secret
 from bot.digest import Digest
 from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal
-from bot.playground.objects import ANN, BEN, CERTS
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL
 from bot.process import JSONLines
 from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
@@ -158,13 +158,33 @@ async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its
         for _ in range(70):
             await asyncio.gather(*(each.tick() for each in eyes))
             await _at(world, minutes=1)
-        await world.card("The SSLmonitor API can't be reached", "No answer since", by=BEN)
+        await world.card("The SSLmonitor API can't be reached", "Since <!date", by=BEN)
         world.api.heal()
         for each in eyes:
             await each.tick()
         await world.card("The SSLmonitor API answers again.", by=BEN)
     told = [m.text for m in world.seen(by=BEN) if "SSLmonitor API" in m.text]
     assert len(told) == 2
+
+
+async def test_a_key_that_is_refused_for_an_hour_is_told_where_there_are_notices_alone(
+    world: World,
+) -> None:
+    await world.say("/ssl notices here", to=GENERAL)
+    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    eyes = watching(world)
+    world.api.refuse("monitor/list", 401, "bad key", times=999)
+    for _ in range(2):
+        await eyes.tick()
+        await _at(world, minutes=61)
+    await world.card("The SSLmonitor API refuses to list the monitors", to=GENERAL, by=BEN)
+    world.api.heal()
+    await world.say("/ssl notices pause 2h", to=GENERAL)
+    await world.card("are paused until", to=GENERAL)
+    await eyes.tick()
+    await _at(world, hours=3)
+    await eyes.tick()
+    await world.card("The bot could not read the monitors from", to=GENERAL, by=BEN)
 
 
 async def test_a_short_outage_is_not_told(digest_world: World) -> None:

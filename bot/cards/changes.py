@@ -174,7 +174,7 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
     if is_now.rank == Rank.BROKEN:
         return "broken" if was.rank > Rank.BROKEN else ""
     if is_now.rank == Rank.ACT_NOW:
-        return "worse" if was.rank > Rank.ACT_NOW else ""
+        return "worse" if was.rank != Rank.ACT_NOW else ""  # also of a host that answers again
     if was.rank == Rank.BROKEN and is_now.rank <= Rank.DUE:
         return "fixed"  # a host that answers again; its row says that renewal is due
     # If the same certificate is no longer urgent, its CA or the team has changed its mind.

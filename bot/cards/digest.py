@@ -30,6 +30,7 @@ from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unre
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped
 from bot.dates import ALL, Selection
+from bot.errors import APIRefused, BotError
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
@@ -318,20 +319,21 @@ def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, 
     }
 
 
-def blind(since: datetime, fault: str) -> Message:
+def blind(since: datetime, fault: BotError) -> Message:
     """The bot can't see the monitors: since when, and why."""
-    text = "The SSLmonitor API can't be reached, so certificate alerts are on hold."
-    reason = safe(fault, 200).rstrip(".")
-    why = f"No answer since {when(since)}. {reason}. `/ssl ping` checks again."
+    refused = isinstance(fault, APIRefused)
+    what = "refuses to list the monitors" if refused else "can't be reached"
+    text = f"The SSLmonitor API {what}, so certificate alerts are on hold."
+    reason = safe(str(fault), 200).rstrip(".")
+    why = f"Since {when(since)}: {reason}. `/ssl ping` checks again."
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
 def sees_again(since: datetime, now: datetime) -> Message:
     """The API answers again."""
     text = "The SSLmonitor API answers again."
-    told = (
-        f"There was no answer from {when(since)} to {when(now)}. `/ssl digest` shows what is due."
-    )
+    blind_time = f"from {when(since)} to {when(now)}"
+    told = f"The bot could not read the monitors {blind_time}. `/ssl digest` shows what is due."
     return Message(text, (section(f"✅ *{text}*"), context(told)))
 
 

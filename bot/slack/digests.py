@@ -43,6 +43,12 @@ class Digests:
             current.append(digest)
         return current
 
+    def channels(self, now: datetime) -> list[str]:
+        """The channels that are sent a digest or notices now."""
+        known = self._records.subscriptions
+        sent = [each for each in (*known.digests(), *known.notices()) if each.runs(now)]
+        return list(dict.fromkeys(each.channel for each in sent))
+
     async def tick(self, *, ready: bool = True) -> None:
         """Post those that are due; one that fails does not keep the others back."""
         for digest in self.current():

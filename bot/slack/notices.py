@@ -18,7 +18,8 @@ from bot.api.client import SSLMonitor
 from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
-from bot.cards.changes import SMALL, News, Plan, compare, offer
+from bot.cards.batch import redrawn
+from bot.cards.changes import SMALL, WORSE, News, Plan, compare, offer
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -29,6 +30,7 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
+from bot.severity import Rank
 from bot.slack.rows import Boards, Drawing
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
@@ -64,6 +66,7 @@ class Blindness:
         self._api, self._digests, self._store, self._web = api, digests, store, web
         self._clock = clock
         self._asked_at: datetime | None = None
+        self._fault: BotError | None = None
         self._since: datetime | None = None
         self._told = False
         self._checked: dict[str, date] = {}
@@ -74,25 +77,27 @@ class Blindness:
         now = self._clock()
         if self._since is None:
             await self._tell_recovery(now)
-        elif now - self._since >= TOLD_AFTER and not self._told:
-            await self._tell_blindness(self._since)
+        elif self._fault and now - self._since >= TOLD_AFTER and not self._told:
+            await self._tell_blindness(self._since, self._fault)
         for digest in self._digests.current():
             await self._tell_missed(digest, digest.plan.today(now))
 
     async def _look(self) -> None:
-        now = self._clock()
-        if self._api.fault or self._asked_at is None or now - self._asked_at >= ASKED_EVERY:
-            self._asked_at = now
+        now, bad = self._clock(), self._api.fault or self._fault
+        if bad or self._asked_at is None or now - self._asked_at >= ASKED_EVERY:
+            self._asked_at, self._fault = now, None
             try:
                 await self._api.measure_clock()
+                await self._api.list(valid=False, expires="<0")  # a few monitors, or none
             except BotError as fault:
-                log.info("The SSLmonitor API did not answer: %s", fault)
-        if not self._api.fault:
+                log.info("Could not read monitors: %s", fault)
+                self._fault = fault
+        if self._fault is None:
             self._since = None
         elif self._since is None:
             self._since = now
 
-    async def _tell_blindness(self, since: datetime) -> None:
+    async def _tell_blindness(self, since: datetime, why: BotError) -> None:
         """Post it once among all processes; once by each while the database can't be asked."""
         self._told = True
         try:
@@ -100,7 +105,7 @@ class Blindness:
         except DatabaseUnavailable as fault:
             log.warning("Could not check whether the outage was announced: %s", fault)
             mine = True
-        if mine and not await self._tell(cards.blind(since, self._api.fault)):
+        if mine and not await self._tell(cards.blind(since, why)):
             self._told = False
             await self._store.take_note(NOTE)
 
@@ -126,8 +131,8 @@ class Blindness:
         self._checked[channel] = today
 
     async def _tell(self, message: Message) -> bool:
-        """Tell every channel that gets a digest; False if none took it."""
-        channels = [digest.plan.channel for digest in self._digests.current()]
+        """Tell every channel that gets a digest or notices; False if none took it."""
+        channels = self._digests.channels(self._clock())
         return any([await self._post(channel, message) for channel in channels])
 
     async def _post(self, channel: str, message: Message) -> bool:
@@ -150,6 +155,8 @@ CHANGES_EVERY, PAGES = timedelta(seconds=30), 20
 LACKS = timedelta(hours=1)
 #: A notice that was claimed for so long without being posted belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
+#: A notice that is posted so much later is about the past, unless nothing has changed.
+LATE = timedelta(minutes=10)
 #: Slack's clock, which stamps messages, may be so much behind ours.
 SKEW = timedelta(minutes=1)
 EVENT = "ssl_notice"
@@ -186,6 +193,7 @@ class Notices:
         self._one_at_a_time, self._drawing = asyncio.Lock(), asyncio.Lock()
         self._undrawn: list[Drawing] = []
         self._refused: set[str] = set()
+        self._limited: dict[str, datetime] = {}
 
     async def tick(self) -> None:
         """Compare the lists, and post what is to be told.
@@ -352,27 +360,29 @@ class Notices:
     async def _post_all(self) -> None:
         """Post what is to be told; a channel that takes no messages is left alone for now."""
         for _ in range(2):  # what follows up a notice needs its thread
-            now = self._clock()
-            for notice in await self._store.unposted(now, LEASE):
-                if notice.channel not in self._refused and not await self._post(notice, now):
-                    self._refused.add(notice.channel)
+            for notice in await self._store.unposted(self._clock(), LEASE):
+                channel, now = notice.channel, self._clock()
+                if channel not in self._refused and self._limited.get(channel, now) <= now:
+                    await self._post(notice, now)
 
-    async def _post(self, notice: Notice, now: datetime) -> bool:
-        """Post it, unless another process does; False if its channel takes no messages now."""
+    async def _post(self, notice: Notice, now: datetime) -> None:
+        """Post it, unless another process does."""
         if not await self._store.claim(notice, now):
-            return True
+            return
         try:
             ts = await self._post_or_find(notice, now)
         except SlackRefused as fault:
             log.warning("Could not post a notice (%s): %s", notice.key, fault)
             await self._store.give_back(notice.key)
-            return not (fault.may_not_post or fault.bad_token or isinstance(fault, SlackLimited))
+            if fault.may_not_post or fault.bad_token or isinstance(fault, SlackLimited):
+                self._refused.add(notice.channel)
+                self._limited[notice.channel] = now + timedelta(seconds=fault.retry_after or 0)
+            return
         except SlackUnreachable as fault:
             log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
-            return True
+            return
         if ts and await self._store.posted(notice.key, ts) != ts:
             await self._delete(notice, ts)
-        return True
 
     async def _delete(self, notice: Notice, ts: str) -> None:
         """Delete a post of ours: another process has posted the same meanwhile."""
@@ -390,12 +400,25 @@ class Notices:
             ts = await self._found(notice) if notice.claimed_at else None
             # This process may have slept since its claim.
             if ts is None and await self._store.is_claimed(notice.key, now):
-                ts = await self._web.post(notice.channel, notice.message, notice.thread_ts)
+                message = await self._true_now(notice, now)
+                ts = await self._web.post(notice.channel, message, notice.thread_ts)
         except SlackRefused as fault:
             if notice.thread_ts is None or not fault.no_thread:
                 raise
             return await self._post_or_find(replace(notice, thread_ts=None), now)
         return ts
+
+    async def _true_now(self, notice: Notice, now: datetime) -> Message:
+        """Its message; it wakes nobody if Slack did not take it in time, and it is over by now."""
+        message, topic = notice.message, notice.topic
+        if topic.kind not in WORSE or now - topic.at < LATE:
+            return message
+        seen = (await self._store.standings(self._api.source)).seen
+        last = Rank.BROKEN if topic.kind == "broken" else Rank.ACT_NOW
+        if any(each in seen and seen[each].rank <= last for each in topic.members):
+            return message
+        text, blocks = redrawn(message.text, message.blocks)
+        return replace(message, text=text, blocks=blocks)
 
     async def _found(self, notice: Notice) -> str | None:
         """Where an earlier try has posted it; None if it is not there.
