@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from bot.blocks import text_input
+from bot.commands import router
 from bot.playground.faults import refusal
-from bot.playground.objects import ANN, BEN, GUS, OLGA, PARTNERS
+from bot.playground.objects import ANN, BEN, BOT_USER, GUS, OLGA, PARTNERS, Json
 from tests.world import Clock, World, new_world, words
 
 BOT = "@SSLmonitor"
@@ -183,6 +186,49 @@ async def test_without_admins_every_full_member_may_change(world: World) -> None
     await world.say("/ssl add a.demo.test", by=BEN)
 
     await world.card("Ben added `a.demo.test`.")
+
+
+#: The fields of each form.
+FORMS: dict[str, dict[str, str]] = {
+    "add_now": {"targets": "a.demo.test"},
+    "note": {"which": "a.demo.test"},
+    "digest_here": {"at": "09:00"},
+    "notices_mention": {"whom": "nobody"},
+}
+
+
+@pytest.mark.parametrize("who", [BEN, GUS, OLGA])
+async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_world: World) -> None:
+    world, refused = ruled_world, dict[tuple[str, str], bool]()
+
+    async def note(name: str, door: str, knock: Callable[[], Awaitable[object]]) -> None:
+        counter = world.bot.slack._metrics.commands.labels(name, "refused")._value
+        before = counter.get()
+        await knock()
+        await world.settled()
+        modal = world.slack.modal(who) if door == "form" else None
+        refused[name, door] = "ONLY" in words(modal) if modal else counter.get() > before
+
+    for name, command in router.commands.items():
+        button = {"type": "button", "action_id": f"ssl:{name}:here", "value": "",
+                  "text": {"type": "plain_text", "text": name}}  # fmt: skip
+        blocks: list[Json] = [{"type": "actions", "elements": [button]}]
+        shown = world.slack.post(PARTNERS, BOT_USER, name, blocks=blocks)
+        if name != "menu":  # an overflow menu, whose options name the commands
+            await note(name, "button", partial(world.press, name, on=shown, by=who))
+        if command.typed and not command.form:
+            said = f"{BOT} {command.words}"
+            await note(name, "typed", partial(world.say, said, by=who, to=PARTNERS))
+        if fields := FORMS.get(name):
+            content = {"type": "modal", "callback_id": f"ssl:{name}", "private_metadata": PARTNERS,
+                       "title": {"type": "plain_text", "text": name}, "submit": button["text"],
+                       "blocks": [text_input(field, field) for field in fields]}  # fmt: skip
+            form = world.slack.push_modal(who, content)
+            await note(name, "form", partial(world.submit, form, by=who, **fields))
+    assert {door for _, door in refused} == {"button", "typed", "form"}
+    may_not = {name for name, each in router.commands.items() if who != BEN or each.changes}
+    wrong = [key for key, was in refused.items() if was is not (key[0] in may_not)]
+    assert wrong == []
 
 
 # Where Slack can't be asked
