@@ -263,7 +263,8 @@ class Message:
     monitors.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
     or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone. `row_says`
-    is what the row says of a press that left it as it was.
+    is what the row says of a press that left it as it was. A `secret` is for its asker alone,
+    wherever they asked.
     `changed` holds a (target, outcome) pair for each audit entry, or None if the audit log takes
     them from the command's arguments. If Slack refuses the blocks, `fallback` is sent instead, or
     else the text.
@@ -282,6 +283,7 @@ class Message:
     outcome: str = "answered"
     in_row: bool = False
     row_says: str = ""
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "restarting", replies.restarting()
     yield "broken", replies.broken("0123456789ab")
     yield "slack busy", slack_faults.busy()
+    yield "sent directly", slack_faults.sent_directly()
     for reason in ("expired_trigger_id", "token_revoked", "is_archived", "missing_scope", "odd"):
         yield f"slack refused: {reason}", slack_faults.failure(SlackRefused(reason))
     yield "slack did not answer", slack_faults.failure(SlackUnreachable("Slack did not answer."))

@@ -55,6 +55,14 @@ def answered_privately(message: Message) -> Message:
     )
 
 
+def sent_directly() -> Message:
+    """A secret that was asked for where others read."""
+    return Message(
+        "The answer is in your messages from this bot.",
+        (section("📬 The answer is for you alone: it is in your messages from this bot."),),
+    )
+
+
 def _card(symbol: str, title: str, sentence: str) -> Message:
     return Message(
         plain(bare(f"{title.capitalize()}. {sentence}"), 600),

@@ -181,7 +181,7 @@ def calendar(address: str) -> Message:
     if PLACEHOLDER in address:
         where = f"PUBLIC_URL is not set: replace {PLACEHOLDER} with the bot's own address."
         blocks.append(context(where))
-    return Message("The calendar has a new address.", tuple(blocks))
+    return Message("The calendar has a new address.", tuple(blocks), secret=True)
 
 
 def calendar_exists() -> Message:

@@ -351,6 +351,9 @@ class Mention:
 
     async def answer(self, message: Message) -> None:
         """Post the answer, or edit the post; where the bot can't post, tell the asker."""
+        if message.secret and not self.channel.startswith("D"):
+            await self._web.post(self._user, message)
+            message = slack_faults.sent_directly()
         if not await self._post.show(message):
             await self._web.post(self._user, message)
         await announce(self._web, self.channel, message)
