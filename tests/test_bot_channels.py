@@ -173,7 +173,9 @@ async def test_what_can_not_be_read_sets_nothing_up(world: World) -> None:
         ("digest here at 09:00 Europe/Nowhere", "is not a time zone"),
         ("digest pause", "needs"),
         ("digest pause 900d", "A pause lasts from 1m to 90d"),
-        ("notices here mention @nobody-here", "There is no user group @nobody-here"),
+        ("notices here mention @nobody-here", "There is no user group @nobody-here. Use a user"),
+        ("notices here mention S0NOBODY", "There is no user group S0NOBODY"),
+        ("notices here mention U0NOBODY", "There is no person U0NOBODY"),
         ("notices here mention support", "is neither a user group nor an ID"),
     ):
         await world.ask(f"/ssl {typed}", said, to=GENERAL)
@@ -224,6 +226,8 @@ async def test_a_channel_is_told_of_its_hosts_alone(world: World) -> None:
 
 async def test_a_user_group_is_mentioned_by_its_handle(world: World) -> None:
     world.slack.usergroups["S0ONCALL"] = {"id": "S0ONCALL", "handle": "oncall", "users": []}
+    world.slack.faults.add("usergroups.list", refusal("missing_scope"))
+    await world.ask("/ssl notices here mention @OnCall", "look up @oncall", "scope", to=GENERAL)
     await world.say("/ssl notices here mention @OnCall", to=GENERAL)
     await world.card("New breakages mention <!subteam^S0ONCALL>", to=GENERAL)
     await world.say("/ssl notices here *.demo.test", to=GENERAL)

@@ -374,12 +374,15 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
     assert "Mention a group" not in labels(second)
 
     await world.press("Mention a group", on=first)
-    form = await world.modal("Mention a group", "User group or person")
-    assert await world.submit(form, whom="support") == {
-        "whom": "“support” is neither a user group nor an ID. Use @oncall, or the ID from a "
+    form = await world.modal("Mention a group", "@oncall", "Nobody", "Or a person")
+    one = {"whom": "Choose a user group, or else enter a person's ID."}
+    assert await world.submit(form) == one
+    assert await world.submit(form, whom="@oncall", person="U0BEN") == one
+    assert await world.submit(form, whom="", person="Ben") == {
+        "person": "“Ben” is neither a user group nor an ID. Use @oncall, or the ID from a "
         "profile, for example U0123ABC."
     }
-    assert await world.submit(form, whom="@oncall") == {}
+    assert await world.submit(form, whom="@oncall", person="") == {}
     await world.modal("New breakages mention <!subteam^S0ONCALL>")
     await world.card("Ann chose whom new breakages mention", by=BEN)
     await notices.tick()

@@ -104,7 +104,7 @@ def call() -> Call:
         watches=nothing,
         learnt=set(),
         is_shared=nothing,
-        group_named=nothing,
+        id_to_mention=nothing,
         spend=lambda _what, _number: None,
         audit=audit,
         share="",

@@ -18,12 +18,15 @@ from bot.blocks import (
     mention,
     safe,
     section,
+    select_input,
     text_input,
 )
 from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
 _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces it."
+#: A select has at most so many options (docs.slack.dev, select menu element).
+MAX_OPTIONS = 100
 #: What is set up, by kind.
 _NAMES = {DIGEST: "the digest", "notices": "the notices"}
 
@@ -45,13 +48,18 @@ def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
     return Form("digest_here", "Daily digest", "Set up", tuple(inputs))
 
 
-def mention_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
-    """The form behind [Mention a group]."""
-    hint = "A user group such as @oncall, or the ID from a person's profile, such as U0123ABC."
-    field = text_input("whom", "User group or person", hint=hint)
-    if text := filled.get("whom"):
-        field["element"]["initial_value"] = text
-    return Form("notices_mention", "Mention a group", "Save", (field,))
+def mention_form(_filled: Mapping[str, str], learnt: Collection[str]) -> Form:
+    """The form behind [Mention a group]; it offers the `@handles` that were learnt."""
+    handles = sorted(each for each in learnt if each.startswith("@"))
+    person = "The ID from a person's profile, such as U0123ABC."
+    fields = [text_input("whom", "User group or person", hint=f"@oncall, for example. {person}")]
+    if 0 < len(handles) < MAX_OPTIONS:
+        offered = {each: each for each in handles} | {"nobody": "Nobody"}
+        fields = [
+            select_input("whom", "User group", offered),
+            text_input("person", "Or a person", hint=person, optional=True),
+        ]
+    return Form("notices_mention", "Mention a group", "Save", tuple(fields))
 
 
 def mentions(whom: str, who: str) -> Message:

@@ -36,10 +36,10 @@ class Call:
     sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
     what the bot found out about the API since it started; `is_shared` asks whether people of other
     organizations are in the channel (None if Slack does not tell), and raises SlackRefused if the
-    bot can't see it; `group_named` gives the ID of a user group by its handle; `spend` counts
-    `scans` or `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change
-    (the command, its target, and what came of it) and returns whether that worked. `share` is the
-    line that runs this again, if the answer is private and may be shared.
+    bot can't see it; `id_to_mention` gives the ID of a user group's `@handle`, or an ID that
+    exists; `spend` counts `scans` or `added hosts` toward the asker's limit, and raises TooOften.
+    `audit` records a change (the command, its target, and what came of it) and returns whether that
+    worked. `share` is the line that runs this again, if the answer is private and may be shared.
     """
 
     api: SSLMonitor
@@ -53,7 +53,7 @@ class Call:
     send_file: Callable[[str, bytes, str], Awaitable[None]]
     learnt: set[str]
     is_shared: Callable[[], Awaitable[bool | None]]
-    group_named: Callable[[str], Awaitable[str | None]]
+    id_to_mention: Callable[[str], Awaitable[str | None]]
     spend: Callable[[str, int], None]
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str

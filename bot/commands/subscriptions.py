@@ -30,7 +30,7 @@ from bot.dates import (
     parse_length,
     parse_zone,
 )
-from bot.errors import UsageError
+from bot.errors import SlackRefused, SlackUnreachable, UsageError
 
 LONGEST_PAUSE = 90 * DAY
 #: Words that people put between times, days and hosts.
@@ -156,16 +156,22 @@ def _mention(word: str) -> str:
 
 
 async def _whom(call: Call, given: str) -> str:
-    """The ID of whom to mention; a handle must be that of a user group. Raises UsageError."""
-    if not given.startswith("@"):
-        return given
-    found = await call.group_named(given[1:])
-    if found is None:
-        raise UsageError(
-            f"There is no user group {given}. For a person, use the ID from the profile, for "
-            "example U0123ABC.", "about",
-        )  # fmt: skip
-    return found
+    """The ID of whom to mention, which somebody has. Raises UsageError.
+
+    An ID that Slack doesn't let the bot look up is taken as it is.
+    """
+    if not given:
+        return ""
+    fault = f"There is no {'user group' if given[0] in '@S' else 'person'} {given}"
+    try:
+        if found := await call.id_to_mention(given):
+            return found
+    except (SlackRefused, SlackUnreachable) as error:
+        if not given.startswith("@"):
+            return given
+        fault = f"Slack doesn't let the bot look up {given}: {error}"
+    hint = "Use a user group's handle, such as @oncall, or the ID from a profile, such as U0123ABC."
+    raise UsageError(f"{fault.rstrip('.')}. {hint}", "about")
 
 
 def _sorted(words: Sequence[str]) -> list[str]:
@@ -309,23 +315,29 @@ async def notices_here(
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """A user group or a person: an ID, or a group's handle."""
+    """A user group or a person: an ID, or a group's handle; None if nothing was entered."""
 
-    name: str
+    name: str | None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `@oncall` or `U0123ABC`. Raises ValueError with a sentence for the user."""
-        return cls(_mention(text.strip()))
+        """Read `@oncall`, `U0123ABC` or nothing. Raises ValueError with a sentence for the user."""
+        return cls(_mention(text.strip()) if text.strip() else None)
 
 
-@router.command("notices_mention", typed=False, changes=True, form=cards.mention_form)
-async def notices_mention(call: Call, whom: Whom) -> Message:
+def _one_of(whom: Whom, person: Whom) -> None:
+    if (whom.name is None) is (person.name is None):
+        raise UsageError("Choose a user group, or else enter a person's ID.", "whom")
+
+
+@router.command("notices_mention", typed=False, changes=True, form=cards.mention_form,
+                check=_one_of)  # fmt: skip
+async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> Message:
     """Mention a user group or person when a host breaks; what else is told stays as it is."""
     here = _here(call, NOTICES)
     if here is None or here.off:
         return replace(cards.nothing_here(NOTICES), changed=())
-    found = await _whom(call, whom.name)
+    found = await _whom(call, whom.name or person.name or "")
     await call.records.subscriptions.put(msgspec.structs.replace(here, mention=found))
     if not found:
         return replace(cards.notices_set(here, await call.who()), changed=())

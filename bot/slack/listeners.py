@@ -364,7 +364,7 @@ class SlackBot:
             send_file=functools.partial(self._web.send_file, asker.user),
             learnt=self._learnt,
             is_shared=functools.partial(self._web.is_shared, surface.channel),
-            group_named=self._web.group_named,
+            id_to_mention=self._web.id_to_mention,
             spend=functools.partial(self._access.spend, asker.user),
             audit=functools.partial(self._audit, request),
             share=f"{command.words} {request.argument}".strip() if can_share else "",

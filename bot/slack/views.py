@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: How long a last message may take that nobody waits for.
 LAST_SECONDS = 10.0
+#: How long a form waits for the names of the user groups that it offers.
+GROUPS_SECONDS = 1.0
 
 
 class Views:
@@ -38,6 +40,8 @@ class Views:
         if refusal := self._access.refusal_known(request.asker):
             await surface.refuse(refusal)
             return
+        if any(each.name == "whom" for each in command.parameters):
+            learnt = {*learnt, *await self._handles()}
         form = view_of_form(command.filled(request.draft or {}, learnt), surface.channel)
         if request.origin is Origin.MODAL and request.view:
             await self._web.replace_view(request.view.id, form)
@@ -51,6 +55,15 @@ class Views:
             return
         modal = Modal(self._web, request, view_id)
         await self._access.admits(modal, request.asker, changes=command.changes)
+
+    async def _handles(self) -> Collection[str]:
+        """The handles of the user groups, if Slack names them soon."""
+        try:
+            async with asyncio.timeout(GROUPS_SECONDS):
+                return await self._web.groups()
+        except (SlackRefused, SlackUnreachable, TimeoutError) as error:
+            log.info("usergroups.list failed: %r", error)
+            return ()
 
     async def offer_hosts(self, request: Request) -> None:
         """“Check hosts in message”: offer to check, scan and add what the message names."""

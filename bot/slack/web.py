@@ -218,11 +218,23 @@ class SlackWeb(SlackCalls):
             stranger=bool(found.get("is_stranger")),
         )
 
-    async def group_named(self, handle: str) -> str | None:
-        """The ID of a user group by its handle (usergroups.list, scope usergroups:read)."""
+    async def groups(self) -> dict[str, str]:
+        """The IDs of the user groups, by `@handle` (usergroups.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_list)
-        groups = answer.get("usergroups") or []
-        return next((str(each["id"]) for each in groups if each.get("handle") == handle), None)
+        return {f"@{each.get('handle')}": str(each["id"]) for each in answer["usergroups"] or []}
+
+    async def id_to_mention(self, name: str) -> str | None:
+        """The ID of the group `@handle`, or this ID itself; None if nobody has it."""
+        if name[0] in "@S":
+            groups = await self.groups()
+            return groups.get(name) or (name if name in groups.values() else None)
+        try:
+            await self.person(name)
+        except SlackRefused as fault:
+            if fault.reason != "user_not_found":
+                raise
+            return None
+        return name
 
     async def members_of_group(self, group: str) -> list[str]:
         """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
