@@ -55,6 +55,7 @@ def issue(*values: str, tag: str = "issue") -> Records:
         (issue(";"), True),
         ([("iodef", "mailto:x@shop.example")], False),
         ([*issue("digicert.com", tag="issuewild")], False),
+        ([*issue("letsencrypt.org"), ("!", "tbs")], True),
         ((), False),
     ],
 )
@@ -119,6 +120,13 @@ async def test_a_name_in_capital_letters_is_no_wildcard() -> None:
     assert await CAA(zone).refusal("www.shop.example", shouted) == ""
 
 
+async def test_names_in_a_record_are_shown_in_little_space() -> None:
+    hostile = issue(*(f"\0{n}.example" for n in range(1000)))
+    said = await CAA(Zone(www_shop_example=hostile)).refusal("www.shop.example", LEAF)
+    assert said.isprintable()
+    assert len(said) < 300
+
+
 async def test_an_answer_counts_for_an_hour() -> None:
     zone = Zone(www_shop_example=issue(";"))
     caa = CAA(zone)
@@ -143,6 +151,9 @@ class _Server(asyncio.DatagramProtocol):
             ]
         elif name.to_text() == "broken.example.":
             reply.set_rcode(dns.rcode.SERVFAIL)
+        elif name.to_text() == "critical.example.":
+            records = '128 issue "pki.goog"', '128 tbs "x"', '0 other "x"'
+            reply.answer += [dns.rrset.from_text(name, 60, "IN", "CAA", *records)]
         elif name.to_text() != "empty.example.":
             reply.set_rcode(dns.rcode.NXDOMAIN)
         self.transport.sendto(reply.to_wire(), address)
@@ -162,6 +173,8 @@ async def resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 async def test_records_are_read_from_a_real_resolver(resolver: None) -> None:
     assert list(await look_up("www.shop.example")) == [("issue", "pki.goog")]
+    strange = [("!", "tbs"), ("issue", "pki.goog"), ("other", "x")]
+    assert sorted(await look_up("critical.example")) == strange
     assert list(await look_up("empty.example")) == []
     assert list(await look_up("none.example")) == []
     with pytest.raises(OSError, match=r"broken\.example"):

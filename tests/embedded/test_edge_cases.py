@@ -154,6 +154,16 @@ async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_next(
     assert len(visits) <= 3
 
 
+async def test_a_server_that_prefers_anonymous_ciphers_shows_its_certificate_all_the_same(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf()))
+    fleets.speak_only(context, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1)
+    context.set_ciphers("aNULL:ALL:@SECLEVEL=0")
+    result = await scan(trust, fleets.serve(fleets.web_server(), context=context))
+    assert (result.verdict, result.host_match) == (Verdict.OLD_PROTOCOL, True)
+
+
 async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:
     end = timedelta(hours=11, minutes=59, seconds=59)
     served.now += timedelta(seconds=31)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bot.embedded.ca.encoding import content, fields, readable
+from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
@@ -92,10 +93,12 @@ def organization(kind: int, encoded: bytes) -> Change:
 
 
 def with_extension(oid: str, value: bytes) -> Change:
+    """Put another extension in front of the others."""
+
     def change(parts: list[Field]) -> None:
         added = field(SEQUENCE, field(6, bytes.fromhex(oid)) + field(4, value))
         known = content(parts[EXTENSIONS][1])
-        parts[EXTENSIONS] = (0xA3, field(SEQUENCE, known + added))
+        parts[EXTENSIONS] = (0xA3, field(SEQUENCE, added + known))
 
     return change
 
@@ -114,6 +117,7 @@ CHANGES: dict[str, tuple[Change, Verdict]] = {
     "begins in the year 0": (since_year_zero, Verdict.VALID),
     # OpenSSL reads these, and takes them for faults.
     "a time zone": (until(UTC_TIME, b"270415140000+0200"), Verdict.UNTRUSTED),
+    "an hour of 60 minutes": (until(UTC_TIME, b"270415116000Z"), Verdict.UNTRUSTED),
     "a fraction of a second": (until(TIME, b"20270415120000.5Z"), Verdict.UNTRUSTED),
 }
 
@@ -166,6 +170,12 @@ async def test_an_odd_part_hides_no_revocation(change: Change, scans: Scans, ca:
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
     found = await scans.scan(path)
     assert found.message == "Revoked 2027-01-14 (key compromise)"
+
+
+def test_a_malformed_list_of_names_does_not_hide_another_one(scans: Scans) -> None:
+    scans.leaf()
+    der = signed(scans.certificate, issuing(scans), with_extension("551d11", b"\xff\xff\xff"))
+    assert Leaf.read(readable(der)).alt_names == ("fleet.test",)
 
 
 async def test_nobody_is_asked_about_a_chain_that_can_not_be_decoded(

@@ -56,11 +56,12 @@ def serve(
     left: float = 90,
     sent: tuple[Authority, ...] = (),
     change: tuple[bytes, bytes] | None = None,
+    extensions: tuple[x509.ExtensionType, ...] = (NO_CA, NAMES),
 ) -> Serving:
     """A server whose certificate `by` signed; `change` replaces bytes of its DER, unsigned."""
     key = new_key("ec")
     ends = NOW + left * DAY
-    leaf = issue(subject or name("fleet.test"), key, by, NOW - DAY * 90, ends, NO_CA, NAMES)
+    leaf = issue(subject or name("fleet.test"), key, by, NOW - DAY * 90, ends, *extensions)
     der = leaf.public_bytes(serialization.Encoding.DER)
     if change:
         assert der.count(change[0]) == 1
@@ -126,6 +127,22 @@ async def test_a_server_named_like_its_private_ca_is_not_self_signed(
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
     expired = serve(fleet, tmp_path, ca, subject=name("fleet.test"), left=-1)
     assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
+
+
+async def test_an_issuer_that_was_sent_is_not_called_missing(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    """A CA that was renewed with another key, and the server sends the wrong certificate of it."""
+    root, subject = fleet.authorities["root"], name("Renewed CA")
+    keys = [new_key("ec") for _ in range(2)]
+    ids = [x509.SubjectKeyIdentifier.from_public_key(each.public_key()) for each in keys]
+    old, new = (
+        Authority(issue(subject, key, root, NOW - DAY, NOW + 90 * DAY, CA, own), key)
+        for key, own in zip(keys, ids, strict=True)
+    )
+    named = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ids[0])
+    result = await scan(trust, serve(fleet, tmp_path, old, extensions=(NAMES, named), sent=(new,)))
+    assert result.message == "Untrusted: the chain could not be verified at “fleet.test”"
 
 
 async def test_a_really_self_signed_certificate_stays_one(fleet: Fleet, trust: Trust) -> None:

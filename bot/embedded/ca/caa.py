@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.dns import is_address
+from bot.embedded.scan.verdict import printable
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,12 @@ SECONDS = 5.0
 LIFETIME = 3600.0
 KEPT = 20_000
 
+#: The properties that a CA must know; it may issue nothing where another one is critical
+#: (RFC 8659, section 4.1). Such a one has `_CRITICAL` for its tag, and its own tag for its value.
+_KNOWN = frozenset(
+    {"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"}
+)
+_CRITICAL, _IS_CRITICAL = "!", 0x80
 #: The (tag, value) pairs at one name; empty if it has none. Raises OSError if nobody can tell.
 Records = Sequence[tuple[str, str]]
 LookUp = Callable[[str], Coroutine[None, None, Records]]
@@ -60,8 +67,12 @@ async def look_up(name: str) -> Records:
         return ()
     except dns.exception.DNSException as fault:
         raise OSError(str(fault)) from None
-    found = answer.rrset or ()
-    return [(each.tag.decode().lower(), each.value.decode("utf-8", "replace")) for each in found]
+    records = []
+    for each in answer.rrset or ():
+        tag, value = each.tag.decode().lower(), each.value.decode("utf-8", "replace")
+        is_strange = each.flags & _IS_CRITICAL and tag not in _KNOWN
+        records.append((_CRITICAL, tag) if is_strange else (tag, value))
+    return records
 
 
 class CAA:
@@ -88,10 +99,14 @@ class CAA:
         except OSError as fault:
             log.debug("Could not read the CAA records of %s: %s", host, fault)
             return "unknown: the CAA records can't be read"
+        for tag, value in records:
+            if tag == _CRITICAL:
+                strange = f"the critical property “{printable(value, 50)}”"
+                return f"the CAA record of {name} has {strange}, which CAs need not know"
         allowed = permitted(records, wildcard=wildcard)
         if allowed is None or set(ours) & allowed:
             return ""
-        named = ", ".join(sorted(allowed)) or "no CA"
+        named = printable(", ".join(sorted(allowed))) or "no CA"
         return f"the CAA record of {name} permits {named}, and not {leaf.issuer_o}"
 
     async def _relevant(self, host: str) -> tuple[str, Records]:

@@ -14,7 +14,7 @@ from bot.embedded.ca.encoding import (
     MALFORMED,
     Field,
     content,
-    extension_value,
+    extension_values,
     extensions,
     fields,
     name_fields,
@@ -108,18 +108,15 @@ def places(certificate: x509.Certificate) -> list[Place] | None:
     A list that another CA signs, or that covers some reasons only, is left out, and so is what
     can't be read: `cryptography` reads all names or none.
     """
-    try:
-        value = extension_value(certificate, _POINTS)
-    except (ValueError, IndexError):
-        return None
+    values = extension_values(certificate, _POINTS)
     found: list[Place] = []
     with suppress(ValueError, IndexError):
-        for _, point in fields(content(value)):
+        for _, point in fields(b"".join(map(content, values))):
             with suppress(ValueError, IndexError):
                 ((kind, choice),) = fields(point)
                 if kind == _POINT:
                     found += _places(_names(choice))
-    return found
+    return found if values else None
 
 
 def _places(names: Sequence[Field]) -> Iterator[Place]:

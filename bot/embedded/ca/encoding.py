@@ -80,13 +80,15 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
     return x509.Extensions(known)
 
 
-def extension_value(certificate: x509.Certificate, oid: bytes) -> bytes:
-    """The value of an extension in DER. Raises ValueError if there is none, or IndexError."""
-    for _, extension in _extensions(_parts(certificate)):
-        (_, name), *_, (_, octets) = fields(extension)
-        if name == oid:
-            return octets
-    raise ValueError("no such extension")
+def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
+    """The value in DER of each extension of a kind; most certificates have one of a kind."""
+    found = []
+    with suppress(ValueError, IndexError):
+        for _, extension in _extensions(_parts(certificate)):
+            (_, name), *_, (_, octets) = fields(extension)
+            if name == oid:
+                found.append(octets)
+    return found
 
 
 def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:
@@ -217,9 +219,10 @@ def _time(tag: int, value: bytes) -> bytes:
     sign = -1 if zone[:1] == b"-" else 1
     ahead = timedelta() if zone == b"Z" else timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
     month, day, hour, minute, second = (int(found[n] or 0) for n in (2, 3, 4, 5, 6))
+    since = timedelta(days=day - 1, hours=hour, minutes=minute, seconds=second)
     try:
-        local = datetime(year or 1, month, day, hour, minute, second, tzinfo=UTC)
-        moment = local - sign * ahead
+        # A day or an hour that doesn't exist, such as 24:00, counts on from the one before.
+        moment = datetime(year or 1, month, 1, tzinfo=UTC) + since - sign * ahead
     except OverflowError:
         moment = _FIRST if year < 2 else _LAST
     plain = moment.replace(tzinfo=None, microsecond=0).isoformat()

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot.embedded.ca.encoding import content, extension_value, fields, name_fields, readable, text
+from bot.embedded.ca.encoding import content, extension_values, fields, name_fields, readable, text
 from bot.embedded.scan.dns import Address, is_address
 
 # Identifiers and tags in a certificate's DER (RFC 5280, section 4.2.1.6; X.690).
@@ -213,13 +213,14 @@ def _alt_names(certificate: x509.Certificate) -> list[str | Address]:
     do send malformed extensions, and browsers ignore them.
     """
     names: list[str | Address] = []
-    with suppress(ValueError, IndexError):
-        for tag, value in fields(content(extension_value(certificate, _ALT_NAMES))):
-            with suppress(ValueError):
-                if tag == _DNS_NAME:
-                    names.append(value.decode())
-                elif tag == _IP_ADDRESS and len(value) in (4, 16):
-                    names.append(ip_address(value))
+    for extension in extension_values(certificate, _ALT_NAMES):
+        with suppress(ValueError, IndexError):
+            for tag, value in fields(content(extension)):
+                with suppress(ValueError):
+                    if tag == _DNS_NAME:
+                        names.append(value.decode())
+                    elif tag == _IP_ADDRESS and len(value) in (4, 16):
+                        names.append(ip_address(value))
     return names
 
 

@@ -118,8 +118,8 @@ class AddressResult:
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
         found = reconsidered(certificate, ders[1:], stream.faults, anchors, now)
-        self.verdict, self.message = judge(host, leaf, found.faults, now, alone=len(ders) == 1)
         self.leaf, self.chain, self.path = leaf, sent_chain(leaf, ders), found.path
+        self.verdict, self.message = judge(host, leaf, found.faults, now, self.chain[1:])
         self.is_trusted = self.verdict in _TRUSTED
         self.handshake = Handshake.of(stream.protocol, stream.cipher, certificate)
         self.host_match = leaf.covers(host)
@@ -189,15 +189,14 @@ class Probe:
             result.set_verdict(failure.verdict, failure.detail)
             if result.leaf is not None or failure.verdict not in _MAYBE_LEGACY:
                 return
-            # What our side refused needs looser rules; an alert or a hang-up may be a mishap.
-            loosened = not failure.by_server and failure.verdict is Verdict.HANDSHAKE_FAILED
+            first = failure
         else:
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             await self._get_rest(stream, result)
             return
         finally:
             stream.close()
-        await self._try_legacy(dialer, result, loosened=loosened)
+        await self._try_legacy(dialer, result, first)
 
     async def ask_key_exchange(
         self, dialer: Dialer, result: AddressResult, known: KeyExchange
@@ -230,11 +229,13 @@ class Probe:
         context = self.trust.legacy if legacy else self.trust.modern
         return tls.Stream.client(connection, self.target.host, context, self.now)
 
-    async def _try_legacy(self, dialer: Dialer, result: AddressResult, *, loosened: bool) -> None:
+    async def _try_legacy(
+        self, dialer: Dialer, result: AddressResult, first: tls.HandshakeFailed
+    ) -> None:
         """Try again, also with protocols that browsers have dropped; else keep the first failure.
 
-        The protocol is outdated if a browser would not have agreed to it, or if our rules made
-        the first try fail (`loosened`) and do so again.
+        The protocol is outdated if a browser would not have agreed to it. If it would, the first
+        failure was a mishap, unless our rules made it, and do so again.
         """
         try:
             stream = await self._connect(dialer, legacy=True)
@@ -243,9 +244,11 @@ class Probe:
         try:
             await stream.handshake()
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
-            outdated = not self.trust.is_modern(stream)
-            if outdated or (loosened and not await self._is_possible(dialer)):
+            ours = not first.by_server and first.verdict is Verdict.HANDSHAKE_FAILED
+            if not self.trust.is_modern(stream):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
+            elif ours and not await self._is_possible(dialer):
+                result.set_verdict(first.verdict, first.detail)
             await self._get_rest(stream, result)
         except tls.HandshakeFailed:
             return

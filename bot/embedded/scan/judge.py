@@ -10,7 +10,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.encoding import readable
-from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.certificate import Leaf, SentCertificate
 from bot.embedded.scan.tls import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
 
@@ -45,10 +45,9 @@ def judge(
     leaf: Leaf,
     faults: Sequence[ChainFault],
     now: datetime,
-    *,
-    alone: bool,
+    others: Sequence[SentCertificate],
 ) -> tuple[Verdict, str]:
-    """The verdict on a certificate and its chain, or without one (`alone`), with its sentence.
+    """The verdict on a certificate and its chain, with its sentence; `others` came after it.
 
     If there are several faults, the leaf's dates come first, then the chain, then the host name.
     """
@@ -56,7 +55,7 @@ def judge(
         return Verdict.EXPIRED, expired_sentence(leaf.not_after)
     if leaf.not_before > now:
         return _verdict(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
-    verdicts = [_judge_fault(fault, leaf_only=alone) for fault in faults]
+    verdicts = [_judge_fault(fault, others) for fault in faults]
     if verdicts:
         return min(verdicts, key=lambda each: _ORDER.index(each[0]))
     if not leaf.covers(host):
@@ -64,7 +63,7 @@ def judge(
     return _verdict(Verdict.VALID)
 
 
-def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
+def _judge_fault(fault: ChainFault, others: Sequence[SentCertificate]) -> tuple[Verdict, str]:
     facts = _facts(fault)
     if facts is None:
         return _verdict(Verdict.UNTRUSTED, "a certificate of the chain can't be decoded")
@@ -73,14 +72,16 @@ def _judge_fault(fault: ChainFault, *, leaf_only: bool) -> tuple[Verdict, str]:
         return Verdict.EXPIRED, f"{expired_sentence(facts.not_after)}: {name} in the chain"
     if fault.code == _CODES.ERR_CERT_NOT_YET_VALID:
         return Verdict.NOT_YET_VALID, f"Not yet valid: {name} in the chain"
-    if fault.code in _NO_ISSUER and fault.depth == 0:  # the leaf's issuer was not sent
-        if leaf_only:
+    issuer = facts.issuer_cn or facts.issuer_o
+    is_sent = any(each.subject == issuer for each in others)
+    if fault.code in _NO_ISSUER and fault.depth == 0 and not is_sent:
+        detail = f"the server does not send the certificate of the issuer, {_quote(issuer)}"
+        if not others:
             detail = "the server sends no intermediate certificate"
-        else:
-            issuer = _quote(facts.issuer_cn or facts.issuer_o)
-            detail = f"the server does not send the certificate of the issuer, {issuer}"
         return _verdict(Verdict.INCOMPLETE_CHAIN, detail)
-    if fault.code in _NO_ISSUER or fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    if fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN or (
+        fault.code in _NO_ISSUER and fault.depth
+    ):
         detail = f"the chain ends at {name} and does not lead to a trusted root"
         return _verdict(Verdict.UNTRUSTED, detail)
     verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)

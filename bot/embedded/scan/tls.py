@@ -89,7 +89,7 @@ class Trust:
         modern = _context(SSL.TLS1_2_VERSION, self._files)
         limit_groups(modern, _GROUPS)
         legacy = _context(SSL.TLS1_VERSION, self._files)
-        legacy.set_cipher_list(b"ALL:@SECLEVEL=0")
+        legacy.set_cipher_list(b"ALL:!aNULL:@SECLEVEL=0")  # others hide the certificate
         return modern, legacy
 
     def refresh(self, now: datetime) -> None:

@@ -92,7 +92,7 @@ def sentence(verdict: Verdict, detail: str = "") -> str:
 
 def expired_sentence(not_after: datetime) -> str:
     """The `ssl_message` of a certificate that expired at `not_after` (UTC)."""
-    return sentence(Verdict.EXPIRED, f"{not_after:%Y-%m-%d}")
+    return sentence(Verdict.EXPIRED, not_after.date().isoformat())
 
 
 def color(verdict: Verdict, days: int | None) -> Color:
