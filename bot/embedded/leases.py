@@ -51,6 +51,7 @@ _AWAITED = (
     monitors.c.expected_at,
     monitors.c.expected_until,
 )
+_FRESH = ("scanned_at", "ip", "http_code", "key_exchange_at", "post_quantum")
 # Since when monitors wait for a certificate, by ID; None for a wait that ends with this scan.
 Awaited = Mapping[int, datetime | None]
 _LEASE_COLUMNS = (
@@ -238,21 +239,22 @@ class Leases:
         if not results:
             return
         rows = [result.columns() for result in results]
-        updates = [
-            self._reschedule(result, awaited) | row
-            for result, row in zip(results, rows, strict=True)
-        ]
-        await _update_each(connection, updates)
-        ids = [result.lease.id for result in results]
-        changed = [
-            result
-            for result, row in zip(results, rows, strict=True)
-            if result.lease.differs_from(row) or awaited.get(result.lease.id, row) is None
-        ]
+        changed, updates = list[LeaseResult](), dict[bool, list[dict[str, Any]]]()
+        for result, row in zip(results, rows, strict=True):
+            differs = result.lease.differs_from(row)
+            if differs or awaited.get(result.lease.id, row) is None:
+                changed.append(result)
+            update_ = self._reschedule(result, awaited) | (row if differs else _again(row))
+            updates.setdefault(differs, []).append(update_)
+        for some in updates.values():
+            await _update_each(connection, some)
         names = await _names_before(connection, changed)
-        await connection.execute(delete(monitor_facts).where(monitor_facts.c.monitor_id.in_(ids)))
-        stored = [{"monitor_id": id_, "facts": facts[id_]} for id_ in ids]
-        await connection.execute(insert(monitor_facts), stored)
+        new = self._database.insert(monitor_facts)
+        new = new.on_conflict_do_update(
+            index_elements=["monitor_id"], set_={"facts": new.excluded.facts}
+        )
+        stored = [{"monitor_id": each.lease.id, "facts": facts[each.lease.id]} for each in results]
+        await connection.execute(new, stored)
         changes = [
             history_row(result.lease.id, result.scan.at, row)
             for result, row in zip(results, rows, strict=True)
@@ -282,6 +284,11 @@ class Leases:
                 awaited=awaited.get(result.lease.id),
             ),
         }
+
+
+def _again(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns that a scan without news sets: most of them, and their indexes, stay."""
+    return {name: row[name] for name in _FRESH}
 
 
 def _read_lease(row: Row[Any]) -> Lease:

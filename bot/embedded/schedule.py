@@ -63,7 +63,7 @@ def next_scan(
         return min(regular, now + delay)
     if not_before is not None and now < not_before:
         regular = min(regular, not_before + _AFTER * _fraction(target))
-    if not_after is None or now > not_after:
+    if not_after is None or now > not_after or regular <= not_after - NEAR:
         return regular
     hourly = _next_slot(target, max(now, not_after - NEAR), min(interval, _HOURLY))
     soonest = min(regular, hourly)

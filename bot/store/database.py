@@ -190,5 +190,7 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     # A statement that waits for a lock can't be cancelled, so SQLite itself must give up.
     patience = options.get("patience", BUSY_SECONDS)
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+    if connection.info.get("patience") != patience:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+        connection.info["patience"] = patience
     connection.exec_driver_sql("BEGIN IMMEDIATE")

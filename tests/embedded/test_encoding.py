@@ -186,7 +186,7 @@ async def test_nobody_is_asked_about_a_chain_that_can_not_be_decoded(
     def fail(_: bytes) -> NoReturn:
         raise ValueError("the certificate can't be decoded")
 
-    monkeypatch.setattr("bot.embedded.scan.tls._certificate", fail)
+    monkeypatch.setattr("bot.embedded.scan.tls.read_certificate", fail)
     found = await scans.scan(scans.leaf(points(ca.url("a.crl"))))
     assert found.verdict is Verdict.VALID
     assert found.revocation == "unknown: the chain can't be decoded"
@@ -203,7 +203,7 @@ async def test_an_issuer_that_only_openssl_can_read_may_have_expired(
     constraints = x509.BasicConstraints(ca=True, path_length=None)
     old = issue(name("Old CA"), key, root, NOW - 900 * DAY, NOW - 400 * DAY, constraints)
     path = scans.leaf(by=Authority(old, key))
-    monkeypatch.setattr("bot.embedded.scan.tls._certificate", fail)
+    monkeypatch.setattr("bot.embedded.scan.tls.read_certificate", fail)
     assert (await scans.scan(path)).verdict is Verdict.EXPIRED
 
 

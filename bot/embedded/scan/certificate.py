@@ -191,13 +191,21 @@ def _fingerprint(der: bytes) -> str:
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:
-    """Common name, organization and country; empty if missing or undecodable.
+    """Common name, organization and country; empty if missing or undecodable."""
+    with suppress(ValueError, IndexError):
+        return _read_name(name_fields(certificate, subject=subject))
+    return "", "", ""
+
+
+@lru_cache(maxsize=1000)  # a few authorities issue for many servers
+def _read_name(name: bytes) -> tuple[str, str, str]:
+    """The same from a name in DER.
 
     `cryptography` decodes all attributes of a name or none, and knows fewer types of strings.
     """
     texts: dict[bytes, str] = {}
     with suppress(ValueError, IndexError):
-        for _, relative in fields(name_fields(certificate, subject=subject)):
+        for _, relative in fields(name):
             for _, attribute in fields(relative):
                 with suppress(ValueError, IndexError):
                     (_, oid), (kind, value) = fields(attribute)

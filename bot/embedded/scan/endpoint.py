@@ -17,7 +17,6 @@ from cryptography import x509
 from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
-from bot.embedded.ca.encoding import readable
 from bot.embedded.ca.revocation import Found, Revocations
 from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
@@ -27,6 +26,7 @@ from bot.embedded.scan.key_exchange import supports
 from bot.embedded.scan.proxy import ProxyFailed
 from bot.embedded.scan.result import ASKED, Renewal
 from bot.embedded.scan.starttls import StartTLSFailed
+from bot.embedded.scan.tls import read_certificate
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -112,7 +112,7 @@ class AddressResult:
         if not ders:
             return
         try:
-            certificate = readable(ders[0])
+            certificate = read_certificate(ders[0])
             leaf = Leaf.read(certificate)
         except ValueError:  # OpenSSL can read more than we can
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")

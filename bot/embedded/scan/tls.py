@@ -198,7 +198,7 @@ class FaultRecorder(list[ChainFault]):
     def _date_fault(self, certificate: crypto.X509, depth: int) -> int:
         try:
             der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-            self.path[depth] = _certificate(der)
+            self.path[depth] = read_certificate(der)
             return date_fault(self.path[depth], self._now)
         except ValueError:
             return self._by_clock.get(depth, 0)  # only OpenSSL can read it
@@ -355,5 +355,6 @@ class Stream:
 
 
 @functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers
-def _certificate(der: bytes) -> x509.Certificate:
+def read_certificate(der: bytes) -> x509.Certificate:
+    """A certificate of a chain. Raises ValueError."""
     return readable(der)
