@@ -17,6 +17,8 @@ from bot.errors import BotError, ConfigError, SocketModeEnded
 from bot.process import AbandonedThreads, ended_by_signals, forever, loading, set_up_logging
 
 DEMO_PORT = 8020
+#: What failed, by program; else the program could not start.
+ACTIONS = {"digest": "post the digest", "backup": "back up the database"}
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 #: EX_CONFIG of sysexits.h: a restart would not help (see RestartPreventExitStatus in the unit).
@@ -32,9 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     programs = parser.add_subparsers(dest="program", metavar="PROGRAM")
     programs.add_parser("run", help="run the bot, with the settings in the environment")
     demo = programs.add_parser("demo", help="try everything in a browser, without Slack")
-    demo.add_argument(
-        "--port", type=int, help=f"the port of the page (default: {DEMO_PORT} or any)"
-    )
+    demo.add_argument("--port", type=int, help=f"the page's port (default: {DEMO_PORT} or any)")
     digest = programs.add_parser("digest", help="post today's digest now, then exit")
     digest.add_argument(
         "--again", action="store_true", help="post it even if it was already posted today"
@@ -81,17 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_program(options))
     except ConfigError as fault:
-        print("Fix these settings first:", file=sys.stderr)
-        for line in fault.faults:
-            print(f"- {line}", file=sys.stderr)
+        faults = (f"- {line}" for line in fault.faults)
+        print("Fix these settings first:", *faults, sep="\n", file=sys.stderr)
         return EXIT_MISCONFIGURED
     except SocketModeEnded as fault:
         print(f"Stopped: {fault}", file=sys.stderr)
         return EXIT_CONFIG
     except (BotError, OSError) as fault:
-        actions = {"digest": "post the digest", "backup": "back up the database"}
-        action = actions.get(options.program, "start")
-        print(f"Could not {action}: {fault}", file=sys.stderr)
+        print(f"Could not {ACTIONS.get(options.program, 'start')}: {fault}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 0

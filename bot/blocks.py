@@ -156,19 +156,13 @@ def button(
     confirm: Block | None = None,
 ) -> Block:
     """A button that runs `/ssl COMMAND ARGUMENT`; `about` is its label for screen readers."""
-    block: Block = {
+    optional = {"value": argument[:MAX_VALUE], "style": style, "confirm": confirm}
+    return {
         "type": "button",
         "action_id": f"ssl:{command}:{place}",
         "text": plain_text(plain(label, MAX_BUTTON)),
         "accessibility_label": plain(about, 75),
-    }
-    if argument:
-        block["value"] = argument[:MAX_VALUE]
-    if style:
-        block["style"] = style
-    if confirm:
-        block["confirm"] = confirm
-    return block
+    } | {name: value for name, value in optional.items() if value}
 
 
 def menu(options: Iterable[tuple[str, str, str]], place: Place = "here") -> Block:

@@ -362,7 +362,6 @@ class Digest:
         """Post the next message and return its ts; None if the claim is no longer ours.
 
         If somebody has deleted the digest, its other messages are left out.
-
         This process may have slept since its claim: it is read again right before the post.
         """
         message = stored.messages[stored.sent]

@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -67,6 +68,16 @@ class Seconds(Protocol):
 
 #: Gives it for an endpoint and `answered` or `unreachable`.
 Timing = Callable[[str, str], Seconds]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the API is asked: an endpoint, and its parameters."""
+
+    path: str
+    params: Mapping[str, str]
+    method: str = "GET"
+    with_key: bool = True
 
 
 class SSLMonitor:
@@ -171,9 +182,7 @@ class SSLMonitor:
             "ssl_valid": None if valid is None else str(valid).lower(),
             "ssl_expire_days": expires,
         }
-        fields = await self.read("monitor/list", _given(filters))
-        await asyncio.sleep(0)
-        return await self._read_rows(fields)
+        return await self._read_rows(await self.read("monitor/list", _given(filters)))
 
     async def get(self, monitor_id: int) -> Monitor:
         """One monitor with all facts of its last scan (`monitor/get`)."""
@@ -227,7 +236,7 @@ class SSLMonitor:
 
         async def asked() -> Fields:
             return await self.again(
-                lambda: self._request(self._session, "GET", path, given, self._deadline)
+                lambda: self._request(self._session, Ask(path, given), self._deadline)
             )
 
         return await self._share((path, *(f"{k}={v}" for k, v in sorted(given.items()))), asked)
@@ -267,62 +276,46 @@ class SSLMonitor:
         The connection is new, so no server can have dropped it meanwhile, and `_never_again` keeps
         aiohttp from repeating the request when it breaks all the same.
         """
-        sent: list[str] = []
+        ask, sent = Ask(path, params, self._write_method), list[str]()
 
         async def note(*_: object) -> None:
             sent.append(path)
 
         async with used_once(note, trust_env=self._session.trust_env) as session:
             try:
-                return await self._request(session, self._write_method, path, params, deadline)
+                return await self._request(session, ask, deadline)
             except APIUnreachable as error:
                 error.maybe_done = bool(sent) and not isinstance(error, Misdirected)
                 raise
 
-    async def _request(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        deadline: float,
-    ) -> Fields:
+    async def _request(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Fields:
         """The one request: send it, read the whole reply, judge it."""
-        reply = await self._send(session, method, path, params, deadline)
+        reply = await self._send(session, ask, deadline)
         await asyncio.sleep(0)  # reading a long body took its time, and decoding it takes as much
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(reply.body, type=Fields)
             if fields.get("success") == _SUCCESS:
                 return fields  # the documented form; `judge` reads every other one
-        password = params.get("proxy_password", "")
+        password = ask.params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
 
     async def fetch(self, path: str) -> Reply:
         """What anybody may read: it is asked for without the key, and not judged."""
-        return await self._send(self._session, "GET", path, {}, self._deadline, key=False)
+        return await self._send(self._session, Ask(path, {}, with_key=False), self._deadline)
 
     async def try_once(self, path: str, query: Mapping[str, str]) -> Fields:
         """Have a scan made that changes nothing. It is not asked for again."""
-        return await self._request(self._session, "GET", path, query, self._scan_deadline)
+        return await self._request(self._session, Ask(path, query), self._scan_deadline)
 
-    async def _send(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        deadline: float,
-        *,
-        key: bool = True,
-    ) -> Reply:
-        """Send it, with the key or without, and read the whole reply."""
+    async def _send(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Reply:
+        """Send it, and read the whole reply."""
         if self._in_flight >= MOST_IN_FLIGHT:
             raise APIUnreachable(
                 f"The bot is waiting for {MOST_IN_FLIGHT} other answers from the SSLmonitor API."
             )
-        sending = self._sending(session, method, path, params, key=key)
+        sending = self._sending(session, ask)
         try:
-            async with self._counted(path), asyncio.timeout(deadline), sending as response:
+            async with self._counted(ask.path), asyncio.timeout(deadline), sending as response:
                 after = response.headers.get("Retry-After")
                 wait = seconds(after, self._clock()) if after else None
                 reply = Reply(response.status, await _read_body(response), wait)
@@ -331,27 +324,21 @@ class SSLMonitor:
             self.fault = what_happened(error, deadline)
             raise APIUnreachable(self.fault) from None
         self.fault = "" if reply.status < 500 else f"HTTP status {reply.status}"
-        log.debug("%s %s: %d", method, path, reply.status)
+        log.debug("%s %s: %d", ask.method, ask.path, reply.status)
         return reply
 
     def _sending(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        *,
-        key: bool,
+        self, session: aiohttp.ClientSession, ask: Ask
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        in_body = method == "POST"
-        query = "" if in_body or not params else f"?{urlencode(params, quote_via=quote)}"
+        in_body = ask.method == "POST"
+        query = "" if in_body or not ask.params else f"?{urlencode(ask.params, quote_via=quote)}"
         headers = {"User-Agent": f"sslmonitor-bot/{__version__}"}
-        if key:
+        if ask.with_key:
             headers["Authorization"] = f"Bearer {self._key}"
         return session.request(
-            method,
-            URL(f"{self._url}/{path}{query}", encoded=True),
-            data=dict(params) if in_body else None,
+            ask.method,
+            URL(f"{self._url}/{ask.path}{query}", encoded=True),
+            data=dict(ask.params) if in_body else None,
             headers=headers,
             allow_redirects=False,  # the key must not travel
             ssl=self._tls or True,
@@ -388,6 +375,7 @@ class SSLMonitor:
 
     async def _read_rows(self, fields: Fields) -> MonitorList:
         """The rows of monitor/list, a few at a time; those that can't be read are counted."""
+        await asyncio.sleep(0)
         count = _count(fields)
         try:
             listed = msgspec.json.decode(fields["list"], type=_Rows)

@@ -109,15 +109,9 @@ def make_notices(
     if not settings.notice_interval:
         return None
     return Notices(
-        api,
-        NoticeStore(database),
-        web,
-        records,
-        boards,
-        timezone=settings.digest_timezone,
-        interval=settings.notice_interval,
-        clock=now,
-    )
+        api, NoticeStore(database), web, records, boards,
+        timezone=settings.digest_timezone, interval=settings.notice_interval, clock=now,
+    )  # fmt: skip
 
 
 def notice_interval(settings: Settings) -> timedelta:
@@ -146,7 +140,7 @@ async def running_bot(
 
     At the end it stops taking requests first, then lets the work end, then closes what that used.
     """
-    from bot.slack.listeners import SlackBot, make_bolt  # noqa: PLC0415 - 0.1 s for Bolt
+    from bot.slack.listeners import BoltApp, SlackBot  # noqa: PLC0415 - 0.1 s for Bolt
 
     async with AsyncExitStack() as stack:
         session, metrics = await stack.enter_async_context(make_session()), Metrics()
@@ -159,7 +153,7 @@ async def running_bot(
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         boards = Boards(state, web, records, clock=now)
         slack = SlackBot(
-            make_bolt(web, settings.slack_signing_secret.reveal(), metrics.acks),
+            BoltApp(web, settings.slack_signing_secret.reveal(), metrics.acks),
             web,
             router,
             api,

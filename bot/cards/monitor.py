@@ -272,29 +272,18 @@ def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
 
 def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Message:
     """Ask once more, privately; the button has Slack's own confirm dialog too."""
-    host, sentence = row.target.short, _sentence(row, now, rules)
+    host, about = row.target.short, f"Delete the monitor for {row.target.short}"
+    loss = (
+        f"{row.target} will no longer be monitored. If you add it again, its history starts over."
+    )
+    sure = confirmation("Delete this monitor?", loss, "Delete", "Keep it")
+    delete = button(
+        "Delete", "delete_now", argument(row), about=about, style="danger", confirm=sure
+    )
+    keep = button("Keep it", "details", argument(row), about=f"Keep the monitor for {host}")
+    asked = f"Delete the monitor for {code(host)} (#{row.id})?\n{_sentence(row, now, rules)}"
     return Message(
-        f"Delete the monitor for {plain(host, 100)}?",
-        (
-            section(f"Delete the monitor for {code(host)} (#{row.id})?\n{sentence}"),
-            actions(
-                button(
-                    "Delete",
-                    "delete_now",
-                    argument(row),
-                    about=f"Delete the monitor for {host}",
-                    style="danger",
-                    confirm=confirmation(
-                        "Delete this monitor?",
-                        f"{row.target} will no longer be monitored. "
-                        "If you add it again, its history starts over.",
-                        "Delete",
-                        "Keep it",
-                    ),
-                ),
-                button("Keep it", "details", argument(row), about=f"Keep the monitor for {host}"),
-            ),
-        ),
+        f"Delete the monitor for {plain(host, 100)}?", (section(asked), actions(delete, keep))
     )
 
 

@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -182,22 +182,32 @@ def as_calendar(
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Certificates to renew")
     for group in _certificates(rows).values():
-        first, names = group[0], [plain(row.target.short, 120) for row in group]
+        first, event = group[0], Event()
         if first.not_after is None:
             continue
         due = (first.not_after - limits_of(first, rules).due).astimezone(zone).date()
-        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
-        event = Event()
-        event.add("uid", f"{first.fingerprint or first.id}@sslmonitor-bot")
-        event.add("dtstamp", now)
-        event.add("dtstart", due)
-        event.add("dtend", due + timedelta(days=1))
-        event.add("summary", f"Renew {names[0]}{more}")
-        lines = [f"Expires {utc(first.not_after)}", f"Issuer: {plain(first.issuer, 100) or '–'}"]
-        event.add("description", "\n".join([*lines, *names[:CALENDAR_NAMES]]))
-        event.add("transp", "TRANSPARENT")
+        for name, value in _event(group, first.not_after, due, now).items():
+            event.add(name, value)
         calendar.add_component(event)
     return bytes(calendar.to_ical())
+
+
+def _event(
+    group: Sequence[MonitorSummary], end: datetime, due: date, now: datetime
+) -> dict[str, str | date]:
+    """The event of one certificate, as iCalendar calls its properties."""
+    first, names = group[0], [plain(row.target.short, 120) for row in group]
+    more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+    lines = [f"Expires {utc(end)}", f"Issuer: {plain(first.issuer, 100) or '–'}"]
+    return {
+        "uid": f"{first.fingerprint or first.id}@sslmonitor-bot",
+        "dtstamp": now,
+        "dtstart": due,
+        "dtend": due + timedelta(days=1),
+        "summary": f"Renew {names[0]}{more}",
+        "description": "\n".join([*lines, *names[:CALENDAR_NAMES]]),
+        "transp": "TRANSPARENT",
+    }
 
 
 def _certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSummary]]:

@@ -118,8 +118,7 @@ async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
     if not left or account is None:
         return ()
     room = MAX_TARGETS if account.available is None else account.available
-    hosts = [target.host for target in left]
-    fitting = that_fit(left[: max(0, room)])
+    hosts, fitting = [target.host for target in left], that_fit(left[: max(0, room)])
     return (detail_cards.unmonitored_names(found.target, hosts, fitting),)
 
 

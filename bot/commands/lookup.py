@@ -118,20 +118,24 @@ def bare_word(word: str) -> str:
         return word
     if _EMOJI.fullmatch(word) or not any(each.isalnum() or each == "*" for each in word):
         return ""
-    before = ""
-    while word != before:
-        before = word
-        word = word.strip(",;'\"").rstrip("!?)}").lstrip("({")
-        word = word[1:] if re.match(r"![^\W\d]|:(?![\d:])", word) else word
-        word = word.rstrip(".") if not word.endswith("*.") else word
-        word = word[:-1] if word.endswith(":") and not word.endswith("::") else word
-        if not re.match(r"\[[^\]]*:", word):  # [2001:db8::1]:443
-            word = word.lstrip("[").rstrip("]")
-        for first, last in ("__", "~~", "**", "<>"):
-            plain = first != "*" or "." in word  # *api.example.com* is bold, *mail* a pattern
-            if plain and len(word) > 2 and (word[0], word[-1]) == (first, last):
-                word = word[1:-1]
+    while (peeled := _peeled(word)) != word:
+        word = peeled
     return "" if word == "*" else word
+
+
+def _peeled(word: str) -> str:
+    """A word without the outermost of what stands around it."""
+    word = word.strip(",;'\"").rstrip("!?)}").lstrip("({")
+    word = word[1:] if re.match(r"![^\W\d]|:(?![\d:])", word) else word
+    word = word.rstrip(".") if not word.endswith("*.") else word
+    word = word[:-1] if word.endswith(":") and not word.endswith("::") else word
+    if not re.match(r"\[[^\]]*:", word):  # [2001:db8::1]:443
+        word = word.lstrip("[").rstrip("]")
+    for first, last in ("__", "~~", "**", "<>"):
+        plain = first != "*" or "." in word  # *api.example.com* is bold, *mail* a pattern
+        if plain and len(word) > 2 and (word[0], word[-1]) == (first, last):
+            word = word[1:-1]
+    return word
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,17 +264,7 @@ def _all_were_readable(rows: MonitorList, what: str) -> None:
 async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     rows = await call.api.list(**_GROUPS.get(which.host, {}))
     if which.host in STATES or which.host in OTHER_STATES:
-        now, states = call.now(), STATES.get(which.host, ())
-        found = [
-            row
-            for row in rows
-            if (state := state_of(row, now, call.rules)) in states
-            or (which.host == "broken" and state.rank is Rank.BROKEN)
-            or which.host in _GROUPS
-        ]
-        if not found:
-            _all_were_readable(rows, f"any monitor is {which.host}")
-        return found
+        return _in_state(call, which.host, rows)
     found = [row for row in rows if row.target.host.startswith(which.host)]
     if not found:
         _all_were_readable(rows, f"{which.host} is monitored")
@@ -279,6 +273,20 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     if not found:
         near = await nearest(which.host, {row.target.host for row in rows})
         raise NotMonitored(which.host, which.port, near)
+    return found
+
+
+def _in_state(call: Call, name: str, rows: MonitorList) -> list[MonitorSummary]:
+    now, states = call.now(), STATES.get(name, ())
+    found = [
+        row
+        for row in rows
+        if (state := state_of(row, now, call.rules)) in states
+        or (name == "broken" and state.rank is Rank.BROKEN)
+        or name in _GROUPS
+    ]
+    if not found:
+        _all_were_readable(rows, f"any monitor is {name}")
     return found
 
 

@@ -144,8 +144,12 @@ class Command:
             elif not parameter.optional:
                 needs = f"“{self.words}” needs {_spelled_out(parameter.usage)}."
                 raise UsageError(needs, parameter.name)
-        if not left:
-            return bound, {}
+        return self._bind_fewer(words, left) if left else (bound, {})
+
+    def _bind_fewer(
+        self, words: Sequence[str], left: Sequence[str]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The words as arguments where some are left, without those that say nothing."""
         plain = [word for word in words if word.lower() not in FILLERS]
         if self.rewrite is None and len(plain) < len(words):
             return self.bind_words(plain)

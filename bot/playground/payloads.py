@@ -71,18 +71,10 @@ class Payloads:
         """
         channel = self.workspace.channels[message.channel]
         ephemeral = message.ephemeral_for is not None
-        container: Json = {
-            "type": "message",
-            "message_ts": message.ts,
-            "channel_id": channel.id,
-            "is_ephemeral": ephemeral,
-        }
-        if message.thread_ts:
-            container["thread_ts"] = message.thread_ts
         source = {} if ephemeral else {"message": posting.for_api(self.workspace, message)}
         return {
             **self._interaction("block_actions", user),
-            "container": container,
+            "container": _container(message),
             "channel": {"id": channel.id, "name": channel.payload_name},
             **source,
             "state": {"values": state},
@@ -237,3 +229,13 @@ def _with_links(text: str) -> str:
         return f"<http://{match['host']}|{match['host']}>"
 
     return _LINKS.sub(link, text)
+
+
+def _container(message: PostedMessage) -> Json:
+    thread = {"thread_ts": message.thread_ts} if message.thread_ts else {}
+    return {
+        "type": "message",
+        "message_ts": message.ts,
+        "channel_id": message.channel,
+        "is_ephemeral": message.ephemeral_for is not None,
+    } | thread

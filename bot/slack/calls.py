@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -35,6 +36,15 @@ RETRY_WAITS = (0.5, 2.0)
 #: How often a response URL may be used, how many uses progress leaves for the answer, and how many
 #: URLs are counted at the same time.
 RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
+
+
+#: What keeps Slack from adding previews of the pages that a message links to.
+NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
+
+
+def content(message: Message) -> dict[str, Any]:
+    """A message's text and blocks, as the methods that show it take them."""
+    return {"text": fallback_text(message), "blocks": list(message.blocks)}
 
 
 class SlackCalls:
@@ -66,17 +76,8 @@ class SlackCalls:
             return
 
         async def send(sent: Message) -> None:
-            await self._respond(
-                url,
-                {
-                    "response_type": "ephemeral",
-                    "replace_original": replace,
-                    "text": fallback_text(sent),
-                    "blocks": list(sent.blocks),
-                    "unfurl_links": False,
-                    "unfurl_media": False,
-                },
-            )
+            how = {"response_type": "ephemeral", "replace_original": replace, **NO_PREVIEWS}
+            await self._respond(url, how | content(sent))
 
         if replace:
             await self._edit((url,), lambda: with_fallback(send, message))
@@ -137,20 +138,19 @@ class SlackCalls:
         before: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Put something in a place, retrying as long as no newer edit of that place has begun."""
-        edit = object()
-        self._newest_edits[place] = edit
+        edit = self._newest_edits[place] = object()
+
+        def is_newest() -> bool:
+            return self._newest_edits.get(place) is edit
+
         try:
             if before is not None:
                 await before()
-            if self._newest_edits.get(place) is not edit:
-                return
-            await patiently(
-                send, idempotent=True, wanted=lambda: self._newest_edits.get(place) is edit
-            )
-        except Superseded:
-            return
+            if is_newest():
+                with suppress(Superseded):
+                    await patiently(send, idempotent=True, wanted=is_newest)
         finally:
-            if self._newest_edits.get(place) is edit:
+            if is_newest():
                 del self._newest_edits[place]
 
     def _count(self, method: str, fault: BotError | None = None) -> None:

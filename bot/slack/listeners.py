@@ -12,7 +12,7 @@ import logging
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -70,9 +70,23 @@ Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
 
 
 class BoltApp(AsyncApp):
-    """Bolt's app, which also measures its acks; both transports hand their requests to it."""
+    """Bolt's app, which also measures its acks; both transports hand their requests to it.
 
-    acks: Histogram
+    It logs errors only, since at INFO it logs whole bodies with their secrets.
+    """
+
+    def __init__(self, web: SlackWeb, signing_secret: str, acks: Histogram) -> None:
+        quiet = logging.getLogger("bot.bolt")
+        quiet.setLevel(logging.ERROR)
+        super().__init__(
+            name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
+            logger=quiet,
+            client=web.client,
+            authorize=_authorizing(web),
+            signing_secret=signing_secret or None,
+            process_before_response=True,
+        )
+        self._acks = acks
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Handle a request, unless its signature is of a kind at which the SDK raises."""
@@ -80,15 +94,12 @@ class BoltApp(AsyncApp):
         signature = req.headers.get("x-slack-signature", [""])[0]
         if not re.fullmatch(r"[0-9]{1,12}", time, re.ASCII) or not signature.isascii():
             return BoltResponse(status=401)
-        with self.acks.time():
+        with self._acks.time():
             return await super().async_dispatch(req)
 
 
-def make_bolt(web: SlackWeb, signing_secret: str, acks: Histogram) -> BoltApp:
-    """The Bolt app. It logs errors only, since at INFO it logs whole bodies with their secrets.
-
-    Told who it is, Bolt doesn't ask auth.test with a client of its own, which ignores NO_PROXY.
-    """
+def _authorizing(web: SlackWeb) -> Callable[[], Awaitable[AuthorizeResult]]:
+    """Tells Bolt who it is, so that it doesn't ask with a client of its own, without NO_PROXY."""
 
     async def authorize() -> AuthorizeResult:
         known = web.identity
@@ -100,18 +111,7 @@ def make_bolt(web: SlackWeb, signing_secret: str, acks: Histogram) -> BoltApp:
             bot_user_id=known.user_id,
         )
 
-    quiet = logging.getLogger("bot.bolt")
-    quiet.setLevel(logging.ERROR)
-    app = BoltApp(
-        name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
-        logger=quiet,
-        client=web.client,
-        authorize=authorize,
-        signing_secret=signing_secret or None,
-        process_before_response=True,
-    )
-    app.acks = acks
-    return app
+    return authorize
 
 
 class Tasks:

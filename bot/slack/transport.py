@@ -177,13 +177,11 @@ class Sockets:
             for _ in range(SOCKETS)
         ]
         self._metrics = metrics or Metrics()
-        for handler in self._handlers:
-            client = handler.client
+        for client in (handler.client for handler in self._handlers):
             client.on_message_listeners.append(self._on_message)
             issue = functools.partial(self._new_address, client)
             client.issue_new_wss_url = issue  # type: ignore[method-assign]
-        self._wait = 0.0
-        self._watch_seconds = watch_seconds
+        self._wait, self._watch_seconds = 0.0, watch_seconds
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = 0
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.blocks import Address, Block, Form, Message, fallback_text, plain_text, section
+from bot.blocks import Address, Block, Form, Message, plain_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
-from bot.slack.calls import SlackCalls, with_fallback
+from bot.slack.calls import NO_PREVIEWS, SlackCalls, content, with_fallback
 from bot.slack.people import Identity, Person
 
 HISTORY_PAGE = 200
@@ -111,12 +112,10 @@ class SlackWeb(SlackCalls):
             answer = await call(
                 self.client.chat_postMessage,
                 channel=channel,
-                text=fallback_text(sent),
-                blocks=list(sent.blocks),
                 thread_ts=thread_ts,
                 metadata=sent.metadata,
-                unfurl_links=False,
-                unfurl_media=False,
+                **content(sent),
+                **NO_PREVIEWS,
             )
             return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
 
@@ -132,9 +131,8 @@ class SlackWeb(SlackCalls):
                 self.client.chat_postEphemeral,
                 channel=channel,
                 user=user,
-                text=fallback_text(sent),
-                blocks=list(sent.blocks),
                 thread_ts=thread_ts,
+                **content(sent),
             )
 
         await with_fallback(send, message)
@@ -153,9 +151,8 @@ class SlackWeb(SlackCalls):
                 self.client.chat_update,
                 channel=channel,
                 ts=ts,
-                text=fallback_text(sent),
-                blocks=list(sent.blocks),
                 metadata=sent.metadata,
+                **content(sent),
             )
 
         before = None
@@ -298,34 +295,39 @@ class SlackWeb(SlackCalls):
     ) -> list[str]:
         """The ts of each post of this message since then, known by its metadata; oldest first.
 
-        Without `since`, it looks at the newest page only.
-
-        Raises SlackRefused if the bot may not read the history (it must be in the channel).
+        Without `since`, it looks at the newest page only. Raises SlackRefused if the bot may not
+        read the history (it must be in the channel).
         """
         read = self.client.conversations_replies if thread_ts else self.client.conversations_history
-        arguments: dict[str, Any] = {
-            "channel": channel,
-            "include_all_metadata": True,
-            "limit": HISTORY_PAGE,
-        }
+        arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True}
         if since is not None:
             arguments["oldest"] = f"{(since - CLOCK_MARGIN).timestamp():.6f}"
         if thread_ts:
             arguments["ts"] = thread_ts
-        posts: list[str] = []
-        for _ in range(HISTORY_PAGES if since else 1):
-            answer = await self._read(read, **arguments)
-            posts += [
-                str(each["ts"])
-                for each in answer.get("messages") or []
-                if each.get("bot_id") == self.identity.bot_id
-                and _same_metadata(each.get("metadata"), message.metadata)
-            ]
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
-            if not cursor:
-                break
-            arguments["cursor"] = cursor
+        posts = [
+            str(each["ts"])
+            async for each in self._listed(read, arguments, HISTORY_PAGES if since else 1)
+            if each.get("bot_id") == self.identity.bot_id
+            and _same_metadata(each.get("metadata"), message.metadata)
+        ]
         return sorted(posts, key=float)
+
+    async def _listed(
+        self,
+        read: Callable[..., Awaitable[AsyncSlackResponse]],
+        arguments: Mapping[str, Any],
+        pages: int,
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The messages on so many pages of a list."""
+        cursor: dict[str, str] = {}
+        for _ in range(pages):
+            answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)
+            for each in answer.get("messages") or []:
+                yield each
+            following = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not following:
+                return
+            cursor = {"cursor": following}
 
     async def is_last(self, channel: str, ts: str) -> bool:
         """Whether nothing was posted in a channel after this message (threads do not count).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from bot.config.database_url import engine_arguments
@@ -25,10 +26,11 @@ def backup(url: str, file: Path) -> None:
     except FileExistsError:
         raise BotError(f"{file} exists already. Name a new file.") from None
     try:
-        with sqlite3.connect(made.database) as source, sqlite3.connect(file) as copy:
+        with (
+            closing(sqlite3.connect(made.database)) as source,
+            closing(sqlite3.connect(file)) as copy,
+        ):
             source.backup(copy)
-        source.close()
-        copy.close()
     except sqlite3.Error as fault:
         file.unlink()
         raise BotError(f"The database could not be copied: {fault}.") from None

@@ -261,10 +261,8 @@ class DigestStore:
                     continue
                 old = board_of(row)
                 new = replace(old, board=change(old.board), version=old.version + 1)
-                values: dict[str, Any] = {
-                    "board": msgspec.json.encode(new.board).decode(),
-                    "version": new.version,
-                }
+                encoded = msgspec.json.encode(new.board).decode()
+                values: dict[str, Any] = {"board": encoded, "version": new.version}
                 if table is notices:
                     values["fixed"] = new.board.fixed
                 await connection.execute(update(table).where(here).values(values))

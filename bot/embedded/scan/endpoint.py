@@ -101,11 +101,7 @@ class AddressResult:
         self.message = sentence(verdict, detail)
 
     def judge_chain(
-        self,
-        host: str,
-        stream: tls.Stream,
-        now: datetime,
-        anchors: Sequence[x509.Certificate],
+        self, host: str, stream: tls.Stream, now: datetime, anchors: Sequence[x509.Certificate]
     ) -> None:
         """Set the verdict and the facts of the certificate, if the handshake got that far."""
         ders = stream.chain()[:_LONGEST_CHAIN]

@@ -46,7 +46,6 @@ async def supports(connection: Connection, host: str) -> bool | None:
 
 def client_hello(host: str) -> bytes:
     """A ClientHello of TLS 1.3 that offers one group and no key share, in a record."""
-    name = host.encode("ascii")
     extensions = [
         (_GROUPS, _sized(_X25519MLKEM768)),
         (_SIGNATURE_ALGORITHMS, _sized(_SIGNATURES)),
@@ -54,7 +53,7 @@ def client_hello(host: str) -> bytes:
         (_KEY_SHARE, _sized(b"")),
     ]
     if not is_address(host):  # SNI is for names only (RFC 6066, section 3)
-        extensions.insert(0, (_SERVER_NAME, _sized(b"\0" + _sized(name))))
+        extensions.insert(0, (_SERVER_NAME, _sized(b"\0" + _sized(host.encode("ascii")))))
     hello = b"".join(
         [
             b"\x03\x03",

@@ -67,19 +67,20 @@ def checked(content: object, surface: str) -> Json:
     return content
 
 
+#: What a view has if its app left it out.
+_UNSAID = {
+    **dict.fromkeys(("private_metadata", "callback_id", "external_id"), ""),
+    **dict.fromkeys(("title", "submit", "close")),
+    **dict.fromkeys(("clear_on_close", "notify_on_close"), False),
+}
+
+
 def for_api(workspace: Workspace, view: OpenView) -> Json:
     """Return a view as the Web API and payloads contain it."""
     return {
         "id": view.id,
         "team_id": TEAM_ID,
-        "private_metadata": "",
-        "callback_id": "",
-        "external_id": "",
-        "title": None,
-        "submit": None,
-        "close": None,
-        "clear_on_close": False,
-        "notify_on_close": False,
+        **_UNSAID,
         **view.content,
         "state": {"values": view.values},
         "hash": view.hash,
