@@ -156,7 +156,15 @@ class Pair:
 
     def fail_over(self) -> None:
         """The primary dies at once, and the standby takes its place."""
+        self.lose_primary()
+        self.promote()
+
+    def lose_primary(self) -> None:
+        """The primary dies at once; until `promote`, there is nothing that can be written to."""
         self._primary.stop()
+
+    def promote(self) -> None:
+        """The standby takes the primary's place."""
         self._standby.promote()
 
 

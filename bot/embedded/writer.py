@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bot.store.database import is_database_fault
+
 if TYPE_CHECKING:  # it is handed them
     from bot.embedded.leases import LeaseResult
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 200  # results in one transaction
 _LINGER = 0.2  # seconds that a result waits for others to share its transaction
+_RETRY = 1.0  # seconds before a database that couldn't be used is tried again
 _LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
 _Entry = tuple["LeaseResult", asyncio.Future[None]]
 
@@ -19,7 +24,8 @@ _Entry = tuple["LeaseResult", asyncio.Future[None]]
 class Writer:
     """Stores results in batches; a transaction costs 2 ms, whatever its size.
 
-    A result of a scan on demand is stored at once, together with all that wait.
+    A result of a scan on demand is stored at once, together with all that wait. While the database
+    can't be used, the others are kept until it can, or until `close`.
     """
 
     def __init__(self, save: Callable[[Sequence[LeaseResult]], Awaitable[None]]) -> None:
@@ -30,6 +36,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._linger = _LINGER
         self._flush = asyncio.Event()
+        self._closing = asyncio.Event()
 
     async def put(self, result: LeaseResult) -> None:
         """Store a result: returns once it is stored, or raises what storing it raised."""
@@ -55,9 +62,20 @@ class Writer:
             try:
                 await self._save([result for result, _ in batch])
             except Exception as fault:  # noqa: BLE001 - whoever put the results gets it
-                await self._save_one_by_one(batch, fault)
+                if self._closing.is_set() or not is_database_fault(fault):
+                    await self._save_one_by_one(batch, fault)
+                else:
+                    _LOG.warning("Could not store results of scans: %s", fault)
+                    await self._wait_for_database(batch, fault)
             else:
                 _settle(batch)
+
+    async def _wait_for_database(self, batch: list[_Entry], fault: Exception) -> None:
+        """Keep the results until the database is back; whoever waits for one on demand is told."""
+        _settle([entry for entry in batch if entry[0].on_demand], fault)
+        self._queue = [entry for entry in batch if not entry[0].on_demand] + self._queue
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), _RETRY)
 
     def _is_urgent(self) -> bool:
         return len(self._queue) >= _BATCH or any(result.on_demand for result, _ in self._queue)
@@ -78,6 +96,7 @@ class Writer:
     def flush_now(self) -> None:
         """Store what waits, and from now on let results wait only briefly."""
         self._linger = _LINGER_AT_CLOSE
+        self._closing.set()
         self._flush.set()
 
     async def close(self) -> None:

@@ -291,14 +291,43 @@ async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     async def save(results: object) -> None:
         assert isinstance(results, list)
         if any(result.lease.id == 2 for result in results):
-            raise OSError("no")
+            raise ValueError("no")
         stored.extend(result.lease.id for result in results)
 
     writer = Writer(save)
     puts = [writer.put(LeaseResult(lease_of(number), scan())) for number in range(5)]
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
-    assert [type(each) for each in outcomes] == [type(None)] * 2 + [OSError] + [type(None)] * 2
+    assert [type(each) for each in outcomes] == [type(None)] * 2 + [ValueError] + [type(None)] * 2
     assert stored == [0, 1, 3, 4]
+
+
+async def test_results_are_kept_while_the_database_is_out_and_askers_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.embedded.writer._RETRY", 0.01)
+    stored: list[int] = []
+    back = asyncio.Event()
+
+    async def save(results: object) -> None:
+        assert isinstance(results, list)
+        if not back.is_set():
+            raise ConnectionRefusedError
+        stored.extend(result.lease.id for result in results)
+
+    writer = Writer(save)
+    kept = [asyncio.create_task(writer.put(LeaseResult(lease_of(n), scan()))) for n in range(3)]
+    with pytest.raises(ConnectionRefusedError):
+        await writer.put(LeaseResult(lease_of(3), scan(), on_demand=True))
+    assert writer.backlog == 3
+    back.set()
+    await asyncio.gather(*kept)
+    assert stored == [0, 1, 2]
+    back.clear()
+    late = asyncio.create_task(writer.put(LeaseResult(lease_of(4), scan())))
+    await asyncio.sleep(0)
+    await writer.close()  # it does not wait for a database that may never come back
+    with pytest.raises(ConnectionRefusedError):
+        await late
 
 
 def lease_of(id_: int) -> Lease:

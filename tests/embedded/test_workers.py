@@ -22,6 +22,8 @@ from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.leases import LEASE, Leases, LeaseStatus
 from bot.store.database import Database
 from bot.store.tables import monitors
+from bot.store.upgrade import upgrade
+from tests.postgres import standby_of
 
 from . import fleet as fleets
 
@@ -45,7 +47,9 @@ async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     assert worker.stderr is not None
     try:
         await worker.stderr.readuntil(b"answers at")  # from here on it handles SIGTERM
+        reading = asyncio.create_task(worker.stderr.read())  # or it would wait for its reader
         yield worker
+        reading.cancel()
     finally:
         if worker.returncode is None:
             worker.kill()
@@ -152,6 +156,23 @@ async def test_two_workers_share_a_sweep_and_scan_nothing_twice(
         async with any_database.read() as connection:
             leases = await connection.scalars(select(monitors.c.lease))
             assert set(leases) == {None}
+
+
+async def test_scans_that_end_without_a_primary_are_stored_on_the_promoted_standby() -> None:
+    async with standby_of() as pair, asyncio.timeout(2 * LIMIT):
+        await upgrade(pair.url)
+        database = Database(pair.url)
+        async with hosts(40, 20, database) as fleet, process(pair.url):
+            before = await when_stored(20, database)
+            await fleet.waiting.wait()
+            await asyncio.to_thread(pair.lose_primary)
+            fleet.go.set()
+            await asyncio.sleep(1)  # the scans end while nothing can be stored
+            await asyncio.to_thread(pair.promote)
+            after = await when_stored(40, database)
+        assert before.items() <= after.items()
+        assert set(fleet.visits.values()) == {1}
+        await database.close()
 
 
 async def test_a_scan_on_demand_waits_for_another_process(
