@@ -192,6 +192,19 @@ async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world:
     assert world.slack.modal(ANN) is None
 
 
+async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.api.watch("api.demo.test", days=5.5)
+    await world.playground.open_home(ANN)
+    home = await world.home("in 5 days")
+    await world.press("Rescan", on=home)
+    await world.settled()
+    monkeypatch.setattr("bot.slack.views.LAST_SECONDS", 0.0)
+    await world.press("Details", on=home)
+    await world.modal("`api.demo.test`", "*Names (1)*")
+
+
 async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(world: World) -> None:
     world.api.watch("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
