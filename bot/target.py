@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import idna
 import msgspec
@@ -162,7 +162,9 @@ def _split_url(text: str) -> tuple[str, int | None]:
     if port == 0:
         raise ValueError(f"“0” is not a port. Use a number from 1 to {MAX_PORT}.")
     default = SCHEME_PORTS[url.scheme]
-    return normal_host(url.hostname or ""), port or (default if default != HTTPS_PORT else None)
+    return normal_host(unquote(url.hostname or "")), port or (
+        default if default != HTTPS_PORT else None
+    )
 
 
 class Target(msgspec.Struct, frozen=True, order=True, gc=False):

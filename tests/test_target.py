@@ -48,6 +48,8 @@ HOSTS = NAMES.filter(lambda name: len(name) <= 253) | ADDRESSES
         ("☃.example", "xn--n3h.example", 443),
         ("https://i❤.example/", "xn--i-7iq.example", 443),
         ("exam\u200bple.com", "example.com", 443),
+        ("https://%65xample.com/", "example.com", 443),
+        ("https://b%C3%BCcher.de/", "xn--bcher-kva.de", 443),
         # addresses
         ("192.0.2.1", "192.0.2.1", 443),
         ("192.0.2.1:8443", "192.0.2.1", 8443),

@@ -149,7 +149,7 @@ def points(*urls: str, **more: Any) -> x509.CRLDistributionPoints:
 def crl(
     by: Authority,
     *revoked: x509.Certificate,
-    reason: x509.ReasonFlags | x509.UnrecognizedExtension | None = x509.ReasonFlags.key_compromise,
+    reason: x509.ReasonFlags | x509.ExtensionType | None = x509.ReasonFlags.key_compromise,
     since: datetime = NOW - HOURS,
     until: datetime = NOW + 7 * DAY,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
@@ -161,12 +161,8 @@ def crl(
     for each in revoked:
         entry = x509.RevokedCertificateBuilder(each.serial_number, NOW - DAY)
         if reason:
-            entry = entry.add_extension(
-                reason
-                if isinstance(reason, x509.UnrecognizedExtension)
-                else x509.CRLReason(reason),
-                critical=False,
-            )
+            told = x509.CRLReason(reason) if isinstance(reason, x509.ReasonFlags) else reason
+            entry = entry.add_extension(told, critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     assert by.key is not None
     return builder.sign(by.key, hashes.SHA256()).public_bytes(DERS)

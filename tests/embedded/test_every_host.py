@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.anchors import reconsidered
@@ -127,6 +127,22 @@ async def test_a_server_named_like_its_private_ca_is_not_self_signed(
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
     expired = serve(fleet, tmp_path, ca, subject=name("fleet.test"), left=-1)
     assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        x509.NameConstraints(None, [x509.DNSName("fleet.test")]),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
+    ],
+)
+async def test_what_a_ca_may_not_issue_is_not_valid_though_it_is_named_alike(
+    limit: x509.ExtensionType, fleet: Fleet, tmp_path: Path
+) -> None:
+    root, key, subject = authority(name("Private Root")), new_key("ec"), name("fleet.test")
+    between = Authority(issue(subject, key, root, NOW - DAY, NOW + 90 * DAY, CA, limit), key)
+    serving = serve(fleet, tmp_path, between, subject=subject, sent=(between,))
+    assert (await scan(trusting(tmp_path, root), serving)).verdict is not Verdict.VALID
 
 
 async def test_an_issuer_that_was_sent_is_not_called_missing(

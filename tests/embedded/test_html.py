@@ -103,6 +103,12 @@ def test_only_html_has_a_title() -> None:
     assert read_page(b"", "") == PageFacts()
 
 
+def test_an_element_that_is_empty_in_xml_hides_nothing() -> None:
+    page = b"<html><head><script src='a.js'/><style/><title>own</title></head></html>"
+    assert read_page(page, "application/xhtml+xml; charset=utf-8").title == "own"
+    assert read_page(page, "text/html").title == ""
+
+
 @pytest.mark.parametrize(
     "piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#", b"<dl><dd>", b"<g>"]
 )

@@ -116,6 +116,9 @@ def _wrong(kind: str, scans: Scans, url: str) -> bytes:
         "expired": lambda: crl(by, since=NOW - 9 * DAY, until=NOW - DAY),
         "not begun": lambda: crl(by, since=NOW + DAY),
         "garbage": lambda: b"<html>moved</html>",
+        "entries of another CA": lambda: crl(
+            by, leaf, reason=x509.CertificateIssuer([x509.DirectoryName(other.certificate.subject)])
+        ),
         "changes only": lambda: crl(by, extensions=[(x509.DeltaCRLIndicator(1), True)]),
         "indirect": lambda: scoped(indirect_crl=True),
         "for CAs": lambda: scoped(only_contains_ca_certs=True),
@@ -139,8 +142,8 @@ def _wrong(kind: str, scans: Scans, url: str) -> bytes:
 @pytest.mark.parametrize(
     "kind",
     ["forged", "of another CA", "expired", "not begun", "garbage", "changes only", "indirect",
-     "for CAs", "some reasons", "another shard", "a shard with another kind of name",
-     "a shard with a relative name", "unknown extension"],
+     "entries of another CA", "for CAs", "some reasons", "another shard",
+     "a shard with another kind of name", "a shard with a relative name", "unknown extension"],
 )  # fmt: skip
 async def test_a_list_that_can_not_be_used_is_a_remark_and_never_a_verdict(
     kind: str, scans: Scans, ca: CA

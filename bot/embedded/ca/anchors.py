@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.crl import is_authority
-from bot.embedded.ca.encoding import is_named_like_issuer, name_fields, readable
+from bot.embedded.ca.encoding import extensions, is_named_like_issuer, name_fields, readable
 from bot.embedded.scan.tls import ChainFault, date_fault
 
 _CODES = SSL.X509VerificationCodes
@@ -109,10 +109,17 @@ def _verifies(path: Sequence[x509.Certificate], now: datetime) -> bool:
         return True
     names = {name_fields(each, subject=True) for each in path}
     return len(names) < len(path) and all(
-        (is_named_like_issuer(one) and (issuer is path[-1] or is_authority(issuer)))
+        (is_named_like_issuer(one) and _issues_freely(issuer, is_anchor=issuer is path[-1]))
         or _takes((one, issuer), now)
         for one, issuer in pairwise(path)
     )
+
+
+def _issues_freely(issuer: x509.Certificate, *, is_anchor: bool) -> bool:
+    """Whether nothing in a certificate limits what it may issue, which only OpenSSL judges."""
+    limits = (x509.NameConstraints, x509.ExtendedKeyUsage)
+    limited = any(isinstance(each.value, limits) for each in extensions(issuer))
+    return not limited and (is_anchor or is_authority(issuer))
 
 
 def _takes(path: Sequence[x509.Certificate], now: datetime) -> bool:

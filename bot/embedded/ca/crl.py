@@ -150,13 +150,13 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
             raise Unreadable("the revocation list doesn't say how long it is valid")
         point = _point(crl)
         names = _own_names(point)
-        entries = {entry.serial_number: _revocation(entry) for entry in crl}
+        entries = {each.serial_number: at for each in crl if (at := _revocation(each))}
     except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
     return RevocationList(
         crl.last_update_utc,
         next_update,
-        {serial: found for serial, found in entries.items() if found},
+        entries,
         names,
         bool(point and point.only_contains_user_certs),
         bool(point and point.only_contains_ca_certs),
@@ -227,7 +227,7 @@ def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
     for extension in known:
         if isinstance(extension.value, x509.CRLReason):
             reason = extension.value.reason
-        elif extension.critical:
+        elif extension.critical or isinstance(extension.value, x509.CertificateIssuer):
             raise Unreadable("the revocation list has an unknown critical extension")
     if reason is x509.ReasonFlags.remove_from_crl:
         return None

@@ -23,7 +23,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16le"),
     (codecs.BOM_UTF16_BE, "utf-16be"),
 )
-_HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml"})
+_XHTML = "application/xhtml+xml"
+_HTML_TYPES = frozenset({"", "text/html", _XHTML})
+#: In XML, an element may end where it begins; in HTML, these go on until they are closed.
+_EMPTY = re.compile(r"<(script|style|title|textarea|iframe)((?:\s[^<>]*)?)/>")
 #: Elements whose content is no part of the document's own title.
 _FOREIGN = frozenset({"svg", "math"})
 _EMBEDDED_HTML = frozenset({"foreignObject", "desc", "annotation-xml"})
@@ -52,12 +55,19 @@ class PageFacts:
 
 def is_html(content_type: str) -> bool:
     """Whether a Content-Type is HTML's; a server that sends none is taken to send HTML."""
-    return content_type.partition(";")[0].strip().lower() in _HTML_TYPES
+    return _kind(content_type) in _HTML_TYPES
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def read_page(body: bytes, content_type: str) -> PageFacts:
     """Read the beginning of a page."""
-    page = LexborHTMLParser(_beginning(decoded(body, content_type)), scripting=True)
+    text = _beginning(decoded(body, content_type))
+    if _kind(content_type) == _XHTML:
+        text = _EMPTY.sub(r"<\1\2></\1>", text)
+    page = LexborHTMLParser(text, scripting=True)
     metas: dict[str, str] = {}
     for meta in page.css("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
