@@ -8,6 +8,7 @@ process goes on if this one dies in between.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ MOST = 10
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 #: The first scan is not held up longer than this by the look at what was known before.
 LOOK_SECONDS = 2.0
+#: Once a certificate is renewed, so many others that had it are rescanned, for so long at most.
+MOST_OTHERS, OTHERS_SECONDS = 100, 30.0
 #: A watch that ends so long after its time was held up: the bot was not running.
 LATE_AFTER = timedelta(minutes=2)
 #: Where Slack takes no end of a watch for so long after its time, it is given up.
@@ -270,12 +273,30 @@ class Watches:
             if sighting.awaits and (before.not_after is None or not renewed):
                 return turn  # the host is back, or trusted, with what it had
             return replace(turn, reply=turn.reply or reply)
-        line = recheck_cards.fixed_line(now, watch.scans)
+        line, also = recheck_cards.fixed_line(now, watch.scans), ""
+        if renewed and before.fingerprint:
+            also = await self._rescan_others(watch, before.fingerprint)
         return Turn(
             replace(watch, state=FIXED),
             recheck_cards.ended(card, line, self._notes(watch)),
-            recheck_cards.fixed_reply(watch.asker, seen, now, watch.scans),
+            recheck_cards.fixed_reply(watch.asker, seen, now, watch.scans, also),
         )
+
+    async def _rescan_others(self, watch: Watch, old: str) -> str:
+        """Rescan the monitors that still show the old certificate; says how many are fixed."""
+        try:
+            rows = await self._api.list()
+            ids = [row.id for row in rows if row.fingerprint == old and row.id != watch.monitor_id]
+            with contextlib.suppress(BotError, TimeoutError):
+                async with asyncio.timeout(OTHERS_SECONDS):
+                    for each in ids[:MOST_OTHERS]:
+                        await self._api.scan(each)
+            rows = await self._api.list() if ids else rows
+        except BotError as fault:
+            log.info("Could not rescan what had the certificate of %s: %s", watch.target, fault)
+            return ""
+        fixed = [row for row in rows if row.id in ids and row.valid and row.fingerprint != old]
+        return recheck_cards.others(len(ids), len(fixed)) if ids else ""
 
     async def _goes_on(self, watch: Watch, card: Message, wait: float | None) -> Turn:
         """Nothing is fixed: scan again later, or end where the time is over."""

@@ -293,7 +293,10 @@ def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "watch: in messages", recheck_cards.elsewhere(target, direct=True)
     row_shown = recheck_cards.watch_row(1, target, later, 3)
     yield "watch: already", recheck_cards.already(target, later, row_shown)
-    yield "watch: fixed reply", recheck_cards.fixed_reply(ASKER, seen, NOW, 3)
+    yield (
+        "watch: fixed reply",
+        recheck_cards.fixed_reply(ASKER, seen, NOW, 3, recheck_cards.others(13, 12)),
+    )
     yield "watch: changed reply", recheck_cards.changed_reply(ASKER, seen, NOW, RULES)
     yield "watch: over reply", recheck_cards.over_reply(ASKER, target, 30)
     yield "watch: too many", recheck_cards.too_many(10, [row_shown])

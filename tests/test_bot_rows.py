@@ -242,6 +242,46 @@ async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -
     assert "🙋 Ben" in row_of(shown, numbers[0])
 
 
+async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        for n in range(3)
+    ]
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Scan & watch" in labels(shown))
+
+    await world.press("Note", on=shown, by=BEN)
+    form = await world.modal("Note", "IDs of the monitors", by=BEN)
+    assert await world.submit(form, text="ask Ann first", by=BEN) == {}
+    await world.modal("Note on `h0.demo.test:443` and 2 more monitors: ask Ann first", by=BEN)
+    assert world.bot.records.rules.marks.notes.keys() == {f"h{n}.demo.test:443" for n in range(3)}
+
+    await world.press("Mute until they change", on=shown, by=BEN)
+    await world.card("Ben muted `h0.demo.test` and 2 more monitors, each until it changes", by=ANN)
+    assert world.bot.records.rules.marks.mutes.keys() == set(numbers)
+    await world.until(lambda: "Unmute" in labels(shown) and "🔕" in row_of(shown, numbers[0]))
+    await world.press("Unmute", on=shown, by=BEN)
+    await world.card("Ben unmuted `h0.demo.test` and 2 more monitors.", by=ANN)
+    assert world.bot.records.rules.marks.mutes == {}
+
+    await world.press("Scan & watch", on=shown, by=BEN)
+    await world.card("2 other monitors with this one will be rescanned too.", by=BEN)
+    for number in numbers[:2]:
+        world.api.renew(number, days=80)
+        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
+    del world.api.calls[:]
+    assert isinstance(world.clock, Clock)
+    world.clock.move(minutes=2)
+    await world.bot.watches.tick()
+    await world.card("*Fixed*", "0 of 1 other monitor with the old certificate are fixed", by=BEN)
+    scanned = {call["id"] for call in world.api.asked("monitor/scan")}
+    assert scanned == {str(numbers[0]), str(numbers[2])}
+
+
 async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
     world = digest_world
     numbers = [

@@ -6,6 +6,7 @@ An engineer who has replaced a certificate asks one thing of a rescan: is it the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from bot.blocks import (
@@ -40,8 +41,11 @@ def released_line(who: str, target: Target, others: int = 0) -> str:
 
 
 def _hosts(target: Target, others: int) -> str:
-    more = f" and {counted(others, 'more monitor')}" if others else ""
-    return f"{code(target.short, 120)}{more}"
+    return f"{code(target.short, 120)}{_and_more(others)}"
+
+
+def _and_more(others: int) -> str:
+    return f" and {counted(others, 'more monitor')}" if others else ""
 
 
 def taken_by_another(claim: Claim, _now: datetime) -> str:
@@ -49,17 +53,19 @@ def taken_by_another(claim: Claim, _now: datetime) -> str:
     return f"{safe(claim.name, 80)} took it {since(claim.at, _now)}. They, or you, can release it."
 
 
-def muted_line(mute: Mute, target: Target) -> str:
-    """The channel's line about a mute."""
-    until = date(mute.until, "{date_short}")
-    how = f"until {until}" if mute.rank is None else f"until it changes, at most until {until}"
+def muted_line(mute: Mute, target: Target, others: int = 0) -> str:
+    """The channel's line about a mute, of one monitor and perhaps others."""
+    until, each = date(mute.until, "{date_short}"), ", each" if others else ""
+    how = f"until {until}"
+    if mute.rank is not None:
+        how = f"until it changes, at most until {until}"
     why = f": {safe(mute.reason, 120)}" if mute.reason else ""
-    return f"🔕 {safe(mute.name, 80)} muted {code(target.short, 120)} {how}{why}."
+    return f"🔕 {safe(mute.name, 80)} muted {_hosts(target, others)}{each} {how}{why}."
 
 
-def unmuted_line(who: str, target: Target) -> str:
+def unmuted_line(who: str, target: Target, others: int = 0) -> str:
     """The channel's line about the end of a mute."""
-    return f"{safe(who, 80)} unmuted {code(target.short, 120)}."
+    return f"{safe(who, 80)} unmuted {_hosts(target, others)}."
 
 
 def note_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
@@ -71,11 +77,17 @@ def note_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
     return Form(command="note", title="Note", submit="Save", blocks=(which, text))
 
 
-def noted(host: str, text: str) -> Message:
-    """A note was set or removed."""
-    said = f"The note on {code(host, 120)} was removed."
-    if text:
-        said = f"Note on {code(host, 120)}: {safe(text, 200)}"
+def certificate_note_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
+    """The form that asks for a note on all monitors of a row."""
+    form = note_form(filled, learnt)
+    form.blocks[0]["label"]["text"] = "IDs of the monitors"
+    return replace(form, command="note_certificate")
+
+
+def noted(host: str, text: str, others: int = 0) -> Message:
+    """A note was set or removed, on one host and perhaps on others."""
+    on = f"{code(host, 120)}{_and_more(others)}"
+    said = f"Note on {on}: {safe(text, 200)}" if text else f"The note on {on} was removed."
     return Message(bare(said), (section(f"📝 {said}"),))
 
 

@@ -132,7 +132,19 @@ def stopped_line(now: datetime, who: str, scans: int) -> str:
     return f"⏹️ Stopped by {safe(who, 80)} {clock_time(now)} after {counted(scans, 'scan')}"
 
 
-def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int) -> Message:
+def also(number: int) -> Block:
+    """What a watch does for the other monitors with the same certificate."""
+    them = f"{counted(number, 'other monitor')} with this one will be rescanned too"
+    return context(f"Once there is a new certificate, {them}.")
+
+
+def others(number: int, fixed: int) -> str:
+    """What became of the other monitors with the old certificate."""
+    them, verb = counted(number, "other monitor"), "is" if fixed == 1 else "are"
+    return f"{fixed} of {them} with the old certificate {verb} fixed too."
+
+
+def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int, also: str = "") -> Message:
     """The reply that notifies the asker; an edit notifies nobody."""
     host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
     ends, plain_end = "", ""
@@ -142,7 +154,7 @@ def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int) -> Mess
         f"{plain(host, 100)} is fixed after {times}{plain_end}.",
         (
             section(f"<@{asker}> ✅ *Fixed* {clock_time(now)} after {times}{ends} · {code(host)}"),
-            *([context(seen.change)] if seen.change else []),
+            *(context(each) for each in (seen.change, also) if each),
         ),
     )
 

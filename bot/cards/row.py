@@ -279,14 +279,34 @@ def more_about_group(
     bad = [row for row in members if not is_fine(row, now, rules)]
     if len(members) == 1 or not bad:
         return more_about(members[0], now, rules)
-    ids, host = certificate_ids(row.id for row in members), bad[0].target.short
+    ids = certificate_ids(row.id for row in members)
     taken = all(claim_of(row, now, rules) for row in bad)
+    muted = all(mute_of(row, now, rules) for row in bad)
     label, verb = ("Release", "release") if taken else ("I'll take it", "take")
-    about = f"{verb.capitalize()} {len(ids)} monitors of one certificate"
+    of, value, short = f"{len(ids)} monitors of one certificate", " ".join(ids), ranges(ids)
+    mute = ("Unmute", "unmute") if muted else ("Mute until they change", "mute")
+    choices = [
+        (mute[0], f"{mute[1]}_certificate", short),
+        ("Note", "form", f"note_certificate {json.dumps({'which': short})}"),
+        ("Details", "details", argument(bad[0])),
+    ]
+    fitting = [each for each in choices if len(f"{each[1]} {each[2]}") <= MAX_OPTION_VALUE]
     return actions(
-        button(label, f"{verb}_certificate", " ".join(ids), "below", about=about),
-        button("Details", "details", argument(bad[0]), "below", about=f"Details of {host}"),
+        button("Scan & watch", "watch_certificate", value, "below", about=f"Watch {of}"),
+        button(label, f"{verb}_certificate", value, "below", about=f"{verb.capitalize()} {of}"),
+        menu(fitting, "below"),
     ) | {"block_id": f"more:{ids[0]}"}
+
+
+def ranges(ids: Iterable[str]) -> str:
+    """Sorted IDs as `101-114,120`: an option of a menu takes few characters."""
+    runs: list[list[str]] = []
+    for each in ids:
+        if runs and int(each) == int(runs[-1][-1]) + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:

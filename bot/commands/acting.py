@@ -16,7 +16,7 @@ from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
-from bot.cards.row import group_row, more_about_group, with_row
+from bot.cards.row import MOST_RESCANNED, group_row, more_about_group, with_row
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
@@ -28,6 +28,22 @@ from bot.target import Target
 #: The longest mute.
 LONGEST = 30 * DAY
 LONGEST_NOTE, LONGEST_LINK = 200, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The monitors of a row."""
+
+    ids: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `101-114,120`: at most as many as a row names. Raises ValueError."""
+        ids: list[int] = []
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            ids += range(int(first), min(int(last or first), int(first) + MOST_RESCANNED) + 1)
+        return cls(tuple(ids[:MOST_RESCANNED]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +201,48 @@ async def mute(
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
-    now, name = call.now(), await call.who()
-    until = now + (length.time or LONGEST)
-    seen = None if length.time else int(state_of(row, now, call.rules).rank)
-    muted = Mute(
-        call.asker, name, now, until, reason[:LONGEST_NOTE], seen, row.not_after, row.issuer
-    )
-    await call.records.marks.mute(row.id, muted)
+    (muted,) = await _mute(call, [row], length, reason)
+    line = mark_cards.muted_line(muted, row.target)
+    return _marked(call, row, line, f"muted until {muted.until:%Y-%m-%d}")
+
+
+async def _mute(
+    call: Call, rows: Sequence[MonitorSummary], length: For, reason: str = ""
+) -> list[Mute]:
+    """Mute each of these monitors as it is now; gives the mutes."""
+    now, name, muted = call.now(), await call.who(), list[Mute]()
+    until, why = now + (length.time or LONGEST), reason[:LONGEST_NOTE]
+    for row in rows:
+        seen = None if length.time else int(state_of(row, now, call.rules).rank)
+        muted.append(Mute(call.asker, name, now, until, why, seen, row.not_after, row.issuer))
+        await call.records.marks.mute(row.id, muted[-1])
     await call.records.reread()
-    return _marked(
-        call, row, mark_cards.muted_line(muted, row.target), f"muted until {until:%Y-%m-%d}"
-    )
+    return muted
+
+
+@router.command("mute_certificate", typed=False, changes=True)
+async def mute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Message:
+    """Mute all monitors that share a row, each until it changes or gets worse."""
+    rows = await _same_row(call, which.ids)
+    bad = [row for row in rows if not is_fine(row, call.now(), call.rules)]
+    muted = await _mute(call, bad, UNTIL_IT_CHANGES)
+    line = mark_cards.muted_line(muted[0], bad[0].target, len(bad) - 1) if bad else ""
+    changed = [(str(row.target), f"muted until {muted[0].until:%Y-%m-%d}") for row in bad]
+    return _one_certificate(call, rows, line, changed)
+
+
+@router.command("unmute_certificate", typed=False, changes=True)
+async def unmute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Message:
+    """Unmute all monitors that share a row."""
+    rows = await _same_row(call, which.ids)
+    muted = [row for row in rows if mute_of(row, call.now(), call.rules)]
+    for row in muted:
+        await call.records.marks.mute(row.id, None)
+    await call.records.reread()
+    line, who = "", await call.who()
+    if muted:
+        line = mark_cards.unmuted_line(who, muted[0].target, len(muted) - 1)
+    return _one_certificate(call, rows, line, [(str(row.target), "unmuted") for row in muted])
 
 
 @router.command("unmute", example="unmute example.com", changes=True)
@@ -239,6 +286,22 @@ async def note(
     await call.records.reread()
     card = mark_cards.noted(name, text)
     return replace(card, changed=((name, text or "removed"),))
+
+
+@router.command("note_certificate", typed=False, recorded=True,
+                form=mark_cards.certificate_note_form)  # fmt: skip
+async def note_certificate(
+    call: Call, which: Annotated[Ids, "ID…"], text: Annotated[str, "[TEXT]"] = ""
+) -> Message:
+    """Put one line of text on all monitors that share a row; without text, remove it."""
+    if len(text) > LONGEST_NOTE:
+        raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
+    names = [str(row.target) for row in await _same_row(call, which.ids)]
+    for name in names:
+        await call.records.marks.note(name, text, by=call.asker, now=call.now())
+    await call.records.reread()
+    card = mark_cards.noted(names[0], text, len(names) - 1)
+    return replace(card, changed=tuple((name, text or "removed") for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from bot.api.models import MonitorSummary
 from bot.blocks import Block, Message
+from bot.cards import lists as list_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
+from bot.cards.batch import of_row
 from bot.commands.lookup import One, find, router, rows_of, several
 from bot.commands.router import Call
 from bot.dates import parse_length
-from bot.errors import BotError, NotMonitored
+from bot.errors import BotError, NotFound, NotMonitored
 from bot.recheck import MOST
 from bot.target import Target
 
@@ -82,6 +84,17 @@ async def add_and_watch(call: Call, target: Target) -> Message:
     except BotError as fault:  # the monitor is added all the same
         card = replies.watch_failed(fault, target)
     return replace(card, announce=announcement, changed=((str(target), "added"),))
+
+
+@router.command("watch_certificate", typed=False)
+async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
+    """Watch the worst monitor of a row of several; once it is renewed, scan the others."""
+    rows = of_row(ids, {row.id: row for row in await call.api.list()})
+    if not rows:
+        raise NotFound(404, "monitor not found")
+    row, *others = list_cards.ranked(rows, call.now(), call.rules)
+    card = await _watch(call, row.id, row.target, USUAL)
+    return replace(card, blocks=(*card.blocks, recheck_cards.also(len(others))))
 
 
 async def _watch(call: Call, monitor_id: int, target: Target, length: Length) -> Message:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 IN_ROW = frozenset(
     {
         *("scan", "scan_certificate", "take", "take_certificate", "release", "release_certificate"),
-        *("mute", "unmute"),
+        *("mute", "mute_certificate", "unmute", "unmute_certificate"),
     }
 )
 
