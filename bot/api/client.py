@@ -13,7 +13,7 @@ import hashlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -377,13 +377,7 @@ class SSLMonitor:
         """The rows of monitor/list, a few at a time; those that can't be read are counted."""
         await asyncio.sleep(0)
         count = _count(fields)
-        try:
-            listed = msgspec.json.decode(fields["list"], type=_Rows)
-            rows = list(listed.values()) if isinstance(listed, dict) else listed
-        except (KeyError, ValueError):
-            if count is None:
-                raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
-            rows = []
+        rows = _raw_rows(fields, count)
         read = MonitorList()
         first: dict[int, MonitorSummary] = {}
         for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -401,6 +395,16 @@ class SSLMonitor:
 
 def _given(params: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in params.items() if value is not None}
+
+
+def _raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
+    try:
+        listed = msgspec.json.decode(fields["list"], type=_Rows)
+    except (KeyError, ValueError):
+        if count is None:
+            raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
+        return []
+    return list(listed.values()) if isinstance(listed, dict) else listed
 
 
 def _count(fields: Fields) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,18 +128,21 @@ def _slack_faults(settings: Settings, present: frozenset[str], program: Program)
         if "DIGEST_CHANNEL" not in present:
             faults.append("DIGEST_CHANNEL is missing. Use a channel ID such as C0123ABCD.")
         return faults
+    return [*faults, *_transport_faults(settings, present)]
+
+
+def _transport_faults(settings: Settings, present: frozenset[str]) -> Iterator[str]:
     app, signing = "SLACK_APP_TOKEN" in present, "SLACK_SIGNING_SECRET" in present
     if not app and not signing:
-        faults.append(
+        yield (
             "SLACK_APP_TOKEN is missing. Create it in your Slack app's settings under “Basic "
             "Information”, “App-Level Tokens”; it starts with xapp-. (Or set SLACK_SIGNING_SECRET, "
             "for HTTP mode.)"
         )
     elif settings.slack_mode == "socket" and not app:
-        faults.append("SLACK_MODE is socket, which requires SLACK_APP_TOKEN (xapp-…).")
+        yield "SLACK_MODE is socket, which requires SLACK_APP_TOKEN (xapp-…)."
     elif settings.slack_mode == "http" and not signing:
-        faults.append("SLACK_MODE is http, which requires SLACK_SIGNING_SECRET.")
-    return faults
+        yield "SLACK_MODE is http, which requires SLACK_SIGNING_SECRET."
 
 
 def _api_faults(settings: Settings, present: frozenset[str]) -> list[str]:

@@ -183,12 +183,9 @@ class SampleHosts:
         builder = _for_authority(builder) if authority else _for_server(builder, name)
         signing_key = key if signer is None else signer.key
         # Strict verifiers (Python's from 3.13 on) require both identifiers (RFC 5280, 4.2.1).
-        builder = builder.add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        ).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
-            critical=False,
-        )
+        mine = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        its = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key())
+        builder = builder.add_extension(mine, critical=False).add_extension(its, critical=False)
         return _Signer(builder.sign(signing_key, hashes.SHA256()), key)
 
     def _on_connect(self, name: str) -> _OnConnect:

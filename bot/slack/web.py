@@ -147,13 +147,8 @@ class SlackWeb(SlackCalls):
         """
 
         async def send(sent: Message) -> None:
-            await self._once(
-                self.client.chat_update,
-                channel=channel,
-                ts=ts,
-                metadata=sent.metadata,
-                **content(sent),
-            )
+            shown = {"metadata": sent.metadata, **content(sent)}
+            await self._once(self.client.chat_update, channel=channel, ts=ts, **shown)
 
         before = None
         if self.pace and within is not None:

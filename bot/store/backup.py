@@ -26,11 +26,12 @@ def backup(url: str, file: Path) -> None:
     except FileExistsError:
         raise BotError(f"{file} exists already. Name a new file.") from None
     try:
-        with (
-            closing(sqlite3.connect(made.database)) as source,
-            closing(sqlite3.connect(file)) as copy,
-        ):
-            source.backup(copy)
+        _copy(made.database, file)
     except sqlite3.Error as fault:
         file.unlink()
         raise BotError(f"The database could not be copied: {fault}.") from None
+
+
+def _copy(database: str, file: Path) -> None:
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(file)) as copy:
+        source.backup(copy)
