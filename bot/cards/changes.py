@@ -75,8 +75,9 @@ _MANY = {
     "fixed": "fixed",
     "issuer": "have a new issuer",
 }
-#: What is told in a message of its own, since nobody is notified of edits and replies.
-WORSE = ("broken", "worse", "late")
+#: What is told in a message of its own, since nobody is notified of edits and replies; and up to
+#: which rank a monitor still needs somebody for it.
+WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
 #: So many at once, or within so long, are told in one message, which shows some of them.
@@ -89,10 +90,9 @@ _PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer lik
 #: So many are named in a reply.
 FOLLOWED_UP = 10
 Names = tuple[tuple[str, ...], tuple[str, ...]]
-#: How the block IDs begin of a notice's title, of what it has no room for, and of `offer`.
-NOTICE, HIDDEN, OFFER = "notice:", "hidden", "offer:"
-#: The block ID of the button that rescans all of an outage.
-_ALL = "all"
+#: How the block IDs begin of a notice's title, of what it has no room for, of `offer`, and of the
+#: button that rescans all of an outage.
+NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden", "offer:", "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from bot.severity import Rank
 from bot.slack.rows import Boards, Drawing
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
@@ -414,8 +413,7 @@ class Notices:
         if topic.kind not in WORSE or now - topic.at < LATE:
             return message
         seen = (await self._store.standings(self._api.source)).seen
-        last = Rank.BROKEN if topic.kind == "broken" else Rank.ACT_NOW
-        if any(each in seen and seen[each].rank <= last for each in topic.members):
+        if any(each in seen and seen[each].rank <= WORSE[topic.kind] for each in topic.members):
             return message
         text, blocks = redrawn(message.text, message.blocks)
         return replace(message, text=text, blocks=blocks)
