@@ -102,9 +102,17 @@ async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: Worl
     world = digest_world
     number = world.api.watch("a.demo.test", valid=False)
     shown = await digest(world)
-    before = words(shown)
+    held = world.api.hold("monitor/scan")
     assert isinstance(world.clock, Clock)
-    world.clock.move(hours=17)
+    world.clock.move(hours=16, minutes=29)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…" in row_of(shown, number))
+    world.clock.move(minutes=2)
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))  # begun before midnight
+    await world.settled()
+    before = words(shown)
     world.api.renew(number, days=80)
     await refresh(world)
     await world.press("Rescan", on=shown, by=BEN)

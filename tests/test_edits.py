@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from bot.blocks import Message, section
 from bot.playground.faults import InjectedFault, rate_limit, refusal
-from bot.playground.objects import ANN, BEN
+from bot.playground.objects import ANN, BEN, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
@@ -92,12 +92,13 @@ async def test_what_slack_shows_is_known_to_all(
     assert await other.undrawn(NOW) == []
 
 
-def edit_times(world: World) -> list[float]:
-    """When the digest was edited; the list grows."""
+def edit_times(world: World, shown: PostedMessage) -> list[float]:
+    """When the message was edited; the list grows."""
     times: list[float] = []
 
     def note() -> None:
-        edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+        updates = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+        edits = [call for call in updates if call["request"]["ts"] == shown.ts]
         now = asyncio.get_running_loop().time()
         times.extend([now] * (len(edits) - len(times)))
 
@@ -119,7 +120,7 @@ async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the
     shown = await digest(world)
     for number in numbers:
         world.api.renew(number, days=80)
-    times = edit_times(world)
+    times = edit_times(world, shown)
     async with world.running_bot():
         ports = [bot.port for bot in world.bots]
         for n in range(10):
@@ -152,18 +153,21 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
 
 
+@pytest.mark.parametrize("is_list", [False, True], ids=["digest", "list"])
 async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
-    digest_world: World,
+    is_list: bool, digest_world: World
 ) -> None:
     world = digest_world
     world.api.watch("a.demo.test", valid=False)
-    shown = await digest(world)
+    if is_list:
+        await world.say("@SSLmonitor list")
+    shown = await (world.card("1 monitor", by=BEN) if is_list else digest(world))
     world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, by=BEN)
-    await world.until(lambda: "Scanning…" in row_of(world, "a.demo.test"))
+    await world.until(lambda: "Scanning…" in words(shown))
     async with world.running_bot() as other:  # the first one is still scanning, for ever
         await other.slack._boards.catch_up()
-        assert "Scanning…" not in row_of(world, "a.demo.test")
+        assert "Scanning…" not in words(shown)
         edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
         await other.slack._boards.catch_up()
         assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from datetime import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from bot.store.marks import MarkStore
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import claims, subscriptions
 from tests.postgres import Cluster
+from tests.test_edits import edit_times
 from tests.test_matrix_processes import KILLED, ended, environ
 from tests.world import World, new_world, words
 
@@ -98,9 +100,11 @@ async def look(world: World, **more: str) -> int:
     return await ended(running)
 
 
-async def begin(world: World, *command: str, **more: str) -> asyncio.subprocess.Process:
+async def begin(
+    world: World, *command: str, module: str = "tests.killed", **more: str
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.killed", *command,
+        sys.executable, "-m", module, *command,
         cwd=Path(__file__).parents[1],
         env=environ(world, **more),
         stdout=asyncio.subprocess.DEVNULL,
@@ -188,10 +192,38 @@ async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_
     await database.close()
 
 
-async def connected(world: World) -> None:
-    """Wait until the process has opened its sockets."""
-    while not world.playground.delivery.sockets:  # noqa: ASYNC110 - nothing tells of it
+async def connected(world: World, sockets: int = 1) -> None:
+    """Wait until the processes have opened their sockets."""
+    while len(world.playground.delivery.sockets) < sockets:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.05)
+
+
+async def test_two_processes_edit_a_digest_once_a_second_and_leave_it_in_its_newest_state(
+    hosts: World,
+) -> None:
+    world, running = hosts, list[asyncio.subprocess.Process]()
+    numbers = [world.api.watch(f"b{n}.demo.test", days=-1, valid=False) for n in range(10)]
+    await until_done(world, DIGEST_TIME="00:00", NOTICE_INTERVAL="1d")
+    (shown,) = [m for m in world.seen(by=BEN) if "Certificates on" in words(m)]
+    for _ in range(2):
+        alone = {"SLACK_MODE": "socket", "DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
+        running.append(await begin(world, "run", module="bot", **alone))
+    await asyncio.wait_for(connected(world, 4), 20)
+    times = edit_times(world, shown)
+    for n in range(10):
+        await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
+    await world.until(lambda: words(shown).count("↻ no change ·") == 10, within=20)
+    for number in numbers:
+        world.api.renew(number, days=80)
+    for n in range(10):
+        await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
+    await world.until(lambda: "✅ 10 of 10 fixed." in words(shown), within=20)
+    for each in running:
+        each.terminate()
+        await ended(each)
+    assert words(shown).count("↻ fixed ·") == 10
+    assert "Scanning…" not in words(shown)
+    assert min(later - at for at, later in pairwise(times)) > 0.7, times
 
 
 @pytest.mark.parametrize("point", DIGESTS)
