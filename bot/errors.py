@@ -46,7 +46,12 @@ _BAD_TOKEN = frozenset(
 
 
 class BotError(Exception):
-    """Base of all errors that this package raises on purpose. Its text is a sentence."""
+    """Base of all errors that this package raises on purpose. Its text is a sentence.
+
+    `maybe_done` is true if a request that changes something may have reached the API.
+    """
+
+    maybe_done = False
 
 
 class UsageError(BotError):
@@ -110,10 +115,7 @@ class NotAvailable(BotError):
 
 
 class APIUnreachable(BotError):
-    """The SSLmonitor API sent no usable reply: try again later.
-
-    `maybe_done` is true if a request that changes something may have reached the server.
-    """
+    """The SSLmonitor API sent no usable reply: try again later."""
 
     def __init__(self, message: str, *, maybe_done: bool = False) -> None:
         super().__init__(message)

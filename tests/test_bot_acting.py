@@ -201,6 +201,24 @@ async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(digest_world
     await world.until(lambda: "↻ no change · Ben, " in row_of(shown, number))
 
 
+async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=shown, row=HOST, by=BEN)
+    await held.reached.wait()
+    await world.say(f"/ssl take {HOST}")
+    await world.card("Taken by Ann")
+    await world.bot.scheduler._refresh(world.bot.slack._records)
+    del world.api.rows[number]
+    assert held.gate is not None
+    held.gate.set()
+    await world.until(lambda: "🙋 Ann · ↻ not monitored" in row_of(shown, number))
+
+
 async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
     digest_world: World,
 ) -> None:

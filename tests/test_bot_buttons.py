@@ -133,13 +133,19 @@ async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: 
     shown = await world.card("2 monitors")
     before = row_of(shown, number)
     world.api.refuse("monitor/scan", 500, "no worker is free")
+    world.api.drop("monitor/scan")
+    world.api.refuse("monitor/scan", 404, "monitor not found")
 
-    await world.press("Rescan", on=shown, row="a.demo.test")
-    await world.card("no worker is free", "`a.demo.test`")
-    await world.settled()
-
-    assert "not scanned · Ann" in row_of(shown, number)
-    assert before.startswith(row_of(shown, number).partition("\n↻")[0])
+    for said, told in (
+        ("not scanned", "no worker is free"),
+        ("no answer", "It may have gone through"),
+        ("not monitored", "NOT FOUND"),
+    ):
+        await world.press("Rescan", on=shown, row="a.demo.test")
+        await world.card(told, "`a.demo.test`")
+        await world.settled()
+        assert f"↻ {said} · Ann" in row_of(shown, number)
+        assert before.startswith(row_of(shown, number).partition("\n↻")[0])
 
 
 async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(

@@ -69,6 +69,10 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     await refresh(world)
     card = words(await world.card("🙋 Ben", "No longer monitored, seen", by=BEN))
     assert "fixed" not in card
+    await world.say("/ssl mute a.demo.test", by=BEN, to=GENERAL)
+    await world.card("Ben muted", to=GENERAL)
+    await refresh(world)
+    await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 
 async def test_an_incomplete_list_ends_no_row(digest_world: World) -> None:
@@ -196,7 +200,8 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
 
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
-    await world.until(lambda: "Scanning…* · 1 of 3 · Ben" in row_of(shown, numbers[0]))
+    await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in row_of(shown, numbers[0]))
+    await held.reached.wait()
     assert held.gate is not None
     for number in numbers:
         world.api.renew(number, days=80)

@@ -135,8 +135,7 @@ def scanned(
     if after:
         said += f": {lists.tally(after, now, rules)}"
     said += f". {len(fixed)} fixed." if fixed else "."
-    if faults:
-        said += f" {len(faults)} could not be scanned."
+    said += _counted_faults(faults, "scanned")
     if gone:
         said += f" {_missing(gone)}."
     told = [replies.not_done(target, fault, "scanned") for target, fault in faults]
@@ -195,20 +194,30 @@ def deleted(
 ) -> Message:
     """Which monitors were deleted, and which were not."""
     text = f"Deleted {counted(len(done), 'monitor')}."
-    if faults:
-        text += f" {len(faults)} could not be deleted."
+    text += _counted_faults(faults, "deleted")
     if gone:
         text += f" {_missing(gone)}."
     lines = [f"• {code(target.short, 120)}" for target in done]
     told = [replies.not_done(target, fault, "deleted") for target, fault in faults]
     blocks: list[Block] = [section(text), *packed(lines, section), *_shown(told)]
     changed = [(str(target), "deleted") for target in done]
-    changed += [(str(target), f"not deleted: {fault}") for target, fault in faults]
+    changed += [
+        (str(target), f"{'unconfirmed' if fault.maybe_done else 'not deleted'}: {fault}")
+        for target, fault in faults
+    ]
     hosts = ", ".join(code(target.short, 120) for target in done[:3])
     if len(done) > 3:
         hosts = f"{counted(len(done), 'host')}: {code(done[0].short, 120)} and others"
     line = f"{safe(who, 80)} deleted the monitors for {hosts}." if done else ""
     return Message(text, tuple(blocks), announce=line, changed=tuple(changed))
+
+
+def _counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
+    """How many were not `scanned`, and of how many that is unknown."""
+    unsure = sum(fault.maybe_done for _, fault in faults)
+    failed = len(faults) - unsure
+    said = f" {failed} could not be {what}." if failed else ""
+    return f"{said} {unsure} may have been {what}: no answer came." if unsure else said
 
 
 def _missing(gone: int) -> str:
@@ -328,11 +337,11 @@ def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[Moni
     return [*named, *(r for r in found.values() if r.fingerprint in prints and r.id not in ids)]
 
 
-def _volatile(lines: Sequence[str]) -> tuple[str, bool]:
-    """What changes while the state stays: who has it, and whether a certificate is awaited."""
+def _volatile(lines: Sequence[str]) -> tuple[list[str], bool]:
+    """What changes while the state stays: the marks, and whether a certificate is awaited."""
     parts = [part for line in lines[1:] for part in line.split(" · ")]
-    owner = next((part for part in parts if part.startswith("🙋")), "")
-    return owner, any(part.lower().startswith("issued ") for part in parts)
+    marks = [part for part in parts if part.startswith(("🙋", "🔕", "📝"))]
+    return marks, any(part.lower().startswith("issued ") for part in parts)
 
 
 def redrawn(

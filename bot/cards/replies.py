@@ -409,7 +409,8 @@ def _sweep(sweep: SweepProgress, now: datetime) -> str:
 def not_done(target: Target, error: BotError, what: str) -> str:
     """One line about a host for which something failed, among others; `what` is like `added`."""
     said = error.message if isinstance(error, APIRefused | APIUnreachable) else str(error)
-    return f"⛔ {code(target.short)} was not {what}: {safe(said, 150).rstrip('.')}."
+    was = "⚠️ {} may have been" if error.maybe_done else "⛔ {} was not"
+    return f"{was.format(code(target.short))} {what}: {safe(said, 150).rstrip('.')}."
 
 
 def already_monitored(target: Target) -> str:
@@ -417,9 +418,9 @@ def already_monitored(target: Target) -> str:
     return f"⚪ {code(target.short)} was already monitored."
 
 
-def slow(*, follows: bool) -> Message:
-    """The API takes its time; with `follows`, the card comes in a message of its own."""
-    text = "SSLmonitor is slow; the card follows." if follows else "Waiting for SSLmonitor…"
+def slow(follows: str = "") -> Message:
+    """The API takes its time; what `follows` comes elsewhere, in a message of its own, say."""
+    text = f"SSLmonitor is slow; the {follows} follows." if follows else "Waiting for SSLmonitor…"
     return Message(text, (section(f"⏳ {text}"),))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
 from bot.dates import ALL, DIGEST
-from bot.errors import BotError, DatabaseUnavailable
+from bot.errors import BotError, DatabaseUnavailable, NotFound
 from bot.severity import is_fine, is_stale
 from bot.target import Target
 
@@ -59,7 +59,7 @@ async def scan(call: Call, which: One) -> Message:
         found = await call.api.scan(monitor_id)
     except BotError as fault:
         failed = replies.scan_failed(fault, known, monitor_id)
-        return replace(failed, row_says=outcome_line("not scanned", who, call.now()))
+        return replace(failed, row_says=outcome_line(_failed([fault]), who, call.now()))
     try:
         row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
@@ -72,6 +72,13 @@ async def scan(call: Call, which: One) -> Message:
         row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
     )
     return with_row(card, row, call.now(), call.rules, outcome=outcome)
+
+
+def _failed(faults: Collection[BotError]) -> str:
+    """What the row says of monitors of which none is known to have been scanned."""
+    if all(isinstance(fault, NotFound) for fault in faults):
+        return "not monitored"
+    return "no answer" if any(fault.maybe_done for fault in faults) else "not scanned"
 
 
 @router.command("delete", example="delete example.com", changes=True)
@@ -134,15 +141,18 @@ async def _scan_many(
     `old` is set for a digest's row of old scans: `here` if the digest is about the hosts that its
     channel has chosen, `all` if it is about all.
     """
+    call.spend("scans", 1)
+    who, total = await call.who(), len(ids)
+    note = replies.asked_by(who)
+    shared = row_id(first) if first else OLD_ROW
+    busy = partial(busy_group, total=total, block_id=shared, who=who) if first or old else None
+    progress = _Progress(call, "Scanning", total, note, busy)
+    if busy:
+        await progress.show()
     rows, gone = await _listed(call, ids)
     if not rows:
         return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")
-    call.spend("scans", 1)
-    who = await call.who()
-    note = replies.asked_by(who)
-    shared = row_id(first) if first else OLD_ROW
-    busy = partial(busy_group, total=len(rows), block_id=shared, who=who) if first or old else None
-    faults = await _scan_each(call, rows, _Progress(call, "Scanning", len(rows), note, busy))
+    faults = await _scan_each(call, rows, progress)
     done = [row for row in rows if row.id not in faults]
     try:
         everything = await call.api.list()
@@ -159,7 +169,7 @@ async def _scan_many(
         else "fixed"
         for row in after
     }
-    words[0] = "not scanned"  # none of them
+    words[0] = _failed(faults.values())  # none of them
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await after_scan.release_if_fixed(call, after)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
@@ -265,10 +275,13 @@ class _Progress:
     async def next(self) -> None:
         """One more is begun."""
         self._number += 1
-        now = self._call.now()
-        if self._shown is None or now - self._shown >= PROGRESS_EVERY:
-            self._shown = now
-            row = self._row(self._number) if self._row else None
-            await self._call.show(
-                batch_cards.progress(self._doing, self._number, self._total, self._note, row)
-            )
+        if self._shown is None or self._call.now() - self._shown >= PROGRESS_EVERY:
+            await self.show()
+
+    async def show(self) -> None:
+        """Show it now."""
+        self._shown = self._call.now()
+        row = self._row(self._number) if self._row else None
+        await self._call.show(
+            batch_cards.progress(self._doing, self._number, self._total, self._note, row)
+        )

@@ -339,7 +339,7 @@ class Router:
             results = ()
             raise
         except BotError as fault:
-            results = ((told, f"It failed: {fault}"),)
+            results = ((told, f"{'Unconfirmed' if fault.maybe_done else 'It failed'}: {fault}"),)
             raise
         else:
             results = ((told, answer.text),) if answer.changed is None else answer.changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 
@@ -74,10 +75,10 @@ class RowButton:
         elif message.rows:
             await self._refresh_all((*(self._busy or ())[:1], *message.rows))
         elif busy := self._busy:
-            old, more = busy
-            back = saying(old, message.row_says) if message.row_says else old
             await self._refresh(
-                lambda rows: rows.replace(back, more), back, keeps=bool(message.row_says)
+                functools.partial(_put_back, busy, message.row_says),
+                busy[0],
+                keeps=bool(message.row_says),
             )
         # A private list has no thread, and its row says what came of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
@@ -212,6 +213,14 @@ class HomeRow(RowButton):
         if stays:
             await self._web.publish_home(user, rows.blocks, page)
         return stays
+
+
+def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> None:
+    """End a row's scan that found nothing: it is as it was, or as others left it meanwhile."""
+    old, more = busy
+    if (row := rows.row(old)) and not rows.is_busy(row):
+        old, more = row, rows.more(row) or more
+    rows.replace(saying(old, says) if says else old, more)
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:

@@ -191,15 +191,16 @@ class Boards:
 
     async def look(self, channel: str, ts: str, rows: RowList) -> None:
         """Take over how a list stands for all processes; it is kept for them from now on."""
-        stored, shown = await self.find(channel, ts), _rows_in(rows.blocks)
-        other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
-        if shown and (stored is None or other) and not any(map(_is_busy, rows.blocks)):
-            try:
-                board, now = Board(rows.text, rows.blocks), self._clock()
-                await self._store.keep_list(channel, ts, board, now, replaces=other)
-            except DatabaseUnavailable as fault:
-                log.warning("Could not keep a list: %s", fault)
-            stored = await self.find(channel, ts)
+        shown, board = _rows_in(rows.blocks), Board(rows.text, rows.blocks)
+        try:
+            stored = await self._store.board(channel, ts)
+            other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
+            if shown and (stored is None or other) and not any(map(_is_busy, rows.blocks)):
+                await self._store.keep_list(channel, ts, board, self._clock(), replaces=other)
+                stored = await self._store.board(channel, ts)
+        except DatabaseUnavailable as fault:
+            log.warning("Could not read or keep the state of a list: %s", fault)
+            return
         if stored:
             rows.day = stored.day
             rows.adopt(stored.board)

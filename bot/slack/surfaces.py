@@ -57,6 +57,7 @@ class Progress:
     def __init__(self, surface: Surface, origin: Origin) -> None:
         self._surface = surface
         self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
+        self._follows = "answer" if origin is Origin.ROW_BUTTON else "card"
         self.told = ""
 
     async def show(self, message: Message) -> None:
@@ -80,7 +81,7 @@ class Progress:
             await asyncio.sleep(SLOW_SECONDS if self._editable else SLOW_PRIVATE_SECONDS)
             if not self.told:
                 begun.set()
-                await self.show(replies.slow(follows=not self._editable))
+                await self.show(replies.slow("" if self._editable else self._follows))
 
         telling = asyncio.create_task(tell())
         try:
