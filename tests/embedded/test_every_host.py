@@ -279,16 +279,25 @@ async def test_of_a_renewed_anchor_the_valid_one_counts(fleet: Fleet, tmp_path: 
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
+@pytest.mark.parametrize(
+    ("purpose", "verdict"),
+    [
+        (ExtendedKeyUsageOID.SERVER_AUTH, Verdict.VALID),
+        (ExtendedKeyUsageOID.CLIENT_AUTH, Verdict.EXPIRED),
+    ],
+)
 async def test_an_expired_root_that_another_one_signed_anew_breaks_no_chain(
-    fleet: Fleet, tmp_path: Path
+    purpose: x509.ObjectIdentifier, verdict: Verdict, fleet: Fleet, tmp_path: Path
 ) -> None:
+    """Unless it was signed for another purpose."""
     newer, key, subject = authority(name("Newer Root")), new_key("ec"), name("Old Root")
     old = Authority(issue(subject, key, None, NOW - 900 * DAY, NOW - 9 * DAY, CA), key)
-    again = Authority(issue(subject, key, newer, NOW - 90 * DAY, NOW + 90 * DAY, CA), key)
+    usage = x509.ExtendedKeyUsage([purpose])
+    again = Authority(issue(subject, key, newer, NOW - 90 * DAY, NOW + 90 * DAY, CA, usage), key)
     between = authority(name("Issuing CA"), old)
     trust = trusting(tmp_path, old, newer)
     result = await scan(trust, serve(fleet, tmp_path, between, sent=(between, again)))
-    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+    assert result.verdict is verdict
 
 
 def test_certificates_that_all_sign_each_other_take_little_time() -> None:

@@ -15,12 +15,15 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.crl import is_authority
 from bot.embedded.ca.encoding import extensions, is_named_like_issuer, name_fields, readable
 from bot.embedded.scan.tls import ChainFault, date_fault
 
+_SERVERS = ExtendedKeyUsageOID.SERVER_AUTH
 _CODES = SSL.X509VerificationCodes
 #: Faults of a chain that was put together wrongly. All others were found in what was put together.
 _BUILDING = frozenset(
@@ -105,30 +108,35 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 def _verifies(path: Sequence[x509.Certificate], now: datetime) -> bool:
     """Whether OpenSSL takes the path, or would but for names that several of it share."""
-    if len(path) == 1 or _takes(path, now):
+    if len(path) == 1 or _takes(path, now, for_servers=True):
         return True
     names = {name_fields(each, subject=True) for each in path}
     return len(names) < len(path) and all(
-        (is_named_like_issuer(one) and _issues_freely(issuer, is_anchor=issuer is path[-1]))
-        or _takes((one, issuer), now)
+        _issues_freely(issuer, is_anchor=issuer is path[-1])
+        and (is_named_like_issuer(one) or _takes((one, issuer), now))
         for one, issuer in pairwise(path)
     )
 
 
 def _issues_freely(issuer: x509.Certificate, *, is_anchor: bool) -> bool:
-    """Whether nothing in a certificate limits what it may issue, which only OpenSSL judges."""
-    limits = (x509.NameConstraints, x509.ExtendedKeyUsage)
-    limited = any(isinstance(each.value, limits) for each in extensions(issuer))
-    return not limited and (is_anchor or is_authority(issuer))
+    """Whether a certificate may issue those of all servers, as far as its extensions tell."""
+    for each in extensions(issuer):
+        limits = isinstance(each.value, x509.ExtendedKeyUsage) and _SERVERS not in each.value
+        if limits or isinstance(each.value, x509.NameConstraints):
+            return False
+    return is_anchor or is_authority(issuer)
 
 
-def _takes(path: Sequence[x509.Certificate], now: datetime) -> bool:
+def _takes(path: Sequence[x509.Certificate], now: datetime, *, for_servers: bool = False) -> bool:
     """Whether OpenSSL takes the path, if the last of it is the only anchor that it knows."""
     leaf, *between, anchor = map(crypto.X509.from_cryptography, path)
     store = crypto.X509Store()
     store.add_cert(anchor)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     store.set_time(now)
+    if for_servers:  # pyOpenSSL has no call for that
+        lib = Binding.lib
+        lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER)  # noqa: SLF001 - the same
     try:
         crypto.X509StoreContext(store, leaf, between).verify_certificate()
     except crypto.X509StoreContextError as error:
