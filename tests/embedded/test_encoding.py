@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from .test_every_host import authority
 Field = tuple[int, bytes]
 Change = Callable[[list[Field]], None]
 #: The parts of a certificate, by their place (RFC 5280, section 4.1).
-VERSION, ALGORITHM, VALIDITY, SUBJECT, EXTENSIONS = 0, 2, 4, 5, 7
+VERSION, SERIAL, ALGORITHM, VALIDITY, SUBJECT, EXTENSIONS = 0, 1, 2, 4, 5, 7
 UTC_TIME, TIME, PRINTABLE, SEQUENCE = 0x17, 0x18, 0x13, 0x30
 ENDS = datetime(2027, 4, 15, 12, tzinfo=UTC)
 
@@ -61,6 +62,13 @@ def until(tag: int, text: bytes) -> Change:
     def change(parts: list[Field]) -> None:
         begins, _ = fields(parts[VALIDITY][1])
         parts[VALIDITY] = (SEQUENCE, field(*begins) + field(tag, text))
+
+    return change
+
+
+def serial(number: bytes) -> Change:
+    def change(parts: list[Field]) -> None:
+        parts[SERIAL] = (2, number)
 
     return change
 
@@ -176,6 +184,55 @@ def test_a_malformed_list_of_names_does_not_hide_another_one(scans: Scans) -> No
     scans.leaf()
     der = signed(scans.certificate, issuing(scans), with_extension("551d11", b"\xff\xff\xff"))
     assert Leaf.read(readable(der)).alt_names == ("fleet.test",)
+
+
+def whole(change: Change) -> Callable[[Scans], list[bytes]]:
+    """A chain whose first certificate has a change."""
+
+    def chain(scans: Scans) -> list[bytes]:
+        by = issuing(scans)
+        return [signed(scans.certificate, by, change), by.certificate.public_bytes(DERS)]
+
+    return chain
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        (whole(organization(0x1A, b"Fleet")), "mstring wrong tag"),  # VisibleString
+        (whole(organization(0x0C, b"Fl\xffet")), "invalid utf8string"),
+        (whole(until(UTC_TIME, b"2704151200Z")), "utctime is too short"),
+        (whole(serial(b"\0\0\x05")), "illegal padding"),
+        (lambda scans: [scans.certificate.public_bytes(DERS), b"\x30\x03abc"], "too long"),
+    ],
+    ids=["VisibleString", "not UTF-8", "no seconds", "serial number", "a garbled issuer"],
+)
+@pytest.mark.parametrize("is_newer", [False, True])
+async def test_certificates_that_openssl_can_not_read_are_shown_all_the_same(
+    chain: Callable[[Scans], list[bytes]], said: str, is_newer: bool, scans: Scans
+) -> None:
+    """As far as a server sends them in clear, which it does before TLS 1.3."""
+    scans.leaf()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_newer and b"\x03\x04\x03\x03" in await reader.read(65536):
+            writer.write(b"\x16\x03\x03\x00\x05abcde")
+            return
+        sent = b"".join(len(der).to_bytes(3, "big") + der for der in chain(scans))
+        hello = bytes.fromhex("0303") + bytes(32) + b"\0" + bytes.fromhex("c02b00")
+        for kind, body in ((2, hello), (11, len(sent).to_bytes(3, "big") + sent), (14, b"")):
+            message = bytes([kind]) + len(body).to_bytes(3, "big") + body
+            writer.write(b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message)
+        await reader.read()
+
+    async with fleets.serve(talk) as port:
+        scanner = Scanner(scans.guard, scans.trust, 5.0)
+        found = await scanner.scan(Target("fleet.test", port), NOW)
+    assert found.verdict is Verdict.HANDSHAKE_FAILED
+    assert is_newer or found.message == f"The TLS handshake failed: {said}"
+    assert found.leaf is not None
+    assert (found.leaf.subject_cn, found.leaf.issuer_cn) == ("fleet.test", "Fleet Issuing CA")
+    assert (found.leaf.alt_names, found.leaf.not_after) == (("fleet.test",), ENDS)
 
 
 async def test_nobody_is_asked_about_a_chain_that_can_not_be_decoded(

@@ -34,7 +34,7 @@ def packet(payload: bytes) -> bytes:
 TALKS: dict[str, list[tuple[bytes, bytes]]] = {
     "smtp": [
         (b"", b"220-mail.test\r\n220 ESMTP\r\n"),
-        (b"EHLO [127.0.0.1]\r\n", b"250-mail.test\r\n250-SIZE 1000\r\n250 STARTTLS\r\n"),
+        (b"EHLO [127.0.0.1]\r\n", b"250-mail.test\r\n250-SIZE 1000\r\n250 STARTTLS now\r\n"),
         (b"STARTTLS\r\n", b"220 go on\r\n"),
     ],
     "imap": [
@@ -107,6 +107,7 @@ async def test_a_bad_certificate_behind_starttls_is_judged_like_any_other(
         ("imap", [b"* PREAUTH hello\r\n"], "the server answered “* PREAUTH hello”"),
         ("imap", [b"+OK\r\n"], "the server does not speak IMAP"),
         ("imap", [b"* OK\r\n", b"a BAD no\r\n"], "the server answered “a BAD no”"),
+        ("imap", [b"* OK\r\n", b"* BYE no\r\n"], "the server answered “* BYE no”"),
         ("imap", [b"* OK\r\n", b"* x\r\n" * 200], "the server does not speak IMAP"),
         ("pop3", [b"-ERR no\r\n"], "the server answered “-ERR no”"),
         ("pop3", [b"+OK\r\n", b"-ERR \x00no\r\n"], "the server answered “-ERR \ufffdno”"),

@@ -171,10 +171,11 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
     (_, tbs), _, signature, *_ = fields(content(der))
     parts = list(fields(tbs))
     parts = parts[1:] if parts[0][0] == _VERSION else parts
-    serial, (_, signed), (_, issuer), (_, validity), (_, subject), key, *rest = parts
+    (_, serial), (_, signed), (_, issuer), (_, validity), (_, subject), key, *rest = parts
+    number = int.from_bytes(serial, "big", signed=True)
     parts = [
         (_VERSION, _V3),
-        serial,
+        (_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)),
         (_SEQUENCE, _algorithm(signed)),
         (_SEQUENCE, _name(issuer) if names else issuer),
         (_SEQUENCE, b"".join(_time(*each) for each in fields(validity))),

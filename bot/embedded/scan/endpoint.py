@@ -202,7 +202,7 @@ class Probe:
             return
         unknown = KeyExchange(result.chain[0].fingerprint, self.now)
         result.key_exchange = unknown  # also if the deadline strikes: it counts as asked
-        if result.handshake.protocol != "TLSv1.3":  # the group is of TLS 1.3
+        if result.handshake.protocol not in {"", "TLSv1.3"}:  # the group is of TLS 1.3
             result.key_exchange = replace(unknown, supported=False)
             return
         with suppress(OSError, ProxyFailed, StartTLSFailed):
@@ -220,10 +220,10 @@ class Probe:
                 raise
         return connection
 
-    async def _connect(self, dialer: Dialer, *, legacy: bool) -> tls.Stream:
+    async def _connect(self, dialer: Dialer, *, legacy: bool, in_clear: bool = False) -> tls.Stream:
         connection = await self._open(dialer)
         context = self.trust.legacy if legacy else self.trust.modern
-        return tls.Stream.client(connection, self.target.host, context, self.now)
+        return tls.Stream.client(connection, self.target.host, context, self.now, in_clear=in_clear)
 
     async def _try_legacy(
         self, dialer: Dialer, result: AddressResult, first: tls.HandshakeFailed
@@ -233,6 +233,7 @@ class Probe:
         The protocol is outdated if a browser would not have agreed to it. If it would, the first
         failure was a mishap, unless our rules made it, and do so again.
         """
+        ours = not first.by_server and first.verdict is Verdict.HANDSHAKE_FAILED
         try:
             stream = await self._connect(dialer, legacy=True)
         except (OSError, ProxyFailed, StartTLSFailed):
@@ -240,16 +241,31 @@ class Probe:
         try:
             await stream.handshake()
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
-            ours = not first.by_server and first.verdict is Verdict.HANDSHAKE_FAILED
             if not self.trust.is_modern(stream):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
             elif ours and not await self._is_possible(dialer):
                 result.set_verdict(first.verdict, first.detail)
             await self._get_rest(stream, result)
         except tls.HandshakeFailed:
-            return
+            if ours:
+                await self._read_in_clear(dialer, result)
         finally:
             stream.close()
+
+    async def _read_in_clear(self, dialer: Dialer, result: AddressResult) -> None:
+        """Read the certificates that OpenSSL can't; the verdict stays."""
+        verdict, message = result.verdict, result.message
+        with suppress(OSError, ProxyFailed, StartTLSFailed):
+            stream = await self._connect(dialer, legacy=True, in_clear=True)
+            try:
+                with suppress(tls.HandshakeFailed):
+                    await stream.handshake()
+                result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
+            finally:
+                stream.close()
+                result.verdict, result.message = verdict, message
+                # What was negotiated is what we forced it to be.
+                result.handshake = replace(result.handshake, protocol="", cipher="")
 
     async def _is_possible(self, dialer: Dialer) -> bool:
         """Whether a handshake as browsers do it is possible after all."""

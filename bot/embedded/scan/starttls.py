@@ -47,7 +47,7 @@ async def _smtp(connection: Connection) -> None:
     await _smtp_reply(connection, b"220")
     await connection.write(b"EHLO %s\r\n" % _own_address(connection))
     extensions = await _smtp_reply(connection, b"250")
-    if not any(line[4:].strip().upper() == b"STARTTLS" for line in extensions):
+    if not any(line[4:].upper().split()[:1] == [b"STARTTLS"] for line in extensions):
         raise StartTLSFailed(_NOT_OFFERED)
     await connection.write(b"STARTTLS\r\n")
     await _smtp_reply(connection, b"220")
@@ -90,7 +90,7 @@ async def _imap(connection: Connection) -> None:
         line = await _line(connection)
         if line.upper().startswith(b"A OK"):
             return
-        if line.upper().startswith(b"A "):
+        if line.upper().startswith((b"A ", b"* BYE")):
             raise _refusal(line)
     raise ValueError("no tagged reply")
 

@@ -14,7 +14,7 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -41,8 +41,9 @@ _CHUNK = 65536
 _NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
 _HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
 _DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
+_MOST_RECEIVED = 131_072  # OpenSSL takes 100 kB of certificates
 _RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
-_CLIENT_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
+_CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # In the order of browsers, the cheapest for both sides first; OpenSSL's default puts it second.
 _SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # A share of X25519MLKEM768, which OpenSSL would send too, takes a tenth of a scan's time. A server
@@ -218,13 +219,27 @@ class Stream:
     connection: Connection
     tls: SSL.Connection
     faults: FaultRecorder
-    _first_bytes: bytes = b""
+    _received: bytearray = field(default_factory=bytearray)
+    """The beginning of what came until the handshake was over."""
     _wants_certificate: bool = False
 
     @classmethod
-    def client(cls, connection: Connection, host: str, context: SSL.Context, now: datetime) -> Self:
-        """The client side, asking for `host` by SNI. Call `handshake` next."""
+    def client(
+        cls,
+        connection: Connection,
+        host: str,
+        context: SSL.Context,
+        now: datetime,
+        *,
+        in_clear: bool = False,
+    ) -> Self:
+        """The client side, asking for `host` by SNI. Call `handshake` next.
+
+        Before TLS 1.3, servers send their certificates `in_clear`.
+        """
         stream = cls(connection, SSL.Connection(context), FaultRecorder(now))
+        if in_clear:
+            stream.tls.set_options(SSL.OP_NO_TLSv1_3)
         stream.tls.set_app_data(stream.faults)
         if not is_address(host):  # SNI is for names only (RFC 6066, section 3)
             stream.tls.set_tlsext_host_name(host.encode("ascii"))
@@ -235,7 +250,9 @@ class Stream:
         """Perform the handshake. Raises HandshakeFailed."""
         try:
             while not await self._step():
-                if not await self._fill():
+                data = await self._fill()
+                self._received += data[: _MOST_RECEIVED - len(self._received)]
+                if not data:
                     raise HandshakeFailed(Verdict.CLOSED if self._may_be_tls else Verdict.NOT_TLS)
         except ConnectionResetError:
             raise HandshakeFailed(Verdict.RESET) from None
@@ -272,7 +289,7 @@ class Stream:
     @property
     def _may_be_tls(self) -> bool:
         # A record starts with its type (20 to 24) and the major version, 3.
-        first, second = self._first_bytes[:1], self._first_bytes[1:2]
+        first, second = bytes(self._received[:1]), bytes(self._received[1:2])
         return not first or (20 <= first[0] <= 24 and second in (b"", b"\x03"))
 
     @property
@@ -290,14 +307,12 @@ class Stream:
         """The negotiated cipher suite, by its OpenSSL name."""
         return self.tls.get_cipher_name() or "no cipher"
 
-    async def _fill(self) -> bool:
-        """Wait for bytes and pass them to OpenSSL; false at the end of the stream."""
+    async def _fill(self) -> bytes:
+        """Wait for bytes and pass them to OpenSSL; none at the end of the stream."""
         data = await self.connection.read()
-        if len(self._first_bytes) < 2:
-            self._first_bytes += data[:2]
         if data:
             self.tls.bio_write(data)
-        return bool(data)
+        return data
 
     async def _flush(self) -> None:
         while True:
@@ -307,7 +322,7 @@ class Stream:
                 return
             # Our own flight, still in cleartext, starts with an (empty) certificate only if the
             # server asked for one.
-            if data[:1] == b"\x16" and data[5:6] == bytes([_CLIENT_CERTIFICATE]):
+            if data[:1] == b"\x16" and data[5:6] == bytes([_CERTIFICATE]):
                 self._wants_certificate = True
             await self.connection.write(data)
             if len(data) < _CHUNK:
@@ -349,9 +364,29 @@ class Stream:
         return [path[depth] for depth in depths] if set(depths) == set(path) else []
 
     def chain(self) -> list[bytes]:
-        """The certificates as the server sent them, in DER, leaf first; empty if it sent none."""
-        sent = self.tls.get_peer_cert_chain() or []
+        """The certificates as the server sent them, in DER, leaf first; empty if it sent none.
+
+        If OpenSSL can't read one of them, it has none; then those that were sent in clear.
+        """
+        sent = self.tls.get_peer_cert_chain()
+        if sent is None:
+            return list(_sent_in_clear(bytes(self._received)))
         return [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
+
+
+def _sent_in_clear(received: bytes) -> Iterator[bytes]:
+    """The certificates in a server's first flight before TLS 1.3 (RFC 5246, section 7.4.2)."""
+    messages = b""
+    while received[:1] == b"\x16":
+        end = 5 + int.from_bytes(received[3:5], "big")
+        messages, received = messages + received[5:end], received[end:]
+    while messages:
+        kind, end = messages[0], 4 + int.from_bytes(messages[1:4], "big")
+        list_, messages = messages[7:end], messages[end:]
+        while kind == _CERTIFICATE and list_:
+            end = 3 + int.from_bytes(list_[:3], "big")
+            yield list_[3:end]
+            list_ = list_[end:]
 
 
 @functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers
