@@ -334,7 +334,7 @@ async def test_a_digest_is_set_up_in_any_usual_words_and_never_for_a_word_it_doe
         ("mon, wed and friday at noon in UTC", "on mon,wed,fri at 12:00 UTC"),
         ("Monday to Thursday at 17.30", "on mon,tue,wed,thu at 17:30 UTC"),
         ("daily at 9 for *.demo.test", "every day at 09:00 UTC, only about *.demo.test"),
-        ("host=localhost", "every day at 09:00 UTC, only about localhost"),
+        ("host=localhost", "every day at 09:00 UTC, only about *localhost*"),
     ):
         await world.ask(f"/ssl digest here {typed}", "posts a digest", told)
     before = world.bot.records.subscriptions.get("digest", CERTS)

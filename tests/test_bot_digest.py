@@ -210,9 +210,10 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
         http_answer(504, "<html>Gateway Timeout</html>", after=True),
         refusal("fatal_error", after=True),
         refusal("internal_error", after=True),
+        http_answer(200, '{"ok": true}', content_type="application/json", after=True),
         cut_answer(),
     ],
-    ids=["504", "fatal_error", "internal_error", "cut"],
+    ids=["504", "fatal_error", "internal_error", "ok without ts", "cut"],
 )
 async def test_a_digest_that_slack_accepted_and_then_failed_is_in_the_channel_once(
     fault: InjectedFault, digest_world: World

@@ -173,16 +173,15 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
     assert "Slack refused the blocks" in caplog.text
 
 
-@pytest.mark.parametrize("error", ["message_not_found", "edit_window_closed"])
+@pytest.mark.parametrize("error", ["message_not_found", "msg_too_long", "a_new_error"])
 async def test_a_message_that_can_not_be_edited_is_posted_anew(error: str, world: World) -> None:
     world.api.watch("api.demo.test")
     world.slack.faults.add("chat.update", refusal(error))
 
     await world.say("/ssl scan api.demo.test")
 
-    card = await world.card("OK", "asked by Ann", by=BEN)
-    busy = await world.card("Scanning…", by=BEN)
-    assert busy.ts < card.ts
+    await world.card("OK", "asked by Ann", by=BEN)
+    assert not any("Scanning…" in words(message) for message in world.seen(by=BEN))
 
 
 async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
@@ -358,6 +357,21 @@ async def test_a_response_url_may_answer_in_json(world: World) -> None:
     await world.card("api.demo.test")
     await world.settled()
     assert len(world.seen()) == 1
+
+
+async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_news(
+    world: World,
+) -> None:
+    world.api.watch("api.demo.test")
+    for method, line, told in (
+        ("views.open", "/ssl add", "SLACK DID NOT ANSWER"),
+        ("conversations.info", "/ssl notices here", "SLACK DID NOT ANSWER"),
+        ("users.info", "/ssl status api.demo.test", "OK"),
+    ):
+        for body in ('{"ok": true}', '{"ok": true, "view": [], "channel": 5, "user": null}'):
+            fault = http_answer(200, body, content_type="application/json", after=True)
+            world.slack.faults.add(method, fault)
+            await world.ask(line, told, by=BEN)
 
 
 async def test_a_scan_that_was_done_is_told_as_done_though_its_result_can_not_be_read(

@@ -33,6 +33,7 @@ from bot.severity import (
     OK,
     OVERDUE,
     REVOKED,
+    UNKNOWN,
     State,
     Thresholds,
     ca_asks_now,
@@ -102,7 +103,7 @@ def test_without_a_beginning_a_certificate_counts_as_long_lived() -> None:
     unknown = msgspec.structs.replace(asked(-2, -1), not_before=None)
     assert state_of(unknown, NOW, RULES) is OVERDUE
     without = msgspec.structs.replace(asked(-2, -1), not_after=None)
-    assert state_of(without, NOW, RULES) is OK
+    assert state_of(without, NOW, RULES) is UNKNOWN
 
 
 TIMES = st.timedeltas(-timedelta(days=500), timedelta(days=500))

@@ -27,11 +27,17 @@ def test_an_answer_is_of_one_of_three_kinds(
     assert type(failure(status, word, {}, "chat.update")) is kind
 
 
+def test_an_error_code_without_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(str(failure(200, "x" * 5000, {}, "chat.update"))) < 120
+    assert len(caplog.text) < 250
+
+
 def test_a_response_url_says_ok_in_several_ways() -> None:
     assert failure_of_text(200, "ok", {}) is None
     assert failure_of_text(200, '{"ok":true}', {}) is None
     assert isinstance(failure_of_text(404, "expired_url", {}), SlackRefused)
-    assert isinstance(failure_of_text(200, "<html>", {}), SlackUnreachable)
+    for text in ("<html>", "", '{"ok":false}', '{"ok":false,"error":null}', '{"ok":tr', "[]", "5"):
+        assert isinstance(failure_of_text(200, text, {}), SlackUnreachable), text
     assert isinstance(failure_of_text(500, "", {}), SlackUnreachable)
 
 

@@ -15,6 +15,7 @@ import aiohttp
 from bot.api.client import SSLMonitor
 from bot.config import Settings
 from bot.errors import ConfigError
+from bot.slack.calls import follow_nothing
 from bot.slack.metrics import Metrics
 from bot.slack.web import SlackWeb, make_client
 
@@ -65,7 +66,9 @@ def make_session() -> aiohttp.ClientSession:
     so it is on only where there is a proxy.
     """
     timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
-    return aiohttp.ClientSession(timeout=timeout, trust_env=bool(getproxies()))
+    return aiohttp.ClientSession(
+        timeout=timeout, trust_env=bool(getproxies()), middlewares=[follow_nothing]
+    )
 
 
 def make_web(

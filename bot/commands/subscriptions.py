@@ -133,9 +133,7 @@ class About:
         return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
 
     def __str__(self) -> str:
-        hosts = [each if set(each) & set(".*:") else f"host={each}" for each in self.which.hosts]
-        which = Selection(tuple(hosts), self.which.ports)
-        words = [str(which), "all" if self.everything else ""]
+        words = [str(self.which), "all" if self.everything else ""]
         if self.mention is not None:
             words.append(f"mention {self.mention or 'nobody'}")
         return " ".join(filter(None, words))

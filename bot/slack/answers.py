@@ -60,7 +60,7 @@ REFUSALS = BAD_BLOCKS | frozenset(
         "view_too_large",
     }
 )
-LONGEST_RETRY_AFTER = 86_400.0
+LONGEST_RETRY_AFTER, LONGEST_CODE = 86_400.0, 80
 
 
 def failure_of(response: Any, method: str) -> BotError:
@@ -80,11 +80,11 @@ def failure(status: int, word: object, headers: Mapping[str, str], method: str) 
     if status == 429 or word in LIMITS:
         return SlackLimited(retry_seconds(headers))
     if not isinstance(word, str) or not word or status >= 500 or word in PERHAPS:
-        what = word if isinstance(word, str) and word else f"HTTP status {status}"
+        what = word[:LONGEST_CODE] if isinstance(word, str) and word else f"HTTP status {status}"
         return SlackUnreachable(f"Slack had a problem ({what}).")
-    refused = SlackRefused(word)
+    refused = SlackRefused(word[:LONGEST_CODE])
     if word not in REFUSALS and not refused.is_known:
-        log.warning("%s was refused with an unknown error: %s", method, word)
+        log.warning("%s was refused with an unknown error: %s", method, refused.reason)
     return refused
 
 
@@ -94,21 +94,22 @@ def failure_of_text(status: int, text: str, headers: Mapping[str, str]) -> BotEr
     The URL answers `ok`, a bare error code, or JSON with one
     (docs.slack.dev/interactivity/handling-user-interaction).
     """
-    word = _word(text)
+    data, word = _read(text)
     if status < 300 and not word:
-        html = text.lstrip().startswith("<")
-        return SlackUnreachable("Slack's response URL sent a web page.") if html else None
+        ok = text == "ok" or (isinstance(data, Mapping) and data.get("ok"))
+        return None if ok else SlackUnreachable("Slack's response URL sent no usable answer.")
     if not word and 400 <= status < 500:
         word = f"http_{status}"
     return failure(status, word, headers, "A response URL")
 
 
-def _word(text: str) -> str:
+def _read(text: str) -> tuple[Any, str]:
+    """The answer's JSON, if it is any, and its error code."""
     try:
         data = json.loads(text)
-    except ValueError:
-        return text if re.fullmatch(r"[a-z_]{3,60}", text) else ""
-    return str(data.get("error") or "") if isinstance(data, Mapping) else ""
+    except (ValueError, RecursionError):
+        return None, text if re.fullmatch(r"[a-z_]{3,60}", text) else ""
+    return data, str(data.get("error") or "") if isinstance(data, Mapping) else ""
 
 
 def retry_seconds(headers: Mapping[str, str]) -> float | None:

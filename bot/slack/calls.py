@@ -47,6 +47,17 @@ def content(message: Message) -> dict[str, Any]:
     return {"text": fallback_text(message), "blocks": list(message.blocks)}
 
 
+async def follow_nothing(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Turn a redirect into an error: what is said to Slack is for no other host."""
+    response = await handler(request)
+    if response.status in {301, 302, 303, 307, 308}:
+        response.close()
+        raise aiohttp.ClientError("Slack sent a redirect")
+    return response
+
+
 class SlackCalls:
     """Calls methods of the Web API, and response URLs: with typed errors, and counted.
 
@@ -93,7 +104,7 @@ class SlackCalls:
             del self._uses[next(iter(self._uses))]
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
-                text = (await answer.text())[:500].strip()
+                text = (await answer.text()).strip()
                 ok = answer.status == 200 and text == "ok"
                 fault = None if ok else failure_of_text(answer.status, text, answer.headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):

@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
@@ -138,6 +138,8 @@ class EditablePost:
             raise
         except SlackRefused as error:
             log.info("chat.update failed in %s: %s", self._channel, error)
+            with suppress(SlackRefused, SlackUnreachable):  # it may say “Scanning…” for ever
+                await self._web.delete(self._channel, ts)
         else:
             return True
         self.ts = None

@@ -6,8 +6,9 @@ import functools
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
@@ -17,6 +18,8 @@ from bot.blocks import Address, Block, Form, Message, plain_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
 from bot.slack.calls import NO_PREVIEWS, SlackCalls, content, with_fallback
 from bot.slack.people import Identity, Person
+
+T = TypeVar("T")
 
 HISTORY_PAGE = 200
 #: The most pages to read: 10,000 messages since the digest was claimed.
@@ -58,6 +61,14 @@ def view_of_form(form: Form, channel: str) -> Block:
         "private_metadata": json.dumps({"channel": channel}),
         "blocks": list(form.blocks),
     }
+
+
+def _field(answer: Any, name: str, kind: type[T]) -> T:
+    """A field of an answer. Raises SlackUnreachable without it: nobody knows what was done."""
+    value = answer.get(name) if isinstance(answer, Mapping | AsyncSlackResponse) else None
+    if not isinstance(value, kind) or value == "":
+        raise SlackUnreachable(f"Slack's answer has no “{name}”.")
+    return value
 
 
 class SlackWeb(SlackCalls):
@@ -117,7 +128,7 @@ class SlackWeb(SlackCalls):
                 **content(sent),
                 **NO_PREVIEWS,
             )
-            return Address(str(answer["channel"]), str(answer["ts"]), thread_ts)
+            return Address(_field(answer, "channel", str), _field(answer, "ts", str), thread_ts)
 
         return await with_fallback(send, message)
 
@@ -166,12 +177,12 @@ class SlackWeb(SlackCalls):
     async def open_view(self, trigger_id: str, view: Block) -> str:
         """Open a modal; returns its ID."""
         answer = await self._write(self.client.views_open, trigger_id=trigger_id, view=view)
-        return str(answer["view"]["id"])
+        return _field(answer.get("view"), "id", str)
 
     async def push_view(self, trigger_id: str, view: Block) -> str:
         """Put a modal on top of an open one; returns its ID."""
         answer = await self._write(self.client.views_push, trigger_id=trigger_id, view=view)
-        return str(answer["view"]["id"])
+        return _field(answer.get("view"), "id", str)
 
     async def replace_view(self, view_id: str, view: Block) -> None:
         """Show another view in an open modal."""
@@ -197,7 +208,7 @@ class SlackWeb(SlackCalls):
     async def person(self, user: str) -> Person:
         """Who a user is (users.info, scope users:read)."""
         answer = await self._read(self.client.users_info, user=user)
-        found = answer.get("user") or {}
+        found = _field(answer, "user", dict)
         profile = found.get("profile") or {}
         names = (profile.get("display_name"), profile.get("real_name"))
         name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
@@ -213,7 +224,9 @@ class SlackWeb(SlackCalls):
     async def groups(self) -> dict[str, str]:
         """The IDs of the user groups, by `@handle` (usergroups.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_list)
-        return {f"@{each.get('handle')}": str(each["id"]) for each in answer["usergroups"] or []}
+        return {
+            f"@{each.get('handle')}": str(each["id"]) for each in _field(answer, "usergroups", list)
+        }
 
     async def id_to_mention(self, name: str) -> str | None:
         """The ID of the group `@handle`, or this ID itself; None if nobody has it."""
@@ -231,7 +244,7 @@ class SlackWeb(SlackCalls):
     async def members_of_group(self, group: str) -> list[str]:
         """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_users_list, usergroup=group)
-        return [str(user) for user in answer.get("users") or []]
+        return [str(user) for user in _field(answer, "users", list)]
 
     async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
         """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
@@ -240,9 +253,14 @@ class SlackWeb(SlackCalls):
         """
         file = await self._upload(name, content)
         address = await self.post_at(user, Message(text, (section(text),)))
-        await self._write(
-            self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
-        )
+        try:
+            await self._write(
+                self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
+            )
+        except SlackRefused:
+            with suppress(SlackRefused, SlackUnreachable):  # it says “Here is the list”
+                await self.delete(address.channel, address.ts)
+            raise
 
     async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
         """Put a file into a thread; Slack refuses it without the scope files:write."""
@@ -263,7 +281,7 @@ class SlackWeb(SlackCalls):
         )
         return any(
             file.get("title") == name
-            for each in answer.get("messages") or []
+            for each in _field(answer, "messages", list)
             if each.get("bot_id") == self.identity.bot_id
             for file in each.get("files") or []
         )
@@ -277,13 +295,14 @@ class SlackWeb(SlackCalls):
             self.client.files_getUploadURLExternal, filename=name, length=len(content)
         )
         try:
-            async with self._session.post(str(answer["upload_url"]), data=content) as uploaded:
+            url = _field(answer, "upload_url", str)
+            async with self._session.post(url, data=content) as uploaded:
                 status = uploaded.status
         except (aiohttp.ClientError, TimeoutError):
             raise SlackUnreachable("Slack did not take the file.") from None
         if status >= 400:
             raise SlackRefused(f"upload_http_{status}")
-        return {"id": str(answer["file_id"]), "title": name}
+        return {"id": _field(answer, "file_id", str), "title": name}
 
     async def find_posts(
         self, channel: str, message: Message, since: datetime | None, thread_ts: str | None = None
@@ -317,7 +336,7 @@ class SlackWeb(SlackCalls):
         cursor: dict[str, str] = {}
         for _ in range(pages):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)
-            for each in answer.get("messages") or []:
+            for each in _field(answer, "messages", list):
                 yield each
             following = (answer.get("response_metadata") or {}).get("next_cursor")
             if not following:
@@ -330,12 +349,12 @@ class SlackWeb(SlackCalls):
         Raises SlackRefused if the bot may not read the history.
         """
         answer = await self._read(self.client.conversations_history, channel=channel, limit=1)
-        return [str(each["ts"]) for each in answer.get("messages") or []] == [ts]
+        return [str(each["ts"]) for each in _field(answer, "messages", list)] == [ts]
 
     async def channel(self, channel: str) -> Mapping[str, Any]:
         """What conversations.info says of a channel."""
         answer = await self._read(self.client.conversations_info, channel=channel)
-        return dict(answer["channel"])
+        return _field(answer, "channel", dict)
 
     async def is_shared(self, channel: str) -> bool | None:
         """Whether people of other organizations are in a channel; None if Slack does not tell."""
