@@ -27,6 +27,7 @@ MAX_FALLBACK = 3000
 MAX_BUTTON = 75
 MAX_VALUE = 2000
 MAX_OPTION_VALUE = 150
+MAX_BLOCK_ID = 255
 #: Where the reply to a button goes: it replaces the button's message, or is posted below it.
 Place = Literal["here", "below"]
 

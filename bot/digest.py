@@ -243,8 +243,9 @@ class Digest:
         before = known.get(last.day, {}) if last else {}
         counts = self._waiting(found, before)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
-        mention = self._records.subscriptions.mention_of(channel)
-        found = replace(found, left=tuple(left) if mention else (), mention=mention)
+        whom = self._records.subscriptions.mention_of(channel)
+        if whom and not (again and wanted.day in known):  # once a day
+            found = replace(found, left=tuple(left), mention=whom)
         messages = digest_cards.digest(
             found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
         )

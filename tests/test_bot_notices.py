@@ -76,6 +76,37 @@ async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(worl
     await world.card("Renew now", "`api.demo.test`", by=BEN)
 
 
+async def test_who_has_taken_a_monitor_is_done_once_it_is_renewed_even_if_it_is_muted(
+    world: World,
+) -> None:
+    numbers = [world.api.watch(f"h{n}.demo.test", days=20) for n in range(2)]
+    notices = watcher(world)
+    await notices.tick()
+    for number in numbers:
+        await world.say(f"/ssl take {number}")
+        await world.card("Taken by", f"#{number}")
+    await world.say("/ssl mute h1.demo.test for=7d")
+    await world.card("Muted by")
+    for number in numbers:
+        world.api.renew(number, days=80)
+    await notices.tick()
+    await world.bot.records.refresh_rules()
+    assert world.bot.records.rules.marks.claims == {}
+
+
+async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: World) -> None:
+    numbers = [
+        world.api.watch(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
+    ]
+    notices = watcher(world)
+    await notices.tick()
+    for number, matches in zip(numbers, (True, False, True), strict=True):
+        world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": matches}
+    await notices.tick()
+    card = await world.card("*Newly broken*", "`h0.demo.test` and 1 more", by=BEN)
+    assert "*WRONG NAME* · `h1.demo.test`" in words(card)
+
+
 async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> None:
     number = world.api.watch(HOST, days=80)
     notices = watcher(world)
@@ -111,12 +142,20 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     assert labels(card).count("Rescan") == 5
     assert "Rescan all broken" in labels(card)
     assert len(told(world)) == 1
-    for number in numbers:
+    for number in numbers[:6]:
         world.api.rows[number]["ssl_valid"] = True
     await notices.tick()
-    _, follow_up = world.seen(by=BEN)
-    assert "✅ Fixed: 12 monitors" in words(follow_up)
-    assert follow_up.thread_ts == card.ts
+    assert "~*12 monitors newly broken*~" not in words(world.seen(by=BEN)[0])
+    for number in numbers:
+        world.api.rows[number]["ssl_valid"] = True
+    later(world, minutes=1)
+    await notices.tick()
+    card, *follow_ups = world.seen(by=BEN)
+    assert ["✅ Fixed: 6 monitors" in words(each) for each in follow_ups] == [True] * 2
+    assert follow_ups[1].thread_ts == card.ts
+    assert "~*12 monitors newly broken*~" in words(card)
+    assert "and 7 more" in words(card)
+    assert "None of these needs anybody now." in words(card)
 
 
 async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:

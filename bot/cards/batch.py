@@ -26,15 +26,22 @@ from bot.blocks import (
 )
 from bot.cards import lists, replies
 from bot.cards.changes import HIDDEN, NOTICE, WORSE
-from bot.cards.row import BUSY, GONE, MOST_RESCANNED, group_row, grouped, more_about_group, row_id
-from bot.dates import HOUR
+from bot.cards.row import (
+    BUSY,
+    GONE,
+    MOST_RESCANNED,
+    group_row,
+    grouped,
+    more_about_group,
+    read_ranges,
+    row_id,
+)
 from bot.errors import BotError
 from bot.severity import (
     ACT_NOW,
     EXPIRED,
     OK,
     ON_SCHEDULE,
-    STALE_AFTER,
     UNKNOWN,
     UNREACHABLE,
     Rank,
@@ -49,18 +56,15 @@ from bot.target import Target
 MAX_SCANNED = MOST_RESCANNED
 MAX_DELETED = 50
 FAULTS_SHOWN = 10
-#: The block IDs of the row about old scans and of its button, and its text once there are none.
-OLD_ROW, OLD_MORE = "row:old", "more:old"
-FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: How the row of a monitor begins that is broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What a digest's first lines say of its fixed rows.
 _FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
 #: How the first line of a row of several monitors ends.
 _GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
+#: What is added to the line about the monitors that a notice has no room for.
+_OVER = " ✅ None of these needs anybody now."
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
-#: So many hosts are named in one line.
-NAMED = 5
 
 #: What a list of monitors asks: its title, and the button that does it to all of them.
 Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
@@ -231,29 +235,6 @@ def _shown(told: Sequence[str]) -> list[Block]:
     return blocks
 
 
-def old_row(stale: Sequence[MonitorSummary], outcome: str = "", lost: int = 0) -> Block:
-    """The row of a digest about those that were not scanned lately.
-
-    `outcome` is what came of the last press, after which there may be none; `lost` monitors could
-    not be read then.
-    """
-    first = f"⚪ *OLD DATA* · {lists.unreadable(lost)}." if lost else FRESH
-    if stale:
-        first = f"⚪ *OLD DATA* · {lists.old_scans(len(stale))}: {names(stale)}."
-    return section(f"{first}\n{outcome}".rstrip(), block_id=OLD_ROW)
-
-
-def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
-    """The button below that row, which scans as many as one press does.
-
-    `here` says that the digest is about the hosts that its channel has chosen, not about all.
-    """
-    ids = [row.id for row in stale[:MOST_RESCANNED]]
-    label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"
-    value = " ".join(map(str, [*([0] if here else []), *ids]))
-    return actions(button(label, "scan_old", value, "below", about=label)) | {"block_id": OLD_MORE}
-
-
 def refreshed(
     block: Block,
     found: Mapping[int, MonitorSummary],
@@ -267,8 +248,10 @@ def refreshed(
     `found` is no longer monitored, if these are `complete`.
     """
     name = _name(block)
-    if name == OLD_MORE:
-        return _rescanned(block, found, now) if complete else None
+    if name == lists.OLD_MORE or name.startswith(HIDDEN):
+        old = name == lists.OLD_MORE
+        new = _rescanned(block, found, now) if old else _hidden(block, found, now, rules)
+        return new if complete else None
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
@@ -290,6 +273,21 @@ def refreshed(
     if same or (fine and struck):
         return None
     return fresh, more_about_group(members, now, rules)
+
+
+def _hidden(
+    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+) -> tuple[Block, None] | None:
+    """The line about the monitors that a notice has no room for; it tells if none needs anybody."""
+    if _name(block) == HIDDEN:
+        return None
+    ids = read_ranges(_name(block).removeprefix(HIDDEN), len(found))
+    over = all(_is_well(f"{state_of(found[n], now, rules).symbol}") for n in ids if n in found)
+    text = str(block["elements"][0]["text"])
+    if over is text.endswith(_OVER):
+        return None
+    line = context(f"{text}{_OVER}" if over else text.removesuffix(_OVER))
+    return line | {"block_id": _name(block)}, None
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -374,9 +372,11 @@ def _digest_redrawn(
     text: str, blocks: Sequence[Block], idle: Sequence[Block]
 ) -> tuple[str, tuple[Block, ...]]:
     """A digest whose summary says how many of its rows are fixed, if any are."""
-    old, rest = ([b for b in idle if (_name(b) == OLD_ROW) is is_old] for is_old in (True, False))
+    old, rest = (
+        [b for b in idle if (_name(b) == lists.OLD_ROW) is is_old] for is_old in (True, False)
+    )
     rows = [each.partition("\n")[0] for each in _row_texts(rest)]
-    fixed, fresh = sum(map(_is_struck, rows)), "".join(_row_texts(old)).startswith(FRESH)
+    fixed, fresh = sum(map(_is_struck, rows)), "".join(_row_texts(old)).startswith(lists.FRESH)
     if not (fixed or fresh):
         return text, tuple(blocks)
     group = " rows" if any(map(_GROUP.search, rows)) else ""
@@ -398,7 +398,8 @@ def _end(kind: str, rows: Sequence[str]) -> str:
 def is_over(blocks: Sequence[Block]) -> bool:
     """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
     rows = _row_texts(blocks)
-    hides = any(_name(block).startswith(HIDDEN) for block in blocks)
+    hidden = [str(b["elements"][0]["text"]) for b in blocks if _name(b).startswith(HIDDEN)]
+    hides = any(not text.endswith(_OVER) for text in hidden)
     late = _kind_of(blocks) == "late"
     return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
 
@@ -438,10 +439,4 @@ def _rescanned(
     ids = [int(each) for each in str(buttons["elements"][0].get("value", "")).split()]
     if len(ids) >= MOST_RESCANNED or any(is_stale(found[n], now) for n in ids if n in found):
         return None
-    return old_row([], f"↻ rescanned, seen {date(now, '{time}')}"), None
-
-
-def names(rows: Sequence[MonitorSummary]) -> str:
-    """The first hosts by name, and how many more there are."""
-    first = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
-    return f"{first} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else first
+    return lists.old_row([], f"↻ rescanned, seen {date(now, '{time}')}"), None

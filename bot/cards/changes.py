@@ -15,6 +15,7 @@ import msgspec
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
+    MAX_BLOCK_ID,
     Block,
     Message,
     actions,
@@ -35,8 +36,10 @@ from bot.cards.monitor import headline
 from bot.cards.row import (
     MOST_RESCANNED,
     group_row,
+    grouped,
     list_row,
     more_about_group,
+    ranges,
     rescan_certificate,
     row_id,
     text_row,
@@ -78,6 +81,7 @@ _MANY = {
 #: What is told in a message of its own, since nobody is notified of edits and replies; and up to
 #: which rank a monitor still needs somebody for it.
 WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
+FINE = Rank.ON_SCHEDULE
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
 #: So many at once, or within so long, are told in one message, which shows some of them.
@@ -87,12 +91,11 @@ PAUSE = HOUR
 #: How it begins what news are about, if that is a proxy, and what a scan says of one that fails.
 PROXY = "~"
 _PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer like|answered 407)")
-#: So many are named in a reply.
-FOLLOWED_UP = 10
+FOLLOWED_UP = 10  # so many are named in a reply
 Names = tuple[tuple[str, ...], tuple[str, ...]]
 #: How the block IDs begin of a notice's title, of what it has no room for, of `offer`, and of the
 #: button that rescans all of an outage.
-NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden", "offer:", "all"
+NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden:", "offer:", "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,18 +303,13 @@ class Plan:
     def _make(
         self, name: str, kind: str, news: Sequence[News], card: Message, thread: str | None = None
     ) -> str:
-        topic = Topic(
-            f"{self._day} {name} {self._to.channel}",
-            self._to.channel,
-            kind,
-            frozenset(what for each in news for what in (each.about, each.cause) if what),
-            frozenset(each.id for each in news),
-            thread,
-            self._now,
-        )
+        about = frozenset(what for each in news for what in (each.about, each.cause) if what)
+        ids, channel = frozenset(each.id for each in news), self._to.channel
+        key = f"{self._day} {name} {channel}"
+        topic = Topic(key, channel, kind, about, ids, thread, self._now)
         self._topics.append(topic)
         self._made.append((topic, card))
-        return topic.key
+        return key
 
 
 def notice(
@@ -327,9 +325,10 @@ def notice(
 
     `whom` is the user or group ID of whom it wakes.
     """
-    more = more_about_group(rows, now, rules)
-    said = names_changed(names[1], names[0])
-    blocks = [_head(TOLD[kind], kind, whom), group_row(rows, now, rules), *([more] if more else [])]
+    said, blocks = names_changed(names[1], names[0]), [_head(TOLD[kind], kind, whom)]
+    for group in grouped(rows, now, rules):  # by verdict
+        more = more_about_group(group, now, rules) if len(blocks) == 1 else None
+        blocks += [group_row(group, now, rules), *([more] if more else [])]
     also = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
     text = f"{TOLD[kind]}: {headline(rows[0], now, rules)}{also}"
     return Message(text, (*blocks, *([context(" · ".join(said))] if said else [])))
@@ -346,17 +345,19 @@ def many(
     """What has changed on many monitors at once, in one message."""
     text = f"{counted(len(rows), 'monitor')} {_MANY[kind]}"
     shown = [list_row(row, now, rules) for row in rows[:OUTAGE_ROWS]]
-    rest = _all_of(kind, [row.id for row in rows], len(shown))
+    rest = _all_of(kind, ids := [row.id for row in rows], ids[OUTAGE_ROWS:])
     return Message(f"{text}.", (_head(text, kind, whom), *shown, *rest))
 
 
-def _all_of(kind: str, ids: Sequence[int], shown: int) -> list[Block]:
-    """How many more there are than are `shown`, and the button that rescans all of them."""
-    blocks, hidden = list[Block](), len(ids) - shown
-    if hidden > 0:
+def _all_of(kind: str, ids: Sequence[int], hidden: Sequence[int]) -> list[Block]:
+    """How many are `hidden`, known by the block's ID if it has room; and a button for them all."""
+    blocks: list[Block] = []
+    if hidden:
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
-        more = context(f"and {hidden:,} more. {how.get(kind, '')}".rstrip())
-        blocks.append(more | {"block_id": HIDDEN})
+        more = context(f"and {len(hidden):,} more. {how.get(kind, '')}".rstrip())
+        name = f"{HIDDEN}{ranges(map(str, sorted(hidden)))}"
+        known = kind in how and len(name) <= MAX_BLOCK_ID
+        blocks = [more | {"block_id": name if known else HIDDEN}]
     if kind == "broken":
         value = " ".join(map(str, ids[:MOST_RESCANNED]))
         about = f"Rescan {min(len(ids), MOST_RESCANNED)} broken monitors"
@@ -391,7 +392,8 @@ def joined(
     shown = [block for block, name in zip(blocks, names, strict=True) if name.startswith(top)]
     other = (*top, NOTICE, HIDDEN, _ALL)
     below = [block for block, name in zip(blocks, names, strict=True) if not name.startswith(other)]
-    rest = _all_of(kind, sorted(ids), len(rows) + len(new))
+    visible = {*(int(name[4:]) for name in rows), *(each.id for each in news[: len(new)])}
+    rest = _all_of(kind, sorted(ids), sorted(set(ids) - visible))
     return f"{title}.", [_head(title, kind, ""), *shown, *new, *rest, *below]
 
 
@@ -444,6 +446,5 @@ def offer(card: Message) -> Message:
     said = "Nobody is mentioned when a host breaks."
     about = "Choose a user group or person to mention when a host breaks"
     press = button("Mention a group", "form", "notices_mention", "below", about=about)
-    blocks = [context(said) | {"block_id": f"{OFFER}said"}, actions(press)]
-    blocks[1]["block_id"] = f"{OFFER}button"
-    return replace(card, blocks=(*card.blocks, *blocks))
+    blocks = (context(said), f"{OFFER}said"), (actions(press), f"{OFFER}button")
+    return replace(card, blocks=(*card.blocks, *(b | {"block_id": name} for b, name in blocks)))

@@ -24,9 +24,18 @@ from bot.blocks import (
 )
 from bot.blocks import date as when
 from bot.cards import table as table_cards
-from bot.cards.batch import names, old_row, rescan_old
 from bot.cards.changes import counted_kinds
-from bot.cards.lists import LIST_ROWS, not_shown, old_scans, ranked, tally, unreadable
+from bot.cards.lists import (
+    LIST_ROWS,
+    names,
+    not_shown,
+    old_row,
+    old_scans,
+    ranked,
+    rescan_old,
+    tally,
+    unreadable,
+)
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped
 from bot.dates import ALL, Selection

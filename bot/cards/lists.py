@@ -24,7 +24,7 @@ from bot.blocks import (
 )
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline
-from bot.cards.row import group_row, grouped, text_row
+from bot.cards.row import MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
@@ -32,6 +32,11 @@ LIST_CARDS = 8
 LIST_ROWS = 20
 #: So many of a long list have a button above the table.
 LIST_WORST = 3
+#: The block IDs of the row about old scans and of its button, and its text once there are none.
+OLD_ROW, OLD_MORE = "row:old", "more:old"
+FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
+#: So many hosts are named in one line.
+NAMED = 5
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -192,3 +197,32 @@ def csv_needs_scope() -> Message:
     text = "The bot can't send files: it lacks the scope `files:write`."
     more = "Whoever installed the bot can add it: see `docs/deploy.md`."
     return Message(bare(f"{text} {more}"), (section(f"⛔ {text}"), context(more)))
+
+
+def old_row(stale: Sequence[MonitorSummary], outcome: str = "", lost: int = 0) -> Block:
+    """The row of a digest about those that were not scanned lately.
+
+    `outcome` is what came of the last press, after which there may be none; `lost` monitors could
+    not be read then.
+    """
+    first = f"⚪ *OLD DATA* · {unreadable(lost)}." if lost else FRESH
+    if stale:
+        first = f"⚪ *OLD DATA* · {old_scans(len(stale))}: {names(stale)}."
+    return section(f"{first}\n{outcome}".rstrip(), block_id=OLD_ROW)
+
+
+def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
+    """The button below that row, which scans as many as one press does.
+
+    `here` says that the digest is about the hosts that its channel has chosen, not about all.
+    """
+    ids = [row.id for row in stale[:MOST_RESCANNED]]
+    label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"
+    value = " ".join(map(str, [*([0] if here else []), *ids]))
+    return actions(button(label, "scan_old", value, "below", about=label)) | {"block_id": OLD_MORE}
+
+
+def names(rows: Sequence[MonitorSummary]) -> str:
+    """The first hosts by name, and how many more there are."""
+    first = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
+    return f"{first} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else first

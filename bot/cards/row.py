@@ -309,6 +309,15 @@ def ranges(ids: Iterable[str]) -> str:
     return ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
+def read_ranges(text: str, most: int = MOST_RESCANNED) -> list[int]:
+    """The IDs of `101-114,120`, as many as are wanted at most. Raises ValueError."""
+    ids: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        ids += range(int(first), min(int(last or first), int(first) + most) + 1)
+    return ids[:most]
+
+
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
     """What a pressed row offers below itself, if the monitor is not fine."""
     if is_fine(row, now, rules):

@@ -16,7 +16,7 @@ from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
-from bot.cards.row import MOST_RESCANNED, group_row, more_about_group, with_row
+from bot.cards.row import group_row, more_about_group, read_ranges, with_row
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
@@ -38,12 +38,8 @@ class Ids:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `101-114,120`: at most as many as a row names. Raises ValueError."""
-        ids: list[int] = []
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            ids += range(int(first), min(int(last or first), int(first) + MOST_RESCANNED) + 1)
-        return cls(tuple(ids[:MOST_RESCANNED]))
+        """Read `101-114,120`. Raises ValueError."""
+        return cls(tuple(read_ranges(text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import row as row_cards
 from bot.cards.add import PROGRESS_EVERY
-from bot.cards.batch import OLD_ROW, old_row, rescan_old
 from bot.cards.row import busy_group, outcome_line, row_id, with_row
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
@@ -144,7 +143,7 @@ async def _scan_many(
     call.spend("scans", 1)
     who, total = await call.who(), len(ids)
     note = replies.asked_by(who)
-    shared = row_id(first) if first else OLD_ROW
+    shared = row_id(first) if first else list_cards.OLD_ROW
     busy = partial(busy_group, total=total, block_id=shared, who=who) if first or old else None
     progress = _Progress(call, "Scanning", total, note, busy)
     if busy:
@@ -183,8 +182,8 @@ async def _scan_many(
     which = chosen.which if chosen else ALL
     stale = [row for row in everything if is_stale(row, call.now()) and which.takes(row.target)]
     told = outcome_line(f"{len(after)} rescanned", who, call.now())
-    more = rescan_old(stale, here=old == "here") if stale else None
-    row = old_row(stale, told, everything.unreadable)
+    more = list_cards.rescan_old(stale, here=old == "here") if stale else None
+    row = list_cards.old_row(stale, told, everything.unreadable)
     return replace(card, row=row, more=more, rows=())
 
 

@@ -19,7 +19,7 @@ from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
 from bot.cards.batch import redrawn
-from bot.cards.changes import SMALL, WORSE, News, Plan, compare, offer
+from bot.cards.changes import FINE, SMALL, WORSE, News, Plan, compare, offer
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -322,7 +322,9 @@ class Notices:
         ):
             await self._post_all()  # what is new comes first
             await self._refresh(rows, complete=complete)
-            if fixed := [each.id for each in told if each.kind == "fixed"]:
+            claims = self._records.rules.marks.claims
+            fixed = [each for each, seen in changed.items() if each in claims and seen.rank >= FINE]
+            if fixed:
                 await self._records.marks.release(fixed)  # whoever had them is done
         else:
             log.info("Another process compared the lists at the same time.")

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message
-from bot.cards.batch import OLD_MORE, OLD_ROW, is_over, redrawn, refreshed
+from bot.cards.batch import is_over, redrawn, refreshed
 from bot.cards.changes import OFFER
+from bot.cards.lists import OLD_MORE, OLD_ROW
 from bot.cards.row import BUSY
 from bot.errors import (
     DatabaseUnavailable,
@@ -300,12 +301,9 @@ class Boards:
         for each in undrawn:
             place = each.channel, each.ts
             owed[place] = self.lists.public(*place, each.board.text, each.board.blocks)
-        for (channel, ts), rows in owed.items():
+        for rows in owed.values():
             rows.changes += 1
-            try:
-                await self.draw(channel, ts, rows)
-            except (SlackRefused, SlackUnreachable) as fault:
-                log.info("Could not edit the list in %s again: %s", channel, fault)
+        await self.draw_all([(*place, rows) for place, rows in owed.items()])
 
     async def today(self) -> list[StoredBoard]:
         """The digests whose local day has not ended, and the notices that are still edited."""
