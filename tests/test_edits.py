@@ -162,15 +162,17 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
     if is_list:
         await world.say("@SSLmonitor list")
     shown = await (world.card("1 monitor", by=BEN) if is_list else digest(world))
-    world.api.hold("monitor/scan")
+    held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Scanning…" in words(shown))
-    async with world.running_bot() as other:  # the first one is still scanning, for ever
+    async with world.running_bot() as other:  # the first one is still scanning
         await other.slack._boards.catch_up()
         assert "Scanning…" not in words(shown)
         edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
         await other.slack._boards.catch_up()
         assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])
+    assert held.gate is not None
+    held.gate.set()
 
 
 async def test_once_a_minutes_edits_are_used_up_answers_are_posted_anew(

@@ -111,7 +111,7 @@ async def test_what_several_processes_take_release_and_set_at_once_ends_well(url
 
     async def act(number: int) -> None:
         records = Records(databases[number])
-        for turn in range(25):
+        for turn in range(25 if "postgresql" in url else 5):  # SQLite's writers wait in a queue
             claims = [Claim(each, f"U{number}", "Ann", NOW) for each in (number, 8, 7, 8)]
             stand = await records.marks.take(claims)
             assert {claim.monitor_id for claim in stand} == {number, 8, 7}
@@ -282,7 +282,7 @@ async def test_writes_that_give_up_leave_no_connection_open(
     file = tmp_path / "bot.sqlite3"
     async with open_database(f"sqlite:///{file}") as database:
         records = Records(database)
-        for number in range(5):
+        for number in range(2):
             other = sqlite3.connect(file, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             tries = (records.take(f"{number} {each}", NOW) for each in range(20))

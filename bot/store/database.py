@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.config.database_url import engine_arguments
@@ -186,11 +187,19 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that begins deferred and writes later can't wait for its turn (SQLITE_BUSY).
     options = connection.get_execution_options()
     if options.get("reads_only"):
-        connection.exec_driver_sql("BEGIN")
+        _tell_sqlite(connection, "BEGIN")
         return
     # A statement that waits for a lock can't be cancelled, so SQLite itself must give up.
-    patience = options.get("patience", BUSY_SECONDS)
-    if connection.info.get("patience") != patience:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
-        connection.info["patience"] = patience
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    tenths = int(options.get("patience", BUSY_SECONDS) * 10)
+    if connection.info.get("tenths") != tenths:
+        _tell_sqlite(connection, f"PRAGMA busy_timeout = {tenths}00")
+        connection.info["tenths"] = tenths
+    _tell_sqlite(connection, "BEGIN IMMEDIATE")
+
+
+def _tell_sqlite(connection: Connection, sql: str) -> None:
+    """Run what gives no rows in one turn of the driver's thread; `exec_driver_sql` takes three."""
+    try:
+        connection.connection.run_async(lambda driver: driver.execute(sql))
+    except sqlite3.Error as error:
+        raise OperationalError(sql, None, error) from error

@@ -90,7 +90,7 @@ class Scans:
     database: Database
     clock: Clock = field(default_factory=Clock)
     allow: str = "127.0.0.1"
-    deadline: float = 5.0
+    deadline: float = 30.0
 
     def __post_init__(self) -> None:
         names = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1", "elsewhere.test": "127.0.0.1"}

@@ -43,7 +43,7 @@ async def test_each_key_sees_only_its_own_monitors(served: Served, any_database:
     await call(served, KEY, "monitor/add", host=NOBODY, port="443")
     added = await call(served, other, "monitor/add", host=NOBODY, port="443")
     assert (added.status, added.body["monitor"]["id"]) == (200, 2)
-    for _ in range(3):  # each also sees that the other's requests changed nothing
+    for _ in range(2):  # each also sees that the other's requests changed nothing
         for key, own, foreign in ((KEY, "1", "2"), (other, "2", "1")):
             rows = (await call(served, key, "monitor/list")).body["list"]
             assert [str(row["id"]) for row in rows] == [own]
@@ -55,7 +55,6 @@ async def test_each_key_sees_only_its_own_monitors(served: Served, any_database:
                 assert {refused(reply, 404) for reply in replies} == {"monitor not found"}
             assert (await call(served, key, "account")).body["id"] == int(own)
             assert (await call(served, key, "ping")).body["apikey_id"] == int(own)
-        served.now += HOUR
 
 
 async def test_each_account_has_its_own_limit(served: Served, any_database: Database) -> None:

@@ -313,11 +313,13 @@ async def test_only_so_many_answers_are_awaited_at_a_time(
 ) -> None:
     await acme.servers.get(acme.directory)
     monkeypatch.setattr("bot.embedded.ca.documents.MOST_AWAITED", 1)
-    acme.ca.gate, acme.scans.deadline = asyncio.Event(), 0.5
-    await acme.scan()
-    acme.path = acme.scans.leaf(KEY)
+    acme.ca.gate = asyncio.Event()
+    first = asyncio.create_task(acme.servers.get(acme.ca.url("x")))
+    await asyncio.sleep(0)
     assert (await acme.renewal()).status == "unknown: too many CA requests are pending"
     acme.ca.gate.set()
+    with pytest.raises(Unreadable):
+        await first
 
 
 async def test_what_was_known_counts_while_too_many_answers_are_awaited(
