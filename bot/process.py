@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import logging
@@ -20,6 +21,8 @@ import stamina
 #: A repeated fault is logged once in this time.
 REPEAT_SECONDS = 60.0
 MOST_REMEMBERED = 1000
+TRIM_SECONDS = 60.0
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 class JSONLines(logging.Formatter):
@@ -142,8 +145,24 @@ async def forever(ended: Awaitable[None] | None = None) -> None:
     """Wait until this task is cancelled, or until `ended` ends.
 
     Freezes the objects loaded so far, so that the garbage collector skips them: scans take about
-    10% less time.
+    10% less time. Gives unused memory back once a minute.
     """
     gc.collect()
     _spare_collector()
-    await (ended or asyncio.Event().wait())
+    waiting = asyncio.ensure_future(ended or asyncio.Event().wait())
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=TRIM_SECONDS)
+            _give_memory_back()
+        await waiting
+    finally:
+        waiting.cancel()
+
+
+def _give_memory_back() -> None:
+    """Give pages that hold nothing back to the system, in less than a millisecond.
+
+    After large replies, glibc keeps them in its heap, which grows for hours (malloc_trim(3)).
+    """
+    if _TRIM is not None:
+        _TRIM(0)

@@ -74,11 +74,14 @@ class Answers:
 
     url: str = ""
     answered: Counter[int] = field(default_factory=Counter)
+    refused: dict[int, list[int]] = field(default_factory=dict)
 
     async def take(self, request: web.Request) -> web.Response:
         """Take an answer; one in twenty fails first."""
         number = int(request.match_info["number"])
         chance = random.random()
+        if chance < 0.03:
+            self.refused.setdefault(number, []).append(429 if chance < 0.02 else 500)
         if chance < 0.02:
             return web.Response(status=429, headers={"Retry-After": "1"})
         if chance < 0.03:
@@ -274,7 +277,7 @@ class Run:
         )
         print(f"without an answer: {unanswered}")
         for number in sorted(self.private - set(self.answers.answered))[:5] if unanswered else ():
-            print(f"  {self.texts[number]}")
+            print(f"  {self.texts[number]}, response URL: {self.answers.refused.get(number)}")
         print(
             f"memory: {figures.memory[0] / 2**20:.0f} MiB at first, "
             f"{statistics.mean(middle) / 2**20:.1f} in the middle third, "
