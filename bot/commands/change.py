@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal
 
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorList, MonitorSummary
 from bot.blocks import Block, Message, code
 from bot.cards import batch as batch_cards
 from bot.cards import lists as list_cards
@@ -160,14 +160,7 @@ async def _scan_many(
         return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
-    words = {
-        row.id: "no change"
-        if not is_fine(row, call.now(), call.rules) or (row.id in was_fine and row.expected_at)
-        else "fine"
-        if row.id in was_fine
-        else "fixed"
-        for row in after
-    }
+    words = {row.id: _came_of(call, row, was_fine=row.id in was_fine) for row in after}
     words[0] = _failed(faults.values())  # none of them
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await after_scan.release_if_fixed(call, after)
@@ -176,13 +169,25 @@ async def _scan_many(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,
         now=call.now(), rules=call.rules, note=note, outcomes=outcomes, first=first,
     )  # fmt: skip
-    if not old:
-        return card
-    chosen = call.records.subscriptions.get(DIGEST, call.channel) if old == "here" else None
+    told = outcome_line(f"{len(after)} rescanned", who, call.now())
+    return _with_old(call, card, everything, told, here=old == "here") if old else card
+
+
+def _came_of(call: Call, row: MonitorSummary, *, was_fine: bool) -> str:
+    """What came of a scan, in a word or two."""
+    if not is_fine(row, call.now(), call.rules) or (was_fine and row.expected_at):
+        return "no change"
+    return "fine" if was_fine else "fixed"
+
+
+def _with_old(
+    call: Call, card: Message, everything: MonitorList, told: str, *, here: bool
+) -> Message:
+    """The card, with a digest's row of the scans that are still old."""
+    chosen = call.records.subscriptions.get(DIGEST, call.channel) if here else None
     which = chosen.which if chosen else ALL
     stale = [row for row in everything if is_stale(row, call.now()) and which.takes(row.target)]
-    told = outcome_line(f"{len(after)} rescanned", who, call.now())
-    more = list_cards.rescan_old(stale, here=old == "here") if stale else None
+    more = list_cards.rescan_old(stale, here=here) if stale else None
     row = list_cards.old_row(stale, told, everything.unreadable)
     return replace(card, row=row, more=more, rows=())
 
