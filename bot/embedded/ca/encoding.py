@@ -172,10 +172,9 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
     parts = list(fields(tbs))
     parts = parts[1:] if parts[0][0] == _VERSION else parts
     (_, serial), (_, signed), (_, issuer), (_, validity), (_, subject), key, *rest = parts
-    number = int.from_bytes(serial, "big", signed=True)
     parts = [
         (_VERSION, _V3),
-        (_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)),
+        (_INTEGER, _number(serial)),
         (_SEQUENCE, _algorithm(signed)),
         (_SEQUENCE, _name(issuer) if names else issuer),
         (_SEQUENCE, b"".join(_time(*each) for each in fields(validity))),
@@ -186,6 +185,13 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
         parts.append((_EXTENSIONS, _field(_SEQUENCE, known)))
     whole = [(_SEQUENCE, _joined(parts)), (_SEQUENCE, _algorithm(signed)), signature]
     return _field(_SEQUENCE, _joined(whole))
+
+
+def _number(value: bytes) -> bytes:
+    """A whole number in as few bytes as it takes."""
+    number = int.from_bytes(value, "big", signed=True)
+    size = (~number if number < 0 else number).bit_length() // 8 + 1
+    return number.to_bytes(size, "big", signed=True)
 
 
 def _algorithm(inside: bytes) -> bytes:
