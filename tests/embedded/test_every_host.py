@@ -161,9 +161,15 @@ async def test_an_issuer_that_was_sent_is_not_called_missing(
     assert result.message == "Untrusted: the chain could not be verified at “fleet.test”"
 
 
-async def test_a_really_self_signed_certificate_stays_one(fleet: Fleet, trust: Trust) -> None:
+async def test_only_what_signed_itself_is_called_self_signed(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
     result = await scan(trust, fleet.tls(Leaf(by="itself")))
     assert result.verdict is Verdict.SELF_SIGNED
+    stranger = authority(name("fleet.test"))
+    for sent, said in (((), "Incomplete chain: the server sends"), ((stranger,), "Untrusted: ")):
+        serving = serve(fleet, tmp_path, stranger, subject=name("fleet.test"), sent=sent)
+        assert (await scan(trust, serving)).message.startswith(said)
 
 
 async def test_an_extension_that_encodes_its_default_hides_neither_names_nor_dates(
@@ -244,6 +250,15 @@ async def test_a_pinned_certificate_is_its_own_anchor(fleet: Fleet, tmp_path: Pa
     pinned = [Authority(each, private.key) for each in (twin, leaf)]
     result = await scan(trusting(tmp_path, *pinned), serving)
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+
+
+async def test_a_pinned_certificate_issues_no_other_one_of_its_name(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    key, subject = new_key("ec"), name("fleet.test")
+    pinned = Authority(issue(subject, key, None, NOW - DAY, NOW + DAY, NO_CA, NAMES), key)
+    serving = serve(fleet, tmp_path, pinned, subject=subject)
+    assert (await scan(trusting(tmp_path, pinned), serving)).verdict is not Verdict.VALID
 
 
 async def test_an_intermediate_named_like_its_root_is_no_riddle(

@@ -90,15 +90,16 @@ def _path(
         for anchor in anchors:
             if anchor == path[-1]:
                 return path
-            if _signed_by(path[-1], anchor):
+            if is_signed_by(path[-1], anchor):
                 return [*path, anchor]
-        issuers = [each for each in left if _signed_by(path[-1], each)]
+        issuers = [each for each in left if is_signed_by(path[-1], each)]
         left = [each for each in left if each not in issuers]
         paths += ([*path, issuer] for issuer in issuers)
     return None
 
 
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether a certificate names the issuer, and bears the signature of its key."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -124,7 +125,7 @@ def _issues_freely(issuer: x509.Certificate, *, is_anchor: bool) -> bool:
         limits = isinstance(each.value, x509.ExtendedKeyUsage) and _SERVERS not in each.value
         if limits or isinstance(each.value, x509.NameConstraints):
             return False
-    return is_anchor or is_authority(issuer)
+    return is_authority(issuer) or (is_anchor and issuer.version is x509.Version.v1)
 
 
 def _takes(path: Sequence[x509.Certificate], now: datetime, *, for_servers: bool = False) -> bool:

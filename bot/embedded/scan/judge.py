@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from bot.embedded.ca.anchors import is_signed_by
 from bot.embedded.ca.encoding import readable
 from bot.embedded.scan.certificate import Leaf, SentCertificate
 from bot.embedded.scan.tls import ChainFault
@@ -74,23 +75,31 @@ def _judge_fault(fault: ChainFault, others: Sequence[SentCertificate]) -> tuple[
         return Verdict.NOT_YET_VALID, f"Not yet valid: {name} in the chain"
     issuer = facts.issuer_cn or facts.issuer_o
     is_sent = any(each.subject == issuer for each in others)
-    if fault.code in _NO_ISSUER and fault.depth == 0 and not is_sent:
+    code = fault.code
+    if code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT and not _is_self_signed(fault):
+        code = _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY  # OpenSSL has compared the names only
+    if code in _NO_ISSUER and fault.depth == 0 and not is_sent:
         detail = f"the server does not send the certificate of the issuer, {_quote(issuer)}"
         if not others:
             detail = "the server sends no intermediate certificate"
         return _verdict(Verdict.INCOMPLETE_CHAIN, detail)
-    if fault.code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN or (
-        fault.code in _NO_ISSUER and fault.depth
-    ):
+    if code == _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN or (code in _NO_ISSUER and fault.depth):
         detail = f"the chain ends at {name} and does not lead to a trusted root"
         return _verdict(Verdict.UNTRUSTED, detail)
-    verdict = _BY_CODE.get(fault.code, Verdict.UNTRUSTED)
+    verdict = _BY_CODE.get(code, Verdict.UNTRUSTED)
     detail = name
-    if fault.code == _CODES.ERR_INVALID_CA or (verdict is Verdict.PURPOSE and fault.depth):
+    if code == _CODES.ERR_INVALID_CA or (verdict is Verdict.PURPOSE and fault.depth):
         verdict, detail = Verdict.UNTRUSTED, f"{name} may not issue certificates for TLS servers"
     elif verdict is Verdict.UNTRUSTED:
         detail = f"the chain could not be verified at {name}"
     return _verdict(verdict, detail)
+
+
+def _is_self_signed(fault: ChainFault) -> bool:
+    with suppress(ValueError):
+        certificate = readable(crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate))
+        return is_signed_by(certificate, certificate)
+    return True
 
 
 def _facts(fault: ChainFault) -> Leaf | None:
