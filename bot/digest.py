@@ -244,6 +244,8 @@ class Digest:
         counts = self._waiting(found, before)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
         whom = self._records.subscriptions.mention_of(channel)
+        notices = [each.channel for each in self._records.subscriptions.notices()]
+        found = replace(found, noticed=channel in notices)
         if whom and not (again and wanted.day in known):  # once a day
             found = replace(found, left=tuple(left), mention=whom)
         messages = digest_cards.digest(

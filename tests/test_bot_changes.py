@@ -228,6 +228,7 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
     monkeypatch.setattr("bot.slack.notices.MANY", 2)
     assert MANY > 2
     numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    world.api.watch("near.demo.test", days=7 + 10 / 1440)
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     world.api.rows[numbers[0]]["ssl_valid"] = False
@@ -241,6 +242,7 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
     say(world, page(then="c2"))
     await notices.tick()
     assert len(world.api.asked("monitor/list")) == lists + 1
+    assert told(world)[1].startswith("Renew now: near.demo.test")  # which no scan has changed
 
 
 @pytest.mark.parametrize(

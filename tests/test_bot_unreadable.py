@@ -48,6 +48,7 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
     await world.bot.digest.tick()
 
     digest = await world.card("Certificates on", "1 monitor could not be read", by=BEN)
+    assert "Notices may be missing until all can be read." in words(digest)
     await world.settled()
     answers = [words(m) for m in world.seen() if m.ephemeral_for]
     assert [("1 monitor could not be read" in text) for text in answers] == [True] * 5

@@ -84,8 +84,8 @@ WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
 FINE = Rank.ON_SCHEDULE
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
-#: So many at once, or within so long, are told in one message, which shows some of them.
-OUTAGE, OUTAGE_TIME, OUTAGE_ROWS = 10, timedelta(minutes=15), 5
+#: So many at once, or within so long, are told in one message, which shows some, and knows some.
+OUTAGE, OUTAGE_TIME, OUTAGE_ROWS, KNOWN = 10, timedelta(minutes=15), 5, 500
 #: Hosts that fail for the same reason are of one outage, unless so much time lies between them.
 PAUSE = HOUR
 #: How it begins what news are about, if that is a proxy, and what a scan says of one that fails.
@@ -356,7 +356,7 @@ def _all_of(kind: str, ids: Sequence[int], hidden: Sequence[int]) -> list[Block]
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
         more = context(f"and {len(hidden):,} more. {how.get(kind, '')}".rstrip())
         name = f"{HIDDEN}{ranges(map(str, sorted(hidden)))}"
-        known = kind in how and len(name) <= MAX_BLOCK_ID
+        known = kind in how and len(hidden) <= KNOWN and len(name) <= MAX_BLOCK_ID
         blocks = [more | {"block_id": name if known else HIDDEN}]
     if kind == "broken":
         value = " ".join(map(str, ids[:MOST_RESCANNED]))

@@ -66,7 +66,8 @@ class DigestContent:
     be read. `only` names the hosts that it is about, if not all; `lately` counts what has changed
     `since` then without needing anybody. `muted` would be among the rows if nobody had muted
     them. For those that are `left`, nobody cared long enough to `mention` a user or group. Those
-    that are urgent `soon` are so before the next digest at work, on the day and hour of `until`.
+    that are urgent `soon` are so before the next digest at work, on the day and hour of `until`. A
+    channel that is `noticed` is told of changes too.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -83,6 +84,7 @@ class DigestContent:
     muted: tuple[MonitorSummary, ...] = ()
     soon: tuple[MonitorSummary, ...] = ()
     until: datetime | None = None
+    noticed: bool = False
 
     @property
     def all_clear(self) -> bool:
@@ -234,7 +236,8 @@ def _first(
     if found.stale:
         blocks += [old_row(found.stale), rescan_old(found.stale, here=bool(found.only))]
     if found.unreadable:
-        blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}."))
+        lost = " Notices may be missing until all can be read." if found.noticed else ""
+        blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}.{lost}"))
     first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
     return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
 
