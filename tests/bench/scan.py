@@ -1,6 +1,6 @@
 """How fast, and in how much memory, the embedded API scans: beside a bare loop, in the same run.
 
-    python -m tests.bench.scan [--peer] [--revocation] [--scans 1000] [--rounds 9]
+    python -m tests.bench.scan [--peer] [--revocation] [--renewal] [--scans 1000] [--rounds 9]
 
 Needs nginx; with --peer also prometheus-blackbox-exporter. Each side has processes of its own and
 they take turns, since a machine's speed drifts: the median of the rounds' ratios is what counts.
@@ -8,6 +8,7 @@ they take turns, since a machine's speed drifts: the median of the rounds' ratio
 - ours: the sweep as it runs in production: lease, handshake, verdict, revocation lists of both
   certificates, page, facts, all stored.
 - plain: the same with SCAN_REVOCATION=0, with --revocation.
+- asked: ours, which also asks when the CA wants a renewal (ARI), with --renewal.
 - bare: `asyncio.open_connection` with one verifying context, a GET read to its end, nothing kept.
 - team: as many of our processes as there are cores, which share one database.
 - peer: the exporter's http module, asked over connections that are kept; it uses all cores.
@@ -36,6 +37,7 @@ from pathlib import Path
 
 from sqlalchemy import func, insert, select, update
 
+from bot.embedded.ca.ari import ACMEServers, Renewals, trusting
 from bot.embedded.ca.documents import Documents
 from bot.embedded.ca.revocation import Revocations
 from bot.embedded.leases import Lease, Leases
@@ -56,6 +58,7 @@ MEMORY = 60.0  # MB more than idle, at most
 COMPARED = (
     ("ours", "bare", 0.8),
     ("ours", "plain", 0.95),
+    ("asked", "ours", 0.95),
     ("team", "peer", 1.0),
     ("ours", "peer", 0.0),
 )
@@ -108,7 +111,15 @@ async def ours(site: Site) -> None:
     ca_file = Path(site.folder, "ca.pem") if site.trusted else None
     documents = Documents(database, guard, lambda: NOW)
     revocations = Revocations(documents) if site.revocation else None
-    scanner = Scanner(guard, Trust(ca_file), reverse=ReverseNames(), revocations=revocations)
+    servers = ACMEServers(database, guard, lambda: NOW, trusting(None), [site.directory])
+    renewals = Renewals({"Bench CA": site.directory}, servers) if site.renewal else None
+    scanner = Scanner(
+        guard,
+        Trust(ca_file),
+        reverse=ReverseNames(),
+        revocations=revocations,
+        renewals=renewals,
+    )
     leases = Told(database, timedelta(hours=12), f"bench-{os.getpid()}")
 
     rounds = 0
@@ -137,6 +148,7 @@ async def ours(site: Site) -> None:
                 facts = await connection.scalar(select(monitor_facts.c.facts).limit(1))
                 assert facts is not None
                 assert b'"revocation":"good"' in facts, facts
+                assert (b'"status":"known"' in facts) == site.renewal, facts
             assert count == site.scans, f"{count} of {site.scans} have the right result"
             due = update(monitors).values(next_scan_at=NOW, scanned_at=None)
             await connection.execute(due)
@@ -156,6 +168,7 @@ async def ours(site: Site) -> None:
     gc.set_threshold(10_000, 20, 20)
     await _take_turns(everything, begin)
     await documents.close()
+    await servers.close()
     await database.close()
 
 
@@ -267,7 +280,7 @@ class Side:
         for _ in range((os.cpu_count() or 1) if name == "team" else 1):
             member = Member(
                 name if name in ("bare", "peer") else "ours",
-                replace(site, database=name, revocation=name != "plain"),
+                replace(site, database=name, revocation=name != "plain", renewal=name == "asked"),
             )
             self.idle = max(self.idle, member.read()["idle"])
             self._members.append(member)
@@ -325,7 +338,7 @@ def compare(site: Site, names: list[str], rounds: int) -> bool:
         held = held and ratio >= floor
         wanted = f", floor {floor}" if floor else ""
         print(f"{ours_} / {other}: {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}){wanted}")
-        if other in ("bare", "plain"):  # CPU time depends less on what else the machine does
+        if other != "peer":  # CPU time depends less on what else the machine does
             pairs = zip(sides[other].cpu, sides[ours_].cpu, strict=True)
             print(f"  by CPU time: {statistics.median(a / b for a, b in pairs):.2f}")
     return held
@@ -349,6 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--revocation", action="store_true")
+    parser.add_argument("--renewal", action="store_true")
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
@@ -359,17 +373,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, port = Path(name), free_port()
-        prepare(folder, port)
+        directory = prepare(folder, port)
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         stack.enter_context(running([nginx, "-p", name, "-c", f"{name}/nginx.conf"], port))
-        names, peer_port = ["ours", "bare", *(["plain"] if arguments.revocation else [])], 0
+        names, peer_port = ["ours", "bare"], 0
+        names += ["plain"] if arguments.revocation else []
+        names += ["asked"] if arguments.renewal else []
         if arguments.peer:
             peer_port = free_port()
             command = ["prometheus-blackbox-exporter", f"--config.file={name}/blackbox.yml"]
             listen = f"--web.listen-address=127.0.0.1:{peer_port}"
             stack.enter_context(running([*command, listen, "--log.level=error"], peer_port))
             names += ["team", "peer"]
-        site = Site(name, port, arguments.scans, peer=peer_port)
+        site = Site(name, port, arguments.scans, peer=peer_port, directory=directory)
         held = compare(site, names, arguments.rounds)
         bad = replace(site, trusted=False)
         held = all_bad(bad, max(3, arguments.rounds // 3)) and held

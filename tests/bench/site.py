@@ -1,8 +1,9 @@
-"""The server that `tests.bench.scan` scans: nginx, with a chain, revocation lists and a page."""
+"""The server that `tests.bench.scan` scans: nginx, with a chain, what its CA says, and a page."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bot.embedded.ca.ari import certificate_id
 from tests.embedded.authority import crl, points
 from tests.embedded.fleet import DAY, Authority, issue, name, new_key, pem
 
@@ -55,6 +57,8 @@ class Site:
     peer: int = 0
     database: str = "ours"
     revocation: bool = True
+    renewal: bool = False
+    directory: str = ""
 
     def addresses(self) -> list[str]:
         """One address for each scan: all lead to the one server."""
@@ -87,8 +91,11 @@ def running(command: list[str], port: int) -> Iterator[None]:
         process.wait()
 
 
-def prepare(folder: Path, port: int) -> None:
-    """A chain of RSA keys with one intermediate, revocation lists for both, a page of 20 KB."""
+def prepare(folder: Path, port: int) -> str:
+    """A chain of RSA keys with one intermediate, revocation lists for both, a page of 20 KB.
+
+    Returns the URL of the CA's ACME directory.
+    """
     lists, since, until = free_port(), NOW - 400 * DAY, NOW + 400 * DAY
     keys = [new_key("rsa2048") for _ in range(3)]
     ca = x509.BasicConstraints(ca=True, path_length=None)
@@ -98,7 +105,8 @@ def prepare(folder: Path, port: int) -> None:
     issuing = Authority(between, keys[1])
     names = x509.SubjectAlternativeName([x509.DNSName("*.bench.test")])
     by_issuing = points(f"http://lists.bench.test:{lists}/issuing.crl")
-    usual = issue(name("Bench"), keys[2], issuing, since, until, names, by_issuing)
+    key_id = x509.AuthorityKeyIdentifier(b"bench", None, None)
+    usual = issue(name("Bench"), keys[2], issuing, since, until, names, by_issuing, key_id)
     (folder / "ca.pem").write_bytes(pem(root.certificate))
     key = keys[2].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "key.pem").write_bytes(key)
@@ -107,6 +115,11 @@ def prepare(folder: Path, port: int) -> None:
     for each, file in ((root, "root.crl"), (issuing, "issuing.crl")):
         revoked = [issue(name("Old"), keys[2], each, since, until) for _ in range(20)]
         (folder / "lists" / file).write_bytes(crl(each, *revoked, since=NOW - DAY))
+    acme = f"http://lists.bench.test:{lists}"
+    (folder / "lists" / "directory").write_text(json.dumps({"renewalInfo": acme}))
+    window = {"start": (NOW + DAY).isoformat(), "end": (NOW + 2 * DAY).isoformat()}
+    told = json.dumps({"suggestedWindow": window})
+    (folder / "lists" / certificate_id(usual)).write_text(told)
     (folder / "www").mkdir()
     head = "<!doctype html><title>Bench</title><meta name=description content='a page'>"
     (folder / "www" / "index.html").write_text(head + "<p>" + "x" * 20_000)
@@ -115,3 +128,4 @@ def prepare(folder: Path, port: int) -> None:
     (folder / "nginx.conf").write_text(nginx)
     (folder / "blackbox.yml").write_text(_BLACKBOX.format(folder=folder))
     folder.chmod(0o755)
+    return f"{acme}/directory"

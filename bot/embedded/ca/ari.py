@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -141,6 +141,18 @@ class Renewals:
         self._directories = {name.casefold(): url for name, url in directories.items()}
         self._servers = servers
 
+    def known(self, certificate: x509.Certificate, issuer: str, now: datetime) -> Renewal | None:
+        """What `look` ends with, if that needs no wait; else None."""
+        directory = self._directories.get(issuer.casefold())
+        if directory is None:
+            return Renewal()
+        try:
+            if found := self._servers.fresh(directory):
+                found = self._servers.fresh(_resource(found, directory, certificate))
+            return _told(found, now) if found else None
+        except Unreadable as fault:
+            return Renewal(f"unknown: {fault}")
+
     async def look(
         self, certificate: x509.Certificate, issuer: str, now: datetime
     ) -> AsyncIterator[Renewal]:
@@ -150,26 +162,25 @@ class Renewals:
             return
         for ask in (self._servers.known, self._servers.get):
             try:
-                yield await _window(ask, directory, certificate, now)
+                place = _resource(await ask(directory), directory, certificate)
+                yield _told(await ask(place), now)
             except Unreadable as fault:
                 yield Renewal(f"unknown: {fault}")
 
 
-async def _window(
-    ask: Callable[[str], Awaitable[Document]],
-    directory: str,
-    certificate: x509.Certificate,
-    now: datetime,
-) -> Renewal:
-    """What the CA says of a certificate, in two steps. Raises Unreadable."""
-    name = certificate_id(certificate)
-    resource = _decoded((await ask(directory)).body, _Directory, host_of(directory)).url
+def _resource(found: Document, directory: str, certificate: x509.Certificate) -> str:
+    """The URL where the CA of a directory tells of a certificate. Raises Unreadable."""
+    resource: str = _decoded(found.body, _Directory, host_of(directory)).url
     if directory.lower().startswith("https:") and not resource.lower().startswith("https:"):
         raise Unreadable(f"the directory of {host_of(directory)} names no https URL")
-    found = await ask(f"{resource.removesuffix('/')}/{name}")
+    return f"{resource.removesuffix('/')}/{certificate_id(certificate)}"
+
+
+def _told(found: Document, now: datetime) -> Renewal:
+    """What the CA says of a certificate. Raises Unreadable."""
     if found.fault and (found.fetched_at is None or now - found.fetched_at > LAST_WORD):
         raise Unreadable(found.fault)
-    return read(found.body, host_of(resource))
+    return read(found.body, host_of(found.url))
 
 
 def certificate_id(certificate: x509.Certificate) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -291,8 +291,12 @@ class Probe:
                 result.judge_revocation(known, path)  # the usual case, without a task
             else:
                 asked.append(self._ask_authorities(self.revocations, path, result))
-        if self.renewals is not None and path:
-            asked.append(self._ask_renewal(self.renewals, path[0], result))
+        if self.renewals is not None and path and result.leaf is not None:
+            about = path[0], result.leaf.issuer, self.now
+            if renewal := self.renewals.known(*about):
+                result.renewal = renewal
+            else:
+                asked.append(self._ask_renewal(self.renewals.look(*about), result))
         if self.caa is not None and result.leaf is not None:
             asked.append(self._ask_caa(self.caa, result.leaf, result))
         if len(asked) == 1:
@@ -304,11 +308,8 @@ class Probe:
         result.caa = ASKED  # until more is known
         result.caa = await caa.refusal(self.target.host, leaf)
 
-    async def _ask_renewal(
-        self, renewals: Renewals, certificate: x509.Certificate, result: AddressResult
-    ) -> None:
-        issuer = result.leaf.issuer if result.leaf else ""
-        async for renewal in renewals.look(certificate, issuer, self.now):
+    async def _ask_renewal(self, told: AsyncIterator[Renewal], result: AddressResult) -> None:
+        async for renewal in told:
             result.renewal = renewal
 
     async def _ask_authorities(
