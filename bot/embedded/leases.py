@@ -217,17 +217,11 @@ class Leases:
                 lost = len(results) - len(own)
                 _LOG.info("Dropped %d results: their monitors were deleted or taken over.", lost)
             awaited = await _end_waits(own, rows, connection)
-            await self._save_unconfirmed(
-                [each for each in own if each.unconfirmed], awaited, connection
-            )
-            await self._save_confirmed(
-                [each for each in own if not each.unconfirmed], facts, awaited, connection
-            )
-
-    async def _save_unconfirmed(
-        self, results: list[LeaseResult], awaited: Awaited, connection: AsyncConnection
-    ) -> None:
-        await _update_each(connection, [self._reschedule(result, awaited) for result in results])
+            confirmed, others = list[LeaseResult](), list[LeaseResult]()
+            for each in own:
+                (others if each.unconfirmed else confirmed).append(each)
+            await _update_each(connection, [self._reschedule(each, awaited) for each in others])
+            await self._save_confirmed(confirmed, facts, awaited, connection)
 
     async def _save_confirmed(
         self,

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
@@ -170,6 +171,7 @@ def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found
     return Found(str(unknown or next(iter(answers), "")))
 
 
+@lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def _exempt(certificate: x509.Certificate) -> bool:
     """Whether nobody revokes it, since it is too short-lived (RFC 9608)."""
     return any(each.oid == _NO_REV_AVAIL for each in extensions(certificate))

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -25,6 +26,7 @@ _CACHE_SIZE = 10_000
 _LOOPBACK = {"127.0.0.1": "localhost", "::1": "localhost"}  # RFC 6303 keeps these out of DNS
 
 
+@lru_cache(maxsize=10_000)  # each scan asks for the same again
 def parse_address(text: str) -> Address | None:
     """The IP address that a text spells, or None."""
     if ":" not in text and not text[-1:].isdigit():  # settles most names faster than parsing does

@@ -136,6 +136,8 @@ class AddressResult:
 
 def worst(results: Sequence[AddressResult]) -> AddressResult:
     """The worst result; those without a route count only if there are no others."""
+    if len(results) == 1:
+        return results[0]
     return min([each for each in results if not each.no_route] or results, key=lambda r: r.rank)
 
 

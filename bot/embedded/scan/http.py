@@ -21,7 +21,7 @@ _PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
 #: How this server names itself to those that it asks.
 AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
-_STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
+_STATUS = re.compile(r"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # The line break in front of it ends the data of the previous chunk.
 _CHUNK_LINE = re.compile(rb"(?:\r?\n)?[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,1000})?\r?\n")
@@ -85,8 +85,8 @@ class Response:
             self.done = len(self._buffer) > HEAD_CAP or not _may_be_http(self._buffer)
             return False
         self._searched = 0
-        head = bytes(self._buffer[: end.start()])
-        lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
+        head = self._buffer[: end.start()].decode("latin-1")
+        lines = [line.removesuffix("\r") for line in head.split("\n")]
         del self._buffer[: end.end()]
         status = _STATUS.match(lines[0])
         if status is None:
@@ -96,7 +96,8 @@ class Response:
         if 100 <= code < 200 and code != 101:  # an interim response (RFC 9110, section 15.2)
             return True
         self.code = code
-        self.headers = [_header(line) for line in lines[1:] if b":" in line]
+        parts = [line.partition(":") for line in lines[1:] if ":" in line]
+        self.headers = [(name.strip(), value.strip()) for name, _, value in parts]
         self._begin_body(code)
         return True
 
@@ -183,11 +184,6 @@ class Response:
 
 def _may_be_http(start: bytearray) -> bool:
     return b"HTTP/".startswith(start[:5])
-
-
-def _header(line: bytes) -> tuple[str, str]:
-    name, _, value = line.partition(b":")
-    return name.decode("latin-1").strip(), value.decode("latin-1").strip()
 
 
 async def fetch(stream: ByteStream, target: Target, response: Response) -> None:

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from ipaddress import ip_address
 
 from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
@@ -30,7 +29,7 @@ from bot.embedded.ca.revocation import Revocations
 from bot.embedded.scan import tls
 from bot.embedded.scan.certificate import KeyExchange
 from bot.embedded.scan.connection import Connection
-from bot.embedded.scan.dns import Reverse, is_address
+from bot.embedded.scan.dns import Reverse, is_address, parse_address
 from bot.embedded.scan.endpoint import AddressResult, Dialer, Probe, worst
 from bot.embedded.scan.guard import Forbidden, Guard, ResolutionFailed
 from bot.embedded.scan.http import Response, WebPage
@@ -172,9 +171,9 @@ class Scanner:
         if self._reverse is None:
             return {}
         return {
-            each.address: asyncio.ensure_future(self._reverse(ip_address(each.address)))
+            each.address: asyncio.ensure_future(self._reverse(address))
             for each in dialers
-            if each.address
+            if (address := parse_address(each.address))
         }
 
     def _summarize(
