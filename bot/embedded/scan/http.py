@@ -62,6 +62,7 @@ class Response:
     body: bytearray = field(default_factory=bytearray)
     done: bool = False
     _buffer: bytearray = field(default_factory=bytearray)
+    _named: dict[str, str] = field(default_factory=dict)
     _in_body: bool = False
     _chunked: bool = False
     _remaining: int | None = None  # of the body, or of the chunk (0: a size line is next)
@@ -98,6 +99,7 @@ class Response:
         self.code = code
         parts = [line.partition(":") for line in lines[1:] if ":" in line]
         self.headers = [(name.strip(), value.strip()) for name, _, value in parts]
+        self._named = {name.lower(): value for name, value in reversed(self.headers)}
         self._begin_body(code)
         return True
 
@@ -151,7 +153,7 @@ class Response:
 
     def header(self, name: str) -> str:
         """The first header with that name (lower case), or an empty string."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
+        return self._named.get(name, "")
 
     def page(self, *, read: bool = True) -> WebPage:
         """The facts known so far; without those of the document unless it is `read`."""
