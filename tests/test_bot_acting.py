@@ -43,14 +43,18 @@ async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
     assert len(set(lines)) == 1
 
 
-async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
-    number = world.api.watch(HOST, days=-1, valid=False)
+@pytest.mark.parametrize("seen_by", ["scan", "sweep"])
+async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World) -> None:
+    number = world.api.watch(HOST, days=12)
     await world.say(f"/ssl take {HOST}")
     await world.card("Taken by Ann")
     world.api.renew(number, 80)
-    await world.say(f"/ssl scan {HOST}")
-    await world.card("OK", "asked by Ann")
-    await world.settled()
+    if seen_by == "scan":
+        await world.say(f"/ssl scan {HOST}")
+        await world.card("OK", "asked by Ann")
+        await world.settled()
+    else:
+        await world.bot.scheduler._refresh(world.bot.records)
     assert world.bot.slack._records.rules.marks.claims == {}
 
 

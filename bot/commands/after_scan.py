@@ -70,13 +70,8 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
 
 async def release_if_fixed(call: Call, rows: Sequence[MonitorSummary]) -> None:
     """End the claims on monitors that are fixed: who breaks them again has nobody yet."""
-    claims, now = call.rules.marks.claims, call.now()
-    fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, call.rules)]
-    if not fixed:
-        return
     try:
-        await call.records.marks.release(fixed)
-        await call.records.reread()
+        await call.records.end_claims(rows, call.now())
     except DatabaseUnavailable as fault:
         log.warning("Could not end the claims on fixed monitors: %s", fault)
 

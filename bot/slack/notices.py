@@ -19,7 +19,7 @@ from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
 from bot.cards.batch import redrawn
-from bot.cards.changes import FINE, SMALL, WORSE, News, Plan, compare, offer
+from bot.cards.changes import SMALL, WORSE, News, Plan, compare, offer
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -322,10 +322,6 @@ class Notices:
         ):
             await self._post_all()  # what is new comes first
             await self._refresh(rows, complete=complete)
-            claims = self._records.rules.marks.claims
-            fixed = [each for each, seen in changed.items() if each in claims and seen.rank >= FINE]
-            if fixed:
-                await self._records.marks.release(fixed)  # whoever had them is done
         else:
             log.info("Another process compared the lists at the same time.")
 
@@ -334,6 +330,7 @@ class Notices:
         found = {row.id: row for row in rows}
         rules = self._records.rules
         self._undrawn += await self._boards.refresh(found, rules, complete=complete)
+        await self._records.end_claims(rows, self._clock())
 
     async def _draw(self) -> None:
         """Show those messages, while the next comparison may run: Slack limits edits."""

@@ -110,17 +110,24 @@ class Scheduler:
             log.warning("Could not read the API's clock: %s", error)
 
     async def _refresh(self, records: Records) -> None:
-        """Show in today's digests what was fixed or taken elsewhere; long lists less often."""
+        """Show in today's digests what was fixed or taken elsewhere, and end the claims on it.
+
+        Long lists are looked at less often.
+        """
         now = self._now()
         try:
-            if now < self._look_again or not await self._boards.today():
+            if now < self._look_again:
+                return
+            if not (records.rules.marks.claims or await self._boards.today()):
                 return
             rows = await self._api.list()
             if len(rows) > MANY:
                 self._look_again = now + LONG_LIST
             if not rows.unreadable:
                 found = {row.id: row for row in rows}
-                await self._boards.draw_all(await self._boards.refresh(found, records.rules))
+                changed = await self._boards.refresh(found, records.rules)
+                await records.end_claims(rows, now)
+                await self._boards.draw_all(changed)
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
 

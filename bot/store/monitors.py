@@ -7,19 +7,22 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import delete, select
 
 from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
-from bot.severity import NET_DAYS, Thresholds
+from bot.severity import NET_DAYS, Thresholds, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database
 from bot.store.marks import MarkStore
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
+
+if TYPE_CHECKING:
+    from bot.api.models import MonitorSummary
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,14 @@ class Records:
             await self.refresh_rules()
         except DatabaseUnavailable as fault:
             log.warning("Could not read thresholds and marks: %s", fault)
+
+    async def end_claims(self, rows: Iterable[MonitorSummary], now: datetime) -> None:
+        """End the claims on monitors that are fine: who breaks them again has nobody yet."""
+        claims = self.rules.marks.claims
+        fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
+        if fixed:
+            await self.marks.release(fixed)
+            await self.reread()
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""
