@@ -20,7 +20,7 @@ from bot.slack.notices import EVENT
 from bot.store.database import Database
 from bot.store.marks import MarkStore
 from bot.store.subscriptions import Subscriptions
-from bot.store.tables import claims, subscriptions
+from bot.store.tables import subscriptions
 from tests.postgres import Cluster
 from tests.test_edits import edit_times
 from tests.test_matrix_processes import KILLED, ended, environ
@@ -154,7 +154,8 @@ async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_
     world = hosts
     await break_both(world)
     await until_done(world)
-    first = min(world.api.rows)
+    first, database = min(world.api.rows), Database(world.settings.database_url)
+    await MarkStore(database).take([Claim(first, BEN, "Ben", world.clock())])
     world.api.rows[first]["ssl_valid"] = True
     assert await look(world, KILL_AT=point) == KILLED
     await until_done(world)
@@ -162,6 +163,8 @@ async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_
     assert "~`h0.demo.test`~" in words(fixed)
     assert "~`" not in words(broken)
     assert [m.thread_ts for m in notices(world, replies=True)] == [fixed.ts]
+    assert (await MarkStore(database).read()).claims == {}
+    await database.close()
 
 
 @pytest.mark.parametrize("label", BUTTONS)
@@ -187,8 +190,7 @@ async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_
     (shown,) = [m for m in notices(world) if "h0" in m.text]
     assert [who for who in (ANN, BEN) if f"🙋 {NAMES[who]}" in words(shown)] == has_it
     assert "Scanning…" not in words(shown)
-    async with database.read() as connection:
-        assert list(await connection.scalars(select(claims.c.user_id))) == has_it
+    assert [each.user for each in (await MarkStore(database).read()).claims.values()] == has_it
     await database.close()
 
 
