@@ -65,22 +65,30 @@ def test_wrong_settings_are_all_listed(
     assert "not-a-token" not in told
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////no/such/folder/bot.sqlite3",
+        "postgres://u:secret@127.0.0.1:9/db",
+        "postgres://u:secret@no.such.host.invalid/db",
+    ],
+)
 def test_a_database_that_can_not_be_opened_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(
         monkeypatch,
         SLACK_BOT_TOKEN="xoxb-1",
         SLACK_SIGNING_SECRET="s",
         SLACK_API_URL="http://127.0.0.1:9/api/",
-        DATABASE_URL=f"sqlite:///{tmp_path}/no/such/folder/bot.sqlite3",
+        DATABASE_URL=url,
     )
 
     assert main(["run"]) == 1
 
     told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert "Could not start: " in told
+    assert "Could not start: The database can't be used: " in told
+    assert (len(told.splitlines()), "secret" in told) == (1, False)
 
 
 def test_a_slack_that_can_not_be_reached_is_told_in_one_line(

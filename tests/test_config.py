@@ -352,6 +352,7 @@ def test_a_secret_can_come_from_a_file(variable: str, tmp_path: Path) -> None:
         (None, "The file can't be read: No such file or directory."),
         (b"", "The file is empty."),
         (b"xapp-\xff", "The file is not UTF-8 text."),
+        (b"xapp-" + b"1" * 100_000, "The file is too long."),
         (b"xoxb-secret", "It must start with xapp-"),
     ],
 )

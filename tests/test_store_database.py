@@ -264,7 +264,10 @@ def test_the_default_file_is_the_same_from_every_directory(
     assert path == str(Path.home() / ".sslmonitor-bot.sqlite3")
 
 
-@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h/d", "nonsense", "", "postgres://h:99999/d", "postgres://g,h:99999/d"],
+)
 def test_another_engine_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"Use a URL|must start with"):
         engine_arguments(url)

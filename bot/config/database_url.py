@@ -33,6 +33,7 @@ _IGNORED = frozenset(
         *("pool_timeout", "connection_limit", "fallback_application_name"),
     }
 )
+MAX_PORT = 65_535
 _DEFAULT_PORT = 5432
 _EXAMPLE = "Use a URL such as postgresql://user:password@host/database."
 
@@ -84,6 +85,8 @@ def _postgres(match: re.Match[str]) -> EngineArguments:
             url = url.update_query_dict({"host": hosts[0]})
     except (ArgumentError, ValueError):
         raise ValueError(_EXAMPLE) from None
+    if (url.port or 1) > MAX_PORT:
+        raise ValueError(_EXAMPLE)
     return EngineArguments(url, arguments.made() | _several(hosts))
 
 
@@ -97,7 +100,7 @@ def _several(hosts: list[str]) -> dict[str, Any]:
     names, ports = [], []
     for host in hosts:
         match = re.fullmatch(r"(?P<name>\[[^]]+\]|/.*|[^:]*)(?::(?P<port>[0-9]{1,5}))?", host)
-        if match is None:
+        if match is None or int(match["port"] or 1) > MAX_PORT:
             raise ValueError(_EXAMPLE)
         names.append(match["name"].strip("[]"))
         ports.append(int(match["port"] or _DEFAULT_PORT))

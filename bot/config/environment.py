@@ -28,6 +28,8 @@ MOST_EDITS = 2
 _SERVICE_LINK = re.compile(
     r"\w+_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)=|\w+_PORT=\w+://"
 )
+#: The most bytes of a secret's file: a wrong path may be that of a device or an image.
+LONGEST_FILE = 65_536
 
 
 def read_settings(
@@ -96,13 +98,17 @@ def _value(
 def _content(path: str) -> str:
     """The text of a secret's file. The path isn't repeated: it may be a secret set by mistake."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig").strip()
+        with Path(path).open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        text = content.decode("utf-8-sig").strip()
     except OSError as fault:
         raise ValueError(f"The file can't be read: {fault.strerror}.") from None
     except UnicodeDecodeError:
         raise ValueError("The file is not UTF-8 text.") from None
     if not text:
         raise ValueError("The file is empty.")
+    if len(content) > LONGEST_FILE:
+        raise ValueError("The file is too long.")
     return text
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from bot.errors import BotError
-from bot.store.database import Database
+from bot.store.database import Database, is_database_fault
 
 # Any number that no other program is likely to lock with (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
@@ -23,7 +23,9 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     try:
         if not await _is_current(url):
             await upgrade(url)
-    except SQLAlchemyError as error:
+    except Exception as error:  # asyncpg raises errors of its own kind when it connects
+        if not isinstance(error, SQLAlchemyError) and not is_database_fault(error):
+            raise
         reason = getattr(error, "orig", None) or error
         raise BotError(f"The database can't be used: {reason}") from error
     database = Database(url)
