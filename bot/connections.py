@@ -63,8 +63,8 @@ class Server:
         application.middlewares.insert(0, self._read_in_time)
         if not any(isinstance(each, _NoBadRequests) for each in logger.filters):
             logger.addFilter(_NoBadRequests())
-        self._runner = web.AppRunner(
-            application, access_log=None, logger=logger, shutdown_timeout=1.0
+        self._runner = web.AppRunner(  # nobody who may ask compresses what they send
+            application, access_log=None, logger=logger, shutdown_timeout=1.0, auto_decompress=False
         )
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -120,12 +120,17 @@ class Server:
 
     @web.middleware
     async def _read_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Read the whole body before the handler runs; a body that takes too long gets 408."""
+        """Read the whole body before the handler runs; one that takes too long gets 408.
+
+        One that breaks off gets 400, though nobody may be there to read that.
+        """
         try:
             async with asyncio.timeout(self._patience):
                 await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except (ConnectionError, web.RequestPayloadError):
+            raise web.HTTPBadRequest from None
         return await handler(request)
 
 

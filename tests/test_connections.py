@@ -99,6 +99,30 @@ async def test_odd_signature_headers_get_401_and_no_traceback(
     assert "Traceback" not in caplog.text
 
 
+async def test_bodies_that_can_not_be_slacks_get_400_or_401_and_no_traceback(
+    world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://127.0.0.1:{world.bot.port}/slack/events"
+    json_type, form = "application/json", "application/x-www-form-urlencoded"
+    for body, headers in (
+        (b"{", {"Content-Type": json_type}),
+        (b"[]", {"Content-Type": json_type}),
+        (b"null", {"Content-Type": json_type}),
+        (b"payload=%7B", {"Content-Type": form}),
+        (b"payload=null", {"Content-Type": form}),
+        (b"text=\xff", {"Content-Type": form}),
+        (b"text=a", {"Content-Type": f"{form}; charset=none"}),
+        (b"text=a", {"Content-Type": form, "Content-Encoding": "gzip"}),
+    ):
+        async with session.post(url, data=body, headers=headers) as answer:
+            assert answer.status in {400, 401}, body
+    half = b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhal"
+    async with incomplete_requests(world.bot.port, 3, half):
+        await asyncio.sleep(0.1)  # they hang up in the middle of their bodies
+    await asyncio.sleep(0.1)
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_what_is_not_http_gets_400_and_no_traceback(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import Histogram
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
@@ -31,19 +33,10 @@ from bot.commands.home import Home
 from bot.commands.router import Call, Command, Router
 from bot.errors import BotError, DatabaseUnavailable, SlackRefused, SlackUnreachable, UsageError
 from bot.recheck import Watches
+from bot.slack import requests
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
-from bot.slack.requests import (
-    Body,
-    Origin,
-    Request,
-    read_command,
-    read_form,
-    read_home,
-    read_mention,
-    read_press,
-    read_shortcut,
-)
+from bot.slack.requests import Body, Origin, Request
 from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton
 from bot.slack.rows import Boards
 from bot.slack.surfaces import (
@@ -87,6 +80,14 @@ class BoltApp(AsyncApp):
             process_before_response=True,
         )
         self._acks = acks
+
+    async def on_request(self, request: web.Request) -> web.Response:
+        """A request by HTTP; 400 for a body that can't be Slack's, which Bolt reads first."""
+        try:
+            asked = await to_bolt_request(request)
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+            raise web.HTTPBadRequest from None
+        return await to_aiohttp_response(await self.async_dispatch(asked))
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Handle a request, unless its signature is of a kind at which the SDK raises."""
@@ -203,25 +204,25 @@ class SlackBot:
 
     async def _on_command(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        self._begin(lambda: read_command(body))
+        self._begin(lambda: requests.read_command(body))
 
     async def _on_press(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        self._begin(lambda: read_press(body))
+        self._begin(lambda: requests.read_press(body))
 
     async def _on_shortcut(self, ack: AsyncAck, body: Body) -> None:
         await ack()
-        self._begin(lambda: read_shortcut(body))
+        self._begin(lambda: requests.read_shortcut(body))
 
     async def _on_home(self, body: Body) -> None:
-        self._begin(lambda: read_home(body))
+        self._begin(lambda: requests.read_home(body))
 
     async def _on_message(self, body: Body) -> None:
-        self._begin(lambda: read_mention(body, self._web.identity.user_id))
+        self._begin(lambda: requests.read_mention(body, self._web.identity.user_id))
 
     async def _on_form(self, ack: AsyncAck, body: Body) -> None:
         """A form's errors are part of its ack, so nothing here waits for anything else."""
-        request = read_form(body)
+        request = requests.read_form(body)
         command = self._router.find(request.verb, typed=False)
         refusal = self._access.refusal_known(request.asker)
         if refusal or command is None:

@@ -8,13 +8,12 @@ import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import WSMessage, WSMsgType, web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.app.async_server import AsyncSlackAppServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
@@ -23,6 +22,9 @@ from bot.connections import Server
 from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 from bot.slack.metrics import CONTENT_TYPE, Metrics
+
+if TYPE_CHECKING:  # the web server only calls it
+    from bot.slack.listeners import BoltApp
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class HTTPServer:
     def __init__(
         self,
         health: Health,
-        app: AsyncApp | None,
+        app: BoltApp | None,
         *,
         metrics: Metrics | None = None,
         knows_key: Callable[[str], bool] = lambda _: False,
@@ -108,8 +110,7 @@ class HTTPServer:
                 "/calendar/{secret}.ics", functools.partial(_on_calendar, calendar)
             )
         if app is not None:
-            bolt = AsyncSlackAppServer(0, EVENTS_PATH, app)  # only its handler is used
-            routes.router.add_post(EVENTS_PATH, bolt.handle_post_requests)
+            routes.router.add_post(EVENTS_PATH, app.on_request)
         self._server = Server(routes, logger=log)
 
     async def start(self, host: str, port: int) -> int:
