@@ -202,7 +202,7 @@ class History:
             body = {"success": 1, "count": len(rows), "list": rows}
             world.api.reply("monitor/list", body, times=1)
         if chance.random() < 0.05:
-            key = str(chance.random())
+            world.api.key = key = str(chance.random())
             for bot in world.bots:
                 bot.api._key = key
             self.seen = None
