@@ -205,6 +205,23 @@ async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(digest_world
     await world.until(lambda: "↻ no change · Ben, " in row_of(shown, number))
 
 
+@pytest.mark.parametrize("label", ["I'll take it", "Scan & watch"])
+async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
+    label: str, digest_world: World
+) -> None:
+    world = digest_world
+    number = world.api.watch(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, row=HOST)
+    await world.until(lambda: label in labels(shown))
+    await world.settled()
+    world.api.renew(number, 80)
+    await world.press(label, on=shown, by=BEN)
+    await world.until(lambda: "~`api.demo.test`~" in row_of(shown, number))
+    assert "✅ fixed, seen " in row_of(shown, number)
+    assert "✅ 1 of 1 fixed." in words(shown)
+
+
 async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(
     digest_world: World,
 ) -> None:
@@ -220,7 +237,9 @@ async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(
     del world.api.rows[number]
     assert held.gate is not None
     held.gate.set()
-    await world.until(lambda: "🙋 Ann · ↻ not monitored" in row_of(shown, number))
+    await world.until(lambda: "↻ not monitored · Ben, " in row_of(shown, number))
+    assert "Expired <!date" in row_of(shown, number)  # the short form of since when
+    assert " · 🙋 Ann" in row_of(shown, number)
 
 
 async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(

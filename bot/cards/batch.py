@@ -30,6 +30,7 @@ from bot.cards.row import (
     BUSY,
     GONE,
     MOST_RESCANNED,
+    fixed_line,
     group_row,
     grouped,
     more_about_group,
@@ -294,7 +295,7 @@ def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
     """When a row was seen to be fixed, and who had taken it."""
     claims = [rules.marks.claims.get(row.id) for row in members]
     names = dict.fromkeys(safe(claim.name, 60) for claim in claims if claim)
-    return " · ".join([f"✅ fixed, seen {date(now, '{time}')}", *(f"🙋 {name}" for name in names)])
+    return " · ".join([fixed_line(now), *(f"🙋 {name}" for name in names)])
 
 
 def _named_ids(block: Block, number: int) -> list[int]:

@@ -45,6 +45,8 @@ from bot.severity import (
     NEVER_SCANNED,
     NOT_ALLOWED,
     NOT_YET_VALID,
+    OK,
+    ON_SCHEDULE,
     OVERDUE,
     REVOKED,
     UNKNOWN,
@@ -78,6 +80,10 @@ NOTE = "📝"
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: How the parts begin that say who has a monitor, and how far to trust its row.
 _WHO = ("🙋", "🔕", "⚠️")
+#: How a fact begins that has a shorter form, and how a row does that is fine, or nobody knows.
+_LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
+_FINE = (OK.symbol, ON_SCHEDULE.symbol)
+_NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
 #: How much of a date a reader sees, by its tokens (docs.slack.dev, formatting dates).
 _DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
 _SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
@@ -224,10 +230,24 @@ def _one_line(who: Sequence[str], last: str) -> str:
     return next((line for line in lines if _width(line) <= LINE), lines[-1])
 
 
-def carried(old: Block, new: Block) -> Block:
-    """A row after a change other than a scan: what came of the last press stays in it."""
-    _, _, said = str(old["text"]["text"]).partition("↻")
-    return saying(new, f"↻{said}") if said and "↻" not in str(new["text"]["text"]) else new
+def carried(old: Block, new: Block, now: datetime) -> Block:
+    """A row after a change other than a scan: what came of the last press stays in it.
+
+    If it is fixed by now, it is struck through.
+    """
+    was, text = str(old["text"]["text"]), str(new["text"]["text"])
+    _, _, said = was.partition("↻")
+    if "↻" in text:
+        return new
+    if text.startswith(_FINE) and "issued " not in text.lower() and not was.startswith(_NOT_BAD):
+        struck = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
+        return saying({**new, "text": {**new["text"], "text": struck}}, fixed_line(now))
+    return saying(new, f"↻{said}") if said else new
+
+
+def fixed_line(now: datetime) -> str:
+    """What the row says of a monitor that was seen to be fixed."""
+    return f"✅ fixed, seen {date(now, '{time}')}"
 
 
 def saying(row: Block, outcome: str) -> Block:
@@ -237,7 +257,9 @@ def saying(row: Block, outcome: str) -> Block:
     parts = [part for line in rest[:1] for part in line.split(" · ")]
     who = [part for part in parts if part.startswith(_WHO)]
     fact = " · ".join(part for part in parts if part not in who)
-    below = _below(first, [fact, fact.partition("; ")[0]] if fact else [], who, outcome)
+    clause = fact.partition("; ")[0]
+    short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
+    below = _below(first, [fact, clause, short] if fact else [], who, outcome)
     return {**row, "text": {**row["text"], "text": "\n".join([first, *below])}}
 
 

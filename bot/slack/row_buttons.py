@@ -70,7 +70,10 @@ class RowButton:
         await self._look()
         if row := message.row:
             await self._refresh(
-                lambda rows: rows.replace(carried(rows.row(row) or row, row), message.more), row
+                lambda rows: rows.replace(
+                    carried(rows.row(row) or row, row, self._boards.now()), message.more
+                ),
+                row,
             )
         elif message.rows:
             await self._refresh_all((*(self._busy or ())[:1], *message.rows))
