@@ -71,7 +71,7 @@ def only(oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> Callable[[Fleet], Se
 def mutual(newest: ssl.TLSVersion) -> Callable[[Fleet], Serving]:
     def serve(fleet: Fleet) -> Serving:
         context = fleet.context(fleet.file(Leaf()))
-        context.maximum_version = newest
+        fleets.speak_only(context, V.TLSv1, newest)
         fleets.ask_for_certificate(context, fleet.ca_file)
         return fleets.serve(fleets.web_server(), context=context)
 
@@ -187,6 +187,7 @@ CASES = {
     ),
     "mtls-tls13": Case(mutual(V.TLSv1_3), Verdict.VALID, "Valid", code=None),
     "mtls-tls12": Case(mutual(V.TLSv1_2), Verdict.VALID, "Valid", code=None),
+    "mtls-tls11": Case(mutual(V.TLSv1_1), Verdict.OLD_PROTOCOL, "only TLSv1.1 with", code=None),
     "plain-http": dead(
         lambda: fleets.serve(fleets.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
         Verdict.NOT_TLS,

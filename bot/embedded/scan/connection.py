@@ -9,7 +9,7 @@ from typing import Self
 from bot.embedded.scan.dns import Address
 
 _CHUNK = 65536
-_MOST_HURRIED = 4  # reads without a wait in between
+_MOST_HURRIED = 8  # reads without a wait in between
 
 
 class Connection:

@@ -241,7 +241,11 @@ class Probe:
         except (OSError, ProxyFailed, StartTLSFailed):
             return
         try:
-            await stream.handshake()
+            try:
+                await stream.handshake()
+            except tls.HandshakeFailed as failure:
+                if not (stream.wants_client_certificate and failure.by_server):
+                    raise
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             if not self.trust.is_modern(stream):
                 result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")

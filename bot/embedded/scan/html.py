@@ -79,8 +79,9 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
 
 def _beginning(page: str) -> str:
     """The first tags of a page: Lexbor's time may grow with the square of their number."""
-    *tags, _ = page.split("<", _MOST_TAGS)
-    return "<".join(tags) if len(tags) == _MOST_TAGS else page
+    if page.count("<") < _MOST_TAGS:
+        return page
+    return "<".join(page.split("<", _MOST_TAGS)[:-1])
 
 
 def _is_foreign(node: LexborNode) -> bool:
