@@ -81,7 +81,6 @@ _MANY = {
 #: What is told in a message of its own, since nobody is notified of edits and replies; and up to
 #: which rank a monitor still needs somebody for it.
 WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
-FINE = Rank.ON_SCHEDULE
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
 #: So many at once, or within so long, are told in one message, which shows some, and knows some.
