@@ -1,0 +1,139 @@
+"""The fixtures that several test files share, and what makes all tests cheap."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import stamina
+from aiohttp import web_app
+from aioresponses import aioresponses
+from sqlalchemy import Engine
+
+from tests import world as world_module
+from tests.world import CERTS, World, new_world
+
+pytest_plugins = ["tests.postgres"]
+
+
+class _Statements(dict[Any, Any]):
+    """SQLAlchemy's cache of compiled statements, for all databases of one kind."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        super().__setitem__((key[0].name, *key[1:]), compiled)
+
+
+def pytest_configure() -> None:
+    """Compile a statement once for all databases."""
+    options = Engine._execution_options
+    Engine._execution_options = options.union({"compiled_cache": _Statements()})
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage as seldom as the bot does, and not in what is loaded now."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_runtest_teardown() -> None:
+    """Forget the test's servers: aiohttp caches 1,024 handlers, with all that they refer to."""
+    web_app._cached_build_middleware.cache_clear()
+
+
+class _Response(aiohttp.ClientResponse):
+    """aioresponses 0.7.9 leaves out the `stream_writer` that aiohttp 3.14 asks for."""
+
+    def __init__(self, *args: Any, stream_writer: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, stream_writer=stream_writer or Mock(), **kwargs)
+
+
+@pytest.fixture
+def responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """Answers on the wire, given by hand: nothing leaves the process."""
+    monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
+    with aioresponses() as mocked:
+        yield mocked
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema, made once for all workers and copied by each world."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "empty.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(world_module.empty_database(shared))
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Retries don't wait; gives the seconds that those to Slack would have waited."""
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("bot.slack.calls.sleep", wait)
+    monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
+    monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
+    monkeypatch.setattr("bot.store.digests.SECOND", 0)
+    monkeypatch.setattr("bot.store.digests.MINUTE", 0)
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield waits
+
+
+@pytest_asyncio.fixture
+async def world(
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
+    """The playground, the bot and the stub API, with signed HTTP requests."""
+    async with new_world(tmp_path, empty_database) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(params=["http", "socket"])
+async def any_world(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
+    """A world, once with signed HTTP requests and once in Socket Mode."""
+    async with new_world(tmp_path, empty_database, mode=request.param) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def digest_world(
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
+    """A world with a digest at 09:00 UTC in #certificates; it is 07:30 there."""
+    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def socket_world(
+    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+) -> AsyncIterator[World]:
+    """A world in Socket Mode."""
+    async with new_world(tmp_path, empty_database, mode="socket") as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
