@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["tests.no_skips"]
+pytest.register_assert_rewrite("tests.fixtures", "tests.postgres")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

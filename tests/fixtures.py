@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from aiohttp import web_app
 from aioresponses import aioresponses
 from sqlalchemy import Engine
 
+from bot.store.database import Database
 from tests import world as world_module
+from tests.postgres import Cluster
 from tests.world import CERTS, World, new_world
 
 pytest_plugins = ["tests.postgres"]
@@ -77,6 +80,31 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (shared / "empty.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return asyncio.run(world_module.empty_database(shared))
+
+
+@pytest_asyncio.fixture
+async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    path = shutil.copy(empty_database, tmp_path / "test.sqlite3")
+    database = Database(f"sqlite:///{path}")
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path) -> str:
+    """The URL of a database with the schema, once for each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'test.sqlite3')}"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database("migrated")
+
+
+@pytest_asyncio.fixture
+async def any_database(any_url: str) -> AsyncIterator[Database]:
+    """A database with the schema, once for each kind of database."""
+    database = Database(any_url)
+    yield database
+    await database.close()
 
 
 @pytest.fixture

@@ -210,42 +210,36 @@ def test_without_id_and_host_nothing_is_read(value: object) -> None:
         read_monitor(raw(value), NO_OFFSET)
 
 
-@pytest.mark.parametrize(
-    ("host", "port", "target"),
-    [
+def test_the_target_of_a_monitor_is_normalised() -> None:
+    for host, port, target in [
         ("WWW.Example.com", 8443, Target("www.example.com", 8443)),
         ("bücher.de", None, Target("xn--bcher-kva.de", 443)),
         ("not a host", 443, Target("not a host", 443)),
         ("a.example", 70000, Target("a.example", 443)),
         ("a.example", 0, Target("a.example", 443)),
-    ],
-)
-def test_the_target_of_a_monitor_is_normalised(host: str, port: int | None, target: Target) -> None:
-    assert read_summary(raw({"id": 1, "host": host, "port": port}), NO_OFFSET).target == target
+    ]:
+        assert read_summary(raw({"id": 1, "host": host, "port": port}), NO_OFFSET).target == target
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_dates_are_aware_and_utc() -> None:
+    for text in [
         "2026-01-05 20:25",
         "2026-01-05 20:25:00",
         "2026-01-05T20:25",
         " 2026-01-05 20:25 ",
         "2026-01-05T20:25:00Z",
         "2026-01-05T22:25:00+02:00",
-    ],
-)
-def test_dates_are_aware_and_utc(text: str) -> None:
-    assert read_date(text) == datetime(2026, 1, 5, 20, 25, tzinfo=UTC)
+    ]:
+        assert read_date(text) == datetime(2026, 1, 5, 20, 25, tzinfo=UTC)
 
 
 def test_a_date_without_a_time_is_aware_too() -> None:
     assert read_date("2026-01-05") == datetime(2026, 1, 5, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", [None, "", "soon", "0000-00-00 00:00", "2026-02-30 00:00"])
-def test_unreadable_dates_are_none(text: str | None) -> None:
-    assert read_date(text) is None
+def test_unreadable_dates_are_none() -> None:
+    for text in [None, "", "soon", "0000-00-00 00:00", "2026-02-30 00:00"]:
+        assert read_date(text) is None
 
 
 def test_the_offset_is_taken_off_every_date_that_names_no_zone() -> None:
@@ -312,20 +306,17 @@ def test_what_a_ping_tells_of_the_sweep_is_read_where_it_makes_sense(
     assert read_ping({"apikey_id": 888, "sweep": sent}) == Ping(None, 888, read)
 
 
-@pytest.mark.parametrize(
-    ("left", "days"),
-    [
+def test_days_left_are_rounded_down() -> None:
+    for left, days in [
         (timedelta(days=30), 30),
         (timedelta(days=30, seconds=-1), 29),
         (timedelta(hours=23), 0),
         (timedelta(0), 0),
         (timedelta(seconds=-1), -1),
-    ],
-)
-def test_days_left_are_rounded_down(left: timedelta, days: int) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
+    ]:
+        now = datetime(2026, 1, 1, tzinfo=UTC)
 
-    assert days_left(now + left, now) == days
+        assert days_left(now + left, now) == days
 
 
 def test_rows_of_other_ports_and_hosts_are_left_out() -> None:

@@ -6,7 +6,6 @@ import itertools
 import re
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,9 +38,8 @@ few = settings(max_examples=120, deadline=None)
 texts = st.text(max_size=80) | st.text(alphabet="<>&`*_~:|! \n\t\u200b\u202eab", max_size=80)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
+def test_third_party_text_is_no_markup() -> None:
+    for text, shown in [
         ("plain", "plain"),
         ("<!channel>", "&lt;!channel&gt;"),
         ("a & b", "a &amp; b"),
@@ -55,24 +53,19 @@ texts = st.text(max_size=80) | st.text(alphabet="<>&`*_~:|! \n\t\u200b\u202eab",
         ("at 12:30 exactly", "at 12:30 exactly"),
         ("", ""),
         ("\u200b", ""),
-    ],
-)
-def test_third_party_text_is_no_markup(text: str, shown: str) -> None:
-    assert safe(text) == shown
+    ]:
+        assert safe(text) == shown
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
+def test_code_is_always_one_closed_span() -> None:
+    for text, shown in [
         ("*.example.com", "`*.example.com`"),
         ("a`b", "`aʹb`"),
         ("<x>&", "`&lt;x&gt;&amp;`"),
         ("", "`–`"),
         (" \u200b ", "`–`"),
-    ],
-)
-def test_code_is_always_one_closed_span(text: str, shown: str) -> None:
-    assert code(text) == shown
+    ]:
+        assert code(text) == shown
 
 
 @given(texts, st.integers(1, 60))
@@ -121,9 +114,8 @@ def test_a_date_is_local_with_a_fallback_in_utc() -> None:
     assert utc(datetime(2026, 3, 1, 9, 5, tzinfo=UTC)) == "1 Mar 2026 09:05 UTC"
 
 
-@pytest.mark.parametrize(
-    ("past", "told"),
-    [
+def test_elapsed_time_is_given_in_one_unit() -> None:
+    for past, told in [
         (timedelta(seconds=-90), "just now"),
         (timedelta(), "just now"),
         (timedelta(seconds=59), "just now"),
@@ -133,10 +125,8 @@ def test_a_date_is_local_with_a_fallback_in_utc() -> None:
         (timedelta(hours=47, minutes=59), "47 h ago"),
         (timedelta(hours=48), "2 days ago"),
         (timedelta(days=1200), "1,200 days ago"),
-    ],
-)
-def test_elapsed_time_is_given_in_one_unit(past: timedelta, told: str) -> None:
-    assert ago(NOW - past, NOW) == told
+    ]:
+        assert ago(NOW - past, NOW) == told
 
 
 def test_things_are_counted_in_singular_and_plural() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import time
 
-import pytest
-
 from bot.app import make_notices
 from bot.config import Settings
 from bot.dates import Selection, days_text, parse_clock, parse_days, parse_zone
@@ -344,11 +342,11 @@ async def test_a_digest_is_set_up_in_any_usual_words_and_never_for_a_word_it_doe
     assert world.bot.records.subscriptions.get("digest", CERTS) == before
 
 
-@pytest.mark.parametrize("ports", ["443,8443", "!25", ">=443", ">442", "100-9000"])
-def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes(ports: str) -> None:
-    chosen = Selection(ports=ports)
-    assert chosen.takes(Target("a.test", 443))
-    assert not chosen.takes(Target("a.test", 25))
+def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes() -> None:
+    for ports in ["443,8443", "!25", ">=443", ">442", "100-9000"]:
+        chosen = Selection(ports=ports)
+        assert chosen.takes(Target("a.test", 443))
+        assert not chosen.takes(Target("a.test", 25))
 
 
 # Once on each local day

@@ -41,9 +41,8 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
     return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
 
 
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
+def test_a_monitor_is_meant_by_number_host_address_or_pattern() -> None:
+    for text, meant in [
         ("888", Selector(888)),
         ("#888", Selector(888)),
         ("888 api.example.com:8443", Selector(888, "api.example.com", 8443)),
@@ -61,10 +60,8 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
         ("*.example.com:8443", Selector(None, "*.example.com", 8443)),
         ("host=example.com", Selector(None, "example.com")),
         ("ID=888", Selector(888)),
-    ],
-)
-def test_a_monitor_is_meant_by_number_host_address_or_pattern(text: str, meant: Selector) -> None:
-    assert Selector.parse(text) == meant
+    ]:
+        assert Selector.parse(text) == meant
 
 
 @pytest.mark.parametrize(
@@ -90,9 +87,8 @@ def test_what_names_no_monitor_is_refused_with_a_sentence(text: str) -> None:
         Selector.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("selector", "host", "port", "matches"),
-    [
+def test_a_row_is_meant_or_not() -> None:
+    for selector, host, port, matches in [
         ("example.com", "example.com", 8443, True),
         ("example.com:443", "example.com", 8443, False),
         ("example.com", "www.example.com", 443, False),
@@ -104,10 +100,8 @@ def test_what_names_no_monitor_is_refused_with_a_sentence(text: str) -> None:
         ("a*m", "api.example.com", 443, True),
         ("888", "anything", 443, True),
         ("887", "anything", 443, False),
-    ],
-)
-def test_a_row_is_meant_or_not(selector: str, host: str, port: int, matches: bool) -> None:
-    assert Selector.parse(selector).matches(row(host, port)) is matches
+    ]:
+        assert Selector.parse(selector).matches(row(host, port)) is matches
 
 
 @pytest.mark.parametrize(
@@ -127,9 +121,8 @@ def test_a_buttons_argument_always_leads_back_to_its_monitor(host: str, port: in
     assert Selector.parse(text).matches(held)
 
 
-@pytest.mark.parametrize(
-    ("text", "key", "value"),
-    [
+def test_a_filter_says_what_the_api_is_asked() -> None:
+    for text, key, value in [
         ("broken", "valid", False),
         ("Invalid", "valid", False),
         ("due", "expires", "<30"),
@@ -161,10 +154,8 @@ def test_a_buttons_argument_always_leads_back_to_its_monitor(host: str, port: in
         ("example.com", "host", "example.com"),
         ("https://example.com/a", "host", "example.com"),
         ("*.example.com", "host", "*.example.com"),
-    ],
-)
-def test_a_filter_says_what_the_api_is_asked(text: str, key: str, value: object) -> None:
-    assert Filter.parse(text) == Filter(key, value)
+    ]:
+        assert Filter.parse(text) == Filter(key, value)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +190,9 @@ def test_a_filter_that_would_ask_for_something_else_is_refused(text: str) -> Non
         Filter.parse(text)
 
 
-@pytest.mark.parametrize("text", ["valid=false", "expires<30", "port=!443", "port=443", "host=a.b"])
-def test_a_filter_is_shown_as_it_is_typed(text: str) -> None:
-    assert str(Filter.parse(text)) == text
+def test_a_filter_is_shown_as_it_is_typed() -> None:
+    for text in ["valid=false", "expires<30", "port=!443", "port=443", "host=a.b"]:
+        assert str(Filter.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -242,11 +233,9 @@ def test_filters_that_can_not_be_combined_are_refused(typed: str) -> None:
         joined(typed.split())
 
 
-@pytest.mark.parametrize(
-    ("text", "meant"), [("bücher", "*xn--bcher-kva*"), ("host=mail", "*mail*")]
-)
-def test_a_word_is_a_part_of_a_name(text: str, meant: str) -> None:
-    assert Filter.parse(text) == Filter("host", meant)
+def test_a_word_is_a_part_of_a_name() -> None:
+    for text, meant in [("bücher", "*xn--bcher-kva*"), ("host=mail", "*mail*")]:
+        assert Filter.parse(text) == Filter("host", meant)
 
 
 def test_filters_become_the_arguments_of_one_call() -> None:

@@ -68,9 +68,8 @@ def test_spaces_around_a_value_are_dropped() -> None:
     assert read(DIGEST_CHANNEL=" C0123ABCD\n").digest_channel == "C0123ABCD"
 
 
-@pytest.mark.parametrize(
-    ("credentials", "mode"),
-    [
+def test_the_credentials_decide_the_mode_where_none_is_named() -> None:
+    for credentials, mode in [
         ({"SLACK_APP_TOKEN": APP}, "socket"),
         ({"SLACK_SIGNING_SECRET": SIGNING}, "http"),
         ({"SLACK_APP_TOKEN": APP, "SLACK_SIGNING_SECRET": SIGNING}, "socket"),
@@ -79,17 +78,12 @@ def test_spaces_around_a_value_are_dropped() -> None:
             {"SLACK_APP_TOKEN": APP, "SLACK_SIGNING_SECRET": SIGNING, "SLACK_MODE": "socket"},
             "socket",
         ),
-    ],
-)
-def test_the_credentials_decide_the_mode_where_none_is_named(
-    credentials: dict[str, str], mode: str
-) -> None:
-    assert read_settings({"SLACK_BOT_TOKEN": BOT, **credentials}).slack_mode == mode
+    ]:
+        assert read_settings({"SLACK_BOT_TOKEN": BOT, **credentials}).slack_mode == mode
 
 
-@pytest.mark.parametrize(
-    ("environ", "variables"),
-    [
+def test_each_missing_or_unusable_credential_is_named_once() -> None:
+    for environ, variables in [
         ({}, ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"]),
         ({"SLACK_BOT_TOKEN": BOT}, ["SLACK_APP_TOKEN"]),
         ({"SLACK_APP_TOKEN": APP}, ["SLACK_BOT_TOKEN"]),
@@ -111,12 +105,8 @@ def test_the_credentials_decide_the_mode_where_none_is_named(
             ["SLACK_APP_TOKEN"],
         ),
         ({"SLACK_BOT_TOKEN": BOT, "SLACK_SIGNING_SECRET": "1 2"}, ["SLACK_SIGNING_SECRET"]),
-    ],
-)
-def test_each_missing_or_unusable_credential_is_named_once(
-    environ: dict[str, str], variables: list[str]
-) -> None:
-    assert [fault.split()[0] for fault in faults(environ=environ)] == variables
+    ]:
+        assert [fault.split()[0] for fault in faults(environ=environ)] == variables
 
 
 BAD = {
@@ -152,9 +142,8 @@ def test_all_faults_come_together_each_with_its_variable_and_no_secret() -> None
     assert "secret" not in " ".join(sentences).replace("SLACK_SIGNING_SECRET", "")
 
 
-@pytest.mark.parametrize(
-    ("variable", "text"),
-    [
+def test_a_value_that_can_not_be_used_is_one_fault() -> None:
+    for variable, text in [
         ("DIGEST_TIME", "24:00"),
         ("DIGEST_TIME", "09:60"),
         ("DIGEST_TIME", "nine"),
@@ -181,13 +170,11 @@ def test_all_faults_come_together_each_with_its_variable_and_no_secret() -> None
         ("SSL_ADMINS", "@ann"),
         ("SSL_ADMINS", "U0ANN C0CERTS"),
         ("SCAN_CA_FILE", "/"),
-    ],
-)
-def test_a_value_that_can_not_be_used_is_one_fault(variable: str, text: str) -> None:
-    more = {"SSLMONITOR_API_KEY": KEY} if variable == "SSLMONITOR_API_URL" else {}
-    assert [fault.split()[0] for fault in faults(environ=LEAST | more | {variable: text})] == [
-        variable
-    ]
+    ]:
+        more = {"SSLMONITOR_API_KEY": KEY} if variable == "SSLMONITOR_API_URL" else {}
+        assert [fault.split()[0] for fault in faults(environ=LEAST | more | {variable: text})] == [
+            variable
+        ]
 
 
 def test_a_key_alone_means_the_hosted_api() -> None:
@@ -331,9 +318,9 @@ def test_the_traceback_of_a_config_error_contains_no_secret() -> None:
     assert "top" not in shown
 
 
-@pytest.mark.parametrize("text", ["U0ANN,S0ADMINS", " U0ANN , S0ADMINS ", "U0ANN S0ADMINS,"])
-def test_admins_are_ids_of_users_and_groups(text: str) -> None:
-    assert read(SSL_ADMINS=text).admins == {"U0ANN", "S0ADMINS"}
+def test_admins_are_ids_of_users_and_groups() -> None:
+    for text in ["U0ANN,S0ADMINS", " U0ANN , S0ADMINS ", "U0ANN S0ADMINS,"]:
+        assert read(SSL_ADMINS=text).admins == {"U0ANN", "S0ADMINS"}
 
 
 @pytest.mark.parametrize("variable", ["SLACK_BOT_TOKEN", "SSLMONITOR_API_KEY", "DATABASE_URL"])
@@ -373,18 +360,13 @@ def test_a_secret_and_its_file_are_not_both_set() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("environ", "host"),
-    [
+def test_socket_mode_listens_on_loopback_unless_told_otherwise() -> None:
+    for environ, host in [
         ({}, "127.0.0.1"),
         ({"SLACK_MODE": "http", "SLACK_SIGNING_SECRET": SIGNING}, "0.0.0.0"),
         ({"HOST": "10.0.0.7"}, "10.0.0.7"),
-    ],
-)
-def test_socket_mode_listens_on_loopback_unless_told_otherwise(
-    environ: dict[str, str], host: str
-) -> None:
-    assert read(**environ).host == host
+    ]:
+        assert read(**environ).host == host
 
 
 def test_a_short_key_of_the_embedded_api_is_refused() -> None:

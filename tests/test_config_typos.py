@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +10,8 @@ from bot.config.environment import _within
 from tests.test_config import APP, BOT, LEAST, faults
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
+def test_a_variable_that_looks_like_a_setting_is_reported() -> None:
+    for name, text in [
         ("DIGEST_CHANEL", "DIGEST_CHANEL is not a setting; did you mean DIGEST_CHANNEL?"),
         ("SSL_ADMIN", "SSL_ADMIN is not a setting; did you mean SSL_ADMINS?"),
         ("LOGLEVEL", "LOGLEVEL is not a setting; did you mean LOG_LEVEL?"),
@@ -27,10 +25,8 @@ from tests.test_config import APP, BOT, LEAST, faults
         ("SCAN_EVERYTHING", "SCAN_EVERYTHING is not a setting."),
         ("SSLMONITOR_KEY", "SSLMONITOR_KEY is not a setting."),
         ("SSLMONITOR_PORT", "SSLMONITOR_PORT is not a setting."),
-    ],
-)
-def test_a_variable_that_looks_like_a_setting_is_reported(name: str, text: str) -> None:
-    assert [str(each) for each in unknown_variables(LEAST | {name: "443"})] == [text]
+    ]:
+        assert [str(each) for each in unknown_variables(LEAST | {name: "443"})] == [text]
 
 
 def test_variables_of_others_are_not_reported() -> None:

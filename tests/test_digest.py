@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,11 +119,8 @@ class Bot:
 
 
 @pytest_asyncio.fixture
-async def bot(tmp_path: Path, empty_database: Path) -> AsyncIterator[Bot]:
-    file = shutil.copy(empty_database, tmp_path / "digest.sqlite3")
-    database = Database(f"sqlite:///{file}")
-    yield Bot(database, [row(id=1, not_after=NOW + 5 * DAY)])
-    await database.close()
+async def bot(database: Database) -> Bot:
+    return Bot(database, [row(id=1, not_after=NOW + 5 * DAY)])
 
 
 async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:

@@ -26,9 +26,8 @@ from tests.digest_plan import (
 SECOND = timedelta(seconds=1)
 
 
-@pytest.mark.parametrize(
-    ("hour", "zone", "day", "utc"),
-    [
+def test_the_hour_of_a_day_in_utc() -> None:
+    for hour, zone, day, utc in [
         ("09:00", "UTC", "2026-11-23", "2026-11-23 09:00"),
         ("09:00", "Europe/Berlin", "2026-07-01", "2026-07-01 07:00"),
         ("09:00", "Europe/Berlin", "2026-12-01", "2026-12-01 08:00"),
@@ -43,10 +42,8 @@ SECOND = timedelta(seconds=1)
         ("00:00", "America/Santiago", "2026-09-06", "2026-09-06 04:00"),  # midnight is left out
         ("22:30", "America/Nuuk", "2026-03-28", "2026-03-29 00:30"),
         ("23:30", "America/Nuuk", "2026-03-28", "2026-03-29 00:59"),  # the day ends at 23:00
-    ],
-)
-def test_the_hour_of_a_day_in_utc(hour: str, zone: str, day: str, utc: str) -> None:
-    assert plan(hour, zone).hour(date.fromisoformat(day)) == at(utc)
+    ]:
+        assert plan(hour, zone).hour(date.fromisoformat(day)) == at(utc)
 
 
 @pytest.mark.parametrize("hour", ["00:00", "02:30", "09:00", "23:59"])
@@ -81,33 +78,27 @@ def test_a_bot_that_always_runs_posts_each_local_day_once_and_in_time(
     assert len(days) in {4, 5}
 
 
-@pytest.mark.parametrize(
-    ("now", "found"),
-    [
+def test_a_morning_digest_is_due_until_midnight() -> None:
+    for now, found in [
         ("2026-11-23 08:59:59", None),
         ("2026-11-23 09:00", Due(date(2026, 11, 23), late=False)),
         ("2026-11-23 09:15", Due(date(2026, 11, 23), late=False)),
         ("2026-11-23 09:15:01", Due(date(2026, 11, 23), late=True)),
         ("2026-11-23 23:59:59", Due(date(2026, 11, 23), late=True)),
         ("2026-11-24 00:00", None),
-    ],
-)
-def test_a_morning_digest_is_due_until_midnight(now: str, found: Due | None) -> None:
-    assert plan().due(at(now), LONG_AGO) == found
+    ]:
+        assert plan().due(at(now), LONG_AGO) == found
 
 
-@pytest.mark.parametrize(
-    ("now", "found"),
-    [
+def test_a_digest_of_the_last_minute_has_that_minute() -> None:
+    for now, found in [
         ("2026-11-23 23:58:59", None),
         ("2026-11-23 23:59", Due(date(2026, 11, 23), late=False)),
         ("2026-11-23 23:59:59", Due(date(2026, 11, 23), late=False)),
         ("2026-11-24 00:00", None),
         ("2026-11-24 23:59", Due(date(2026, 11, 24), late=False)),
-    ],
-)
-def test_a_digest_of_the_last_minute_has_that_minute(now: str, found: Due | None) -> None:
-    assert plan("23:59").due(at(now), LONG_AGO) == found
+    ]:
+        assert plan("23:59").due(at(now), LONG_AGO) == found
 
 
 def test_on_its_very_first_day_the_bot_posts_at_once_if_the_hour_has_passed() -> None:

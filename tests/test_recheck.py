@@ -36,18 +36,15 @@ def test_half_an_hour_takes_between_ten_and_thirty_scans() -> None:
     assert 10 <= scans <= 30
 
 
-@pytest.mark.parametrize(
-    ("seen", "is_good"),
-    [
+def test_good_is_what_visitors_can_trust_now() -> None:
+    for seen, is_good in [
         (sighting(), True),
         (sighting(days=None), True),
         (sighting(days=-1), False),
         (sighting(valid=False), False),
         (sighting(valid=None), False),
-    ],
-)
-def test_good_is_what_visitors_can_trust_now(seen: Sighting, is_good: bool) -> None:
-    assert good(seen, NOW) is is_good
+    ]:
+        assert good(seen, NOW) is is_good
 
 
 @pytest.mark.parametrize(

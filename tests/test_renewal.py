@@ -34,7 +34,6 @@ from bot.severity import (
     OVERDUE,
     REVOKED,
     UNKNOWN,
-    State,
     Thresholds,
     ca_asks_now,
     limits,
@@ -60,9 +59,8 @@ def asked(
     )
 
 
-@pytest.mark.parametrize(
-    ("seen", "state"),
-    [
+def test_a_window_decides_when_renewal_is_due() -> None:
+    for seen, state in [
         (asked(-1, -0.5), ACT_NOW),  # moved forward, and over
         (asked(-0.1, -1 / 1440), ACT_NOW),
         (asked(-1, 1), DUE),  # moved forward, and not over yet
@@ -85,10 +83,8 @@ def asked(
         (asked(-2, -1, left=120, lifetime=200), ACT_NOW),
         (asked(-0.2, -0.1, left=2.9, lifetime=6), OVERDUE),  # a short life: half of it
         (asked(-0.2, -0.1, left=4.5, lifetime=6), ACT_NOW),
-    ],
-)
-def test_a_window_decides_when_renewal_is_due(seen: MonitorSummary, state: State) -> None:
-    assert state_of(seen, NOW, RULES) is state
+    ]:
+        assert state_of(seen, NOW, RULES) is state
 
 
 def test_a_threshold_of_the_teams_own_gives_way_only_to_a_window_that_was_moved() -> None:

@@ -64,9 +64,8 @@ def living(lifetime: timedelta, left: timedelta) -> MonitorSummary:
     return like(not_before=NOW + left - lifetime, not_after=NOW + left)
 
 
-@pytest.mark.parametrize(
-    ("row", "state"),
-    [
+def test_a_state_follows_from_the_last_scan_and_the_clock() -> None:
+    for row, state in [
         (FINE, OK),
         (like(not_after=NOW), EXPIRED),
         (like(not_after=NOW - SECOND), EXPIRED),
@@ -85,12 +84,8 @@ def living(lifetime: timedelta, left: timedelta) -> MonitorSummary:
         (like(valid=False, not_before=NOW), NOT_TRUSTED),
         (like(valid=None, scanned_at=None, not_after=None), NEVER_SCANNED),
         (like(valid=None), UNKNOWN),
-    ],
-)
-def test_a_state_follows_from_the_last_scan_and_the_clock(
-    row: MonitorSummary, state: State
-) -> None:
-    assert state_of(row, NOW, USUAL) == state
+    ]:
+        assert state_of(row, NOW, USUAL) == state
 
 
 @pytest.mark.parametrize(
@@ -130,9 +125,8 @@ def test_each_lifetime_has_its_limits(
         assert abs(found.overdue - overdue) <= timedelta(microseconds=1)
 
 
-@pytest.mark.parametrize(
-    ("lifetime", "left", "state"),
-    [
+def test_severity_follows_the_lifetime() -> None:
+    for lifetime, left, state in [
         (200 * DAY, 31 * DAY, OK),
         (200 * DAY, 30 * DAY, OK),
         (200 * DAY, 30 * DAY - SECOND, DUE),
@@ -158,10 +152,8 @@ def test_each_lifetime_has_its_limits(
         (6 * DAY, 33.6 * HOUR - SECOND, OVERDUE),
         (6 * DAY, DAY, OVERDUE),
         (6 * DAY, DAY - SECOND, ACT_NOW),
-    ],
-)
-def test_severity_follows_the_lifetime(lifetime: timedelta, left: timedelta, state: State) -> None:
-    assert state_of(living(lifetime, left), NOW, USUAL) == state
+    ]:
+        assert state_of(living(lifetime, left), NOW, USUAL) == state
 
 
 seconds = st.integers(1, 800 * 86_400)
@@ -240,9 +232,8 @@ def test_the_net_can_be_set() -> None:
     assert state_of(row, NOW, Thresholds(net_days=45)) == OK
 
 
-@pytest.mark.parametrize(
-    ("target", "rule"),
-    [
+def test_the_most_specific_rule_counts() -> None:
+    for target, rule in [
         (Target("a.example.com"), "10d"),
         (Target("a.example.com", 8443), "20d"),
         (Target("b.example.com"), "30%"),
@@ -250,19 +241,17 @@ def test_the_net_can_be_set() -> None:
         (Target("example.com"), None),
         (Target("example.org"), None),
         (Target("aXexample.com"), None),
-    ],
-)
-def test_the_most_specific_rule_counts(target: Target, rule: str | None) -> None:
-    rules = Thresholds(
-        {
-            "*.example.com": "30%",
-            "a.example.com": "10d",
-            "a.example.com:8443": "20d",
-            "*.eu.example.com": "40%",
-        }
-    )
-    found = rules.for_(target)
-    assert (str(found) if found else None) == rule
+    ]:
+        rules = Thresholds(
+            {
+                "*.example.com": "30%",
+                "a.example.com": "10d",
+                "a.example.com:8443": "20d",
+                "*.eu.example.com": "40%",
+            }
+        )
+        found = rules.for_(target)
+        assert (str(found) if found else None) == rule
 
 
 @pytest.mark.parametrize("text", ["", "d", "14", "0d", "366d", "0%", "91%", "-1d", "1.5d", "²d"])
@@ -271,24 +260,21 @@ def test_a_threshold_that_makes_no_sense_is_refused(text: str) -> None:
         Threshold.parse(text)
 
 
-@pytest.mark.parametrize("text", ["1d", "14d", "365d", "1%", "90%"])
-def test_a_threshold_reads_as_it_is_written(text: str) -> None:
-    assert str(Threshold.parse(text)) == text
-    assert Threshold.parse(text.upper()) == Threshold.parse(text)
+def test_a_threshold_reads_as_it_is_written() -> None:
+    for text in ["1d", "14d", "365d", "1%", "90%"]:
+        assert str(Threshold.parse(text)) == text
+        assert Threshold.parse(text.upper()) == Threshold.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("row", "stale"),
-    [
+def test_a_scan_is_old_after_a_day_and_a_half() -> None:
+    for row, stale in [
         (FINE, False),
         (like(scanned_at=NOW - STALE_AFTER), False),
         (like(scanned_at=NOW - STALE_AFTER - SECOND), True),
         (like(scanned_at=None), True),
         (like(scanned_at=NOW + DAY), False),
-    ],
-)
-def test_a_scan_is_old_after_a_day_and_a_half(row: MonitorSummary, stale: bool) -> None:
-    assert is_stale(row, NOW) is stale
+    ]:
+        assert is_stale(row, NOW) is stale
 
 
 def test_rows_are_ranked_worst_first_and_within_a_rank_by_their_end() -> None:

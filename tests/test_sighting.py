@@ -6,7 +6,6 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import pytest
 
 from bot.blocks import bare
 from bot.cards.marks import changes, sentence
@@ -29,9 +28,8 @@ def now(**changed: object) -> Sighting:
     return msgspec.structs.replace(BEFORE, **changed)
 
 
-@pytest.mark.parametrize(
-    ("seen", "said"),
-    [
+def test_a_rescan_says_what_changed() -> None:
+    for seen, said in [
         (now(), "No change: still the old certificate."),
         (now(valid=False), "No change: still the old certificate."),
         (
@@ -54,10 +52,8 @@ def now(**changed: object) -> Sighting:
         (now(http_code=503), "Changed: HTTP 200 → 503."),
         (now(http_code=None), "Changed: HTTP 200 → none."),
         (GONE, "Changed: expiry date 22 Nov 2026 08:00 UTC → none · HTTP 200 → none."),
-    ],
-)
-def test_a_rescan_says_what_changed(seen: Sighting, said: str) -> None:
-    assert bare(sentence(BEFORE, seen)) == said
+    ]:
+        assert bare(sentence(BEFORE, seen)) == said
 
 
 def test_a_certificate_that_still_can_not_be_read_is_reported_as_such() -> None:

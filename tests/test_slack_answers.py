@@ -8,9 +8,8 @@ from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds
 
 
-@pytest.mark.parametrize(
-    ("status", "word", "kind"),
-    [
+def test_an_answer_is_of_one_of_three_kinds() -> None:
+    for status, word, kind in [
         (200, "not_in_channel", SlackRefused),
         (200, "brand_new_error", SlackRefused),
         (200, "ratelimited", SlackLimited),
@@ -19,12 +18,8 @@ from bot.slack.answers import failure, failure_of_text, retry_seconds
         (200, None, SlackUnreachable),
         (503, "not_in_channel", SlackUnreachable),
         (502, None, SlackUnreachable),
-    ],
-)
-def test_an_answer_is_of_one_of_three_kinds(
-    status: int, word: str | None, kind: type[Exception]
-) -> None:
-    assert type(failure(status, word, {}, "chat.update")) is kind
+    ]:
+        assert type(failure(status, word, {}, "chat.update")) is kind
 
 
 def test_an_error_code_without_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,9 +36,8 @@ def test_a_response_url_says_ok_in_several_ways() -> None:
     assert isinstance(failure_of_text(500, "", {}), SlackUnreachable)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
+def test_retry_after_is_a_number_or_a_date_or_nothing() -> None:
+    for text, seconds in [
         ("30", 30.0),
         ("1.5", 1.5),
         ("soon", None),
@@ -51,8 +45,6 @@ def test_a_response_url_says_ok_in_several_ways() -> None:
         ("-3", None),
         ("", None),
         ("Mon, 23 Nov 2026 07:30:05 GMT", 5.0),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date_or_nothing(text: str, seconds: float | None) -> None:
-    headers = {"Retry-After": text, "Date": "Mon, 23 Nov 2026 07:30:00 GMT"}
-    assert retry_seconds(headers) == seconds
+    ]:
+        headers = {"Retry-After": text, "Date": "Mon, 23 Nov 2026 07:30:00 GMT"}
+        assert retry_seconds(headers) == seconds

@@ -97,9 +97,8 @@ def test_a_press_tells_where_it_was_made_and_by_whom() -> None:
     assert (modal.origin, modal.channel, modal.stacks) == (Origin.MODAL, "C9", True)
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
+def test_what_phones_do_to_words_is_undone() -> None:
+    for typed, meant in [
         ("status example.com", "status example.com"),
         ("  status \t example.com \n", "status example.com"),
         ("status “example.com”", "status example.com"),
@@ -140,25 +139,20 @@ def test_a_press_tells_where_it_was_made_and_by_whom() -> None:
         ("scan 888", "scan 888"),
         ("list host=example.com 30", "list host=example.com 30"),
         ("", ""),
-    ],
-)
-def test_what_phones_do_to_words_is_undone(typed: str, meant: str) -> None:
-    assert clean(typed) == meant
+    ]:
+        assert clean(typed) == meant
 
 
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
+def test_words_are_split_at_spaces_and_lose_stray_punctuation() -> None:
+    for typed, words in [
         ("add a.example.com, b.example.com; c.example.com", 4),
         ("add 'a.example.com'", 2),
         (" , ; ", 0),
         ("", 0),
-    ],
-)
-def test_words_are_split_at_spaces_and_lose_stray_punctuation(typed: str, words: int) -> None:
-    found = split(typed)
-    assert len(found) == words
-    assert all(word == word.strip(",;'") for word in found)
+    ]:
+        found = split(typed)
+        assert len(found) == words
+        assert all(word == word.strip(",;'") for word in found)
 
 
 @given(st.text())

@@ -164,17 +164,14 @@ async def test_monitors_of_the_first_schema_keep_what_was_known(url: str) -> Non
     assert piece["at"] == monitor["scanned_at"]
 
 
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
+def test_a_plain_url_means_the_async_driver() -> None:
+    for given, used in [
         ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("sqlite:///x.sqlite3", "sqlite+aiosqlite:///x.sqlite3"),
-    ],
-)
-def test_a_plain_url_means_the_async_driver(given: str, used: str) -> None:
-    url = engine_arguments(given).url
-    assert url.render_as_string(hide_password=False) == used
+    ]:
+        url = engine_arguments(given).url
+        assert url.render_as_string(hide_password=False) == used
 
 
 @pytest.mark.parametrize(
@@ -200,19 +197,16 @@ def test_the_parameters_of_libpq_are_translated_for_asyncpg(
     assert made == arguments
 
 
-@pytest.mark.parametrize(
-    ("hosts", "names", "ports"),
-    [
+def test_several_hosts_are_all_tried() -> None:
+    for hosts, names, ports in [
         ("A:5432,B:6432/db?", ["A", "B"], [5432, 6432]),
         ("A,B:6432/db?", ["A", "B"], [5432, 6432]),
         ("[2001:db8::1]:5433,B/db?", ["2001:db8::1", "B"], [5433, 5432]),
         ("/db?host=/run/a,/run/b&", ["/run/a", "/run/b"], [5432, 5432]),
-    ],
-)
-def test_several_hosts_are_all_tried(hosts: str, names: list[str], ports: list[int]) -> None:
-    made = engine_arguments(f"postgresql://u@{hosts}target_session_attrs=read-write")
-    assert (made.connect_args["host"], made.connect_args["port"]) == (names, ports)
-    assert (made.url.username, made.url.database) == ("u", "db")
+    ]:
+        made = engine_arguments(f"postgresql://u@{hosts}target_session_attrs=read-write")
+        assert (made.connect_args["host"], made.connect_args["port"]) == (names, ports)
+        assert (made.url.username, made.url.database) == ("u", "db")
 
 
 def test_a_password_with_odd_letters_survives() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest_asyncio
 
@@ -20,14 +17,6 @@ MESSAGES = (
     Message("first “ünïcödé”", (section("one"),), metadata={"event_type": "x", "part": 0}),
     Message("second", (section("two"), section("three")), metadata={"event_type": "x", "part": 1}),
 )
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Database]:
-    file = shutil.copy(empty_database, tmp_path / "state.sqlite3")
-    opened = Database(f"sqlite:///{file}")
-    yield opened
-    await opened.close()
 
 
 @pytest_asyncio.fixture

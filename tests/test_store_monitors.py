@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest_asyncio
 
 from bot.sighting import Sighting
 from bot.store.database import Database
@@ -16,14 +11,6 @@ from bot.target import Target
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 SEEN = Sighting(True, NOW, "Test CA", ("a.example.com",), 200)
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path, empty_database: Path) -> AsyncIterator[Database]:
-    file = shutil.copy(empty_database, tmp_path / "memory.sqlite3")
-    opened = Database(f"sqlite:///{file}")
-    yield opened
-    await opened.close()
 
 
 async def test_a_threshold_counts_from_the_next_question_on(database: Database) -> None:

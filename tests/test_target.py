@@ -17,9 +17,8 @@ ADDRESSES = st.ip_addresses().map(str).filter(lambda text: "%" not in text)
 HOSTS = NAMES.filter(lambda name: len(name) <= 253) | ADDRESSES
 
 
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
+def test_every_usual_way_of_writing_a_target_is_read() -> None:
+    for text, host, port in [
         ("example.com", "example.com", 443),
         ("example.com:8443", "example.com", 8443),
         ("  Example.COM. ", "example.com", 443),
@@ -58,10 +57,8 @@ HOSTS = NAMES.filter(lambda name: len(name) <= 253) | ADDRESSES
         ("[::1]", "::1", 443),
         ("[2001:DB8:0::1]:8443", "2001:db8::1", 8443),
         ("https://[2001:db8::1]:8443/", "2001:db8::1", 8443),
-    ],
-)
-def test_every_usual_way_of_writing_a_target_is_read(text: str, host: str, port: int) -> None:
-    assert Target.parse(text) == Target(host, port)
+    ]:
+        assert Target.parse(text) == Target(host, port)
 
 
 @pytest.mark.parametrize(
@@ -133,23 +130,19 @@ def test_the_usual_port_is_left_out_of_the_short_form() -> None:
     assert Target("::1", 8443).short == "[::1]:8443"
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_a_key_may_go_to_https_and_to_this_machine() -> None:
+    for url in [
         "https://api.sslmonitor.io/api/v1",
         "https://10.0.0.1:8443/",
         "http://127.0.0.1:8080/api/v1",
         "http://[::1]:8080",
         "http://localhost",
-    ],
-)
-def test_a_key_may_go_to_https_and_to_this_machine(url: str) -> None:
-    assert address_fault(url) is None
+    ]:
+        assert address_fault(url) is None
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
+def test_a_key_may_go_nowhere_else() -> None:
+    for url, reason in [
         ("http://api.sslmonitor.io/api/v1", "unencrypted"),
         ("http://10.0.0.1", "unencrypted"),
         ("http://localhost.example.com", "unencrypted"),
@@ -162,14 +155,12 @@ def test_a_key_may_go_to_https_and_to_this_machine(url: str) -> None:
         ("https://a:99999", "valid URL"),
         ("https://me:secret@api.sslmonitor.io", "user name"),
         ("https://api.sslmonitor.io/?key=secret", "user name"),
-    ],
-)
-def test_a_key_may_go_nowhere_else(url: str, reason: str) -> None:
-    fault = address_fault(url)
+    ]:
+        fault = address_fault(url)
 
-    assert fault is not None
-    assert reason in fault
-    assert "secret" not in fault
+        assert fault is not None
+        assert reason in fault
+        assert "secret" not in fault
 
 
 def test_a_private_network_may_be_allowed_unencrypted() -> None:
@@ -177,6 +168,6 @@ def test_a_private_network_may_be_allowed_unencrypted() -> None:
     assert address_fault("ftp://10.0.0.1", allow_http=True) is not None
 
 
-@pytest.mark.parametrize("host", ["name-.example.com", "-a.example.com", "a--b.example.com"])
-def test_hyphens_are_accepted_where_browsers_accept_them(host: str) -> None:
-    assert normal_host(host) == host
+def test_hyphens_are_accepted_where_browsers_accept_them() -> None:
+    for host in ["name-.example.com", "-a.example.com", "a--b.example.com"]:
+        assert normal_host(host) == host

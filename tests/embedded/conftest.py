@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from aiohttp import web
 
 from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
-from tests.postgres import Cluster
 
 from .authority import CA, Scans
 from .fleet import Fleet
@@ -24,31 +22,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 @pytest.fixture(scope="session")
 def trust(fleet: Fleet) -> Trust:
     return Trust(fleet.ca_file)
-
-
-@pytest_asyncio.fixture
-async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[Database]:
-    path = shutil.copy(empty_database, tmp_path / "embedded.sqlite3")
-    database = Database(f"sqlite:///{path}")
-    yield database
-    await database.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def any_url(request: pytest.FixtureRequest, empty_database: Path, tmp_path: Path) -> str:
-    """The URL of a database with the schema, once for each kind of database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'embedded.sqlite3')}"
-    cluster: Cluster = request.getfixturevalue("postgres")
-    return cluster.new_database("migrated")
-
-
-@pytest_asyncio.fixture
-async def any_database(any_url: str) -> AsyncIterator[Database]:
-    """A database with the schema, once for each kind of database."""
-    database = Database(any_url)
-    yield database
-    await database.close()
 
 
 @pytest_asyncio.fixture

@@ -21,9 +21,8 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
     return Leaf("cn.test", "", "", "CN", issuer_o, "", names, NOW, NOW + DAY, addresses)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "host", "covered"),
-    [
+def test_names_match_hosts_as_in_browsers() -> None:
+    for pattern, host, covered in [
         ("example.com", "example.com", True),
         ("EXAMPLE.com", "example.com", True),
         ("example.com", "www.example.com", False),
@@ -39,10 +38,8 @@ def leaf(*names: str, issuer_o: str = "O") -> Leaf:
         ("10.0.0.1", "10.0.0.1", True),
         ("::1", "::1", True),
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
-    ],
-)
-def test_names_match_hosts_as_in_browsers(pattern: str, host: str, covered: bool) -> None:
-    assert leaf("other.test", pattern).covers(host) is covered
+    ]:
+        assert leaf("other.test", pattern).covers(host) is covered
 
 
 def test_a_dns_name_that_looks_like_an_address_covers_no_address() -> None:
@@ -76,9 +73,8 @@ def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
     assert (leaf().issuer, leaf(issuer_o="").issuer) == ("O", "CN")
 
 
-@pytest.mark.parametrize(
-    ("verdict", "days", "expected"),
-    [
+def test_the_color_follows_from_verdict_and_days_left() -> None:
+    for verdict, days, expected in [
         (Verdict.VALID, 31, "green"),
         (Verdict.VALID, 30, "orange"),
         (Verdict.VALID, 0, "orange"),
@@ -88,12 +84,8 @@ def test_the_issuer_is_the_organization_or_else_the_common_name() -> None:
         (Verdict.TIMED_OUT, None, "grey"),
         (Verdict.FORBIDDEN, None, "grey"),
         (Verdict.NOT_TLS, None, "grey"),
-    ],
-)
-def test_the_color_follows_from_verdict_and_days_left(
-    verdict: Verdict, days: int | None, expected: str
-) -> None:
-    assert color(verdict, days) == expected
+    ]:
+        assert color(verdict, days) == expected
 
 
 def test_every_verdict_has_a_sentence_and_only_valid_is_one_word() -> None:

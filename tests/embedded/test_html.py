@@ -9,9 +9,8 @@ import pytest
 from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_page
 
 
-@pytest.mark.parametrize(
-    ("page", "title"),
-    [
+def test_the_title_is_the_documents_own() -> None:
+    for page, title in [
         ("<!-- <title>comment</title> --><title>own</title>", "own"),
         ("<script>var x = '<title>script</title>'</script><title>own</title>", "own"),
         ("<style>/* <title>style</title> */</style><title>own</title>", "own"),
@@ -24,30 +23,24 @@ from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_p
         ("<template><title>template</title></template><title>own</title>", "own"),
         ("<title>a &lt;b&gt;\n c</title>", "a <b> c"),
         ("<p>a page without one", ""),
-    ],
-)
-def test_the_title_is_the_documents_own(page: str, title: str) -> None:
-    assert read_page(page.encode(), "text/html").title == title
+    ]:
+        assert read_page(page.encode(), "text/html").title == title
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
+def test_a_meta_tag_counts_whatever_other_attributes_it_has() -> None:
+    for attributes in [
         "name=description content=told",
         "CONTENT='told' NAME='Description'",
         "hidden name=description data-2=x a_b.c:d=1 content=told",
         'itemprop name = "description" content = "told" /',
         "data-x='>' name=description content=told",
-    ],
-)
-def test_a_meta_tag_counts_whatever_other_attributes_it_has(attributes: str) -> None:
-    page = f"<meta name=description><meta {attributes}><meta name=description content=later>"
-    assert read_page(page.encode(), "text/html").description == "told"
+    ]:
+        page = f"<meta name=description><meta {attributes}><meta name=description content=later>"
+        assert read_page(page.encode(), "text/html").description == "told"
 
 
-@pytest.mark.parametrize(
-    ("start", "encoding"),
-    [
+def test_only_what_the_prescan_accepts_declares_an_encoding() -> None:
+    for start, encoding in [
         (b"<meta charset=koi8-r>", "koi8-r"),
         (b"<META data-x CHARSET = 'Latin1'>", "windows-1252"),
         (b"<meta http-equiv=content-type content='text/html; charset=shift_jis'>", "shift_jis"),
@@ -68,10 +61,8 @@ def test_a_meta_tag_counts_whatever_other_attributes_it_has(attributes: str) -> 
         ("<?xml version='1.0'?>".encode("utf-16-le"), "utf-16le"),
         ("<?xml version='1.0'?>".encode("utf-16-be"), "utf-16be"),
         (b"<!doctype html><meta charset=gbk", ""),
-    ],
-)
-def test_only_what_the_prescan_accepts_declares_an_encoding(start: bytes, encoding: str) -> None:
-    assert declared_encoding(start) == encoding
+    ]:
+        assert declared_encoding(start) == encoding
 
 
 def test_a_declaration_after_the_first_kilobyte_is_none() -> None:

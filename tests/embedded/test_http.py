@@ -73,9 +73,8 @@ def test_a_response_can_arrive_in_any_pieces(answer: bytes, cuts: list[int]) -> 
     assert page(*(answer[a:b] for a, b in itertools.pairwise(at))) == page(answer)
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
+def test_the_code_is_the_hosts_final_answer() -> None:
+    for answer, code in [
         (b"HTTP/1.1 302 Found\r\nLocation: https://else.test/\r\n\r\n", 302),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 503\r\n\r\n", 503),
         (b"HTTP/2 200\r\n\r\n", 200),
@@ -85,10 +84,8 @@ def test_a_response_can_arrive_in_any_pieces(answer: bytes, cuts: list[int]) -> 
         (b"220 mail ESMTP\r\n\r\n", None),
         (b"", None),
         (b"HTT", None),
-    ],
-)
-def test_the_code_is_the_hosts_final_answer(answer: bytes, code: int | None) -> None:
-    assert page(answer).code == code
+    ]:
+        assert page(answer).code == code
 
 
 def test_a_response_that_does_not_start_like_http_is_done_at_once() -> None:
@@ -125,17 +122,17 @@ def test_an_endless_chunk_is_cut_too() -> None:
     assert response.page().size == BODY_CAP
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "bare deflate"])
-def test_a_compressed_page_is_read(coding: str) -> None:
-    text = b"<title>Packed</title>"
-    bare = zlib.compressobj(wbits=-15)
-    body = {
-        "gzip": gzip.compress(text),
-        "deflate": zlib.compress(text),
-        "bare deflate": bare.compress(text) + bare.flush(),
-    }[coding]
-    head = f"Content-Encoding: {coding.removeprefix('bare ')}\r\n".encode()
-    assert title_of(head, body) == "Packed"
+def test_a_compressed_page_is_read() -> None:
+    for coding in ["gzip", "deflate", "bare deflate"]:
+        text = b"<title>Packed</title>"
+        bare = zlib.compressobj(wbits=-15)
+        body = {
+            "gzip": gzip.compress(text),
+            "deflate": zlib.compress(text),
+            "bare deflate": bare.compress(text) + bare.flush(),
+        }[coding]
+        head = f"Content-Encoding: {coding.removeprefix('bare ')}\r\n".encode()
+        assert title_of(head, body) == "Packed"
 
 
 def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
@@ -145,9 +142,8 @@ def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
     assert time.process_time() - start < 0.5
 
 
-@pytest.mark.parametrize(
-    ("head", "body", "title"),
-    [
+def test_the_title_is_decoded_with_the_pages_charset() -> None:
+    for head, body, title in [
         (b"", "<title>Grüße</title>".encode(), "Grüße"),
         (
             b"Content-Type: text/html; charset=ISO-8859-1\r\n",
@@ -178,10 +174,8 @@ def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
         (b"", b"<titles>no</titles><TITLE id='x'>yes</TITLE >", "yes"),
         (b"", b"<title>never closed", "never closed"),
         (b"", b"no title at all", ""),
-    ],
-)
-def test_the_title_is_decoded_with_the_pages_charset(head: bytes, body: bytes, title: str) -> None:
-    assert title_of(head, body) == title
+    ]:
+        assert title_of(head, body) == title
 
 
 def test_meta_tags_are_read_in_any_style() -> None:

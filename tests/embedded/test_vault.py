@@ -7,10 +7,10 @@ from bot.embedded.job import Vault, WrongKey
 KEY = "a long random text"
 
 
-@pytest.mark.parametrize("text", ["", "hunter2", "päß wörd\n\0", "x" * 5000])
-def test_a_text_is_decrypted_with_the_same_key(text: str) -> None:
-    sealed = Vault(KEY).seal(text)
-    assert Vault(KEY).open(sealed) == text
+def test_a_text_is_decrypted_with_the_same_key() -> None:
+    for text in ["", "hunter2", "päß wörd\n\0", "x" * 5000]:
+        sealed = Vault(KEY).seal(text)
+        assert Vault(KEY).open(sealed) == text
 
 
 def test_an_encrypted_text_reveals_nothing_and_differs_each_time() -> None:
