@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -71,6 +72,25 @@ async def test_ocsp_is_asked_where_there_is_no_list(revoked: bool, scans: Scans,
     found = await scans.scan(path)
     said = "Revoked 2027-01-14 (superseded)" if revoked else "Valid"
     assert (found.message, len(ca.asked)) == (said, 1)
+
+
+@pytest.mark.parametrize("by_list", [True, False])
+async def test_a_certificate_stays_revoked_while_its_ca_is_slow_to_say_so_again(
+    by_list: bool, scans: Scans, ca: CA
+) -> None:
+    path = scans.leaf(points(ca.url("x")) if by_list else responder(ca.url("x")))
+    by, leaf = issuing(scans), scans.certificate
+    ca.documents["x"] = crl(by, leaf) if by_list else response(by, leaf)
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
+    scans.restart()
+    scans.clock.now += 7 * HOURS
+    ca.gate, scans.deadline = asyncio.Event(), 0.5
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
+    ca.gate.set()
+    await asyncio.gather(*scans.documents._running.values())
+    ca.documents["x"] = crl(by) if by_list else response(by, leaf, revoked=False)
+    scans.clock.now += 7 * HOURS
+    assert (await scans.scan(path)).verdict is Verdict.VALID
 
 
 async def test_a_list_comes_before_ocsp(scans: Scans, ca: CA) -> None:

@@ -105,7 +105,7 @@ class Documents:
         cancel the fetch: the next scan needs it too. `instead_of` is one that says nothing, which
         counts no longer than a failure.
         """
-        key = _key(url if body is None else f"POST {url} {body.hex()}")
+        key = _key(url, body)
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
@@ -113,19 +113,20 @@ class Documents:
             task = self._running.get(key)
             if task is None:
                 if len(self._running) >= MOST_AWAITED:
-                    return await self._old(key)
+                    return await self._old(url, body)
                 task = asyncio.create_task(self._refreshed(key, url, body, instead_of))
                 self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key, None))
             known = await asyncio.shield(task)
         return _readable(known)
 
-    async def known(self, url: str) -> Document:
+    async def known(self, url: str, body: bytes | None = None) -> Document:
         """A document as it was last fetched, however old it is. Raises Unreadable."""
-        known = self._kept.get(_key(url))
+        key = _key(url, body)
+        known = self._kept.get(key)
         if known is None:
             try:
-                known = await self._read(url)
+                known = await self._read(key)
             except (SQLAlchemyError, OSError) as fault:
                 log.warning("Could not use the database for %s: %s", url[:200], fault)
                 raise Unreadable("the database can't be used") from None
@@ -133,10 +134,10 @@ class Documents:
                 self._keep(known)
         return _readable(known)
 
-    async def _old(self, key: str) -> Document:
+    async def _old(self, url: str, body: bytes | None) -> Document:
         """What was known before too many answers were awaited. Raises Unreadable."""
         with suppress(Unreadable):
-            return await self.known(key)
+            return await self.known(url, body)
         raise Unreadable("too many CA requests are pending")
 
     def fresh(self, url: str) -> Document | None:
@@ -378,7 +379,8 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     return value if value.isascii() and value.isprintable() else ""
 
 
-def _key(text: str) -> str:
+def _key(url: str, body: bytes | None = None) -> str:
+    text = url if body is None else f"POST {url} {body.hex()}"
     if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
         raise Unreadable("the CA names no usable URL")
     return text

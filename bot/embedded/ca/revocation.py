@@ -54,14 +54,17 @@ class Revocations:
         told = [answer for answer in answers if answer is not None]
         return _found(links, told) if len(told) == len(links) else None
 
-    async def look(self, path: Sequence[x509.Certificate], now: datetime) -> Found:
+    async def look(
+        self, path: Sequence[x509.Certificate], now: datetime, *, ask: bool = True
+    ) -> Found:
         """What is known of a chain that leads to a trust anchor, the server's certificate first.
 
-        The anchor itself isn't asked about: trust in it doesn't come from a CA.
+        The anchor itself isn't asked about: trust in it doesn't come from a CA. Unless CAs are to
+        be asked (`ask`), what they said before counts.
         """
         links = _links(path)
-        answers = await asyncio.gather(*(self._one(one, issuer, now) for _, one, issuer in links))
-        return _found(links, answers)
+        about = (self._one(one, issuer, now, ask) for _, one, issuer in links)
+        return _found(links, await asyncio.gather(*about))
 
     def _from_memory(
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
@@ -82,15 +85,15 @@ class Revocations:
             return None
 
     async def _one(
-        self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
+        self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, ask: bool
     ) -> Revocation | str:
         """A revocation, or what is known otherwise; empty if the CA publishes nothing about it."""
         try:
             places, responder = crl.places(certificate), ocsp.location(certificate)
             if places:
-                return await self._by_list(certificate, issuer, places, now)
+                return await self._by_list(certificate, issuer, places, now, ask)
             if responder:
-                return await self._by_ocsp(certificate, issuer, responder, now)
+                return await self._by_ocsp(certificate, issuer, responder, now, ask)
         except Unreadable as fault:
             return f"unknown: {fault}"
         return "" if places is None and responder is None else UNUSABLE
@@ -101,6 +104,7 @@ class Revocations:
         issuer: x509.Certificate,
         places: Sequence[Place],
         now: datetime,
+        ask: bool,
     ) -> Revocation | str:
         """The first of its places that gives a usable list decides. Raises Unreadable."""
         fault = Unreadable("asked")
@@ -110,15 +114,21 @@ class Revocations:
                 return (await self._list(document, issuer)).find(certificate, place, now)
 
             try:
-                return await self._usable(place.url, None, look_up) or GOOD
+                return await self._usable(place.url, None, look_up, ask) or GOOD
             except Unreadable as reason:
                 fault = reason
         raise fault
 
     async def _usable(
-        self, url: str, body: bytes | None, read: Callable[[Document], Awaitable[Revocation | None]]
+        self,
+        url: str,
+        body: bytes | None,
+        read: Callable[[Document], Awaitable[Revocation | None]],
+        ask: bool,
     ) -> Revocation | None:
         """What a document says; one that says nothing is asked for once more. Raises Unreadable."""
+        if not ask:
+            return await read(await self._documents.known(url, body))
         document = await self._documents.get(url, body)
         try:
             return await read(document)
@@ -148,12 +158,18 @@ class Revocations:
             self._entries -= len(known[1].entries)
 
     async def _by_ocsp(
-        self, certificate: x509.Certificate, issuer: x509.Certificate, url: str, now: datetime
+        self,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        url: str,
+        now: datetime,
+        ask: bool,
     ) -> Revocation | str:
         async def look_up(document: Document) -> Revocation | None:
             return ocsp.read(document.body, certificate, issuer, now)[0]
 
-        return await self._usable(url, ocsp.question(certificate, issuer), look_up) or GOOD
+        question = ocsp.question(certificate, issuer)
+        return await self._usable(url, question, look_up, ask) or GOOD
 
 
 def _links(path: Sequence[x509.Certificate]) -> list[_Link]:

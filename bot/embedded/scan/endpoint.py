@@ -324,8 +324,14 @@ class Probe:
         path: Sequence[x509.Certificate],
         result: AddressResult,
     ) -> None:
-        result.revocation = ASKED  # until more is known
-        result.judge_revocation(await revocations.look(path, self.now), path)
+        """Keep a revocation that is known until its CA says otherwise; it may be slow."""
+        verdict, result.revocation = (result.verdict, result.message), ASKED
+        before = await revocations.look(path, self.now, ask=False)
+        if before.revocation:
+            result.judge_revocation(before, path)
+        found = await revocations.look(path, self.now)
+        result.verdict, result.message = verdict
+        result.judge_revocation(found, path)
 
     async def _get_page(self, stream: tls.Stream, result: AddressResult) -> None:
         if self.protocol:
