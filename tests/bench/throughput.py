@@ -2,14 +2,15 @@
 
 `python -m tests.bench.throughput` sends `/ssl help` to each by turns, 32 at a time, over HTTP and
 over the socket. Both run in processes of their own. A command counts once its answer has arrived
-at its response URL. Slack and the response URLs run here and use a core too, so the CPU time of
-either program is given as well.
+at its response URL, which is served over TLS, as Slack's are. Slack and the response URLs run here
+and use a core too, so the CPU time of either program is given as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import statistics
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import trustme
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
@@ -31,7 +33,7 @@ from tests.stub_api import KEY
 from tests.test_app import ROOT, log_until, process
 from tests.world import World, empty_database, environment, new_world
 
-ROUNDS, WARM_UP, COMMANDS, IN_FLIGHT = 5, 200, 1500, 32
+ROUNDS, WARM_UP, COMMANDS, IN_FLIGHT = 5, 100, 600, 32
 LEAST = 1.5
 
 
@@ -59,10 +61,11 @@ async def bare_bolt() -> None:
 
 
 class Answers:
-    """The response URL: each command waits for its answer here."""
+    """The response URL, with a certificate by a CA in `ca_file`: each command waits here."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: Path) -> None:
         self.url = ""
+        self.ca_file = ca_file
         self._waiting: dict[str, asyncio.Event] = {}
 
     def expect(self, number: str) -> asyncio.Event:
@@ -82,8 +85,11 @@ class Answers:
         app.router.add_post("/{number}", self.take)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.cert_pem.write_to_path(self.ca_file)
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
         yield
         await runner.cleanup()
 
@@ -122,6 +128,7 @@ async def measure(
 ) -> Figures:
     """Let the bot, or bare Bolt, answer so many commands in a process of its own."""
     told = environment(world.playground, mode, file) | {"PYTHONPATH": str(ROOT)}
+    told["SSL_CERT_FILE"] = str(answers.ca_file)
     api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
     module = "tests.bench.throughput" if bare else "bot"
     async with process("run", module=module, **told, **api) as program:
@@ -145,7 +152,7 @@ async def paired(
 ) -> list[tuple[Figures, Figures]]:
     """The figures of the bot and of bare Bolt, by round."""
     with tempfile.TemporaryDirectory() as name:
-        directory, answers = Path(name), Answers()
+        directory, answers = Path(name), Answers(Path(name) / "ca.pem")
         empty = await empty_database(directory)
         async with (
             new_world(directory, empty, mode=mode, bots=0, real_time=True) as world,
