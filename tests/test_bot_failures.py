@@ -15,7 +15,7 @@ from bot.playground.faults import (
     rate_limit,
     refusal,
 )
-from bot.playground.objects import ANN, BEN
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json
 from bot.slack import calls
 from tests.world import World, labels, words
 
@@ -120,19 +120,30 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
     assert len(world.api.asked("monitor/scan")) == 1
 
 
+@pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor", "button"])
 async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    door: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.05)
-    world.api.watch("api.demo.test")
-    world.slack.faults.add("chat.update", rate_limit(0.1))
+    number = world.api.watch("api.demo.test")
+    edits = 2 if door == "button" else 1  # of the list, and of what says that it scans
+    world.slack.faults.add("chat.update", rate_limit(0.1), times=edits)
 
-    await world.say("/ssl scan api.demo.test")
+    if door == "button":
+        button = {"type": "button", "action_id": "ssl:scan_all:below", "value": str(number),
+                  "text": {"type": "plain_text", "text": "Rescan all broken"}}  # fmt: skip
+        blocks: list[Json] = [{"type": "actions", "elements": [button]}]
+        shown = world.slack.post(CERTS, BOT_USER, "⏳ *Scanning…*", blocks=blocks)
+        await world.press("Rescan all broken", on=shown)
+    else:
+        await world.say(f"{door} scan api.demo.test")
 
     told = await world.card("RATE-LIMITED", "api.demo.test", "OK")
     assert told.ephemeral_for == ANN
-    assert "Scanning…" in words(next(m for m in world.seen(by=BEN)))
+    assert "Scanning" in words(next(m for m in world.seen(by=BEN)))
     await world.card("OK", "asked by Ann", by=BEN)
+    await world.settled()
+    assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
 
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:

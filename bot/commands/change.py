@@ -169,7 +169,7 @@ async def _scan_many(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,
         now=call.now(), rules=call.rules, note=note, outcomes=outcomes, first=first,
     )  # fmt: skip
-    told = outcome_line(f"{len(after)} rescanned", who, call.now())
+    told = outcome_line(f"{len(after)} rescanned" if after else words[0], who, call.now())
     return _with_old(call, card, everything, told, here=old == "here") if old else card
 
 

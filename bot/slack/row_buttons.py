@@ -86,9 +86,7 @@ class RowButton:
         # A private list has no thread, and its row says what came of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         if not (self._refreshed and (message.in_row or alone or self._joins)):
-            public = message.public or self._thread.ts
-            if not (public and await self._tell_story(message)):
-                await self._beside(message)
+            await self._thread.answer(message, self._tell, self.refuse)
         await announce(self._web, self.channel, message)
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
@@ -109,6 +107,11 @@ class RowButton:
         else:
             await self._boards.draw(self.channel, self._ts, rows)
         return True
+
+    async def _tell(self, message: Message) -> None:
+        public = message.public or self._thread.ts
+        if not (public and await self._tell_story(message)):
+            await self._beside(message)
 
     async def _tell_story(self, message: Message) -> bool:
         """Post or edit the monitor's reply in the thread; False where the bot can't post."""

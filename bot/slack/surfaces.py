@@ -159,6 +159,25 @@ class EditablePost:
                 raise
             return posts[0]
 
+    async def answer(
+        self,
+        message: Message,
+        show: Callable[[Message], Awaitable[None]],
+        aside: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Show an answer; while Slack limits the bot, its asker alone is told first.
+
+        A post that says that work is under way must not stay.
+        """
+        try:
+            await show(message)
+        except SlackLimited as error:
+            if not (message.public or self.ts):
+                raise
+            await aside(slack_faults.answered_privately(message))
+            await asyncio.sleep(LIMIT_SECONDS if error.retry_after is None else error.retry_after)
+            await show(message)
+
     async def keep(self, message: Message) -> Address | None:
         """Post or edit it; returns where it stands."""
         if not await self.show(message) or self.ts is None:
@@ -224,16 +243,8 @@ class SlashCommand:
             await self._show(message, progress=True)
 
     async def answer(self, message: Message) -> None:
-        """Edit the post, or answer privately; privately first while Slack limits the bot."""
-        try:
-            await self._show(message)
-        except SlackRefused as error:
-            if not isinstance(error, SlackLimited) or not (message.public or self._post.ts):
-                raise
-            await self._private.refuse(slack_faults.answered_privately(message))
-            wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
-            await asyncio.sleep(wait)
-            await self._show(message)
+        """Edit the post, or answer privately."""
+        await self._post.answer(message, self._show, self._private.refuse)
         await announce(self._web, self.channel, message)
 
     async def _show(self, message: Message, *, progress: bool = False) -> None:
@@ -357,9 +368,12 @@ class Mention:
         if message.secret and not self.channel.startswith("D"):
             await self._web.post(self._user, message)
             message = slack_faults.sent_directly()
+        await self._post.answer(message, self._show, self.refuse)
+        await announce(self._web, self.channel, message)
+
+    async def _show(self, message: Message) -> None:
         if not await self._post.show(message):
             await self._web.post(self._user, message)
-        await announce(self._web, self.channel, message)
 
     async def refuse(self, message: Message) -> None:
         """Tell the asker alone."""
