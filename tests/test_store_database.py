@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bot.config.database_url import engine_arguments
 from bot.dates import Subscription
 from bot.errors import BotError, DatabaseUnavailable
 from bot.sighting import Claim, Mute
-from bot.store.database import Database
+from bot.store.database import QUICK_SECONDS, SHORT_SECONDS, Database
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.tables import (
@@ -289,6 +290,21 @@ async def test_writes_that_give_up_leave_no_connection_open(
             assert {type(each) for each in outcomes} == {DatabaseUnavailable}
         assert await records.take("at last", NOW)
         assert _opened(file) <= 2  # the pool keeps one connection; a second may be closing
+
+
+async def test_one_command_waits_once_for_a_database_that_is_locked(tmp_path: Path) -> None:
+    file = tmp_path / "bot.sqlite3"
+    async with open_database(f"sqlite:///{file}") as database:
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        for number in range(4):
+            with pytest.raises(DatabaseUnavailable):
+                await Records(database).take(str(number), NOW)
+        assert time.monotonic() - began < QUICK_SECONDS + 3 * SHORT_SECONDS + 0.7
+        other.rollback()
+        other.close()
+        assert await Records(database).take("at last", NOW)
 
 
 def _opened(file: Path) -> int:

@@ -18,6 +18,8 @@ from bot.errors import DatabaseUnavailable
 
 #: Nobody waits longer than this for the bot's own records.
 QUICK_SECONDS = 2.0
+#: After a wait in vain, one command's next steps wait so long, for so many seconds to come.
+SHORT_SECONDS, IMPATIENT_SECONDS = 0.2, 10.0
 #: How much longer SQLite may take to give up by itself, before it is cancelled after all.
 GRACE_SECONDS = 10.0
 #: So many read from SQLite at the same time: with the writer, as many as the pool has connections.
@@ -50,6 +52,7 @@ class Database:
         arguments = engine_arguments(url)
         self.url = url
         self.fault = ""
+        self._impatient_until = 0.0
         self.engine = create_async_engine(
             arguments.url,
             connect_args=dict(arguments.connect_args),
@@ -129,12 +132,13 @@ class Database:
         only the wait for a turn is cut short, SQLite gives up by itself, and nothing is cancelled
         but what hangs for GRACE_SECONDS more.
         """
-        if turns is None:
-            yield QUICK_SECONDS
-            return
         loop = asyncio.get_running_loop()
-        ends = loop.time() + QUICK_SECONDS
-        async with self._quickly(QUICK_SECONDS):
+        seconds = SHORT_SECONDS if loop.time() < self._impatient_until else QUICK_SECONDS
+        if turns is None:
+            yield seconds
+            return
+        ends = loop.time() + seconds
+        async with self._quickly(seconds):
             await turns.acquire()
         try:
             yield max(0.0, ends - loop.time()) + GRACE_SECONDS
@@ -143,13 +147,18 @@ class Database:
 
     @asynccontextmanager
     async def _quickly(self, seconds: float) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
+            self._impatient_until = loop.time() + IMPATIENT_SECONDS
             self.fault = f"no answer within {QUICK_SECONDS:g} s"
             raise DatabaseUnavailable(self.fault) from None
         except Exception as error:  # asyncpg raises errors of its own kind when it connects
+            if loop.time() - began > SHORT_SECONDS:
+                self._impatient_until = loop.time() + IMPATIENT_SECONDS
             self.fault = type(getattr(error, "orig", None) or error).__name__
             raise DatabaseUnavailable(self.fault) from error
         self.fault = ""
