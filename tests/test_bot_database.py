@@ -254,7 +254,7 @@ def _break_after(world: World, break_it: Callable[[], None]) -> None:
 def test_the_table_of_changes_is_complete() -> None:
     changing = {name for name, each in router.commands.items() if each.changes}
     assert changing - set(CHANGES) == {
-        *("delete", "mute", "runbook", "unmute", "warn"),
+        *("delete", "mute", "mute_certificate", "runbook", "unmute", "unmute_certificate", "warn"),
         *("calendar", "calendar_new"),
         *("digest_here", "digest_pause", "digest_resume", "digest_off"),
         *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
