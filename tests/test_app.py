@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from bot.playground.faults import refusal
 from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
 from bot.store.digests import DigestStore
+from tests.client_wire import close
 from tests.stub_api import KEY
 from tests.world import World, environment, new_world, only, words
 
@@ -85,11 +86,14 @@ class Silent:
 
     port: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
-    async def say_nothing(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         self.asked.set()
-        await self.over.wait()
+        with suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
         writer.close()
 
 
@@ -102,9 +106,7 @@ async def silent_server() -> AsyncIterator[Silent]:
     try:
         yield silent
     finally:
-        silent.over.set()
-        server.close()
-        await server.wait_closed()
+        await close(server, silent.writers)
 
 
 async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import pytest
 
 from bot.playground.objects import BEN
+from tests.client_wire import close
 from tests.stub_api import KEY
 from tests.test_app import log_until, process
 from tests.world import World, environment, new_world
@@ -25,15 +26,18 @@ class Proxy:
 
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection: a tunnel (CONNECT), or requests with a whole URL."""
+        self.writers.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await reader.readuntil(b"\r\n\r\n")
             method, address, _ = head.decode("latin-1").split(" ", 2)
             url = urlsplit(address if "://" in address else f"//{address}")
             self.asked.append(str(url.hostname))
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", url.port)
+            self.writers.append(inner_writer)
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
@@ -48,7 +52,7 @@ class Proxy:
         try:
             yield f"http://127.0.0.1:{self.port}"
         finally:
-            server.close()
+            await close(server, self.writers)
 
 
 def _for_origin(head: bytes, url: SplitResult) -> bytes:
