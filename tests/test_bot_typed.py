@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.playground.objects import ANN
 from tests.world import World, labels, words
 
@@ -286,12 +288,15 @@ async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
     assert labels(card) == ["Add"]
 
 
-async def test_a_message_with_a_file_is_answered(world: World) -> None:
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
+async def test_a_message_with_a_file_or_for_the_channel_too_is_answered(
+    subtype: str, world: World
+) -> None:
     world.api.watch("api.demo.test", days=80)
     slack = world.slack
     message = slack.post(DM, ANN, "status api.demo.test")
     payload = world.playground.payloads.message_event("message", slack.users[ANN], message)
-    payload["event"]["subtype"] = "file_share"
+    payload["event"]["subtype"] = subtype
     await world.playground.delivery.send("events_api", payload)
     await world.card("OK", "`api.demo.test`", to=DM)
 

@@ -268,13 +268,9 @@ def _is_for_bot(event: Body) -> bool:
 
     Edits, joins and the like have a subtype; answering what bots write would never end.
     """
-    shares_file = event.get("subtype") == "file_share"  # a message with a file and perhaps text
-    if (
-        (event.get("subtype") and not shares_file)
-        or event.get("bot_id")
-        or event.get("edited")
-        or event.get("hidden")
-    ):
+    # A message with a file and perhaps text, and a reply in a thread that the channel sees too.
+    spoken = event.get("subtype") in {None, "", "file_share", "thread_broadcast"}
+    if not spoken or event.get("bot_id") or event.get("edited") or event.get("hidden"):
         return False
     if not event.get("user"):
         return False
