@@ -250,6 +250,8 @@ async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
         ("claim api.demo.test", "Run take api.demo.test"),
         ("expired", "Run list expired"),
         ("what is the status of api.demo.test?", "Run status api.demo.test"),
+        ("what's broken?", "Run list broken"),
+        ("is everything ok?", "Run list ok"),
         ("untake api.demo.test", "Run release api.demo.test"),
         ("dontdelete api.demo.test", None),
         ("create new.demo.test", None),

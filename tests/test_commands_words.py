@@ -210,6 +210,7 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("expires < 30 days", "expires<30"),
         ("expires in 2 weeks", "expires<14"),
         ("expires within 14 days", "expires<14"),
+        ("expires > 2 months", "expires>60"),
         ("days left <= 3w", "expires<=21"),
         ("expiring soon", "expires<30"),
         ("expires between 30 and 60", "expires=30-60"),

@@ -23,7 +23,21 @@ _SHORTHANDS = {
 #: Words that say nothing in a list of filters.
 _FILLERS = frozenset(
     {
-        *("and", "&", "&&", "all", "*", "is", "are", "the", "ones", "with", "that", "which"),
+        *(
+            "and",
+            "&",
+            "&&",
+            "all",
+            "everything",
+            "*",
+            "is",
+            "are",
+            "the",
+            "ones",
+            "with",
+            "that",
+            "which",
+        ),
         *("monitor", "monitors", "host", "hosts", "certificates", "certs"),
     }
 )
@@ -51,7 +65,11 @@ _WRITTEN = tuple(
         (r"\b(port=!?[\d,]+) ?, ?$", r"\1"),
     )
 )
-_WEEKS = re.compile(r"\b((?:expires|days)[<>=!:]*)(\d+) ?(d|w|days?|weeks?)\b", re.IGNORECASE)
+_UNIT = re.compile(
+    r"\b((?:expires|days)[<>=!:]*)(\d+) ?(d|w|m|h|y|(?:day|week|month|year|hour|minute)s?)\b",
+    re.IGNORECASE,
+)
+_DAYS_IN = {"d": 1, "w": 7, "mo": 30, "y": 365}
 #: What `list` finds by what people said of a monitor.
 MARKS = ("muted", "taken", "mine", "free")
 #: The filters that the API lacks; the bot applies them itself.
@@ -119,15 +137,20 @@ def joined(words: Iterable[str]) -> list[str]:
     text = " ".join(words)
     for form, written in _WRITTEN:
         text = form.sub(written, text)
-    text = _WEEKS.sub(
-        lambda at: f"{at[1]}{int(at[2][:9]) * (7 if at[3].lower().startswith('w') else 1)}", text
-    )
+    text = _UNIT.sub(_in_days, text)
     found = [word for word in text.split() if word.lower() not in _FILLERS]
     if "or" in found:
         found = [word for word in found if word != "or"]
         if not STATES.keys() >= set(map(str.lower, found)):
             raise UsageError("Only states can be combined with “or”: expired or unreachable.")
     return found
+
+
+def _in_days(at: re.Match[str]) -> str:
+    """A condition in days; one in hours stays as it is, and is refused."""
+    unit = at[3].lower()
+    days = _DAYS_IN.get(unit[:2] if unit.startswith("mo") else unit[:1])
+    return f"{at[1]}{int(at[2][:9]) * days if days else at[2] + unit}"
 
 
 def in_states(filters: Iterable[Filter]) -> tuple[State, ...] | None:

@@ -210,6 +210,8 @@ GREETINGS = frozenset(
 FILLERS = frozenset(
     {"of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again", "id"}
 )
+#: How people ask for a host's status, or for the hosts in a state.
+QUESTIONS = ("is", "what", "what's", "which")
 #: What people type for commands of ours, where a question is better than a guess.
 MEANT = {
     **dict.fromkeys(("create", "new", "monitor", "register", "track"), "add"),
@@ -218,7 +220,7 @@ MEANT = {
     **dict.fromkeys(("snooze", "silence", "ignore"), "mute"),
     **dict.fromkeys(("unsnooze", "unsilence"), "unmute"),
     **dict.fromkeys(("test", "verify", "probe", "inspect"), "check"),
-    **dict.fromkeys(("details", "view", "open", "describe", "is", "what", "what's"), "status"),
+    **dict.fromkeys(("details", "view", "open", "describe", *QUESTIONS), "status"),
     **dict.fromkeys(("export", "csv", "monitors", "certs", "certificates", "hosts"), "list"),
     **dict.fromkeys(("threshold", "thresholds", "warning", "settings", "config"), "warn"),
     **dict.fromkeys(("erase", "destroy", "kill"), "delete"),
@@ -357,10 +359,13 @@ class Router:
             return replies.command_help(watch.usage, watch.help, watch.details, watch.example, ())
         near = self.nearest(word)
         hosts = [each for each in words if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", each)]
-        if word in {*STATES, *OTHER_STATES}:
-            near, words = self.commands.get("list"), [word, *words]
-        elif len(hosts) == 1 and near and near.name == "status":
+        said = [each for each in (word, *words) if each.lower() in {*STATES, *OTHER_STATES}]
+        if len(hosts) == 1 and near and near.name == "status":
             words = hosts
+        elif said and (word in QUESTIONS or word in said):
+            near, words = self.commands.get("list"), said
+        elif word in QUESTIONS:
+            near = None
         if near is None:
             return replies.unknown_command(word)
         argument = " ".join(words)
