@@ -125,6 +125,11 @@ def test_details_say_what_is_known_of_revocations(known: str, said: str) -> None
     assert ("evo" in text) is bool(said)
 
 
+def test_details_say_that_dns_was_asked_whether_the_ca_may_renew() -> None:
+    blocks = detail_cards.facts(replace(monitor(), caa="unknown: asked"), NOW, RULES)
+    assert "may renew it is unknown: DNS was asked" in json.dumps(blocks)
+
+
 def test_a_row_of_more_monitors_than_one_press_scans_counts_them_all() -> None:
     rows = [row(id=n, fingerprint="aa", not_after=NOW - DAY, valid=False) for n in range(1, 151)]
     (group,) = grouped(rows, NOW, RULES)

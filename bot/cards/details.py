@@ -121,7 +121,7 @@ def _expected(names: Sequence[str]) -> list[Block]:
 def _caa(refusal: str) -> list[Block]:
     """That the certificate's CA may not renew it, and why; whoever is not told is told that."""
     if not refusal or refusal.startswith("unknown: "):
-        return _unknown("Whether this CA may renew it is unknown", refusal)
+        return _unknown("Whether this CA may renew it is unknown", refusal, asked="DNS")
     return [context(f"⚠️ This CA can't renew it: {safe(refusal, 300)}.")]
 
 
@@ -142,12 +142,12 @@ def _revocation(text: str) -> list[Block]:
     return _unknown("Revocation unknown", text)
 
 
-def _unknown(what: str, text: str) -> list[Block]:
+def _unknown(what: str, text: str, asked: str = "the CA") -> list[Block]:
     if not text.startswith("unknown: "):
         return []
     why = safe(text.removeprefix("unknown: "), 200)
     if why == "asked":
-        why = "the CA was asked, and the answer is on its way"
+        why = f"{asked} was asked, and the answer is on its way"
     return [context(f"⚪ {what}: {why}.")]
 
 

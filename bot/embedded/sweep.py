@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
@@ -60,7 +61,9 @@ class Rescans:
         self._queue: dict[int, Lease] = {}  # started by the sweep, but waiting for a turn
         self.leased: set[int] = set()
         """The IDs of the monitors that this process has leased."""
+        self._running = 0
         metrics.leased.set_function(lambda: len(self.leased))
+        metrics.running.set_function(lambda: self._running)
 
     async def scan(self, id_: int) -> None:
         """Scan a monitor now and store the result, or join a scan of it, in any process.
@@ -154,10 +157,15 @@ class Rescans:
         return not result.unconfirmed
 
     async def _run(self, job: Job, known: KeyExchange | None) -> Scan:
-        with self._metrics.running.track_inprogress(), self._metrics.scan_seconds.time():
+        self._running += 1
+        began = time.perf_counter()
+        try:
             scan = await self._scanner.scan(
                 job.target, self._clock(), protocol=job.protocol, proxy=job.proxy, known=known
             )
+        finally:
+            self._running -= 1
+            self._metrics.scan_seconds.observe(time.perf_counter() - began)
         self._metrics.scans.labels(scan.verdict.value).inc()
         return scan
 

@@ -15,6 +15,7 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Self
 
@@ -174,6 +175,7 @@ def possible_forms(address: Address) -> tuple[Address, ...]:
     return certain + (address.teredo or ())
 
 
+@lru_cache(maxsize=10_000)  # each scan asks for the same again
 def _allowed_by_default(address: Address) -> bool:
     if any(address in network for network in _INTERNAL):
         return True
