@@ -18,6 +18,7 @@ import pytest_asyncio
 import stamina
 from aiohttp import web_app
 from aioresponses import aioresponses
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from bot.store.database import Database
@@ -26,6 +27,9 @@ from tests.postgres import Cluster
 from tests.world import CERTS, World, new_world
 
 pytest_plugins = ["tests.postgres"]
+# Machines that run tests are busy at times; how long an example takes says nothing.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class _Statements(dict[Any, Any]):

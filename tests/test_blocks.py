@@ -34,7 +34,7 @@ from bot.blocks import (
 )
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
-few = settings(max_examples=120, deadline=None)
+few = settings(max_examples=120)
 texts = st.text(max_size=80) | st.text(alphabet="<>&`*_~:|! \n\t\u200b\u202eab", max_size=80)
 
 

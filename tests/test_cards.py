@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SDKBlock
 from slack_sdk.models.blocks import BlockElement
@@ -247,7 +247,7 @@ def test_no_card_is_broken_by_hostile_text_in_all_its_fields(text: str) -> None:
 
 
 @given(nasty_texts)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @example(PLAIN)
 def test_no_card_is_broken_by_mixed_hostile_text(texts: Texts) -> None:
     check_all(texts)

@@ -127,7 +127,7 @@ def nightly(zone: str, hour: str, start: str) -> tuple[Plan, datetime]:
     return plan(hour, zone), at(start)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(schedules(), st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 2000)), max_size=4))
 @example(nightly("America/Nuuk", "23:30", "2026-03-27 12:00:59"), [(4000, 0)])
 @example(nightly("Africa/Cairo", "00:00", "2026-04-23 12:00:59"), [(4000, 0)])
@@ -161,7 +161,6 @@ def test_each_local_day_has_one_due_digest_whenever_the_bot_runs(
     assert planned & unbroken <= posted.keys()
 
 
-@settings(deadline=None)
 @given(schedules(), st.integers(0, 4000))
 def test_a_digest_is_due_at_its_hour_or_soon_after_where_the_clock_skips_it(
     scheduled: tuple[Plan, datetime], minutes: int

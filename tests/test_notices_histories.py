@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -98,7 +98,6 @@ def joined_by(topic: Topic, replies: Sequence[Topic]) -> Topic:
     return replace(topic, about=about, members=members)
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_each_change_is_told_once_a_day(steps: Sequence[Any]) -> None:
     for _, news, before, made in told(steps):
@@ -112,7 +111,6 @@ def test_each_change_is_told_once_a_day(steps: Sequence[Any]) -> None:
             assert len(about) == 1, (each.kind, about)
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_no_certificate_has_two_messages_of_a_stage_and_day(steps: Sequence[Any]) -> None:
     count: Counter[tuple[str, str, object]] = Counter()
@@ -124,7 +122,6 @@ def test_no_certificate_has_two_messages_of_a_stage_and_day(steps: Sequence[Any]
     assert {key: number for key, number in count.items() if number > 1} == {}
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(
     steps: Sequence[Any],
@@ -136,7 +133,6 @@ def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(
                 assert not {about for about in topic.about if about[0] != "="} & first
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_only_what_breaks_mentions_somebody_and_no_edit_does(steps: Sequence[Any]) -> None:
     before: dict[int, LastSeen] = {}

@@ -217,7 +217,7 @@ PART = st.sampled_from(
 READ_ONLY = [HealthCheck.function_scoped_fixture]  # these requests change nothing on the server
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=READ_ONLY)
+@settings(max_examples=25, suppress_health_check=READ_ONLY)
 @given(st.lists(st.tuples(st.sampled_from(FILTERS), HOSTILE), min_size=1, max_size=5))
 async def test_hostile_filters_are_accepted_or_refused_with_400(
     any_served: Served, pairs: list[tuple[str, bytes]]
@@ -256,7 +256,7 @@ async def test_each_filter_refuses_meaningless_values(served: Served) -> None:
             assert name in refused(answer, 400)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=READ_ONLY)
+@settings(max_examples=25, suppress_health_check=READ_ONLY)
 @given(
     st.sampled_from([FORM, f"{FORM}; charset=", "multipart/form-data; boundary=", "text/plain"]),
     st.sampled_from(["", "x", "hex", "utf-16"]),
@@ -331,7 +331,6 @@ def _try_all(document: dict[str, Any], url: str) -> None:
 
         @settings(
             max_examples=8,
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.explicit, Phase.generate],
