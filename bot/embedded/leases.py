@@ -51,6 +51,7 @@ _AWAITED = (
     monitors.c.expected_at,
     monitors.c.expected_until,
 )
+# What a scan without news sets; the other columns, and most indexes, stay.
 _FRESH = ("scanned_at", "ip", "http_code", "key_exchange_at", "post_quantum")
 # Since when monitors wait for a certificate, by ID; None for a wait that ends with this scan.
 Awaited = Mapping[int, datetime | None]
@@ -238,17 +239,17 @@ class Leases:
             differs = result.lease.differs_from(row)
             if differs or awaited.get(result.lease.id, row) is None:
                 changed.append(result)
-            update_ = self._reschedule(result, awaited) | (row if differs else _again(row))
-            updates.setdefault(differs, []).append(update_)
+            new = row if differs else {name: row[name] for name in _FRESH}
+            updates.setdefault(differs, []).append(self._reschedule(result, awaited) | new)
         for some in updates.values():
             await _update_each(connection, some)
         names = await _names_before(connection, changed)
-        new = self._database.insert(monitor_facts)
-        new = new.on_conflict_do_update(
-            index_elements=["monitor_id"], set_={"facts": new.excluded.facts}
+        store = self._database.insert(monitor_facts)
+        store = store.on_conflict_do_update(
+            index_elements=["monitor_id"], set_={"facts": store.excluded.facts}
         )
         stored = [{"monitor_id": each.lease.id, "facts": facts[each.lease.id]} for each in results]
-        await connection.execute(new, stored)
+        await connection.execute(store, stored)
         changes = [
             history_row(result.lease.id, result.scan.at, row)
             for result, row in zip(results, rows, strict=True)
@@ -278,11 +279,6 @@ class Leases:
                 awaited=awaited.get(result.lease.id),
             ),
         }
-
-
-def _again(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns that a scan without news sets: most of them, and their indexes, stay."""
-    return {name: row[name] for name in _FRESH}
 
 
 def _read_lease(row: Row[Any]) -> Lease:

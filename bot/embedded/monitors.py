@@ -78,14 +78,6 @@ _LIST_ROW = (
     type_coerce(monitors.c.expected_until, BigInteger),
     monitors.c.renewal,
 )
-# What an announcement looks at.
-_AWAITING = tuple(
-    monitors.c[name]
-    for name in (
-        *("id", "host", "port", "scanned_at", "next_scan_at", "lease", "fingerprint"),
-        *("expected", "expected_at", "expected_until"),
-    )
-)
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
 
@@ -315,7 +307,7 @@ class Monitors:
         Those monitors are due at once, but not within a minute of their last scan.
         """
         query = (
-            select(*_AWAITING, monitor_facts.c.facts)
+            select(monitors, monitor_facts.c.facts)
             .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
             .order_by(monitors.c.id)
             .with_for_update(of=monitors)
