@@ -167,6 +167,8 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
     await world.card("Recent changes", "note", "runbook", "https://wiki.test/tls")
     await world.say(f"/ssl note {HOST}")
     await world.card("The note on `api.demo.test` was removed.")
+    await world.ask(f"/ssl note {HOST}", "had no note, so none was removed")
+    await world.ask(f"/ssl runbook {HOST}", "had no runbook, so none was removed")
 
 
 async def test_a_runbook_is_a_web_page(world: World) -> None:

@@ -376,7 +376,7 @@ async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_new
     world.api.watch("api.demo.test")
     for method, line, told in (
         ("views.open", "/ssl add", "SLACK DID NOT ANSWER"),
-        ("conversations.info", "/ssl notices here", "SLACK DID NOT ANSWER"),
+        ("conversations.info", "/ssl notices here", "Nothing is set up yet"),
         ("users.info", "/ssl status api.demo.test", "OK"),
     ):
         for body in ('{"ok": true}', '{"ok": true, "view": [], "channel": 5, "user": null}'):

@@ -19,6 +19,7 @@ from bot.cards import lists as list_cards
 from bot.cards.batch import refreshed
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
+from bot.cards.monitor import monitor as one_card
 from bot.cards.row import group_row, grouped, list_row, more_about_group, text_row
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks, Mute
@@ -57,6 +58,12 @@ def test_a_row_of_several_has_somebody_or_is_muted_only_if_all_of_it_is() -> Non
 def test_a_row_of_several_says_that_one_of_the_scans_is_too_old() -> None:
     rows = [row(id=n, fingerprint="aa", scanned_at=NOW - n * DAY) for n in (1, 3)]
     assert "3 days ago" in str(group_row(rows, NOW, RULES)["text"]["text"])
+
+
+def test_a_scan_whose_date_is_in_the_future_was_not_made_just_now() -> None:
+    card = str(one_card(row(scanned_at=NOW + HOUR), NOW, RULES).blocks)
+    assert "scanned at an unknown time" in card
+    assert "just now" not in card
 
 
 @given(MEMBERS)

@@ -9,6 +9,7 @@ typed by hand, so nothing but `id` and `host` is relied on.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -204,7 +205,7 @@ class WireRenewed(msgspec.Struct):
     """Which monitor serves a newer certificate, and when that expires; only some APIs tell."""
 
     host: str | None = None
-    port: int | None = None
+    port: Any = HTTPS_PORT
     date_end: str | None = None
 
 
@@ -213,7 +214,7 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
 
     id: int
     host: str
-    port: int | None = None
+    port: Any = HTTPS_PORT
     ssl_valid: bool | None = None
     ssl_message: str | None = None
     ssl_expire_date_start: str | None = None
@@ -266,23 +267,31 @@ def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
 
 def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | None:
     """Where it is; None if that makes no sense."""
-    end, host = read_date(wire.date_end, offset), (wire.host or "").strip()
-    return RenewedElsewhere(Target(host, wire.port or HTTPS_PORT), end) if host and end else None
+    end = read_date(wire.date_end, offset)
+    with suppress(ValueError):
+        return RenewedElsewhere(read_target(wire.host or "", wire.port), end) if end else None
+    return None
 
 
-def read_target(host: str, port: int | None) -> Target:
-    """The place of a monitor; a host that is none of ours to judge stays as the server wrote it."""
+def read_target(host: str, port: Any) -> Target:
+    """The place of a monitor; a host that is none of ours to judge stays as the server wrote it.
+
+    Raises ValueError for another port than there can be: it is not known which one it is.
+    """
     if not host.strip():
         raise ValueError("`host` is empty")
     try:
         host = normal_host(host)
     except ValueError:
         host = host.strip()
-    return Target(host, port if port and 1 <= port <= MAX_PORT else HTTPS_PORT)
+    number = port if type(port) is int else msgspec.convert(port, int, strict=False)
+    if not 1 <= number <= MAX_PORT:
+        raise ValueError("`port` is none")
+    return Target(host, number)
 
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
-    """A row of monitor/list. Raises ValueError where even `id` or `host` can't be read."""
+    """A row of monitor/list. Raises ValueError where `id`, `host` or `port` can't be read."""
     wire = _row(raw)
     return MonitorSummary(
         id=wire.id,

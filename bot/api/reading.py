@@ -22,6 +22,7 @@ from bot.api.models import (
     read_renewal,
     read_target,
 )
+from bot.target import HTTPS_PORT
 
 #: What no sweep exceeds: numbers beyond these are odd, and are not shown.
 MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
@@ -89,7 +90,7 @@ class WireMonitor(msgspec.Struct):
 
     id: int
     host: str
-    port: int | None = None
+    port: Any = HTTPS_PORT
     scan_date: str | None = None
     ssl: WireSSL | None = None
     http: WireHTTP | None = None
@@ -153,7 +154,7 @@ def read_account(raw: Any) -> Account:
 
 
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:
-    """The `monitor` of monitor/get, add or scan. Raises ValueError without `id` or `host`."""
+    """The `monitor` of monitor/get, add or scan. Raises ValueError as for a row of the list."""
     wire = read_leniently(raw, WireMonitor)
     told = wire.renewal or WireRenewal()
     return Monitor(

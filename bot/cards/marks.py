@@ -91,6 +91,12 @@ def noted(host: str, text: str, others: int = 0) -> Message:
     return Message(bare(said), (section(f"📝 {said}"),))
 
 
+def none_to_remove(what: str, name: str, others: int = 0) -> Message:
+    """There was no `note` or `runbook` to remove."""
+    said = f"{code(name, 120)}{_and_more(others)} had no {what}, so none was removed."
+    return Message(bare(said), (section(f"🤷 {said}"),), changed=())
+
+
 def runbook(name: str, link: str) -> Message:
     """A runbook was linked or removed."""
     if not link:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -63,6 +63,8 @@ from bot.target import Target
 CardLink = tuple[str, str]
 DETAILS: CardLink = ("Details", "details")
 HISTORY: CardLink = ("History", "history")
+#: A scan whose date is further ahead of now than clocks differ was made nobody knows when.
+AHEAD = timedelta(minutes=5)
 
 
 def argument(row: MonitorSummary) -> str:
@@ -182,7 +184,9 @@ def elsewhere(row: MonitorSummary) -> str:
 
 def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
-    if row.scanned_at:
+    if row.scanned_at and row.scanned_at > now + AHEAD:
+        parts.append(f"⚠️ scanned at an unknown time: the API says {utc(row.scanned_at)}")
+    elif row.scanned_at:
         old = " ⚠️ old" if is_stale(row, now) else ""
         parts.append(f"scanned {since(row.scanned_at, now)}{old}")
     if row.http_code:

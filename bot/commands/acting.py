@@ -278,8 +278,10 @@ async def note(
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     name = str(Target(which.host, which.port)) if which.port else which.host
-    await call.records.marks.note(name, text, by=call.asker, now=call.now())
+    done = await call.records.marks.note(name, text, by=call.asker, now=call.now())
     await call.records.reread()
+    if not done:
+        return mark_cards.none_to_remove("note", name)
     card = mark_cards.noted(name, text)
     return replace(card, changed=((name, text or "removed"),))
 
@@ -293,11 +295,13 @@ async def note_certificate(
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     names = [str(row.target) for row in await _same_row(call, which.ids)]
-    for name in names:
-        await call.records.marks.note(name, text, by=call.asker, now=call.now())
+    put = call.records.marks.note
+    done = [each for each in names if await put(each, text, by=call.asker, now=call.now())]
     await call.records.reread()
-    card = mark_cards.noted(names[0], text, len(names) - 1)
-    return replace(card, changed=tuple((name, text or "removed") for name in names))
+    if not done:
+        return mark_cards.none_to_remove("note", names[0], len(names) - 1)
+    card = mark_cards.noted(done[0], text, len(done) - 1)
+    return replace(card, changed=tuple((name, text or "removed") for name in done))
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +338,10 @@ async def runbook(
     """
     if link and not _is_link(link):
         raise UsageError("This isn't a usable http(s) link; it can't contain a login.", "link")
-    await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
+    done = await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
     await call.records.reread()
+    if not done:
+        return mark_cards.none_to_remove("runbook", subject.name)
     card = mark_cards.runbook(subject.name, link)
     return replace(card, changed=((subject.name, link or "removed"),))
 

@@ -360,6 +360,8 @@ class SlackWeb(SlackCalls):
         """Whether people of other organizations are in a channel; None if Slack does not tell."""
         try:
             found = await self.channel(channel)
+        except SlackUnreachable:  # whoever asks is told so
+            return None
         except SlackRefused as fault:
             if fault.reason == "missing_scope":
                 return None

@@ -74,22 +74,22 @@ class MarkStore:
         async with self._database.quick_write() as connection:
             await connection.execute(change)
 
-    async def note(self, host: str, text: str, *, by: str, now: datetime) -> None:
-        """Set the note on a host; an empty text removes it."""
-        await self._remark(_NOTE, host, text, by=by, now=now)
+    async def note(self, host: str, text: str, *, by: str, now: datetime) -> bool:
+        """Set the note on a host; an empty text removes it. False if there was none to remove."""
+        return await self._remark(_NOTE, host, text, by=by, now=now)
 
-    async def runbook(self, subject: str, link: str, *, by: str, now: datetime) -> None:
-        """Link a runbook to a host, a pattern or an issuer; an empty link removes it."""
-        await self._remark(_RUNBOOK, subject, link, by=by, now=now)
+    async def runbook(self, subject: str, link: str, *, by: str, now: datetime) -> bool:
+        """Link a runbook to a host, a pattern or an issuer; an empty link removes it, as above."""
+        return await self._remark(_RUNBOOK, subject, link, by=by, now=now)
 
-    async def _remark(self, kind: str, pattern: str, text: str, *, by: str, now: datetime) -> None:
+    async def _remark(self, kind: str, pattern: str, text: str, *, by: str, now: datetime) -> bool:
         key = {"kind": kind, "pattern": pattern}
         change: Any = delete(remarks).filter_by(**key)
         if text:
             row = {**key, "text": text, "set_by": by, "set_at": now}
             change = self._database.put(remarks, row)
         async with self._database.quick_write() as connection:
-            await connection.execute(change)
+            return bool((await connection.execute(change)).rowcount)
 
     async def forget(self, monitor_id: int) -> None:
         """Forget what was said of a deleted monitor."""
