@@ -263,7 +263,7 @@ class Digest:
         return claimed if messages else None
 
     def _waiting(self, found: DigestContent, before: Mapping[int, int]) -> dict[int, int]:
-        """In how many digests, with this one, each broken monitor has been without being taken.
+        """In how many digests in a row, this one included, each broken monitor is not taken.
 
         `before` is the same with the last one that was posted.
         """

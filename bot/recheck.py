@@ -283,7 +283,7 @@ class Watches:
         )
 
     async def _rescan_others(self, watch: Watch, old: str) -> str:
-        """Rescan the monitors that still show the old certificate; says how many are fixed."""
+        """Rescan the other monitors with the old certificate; says how many are fixed."""
         try:
             rows = await self._api.list()
             ids = [row.id for row in rows if row.fingerprint == old and row.id != watch.monitor_id]
@@ -293,7 +293,7 @@ class Watches:
                         await self._api.scan(each)
             rows = await self._api.list() if ids else rows
         except BotError as fault:
-            log.info("Could not rescan what had the certificate of %s: %s", watch.target, fault)
+            log.info("Could not rescan the other monitors of %s: %s", watch.target, fault)
             return ""
         fixed = [row for row in rows if row.id in ids and row.valid and row.fingerprint != old]
         return recheck_cards.others(len(ids), len(fixed)) if ids else ""

@@ -225,7 +225,7 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
 
     await world.press("Scan & watch", on=await world.home("no change · Ann"))
 
-    await world.modal("WATCHING", "The card is in your messages")
+    await world.modal("WATCHING", "The card is in a direct message")
     watched = await world.card("EXPIRED", "Watching until", to="D0ANN")
     assert labels(watched) == ["Stop"]
 

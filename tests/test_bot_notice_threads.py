@@ -375,7 +375,7 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
 
     await world.press("Mention a group", on=first)
     form = await world.modal("Mention a group", "@oncall", "Nobody", "Or a person")
-    one = {"whom": "Choose a user group, or else enter a person's ID."}
+    one = {"whom": "Choose a user group or enter a person's ID, not both."}
     assert await world.submit(form) == one
     assert await world.submit(form, whom="@oncall", person="U0BEN") == one
     assert await world.submit(form, whom="", person="Ben") == {

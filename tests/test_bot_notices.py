@@ -155,7 +155,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     assert follow_ups[1].thread_ts == card.ts
     assert "~*12 monitors newly broken*~" in words(card)
     assert "and 7 more" in words(card)
-    assert "None of these needs anybody now." in words(card)
+    assert "None of these needs attention now." in words(card)
 
 
 async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:

@@ -219,7 +219,7 @@ async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: Wo
     await world.say(f"/ssl watch {HOST}", to=SECRET)
 
     card = await watching(world, to=DM)
-    await world.card("WATCHING", "The card is in your messages", to=SECRET)
+    await world.card("WATCHING", "The card is in a direct message", to=SECRET)
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)
 

@@ -282,7 +282,7 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
     assert world.bot.records.rules.marks.mutes == {}
 
     await world.press("Scan & watch", on=shown, by=BEN)
-    await world.card("2 other monitors with this one will be rescanned too.", by=BEN)
+    await world.card("2 other monitors with the old one will be rescanned too.", by=BEN)
     for number in numbers[:2]:
         world.api.renew(number, days=80)
         world.api.rows[number]["ssl_fingerprint"] = "cd" * 32

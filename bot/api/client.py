@@ -55,24 +55,24 @@ ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
 
-#: The rows of monitor/list; PHP may number them.
+#: The rows of monitor/list: an array, or an object with numbers as keys, as PHP may encode one.
 _Rows = list[msgspec.Raw] | Annotated[dict[str, msgspec.Raw], msgspec.Meta(min_length=1)]
 
 
 class Seconds(Protocol):
-    """What is told how long a request took, such as a Prometheus histogram."""
+    """Records how long requests take, as a Prometheus histogram does."""
 
     def observe(self, amount: float) -> None:
-        """Add a request."""
+        """Record a request that took `amount` seconds."""
 
 
-#: Gives it for an endpoint and `answered` or `unreachable`.
+#: Gives the recorder for an endpoint and an outcome: `answered` or `unreachable`.
 Timing = Callable[[str, str], Seconds]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the API is asked: an endpoint, and its parameters."""
+    """A request to the API: an endpoint and its parameters."""
 
     path: str
     params: Mapping[str, str]
@@ -300,15 +300,15 @@ class SSLMonitor:
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
 
     async def fetch(self, path: str) -> Reply:
-        """What anybody may read: it is asked for without the key, and not judged."""
+        """Read a public document: without the key, and whatever its status."""
         return await self._send(self._session, Ask(path, {}, with_key=False), self._deadline)
 
     async def try_once(self, path: str, query: Mapping[str, str]) -> Fields:
-        """Have a scan made that changes nothing. It is not asked for again."""
+        """Request a scan that stores nothing; it is never repeated."""
         return await self._request(self._session, Ask(path, query), self._scan_deadline)
 
     async def _send(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Reply:
-        """Send it, and read the whole reply."""
+        """Send a request, and read the whole reply."""
         if self._in_flight >= MOST_IN_FLIGHT:
             raise APIUnreachable(
                 f"The bot is waiting for {MOST_IN_FLIGHT} other answers from the SSLmonitor API."
@@ -347,7 +347,7 @@ class SSLMonitor:
 
     @asynccontextmanager
     async def _counted(self, path: str) -> AsyncIterator[None]:
-        """Count a request as long as it is under way, and how long it took."""
+        """Count a request while it is in flight, and record how long it took."""
         began, outcome = time.perf_counter(), "unreachable"
         self._in_flight += 1
         try:

@@ -12,7 +12,7 @@ import aiohttp
 async def used_once(
     sent: Callable[..., Awaitable[None]], *, trust_env: bool
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session for one request that must not be repeated; `sent` runs once it was sent."""
+    """A session for one request that must not be repeated; `sent` is called once it was sent."""
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(sent)
     async with aiohttp.ClientSession(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "openapi.json"
 MOST_CURSOR = 200
 CHANGES_AT_ONCE = 100
-LACK_KEPT = timedelta(hours=1)  # how long it counts that the API lacks something
-FAULT_KEPT = timedelta(minutes=1)  # how long it counts that the API did not say what it offers
+LACK_KEPT = timedelta(hours=1)  # how long a missing endpoint counts as missing
+FAULT_KEPT = timedelta(minutes=1)  # how long to wait before openapi.json is read again
 #: The name of no STARTTLS: TLS from the first byte.
 TLS = "tls"
 #: STARTTLS by protocol, and the ports where it is usual: the first is the default.
@@ -233,7 +233,7 @@ class Extras:
         self._not_said: BotError | None = None
 
     async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
-        """Whether the API describes an endpoint beyond the documented ones (`openapi.json`).
+        """Whether `openapi.json` describes an endpoint beyond the documented ones.
 
         A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
         raised again instead of asking.

@@ -256,7 +256,7 @@ def _other_date(text: str, offset: timedelta) -> datetime | None:
 
 
 def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
-    """A window; None for one that is unknown or makes no sense."""
+    """The renewal window; None if it is unknown or makes no sense."""
     start, end = read_date(wire.start, offset), read_date(wire.end, offset)
     if start is None or end is None or start > end:
         return None
@@ -266,7 +266,7 @@ def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
 
 
 def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | None:
-    """Where it is; None if that makes no sense."""
+    """Which host serves the renewed certificate; None if that makes no sense."""
     end = read_date(wire.date_end, offset)
     with suppress(ValueError):
         return RenewedElsewhere(read_target(wire.host or "", wire.port), end) if end else None
@@ -274,9 +274,9 @@ def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | Non
 
 
 def read_target(host: str, port: Any) -> Target:
-    """The place of a monitor; a host that is none of ours to judge stays as the server wrote it.
+    """A monitor's host and port; a host that the bot can't parse stays as the server wrote it.
 
-    Raises ValueError for another port than there can be: it is not known which one it is.
+    Raises ValueError for an empty host or an impossible port.
     """
     if not host.strip():
         raise ValueError("`host` is empty")

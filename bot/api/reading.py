@@ -24,7 +24,7 @@ from bot.api.models import (
 )
 from bot.target import HTTPS_PORT
 
-#: What no sweep exceeds: numbers beyond these are odd, and are not shown.
+#: No sweep exceeds these; larger numbers make no sense, and are not shown.
 MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
 
 
@@ -129,14 +129,14 @@ class WirePing(msgspec.Struct):
 
 
 def read_ping(raw: Any) -> Ping:
-    """The answer of ping, its clock unmended. Raises ValueError where it is no object."""
+    """The answer of ping, with its clock as sent. Raises ValueError if it is no object."""
     wire = read_leniently(raw, WirePing)
     sweep = _sweep(wire.sweep) if wire.sweep else None
     return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
 
 
 def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
-    """How far the sweep is; None where it makes no sense."""
+    """How far the sweep has come; None if that makes no sense."""
     due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
     if due is None or not 0 <= due <= MOST_MONITORS:
         return None
@@ -147,7 +147,7 @@ def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
 
 
 def read_account(raw: Any) -> Account:
-    """The answer of account. Raises ValueError where it is no object."""
+    """The answer of account. Raises ValueError if it is no object."""
     wire = read_leniently(raw, WireAccount)
     counts = (wire.monitor_limit, wire.monitor_used, wire.monitor_available)
     return Account(wire.id, wire.email or "", *counts)

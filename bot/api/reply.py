@@ -23,7 +23,7 @@ Fields = dict[str, msgspec.Raw]
 
 T = TypeVar("T")
 
-MAX_MENDED = 16 * 2**20  # bytes: the event loop is held meanwhile
+MAX_MENDED = 16 * 2**20  # bytes: mending a reply blocks the event loop
 LONGEST_WAIT = 86_400.0  # seconds
 LONGEST_MESSAGE = 500  # characters of a refusal that anyone will read
 
@@ -63,7 +63,7 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
 def _fields(body: bytes) -> Fields:
     """The outermost object's fields. Raises ValueError or RecursionError.
 
-    Also of what is nearly JSON: with NaN, half a surrogate pair, in UTF-16, or with more after it.
+    Accepts what is nearly JSON, too: with NaN, a lone surrogate, in UTF-16, or with text after it.
     """
     try:
         return msgspec.json.decode(body, type=Fields)
@@ -113,7 +113,7 @@ def value(fields: Fields, name: str) -> Any:
 
 
 def decoded(fields: Fields) -> dict[str, Any]:
-    """All fields' values."""
+    """The values of all fields."""
     return {name: value(fields, name) for name in fields}
 
 

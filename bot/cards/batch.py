@@ -63,8 +63,8 @@ _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}
 _FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
 #: How the first line of a row of several monitors ends.
 _GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
-#: What is added to the line about the monitors that a notice has no room for.
-_OVER = " ✅ None of these needs anybody now."
+#: Added to the line about the monitors that a notice has no room for, once all are fixed.
+_OVER = " ✅ None of these needs attention now."
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
 
 #: What a list of monitors asks: its title, and the button that does it to all of them.
@@ -188,7 +188,7 @@ def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> s
 
 
 def scanned_unread(number: int, fault: BotError, note: str) -> Message:
-    """The scans are done, but the list that tells the verdicts could not be read."""
+    """The scans are done, but the list with the verdicts could not be read."""
     text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
     told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows them."
     return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
@@ -218,7 +218,7 @@ def deleted(
 
 
 def _counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
-    """How many were not `scanned`, and of how many that is unknown."""
+    """How many could not be scanned (or deleted), and of how many that is unknown."""
     unsure = sum(fault.maybe_done for _, fault in faults)
     failed = len(faults) - unsure
     said = f" {failed} could not be {what}." if failed else ""
@@ -279,7 +279,7 @@ def refreshed(
 def _hidden(
     block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[Block, None] | None:
-    """The line about the monitors that a notice has no room for; it tells if none needs anybody."""
+    """The line about the monitors that a notice has no room for; it says if all are fixed."""
     if _name(block) == HIDDEN:
         return None
     ids = read_ranges(_name(block).removeprefix(HIDDEN), len(found))
@@ -337,7 +337,7 @@ def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[Moni
 
 
 def _volatile(lines: Sequence[str]) -> tuple[list[str], bool]:
-    """What changes while the state stays: the marks, and whether a certificate is awaited."""
+    """What may change in a row while its state stays: marks, and an awaited certificate."""
     parts = [part for line in lines[1:] for part in line.split(" · ")]
     marks = [part for part in parts if part.startswith(("🙋", "🔕", "📝"))]
     return marks, any(part.lower().startswith("issued ") for part in parts)

@@ -78,28 +78,29 @@ _MANY = {
     "fixed": "fixed",
     "issuer": "have a new issuer",
 }
-#: What is told in a message of its own, since nobody is notified of edits and replies; and up to
-#: which rank a monitor still needs somebody for it.
+#: The kinds of news that get a message of their own, since edits and replies notify nobody; and the
+#: last rank at which a monitor still needs somebody.
 WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
 #: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
 SMALL = ("renewed", "names", "added", "removed")
-#: So many at once, or within so long, are told in one message, which shows some, and knows some.
+#: From so many monitors at once, or within this time, one message tells of all; it shows so many
+#: rows, and knows the IDs of so many.
 OUTAGE, OUTAGE_TIME, OUTAGE_ROWS, KNOWN = 10, timedelta(minutes=15), 5, 500
-#: Hosts that fail for the same reason are of one outage, unless so much time lies between them.
+#: Hosts that fail for the same reason belong to one outage, unless there is a pause this long.
 PAUSE = HOUR
-#: How it begins what news are about, if that is a proxy, and what a scan says of one that fails.
+#: How `News.about` begins if it is a proxy, and what a scan says of a proxy that fails.
 PROXY = "~"
 _PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer like|answered 407)")
-FOLLOWED_UP = 10  # so many are named in a reply
+FOLLOWED_UP = 10  # monitors named in a reply
 Names = tuple[tuple[str, ...], tuple[str, ...]]
-#: How the block IDs begin of a notice's title, of what it has no room for, of `offer`, and of the
-#: button that rescans all of an outage.
+#: How block IDs begin: a notice's title, the line about what it has no room for, `offer`, and the
+#: button that rescans all monitors of an outage.
 NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden:", "offer:", "all"
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is to be told of a monitor; `kind` is one of TOLD. A removed one has no row.
+    """A change of a monitor; `kind` is one of TOLD. A removed monitor has no row.
 
     `names` are those that its certificate gained and lost.
     """
@@ -119,7 +120,7 @@ class News:
 
     @property
     def cause(self) -> str:
-        """Why nobody can reach the host, in short: which proxy fails, or what else is said."""
+        """Why the host can't be reached, as a hash: of the proxy that fails, or of the message."""
         if self.row is None or self.row.valid is not False or self.row.not_after:
             return ""
         found = _PROXY_FAILS.match(self.row.message)
@@ -187,7 +188,7 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
 
 
 def _replaced(was: LastSeen, is_now: LastSeen) -> str:
-    """What a certificate is that took the place of one that nobody had to act on."""
+    """The kind of news that a certificate is which replaced one that was not urgent."""
     if was.issuer and is_now.issuer and was.issuer != is_now.issuer:
         return "issuer" if was.rank >= Rank.ON_SCHEDULE else "renewed"
     later = was.not_after and is_now.not_after and is_now.not_after > was.not_after
@@ -212,7 +213,7 @@ class Plan:
         self.joins: dict[str, functools.partial[tuple[str, list[Block]]]] = {}
 
     def of(self, news: Sequence[News]) -> list[tuple[Topic, Message]]:
-        """The messages for it, with what each is about."""
+        """The messages for the channel, with the topic of each."""
         told = [each for each in news if self._to.takes(each.target) and not self._was_told(each)]
         for kind in TOLD:
             if kind not in SMALL:
@@ -286,7 +287,7 @@ class Plan:
             self._make(f"{about} {kind}", kind, group, card)
 
     def _tell_small(self, small: Sequence[News]) -> None:
-        """What needs nobody; many of it, of whatever kind, is only counted."""
+        """Tell of changes that need nobody; if there are many, only count them."""
         if len({each.about for each in small}) >= OUTAGE:
             card = small_changes(Counter(each.kind for each in small))
             self._make(f"many {min(each.id for each in small)} small", "small", small, card)
@@ -349,7 +350,7 @@ def many(
 
 
 def _all_of(kind: str, ids: Sequence[int], hidden: Sequence[int]) -> list[Block]:
-    """How many are `hidden`, known by the block's ID if it has room; and a button for them all."""
+    """The line about the `hidden` monitors, whose IDs are in its block ID; a button for all."""
     blocks: list[Block] = []
     if hidden:
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
@@ -407,7 +408,7 @@ def _shared_row(blocks: Sequence[Block], row: str, ids: Collection[int]) -> list
 
 
 def follow_up(kind: str, news: Sequence[News], now: datetime, rules: Thresholds) -> Message:
-    """What happened next, as a reply in the thread of a notice."""
+    """Later changes, as a reply in the thread of a notice."""
     lines = []
     for each in news[:FOLLOWED_UP]:
         claim = rules.marks.claims.get(each.id)
@@ -441,7 +442,7 @@ def counted_kinds(counts: Mapping[str, int]) -> str:
 
 
 def offer(card: Message) -> Message:
-    """The channel's first notice, while nobody would be woken."""
+    """The channel's first notice, with a button that chooses whom to mention."""
     said = "Nobody is mentioned when a host breaks."
     about = "Choose a user group or person to mention when a host breaks"
     press = button("Mention a group", "form", "notices_mention", "below", about=about)

@@ -119,14 +119,14 @@ def _expected(names: Sequence[str]) -> list[Block]:
 
 
 def _caa(refusal: str) -> list[Block]:
-    """That the certificate's CA may not renew it, and why; whoever is not told is told that."""
+    """That the certificate's CA may not renew it, and why; or that this is unknown."""
     if not refusal or refusal.startswith("unknown: "):
         return _unknown("Whether this CA may renew it is unknown", refusal, asked="DNS")
     return [context(f"⚠️ This CA can't renew it: {safe(refusal, 300)}.")]
 
 
 def _renewal(asked: Renewal | str, now: datetime) -> list[Block]:
-    """When the CA asks for a renewal; whoever is not told is told that, and why."""
+    """When the CA asks for a renewal; or why that is unknown."""
     if isinstance(asked, str):
         return _unknown("When the CA asks for a renewal is unknown", asked)
     verb = "asked" if asked.end < now else "asks"
@@ -136,7 +136,7 @@ def _renewal(asked: Renewal | str, now: datetime) -> list[Block]:
 
 
 def _revocation(text: str) -> list[Block]:
-    """What the CA says; whoever is not told is told that, and why."""
+    """What the CA says about revocation; or why that is unknown."""
     if text == "good":
         return [context("The CA has not revoked the certificate.")]
     return _unknown("Revocation unknown", text)
@@ -188,7 +188,7 @@ def _link(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
 
 
 def _link_ends(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
-    """When a certificate of the chain ends; one that ended or ends soon stands out."""
+    """When a certificate of the chain expires; one that has, or soon will, stands out."""
     if link.not_after is None:
         return "expiry date unknown"
     if link.not_after <= now:

@@ -88,7 +88,7 @@ class DigestContent:
 
     @property
     def all_clear(self) -> bool:
-        """Whether nobody needs to do anything, as far as anybody can know."""
+        """Whether everything is known, and nothing needs attention."""
         unsure = self.unreadable or self.stale or self.muted or self.soon
         return self.total > 0 and not (self.rows or unsure)
 
@@ -133,7 +133,7 @@ def content(
 def urgent_by(
     until: datetime, rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[MonitorSummary, ...]:
-    """Those that nobody need act on now, but by then, unless they are renewed; the next first.
+    """Monitors that become urgent by then unless they are renewed; the next first.
 
     One that is muted counts if its mute ends until then.
     """
@@ -243,7 +243,7 @@ def _first(
 
 
 def _left(found: DigestContent) -> list[Block]:
-    """Whom to wake for what has been broken for days without anybody who takes care of it."""
+    """Whom to mention for monitors that have been broken for days and that nobody has taken."""
     if not found.left:
         return []
     said = f"Nobody has taken {names(found.left)} since the digest before last."
@@ -309,7 +309,7 @@ def _scheduled_text(found: DigestContent) -> str:
 
 
 def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
-    """What nobody would be told of in time, as nobody looks at a digest before."""
+    """What becomes urgent before the next working day's digest."""
     whose = "certificate of 1 monitor reaches"
     if len(soon) > 1:
         whose = f"certificates of {len(soon):,} monitors reach"

@@ -176,7 +176,7 @@ def _state(row: MonitorSummary, change: HistoryEntry) -> State:
 
 
 def _said(change: HistoryEntry, state: State) -> str:
-    """What was wrong, as a sentence; that it has expired, the end date says."""
+    """What was wrong, as a sentence; empty if it had expired, as the date says so."""
     text = "" if state in {OK, EXPIRED} else safe(change.message, 150).rstrip(".")
     return f"{text}." if text else ""
 

@@ -78,7 +78,7 @@ def note_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
 
 
 def certificate_note_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
-    """The form that asks for a note on all monitors of a row."""
+    """The form for a note on all monitors that share a row."""
     form = note_form(filled, learnt)
     form.blocks[0]["label"]["text"] = "IDs of the monitors"
     return replace(form, command="note_certificate")

@@ -126,7 +126,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
 
 
 def _wrong(row: MonitorSummary, state: State) -> str:
-    """What is wrong with a certificate that has not ended, as a sentence before the date."""
+    """What is wrong with a certificate that has not expired, as a sentence before the date."""
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:

@@ -134,8 +134,8 @@ def stopped_line(now: datetime, who: str, scans: int) -> str:
 
 def also(number: int) -> Block:
     """What a watch does for the other monitors with the same certificate."""
-    them = f"{counted(number, 'other monitor')} with this one will be rescanned too"
-    return context(f"Once there is a new certificate, {them}.")
+    them = f"{counted(number, 'other monitor')} with the old one will be rescanned too"
+    return context(f"Once it serves a new certificate, {them}.")
 
 
 def others(number: int, fixed: int) -> str:
@@ -197,7 +197,7 @@ def gone_reply(asker: str, target: Target) -> Message:
 
 def elsewhere(target: Target, *, direct: bool) -> Message:
     """The answer in a place that can't be edited: where the card of the watch is."""
-    where = "in your messages from this bot" if direct else "in the channel"
+    where = "in a direct message to you" if direct else "in the channel"
     host = target.short
     return Message(
         f"Watching {plain(host, 100)}. The card is {where}.",

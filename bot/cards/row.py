@@ -80,7 +80,7 @@ NOTE = "📝"
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: How the parts begin that say who has a monitor, and how far to trust its row.
 _WHO = ("🙋", "🔕", "⚠️")
-#: How a fact begins that has a shorter form, and how a row does that is fine, or nobody knows.
+#: How a fact that has a shorter form begins; how rows begin that are fine, or not known to be bad.
 _LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
 _FINE = (OK.symbol, ON_SCHEDULE.symbol)
 _NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
@@ -251,7 +251,7 @@ def fixed_line(now: datetime) -> str:
 
 
 def saying(row: Block, outcome: str) -> Block:
-    """A row that says what came of the last press, and is else as it was."""
+    """The row, with what came of the last press in its last line."""
     text, _, _ = str(row["text"]["text"]).partition("↻")
     first, *rest = text.rstrip(" ·\n").split("\n")
     parts = [part for line in rest[:1] for part in line.split(" · ")]

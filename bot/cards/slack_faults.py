@@ -56,10 +56,10 @@ def answered_privately(message: Message) -> Message:
 
 
 def sent_directly() -> Message:
-    """A secret that was asked for where others read."""
+    """The reply in a channel to a request for a secret, which was sent as a direct message."""
     return Message(
-        "The answer is in your messages from this bot.",
-        (section("📬 The answer is for you alone: it is in your messages from this bot."),),
+        "The answer is in a direct message to you.",
+        (section("📬 The answer is for you alone: the bot sent you a direct message."),),
     )
 
 

@@ -63,7 +63,7 @@ def mention_form(_filled: Mapping[str, str], learnt: Collection[str]) -> Form:
 
 
 def mentions(whom: str, who: str) -> Message:
-    """A host that breaks wakes somebody from now on."""
+    """From now on, notices mention somebody when a host breaks."""
     line = f"{safe(who, 80)} chose whom new breakages mention in this channel."
     return _said(f"✅ New breakages mention {mention(whom)} in this channel.", announce=line)
 
@@ -93,7 +93,7 @@ def digest_set(each: Subscription, following: datetime | None, who: str) -> Mess
 
 
 def notices_set(each: Subscription, who: str) -> Message:
-    """A channel is told of changes from now on."""
+    """A channel gets notices from now on."""
     kinds = "what breaks, must be renewed now, is fixed, or has a new issuer"
     if each.everything:
         kinds += ", and what is renewed, added or removed, or has other names"
@@ -109,7 +109,7 @@ def notices_set(each: Subscription, who: str) -> Message:
 
 
 def shared(is_shared: bool | None, command: str, words: str) -> Message:
-    """Strangers would read it: ask first."""
+    """Ask before posting in a channel that people of other organizations read."""
     known = "This channel is shared with other organizations: they will see host names."
     unknown = (
         "Slack does not say whether this channel is shared with other organizations, "
@@ -137,7 +137,7 @@ def runs_already(each: Subscription) -> Message:
 
 
 def paused(kind: str, until: datetime, who: str) -> Message:
-    """Nothing is sent for a while."""
+    """The digest or the notices were paused."""
     line = f"{safe(who, 80)} paused {_NAMES[kind]} of this channel until {date(until)}."
     return _said(f"⏸️ {_NAMES[kind].capitalize()} of this channel {_are(kind)} paused until "
                  f"{date(until)}.", announce=line)  # fmt: skip
@@ -148,14 +148,14 @@ def _are(kind: str) -> str:
 
 
 def resumed(each: Subscription, following: datetime | None, who: str) -> Message:
-    """It is sent again."""
+    """The digest or the notices were resumed."""
     kind, line = each.kind, f"{safe(who, 80)} resumed {_NAMES[each.kind]} of this channel."
     said = f"✅ {_NAMES[kind].capitalize()} of this channel {_are(kind)} on again."
     return _said(f"{said} {_next(following)}".rstrip(), announce=line)
 
 
 def ended(kind: str, who: str) -> Message:
-    """It is sent no more."""
+    """The digest or the notices were turned off."""
     line = f"{safe(who, 80)} turned off {_NAMES[kind]} of this channel."
     said = f"{_NAMES[kind].capitalize()} of this channel {_are(kind)} off."
     return _said(f"{said} `/ssl {kind} resume` turns {_them(kind)} on again.", announce=line)
@@ -193,7 +193,7 @@ def calendar(address: str) -> Message:
 
 
 def calendar_exists() -> Message:
-    """There is an address, which only those know who were told."""
+    """The calendar has an address already, which is shown only once."""
     return _said(f"The calendar has an address already. {_NO_COPY}")
 
 

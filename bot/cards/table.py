@@ -82,7 +82,7 @@ def table(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> 
 
 
 def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
-    """What the first message has no room for: a table, and all of it as a CSV file.
+    """What doesn't fit into the first message: a table, and all monitors as a CSV file.
 
     Without the table, as many lines as one message takes.
     """
@@ -98,7 +98,7 @@ def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Me
 
 
 def with_csv(message: Message, problem: str = "", *, same: bool = True) -> Message:
-    """The message below which all monitors stand, once their file is in the thread.
+    """A message whose CSV file of all monitors is in the thread.
 
     It may not be the `same` data: a digest goes on after a restart. If there is no file, the
     `problem` (mrkdwn) stands above the button that sends it.

@@ -74,7 +74,7 @@ async def scan(call: Call, which: One) -> Message:
 
 
 def _failed(faults: Collection[BotError]) -> str:
-    """What the row says of monitors of which none is known to have been scanned."""
+    """What the row says if no monitor is known to have been scanned."""
     if all(isinstance(fault, NotFound) for fault in faults):
         return "not monitored"
     return "no answer" if any(fault.maybe_done for fault in faults) else "not scanned"

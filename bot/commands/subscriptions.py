@@ -325,7 +325,7 @@ class Whom:
 
 def _one_of(whom: Whom, person: Whom) -> None:
     if (whom.name is None) is (person.name is None):
-        raise UsageError("Choose a user group, or else enter a person's ID.", "whom")
+        raise UsageError("Choose a user group or enter a person's ID, not both.", "whom")
 
 
 @router.command("notices_mention", typed=False, changes=True, form=cards.mention_form,

@@ -90,7 +90,7 @@ class Lease:
     caa_refuses: bool = False
 
     def differs_from(self, row: dict[str, Any]) -> bool:
-        """Whether a scan with these columns saw something new that a monitor's row shows."""
+        """Whether a scan changed anything in these columns that a list shows."""
         new = {"fingerprint": self.fingerprint, "renewal": self.renewal}
         known = self.previous | new | {"caa_refuses": self.caa_refuses}
         return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, *new, "caa_refuses"))

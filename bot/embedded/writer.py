@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it is handed them
 _LOG = logging.getLogger(__name__)
 _BATCH = 200  # results in one transaction
 _LINGER = 0.2  # seconds that a result waits for others to share its transaction
-_RETRY = 1.0  # seconds before a database that couldn't be used is tried again
+_RETRY = 1.0  # seconds before an unavailable database is tried again
 _LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
 _Entry = tuple["LeaseResult", asyncio.Future[None]]
 

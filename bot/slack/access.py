@@ -60,7 +60,7 @@ class Access:
         self._groups: dict[str, tuple[datetime, frozenset[str]]] = {}
 
     async def admits(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
-        """Whether somebody may do this; if not, they are told why. Every request passes here."""
+        """Whether somebody may do this; if not, tell them why. Every request passes here."""
         refusal = await self.refusal(asker, changes=changes)
         if refusal is not None:
             await surface.refuse(refusal)

@@ -1,4 +1,4 @@
-"""How Slack is called: with patience where that may help, and with simpler blocks if it must be.
+"""Calls to Slack: retried where that is safe, and with simpler blocks if Slack refuses them.
 
 A message whose blocks Slack refuses is sent again as plain text, so that an answer is never lost
 to a block.
@@ -26,7 +26,7 @@ from bot.slack.metrics import Metrics
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Longer waits are not waited for: whoever asked is told another way.
+#: Longer waits raise SlackLimited instead, and the asker is told in another way.
 PATIENCE_SECONDS = 5.0
 #: How long to wait after a limit whose Retry-After is missing or can't be read.
 USUAL_WAIT = 1.0
@@ -50,7 +50,7 @@ def content(message: Message) -> dict[str, Any]:
 async def follow_nothing(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Turn a redirect into an error: what is said to Slack is for no other host."""
+    """Turn a redirect into an error: what Slack is sent must not go to another host."""
     response = await handler(request)
     if response.status in {301, 302, 303, 307, 308}:
         response.close()

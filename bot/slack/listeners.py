@@ -90,7 +90,7 @@ class BoltApp(AsyncApp):
         return await to_aiohttp_response(await self.async_dispatch(asked))
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
-        """Handle a request, unless its signature is of a kind at which the SDK raises."""
+        """Handle a request, unless its signature would make the SDK raise."""
         time = req.headers.get("x-slack-request-timestamp", ["0"])[0]
         signature = req.headers.get("x-slack-signature", [""])[0]
         if not re.fullmatch(r"[0-9]{1,12}", time, re.ASCII) or not signature.isascii():
@@ -100,7 +100,7 @@ class BoltApp(AsyncApp):
 
 
 def _authorizing(web: SlackWeb) -> Callable[[], Awaitable[AuthorizeResult]]:
-    """Tells Bolt who it is, so that it doesn't ask with a client of its own, without NO_PROXY."""
+    """Authorizes for Bolt, whose own client would ignore NO_PROXY."""
 
     async def authorize() -> AuthorizeResult:
         known = web.identity
@@ -116,20 +116,20 @@ def _authorizing(web: SlackWeb) -> Callable[[], Awaitable[AuthorizeResult]]:
 
 
 class Tasks:
-    """The work that goes on after an ack or by the clock. Nothing that it raises gets out."""
+    """Work that runs after an ack or on a schedule; its errors are logged, never raised."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run it in a task that is kept until it is done."""
+        """Run work in a task that is kept until it is done."""
         task = asyncio.create_task(self._guarded(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run it and wait until it ends, one way or another: what a scheduler calls."""
+        """Run work for a scheduler, and wait until it has ended or failed."""
         await asyncio.wait({self.start(work())})
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -309,7 +309,7 @@ class SlackBot:
                 return Modal(self._web, request, request.view.id if request.view else "")
 
     async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
-        """Open a form; nothing else than a press can open one."""
+        """Open a form; Slack allows that only after a press or a slash command."""
         if request.trigger_id:
             async with self._guarded(surface, request):
                 await self._views.open_form(surface, request, command, self._learnt)

@@ -97,7 +97,7 @@ class Blindness:
             self._since = now
 
     async def _tell_blindness(self, since: datetime, why: BotError) -> None:
-        """Post it once among all processes; once by each while the database can't be asked."""
+        """Post a message once among all processes; once by each while the database is down."""
         self._told = True
         try:
             mine = await self._store.claim_note(NOTE, since.isoformat())
@@ -135,7 +135,7 @@ class Blindness:
         return any([await self._post(channel, message) for channel in channels])
 
     async def _post(self, channel: str, message: Message) -> bool:
-        """Post it; False if Slack refuses, so that it can be tried again."""
+        """Post a message; False if Slack refuses it, so that it can be tried again."""
         try:
             await self._web.post(channel, message)
         except SlackRefused as fault:
@@ -154,7 +154,7 @@ CHANGES_EVERY, PAGES = timedelta(seconds=30), 20
 LACKS = timedelta(hours=1)
 #: A notice that was claimed for so long without being posted belongs to a process that is gone.
 LEASE = timedelta(minutes=2)
-#: A notice that is posted so much later is about the past, unless nothing has changed.
+#: A notice posted so late mentions nobody if its trouble is over.
 LATE = timedelta(minutes=10)
 #: Slack's clock, which stamps messages, may be so much behind ours.
 SKEW = timedelta(minutes=1)
@@ -209,7 +209,7 @@ class Notices:
         await self._draw()
 
     async def poll(self) -> None:
-        """The same for what changed since the last time, where the API tells that."""
+        """Compare only what changed since the last time, where the API tells that."""
         async with self._one_at_a_time:
             self._refused.clear()
             if self._is_on() and await self._offers_changes():
@@ -364,7 +364,7 @@ class Notices:
                     await self._post(notice, now)
 
     async def _post(self, notice: Notice, now: datetime) -> None:
-        """Post it, unless another process does."""
+        """Post a notice, unless another process does."""
         if not await self._store.claim(notice, now):
             return
         try:
@@ -390,7 +390,7 @@ class Notices:
             log.warning("Could not delete a notice posted twice (%s): %s", notice.key, fault)
 
     async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
-        """Where it stands now; empty if that is UNKNOWN, or if the claim is no longer ours.
+        """The ts of the posted notice; empty if unknown, or if the claim is no longer ours.
 
         It is posted in the channel if somebody has deleted the message that it follows up.
         """
@@ -407,7 +407,7 @@ class Notices:
         return ts
 
     async def _true_now(self, notice: Notice, now: datetime) -> Message:
-        """Its message; it wakes nobody if Slack did not take it in time, and it is over by now."""
+        """A notice's message, without a mention if it comes late and the trouble is over."""
         message, topic = notice.message, notice.topic
         if topic.kind not in WORSE or now - topic.at < LATE:
             return message
@@ -418,7 +418,7 @@ class Notices:
         return replace(message, text=text, blocks=blocks)
 
     async def _found(self, notice: Notice) -> str | None:
-        """Where an earlier try has posted it; None if it is not there.
+        """The ts of a notice that an earlier try has posted; None if it is not there.
 
         If nobody may look, it is posted once more: twice is better than never, and ten times not.
         """

@@ -66,7 +66,7 @@ class RowButton:
             await self._beside(message, progress=True)
 
     async def answer(self, message: Message) -> None:
-        """Show the card, and the new row."""
+        """Show the card in the thread, and the new row in the list."""
         await self._look()
         if row := message.row:
             await self._refresh(

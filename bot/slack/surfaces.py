@@ -52,7 +52,7 @@ class Surface(Protocol):
 
 
 class Progress:
-    """Shows the asker what the bot is doing; `told` is the last that it said, if anything."""
+    """Shows the asker what the bot is doing; `told` is its latest message, if any."""
 
     def __init__(self, surface: Surface, origin: Origin) -> None:
         self._surface = surface

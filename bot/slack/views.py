@@ -1,4 +1,4 @@
-"""Modals and Home, which open before anything else is asked: a trigger lives 3 s."""
+"""Modals and Home. A modal opens before any other request: its trigger expires after 3 s."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.slack.web import SlackWeb, view_of, view_of_form
 
 log = logging.getLogger(__name__)
 
-#: How long a last message may take that nobody waits for.
+#: How long the last message of a request may take; nobody waits for it.
 LAST_SECONDS = 10.0
 #: How long a form waits for the names of the user groups that it offers.
 GROUPS_SECONDS = 1.0
@@ -125,7 +125,7 @@ def _working(channel: str = "") -> Block:
 
 
 async def log_failure(run: Callable[[], Awaitable[None]]) -> None:
-    """Do a last thing that may fail too; then the log says so."""
+    """Send a last message; if that fails too, log it."""
     try:
         async with asyncio.timeout(LAST_SECONDS):
             await run()

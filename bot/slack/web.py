@@ -332,7 +332,7 @@ class SlackWeb(SlackCalls):
         arguments: Mapping[str, Any],
         pages: int,
     ) -> AsyncIterator[Mapping[str, Any]]:
-        """The messages on so many pages of a list."""
+        """The messages on the first pages of a list."""
         cursor: dict[str, str] = {}
         for _ in range(pages):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)

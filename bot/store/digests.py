@@ -356,7 +356,7 @@ class DigestStore:
             return await connection.scalar(select(notes.c.value).where(notes.c.key == key))
 
     async def keep_note(self, key: str, value: str) -> None:
-        """Keep a note in place of the old one."""
+        """Store a note in place of the old one."""
         async with self._database.quick_write() as connection:
             await connection.execute(self._database.put(notes, {"key": key, "value": value}))
 
@@ -374,7 +374,7 @@ class DigestStore:
         return [(row.kind, Target.parse(row.target)) for row in rows]
 
     async def waiting(self, key: str) -> dict[date, dict[int, int]]:
-        """In how many digests, with that of a day, each monitor was broken without being taken."""
+        """By day: in how many digests in a row each monitor was broken and not taken."""
         known = await self.note(f"untaken {key}")
         return msgspec.json.decode(known, type=dict[date, dict[int, int]]) if known else {}
 

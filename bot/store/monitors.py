@@ -44,7 +44,7 @@ class AuditLine:
 
 
 class Records:
-    """The bot's own tables about monitors, behind one method for each thing it asks or keeps."""
+    """The bot's own tables about monitors, with one method for each question."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Records:
             log.warning("Could not read thresholds and marks: %s", fault)
 
     async def end_claims(self, rows: Iterable[MonitorSummary], now: datetime) -> None:
-        """End the claims on monitors that are fine: who breaks them again has nobody yet."""
+        """End the claims on monitors that are fine: if one breaks again, nobody has it yet."""
         claims = self.rules.marks.claims
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         if fixed:

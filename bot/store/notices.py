@@ -58,12 +58,12 @@ class Notice:
 
     @property
     def key(self) -> str:
-        """What it is known by."""
+        """The notice's key."""
         return self.topic.key
 
     @property
     def channel(self) -> str:
-        """Where it is posted."""
+        """The ts of the posted notice."""
         return self.topic.channel
 
 

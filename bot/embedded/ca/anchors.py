@@ -64,7 +64,7 @@ def reconsidered(
     for der in sent:
         with suppress(ValueError):
             others.append(readable(der))
-    # Of certificates that were renewed under their name and key, those that are valid now.
+    # Of several certificates with one name and key, use those that are valid now.
     valid = [[each for each in some if not date_fault(each, now)] for some in (others, anchors)]
     path = _path(leaf, *valid) or _path(leaf, others, anchors)
     if path is None or not _verifies(path, now):
@@ -120,7 +120,7 @@ def _verifies(path: Sequence[x509.Certificate], now: datetime) -> bool:
 
 
 def _issues_freely(issuer: x509.Certificate, *, is_anchor: bool) -> bool:
-    """Whether a certificate may issue those of all servers, as far as its extensions tell."""
+    """Whether a certificate's extensions allow it to issue certificates for any server."""
     for each in extensions(issuer):
         limits = isinstance(each.value, x509.ExtendedKeyUsage) and _SERVERS not in each.value
         if limits or isinstance(each.value, x509.NameConstraints):

@@ -36,7 +36,7 @@ from bot.store.tables import ca_documents
 
 #: The waits between two questions that are honored (RFC 9773, section 4.3.2).
 LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), LONGEST
-#: While a server doesn't answer, or is overloaded, none of its URLs is asked for so long.
+#: How long no URL of a server is requested after it didn't answer, or was overloaded.
 RESTING = timedelta(minutes=1)
 #: While a CA doesn't answer, what it said last counts for so long.
 LAST_WORD = timedelta(days=3)
@@ -130,7 +130,7 @@ class ACMEServers(Documents):
 
 
 def _rest(url: str) -> str:
-    """By what the rest of a URL's server is stored."""
+    """The key under which the pause of a URL's server is stored."""
     return f"rest {host_of(url)}"
 
 
@@ -142,7 +142,7 @@ class Renewals:
         self._servers = servers
 
     def known(self, certificate: x509.Certificate, issuer: str, now: datetime) -> Renewal | None:
-        """What `look` ends with, if that needs no wait; else None."""
+        """What `look` would return, if that needs no waiting; else None."""
         directory = self._directories.get(issuer.casefold())
         if directory is None:
             return Renewal()

@@ -42,8 +42,8 @@ SECONDS = 5.0
 LIFETIME = 3600.0
 KEPT = 20_000
 
-#: The properties that a CA must know; it may issue nothing where another one is critical
-#: (RFC 8659, section 4.1). Such a one has `_CRITICAL` for its tag, and its own tag for its value.
+#: The properties that every CA knows; an unknown critical one forbids issuing (RFC 8659, section
+#: 4.1). It is kept as the tag `_CRITICAL` with its own tag as the value.
 _KNOWN = frozenset(
     {"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"}
 )

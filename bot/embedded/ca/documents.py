@@ -38,9 +38,9 @@ FORGOTTEN, TIDIED = timedelta(days=30), timedelta(hours=1)
 #: Lists are renewed within a day, though they say that they are valid for days.
 FRESH = timedelta(hours=6)
 FAILED = timedelta(minutes=10)
-#: No answer counts for longer: one that does was stored by a clock that ran ahead.
+#: No answer is used for longer; a later expiry comes from a clock that ran ahead.
 LONGEST = timedelta(days=1)
-#: A process that asks has so long; then another one may. Others look for its answer so often.
+#: How long a process that fetches has before another one may; how often others look for the answer.
 ASKING, LOOK = timedelta(seconds=30), 0.5
 AT_ONCE = 20
 #: So many answers may be awaited at a time: a slow server must not fill the memory.
@@ -183,7 +183,7 @@ class Documents:
         return found
 
     async def _fetched_elsewhere(self, key: str) -> Document:
-        """What another process is fetching, once it is there, or else what was known."""
+        """The document that another process is fetching, or the old one if that takes too long."""
         for _ in range(int(SECONDS / LOOK)):
             if self._is_fresh(found := await self._read(key)):
                 break
@@ -362,7 +362,7 @@ class _Checked(AbstractResolver):
         ]  # fmt: skip
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Nothing has to be closed."""
 
 
 def host_of(url: str) -> str:

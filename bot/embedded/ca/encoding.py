@@ -81,7 +81,7 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
 
 
 def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
-    """The value in DER of each extension of a kind; most certificates have one of a kind."""
+    """The DER value of each extension of a kind; most certificates have one at most."""
     found = []
     with suppress(ValueError, IndexError):
         for _, extension in _extensions(_parts(certificate)):
@@ -188,7 +188,7 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
 
 
 def _number(value: bytes) -> bytes:
-    """A whole number in as few bytes as it takes."""
+    """An INTEGER in as few bytes as possible."""
     number = int.from_bytes(value, "big", signed=True)
     size = (~number if number < 0 else number).bit_length() // 8 + 1
     return number.to_bytes(size, "big", signed=True)
@@ -228,7 +228,7 @@ def _time(tag: int, value: bytes) -> bytes:
     month, day, hour, minute, second = (int(found[n] or 0) for n in (2, 3, 4, 5, 6))
     since = timedelta(days=day - 1, hours=hour, minutes=minute, seconds=second)
     try:
-        # A day or an hour that doesn't exist, such as 24:00, counts on from the one before.
+        # An hour or day that doesn't exist runs over: 24:00 is the next day at 00:00.
         moment = datetime(year or 1, month, 1, tzinfo=UTC) + since - sign * ahead
     except OverflowError:
         moment = _FIRST if year < 2 else _LAST

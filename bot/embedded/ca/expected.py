@@ -23,7 +23,7 @@ from bot.target import normal_host
 
 Kind = Literal["fingerprint", "serial"]
 MOST_NAMES = 250
-#: How long a certificate is awaited if nobody told when it expires: renewals come so early.
+#: How long a certificate is awaited if its expiry date was not announced.
 LONGEST_WAIT = timedelta(days=30)
 _LONGEST_SERIAL = 40  # hexadecimal digits: 20 octets (RFC 5280, section 4.1.2.2)
 _LONGEST_INPUT = 1000

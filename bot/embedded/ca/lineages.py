@@ -24,7 +24,7 @@ from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
 
-#: So many monitors are told at once that another one serves a newer certificate.
+#: At most so many monitors are updated at once when another one serves a newer certificate.
 MOST_OVERTAKEN = 1000
 _NOW = bindparam("now_seconds", type_=BigInteger)
 _NEWER = monitors.alias("newer")

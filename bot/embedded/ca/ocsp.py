@@ -18,7 +18,7 @@ from bot.embedded.ca.encoding import MALFORMED, extensions, fields, key_fields
 #: How long a response counts that names no next one.
 LONGEST = timedelta(days=7)
 _STATUS = ocsp.OCSPCertStatus
-#: If a response says several things of a certificate, the first of these counts.
+#: If a response contradicts itself about a certificate, the first of these counts.
 _WORST_FIRST = (_STATUS.REVOKED, _STATUS.UNKNOWN, _STATUS.GOOD)
 
 
@@ -81,7 +81,7 @@ def _until(single: ocsp.OCSPSingleResponse) -> datetime:
 def _is_about(
     single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
 ) -> bool:
-    """Whether it names this certificate: by its serial number and its issuer (RFC 6960, 4.1.1)."""
+    """Whether a response names this certificate: serial number and issuer (RFC 6960, 4.1.1)."""
     if single.serial_number != certificate.serial_number:
         return False
     digest = hashes.Hash(single.hash_algorithm)

@@ -183,7 +183,7 @@ def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found
         if isinstance(answer, Revocation):
             return Found(f"revoked {answer}", answer, depth)
     unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
-    # If nothing is known of the first, it is not good because the CA above it is.
+    # An unknown status of the leaf is not good merely because its CA is good.
     return Found(str(unknown or next(iter(answers), "")))
 
 

@@ -259,7 +259,7 @@ class Probe:
             stream.close()
 
     async def _read_in_clear(self, dialer: Dialer, result: AddressResult) -> None:
-        """Read the certificates that OpenSSL can't; the verdict stays."""
+        """Read the certificates that OpenSSL can't parse; the verdict stays the same."""
         verdict, message = result.verdict, result.message
         with suppress(OSError, ProxyFailed, StartTLSFailed):
             stream = await self._connect(dialer, legacy=True, in_clear=True)
@@ -324,7 +324,7 @@ class Probe:
         path: Sequence[x509.Certificate],
         result: AddressResult,
     ) -> None:
-        """Keep a revocation that is known until its CA says otherwise; it may be slow."""
+        """Keep a known revocation until the CA says otherwise: its answer may come late."""
         verdict, result.revocation = (result.verdict, result.message), ASKED
         before = await revocations.look(path, self.now, ask=False)
         if before.revocation:

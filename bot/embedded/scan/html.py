@@ -25,7 +25,7 @@ _MARKS = (
 )
 _XHTML = "application/xhtml+xml"
 _HTML_TYPES = frozenset({"", "text/html", _XHTML})
-#: In XML, an element may end where it begins; in HTML, these go on until they are closed.
+#: `<title/>` is a whole element in XML; in HTML, these elements stay open until they are closed.
 _EMPTY = re.compile(r"<(script|style|title|textarea|iframe)((?:\s[^<>]*)?)/>")
 #: Elements whose content is no part of the document's own title.
 _FOREIGN = frozenset({"svg", "math"})

@@ -40,7 +40,7 @@ from bot.target import Target
 
 _MAX_ADDRESSES = 8
 _NAME_WAIT = 1.0  # seconds that a finished scan waits for its address's name
-_PAGE_WAIT = 1.0  # the same for its page, if that takes long to read
+_PAGE_WAIT = 1.0  # the same for parsing its page
 _SHORT_PAGE = 32_768
 _PAGES = ThreadPoolExecutor(2, "pages")
 
@@ -216,7 +216,7 @@ def _with_facts(results: list[AddressResult]) -> AddressResult:
 
 
 async def _page(response: Response) -> WebPage:
-    """What a page says; without title and meta tags if somebody wrote it to be slow to parse."""
+    """What a page says; without title and meta tags if parsing it takes too long."""
     if len(response.body) <= _SHORT_PAGE:
         return response.page()
     reading = asyncio.get_running_loop().run_in_executor(_PAGES, response.page)

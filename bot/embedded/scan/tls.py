@@ -220,7 +220,7 @@ class Stream:
     tls: SSL.Connection
     faults: FaultRecorder
     _received: bytearray = field(default_factory=bytearray)
-    """The beginning of what came until the handshake was over."""
+    """The first bytes received during the handshake."""
     _wants_certificate: bool = False
 
     @classmethod

@@ -67,7 +67,7 @@ def checked(content: object, surface: str) -> Json:
     return content
 
 
-#: What a view has if its app left it out.
+#: Default values of a view's fields.
 _UNSAID = {
     **dict.fromkeys(("private_metadata", "callback_id", "external_id"), ""),
     **dict.fromkeys(("title", "submit", "close")),
