@@ -107,7 +107,7 @@ export function ago(date) {
   for (const [unit, length] of [["year", 31557600], ["month", 2629800], ["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (Math.abs(seconds) >= length) return relative.format(Math.trunc(seconds / length), unit);
   }
-  return Math.abs(seconds) < 10 ? "now" : relative.format(Math.trunc(seconds), "second");
+  return relative.format(0, "second");
 }
 
 const DATE_TOKENS = {
