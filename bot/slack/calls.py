@@ -36,8 +36,6 @@ RETRY_WAITS = (0.5, 2.0)
 #: How often a response URL may be used, how many uses progress leaves for the answer, and how many
 #: URLs are counted at the same time.
 RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
-
-
 #: What keeps Slack from adding previews of the pages that a message links to.
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 

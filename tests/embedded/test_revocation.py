@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from cryptography import x509
 
 from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.ca import crl as crl_module
 from bot.embedded.ca.documents import MOST_BYTES, Documents
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import ASKED
@@ -314,6 +316,26 @@ async def test_an_answer_that_comes_too_late_is_used_within_a_minute(scans: Scan
     await asyncio.gather(*scans.documents._running.values())
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
     assert len(ca.asked) == 1
+
+
+async def test_a_list_is_read_once_for_all_also_if_that_takes_longer_than_a_scan(
+    scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read, go, count = scans.leaf(points(ca.url("a.crl"))), crl_module.read, Event(), []
+
+    def slowly(body: bytes, issuer: x509.Certificate) -> crl_module.RevocationList:
+        count.append(1)
+        go.wait()
+        return read(body, issuer)
+
+    monkeypatch.setattr(crl_module, "read", slowly)
+    ca.documents["a.crl"], scans.deadline = crl(issuing(scans), scans.certificate), 0.5
+    found = await asyncio.gather(scans.scan(path), scans.scan(path))
+    assert [each.revocation for each in found] == [ASKED, ASKED]
+    go.set()
+    await asyncio.gather(*scans.revocations._reading.values())
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
+    assert len(count) == 1
 
 
 async def test_an_expired_certificate_and_one_without_a_list_are_not_asked_about(

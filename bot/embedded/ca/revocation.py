@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 from cryptography import x509
@@ -45,6 +45,7 @@ class Revocations:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._lists: OrderedDict[_Key, tuple[Document, RevocationList]] = OrderedDict()
+        self._reading: dict[_Key, asyncio.Future[RevocationList]] = {}
         self._entries = 0
 
     def known(self, path: Sequence[x509.Certificate], now: datetime) -> Found | None:
@@ -145,13 +146,23 @@ class Revocations:
             self._lists[key] = (document, known[1])
             self._lists.move_to_end(key)
             return known[1]
-        read = await asyncio.to_thread(crl.read, document.body, issuer)
+        reading = self._reading.get(key)
+        if reading is None:
+            loop = asyncio.get_running_loop()
+            reading = loop.run_in_executor(None, crl.read, document.body, issuer)
+            self._reading[key] = reading
+            reading.add_done_callback(partial(self._keep, key, document))
+        return await asyncio.shield(reading)  # the next scan needs it too
+
+    def _keep(self, key: _Key, document: Document, reading: asyncio.Future[RevocationList]) -> None:
+        del self._reading[key]
+        if reading.cancelled() or reading.exception() is not None:
+            return
         self._forget(key)
-        self._lists[key] = (document, read)
-        self._entries += len(read.entries)
+        self._lists[key] = document, reading.result()
+        self._entries += len(reading.result().entries)
         while self._entries > MOST_ENTRIES and len(self._lists) > 1:
             self._forget(next(iter(self._lists)))
-        return read
 
     def _forget(self, key: _Key) -> None:
         if known := self._lists.pop(key, None):
