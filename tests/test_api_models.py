@@ -197,7 +197,7 @@ def test_text_in_a_foreign_encoding_is_read_as_far_as_it_goes() -> None:
         {"host": "a.b"},
         {"id": "x", "host": "a.b"},
         {"id": 1, "host": " "},
-        *({"id": 1, "host": "a.b", "port": port} for port in (None, 0, 99999, {}, "x", 1.5)),
+        *[{"id": 1, "host": "a.b", "port": odd} for odd in (None, 0, 99999, {"n": 1}, "x", 1.5)],
         [],
         "x",
         1,

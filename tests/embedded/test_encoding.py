@@ -13,11 +13,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import crypto
 
 from bot.embedded.ca.encoding import content, fields, readable
 from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.judge import judge
 from bot.embedded.scan.scanner import Scanner
-from bot.embedded.scan.tls import Trust
+from bot.embedded.scan.tls import ChainFault, Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
@@ -178,6 +180,27 @@ async def test_an_odd_part_hides_no_revocation(change: Change, scans: Scans, ca:
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
     found = await scans.scan(path)
     assert found.message == "Revoked 2027-01-14 (key compromise)"
+
+
+@pytest.mark.parametrize("number", [14, 15, 17, 19, 30, 31, 35, 37])
+def test_a_malformed_extension_is_what_is_wrong_and_not_the_chain(
+    number: int, scans: Scans
+) -> None:
+    """Python's servers refuse to send it, so what OpenSSL finds in it is judged alone."""
+    root, key = scans.fleet.authorities["root"], new_key("ec")
+    leaf = issue(name("fleet.test"), key, root, NOW - DAY, NOW + DAY, NAMES)
+    change = with_extension(f"551d{number:02x}", b"\xff\xff\xff")
+    odd = crypto.load_certificate(crypto.FILETYPE_ASN1, signed(leaf, root, change))
+    store = crypto.X509Store()
+    store.add_cert(crypto.X509.from_cryptography(root.certificate))
+    store.set_time(NOW)
+    with pytest.raises(crypto.X509StoreContextError) as found:
+        crypto.X509StoreContext(store, odd).verify_certificate()
+    fault = ChainFault(found.value.errors[0], 0, odd)
+    assert judge("fleet.test", Leaf.read(leaf), [fault], NOW, []) == (
+        Verdict.UNTRUSTED,
+        "Untrusted: an extension of “fleet.test” is malformed, so the chain can't be verified",
+    )
 
 
 def test_a_malformed_list_of_names_does_not_hide_another_one(scans: Scans) -> None:

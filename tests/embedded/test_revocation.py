@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
@@ -259,6 +260,19 @@ async def test_a_document_of_more_than_ten_megabytes_is_not_read(scans: Scans, c
     ca.documents["big.crl"] = bytes(MOST_BYTES + 1)
     found = await scans.scan(path)
     assert found.revocation == "unknown: the document of ca.test is larger than 10 MB"
+
+
+async def test_a_list_that_is_compressed_unasked_is_read_unless_it_is_too_large(
+    scans: Scans, ca: CA
+) -> None:
+    ca.headers = {"Content-Encoding": "gzip"}
+    path = scans.leaf(points(ca.url("a.crl"), ca.url("bomb.crl")))
+    ca.documents["bomb.crl"] = gzip.compress(bytes(MOST_BYTES + 1))
+    found = await scans.scan(path)
+    assert found.revocation == "unknown: the document of ca.test is larger than 10 MB"
+    scans.clock.now = NOW + timedelta(minutes=11)
+    ca.documents["a.crl"] = gzip.compress(crl(issuing(scans), scans.certificate))
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
 
 
 async def test_only_so_many_bytes_are_kept_in_memory(

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -336,9 +337,15 @@ class Documents:
             async for part in reply.content.iter_chunked(65536):
                 fetched += part
                 if len(fetched) > self.most_bytes:
-                    size = f"{self.most_bytes // 2**20} MB"
-                    raise Unreadable(f"the document of {target.host} is larger than {size}")
-            return reply.status, reply.headers, bytes(fetched)
+                    raise self._too_large(target)
+            plain = await asyncio.to_thread(_decompressed, bytes(fetched), self.most_bytes)
+            if len(plain) > self.most_bytes:
+                raise self._too_large(target)
+            return reply.status, reply.headers, plain
+
+    def _too_large(self, target: Target) -> Unreadable:
+        size = f"{self.most_bytes // 2**20} MB"
+        return Unreadable(f"the document of {target.host} is larger than {size}")
 
 
 class _Checked(AbstractResolver):
@@ -363,6 +370,14 @@ class _Checked(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing has to be closed."""
+
+
+def _decompressed(body: bytes, most: int) -> bytes:
+    """A body as it is without gzip, which some servers use unasked; at most one byte too many."""
+    with suppress(zlib.error):  # no document begins like that
+        if body.startswith(b"\x1f\x8b"):
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, most + 1)
+    return body
 
 
 def host_of(url: str) -> str:

@@ -38,6 +38,9 @@ MALFORMED: tuple[type[Exception], ...] = (
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
     x509.UnsupportedGeneralNameType,
 )
+#: The extensions 2.5.29.* that OpenSSL reads first (x509v3_cache_extensions): key identifiers,
+#: usages, names, constraints, and where the revocation list is.
+_READ_FIRST = (14, 15, 17, 19, 30, 31, 35, 37)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 #: A field of DER: its tag and its content.
 Field = tuple[int, bytes]
@@ -89,6 +92,16 @@ def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
             if name == oid:
                 found.append(octets)
     return found
+
+
+def has_malformed(certificate: x509.Certificate) -> bool:
+    """Whether an extension can't be read without which OpenSSL takes nobody for the issuer."""
+    read = [each.oid.dotted_string for each in extensions(certificate)]
+    return any(
+        len(extension_values(certificate, bytes([0x55, 0x1D, number])))
+        > read.count(f"2.5.29.{number}")
+        for number in _READ_FIRST
+    )
 
 
 def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.anchors import is_signed_by
-from bot.embedded.ca.encoding import readable
+from bot.embedded.ca.encoding import has_malformed, readable
 from bot.embedded.scan.certificate import Leaf, SentCertificate
 from bot.embedded.scan.tls import ChainFault
 from bot.embedded.scan.verdict import Verdict, expired_sentence, printable, sentence
@@ -65,9 +64,17 @@ def judge(
 
 
 def _judge_fault(fault: ChainFault, others: Sequence[SentCertificate]) -> tuple[Verdict, str]:
-    facts = _facts(fault)
-    if facts is None:
+    try:
+        certificate = readable(crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate))
+    except ValueError:
         return _verdict(Verdict.UNTRUSTED, "a certificate of the chain can't be decoded")
+    return _judge_certificate(certificate, fault, others)
+
+
+def _judge_certificate(
+    certificate: x509.Certificate, fault: ChainFault, others: Sequence[SentCertificate]
+) -> tuple[Verdict, str]:
+    facts = Leaf.read(certificate)
     name = _quote(facts.subject_cn or facts.subject_o)
     if fault.code == _CODES.ERR_CERT_HAS_EXPIRED:
         return Verdict.EXPIRED, f"{expired_sentence(facts.not_after)}: {name} in the chain"
@@ -76,8 +83,12 @@ def _judge_fault(fault: ChainFault, others: Sequence[SentCertificate]) -> tuple[
     issuer = facts.issuer_cn or facts.issuer_o
     is_sent = any(each.subject == issuer for each in others)
     code = fault.code
-    if code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT and not _is_self_signed(fault):
+    is_own_issuer = code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+    if is_own_issuer and not is_signed_by(certificate, certificate):
         code = _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY  # OpenSSL has compared the names only
+    if code in _NO_ISSUER and has_malformed(certificate):
+        detail = f"an extension of {name} is malformed, so the chain can't be verified"
+        return _verdict(Verdict.UNTRUSTED, detail)
     if code in _NO_ISSUER and fault.depth == 0 and not is_sent:
         detail = f"the server does not send the certificate of the issuer, {_quote(issuer)}"
         if not others:
@@ -93,20 +104,6 @@ def _judge_fault(fault: ChainFault, others: Sequence[SentCertificate]) -> tuple[
     elif verdict is Verdict.UNTRUSTED:
         detail = f"the chain could not be verified at {name}"
     return _verdict(verdict, detail)
-
-
-def _is_self_signed(fault: ChainFault) -> bool:
-    with suppress(ValueError):
-        certificate = readable(crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate))
-        return is_signed_by(certificate, certificate)
-    return True
-
-
-def _facts(fault: ChainFault) -> Leaf | None:
-    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, fault.certificate)
-    with suppress(ValueError):
-        return Leaf.read(readable(der))
-    return None
 
 
 def named(certificate: x509.Certificate) -> str:
