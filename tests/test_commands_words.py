@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters, joined
 from bot.commands.lookup import Selector, split
+from bot.commands.named_hosts import hosts_in
 from bot.errors import UsageError
 from bot.target import Target
 
@@ -291,3 +293,13 @@ def test_a_filter_asks_only_in_forms_that_the_apis_page_shows(text: str) -> None
         assert found.value in {True, False}
     else:
         assert re.fullmatch(r"[^\s<>&]+", found.value)
+
+
+@pytest.mark.parametrize("read", [split, lambda text: hosts_in([text])])
+def test_a_long_text_is_read_at_once(read: Callable[[str], object]) -> None:
+    repeated = ("ssl ", "please/", "<a@", "<a@b|", "a.", "a ", "1", "runbook   ", "*a b ", "a@")
+    for text in [*("".join([each] * (20_000 // len(each))) for each in repeated), "*a " + "b " * 9000,
+                 "runbook" + " " * 20_000, "runbook a://" + "!" * 20_000 + "x y"]:  # fmt: skip
+        began = time.process_time()
+        read(f"{text} 1")
+        assert time.process_time() - began < 0.3, text[:20]

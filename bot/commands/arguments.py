@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bot.commands.lookup import host_pattern
+from bot.commands.lookup import DOTTED, host_pattern
 from bot.errors import UsageError
 from bot.severity import STATES, State
 from bot.target import MAX_PORT, normal_host, split_target
@@ -56,7 +56,7 @@ _WRITTEN = tuple(
         (r"\bnot valid\b", "valid=false"),
         (r"\bnot port ?=?", "port!="),
         (r"(?<!\S)\*?:(?=\d)", "port="),
-        (r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+):(\d{1,5})(?!\S)", r"\1 port=\2"),
+        (rf"(?<!\S)({DOTTED}):(\d{{1,5}})(?!\S)", r"\1 port=\2"),
         (r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1"),
         (r"\b(port|expires|days|valid|host):? +(?=[^ =<>])", r"\1="),
         (r"\b(port=!?\d+(?:,\d+)*) ?, ?(?=\d)", r"\1,"),

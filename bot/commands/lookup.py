@@ -38,12 +38,15 @@ _TYPED = str.maketrans(
 )
 # Slack wraps an address that it recognizes: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
 _LINK = re.compile(
-    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^|>\s]+|[^|>\s@]+@[^|>\s]+)(?:\|([^>]*))?>", re.IGNORECASE
+    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^<|>\s]+|[^<|>\s@]+@[^<|>\s]+)(?:\|([^<>]*))?>",
+    re.IGNORECASE,
 )
+#: A word with a dot inside; it is read once, however long.
+DOTTED = r"(?=[^\s:=<>!]+\.[^\s:=<>!])[^\s:=<>!]++"
 # People write `example.com 8443`, `example.com port 8443` or `example.com : 8443` where
 # `example.com:8443` is meant, but also `example.com 14 days`.
 _HOST_SPACE_PORT = re.compile(
-    r"(?<!\S)([^\s:=<>!]+\.[^\s:=<>!]+|localhost) +(?:(?:port[ =:] ?|: ?))?(\d{2,5})(?!\S)"
+    rf"(?<!\S)({DOTTED}|localhost) +(?:(?:port[ =:] ?|: ?))?(\d{{2,5}})(?!\S)"
     r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))",
     re.IGNORECASE,
 )
@@ -61,10 +64,12 @@ _BEFORE = frozenset(
 _AFTER = frozenset({"please", "pls", "plz", "thanks", "thx", "ty", "cheers", "thank", "you"})
 # A note, the reason of a mute, and the link of a runbook stay as they were typed.
 _FREE_TEXT = re.compile(
-    rf"[\W_]*(?:/?(?:{'|'.join(sorted(word.strip('/') for word in _BEFORE))})\b[\W_]*)*"
-    r"(?:((?:note|mute)\W{1,3}\S+)\s+(.+)|(runbook\b.*?)\s+([a-z]+://\S+)\W*$)",
+    rf"[\W_]*(?:(?:{'|'.join(sorted({word.strip('/') for word in _BEFORE}))})\b[\W_]*)*"
+    r"(?:((?:note|mute)\W{1,3}\S+)\s+(.+)|(runbook\b.*?)\s([a-z]+://\S++)\W*$)",
     re.IGNORECASE | re.DOTALL,
 )
+# Several words in bold, italics or struck through: *bold words*.
+_SEVERAL_MARKED = re.compile(r"(?<!\S)([*_~])(\w(?=[^*_~ ]* )[^*_~]*+_?(?<=\w))\1(?!\S)")
 
 router = Router()
 
@@ -98,7 +103,7 @@ def split(text: str) -> list[str]:
         said = (free[2] or free[4]).strip("`").split()
         return [*split(free[1] or free[3]), *said]
     text = clean("\n".join(_ITEM.sub("", plain).replace("`", " ").replace("•", " ").splitlines()))
-    text = re.sub(r"(?<!\S)([*_~])(\w[^*_~]* [^*_~]*\w)\1(?!\S)", r"\2", text)  # *bold words*
+    text = _SEVERAL_MARKED.sub(r"\2", text)
     text = re.sub(r"(?<![\w.-])(\d+) *- *(\d+)(?![\w.])", r"\1-\2", text)  # a range
     typed = re.sub(r"(?<!\w)'|'(?!\w)", " ", text).split()
     numbered = [word for word in typed[:-1] if not re.fullmatch(r"\d{1,3}[.)]", word)]

@@ -16,13 +16,13 @@ MAX_SEARCHED = 50_000
 _CLOSING = ".,;:!?)]}'\""
 # <https://example.com|text>; of any other mark (a person, a channel, an e-mail address) nothing.
 _SLACK_MARK = re.compile(
-    r"<(?:(?P<url>(?!mailto:)[a-z][a-z0-9+.-]{0,20}:[^|>]+)|[^<>|]*)(?:\|(?P<label>[^<>]*))?>"
+    r"<(?:(?P<url>(?!mailto:)[a-z][a-z0-9+.-]{0,20}:[^<|>]+)|[^<>|]*)(?:\|(?P<label>[^<>]*))?>"
 )
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 # An e-mail address is matched first, so that its host is not.
 _NAMED = re.compile(
     r"(?P<url>\b[a-z][a-z0-9+.-]{0,20}://[^\s<>\"'`|]+)"
-    r"|[\w.+-]+@[\w.-]+"
+    r"|(?<![\w.+-])[\w.+-]++@[\w.-]+"
     rf"|(?<![\w./@-])(?P<host>(?:{_LABEL}\.){{1,10}}[^\W\d_](?:[\w-]{{0,61}}[^\W_])(?::\d{{2,5}})?)"
     r"(?![\w@(-])",
     re.IGNORECASE,

@@ -280,7 +280,7 @@ def _is_for_bot(event: Body) -> bool:
 
 def said_words(event: Body, bot_user: str) -> list[str]:
     """The words after the bot's name; those before it if there are none."""
-    mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
+    mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^<>]*)?>")
     before, named, after = _parted(mention, str(event.get("text") or ""))
     return split(mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after))
 
