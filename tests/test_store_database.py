@@ -307,6 +307,23 @@ async def test_one_command_waits_once_for_a_database_that_is_locked(tmp_path: Pa
         assert await Records(database).take("at last", NOW)
 
 
+async def test_a_slow_database_is_waited_for_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 1.0)
+    monkeypatch.setattr("bot.store.database.IMPATIENT_SECONDS", 0.5)
+    async with open_database(f"sqlite:///{tmp_path}/bot.sqlite3") as database:
+        records, done = Records(database), asyncio.Event()
+        async with asyncio.TaskGroup() as group, database.write():
+            for number in range(4):  # the last ones give up soon, one after another
+                with pytest.raises(DatabaseUnavailable):
+                    await records.take(str(number), NOW)
+            last = group.create_task(records.take("slowly", NOW))
+            asyncio.get_running_loop().call_later(2 * SHORT_SECONDS, done.set)
+            await done.wait()
+        assert await last
+
+
 def _opened(file: Path) -> int:
     """How often this process has the file open."""
     links = Path("/proc/self/fd").iterdir()

@@ -153,15 +153,20 @@ class Database:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            self._impatient_until = loop.time() + IMPATIENT_SECONDS
-            self.fault = f"no answer within {QUICK_SECONDS:g} s"
+            self._waited_in_vain(began, loop.time())
+            self.fault = "no answer in time"
             raise DatabaseUnavailable(self.fault) from None
         except Exception as error:  # asyncpg raises errors of its own kind when it connects
             if loop.time() - began > SHORT_SECONDS:
-                self._impatient_until = loop.time() + IMPATIENT_SECONDS
+                self._waited_in_vain(began, loop.time())
             self.fault = type(getattr(error, "orig", None) or error).__name__
             raise DatabaseUnavailable(self.fault) from error
         self.fault = ""
+
+    def _waited_in_vain(self, began: float, now: float) -> None:
+        """Be impatient for a time, but not because of a short wait: the database may be slow."""
+        if began >= self._impatient_until:
+            self._impatient_until = now + IMPATIENT_SECONDS
 
     async def close(self) -> None:
         """Give all connections back."""
