@@ -344,7 +344,7 @@ async def test_what_nobody_knows_is_not_called_fixed(
 async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world: World) -> None:
     number = world.api.watch(HOST, days=80)
     notices = await begun(world)
-    await world.bot.records.marks.note(HOST, "No longer monitored, seen <!date", by=BEN, now=NOW)
+    await world.bot.records.marks.note([HOST], "No longer monitored, seen <!date", by=BEN, now=NOW)
     await world.bot.records.reread()
     set_state(world, number)
     await notices.tick()

@@ -253,6 +253,9 @@ async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -
     await refresh(world)
     assert "and 100 more" in row_of(shown, numbers[0])
     assert "🙋 Ben" in row_of(shown, numbers[0])
+    await world.bot.records.marks.release(numbers[:2])  # by another process
+    await world.press("Release", on=shown, by=BEN)
+    await world.card("Ben released `h10.demo.test` and 98 more monitors", by=ANN)
 
 
 async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
@@ -269,7 +272,9 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
 
     await world.press("Note", on=shown, by=BEN)
     form = await world.modal("Note", "IDs of the monitors", by=BEN)
-    assert await world.submit(form, text="ask Ann first", by=BEN) == {}
+    assert "Write them as 101" in str(await world.submit(form, which="1-", text="Ann", by=BEN))
+    ids = f"{numbers[0]}-{numbers[2]}"
+    assert await world.submit(form, which=ids, text="ask Ann first", by=BEN) == {}
     await world.modal("Note on `h0.demo.test:443` and 2 more monitors: ask Ann first", by=BEN)
     assert world.bot.records.rules.marks.notes.keys() == {f"h{n}.demo.test:443" for n in range(3)}
 

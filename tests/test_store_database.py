@@ -117,8 +117,8 @@ async def test_what_several_processes_take_release_and_set_at_once_ends_well(url
             stand = await records.marks.take(claims)
             assert {claim.monitor_id for claim in stand} == {number, 8, 7}
             await records.marks.release([7])
-            await records.marks.mute(7, mute if turn % 2 else None)
-            await records.marks.note("a.test", "x" * (turn % 2), by="U0ANN", now=NOW)
+            await records.marks.mute({7: mute if turn % 2 else None})
+            await records.marks.note(["a.test"], "x" * (turn % 2), by="U0ANN", now=NOW)
             await records.set_threshold("a.test", "9d" * (turn % 2), by="U0ANN", now=NOW)
             await records.subscriptions.put(Subscription("digest", "C1"))
             await records.subscriptions.new_calendar()
@@ -129,6 +129,17 @@ async def test_what_several_processes_take_release_and_set_at_once_ends_well(url
     assert len(await Records(databases[0]).marks.take(many)) == len(many)
     for database in databases:
         await database.close()
+
+
+async def test_a_mark_that_is_set_on_several_is_set_on_all_or_none(url: str) -> None:
+    async with open_database(url) as database:
+        marks, mute = Records(database).marks, Mute("U0ANN", "Ann", NOW, NOW)
+        with pytest.raises(DatabaseUnavailable):
+            await marks.mute({7: mute, 2**70: mute})
+        with pytest.raises(DatabaseUnavailable):
+            await marks.note(["a.test", "b.test\ud800"], "ask Ann", by="U0ANN", now=NOW)
+        known = await marks.read()
+        assert (known.mutes, known.notes) == ({}, {})
 
 
 async def test_a_reader_sees_one_moment(url: str) -> None:

@@ -21,7 +21,7 @@ from bot.commands.lookup import One, Selector, find, host_pattern, router, sever
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
 from bot.errors import NotFound, UsageError
-from bot.severity import claim_of, is_fine, mute_of, state_of
+from bot.severity import is_fine, mute_of, state_of
 from bot.sighting import Claim, Mute
 from bot.target import Target
 
@@ -38,7 +38,9 @@ class Ids:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `101-114,120`. Raises ValueError."""
+        """Read `101-114,120`. Raises ValueError with a sentence for the user."""
+        if not re.fullmatch(r"\d{1,15}(-\d{1,15})?(,\d{1,15}(-\d{1,15})?)*", text, re.ASCII):
+            raise ValueError(f"“{text}” isn't a list of IDs. Write them as 101-114,120.")
         return cls(tuple(read_ranges(text)))
 
 
@@ -151,9 +153,10 @@ async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
 async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Give back all monitors that share a row, as they have one certificate."""
     rows = await _same_row(call, ids)
-    taken = [row for row in rows if claim_of(row, call.now(), call.rules)]
-    await call.records.marks.release([row.id for row in taken])
+    bad = [row for row in rows if not is_fine(row, call.now(), call.rules)]
+    released = await call.records.marks.release([row.id for row in bad])
     await call.records.reread()
+    taken = [row for row in bad if row.id in released]
     changed = [(str(row.target), "released") for row in taken]
     if not taken:
         return _one_certificate(call, rows, "", changed)
@@ -211,7 +214,7 @@ async def _mute(
     for row in rows:
         seen = None if length.time else int(state_of(row, now, call.rules).rank)
         muted.append(Mute(call.asker, name, now, until, why, seen, row.not_after, row.issuer))
-        await call.records.marks.mute(row.id, muted[-1])
+    await call.records.marks.mute({row.id: mute for row, mute in zip(rows, muted, strict=True)})
     await call.records.reread()
     return muted
 
@@ -232,8 +235,7 @@ async def unmute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Mess
     """Unmute all monitors that share a row."""
     rows = await _same_row(call, which.ids)
     muted = [row for row in rows if mute_of(row, call.now(), call.rules)]
-    for row in muted:
-        await call.records.marks.mute(row.id, None)
+    await call.records.marks.mute(dict.fromkeys(row.id for row in muted))
     await call.records.reread()
     line, who = "", await call.who()
     if muted:
@@ -248,7 +250,7 @@ async def unmute(call: Call, which: One) -> Message:
     if isinstance(row, Message):
         return replace(row, changed=())
     was = mute_of(row, call.now(), call.rules)
-    await call.records.marks.mute(row.id, None)
+    await call.records.marks.mute({row.id: None})
     await call.records.reread()
     if was is None:
         card = _card(call, row, said="It wasn't muted.")
@@ -278,7 +280,7 @@ async def note(
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     name = str(Target(which.host, which.port)) if which.port else which.host
-    done = await call.records.marks.note(name, text, by=call.asker, now=call.now())
+    done = await call.records.marks.note([name], text, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", name)
@@ -295,8 +297,7 @@ async def note_certificate(
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     names = [str(row.target) for row in await _same_row(call, which.ids)]
-    put = call.records.marks.note
-    done = [each for each in names if await put(each, text, by=call.asker, now=call.now())]
+    done = await call.records.marks.note(names, text, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", names[0], len(names) - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -59,39 +59,52 @@ class MarkStore:
             stand = (await connection.execute(new.returning(claims), in_order)).all()
         return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
 
-    async def release(self, monitor_ids: Collection[int]) -> int:
-        """Give monitors back; how many were taken."""
+    async def release(self, monitor_ids: Collection[int]) -> set[int]:
+        """Give monitors back; which of them were taken."""
         gone = delete(claims).where(claims.c.monitor_id.in_(monitor_ids))
         async with self._database.quick_write() as connection:
-            return (await connection.execute(gone)).rowcount
+            return set(await connection.scalars(gone.returning(claims.c.monitor_id)))
 
-    async def mute(self, monitor_id: int, mute: Mute | None) -> None:
-        """Mute a monitor, or unmute it."""
-        change: Any = delete(mutes).where(mutes.c.monitor_id == monitor_id)
-        if mute is not None:
-            row = {"monitor_id": monitor_id, "mute": msgspec.json.encode(mute).decode()}
-            change = self._database.put(mutes, row)
+    async def mute(self, new: Mapping[int, Mute | None]) -> None:
+        """Mute monitors, or unmute them: all or none."""
         async with self._database.quick_write() as connection:
-            await connection.execute(change)
+            for number, mute in sorted(new.items()):
+                change: Any = delete(mutes).where(mutes.c.monitor_id == number)
+                if mute is not None:
+                    row = {"monitor_id": number, "mute": msgspec.json.encode(mute).decode()}
+                    change = self._database.put(mutes, row)
+                await connection.execute(change)
 
-    async def note(self, host: str, text: str, *, by: str, now: datetime) -> bool:
-        """Set the note on a host; an empty text removes it. False if there was none to remove."""
-        return await self._remark(_NOTE, host, text, by=by, now=now)
+    async def note(self, hosts: Sequence[str], text: str, *, by: str, now: datetime) -> list[str]:
+        """Set the note on all of these hosts, or none; an empty text removes it.
+
+        Gives those on which there was one to remove, or now is.
+        """
+        return await self._remark(_NOTE, hosts, text, by=by, now=now)
 
     async def runbook(self, subject: str, link: str, *, by: str, now: datetime) -> bool:
-        """Link a runbook to a host, a pattern or an issuer; an empty link removes it, as above."""
-        return await self._remark(_RUNBOOK, subject, link, by=by, now=now)
+        """Link a runbook to a host, a pattern or an issuer; an empty link removes it.
 
-    async def _remark(self, kind: str, pattern: str, text: str, *, by: str, now: datetime) -> bool:
-        key = {"kind": kind, "pattern": pattern}
-        change: Any = delete(remarks).filter_by(**key)
-        if text:
-            row = {**key, "text": text, "set_by": by, "set_at": now}
-            change = self._database.put(remarks, row)
+        False if there was none to remove.
+        """
+        return bool(await self._remark(_RUNBOOK, [subject], link, by=by, now=now))
+
+    async def _remark(
+        self, kind: str, patterns: Sequence[str], text: str, *, by: str, now: datetime
+    ) -> list[str]:
+        done = []
         async with self._database.quick_write() as connection:
-            return bool((await connection.execute(change)).rowcount)
+            for pattern in sorted(patterns):
+                key = {"kind": kind, "pattern": pattern}
+                change: Any = delete(remarks).filter_by(**key)
+                if text:
+                    row = {**key, "text": text, "set_by": by, "set_at": now}
+                    change = self._database.put(remarks, row)
+                if (await connection.execute(change)).rowcount:
+                    done.append(pattern)
+        return done
 
     async def forget(self, monitor_id: int) -> None:
         """Forget what was said of a deleted monitor."""
-        await self.mute(monitor_id, None)
+        await self.mute({monitor_id: None})
         await self.release([monitor_id])
