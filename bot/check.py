@@ -190,11 +190,15 @@ async def _api(
         reply = await api.ping()
         account = await api.account()
         offset = await api.measure_clock()
+        lost = (await api.list()).unreadable
     except BotError as fault:
         yield Finding(False, "SSLmonitor", f"{label} does not work: {fault}")
         return
     number = "" if reply.apikey_id is None else f" (#{reply.apikey_id})"
     yield Finding(True, "SSLmonitor", f"{label} accepts the key{number}.")
+    if lost:
+        text = f"{counted(lost, 'monitor')} can't be read. Until all can, notices may be missing."
+        yield Finding(False, "Monitors", text)
     if account.available is not None:
         text = f"{account.used} of {account.limit} monitors are used, {account.available} are free."
         yield Finding(account.available > 0 or None, "Account", text)

@@ -308,6 +308,26 @@ async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
     assert "Newly broken" not in " ".join(told(world))
 
 
+async def test_what_could_not_be_posted_is_not_told_after_the_notices_were_off(
+    world: World,
+) -> None:
+    number = world.api.watch("a.shop.test")
+    notices = watcher(world)
+    await world.say("/ssl notices here", to=GENERAL)
+    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await notices.tick()
+    world.api.rows[number]["ssl_valid"] = False
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await notices.tick()
+    await world.say("/ssl notices off", to=GENERAL)
+    await world.card("The notices of this channel are off", to=GENERAL)
+    await notices.tick()
+    await world.say("/ssl notices resume", to=GENERAL)
+    await world.card("The notices of this channel are on again", to=GENERAL)
+    await notices.tick()
+    assert "Newly broken" not in " ".join(told(world))
+
+
 # What people write
 
 

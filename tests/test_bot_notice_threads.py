@@ -11,7 +11,8 @@ import pytest
 from bot.app import Bot
 from bot.playground.faults import rate_limit, refusal
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
-from bot.slack.notices import EVENT, LEASE, Notices
+from bot.slack.notices import LEASE, Notices
+from bot.store.notices import EVENT
 from tests.card_values import NOW
 from tests.test_bot_notices import HOST, later, watcher
 from tests.world import World, labels, words

@@ -22,6 +22,7 @@ from bot.slack.notices import LEASE, Notices
 from bot.store.notices import NoticeStore
 from bot.store.subscriptions import Subscriptions
 from tests.card_values import NOW, RULES, row
+from tests.test_bot_digest import health
 from tests.world import Clock, World, labels, words
 
 HOST = "api.demo.test"
@@ -170,6 +171,27 @@ async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
     assert told(world) == []
     await notices.tick()
     await world.card("Newly broken", by=BEN)
+
+
+async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a_day(
+    world: World,
+) -> None:
+    number = world.api.watch(HOST, days=80)
+    notices = watcher(world)
+    await notices.tick()
+    odd = world.api.watch("odd.demo.test", days=80)
+    world.api.rows[odd]["port"] = None
+    for _ in range(26):
+        await notices.tick()
+        later(world, hours=1)
+    said = "Certificate notices are paused: 1 monitor could not be read."
+    world.bot.scheduler.notices = notices
+    assert (told(world), (await health(world.bot))[1]["notices"]) == ([said] * 2, said)
+    world.api.rows[odd]["port"] = 443
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    await world.card("Newly broken", by=BEN)
+    assert (await health(world.bot))[1]["notices"] == "ok"
 
 
 async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from bot.api.client import SSLMonitor
+from bot.api.models import MonitorList
 from bot.check import check
 from bot.config import Secret
 from bot.demo import Demo, running_demo
@@ -77,6 +79,18 @@ async def test_it_says_if_nobody_is_mentioned(demo: Demo) -> None:
     assert "ok   Notices: new breakages mention" in (await lines(demo, notice_mention="U0BEN"))[1]
     off = await lines(demo, notice_interval=timedelta())
     assert "note Notices: NOTICE_INTERVAL is 0" in off[1]
+
+
+async def test_rows_that_can_not_be_read_are_a_fault(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def two_lost(_: SSLMonitor) -> MonitorList:
+        return MonitorList([], unreadable=2)
+
+    monkeypatch.setattr(SSLMonitor, "list", two_lost)
+    faults, said = await lines(demo)
+    assert faults == 1
+    assert "FAIL Monitors: 2 monitors can't be read. Until all can, notices may be missing." in said
 
 
 async def test_a_wrong_api_key_is_named_and_not_repeated(demo: Demo) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from bot.dates import DIGEST, Subscription
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GENERAL, PostedMessage
 from bot.sighting import Claim
-from bot.slack.notices import EVENT
 from bot.store.database import Database
 from bot.store.marks import MarkStore
+from bot.store.notices import EVENT
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import subscriptions
 from tests.postgres import Cluster

@@ -24,7 +24,8 @@ from bot.dates import NOTICES, Subscription
 from bot.playground.faults import dropped_connection, rate_limit
 from bot.playground.objects import BEN, PostedMessage
 from bot.sighting import LastSeen, Topic
-from bot.slack.notices import EVENT, LEASE
+from bot.slack.notices import LEASE
+from bot.store.notices import EVENT
 from bot.store.tables import notices
 from tests.card_values import DAY, HOUR, NOW, RULES, row
 from tests.test_bot_notices import watcher

@@ -219,5 +219,6 @@ def _health(settings: Settings, bot: Bot) -> dict[str, Any]:
         "database": bot.database.fault or "ok",
         "api": bot.api.fault or "ok",
         "scheduler": bot.scheduler.fault(),
+        "notices": bot.scheduler.notices.fault if bot.scheduler.notices else "off",
         "digest": (digests.last_error or "ok") if digests.current() else "off",
     }

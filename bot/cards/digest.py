@@ -341,6 +341,13 @@ def blind(since: datetime, fault: BotError) -> Message:
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
+def paused(number: int) -> Message:
+    """Some monitors can't be read, so nothing is compared."""
+    text = f"Certificate notices are paused: {unreadable(number)}."
+    why = "They go on once all can be read. `/ssl digest` shows what is due among the others."
+    return Message(text, (section(f"⚠️ *{text}*"), context(why)))
+
+
 def sees_again(since: datetime, now: datetime) -> Message:
     """The API answers again."""
     text = "The SSLmonitor API answers again."

@@ -158,7 +158,6 @@ LEASE = timedelta(minutes=2)
 LATE = timedelta(minutes=10)
 #: Slack's clock, which stamps messages, may be so much behind ours.
 SKEW = timedelta(minutes=1)
-EVENT = "ssl_notice"
 #: Where a post is that was repeated once without knowing whether it was lost.
 UNKNOWN = ""
 
@@ -193,6 +192,8 @@ class Notices:
         self._undrawn: list[Drawing] = []
         self._refused: set[str] = set()
         self._limited: dict[str, datetime] = {}
+        self._since: datetime | None = None
+        self.fault = "ok"
 
     async def tick(self) -> None:
         """Compare the lists, and post what is to be told.
@@ -268,6 +269,7 @@ class Notices:
     async def _compare(self) -> None:
         if not self._is_on():
             await self._store.forget_source()  # whoever subscribes is not told what is old by then
+            self._since, self.fault = None, "off"
             return
         was = await self._store.standings(self._api.source)
         # Before the list, so that nothing is missed in between.
@@ -276,9 +278,23 @@ class Notices:
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            log.info("Skipping a comparison: the list is incomplete")
+            if not was.basis.cursor:  # what changes is not told in another way
+                await self._tell_paused(rows.unreadable)
             return
+        self._since, self.fault = None, "ok"
         await self._keep(was, rows, changes, complete=True)
+
+    async def _tell_paused(self, unreadable: int) -> None:
+        """Say that nothing can be compared: in each channel once a day, if it lasts."""
+        now, card = self._clock(), cards.paused(unreadable)
+        self._since, self.fault = self._since or now, card.text
+        log.warning("%s", card.text)
+        if now - self._since >= TOLD_AFTER:
+            day = now.astimezone(self._timezone).date()
+            await self._store.tell(f"{day} paused", self._channels(now), card, now)
+
+    def _channels(self, now: datetime) -> list[str]:
+        return [each.channel for each in self._records.subscriptions.notices() if each.runs(now)]
 
     async def _begin_changes(self, cursor: str) -> Changes | None:
         """What changed since the cursor; if it is unknown, the one to begin with."""
@@ -350,9 +366,7 @@ class Notices:
             for topic, card in plan.of(told):
                 if not to.mention and to.channel not in known and topic.thread is None:
                     card, known = offer(card), {*known, to.channel}  # noqa: PLW2901 - the same one
-                metadata = {"event_type": EVENT, "event_payload": {"key": topic.key}}
-                card = replace(card, metadata=metadata)  # noqa: PLW2901 - the same one
-                notices.append(Notice(topic, card, join=plan.joins.get(topic.key)))
+                notices.append(Notice.of(topic, card, join=plan.joins.get(topic.key)))
         return notices
 
     async def _post_all(self) -> None:
@@ -360,7 +374,8 @@ class Notices:
         for _ in range(2):  # what follows up a notice needs its thread
             for notice in await self._store.unposted(self._clock(), LEASE):
                 channel, now = notice.channel, self._clock()
-                if channel not in self._refused and self._limited.get(channel, now) <= now:
+                takes = channel in self._channels(now) and channel not in self._refused
+                if takes and self._limited.get(channel, now) <= now:
                     await self._post(notice, now)
 
     async def _post(self, notice: Notice, now: datetime) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from sqlalchemy import BigInteger, Row, and_, delete, insert, or_, select, type_coerce, update
@@ -20,6 +20,7 @@ from bot.store.tables import notes, notices, small_changes, standings
 T = TypeVar("T")
 #: Gives a notice's text and blocks, from the old ones, once it is about all monitors of these IDs.
 Join = Callable[[str, Sequence[Block], Collection[int]], tuple[str, list[Block]]]
+EVENT = "ssl_notice"
 _SOURCE = "notices source"
 #: So many rows are read or written before others get their turn.
 _ROWS_AT_ONCE = 500
@@ -56,6 +57,12 @@ class Notice:
     thread_ts: str | None = None
     join: Join | None = None
 
+    @classmethod
+    def of(cls, topic: Topic, message: Message, join: Join | None = None) -> Self:
+        """A notice whose post can be found again."""
+        metadata = {"event_type": EVENT, "event_payload": {"key": topic.key}}
+        return cls(topic, replace(message, metadata=metadata), join=join)
+
     @property
     def key(self) -> str:
         """The notice's key."""
@@ -63,7 +70,7 @@ class Notice:
 
     @property
     def channel(self) -> str:
-        """The ts of the posted notice."""
+        """Where it is posted."""
         return self.topic.channel
 
 
@@ -135,8 +142,7 @@ class NoticeStore:
                 return False
             await self._keep_standings(connection, was, changed, gone)
             for each in news:
-                row = self._database.insert(notices).values(_row(each))
-                await connection.execute(row.on_conflict_do_nothing())
+                await self._insert(connection, each)
                 if each.join is not None:
                     await self._join(connection, each.topic, each.join)
             await self._keep_small(connection, small, now)
@@ -146,6 +152,18 @@ class NoticeStore:
             was.seen.pop(number, None)
         self._last = Standings(basis, stored, was.seen, known=True)
         return True
+
+    async def tell(self, what: str, to: Collection[str], card: Message, now: datetime) -> None:
+        """Keep what channels are to be told, each once, that comes from no comparison."""
+        nobody: frozenset[Any] = frozenset()
+        async with self._database.write() as connection:
+            for channel in to:
+                topic = Topic(f"{what} {channel}", channel, "", nobody, nobody, None, now)
+                await self._insert(connection, Notice.of(topic, card))
+
+    async def _insert(self, connection: AsyncConnection, notice: Notice) -> None:
+        row = self._database.insert(notices).values(_row(notice))
+        await connection.execute(row.on_conflict_do_nothing())
 
     async def _join(self, connection: AsyncConnection, topic: Topic, join: Join) -> None:
         """Add monitors to the notice that their own one follows up."""

@@ -10,11 +10,11 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from bot.dates import DIGEST, NOTICES, Subscription
 from bot.store.database import Database
-from bot.store.tables import digests, notes, subscriptions
+from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
 
@@ -56,8 +56,8 @@ class Subscriptions:
 
     def mention_of(self, channel: str) -> str:
         """Whom a channel's notices mention: a user or group ID, or nobody."""
-        notices = self.get(NOTICES, channel)
-        return notices.mention if notices and not notices.off else ""
+        each = self.get(NOTICES, channel)
+        return each.mention if each and not each.off else ""
 
     def first_zone(self) -> ZoneInfo:
         """The time zone of the first digest; UTC if there is none."""
@@ -96,7 +96,10 @@ class Subscriptions:
             return await connection.scalar(query)
 
     async def put(self, subscription: Subscription) -> None:
-        """Keep it in place of the channel's old one. Raises DatabaseUnavailable."""
+        """Keep it in place of the channel's old one. Raises DatabaseUnavailable.
+
+        What a channel was to be told before its notices stop is not told once they go on.
+        """
         kind, channel = subscription.kind, subscription.channel
         row = {
             "kind": kind,
@@ -105,6 +108,9 @@ class Subscriptions:
         }
         async with self._database.quick_write() as connection:
             await connection.execute(self._database.put(subscriptions, row))
+            if kind == NOTICES and (subscription.off or subscription.paused_until):
+                old = (notices.c.channel == channel) & notices.c.ts.is_(None)
+                await connection.execute(delete(notices).where(old))
         self._known[kind, channel] = subscription
 
 
