@@ -172,6 +172,20 @@ async def test_only_what_signed_itself_is_called_self_signed(
         assert (await scan(trust, serving)).message.startswith(said)
 
 
+@pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")
+async def test_what_signed_itself_with_an_old_digest_is_self_signed(
+    fleet: Fleet, trust: Trust, tmp_path: Path
+) -> None:
+    key, path = new_key("ec"), tmp_path / "server.pem"
+    dated = issue(name("fleet.test"), key, None, NOW - DAY, NOW + DAY, NAMES)
+    private, own = crypto.PKey.from_cryptography_key(key), crypto.X509.from_cryptography(dated)
+    own.sign(private, "sha1")  # `cryptography` neither signs so nor checks it
+    files = crypto.dump_privatekey(1, private), crypto.dump_certificate(1, own)
+    path.write_bytes(b"".join(files))
+    result = await scan(trust, fleets.serve(fleets.web_server(), context=fleet.context(path)))
+    assert result.message.startswith("Self-signed")
+
+
 async def test_an_extension_that_encodes_its_default_hides_neither_names_nor_dates(
     fleet: Fleet, trust: Trust, tmp_path: Path
 ) -> None:

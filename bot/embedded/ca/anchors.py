@@ -90,16 +90,15 @@ def _path(
         for anchor in anchors:
             if anchor == path[-1]:
                 return path
-            if is_signed_by(path[-1], anchor):
+            if _is_signed_by(path[-1], anchor):
                 return [*path, anchor]
-        issuers = [each for each in left if is_signed_by(path[-1], each)]
+        issuers = [each for each in left if _is_signed_by(path[-1], each)]
         left = [each for each in left if each not in issuers]
         paths += ([*path, issuer] for issuer in issuers)
     return None
 
 
-def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a certificate names the issuer, and bears the signature of its key."""
+def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

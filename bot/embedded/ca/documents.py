@@ -263,7 +263,7 @@ class Documents:
 
     async def _fetch(self, known: Document, url: str, body: bytes | None) -> Document:
         """The document as it is now; the old one with the fault if it can't be fetched."""
-        now = self._clock()
+        now = self._clock().replace(microsecond=0)  # as it is stored: it is compared with that
         try:
             status, headers, fetched = await self._answer(known, url, body)
         except Unreadable as fault:

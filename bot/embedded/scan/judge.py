@@ -8,7 +8,6 @@ from datetime import datetime
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from bot.embedded.ca.anchors import is_signed_by
 from bot.embedded.ca.encoding import has_malformed, readable
 from bot.embedded.scan.certificate import Leaf, SentCertificate
 from bot.embedded.scan.tls import ChainFault
@@ -83,8 +82,7 @@ def _judge_certificate(
     issuer = facts.issuer_cn or facts.issuer_o
     is_sent = any(each.subject == issuer for each in others)
     code = fault.code
-    is_own_issuer = code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT
-    if is_own_issuer and not is_signed_by(certificate, certificate):
+    if code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT and not _is_self_signed(fault):
         code = _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY  # OpenSSL has compared the names only
     if code in _NO_ISSUER and has_malformed(certificate):
         detail = f"an extension of {name} is malformed, so the chain can't be verified"
@@ -104,6 +102,18 @@ def _judge_certificate(
     elif verdict is Verdict.UNTRUSTED:
         detail = f"the chain could not be verified at {name}"
     return _verdict(verdict, detail)
+
+
+def _is_self_signed(fault: ChainFault) -> bool:
+    """Whether its own key signed it; OpenSSL knows all algorithms, `cryptography` fewer."""
+    store = crypto.X509Store()
+    store.add_cert(fault.certificate)
+    store.set_flags(crypto.X509StoreFlags.CHECK_SS_SIGNATURE)
+    try:
+        crypto.X509StoreContext(store, fault.certificate).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        return bool(error.errors[0] != _CODES.ERR_CERT_SIGNATURE_FAILURE)
+    return True
 
 
 def named(certificate: x509.Certificate) -> str:
