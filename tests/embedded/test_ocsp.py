@@ -129,6 +129,14 @@ async def test_an_ocsp_response_of_somebody_else_is_a_remark(scans: Scans, ca: C
     assert found.revocation == "unknown: the OCSP response is signed by somebody else"
 
 
+async def test_a_response_that_takes_minutes_to_read_is_not_read(scans: Scans) -> None:
+    scans.leaf()
+    by, leaf = issuing(scans), scans.certificate
+    long = response(by, leaf, signer=scans.fleet.authorities["root"], sent=400 * [leaf])
+    with pytest.raises(Unreadable, match="too long"):
+        ocsps.read(long, leaf, by.certificate, NOW)
+
+
 def certified(scans: Scans, by: Authority, *purposes: x509.ObjectIdentifier) -> Authority:
     """Somebody with a certificate for these purposes."""
     key = new_key("ec")

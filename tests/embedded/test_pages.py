@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
 
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.http import BODY_CAP
+from bot.embedded.scan.html import PageFacts
+from bot.embedded.scan.http import BODY_CAP, Response
 from bot.embedded.scan.result import Scan
-from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.scanner import Scanner, _page
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
@@ -52,6 +54,22 @@ def trickle(answer: bytes) -> fleets.Talk:
             writer.write(b"x")
 
     return talk
+
+
+async def test_a_short_page_is_read_aside_if_its_tags_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a second goes into 30 kB of unclosed tags."""
+    threads = []
+
+    def read(*_: object) -> PageFacts:
+        threads.append(threading.current_thread())
+        return PageFacts()
+
+    monkeypatch.setattr("bot.embedded.scan.http.read_page", read)
+    for count in (100, 400):
+        await _page(Response(200, body=bytearray(b"<p><b>" * count)))
+    assert [each is threading.main_thread() for each in threads] == [True, False]
 
 
 @pytest.mark.slow  # the page takes seconds to parse

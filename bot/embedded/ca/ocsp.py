@@ -17,6 +17,8 @@ from bot.embedded.ca.encoding import MALFORMED, extensions, fields, key_fields
 
 #: How long a response counts that names no next one.
 LONGEST = timedelta(days=7)
+#: Responses have a few kB; to read one takes time that grows with the square of its length.
+MOST_BYTES = 100_000
 _STATUS = ocsp.OCSPCertStatus
 #: If a response contradicts itself about a certificate, the first of these counts.
 _WORST_FIRST = (_STATUS.REVOKED, _STATUS.UNKNOWN, _STATUS.GOOD)
@@ -48,6 +50,8 @@ def read(
     body: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
 ) -> tuple[Revocation | None, datetime]:
     """What a response says of a certificate, and until when. Raises Unreadable."""
+    if len(body) > MOST_BYTES:
+        raise Unreadable("the OCSP response is too long")
     try:
         response = ocsp.load_der_ocsp_response(body)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:

@@ -41,7 +41,7 @@ from bot.target import Target
 _MAX_ADDRESSES = 8
 _NAME_WAIT = 1.0  # seconds that a finished scan waits for its address's name
 _PAGE_WAIT = 1.0  # the same for parsing its page
-_SHORT_PAGE = 32_768
+_SHORT_PAGE, _FEW_TAGS = 32_768, 500  # such a page takes 10 ms at most
 _PAGES = ThreadPoolExecutor(2, "pages")
 
 Names = dict[str, asyncio.Future[str]]  # the reverse lookups of a scan, by address
@@ -217,7 +217,7 @@ def _with_facts(results: list[AddressResult]) -> AddressResult:
 
 async def _page(response: Response) -> WebPage:
     """What a page says; without title and meta tags if parsing it takes too long."""
-    if len(response.body) <= _SHORT_PAGE:
+    if len(response.body) <= _SHORT_PAGE and response.body.count(b"<") <= _FEW_TAGS:
         return response.page()
     reading = asyncio.get_running_loop().run_in_executor(_PAGES, response.page)
     with suppress(TimeoutError):
