@@ -240,6 +240,8 @@ def form_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "menu without", add_cards.menu_without(replies.failure(faults(texts)["unreachable"]))
     lines_of = [(NOW, texts.user, "delete_now", texts.host, texts.fault)] * 20
     yield "audit", add_cards.audit(lines_of, "")
+    channels = [(NOW, texts.user, "digest_here", "C0DIGESTS", "09:00 UTC, daily")]
+    yield "audit: a channel", add_cards.audit(channels, "")
     yield "audit: one host", add_cards.audit(lines_of[:1], texts.host)
     yield "audit: nothing", add_cards.audit([], texts.host)
     shared = monitor_cards.monitor(rows(texts)["ok"], NOW, RULES)

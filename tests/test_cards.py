@@ -39,7 +39,7 @@ VIEWS = views({name: CARDS[name] for name in ("working", "outsider", "details", 
 SHOWN = [name for name in CARDS if not re.search(r"hundreds|many old|1,000|: 50|fifty", name)]
 DATE = re.compile(r"<!date\^-?\d+\^[^<>|^]+\|[^<>|]+>")
 #: Whom the bot may mention: who asked for a watch, and who may change things.
-OURS = re.compile(rf"<@({ASKER}|U0ADMIN\d*)>|<!subteam\^S0ADMINS>")
+OURS = re.compile(rf"<@({ASKER}|U0ADMIN\d*)>|<!subteam\^S0ADMINS>|<#C0DIGESTS>")
 ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
 HOST = re.compile(r"[a-z.]+\.example\.com")
 CODE = re.compile(r"`[^`\n]*`")

@@ -286,7 +286,7 @@ def read_target(host: str, port: Any) -> Target:
         host = host.strip()
     number = port if type(port) is int else msgspec.convert(port, int, strict=False)
     if not 1 <= number <= MAX_PORT:
-        raise ValueError("`port` is none")
+        raise ValueError("`port` is not between 1 and 65535")
     return Target(host, number)
 
 

@@ -244,17 +244,29 @@ def _menu_buttons() -> Block:
 
 
 def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
-    """The newest changes: when, who, what, which host, and the result."""
+    """The newest changes: when, who, what, which host or channel, and the result."""
     of = f" for {code(host, 120)}" if host else ""
     plainly = f" for {plain(host, 120)}" if host else ""
     if not lines:
         return Message(f"No changes recorded{plainly}.", (section(f"No changes recorded{of}."),))
     told = [
-        f"{date(at)} · {safe(who, 60)} · {command} · {code(target, 120)} · {safe(result, 120)}"
+        f"{date(at)} · {safe(who, 60)} · {_typed(command)} · {_what_changed(command, target)}"
+        f" · {safe(result, 120)}"
         for at, who, command, target, result in lines
     ]
     text = f"Recent changes{plainly}."
     return Message(text, (section(f"*Recent changes*{of}"), *packed(told, section)))
+
+
+def _typed(command: str) -> str:
+    """A command as people type it: `delete` for the button behind it, `digest here`."""
+    return command.removesuffix("_now").removesuffix("_certificate").replace("_", " ")
+
+
+def _what_changed(command: str, target: str) -> str:
+    """A host; or the channel, by its ID, whose digest or notices were set."""
+    of_channel = command.startswith(("digest_", "notices_")) and target.isalnum()
+    return f"<#{target}>" if of_channel else code(target, 120)
 
 
 def shared_note(who: str) -> Block:

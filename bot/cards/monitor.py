@@ -236,7 +236,7 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
     if mute := mute_of(row, now, rules):
         until = f"until {date(mute.until, '{date_short}')}"
         if mute.rank is not None:
-            until = f"until it changes, but not beyond {date(mute.until, '{date_short}')}"
+            until = f"until it changes, at most until {date(mute.until, '{date_short}')}"
         why = f" ({safe(mute.reason, 100)})" if mute.reason else ""
         parts.append(f"🔕 Muted by {safe(mute.name, 60)} {until}{why}")
     if note := note_of(row, rules):
