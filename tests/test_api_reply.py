@@ -41,6 +41,7 @@ ENVELOPE = {"code": 404, "message": "monitor not found", "req_id": "76a72264"}
         (403, {"success": False}, APIRefused, 403),
         (400, {"code": None, "message": "bad", "success": "0"}, APIRefused, 400),
         (400, {"code": {"odd": 1}, "message": ["odd"]}, APIRefused, 400),
+        (400, {"code": "9" * 5000, "message": "odd"}, APIRefused, 400),
     ],
 )
 def test_a_refusal_is_told_by_its_body(

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
-from bot.blocks import Block, counted
+from bot.blocks import Block, context, counted
 from bot.cards import details as detail_cards
 from bot.cards import lists as list_cards
 from bot.cards.batch import refreshed
+from bot.cards.changes import HIDDEN
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
 from bot.cards.monitor import monitor as one_card
@@ -213,6 +214,14 @@ def test_monitors_of_one_certificate_wait_together() -> None:
     text = str(group_row(together, NOW, RULES)["text"]["text"])
     assert "and 1 more" in text
     assert text.endswith("still serving the old one: reload it")
+
+
+def test_what_a_notice_has_no_room_for_is_over_once_none_of_it_needs_anybody() -> None:
+    line = {**context("and 5 more."), "block_id": f"{HIDDEN}1-3,8-9"}
+    assert refreshed(line, {9: row(id=9, valid=False)}, NOW, RULES) is None
+    over = refreshed(line, {9: row(id=9)}, NOW, RULES)
+    assert over is not None
+    assert "None of these needs" in str(over[0])
 
 
 def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() -> None:

@@ -80,7 +80,7 @@ def _fields(body: bytes) -> Fields:
 
 def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
     code = value(fields, "code")
-    code = int(code) if str(code).isdecimal() else reply.status
+    code = int(code) if re.fullmatch("[0-9]{1,9}", str(code)) else reply.status
     message = str(value(fields, "message") or "The request was refused.")[:LONGEST_MESSAGE]
     for secret in filter(None, hide):
         message = message.replace(secret, "…")

@@ -25,7 +25,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.changes import HIDDEN, NOTICE, WORSE
+from bot.cards.changes import HIDDEN, KNOWN, NOTICE, WORSE
 from bot.cards.row import (
     BUSY,
     GONE,
@@ -282,7 +282,7 @@ def _hidden(
     """The line about the monitors that a notice has no room for; it says if all are fixed."""
     if _name(block) == HIDDEN:
         return None
-    ids = read_ranges(_name(block).removeprefix(HIDDEN), len(found))
+    ids = read_ranges(_name(block).removeprefix(HIDDEN), KNOWN)
     over = all(_is_well(f"{state_of(found[n], now, rules).symbol}") for n in ids if n in found)
     text = str(block["elements"][0]["text"])
     if over is text.endswith(_OVER):

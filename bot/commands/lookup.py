@@ -270,12 +270,13 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     rows = await call.api.list(**_GROUPS.get(which.host, {}))
     if which.host in STATES or which.host in OTHER_STATES:
         return _in_state(call, which.host, rows)
-    found = [row for row in rows if row.target.host.startswith(which.host)]
+    found = [
+        row
+        for row in rows
+        if row.target.host.startswith(which.host) and which.port in {None, row.target.port}
+    ]
     if not found:
-        _all_were_readable(rows, f"{which.host} is monitored")
-    if which.port is not None:
-        found = [row for row in found if row.target.port == which.port]
-    if not found:
+        _all_were_readable(rows, f"{which} is monitored")
         near = await nearest(which.host, {row.target.host for row in rows})
         raise NotMonitored(which.host, which.port, near)
     return found
