@@ -62,8 +62,10 @@ class Writer:
             try:
                 await self._save([result for result, _ in batch])
             except Exception as fault:  # noqa: BLE001 - whoever put the results gets it
-                if self._closing.is_set() or not is_database_fault(fault):
+                if not is_database_fault(fault):
                     await self._save_one_by_one(batch, fault)
+                elif self._closing.is_set():  # each try may take as long as the first
+                    _settle(batch, fault)
                 else:
                     _LOG.warning("Could not store results of scans: %s", fault)
                     await self._wait_for_database(batch, fault)

@@ -18,7 +18,7 @@ from cryptography import x509
 from bot.api.models import read_summary
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca import crl as crl_module
-from bot.embedded.ca.documents import MOST_BYTES, Documents
+from bot.embedded.ca.documents import MOST_BYTES, Document, Documents
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.result import ASKED
 from bot.embedded.scan.scanner import Scanner
@@ -351,6 +351,14 @@ async def test_a_list_is_read_once_for_all_also_if_that_takes_longer_than_a_scan
     await asyncio.gather(*scans.revocations._reading.values())
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
     assert len(count) == 1
+
+
+async def test_a_newer_list_counts_while_an_older_one_is_read(scans: Scans) -> None:
+    by, _ = issuing(scans), scans.leaf()
+    read = scans.revocations._list
+    old, new = Document("a", crl(by), NOW), Document("a", crl(by, scans.certificate), NOW + HOURS)
+    about = read(old, by.certificate), read(new, by.certificate)
+    assert [len(each.entries) for each in await asyncio.gather(*about)] == [0, 1]
 
 
 async def test_an_expired_certificate_and_one_without_a_list_are_not_asked_about(

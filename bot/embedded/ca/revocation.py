@@ -45,7 +45,7 @@ class Revocations:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._lists: OrderedDict[_Key, tuple[Document, RevocationList]] = OrderedDict()
-        self._reading: dict[_Key, asyncio.Future[RevocationList]] = {}
+        self._reading: dict[tuple[_Key, datetime | None], asyncio.Future[RevocationList]] = {}
         self._entries = 0
 
     def known(self, path: Sequence[x509.Certificate], now: datetime) -> Found | None:
@@ -146,16 +146,17 @@ class Revocations:
             self._lists[key] = (document, known[1])
             self._lists.move_to_end(key)
             return known[1]
-        reading = self._reading.get(key)
+        at = key, document.fetched_at  # a newer one may come while this one is read
+        reading = self._reading.get(at)
         if reading is None:
             loop = asyncio.get_running_loop()
             reading = loop.run_in_executor(None, crl.read, document.body, issuer)
-            self._reading[key] = reading
+            self._reading[at] = reading
             reading.add_done_callback(partial(self._keep, key, document))
         return await asyncio.shield(reading)  # the next scan needs it too
 
     def _keep(self, key: _Key, document: Document, reading: asyncio.Future[RevocationList]) -> None:
-        del self._reading[key]
+        del self._reading[key, document.fetched_at]
         if reading.cancelled() or reading.exception() is not None:
             return
         self._forget(key)
