@@ -29,7 +29,7 @@ from bot.target import Target
 
 log = logging.getLogger(__name__)
 
-#: So many scans of a batch run at the same time.
+#: How many scans of a batch run at the same time.
 SCANS_AT_ONCE = 5
 
 

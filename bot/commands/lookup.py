@@ -227,7 +227,7 @@ ASKED_ONE_BY_ONE = 3
 #: How alike a name must be to be offered (difflib's ratio), and how many are.
 ALIKE = 0.6
 NEAR = 3
-#: So many names are compared before the event loop gets its turn: a few milliseconds of work.
+#: How many names are compared before the event loop gets its turn: a few milliseconds of work.
 NAMES_AT_ONCE = 50
 
 

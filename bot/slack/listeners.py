@@ -56,7 +56,7 @@ from bot.store.monitors import AuditLine, Records
 log = logging.getLogger(__name__)
 
 DELIVERIES_KEPT = 2000
-#: How long work that is cancelled at the end may take to say so.
+#: How long work that is cancelled at shutdown may take to tell its askers.
 CANCEL_SECONDS = 2.0
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
@@ -141,7 +141,7 @@ class Tasks:
             log.exception("Background work failed")
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work for so long, then cancel the rest, which tells its askers."""
+        """Wait for the work until the time is over, then cancel the rest; its askers are told."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
         for task in self._running:
@@ -410,7 +410,7 @@ class SlackBot:
     async def _guarded(
         self, surface: Surface, request: Request, progress: Progress | None = None
     ) -> AsyncIterator[None]:
-        """Catch everything, here alone: the log gets a reference, the asker a card with it."""
+        """Catch all errors: the log gets a reference, and the asker a card with it."""
         try:
             yield
         except asyncio.CancelledError:

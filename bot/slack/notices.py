@@ -43,9 +43,9 @@ if TYPE_CHECKING:  # it is handed these
 
 log = logging.getLogger(__name__)
 
-#: The channel is told when the API has been unreachable for so long.
+#: How long the API is unreachable or refuses the bot before channels are told.
 TOLD_AFTER = timedelta(hours=1)
-#: While the API answers, it is asked so often, in case nobody else asks it.
+#: How often the API is asked while it answers, in case nobody else asks it.
 ASKED_EVERY = timedelta(minutes=5)
 NOTE = "blind"
 
@@ -146,7 +146,7 @@ class Blindness:
         return True
 
 
-#: A list so long costs seconds of work.
+#: A list this long takes seconds of work.
 MANY = 5000
 #: How often an API that has them is asked for changes, and for how many of them at a time.
 CHANGES_EVERY, PAGES = timedelta(seconds=30), 20
@@ -158,7 +158,7 @@ LEASE = timedelta(minutes=2)
 LATE = timedelta(minutes=10)
 #: Slack's clock, which stamps messages, may be so much behind ours.
 SKEW = timedelta(minutes=1)
-#: Where a post is that was repeated once without knowing whether it was lost.
+#: The ts of a post that was repeated once without knowing whether the first was lost.
 UNKNOWN = ""
 
 

@@ -50,7 +50,7 @@ class RowButton:
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
-        """Say it in the row; in the thread, or privately, if the message has no such row.
+        """Show progress in the row; in the thread, or privately, if there is no such row.
 
         A press while a scan of the row runs joins that one.
         """
@@ -90,7 +90,7 @@ class RowButton:
         await announce(self._web, self.channel, message)
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
-        """Show it to the asker alone, away from the list."""
+        """Show a message to the asker alone, away from the list."""
         await self._private.show(message, progress=progress)
 
     async def _draw(self, rows: RowList) -> bool:
@@ -128,13 +128,13 @@ class RowButton:
         return shown
 
     async def keep(self, message: Message) -> Address | None:
-        """Post it in the thread; below a private list, in the channel."""
+        """Post a message in the thread; below a private list, in the channel."""
         if self._ephemeral:
             return await post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
     async def _look(self) -> None:
-        """Find out, once, whether the message is a digest, and how it stands."""
+        """Read, once, whether the message is a digest, and its newest state."""
         if self._looked or self._rows is None or self._ephemeral:
             return
         self._looked = True
@@ -191,7 +191,7 @@ class HomeRow(RowButton):
         self.refuse = self._beside
 
     async def answer(self, message: Message) -> None:
-        """Show it in the row; then show in the counts and the other rows what has changed."""
+        """Show the answer in the row; then update the counts and the other rows."""
         await super().answer(message)
         rows, home = self._rows, self._boards.home
         if rows is None or home is None:

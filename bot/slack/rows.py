@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 #: processes; while it can't be used, each counts its own.
 EDIT_SECONDS = 1.0
 EDITS_A_MINUTE = 40
-#: So many pressed rows keep their further buttons.
+#: How many pressed rows keep their further buttons.
 EXPANDED = 2
 
 #: A view takes more blocks than a message (docs.slack.dev, Block Kit).
@@ -191,7 +191,7 @@ class Boards:
             return None
 
     async def look(self, channel: str, ts: str, rows: RowList) -> None:
-        """Take over how a list stands for all processes; it is kept for them from now on."""
+        """Take over a list's state from the database, which keeps it for all processes."""
         shown, board = _rows_in(rows.blocks), Board(rows.text, rows.blocks)
         try:
             stored = await self._store.board(channel, ts)
@@ -251,7 +251,7 @@ class Boards:
                     rows.changes = wanted = rows.changes + 1
 
     async def pace(self, channel: str, ts: str, within: float = math.inf) -> StoredBoard | None:
-        """Wait until a message may be edited; gives the digest as it stands then, if it is one.
+        """Wait until a message may be edited; gives the state of the digest then, if it is one.
 
         Raises EditsUsedUp if that is not `within` seconds.
         """
@@ -273,7 +273,7 @@ class Boards:
         return stored
 
     async def _give_up(self, channel: str, ts: str, stored: StoredBoard | None) -> None:
-        """A message that can't be edited, since it was deleted, say, is not tried again."""
+        """Give up a message that can't be edited, such as one that was deleted."""
         self._owed.pop((channel, ts), None)
         if stored:
             with contextlib.suppress(DatabaseUnavailable):
@@ -313,7 +313,7 @@ class Boards:
     async def refresh(
         self, found: Mapping[int, MonitorSummary], rules: Thresholds, *, complete: bool = True
     ) -> list[Drawing]:
-        """Put into digests and notices what was fixed, broken or taken elsewhere; gives those.
+        """Update digests and notices with what was fixed, broken or taken elsewhere; gives those.
 
         If `found` is not `complete`, a monitor that is not among them may still be there.
         """
@@ -359,7 +359,7 @@ def refresh_rows(
     complete: bool,
     settled: bool = False,
 ) -> None:
-    """Replace the rows that are no longer true; those that showed more buttons go on to.
+    """Replace the rows that are no longer true; those with further buttons keep them.
 
     Once it is `settled` whom to mention, the message no longer offers it.
     """
@@ -402,14 +402,14 @@ class RowLists:
         return self._keep(list_id, self._kept(list_id, blocks) or RowList(text, list(blocks)))
 
     def home(self, user: str, blocks: Sequence[Block]) -> RowList:
-        """A user's Home as it stands: as the press brings it, unless an earlier one goes on."""
+        """A user's Home as the press brings it, unless an earlier press is still being answered."""
         kept = self._kept(list_id := f"home {user}", blocks)
         if kept is None or not any(map(_is_busy, kept.blocks)):
             kept = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
         return self._keep(list_id, kept)
 
     def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
-        """The list as it was kept, which it is no longer; None if it has other rows now."""
+        """Remove a list from those kept, and return it; None if it has other rows now."""
         kept = self._lists.pop(list_id, None)
         self._bytes -= kept.size if kept else 0
         return kept if kept and _rows_in(kept.blocks) == _rows_in(blocks) else None

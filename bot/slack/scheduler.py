@@ -1,4 +1,4 @@
-"""What the bot does by the clock, and whether the clock still ticks."""
+"""What the bot does on a schedule, and whether the scheduler still runs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Scheduler:
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         self.notices = notices
         if notices is not None:
-            # The edits of one go on while the next one looks for what is new.
+            # One run's edits may go on while the next run looks for changes.
             self._add(notices.tick, every, at_once=False, instances=2)
             self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False, instances=2)
         self._add(self._measure, timedelta(hours=1), at_once=False)

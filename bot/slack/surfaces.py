@@ -48,7 +48,7 @@ class Surface(Protocol):
         """Tell the asker alone that they may not, and change nothing else."""
 
     async def keep(self, message: Message) -> Address | None:
-        """Show it as a message that can be edited later; None where the bot can't post."""
+        """Post a message that can be edited later; None where the bot can't post."""
 
 
 class Progress:
@@ -61,7 +61,7 @@ class Progress:
         self.told = ""
 
     async def show(self, message: Message) -> None:
-        """Show it where the answer will be."""
+        """Show progress where the answer will be."""
         self.told = message.text
         try:
             await self._surface.progress(message)
@@ -146,7 +146,7 @@ class EditablePost:
         return False
 
     async def _posted(self, message: Message) -> str:
-        """Post it; a post whose answer was lost is looked up. Returns its ts."""
+        """Post the message, and return its ts; if Slack's answer was lost, look it up."""
         try:
             return await self._web.post(self._channel, message, self._thread_ts)
         except SlackUnreachable:
@@ -186,7 +186,7 @@ class EditablePost:
 
 
 async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
-    """Post it in the channel, away from the place of the answer."""
+    """Post a message in the channel, away from the place of the answer."""
     address = await EditablePost(web, channel).keep(message)
     return dataclasses.replace(address, here=False) if address else None
 
@@ -296,17 +296,17 @@ class Modal:
         self._user = request.asker.user
 
     async def progress(self, message: Message) -> None:
-        """Show it in the modal, if that is still open."""
+        """Show progress in the modal, if that is still open."""
         await self._update(message)
 
     async def answer(self, message: Message) -> None:
-        """Show it in the modal, or as a direct message."""
+        """Show the answer in the modal, or send it as a direct message."""
         if not await self._update(message):
             await self._web.post(self._user, message)
         await announce(self._web, self.channel, message)
 
     async def refuse(self, message: Message) -> None:
-        """Show it in the modal, which only its asker sees."""
+        """Show the refusal in the modal, which only its asker sees."""
         await self._update(message)
 
     async def keep(self, _message: Message) -> Address | None:
@@ -314,7 +314,7 @@ class Modal:
         return None
 
     async def _update(self, message: Message) -> bool:
-        """Show it in the modal; False if it was closed, or Slack doesn't take it."""
+        """Show a message in the modal; False if that was closed, or Slack refuses the message."""
         try:
             await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as error:
@@ -337,7 +337,7 @@ class Share:
         """Nothing: the answer follows shortly."""
 
     async def answer(self, message: Message) -> None:
-        """Post it in the channel, or tell the asker that the bot can't post there."""
+        """Post the card in the channel, or tell the asker that the bot can't post there."""
         blocks = (*message.blocks[: MAX_BLOCKS - 1], self._note)
         post = EditablePost(self._web, self.channel)
         if not await post.show(dataclasses.replace(message, blocks=blocks)):

@@ -77,7 +77,7 @@ class Views:
         await log_failure(run)
 
     async def on_top(self, surface: Surface, request: Request) -> Surface:
-        """A new modal on top, for a button of a modal that stays; Slack stacks three."""
+        """Open a modal on top of the one with the pressed button; Slack stacks three."""
         try:
             view_id = await self._web.push_view(request.trigger_id, _working(request.channel))
         except (SlackRefused, SlackUnreachable) as error:
@@ -86,7 +86,7 @@ class Views:
         return Modal(self._web, request, view_id)
 
     async def over_home(self, request: Request) -> Surface | None:
-        """A modal for what Home has no place for; None where Slack doesn't open it."""
+        """Open a modal for an answer that Home can't show; None if Slack doesn't open it."""
         try:
             view_id = await self._web.open_view(request.trigger_id, _working())
         except (SlackRefused, SlackUnreachable) as error:
@@ -108,7 +108,7 @@ class Views:
             await self.publish_home(request, page)
 
     async def publish_home(self, request: Request, otherwise: int) -> None:
-        """Show the page of Home that its reader has turned to last, as things stand now."""
+        """Show Home anew, on the page that its reader turned to last."""
         user = request.asker.user
 
         async def run() -> None:

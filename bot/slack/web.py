@@ -64,7 +64,7 @@ def view_of_form(form: Form, channel: str) -> Block:
 
 
 def _field(answer: Any, name: str, kind: type[T]) -> T:
-    """A field of an answer. Raises SlackUnreachable without it: nobody knows what was done."""
+    """A field of an answer. Raises SlackUnreachable if it is missing: the outcome is unknown."""
     value = answer.get(name) if isinstance(answer, Mapping | AsyncSlackResponse) else None
     if not isinstance(value, kind) or value == "":
         raise SlackUnreachable(f"Slack's answer has no “{name}”.")
@@ -263,7 +263,7 @@ class SlackWeb(SlackCalls):
             raise
 
     async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
-        """Put a file into a thread; Slack refuses it without the scope files:write."""
+        """Upload a file to a thread; Slack refuses it without the scope files:write."""
         await self._write(
             self.client.files_completeUploadExternal,
             files=[await self._upload(name, content)],
