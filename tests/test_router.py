@@ -368,6 +368,13 @@ def test_filters_are_read_by_the_list_command() -> None:
     assert bound == [Filter("expires", "<30"), Filter("port", "443")]
 
 
+def test_what_a_change_was_asked_for_can_be_read_in_the_audit() -> None:
+    recorded = [each for each in commands.router.commands.values() if each.recorded]
+    read = [each.read for one in recorded for each in one.parameters if not each.form_only]
+    kinds = {getattr(each, "__self__", each) for each in read}
+    assert [kind for kind in kinds if getattr(kind, "__str__", None) is object.__str__] == []
+
+
 def test_commands_that_change_things_say_so() -> None:
     changing = {name for name, each in commands.router.commands.items() if each.changes}
     assert changing == {

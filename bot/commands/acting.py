@@ -16,7 +16,7 @@ from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
-from bot.cards.row import group_row, more_about_group, read_ranges, with_row
+from bot.cards.row import group_row, more_about_group, ranges, read_ranges, with_row
 from bot.commands.lookup import One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
@@ -43,6 +43,9 @@ class Ids:
             raise ValueError(f"“{text}” isn't a list of IDs. Write them as 101-114,120.")
         return cls(tuple(read_ranges(text)))
 
+    def __str__(self) -> str:
+        return ranges(map(str, self.ids))
+
 
 @dataclass(frozen=True, slots=True)
 class For:
@@ -60,6 +63,9 @@ class For:
         if time is not None and not timedelta(minutes=1) <= time <= LONGEST:
             raise ValueError("A mute lasts from 1m to 30d.")
         return cls(time)
+
+    def __str__(self) -> str:
+        return f"for={self.time}" if self.time else ""
 
 
 UNTIL_IT_CHANGES = For(None)
@@ -305,11 +311,10 @@ async def note_certificate(
     return replace(card, changed=tuple((name, text or "removed") for name in done))
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(str):
     """What a runbook is for: a host, a pattern, or an issuer, in lower case."""
 
-    name: str
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -339,12 +344,12 @@ async def runbook(
     """
     if link and not _is_link(link):
         raise UsageError("This isn't a usable http(s) link; it can't contain a login.", "link")
-    done = await call.records.marks.runbook(subject.name, link, by=call.asker, now=call.now())
+    done = await call.records.marks.runbook(subject, link, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
-        return mark_cards.none_to_remove("runbook", subject.name)
-    card = mark_cards.runbook(subject.name, link)
-    return replace(card, changed=((subject.name, link or "removed"),))
+        return mark_cards.none_to_remove("runbook", subject)
+    card = mark_cards.runbook(subject, link)
+    return replace(card, changed=((subject, link or "removed"),))
 
 
 def _is_link(text: str) -> bool:

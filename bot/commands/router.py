@@ -333,7 +333,7 @@ class Router:
 
         What was done is answered as done, even if it could not be recorded.
         """
-        told = " ".join(map(str, arguments))
+        told = " ".join(filter(None, map(str, arguments)))
         results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
         try:
             answer = await command.run(call, *arguments, **named)

@@ -322,6 +322,9 @@ class Whom:
         """Read `@oncall`, `U0123ABC` or nothing. Raises ValueError with a sentence for the user."""
         return cls(_mention(text.strip()) if text.strip() else None)
 
+    def __str__(self) -> str:
+        return self.name or ""
+
 
 def _one_of(whom: Whom, person: Whom) -> None:
     if (whom.name is None) is (person.name is None):
@@ -343,11 +346,8 @@ async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> 
     return replace(card, changed=((call.channel, f"mention {found}"),))
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(timedelta):
     """How long a pause lasts."""
-
-    time: timedelta
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -355,7 +355,7 @@ class Length:
         length = parse_length(text)
         if not timedelta(minutes=1) <= length <= LONGEST_PAUSE:
             raise ValueError("A pause lasts from 1m to 90d.")
-        return cls(length)
+        return cls(seconds=length.total_seconds())
 
 
 def _one_text(words: Sequence[str]) -> list[str]:
@@ -366,7 +366,7 @@ async def _pause(call: Call, kind: str, length: Length) -> Message:
     here, now = _here(call, kind), call.now()
     if here is None or here.off:
         return replace(cards.nothing_here(kind), changed=())
-    until = now + length.time
+    until = now + length
     await call.records.subscriptions.put(msgspec.structs.replace(here, paused_until=until))
     card = cards.paused(kind, until, await call.who())
     return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))
