@@ -203,6 +203,16 @@ def test_a_malformed_extension_is_what_is_wrong_and_not_the_chain(
     )
 
 
+def test_an_extension_that_openssl_reads_is_not_called_malformed(scans: Scans) -> None:
+    """`cA` is FALSE by default, which DER leaves out; old software encodes it."""
+    by, key = issuing(scans), new_key("ec")
+    leaf = issue(name("fleet.test"), key, by, NOW - DAY, NOW + DAY, NAMES)
+    der = signed(leaf, by, with_extension("551d13", bytes.fromhex("3003010100")))
+    fault = ChainFault(20, 0, crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+    verdict, _ = judge("fleet.test", Leaf.read(leaf), [fault], NOW, [])
+    assert verdict is Verdict.INCOMPLETE_CHAIN
+
+
 def test_a_malformed_list_of_names_does_not_hide_another_one(scans: Scans) -> None:
     scans.leaf()
     der = signed(scans.certificate, issuing(scans), with_extension("551d11", b"\xff\xff\xff"))

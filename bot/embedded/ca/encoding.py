@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 # Tags in a certificate (RFC 5280, section 4.1).
 _BOOLEAN, _INTEGER, _OCTETS, _OID, _UTF8 = 0x01, 0x02, 0x04, 0x06, 0x0C
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
-_SEQUENCE, _SET = 0x30, 0x31
+_SEQUENCE, _SET, _CONSTRUCTED = 0x30, 0x31, 0x20
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _ECDSA = bytes.fromhex("2a8648ce3d04")
 _V3 = bytes.fromhex("020102")
@@ -95,13 +95,24 @@ def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
 
 
 def has_malformed(certificate: x509.Certificate) -> bool:
-    """Whether an extension can't be read without which OpenSSL takes nobody for the issuer."""
-    read = [each.oid.dotted_string for each in extensions(certificate)]
-    return any(
-        len(extension_values(certificate, bytes([0x55, 0x1D, number])))
-        > read.count(f"2.5.29.{number}")
+    """Whether an extension is garbled without which OpenSSL takes nobody for the issuer.
+
+    What `cryptography` can't read may be fine for OpenSSL: encoded defaults, odd kinds of names.
+    """
+    return not all(
+        _nests(value)
         for number in _READ_FIRST
+        for value in extension_values(certificate, bytes([0x55, 0x1D, number]))
     )
+
+
+def _nests(value: bytes) -> bool:
+    """Whether it is one field, and made of fields if its tag says so."""
+    with suppress(ValueError, IndexError):
+        ((tag, inside),) = fields(value)
+        _ = list(fields(inside)) if tag & _CONSTRUCTED else []
+        return True
+    return False
 
 
 def name_fields(certificate: x509.Certificate, *, subject: bool) -> bytes:
