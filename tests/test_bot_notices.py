@@ -184,7 +184,7 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
     for _ in range(26):
         await notices.tick()
         later(world, hours=1)
-    said = "Certificate notices are paused: 1 monitor could not be read."
+    said = "Certificate notices are on hold: 1 monitor could not be read."
     world.bot.scheduler.notices = notices
     assert (told(world), (await health(world.bot))[1]["notices"]) == ([said] * 2, said)
     world.api.rows[odd]["port"] = 443

@@ -265,8 +265,9 @@ def _typed(command: str) -> str:
 
 def _what_changed(command: str, target: str) -> str:
     """A host; or the channel, by its ID, whose digest or notices were set."""
-    of_channel = command.startswith(("digest_", "notices_")) and target.isalnum()
-    return f"<#{target}>" if of_channel else code(target, 120)
+    of_channel = command.startswith(("digest_", "notices_"))
+    is_id = target.isalnum() and target.startswith(("C", "D", "G"))
+    return f"<#{target}>" if of_channel and is_id else code(target, 120)
 
 
 def shared_note(who: str) -> Block:

@@ -343,8 +343,8 @@ def blind(since: datetime, fault: BotError) -> Message:
 
 def paused(number: int) -> Message:
     """Some monitors can't be read, so nothing is compared."""
-    text = f"Certificate notices are paused: {unreadable(number)}."
-    why = "They go on once all can be read. `/ssl digest` shows what is due among the others."
+    text = f"Certificate notices are on hold: {unreadable(number)}."
+    why = "They resume once all monitors can be read. `/ssl digest` shows the others."
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
