@@ -95,7 +95,7 @@ def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
 
 
 def has_malformed(certificate: x509.Certificate) -> bool:
-    """Whether an extension is garbled without which OpenSSL takes nobody for the issuer.
+    """Whether an extension is garbled that OpenSSL needs to find a certificate's issuer.
 
     What `cryptography` can't read may be fine for OpenSSL: encoded defaults, odd kinds of names.
     """
@@ -107,7 +107,7 @@ def has_malformed(certificate: x509.Certificate) -> bool:
 
 
 def _nests(value: bytes) -> bool:
-    """Whether it is one field, and made of fields if its tag says so."""
+    """Whether a value is one field of DER, and made of fields if its tag says so."""
     with suppress(ValueError, IndexError):
         ((tag, inside),) = fields(value)
         _ = list(fields(inside)) if tag & _CONSTRUCTED else []
