@@ -172,6 +172,7 @@ async def test_what_can_not_be_read_sets_nothing_up(world: World) -> None:
         ("digest pause", "needs"),
         ("digest pause 900d", "A pause lasts from 1m to 90d"),
         ("notices here mention @nobody-here", "There is no user group @nobody-here. Use a user"),
+        ("notices here mention @Дежурные", "There is no user group @дежурные. Use a user"),
         ("notices here mention S0NOBODY", "There is no user group S0NOBODY"),
         ("notices here mention U0NOBODY", "There is no person U0NOBODY"),
         ("notices here mention support", "is neither a user group nor an ID"),

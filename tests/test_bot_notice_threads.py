@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from bot.store.notices import EVENT
 from tests.card_values import NOW
 from tests.test_bot_notices import HOST, later, watcher
 from tests.world import World, labels, words
-
-DAY = timedelta(days=1)
 
 
 def messages(world: World) -> list[PostedMessage]:

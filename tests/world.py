@@ -232,11 +232,6 @@ async def empty_database(directory: Path) -> Path:
     return file
 
 
-def _settings_of(environ: dict[str, str]) -> Settings:
-    tokens = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"}
-    return read_settings(tokens | environ)
-
-
 def environment(playground: Playground, mode: str, file: Path) -> dict[str, str]:
     """The settings of a bot for this playground, as `python -m bot` reads them."""
     return {

@@ -33,7 +33,6 @@ class WireSSL(msgspec.Struct):
 
     date_start: str | None = None
     date_end: str | None = None
-    expire_days: int | None = None
     issuer_cn: str | None = None
     issuer_c: str | None = None
     issuer_o: str | None = None

@@ -47,7 +47,7 @@ _ONE_WORD = (
     ),
 )
 _MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?")
-_HANDLE = re.compile(r"@[a-z0-9._-]{1,80}")
+_HANDLE = re.compile(r"@[\w.-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)

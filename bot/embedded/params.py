@@ -61,7 +61,6 @@ _PROXY_PORT = _integer("proxy_port", "The proxy's port", 1, MAX_PORT, examples=[
 _PROTOCOL = _text("protocol", "What is spoken before TLS", enum=["tls", *PROTOCOLS])
 
 #: The parameters of the endpoints, by what these are for.
-NONE: tuple[APIParameter, ...] = ()
 ONE_MONITOR = (_ID,)
 HISTORY = (_ID, _LIMIT, _OFFSET)
 CHANGES_SINCE = (

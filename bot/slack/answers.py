@@ -18,12 +18,11 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 #: Slack's errors for "you are asking too often".
 LIMITS = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})

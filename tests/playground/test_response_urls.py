@@ -10,8 +10,6 @@ from bot.playground import Playground
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL
 from tests.playground.conftest import Clock
 
-Json = dict[str, Any]
-
 
 class Answers:
     """Answers through response URLs, as Bolt's `respond()` does."""
