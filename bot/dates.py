@@ -6,6 +6,7 @@ import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -154,17 +155,13 @@ class Selection(msgspec.Struct, frozen=True):
 
     def takes(self, target: Target) -> bool:
         """Whether it is about this host and port."""
-        if self.hosts and not any(_fits(pattern, target.host) for pattern in self.hosts):
+        if self.hosts and not any(fnmatchcase(target.host, pattern) for pattern in self.hosts):
             return False
         return not self.ports or _has_port(self.ports, target.port)
 
     def __str__(self) -> str:
         ports = f"port={self.ports}" if self.ports[:1] not in {">", "<"} else f"port{self.ports}"
         return " ".join([*self.hosts, *([ports] if self.ports else [])])
-
-
-def _fits(pattern: str, host: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), host) is not None
 
 
 def _has_port(ports: str, port: int) -> bool:

@@ -6,6 +6,7 @@ digest and Home all ask here. The README shows the table.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import re
 from collections.abc import Mapping
@@ -151,7 +152,7 @@ class Thresholds:
         read = {name: Threshold.parse(rule) for name, rule in (rules or {}).items()}
         self._exact = {name: rule for name, rule in read.items() if "*" not in name}
         self._patterns = [
-            (re.compile(".*".join(map(re.escape, name.split("*")))), rule)
+            (re.compile(fnmatch.translate(name)), rule)
             for name, rule in sorted(read.items(), key=lambda each: (-len(each[0]), each[0]))
             if "*" in name
         ]
@@ -313,8 +314,7 @@ def runbook_of(row: MonitorSummary, rules: Thresholds) -> str:
     if link := links.get(str(row.target)) or links.get(row.target.host):
         return link
     for pattern in sorted(links, key=lambda each: (-len(each), each)):
-        parts = map(re.escape, pattern.split("*"))
-        if "*" in pattern and re.fullmatch(".*".join(parts), row.target.host):
+        if "*" in pattern and fnmatch.fnmatchcase(row.target.host, pattern):
             return links[pattern]
     return links.get(row.issuer.casefold(), "")
 

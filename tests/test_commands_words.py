@@ -16,7 +16,10 @@ from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters, joined
 from bot.commands.lookup import Selector, split
 from bot.commands.named_hosts import hosts_in
+from bot.dates import Selection
 from bot.errors import UsageError
+from bot.severity import Thresholds, runbook_of
+from bot.sighting import Marks
 from bot.target import Target
 
 T = TypeVar("T")
@@ -304,3 +307,14 @@ def test_a_long_text_is_read_at_once(read: Callable[[str], object]) -> None:
         began = time.process_time()
         read(f"{text} 1")
         assert time.process_time() - began < 0.3, text[:20]
+
+
+def test_a_pattern_of_many_stars_is_compared_at_once() -> None:
+    hard, long = "*a" * 20 + "*b", row("a" * 60 + ".test")
+    rules = Thresholds({hard: "9d"}, marks=Marks(runbooks={hard: "https://wiki.test"}))
+    began = time.process_time()
+    assert not Selector.parse(hard).matches(long)
+    assert not Selection((hard,)).takes(long.target)
+    assert rules.for_(long.target) is None
+    assert not runbook_of(long, rules)
+    assert time.process_time() - began < 0.3

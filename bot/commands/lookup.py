@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
 from bot.api.models import Monitor, MonitorList, MonitorSummary, by_target
@@ -194,9 +195,7 @@ class Selector:
         """Whether this row is meant; the API may read patterns differently."""
         if self.id is not None:
             return row.id == self.id
-        parts = [re.escape(part) for part in self.host.split("*")]
-        same_host = re.fullmatch(".*".join(parts), row.target.host) is not None
-        return same_host and self.port in {None, row.target.port}
+        return fnmatchcase(row.target.host, self.host) and self.port in {None, row.target.port}
 
 
 def _target(text: str) -> Target | None:
