@@ -118,11 +118,18 @@ class LeaseResult:
         return self.lease.failures + 1 if is_failure(self.scan.verdict) else 0
 
     def columns(self) -> dict[str, Any]:
-        """The columns to store; CAA records that can't be read leave what is known."""
+        """The columns to store; of the same certificate, what is unknown now leaves what is known.
+
+        So it is with CAA records, and with a revocation, which its CA alone can end.
+        """
         row = scan_columns(self.scan)
+        same, before = row["fingerprint"] == self.lease.fingerprint, self.lease.previous
         if row["caa_refuses"] is None:
-            same = row["fingerprint"] == self.lease.fingerprint
             row["caa_refuses"] = same and self.lease.caa_refuses
+        is_unknown = self.scan.revocation.startswith("unknown: ")
+        was_revoked = same and before.get("verdict") == Verdict.REVOKED.value
+        if was_revoked and is_unknown and self.scan.verdict is Verdict.VALID:
+            row |= {name: before[name] for name in ("verdict", "message")}
         return row
 
     @property

@@ -14,12 +14,14 @@ from sqlalchemy import delete, update
 from bot.embedded.changes import Change, ChangesReply, record_changes
 from bot.embedded.leases import LeaseResult
 from bot.embedded.monitors import Monitors
+from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 from bot.store.tables import change_feed, monitor_changes
 
 from . import fleet as fleets
 from .fleet import DAY, NOW, Fleet, Leaf
 from .serving import Served, serving
+from .test_caa import LEAF
 from .test_leases import INTERVAL, add_monitors, scan, take, worker
 
 SECOND = timedelta(seconds=1)
@@ -153,6 +155,23 @@ async def test_what_caa_records_say_is_a_change_unless_they_can_not_be_read(
         seen.append([each.monitor and each.monitor.caa_refuses for each in told.list])
         begun = told
     assert seen == [[False], [True], [], [], [], [False]]
+
+
+async def test_a_certificate_stays_revoked_while_its_ca_says_nothing(
+    any_database: Database,
+) -> None:
+    await add_monitors(any_database)
+    begun, seen = await ask(any_database), []
+    revoked = replace(scan(Verdict.REVOKED, "Revoked"), leaf=LEAF)
+    valid = replace(revoked, verdict=Verdict.VALID, message="Valid")
+    silent, good = replace(valid, revocation="unknown: x"), replace(valid, revocation="good")
+    for found in (revoked, silent, silent, good, silent):
+        (lease,) = await take(any_database, now=NOW + DAY)
+        await worker(any_database).save([LeaseResult(lease, found)])
+        told = await ask(any_database, begun.next)
+        seen.append([each.monitor and each.monitor.ssl_message for each in told.list])
+        begun = told
+    assert seen == [["Revoked"], [], [], ["Valid"], []]
 
 
 async def test_a_page_is_bounded_and_the_next_one_goes_on_behind_it(
