@@ -103,6 +103,21 @@ async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
     await world.until(lambda: "in 90 days" in row_of(shown, number))
 
 
+async def test_only_a_row_that_was_not_fine_is_struck_through_by_a_rescan(world: World) -> None:
+    fine = world.api.watch("a.demo.test", days=80.5)
+    fixed = world.api.watch("b.demo.test", days=-1.5, valid=False)
+    await world.say("/ssl list")
+    shown = await world.card("2 monitors")
+    world.api.renew(fixed, 90.5)
+
+    await world.press("Rescan", on=shown, row="a.demo.test")
+    await world.press("Rescan", on=shown, row="b.demo.test")
+    await world.until(lambda: all("↻" in row_of(shown, n) for n in (fine, fixed)))
+
+    assert "~" not in row_of(shown, fine)
+    assert "~`b.demo.test`~" in row_of(shown, fixed)
+
+
 async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: World) -> None:
     first = world.api.watch("a.demo.test", days=5.5)
     second = world.api.watch("b.demo.test", days=6.5)

@@ -231,14 +231,16 @@ def _one_line(who: Sequence[str], last: str) -> str:
 
 
 def carried(old: Block, new: Block, now: datetime) -> Block:
-    """A row after a change other than a scan: what came of the last press stays in it.
+    """A row in the place of an old one: unless it was scanned, it keeps what the last press led to.
 
-    If it is fixed by now, it is struck through.
+    If it is fixed by now, it is struck through; a row that was fine before is not.
     """
     was, text = str(old["text"]["text"]), str(new["text"]["text"])
     _, _, said = was.partition("↻")
     if "↻" in text:
-        return new
+        if was.startswith(_FINE) and "~`" not in was:
+            text = re.sub("~(`[^`]+`)~", r"\1", text, count=1)
+        return {**new, "text": {**new["text"], "text": text}}
     if text.startswith(_FINE) and "issued " not in text.lower() and not was.startswith(_NOT_BAD):
         struck = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
         return saying({**new, "text": {**new["text"], "text": struck}}, fixed_line(now))

@@ -69,9 +69,10 @@ class RowButton:
         """Show the card in the thread, and the new row in the list."""
         await self._look()
         if row := message.row:
+            before, now = self._busy[0] if self._busy else None, self._boards.now()
             await self._refresh(
                 lambda rows: rows.replace(
-                    carried(rows.row(row) or row, row, self._boards.now()), message.more
+                    carried(before or rows.row(row) or row, row, now), message.more
                 ),
                 row,
             )
