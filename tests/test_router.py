@@ -12,6 +12,7 @@ from bot import commands
 from bot.api.models import Proxy
 from bot.blocks import Form, Message
 from bot.cards.add import add_form
+from bot.commands.acting import For
 from bot.commands.arguments import Filter
 from bot.commands.lookup import Selector
 from bot.commands.router import Call, Command, Router
@@ -373,6 +374,8 @@ def test_what_a_change_was_asked_for_can_be_read_in_the_audit() -> None:
     read = [each.read for one in recorded for each in one.parameters if not each.form_only]
     kinds = {getattr(each, "__self__", each) for each in read}
     assert [kind for kind in kinds if getattr(kind, "__str__", None) is object.__str__] == []
+    lengths = ["for=7d", "for=36h", "for=90m", ""]
+    assert [str(For.parse(each or "for=")) for each in lengths] == lengths
 
 
 def test_commands_that_change_things_say_so() -> None:

@@ -65,7 +65,10 @@ class For:
         return cls(time)
 
     def __str__(self) -> str:
-        return f"for={self.time}" if self.time else ""
+        minutes = int(self.time.total_seconds()) // 60 if self.time else 0
+        units = {"d": 24 * 60, "h": 60, "m": 1}
+        found = (f"for={minutes // n}{unit}" for unit, n in units.items() if minutes % n == 0)
+        return next(found) if minutes else ""
 
 
 UNTIL_IT_CHANGES = For(None)
