@@ -14,7 +14,7 @@ from bot.app import Bot, make_notices, notice_interval
 from bot.cards.changes import compare
 from bot.config import Settings
 from bot.dates import NOTICES
-from bot.playground.faults import dropped_connection, refusal
+from bot.playground.faults import dropped_connection, rate_limit, refusal
 from bot.playground.objects import BEN, GENERAL
 from bot.severity import Rank
 from bot.sighting import LastSeen
@@ -261,6 +261,9 @@ async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
     world.slack.faults.add("chat.postMessage", dropped_connection(after=lost))
     await notices.tick()
     later(world, seconds=LEASE.total_seconds() + 1)
+    world.slack.faults.add("conversations.history", rate_limit(30))  # it can't be looked up now
+    await notices.tick()
+    later(world, seconds=31)
     await notices.tick()
     await notices.tick()
     assert len(told(world)) == 1

@@ -386,7 +386,7 @@ class Notices:
             ts = await self._post_or_find(notice, now)
         except SlackRefused as fault:
             log.warning("Could not post a notice (%s): %s", notice.key, fault)
-            await self._store.give_back(notice.key)
+            await self._store.give_back(notice, now)
             if fault.may_not_post or fault.bad_token or isinstance(fault, SlackLimited):
                 self._refused.add(notice.channel)
                 self._limited[notice.channel] = now + timedelta(seconds=fault.retry_after or 0)

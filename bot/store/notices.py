@@ -294,10 +294,14 @@ class NoticeStore:
         async with self._database.quick_write() as connection:
             return (await connection.execute(first)).one_or_none() is not None
 
-    async def give_back(self, key: str) -> None:
-        """Let it be posted again at once: Slack refused it."""
+    async def give_back(self, notice: Notice, since: datetime) -> None:
+        """Let it be tried again at once, if the claim of this time still stands.
+
+        An earlier try that may have posted it is kept: it is looked up before it is repeated.
+        """
+        mine = (notices.c.key == notice.key) & (notices.c.claimed_at == since)
         async with self._database.quick_write() as connection:
-            free = update(notices).where(notices.c.key == key).values(claimed_at=None)
+            free = update(notices).where(mine).values(claimed_at=notice.claimed_at)
             await connection.execute(free)
 
 
