@@ -53,7 +53,7 @@ class StubAPI:
 
     # What a test says
 
-    def watch(
+    def add(
         self, host: str, *, port: int = 443, days: float = 67, valid: bool = True, **fields: Any
     ) -> int:
         """Put a monitor there; gives its id."""
@@ -189,7 +189,7 @@ class StubAPI:
         if path == "monitor/add":
             if len(self.rows) >= self.limit:
                 return {"code": 403, "message": "no room", "req_id": "req-full"}
-            number = self.watch(params["host"], port=int(params["port"]))
+            number = self.add(params["host"], port=int(params["port"]))
             return OK | {"monitor": self._monitor(number)}
         if path == "checks":
             return OK | {"check": self._check(params)}
@@ -204,7 +204,7 @@ class StubAPI:
         return OK | {"monitor": self._monitor(number)}
 
     def _check(self, params: dict[str, str]) -> Json:
-        number = self.watch(params["host"], port=int(params["port"]), days=12.5)
+        number = self.add(params["host"], port=int(params["port"]), days=12.5)
         found = self.rows[number] | self._monitor(number)
         del self.rows[number], found["id"]
         return found

@@ -123,7 +123,7 @@ async def test_at_the_end_whoever_waits_is_told_to_ask_again(
     mode: str, tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, mode=mode, bots=0) as world:
-        world.api.watch("api.demo.test")
+        world.api.add("api.demo.test")
         scanning = world.api.hold("monitor/scan")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
             await world.say("/ssl scan 101")
@@ -199,7 +199,7 @@ async def test_work_that_is_nearly_done_is_finished_before_the_end(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
-        world.api.watch("api.demo.test")
+        world.api.add("api.demo.test")
         held = world.api.hold("monitor/list")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
             await world.say("/ssl list")

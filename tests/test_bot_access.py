@@ -43,7 +43,7 @@ async def test_a_guest_is_refused_whatever_they_type(world: World) -> None:
 
 
 async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl scan api.demo.test")
     card = await world.card("asked by Ann", "Rescan")
     await world.settled()
@@ -112,7 +112,7 @@ async def test_a_stranger_whom_the_payload_calls_ours_is_refused(world: World) -
 
 
 async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say(f"{BOT} delete api.demo.test", to=PARTNERS)
     card = await world.card("Delete the monitor for", to=PARTNERS, by=OLGA)
 
@@ -127,7 +127,7 @@ async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World)
 
 
 async def test_non_admins_may_view_and_scan(ruled_world: World) -> None:
-    ruled_world.api.watch("api.demo.test")
+    ruled_world.api.add("api.demo.test")
 
     await ruled_world.say("/ssl status api.demo.test", by=BEN)
     await ruled_world.card("`api.demo.test`", by=BEN)
@@ -140,7 +140,7 @@ async def test_non_admins_may_view_and_scan(ruled_world: World) -> None:
 async def test_non_admins_may_not_change_anything_and_learn_who_may(
     line: str, ruled_world: World
 ) -> None:
-    ruled_world.api.watch("api.demo.test")
+    ruled_world.api.add("api.demo.test")
 
     await ruled_world.say(line, by=BEN)
 
@@ -237,7 +237,7 @@ async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_wor
 async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_not(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
     await world.say("/ssl status api.demo.test")
@@ -296,7 +296,7 @@ async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -
 
 
 async def test_every_change_is_written_down(world: World) -> None:
-    number = world.api.watch("old.demo.test")
+    number = world.api.add("old.demo.test")
     await world.say("/ssl add new.demo.test")
     await world.card("Ann added")
     await world.say(f"/ssl delete {number}", by=BEN)
@@ -320,7 +320,7 @@ async def test_every_change_is_written_down(world: World) -> None:
 
 
 async def test_what_changes_nothing_is_not_written_down(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
         await world.say(f"/ssl {line}")
     await world.settled()
@@ -339,7 +339,7 @@ def grid_member(world: World, user: str, *workspaces: str) -> None:
 
 async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World) -> None:
     grid_member(world, ANN, "T0002", "T0LOCAL")
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
 
     await world.say("/ssl scan api.demo.test")
     card = await world.card("OK", "asked by Ann")
@@ -361,7 +361,7 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
 
 
 async def test_too_many_scans_are_refused_with_the_time_to_come_back(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=80)
+    number = world.api.add("api.demo.test", days=80)
     for _ in range(30):
         await world.say(f"/ssl scan {number}")
         await world.settled()

@@ -15,7 +15,7 @@ HOST = "api.demo.test"
 
 
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:
-    world.api.watch(HOST, days=-1, valid=False)
+    world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl take {HOST}")
     await world.card("Taken by Ann")
     await world.card("🙋 Ann has taken `api.demo.test`.", by=BEN)
@@ -28,7 +28,7 @@ async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World)
 
 
 async def test_of_two_who_take_one_monitor_the_first_has_it(world: World) -> None:
-    world.api.watch(HOST, days=-1, valid=False)
+    world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl take {HOST}")
     await world.card("Taken by Ann")
     await world.say(f"/ssl take {HOST}", by=BEN)
@@ -36,7 +36,7 @@ async def test_of_two_who_take_one_monitor_the_first_has_it(world: World) -> Non
 
 
 async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     await asyncio.gather(*(world.say(f"/ssl take {number}", by=by) for by in [ANN, BEN] * 5))
     await world.settled()
     lines = [m.text for m in world.seen(by=BEN) if "has taken" in m.text]
@@ -45,7 +45,7 @@ async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
 
 @pytest.mark.parametrize("seen_by", ["scan", "sweep"])
 async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World) -> None:
-    number = world.api.watch(HOST, days=12)
+    number = world.api.add(HOST, days=12)
     await world.say(f"/ssl take {HOST}")
     await world.card("Taken by Ann")
     world.api.renew(number, 80)
@@ -59,7 +59,7 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World
 
 
 async def test_a_monitor_that_is_fine_can_not_be_taken(world: World) -> None:
-    world.api.watch(HOST, days=80)
+    world.api.add(HOST, days=80)
     await world.say(f"/ssl take {HOST}")
     await world.card("Not taken: it was fine at its last scan.")
     assert world.bot.slack._records.rules.marks.claims == {}
@@ -67,7 +67,7 @@ async def test_a_monitor_that_is_fine_can_not_be_taken(world: World) -> None:
 
 async def test_a_claim_is_carried_over_to_the_next_digest(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl take {number}")
     await world.card("Taken by Ann")
     assert "🙋 Ann" in row_of(await digest(world), number)
@@ -75,7 +75,7 @@ async def test_a_claim_is_carried_over_to_the_next_digest(digest_world: World) -
 
 async def test_a_muted_monitor_is_counted_and_never_all_clear(digest_world: World) -> None:
     world = digest_world
-    world.api.watch(HOST, days=-1, valid=False)
+    world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl mute {HOST} moving to a new host")
     await world.card("Muted by Ann until it changes", "moving to a new host")
     await world.card("🔕 Ann muted `api.demo.test` until it changes", by=BEN)
@@ -96,7 +96,7 @@ async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_3
     change: str, digest_world: World
 ) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=12)
+    number = world.api.add(HOST, days=12)
     await world.say(f"/ssl mute {HOST}")
     await world.card("Muted by Ann until it changes")
     await world.say("/ssl list muted")
@@ -117,7 +117,7 @@ async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_3
 
 async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
     for host in (HOST, "shop.demo.test"):
-        world.api.watch(host, days=-1)
+        world.api.add(host, days=-1)
         await world.say(f"/ssl mute {host}")
         await world.card("Muted by Ann", f"`{host}`")
     await world.say(f"/ssl take {HOST}")
@@ -129,7 +129,7 @@ async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
 
 
 async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
-    number = world.api.watch(HOST, days=12)
+    number = world.api.add(HOST, days=12)
     await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
     await world.card("Muted by Ann until", "waiting for the vendor")
     world.api.renew(number, 5)
@@ -145,7 +145,7 @@ async def test_only_those_who_may_change_things_mute(
     tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
-        world.api.watch(HOST, days=-1, valid=False)
+        world.api.add(HOST, days=-1, valid=False)
         for line in (f"mute {HOST}", f"unmute {HOST}", f"runbook {HOST} https://wiki.test/x"):
             await world.say(f"/ssl {line}", by=BEN)
             await world.card("Ask one of them", by=BEN)
@@ -156,7 +156,7 @@ async def test_only_those_who_may_change_things_mute(
 
 
 async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World) -> None:
-    world.api.watch(HOST, days=12)
+    world.api.add(HOST, days=12)
     await world.ask(f"/ssl note {HOST} ask *Ben* <!channel> first", "Note on")
     await world.say("/ssl runbook *.demo.test https://wiki.test/tls")
     await world.card("Runbook> of `*.demo.test` is linked.")
@@ -180,7 +180,7 @@ async def test_a_runbook_is_a_web_page(world: World) -> None:
 
 
 async def test_the_most_specific_runbook_counts(world: World) -> None:
-    world.api.watch(HOST, days=12)
+    world.api.add(HOST, days=12)
     for subject, link in (
         ("issuer=Test CA", "https://wiki.test/issuer"),
         ("*.test", "https://wiki.test/test"),
@@ -197,7 +197,7 @@ async def test_the_most_specific_runbook_counts(world: World) -> None:
 
 async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
@@ -212,7 +212,7 @@ async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
     label: str, digest_world: World
 ) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST)
     await world.until(lambda: label in labels(shown))
@@ -228,7 +228,7 @@ async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(
     digest_world: World,
 ) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
@@ -250,7 +250,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
     world = digest_world
     hosts = [f"h{number}.demo.test" for number in range(3)]
     for host in hosts:
-        world.api.watch(host, days=-1, valid=False)
+        world.api.add(host, days=-1, valid=False)
     shown = await digest(world)
     assert labels(shown) == ["Rescan all broken", *["Rescan"] * 3]
     for host in hosts:
@@ -265,7 +265,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
 
 async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
     await world.until(lambda: "I'll take it" in labels(shown))
@@ -281,7 +281,7 @@ async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> 
 
 async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
     await world.card("EXPIRED", "asked by Ben", by=BEN)
@@ -300,8 +300,8 @@ async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
     digest_world: World,
 ) -> None:
     world = digest_world
-    first = world.api.watch("a.demo.test", days=-1, valid=False)
-    world.api.watch("b.demo.test", days=-1, valid=False)
+    first = world.api.add("a.demo.test", days=-1, valid=False)
+    world.api.add("b.demo.test", days=-1, valid=False)
     shown = await digest(world)
     assert "2 broken." in words(shown)
     world.api.renew(first, 80)
@@ -317,8 +317,8 @@ async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
 
 async def test_one_press_rescans_all_broken_monitors_of_a_digest(digest_world: World) -> None:
     world = digest_world
-    numbers = [world.api.watch(f"h{n}.demo.test", days=-1, valid=False) for n in range(3)]
-    world.api.watch("due.demo.test", days=12)
+    numbers = [world.api.add(f"h{n}.demo.test", days=-1, valid=False) for n in range(3)]
+    world.api.add("due.demo.test", days=12)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan all broken", on=shown, by=BEN)

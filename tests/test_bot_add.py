@@ -39,7 +39,7 @@ async def test_a_fault_goes_to_its_field_and_the_corrected_form_is_taken(world: 
 
 
 async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world: World) -> None:
-    world.api.watch("old.demo.test")
+    world.api.add("old.demo.test")
     world.api.refuse("monitor/add", 400, "no such host")
     await world.say("/ssl add")
     hosts = "bad.demo.test old.demo.test good.demo.test"
@@ -72,7 +72,7 @@ async def test_a_correction_asks_for_the_password_again(world: World) -> None:
 
 
 async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World) -> None:
-    world.api.watch("old.demo.test")
+    world.api.add("old.demo.test")
     world.api.limit = 2
     held = world.api.hold("monitor/add")
     await world.say("/ssl add")
@@ -161,8 +161,8 @@ async def test_an_api_without_proxies_is_not_asked_for_one_twice(world: World) -
 
 
 async def test_a_unique_prefix_of_a_host_name_is_enough(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
-    world.api.watch("shop.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
+    world.api.add("shop.demo.test", days=80)
 
     await world.say("/ssl status api")
 
@@ -170,8 +170,8 @@ async def test_a_unique_prefix_of_a_host_name_is_enough(world: World) -> None:
 
 
 async def test_the_beginning_of_several_names_lists_them_worst_first(world: World) -> None:
-    world.api.watch("api1.demo.test", days=80)
-    world.api.watch("api2.demo.test", days=-1, valid=False)
+    world.api.add("api1.demo.test", days=80)
+    world.api.add("api2.demo.test", days=-1, valid=False)
 
     await world.say("/ssl scan api")
 
@@ -181,8 +181,8 @@ async def test_the_beginning_of_several_names_lists_them_worst_first(world: Worl
 
 
 async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
-    world.api.watch("elsewhere.example.org", days=80)
+    world.api.add("api.demo.test", days=80)
+    world.api.add("elsewhere.example.org", days=80)
     await world.say("/ssl status appi.demo.test")
     card = await world.card("NOT MONITORED", "Did you mean")
     assert labels(card) == ["api.demo.test", "Add"]
@@ -193,7 +193,7 @@ async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> Non
 
 
 async def test_an_unknown_verb_is_run_with_its_words_by_one_press(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl statsu api.demo.test")
 
     await world.press("Run status api.demo.test", on=await world.card("UNKNOWN COMMAND"))

@@ -57,7 +57,7 @@ def days(world: World) -> list[str]:
 @pytest.fixture
 async def clear_world(digest_world: World) -> World:
     """A world where all is clear, with the digest of 23 November, a Monday."""
-    digest_world.api.watch("fine.demo.test")
+    digest_world.api.add("fine.demo.test")
     later(digest_world, minutes=91)
     await digest_of(digest_world.bot).tick()
     assert days(digest_world) == ["23 clear"]
@@ -109,7 +109,7 @@ async def test_a_reply_in_the_thread_of_all_clear_leaves_it_the_last_message(
 
 async def test_what_is_broken_is_posted_and_all_clear_after_it_too(clear_world: World) -> None:
     world = clear_world
-    broken = world.api.watch("gone.demo.test", valid=False)
+    broken = world.api.add("gone.demo.test", valid=False)
     await next_day(world)
     assert days(world) == ["23 clear", "24 broken"]
     del world.api.rows[broken]
@@ -207,7 +207,7 @@ async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on
     async with new_world(
         tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
     ) as world:
-        world.api.watch("fine.demo.test")
+        world.api.add("fine.demo.test")
         later(world, minutes=91)
         await digest_of(world.bot).tick()
         for _ in range(2):
@@ -215,7 +215,7 @@ async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on
         assert days(world) == ["23 clear"]
         assert not await digest_of(world.bot).post_now()
         assert await digest_of(world.bot).needs_none()
-        broken = world.api.watch("gone.demo.test", valid=False)
+        broken = world.api.add("gone.demo.test", valid=False)
         await next_day(world)
         del world.api.rows[broken]
         for _ in range(3):
@@ -237,7 +237,7 @@ async def test_weekly_the_first_digest_of_a_week_is_posted_whatever_its_day(
     async with new_world(
         tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
     ) as world:
-        world.api.watch("fine.demo.test")
+        world.api.add("fine.demo.test")
         later(world, days=2, minutes=91)
         for _ in range(2):
             await next_day(world)

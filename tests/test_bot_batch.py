@@ -9,7 +9,7 @@ from tests.world import BEN, World, labels, words
 
 
 def broken(world: World, *hosts: str) -> list[int]:
-    return [world.api.watch(host, days=-1, valid=False) for host in hosts]
+    return [world.api.add(host, days=-1, valid=False) for host in hosts]
 
 
 async def test_one_press_scans_them_all_and_shows_what_was_found(world: World) -> None:
@@ -64,7 +64,7 @@ async def test_one_press_scans_at_most_the_worst_hundred(world: World) -> None:
 
 async def test_one_press_deletes_them_all_after_asking(world: World) -> None:
     broken(world, "a.demo.test", "b.demo.test")
-    world.api.watch("c.other.test")
+    world.api.add("c.other.test")
     await world.say("/ssl delete *.demo.test")
     await world.press("Delete 2", on=await world.card("Delete these 2 monitors?"))
     await world.card("Deleted 2 monitors.")

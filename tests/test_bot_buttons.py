@@ -34,7 +34,7 @@ def row_of(message: PostedMessage, number: int) -> str:
 
 @pytest.mark.parametrize("make", [public_card, private_card])
 async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World) -> None:
-    number = world.api.watch("api.demo.test", days=5.5)
+    number = world.api.add("api.demo.test", days=5.5)
     assert callable(make)
     card = await make(world, "api.demo.test")
     before = len(world.seen())
@@ -54,7 +54,7 @@ async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World
 
 
 async def test_rescan_on_a_public_card_names_who_pressed(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     card = await public_card(world, "api.demo.test")
 
     await world.press("Rescan", on=card, by=BEN)
@@ -64,8 +64,8 @@ async def test_rescan_on_a_public_card_names_who_pressed(world: World) -> None:
 
 
 async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: World) -> None:
-    first = world.api.watch("a.demo.test", days=5.5)
-    second = world.api.watch("b.demo.test", days=6.5)
+    first = world.api.add("a.demo.test", days=5.5)
+    second = world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl list")
     shown = await world.card("2 monitors")
     other = row_of(shown, second)
@@ -91,8 +91,8 @@ async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: Wor
 async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
     world: World,
 ) -> None:
-    number = world.api.watch("a.demo.test", days=5.5)
-    world.api.watch("b.demo.test", days=6.5)
+    number = world.api.add("a.demo.test", days=5.5)
+    world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl lisst")
     await world.press("Run list", on=await world.card("UNKNOWN COMMAND"))
     shown = await world.card("2 monitors")
@@ -104,8 +104,8 @@ async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
 
 
 async def test_only_a_row_that_was_not_fine_is_struck_through_by_a_rescan(world: World) -> None:
-    fine = world.api.watch("a.demo.test", days=80.5)
-    fixed = world.api.watch("b.demo.test", days=-1.5, valid=False)
+    fine = world.api.add("a.demo.test", days=80.5)
+    fixed = world.api.add("b.demo.test", days=-1.5, valid=False)
     await world.say("/ssl list")
     shown = await world.card("2 monitors")
     world.api.renew(fixed, 90.5)
@@ -119,8 +119,8 @@ async def test_only_a_row_that_was_not_fine_is_struck_through_by_a_rescan(world:
 
 
 async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: World) -> None:
-    first = world.api.watch("a.demo.test", days=5.5)
-    second = world.api.watch("b.demo.test", days=6.5)
+    first = world.api.add("a.demo.test", days=5.5)
+    second = world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl list")
     shown = await world.card("2 monitors")
     holds = [world.api.hold("monitor/scan"), world.api.hold("monitor/scan")]
@@ -142,8 +142,8 @@ async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: W
 
 
 async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: World) -> None:
-    number = world.api.watch("a.demo.test", days=5.5)
-    world.api.watch("b.demo.test", days=6.5)
+    number = world.api.add("a.demo.test", days=5.5)
+    world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl list")
     shown = await world.card("2 monitors")
     before = row_of(shown, number)
@@ -166,8 +166,8 @@ async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: 
 async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(
     world: World,
 ) -> None:
-    number = world.api.watch("a.demo.test", days=5.5)
-    world.api.watch("b.demo.test", days=6.5)
+    number = world.api.add("a.demo.test", days=5.5)
+    world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl list")
     shown = await world.card("2 monitors")
     before = row_of(shown, number)
@@ -184,7 +184,7 @@ async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
     digest_world: World,
 ) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", days=5.5)
+    number = world.api.add("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     world.api.renew(number, 90.5)
 
@@ -195,7 +195,7 @@ async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
 
 async def test_rescan_on_the_card_in_a_thread_stays_there(digest_world: World) -> None:
     world = digest_world
-    world.api.watch("a.demo.test", days=5.5)
+    world.api.add("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     await world.press("Rescan", on=shown, row="a.demo.test")
     card = await world.card("asked by Ann", "Details", by=BEN)
@@ -210,8 +210,8 @@ async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_al
     digest_world: World,
 ) -> None:
     world = digest_world
-    first = world.api.watch("a.demo.test", days=5.5)
-    second = world.api.watch("b.demo.test", days=6.5)
+    first = world.api.add("a.demo.test", days=5.5)
+    second = world.api.add("b.demo.test", days=6.5)
     shown = await posted_digest(world)
     other = row_of(shown, second)
     held = world.api.hold("monitor/scan")
@@ -234,8 +234,8 @@ async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_al
 
 async def test_two_rescans_at_once_on_one_digest_lose_neither_row(digest_world: World) -> None:
     world = digest_world
-    first = world.api.watch("a.demo.test", days=5.5)
-    second = world.api.watch("b.demo.test", days=6.5)
+    first = world.api.add("a.demo.test", days=5.5)
+    second = world.api.add("b.demo.test", days=6.5)
     shown = await posted_digest(world)
     holds = [world.api.hold("monitor/scan"), world.api.hold("monitor/scan")]
     await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
@@ -255,7 +255,7 @@ async def test_two_rescans_at_once_on_one_digest_lose_neither_row(digest_world: 
 
 
 async def test_details_come_below_and_leave_the_card(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.names = ["api.demo.test", "www.demo.test"]
     world.api.http = {"ip": "192.0.2.7", "code": 200, "size": 1234, "html_title": "Hello"}
     card = await private_card(world, "api.demo.test")
@@ -268,7 +268,7 @@ async def test_details_come_below_and_leave_the_card(world: World) -> None:
 
 
 async def test_details_on_a_public_card_are_for_the_one_who_asks(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     card = await public_card(world, "api.demo.test")
 
     await world.press("Details", on=card, by=BEN)
@@ -279,7 +279,7 @@ async def test_details_on_a_public_card_are_for_the_one_who_asks(world: World) -
 
 @pytest.mark.parametrize("line", ["/ssl status a.demo.test", "/ssl scan a.demo.test"])
 async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) -> None:
-    number = world.api.watch("a.demo.test")
+    number = world.api.add("a.demo.test")
     await world.say(line)
     shown = await world.card("Rescan", "`a.demo.test`")
 
@@ -294,7 +294,7 @@ async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) 
 
 async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(world: World) -> None:
     for days in range(1, 31):
-        world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+        world.api.add(f"h{days}.demo.test", days=days + 0.5)
 
     await world.say("/ssl list")
 
@@ -306,7 +306,7 @@ async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(world: 
 
 
 async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:
-    number = world.api.watch("a.demo.test")
+    number = world.api.add("a.demo.test")
     card = await private_card(world, "a.demo.test")
     del world.api.rows[number]
 
@@ -319,7 +319,7 @@ async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:
 async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
     world: World,
 ) -> None:
-    world.api.watch("a.demo.test", days=5.5)
+    world.api.add("a.demo.test", days=5.5)
     await world.say("/ssl digest")
     shown = await world.card("Certificates now")
 
@@ -331,7 +331,7 @@ async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
 
 
 async def test_two_scans_of_one_monitor_at_one_time_are_one(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=80)
+    number = world.api.add("api.demo.test", days=80)
 
     results = await asyncio.gather(*(world.bot.api.scan(number) for _ in range(3)))
 
@@ -342,7 +342,7 @@ async def test_two_scans_of_one_monitor_at_one_time_are_one(world: World) -> Non
 
 
 async def test_a_question_goes_on_for_the_others_if_one_who_asked_is_gone(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     held = world.api.hold("monitor/list")
     asked = [asyncio.create_task(world.bot.api.list()) for _ in range(2)]
     await held.reached.wait()
@@ -355,7 +355,7 @@ async def test_a_question_goes_on_for_the_others_if_one_who_asked_is_gone(world:
 
 
 async def test_two_presses_of_one_button_are_one(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl scan api.demo.test")
     card = await world.card("OK", "asked by Ann")
     await world.settled()

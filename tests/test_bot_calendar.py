@@ -24,9 +24,9 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     world: World, session: aiohttp.ClientSession
 ) -> None:
     for host in ("a.demo.test", "b.demo.test"):
-        world.api.watch(host, days=70, ssl_fingerprint="ab" * 32)
-    world.api.watch("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
-    world.api.watch("none.demo.test", ssl_expire_date_end=None)
+        world.api.add(host, days=70, ssl_fingerprint="ab" * 32)
+    world.api.add("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
+    world.api.add("none.demo.test", ssl_expire_date_end=None)
     await world.say("/ssl calendar")
     base = f"http://127.0.0.1:{world.bot.port}"
     path = subscribed(await world.card("Subscribe to this address", "PUBLIC_URL is not set"))

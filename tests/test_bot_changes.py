@@ -72,7 +72,7 @@ async def test_a_change_is_told_by_the_next_poll_after_the_scan_that_saw_it(
 
 
 async def test_what_changed_is_told_without_asking_for_the_list(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     for number in numbers[:2]:
@@ -95,7 +95,7 @@ async def test_a_flood_of_changes_is_read_in_parts_that_lose_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.notices.PAGES", 1)
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(4)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(4)]
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     for place, number in enumerate(numbers):
@@ -109,7 +109,7 @@ async def test_a_flood_of_changes_is_read_in_parts_that_lose_nothing(
 
 
 async def test_an_api_that_can_not_tell_changes_now_is_asked_for_its_list(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.api.answer(CHANGES, 500, times=99)
@@ -124,7 +124,7 @@ async def test_an_api_that_can_not_tell_changes_now_is_asked_for_its_list(world:
 
 
 async def test_notices_are_posted_while_the_api_is_down(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
@@ -137,7 +137,7 @@ async def test_notices_are_posted_while_the_api_is_down(world: World) -> None:
 
 
 async def test_another_process_goes_on_where_the_first_one_ended(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     say(world, page(change(world, number), then="c1"))
@@ -151,7 +151,7 @@ async def test_another_process_goes_on_where_the_first_one_ended(world: World) -
 async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_asked_for(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     names = {"names_added": ["new.test", "*bold*.test"], "names_removed": ["old.test"]}
     say(world, page(change(world, number, **names), then="c1"))
@@ -172,7 +172,7 @@ async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_ask
 async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.api.refuse(CHANGES, 410, "This cursor is unknown or too old.", status=410, times=2)
@@ -187,7 +187,7 @@ async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(
 async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     for _ in range(5):
         await notices.tick()
@@ -202,7 +202,7 @@ async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(
 async def test_an_api_that_describes_changes_but_has_none_is_asked_for_lists(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     world.api.extras = ["/monitor/changes"]
     world.bot.api.extras._lacks_until = world.clock()
     world.api.refuse(CHANGES, 404, "no such endpoint", status=404, times=9)
@@ -227,8 +227,8 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
 ) -> None:
     monkeypatch.setattr("bot.slack.notices.MANY", 2)
     assert MANY > 2
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
-    world.api.watch("near.demo.test", days=7 + 10 / 1440)
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
+    world.api.add("near.demo.test", days=7 + 10 / 1440)
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     world.api.rows[numbers[0]]["ssl_valid"] = False
@@ -262,7 +262,7 @@ async def test_odd_changes_are_unreadable(body: dict[str, Any], world: World) ->
 
 
 async def test_a_row_that_can_not_be_read_spoils_no_other(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     odd = [7, {"id": "x"}, {"id": 3, "monitor": {"id": 3, "host": ""}}, {"id": 4, "monitor": None}]
     say(world, page(*odd, change(world, number), then="c1"))  # type: ignore[arg-type]
     found = await world.bot.api.extras.changes("c0")

@@ -25,7 +25,7 @@ def digests(world: World, channel: str = GENERAL) -> list[str]:
 
 
 async def test_a_channel_gets_its_own_digest_at_its_own_time(world: World) -> None:
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest here at 09:00 Europe/Berlin weekdays", to=GENERAL)
     card = await world.card("on weekdays at 09:00 Europe/Berlin", to=GENERAL)
     assert "23 Nov 2026 08:00 UTC" in words(card)  # it is 08:30 in Berlin, on a Monday
@@ -50,8 +50,8 @@ async def test_a_digest_that_is_set_up_after_its_hour_begins_the_next_day(world:
 
 async def test_a_digest_is_about_the_hosts_that_were_named(world: World) -> None:
     for host in ("a.shop.test", "b.demo.test"):
-        world.api.watch(host, valid=False)
-    world.api.watch("c.shop.test", port=8443, valid=False)
+        world.api.add(host, valid=False)
+    world.api.add("c.shop.test", port=8443, valid=False)
     await world.say("/ssl digest here 08:00 *.shop.test port=443", to=GENERAL)
     await world.card("only about `*.shop.test port=443`", to=GENERAL)
     later(world, minutes=31)
@@ -65,7 +65,7 @@ async def test_a_digest_is_about_the_hosts_that_were_named(world: World) -> None
 
 async def test_the_preview_shows_what_this_channel_would_get(world: World) -> None:
     for host in ("a.shop.test", "b.demo.test"):
-        world.api.watch(host, valid=False)
+        world.api.add(host, valid=False)
     await world.say("/ssl digest here 09:00 *.shop.test", to=GENERAL)
     card = await world.card("every day at 09:00 UTC", to=GENERAL)
     await world.press("Preview", on=card)
@@ -76,7 +76,7 @@ async def test_the_preview_shows_what_this_channel_would_get(world: World) -> No
 
 
 async def test_a_paused_digest_comes_back_by_itself(world: World) -> None:
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest here at 08:00", to=GENERAL)
     await world.card("every day at 08:00 UTC", to=GENERAL)
     await world.say("/ssl digest pause 1d", to=GENERAL)
@@ -114,7 +114,7 @@ async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
     digest_world: World,
 ) -> None:
     world = digest_world
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest off")
     await world.card("The digest of this channel is off")
     later(world, days=2)
@@ -126,7 +126,7 @@ async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
 
 
 async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(world: World) -> None:
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest here at 08:00", to=GENERAL)
     await world.card("every day at 08:00 UTC", to=GENERAL)
     later(world, minutes=35)
@@ -140,7 +140,7 @@ async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(wor
 
 
 async def test_strangers_in_the_channel_are_a_question_first(world: World) -> None:
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest here at 09:30 Europe/Berlin mon,wed *.demo.test", to=PARTNERS)
     card = await world.card("shared with other organizations", "Nothing is set up", to=PARTNERS)
     assert world.bot.slack._records.subscriptions.digests() == []
@@ -211,7 +211,7 @@ def told(world: World, channel: str = GENERAL) -> list[str]:
 
 
 async def test_a_channel_is_told_of_its_hosts_alone(world: World) -> None:
-    ours, others = world.api.watch("a.shop.test"), world.api.watch("b.demo.test")
+    ours, others = world.api.add("a.shop.test"), world.api.add("b.demo.test")
     notices = watcher(world)
     await world.say("/ssl notices here *.shop.test mention U0BEN", to=GENERAL)
     await world.card("Ann set up notices", "`*.shop.test`", to=GENERAL, by=BEN)
@@ -238,7 +238,7 @@ async def test_a_user_group_is_mentioned_by_its_handle(world: World) -> None:
 async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_monitors(
     world: World,
 ) -> None:
-    renewed, removed = world.api.watch("a.shop.test", days=40), world.api.watch("b.demo.test")
+    renewed, removed = world.api.add("a.shop.test", days=40), world.api.add("b.demo.test")
     notices = watcher(world)
     await world.say("/ssl notices here all", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
@@ -246,7 +246,7 @@ async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_
     await world.card("Ann set up notices", by=BEN)
     await notices.tick()
     world.api.renew(renewed, days=89)
-    world.api.watch("c.demo.test")
+    world.api.add("c.demo.test")
     del world.api.rows[removed]
     await notices.tick()
     assert sorted(told(world)) == ["Added", "Renewed"]
@@ -259,16 +259,16 @@ async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_
 
 async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: World) -> None:
     world = digest_world
-    world.api.watch("shop.demo.test", days=2)
+    world.api.add("shop.demo.test", days=2)
     notices = watcher(world)
     await notices.tick()
-    world.api.watch("new.demo.test")
+    world.api.add("new.demo.test")
     await notices.tick()
     assert "Added" not in " ".join(words(m) for m in world.seen())
     later(world, hours=2)
     await world.bot.digests.tick()
     await world.card("Since yesterday: 1 added.")
-    world.api.watch("newer.demo.test")
+    world.api.add("newer.demo.test")
     later(world, hours=2)
     await notices.tick()
     later(world, hours=22)
@@ -277,7 +277,7 @@ async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: Worl
 
 
 async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -> None:
-    number = world.api.watch("a.shop.test")
+    number = world.api.add("a.shop.test")
     notices = watcher(world)
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
@@ -294,7 +294,7 @@ async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -
 
 
 async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
-    number = world.api.watch("a.shop.test")
+    number = world.api.add("a.shop.test")
     notices = watcher(world)
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
@@ -312,7 +312,7 @@ async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
 async def test_what_could_not_be_posted_is_not_told_after_the_notices_were_off(
     world: World,
 ) -> None:
-    number = world.api.watch("a.shop.test")
+    number = world.api.add("a.shop.test")
     notices = watcher(world)
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
@@ -375,8 +375,8 @@ def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes() -> None:
 
 async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:
     world = digest_world
-    world.api.watch("left.demo.test", valid=False)
-    world.api.watch("taken.demo.test", valid=False)
+    world.api.add("left.demo.test", valid=False)
+    world.api.add("taken.demo.test", valid=False)
     await world.say("/ssl notices here mention U0BEN")
     await world.card("Ann set up notices", by=BEN)
     await world.say("/ssl take taken.demo.test")

@@ -24,7 +24,7 @@ async def test_help_for_one_command_leaves_the_others_out(world: World) -> None:
 
 
 async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=12.5)
+    number = world.api.add("api.demo.test", days=12.5)
 
     await world.say("/ssl status api.demo.test")
 
@@ -39,8 +39,8 @@ async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
 
 
 async def test_status_understands_every_way_to_name_a_monitor(world: World) -> None:
-    world.api.watch("api.demo.test")
-    assert world.api.watch("api.demo.test", port=8443) == 102
+    world.api.add("api.demo.test")
+    assert world.api.add("api.demo.test", port=8443) == 102
     for which in (
         "api.demo.test:8443",
         "https://api.demo.test:8443/path",
@@ -53,9 +53,9 @@ async def test_status_understands_every_way_to_name_a_monitor(world: World) -> N
 
 
 async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -> None:
-    world.api.watch("a.demo.test")
-    world.api.watch("b.demo.test", days=-1, valid=False)
-    world.api.watch("other.test", days=-1, valid=False)
+    world.api.add("a.demo.test")
+    world.api.add("b.demo.test", days=-1, valid=False)
+    world.api.add("other.test", days=-1, valid=False)
 
     await world.say("/ssl status *.demo.test")
 
@@ -93,7 +93,7 @@ async def test_adding_one_host_answers_with_its_card(world: World) -> None:
 
 
 async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
-    world.api.watch("old.demo.test")
+    world.api.add("old.demo.test")
     await world.say("/ssl add a.demo.test, b.demo.test:8443 old.demo.test a.demo.test")
 
     card = await world.card("Added 2 of 3 hosts.", "`old.demo.test` was already monitored")
@@ -104,7 +104,7 @@ async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
 
 
 async def test_adding_what_is_already_monitored_changes_nothing(world: World) -> None:
-    world.api.watch("old.demo.test")
+    world.api.add("old.demo.test")
 
     await world.say("/ssl add old.demo.test")
     await world.card("`old.demo.test`", "already monitored")
@@ -132,7 +132,7 @@ async def test_a_host_that_the_api_refuses_does_not_stop_the_others(world: World
 
 
 async def test_list_asks_with_the_filters(world: World) -> None:
-    world.api.watch("api.demo.test", port=8443, days=-2, valid=False)
+    world.api.add("api.demo.test", port=8443, days=-2, valid=False)
     for filters, sent in (
         ("", {}),
         ("expires<30", {"ssl_expire_days": "<30"}),
@@ -163,7 +163,7 @@ async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> No
 
 
 async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
-    number = world.api.watch("old.demo.test", port=8443)
+    number = world.api.add("old.demo.test", port=8443)
     await world.say("/ssl delete old.demo.test")
     card = await world.card("Delete the monitor for `old.demo.test:8443`")
     assert card.ephemeral_for == ANN
@@ -183,7 +183,7 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
 
 
 async def test_a_deleted_monitor_can_be_added_again(world: World) -> None:
-    world.api.watch("old.demo.test", port=8443)
+    world.api.add("old.demo.test", port=8443)
     await world.say("/ssl delete old.demo.test")
     await world.press("Delete", on=await world.card("Delete the monitor"))
 
@@ -193,7 +193,7 @@ async def test_a_deleted_monitor_can_be_added_again(world: World) -> None:
 
 
 async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
-    number = world.api.watch("old.demo.test")
+    number = world.api.add("old.demo.test")
     await world.say(f"/ssl delete {number}")
     card = await world.card("Delete the monitor")
 
@@ -205,7 +205,7 @@ async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
 
 
 async def test_the_delete_that_is_confirmed_can_not_be_typed(world: World) -> None:
-    number = world.api.watch("old.demo.test")
+    number = world.api.add("old.demo.test")
 
     await world.say(f"/ssl delete_now {number}")
 
@@ -215,7 +215,7 @@ async def test_the_delete_that_is_confirmed_can_not_be_typed(world: World) -> No
 
 
 async def test_account_shows_the_quota(world: World) -> None:
-    world.api.watch("a.demo.test")
+    world.api.add("a.demo.test")
     await world.say("/ssl account")
 
     await world.card("ops@example.com", "1,000", "999")
@@ -229,8 +229,8 @@ async def test_ping_shows_that_the_api_answers(world: World) -> None:
 
 
 async def test_digest_is_for_its_asker_alone(world: World) -> None:
-    world.api.watch("api.demo.test", days=12.5)
-    world.api.watch("fine.demo.test")
+    world.api.add("api.demo.test", days=12.5)
+    world.api.add("fine.demo.test")
 
     await world.say("/ssl digest")
 
@@ -272,7 +272,7 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: Wo
 
 
 async def test_what_a_phone_types_is_understood(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("/ssl Status “api.demo.test”")
 

@@ -100,7 +100,7 @@ async def test_an_added_host_is_told_as_added_and_announced(
 async def test_a_deleted_monitor_is_told_as_deleted_and_announced(
     fault: Fault, world: World
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl delete api.demo.test")
     card = await world.card("Delete the monitor")
     with fault(file_of(world)):
@@ -113,7 +113,7 @@ async def test_a_deleted_monitor_is_told_as_deleted_and_announced(
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_a_scan_is_shown_with_its_result(fault: Fault, world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     with fault(file_of(world)):
         await world.say("/ssl scan api.demo.test")
         await world.card("OK", "asked by Ann", by=BEN)
@@ -125,7 +125,7 @@ async def test_a_scan_is_shown_with_its_result(fault: Fault, world: World) -> No
 async def test_what_needs_the_database_says_that_it_can_not_be_used(
     line: str, fault: Fault, world: World
 ) -> None:
-    world.api.watch("api.demo.test", days=-1, valid=False)
+    world.api.add("api.demo.test", days=-1, valid=False)
     with fault(file_of(world)):
         await world.say(line)
         card = await world.card("The bot's database can't be used")
@@ -149,7 +149,7 @@ async def test_an_added_host_stays_told_as_added_if_its_watch_can_not_start(
 
 
 async def test_reading_goes_on_without_the_database(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     reads = (
         ("/ssl status api.demo.test", "`api.demo.test`"),
         ("/ssl list", "1 monitor"),
@@ -164,7 +164,7 @@ async def test_reading_goes_on_without_the_database(world: World) -> None:
 
 
 async def test_home_is_shown_without_the_database(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     with no_tables(file_of(world)):
         await world.playground.open_home(ANN)
         home = await world.home("`api.demo.test`", "database can't be read")
@@ -212,7 +212,7 @@ async def test_every_change_is_told_as_done_whenever_the_database_fails(
 ) -> None:
     ask, endpoint, told, left = CHANGES[change]
     for host in ("a.demo.test", "b.demo.test"):
-        world.api.watch(host)
+        world.api.add(host)
     with ExitStack() as stack:
 
         def break_it() -> None:

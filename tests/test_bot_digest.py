@@ -55,9 +55,9 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
     tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
-        world.api.watch("api.demo.test", days=5.5)
-        world.api.watch("gone.demo.test", days=-2, valid=False)
-        world.api.watch("fine.demo.test")
+        world.api.add("api.demo.test", days=5.5)
+        world.api.add("gone.demo.test", days=-2, valid=False)
+        world.api.add("fine.demo.test")
         async with world.running_bot() as bot:
             await digest_of(bot).tick()
         assert posted(world) == []
@@ -90,8 +90,8 @@ async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
 
 async def test_fridays_digest_also_names_what_is_urgent_before_mondays(digest_world: World) -> None:
     world = digest_world
-    world.api.watch("weekend.demo.test", days=4 + 8.5)
-    world.api.watch("later.demo.test", days=4 + 11.5)
+    world.api.add("weekend.demo.test", days=4 + 8.5)
+    world.api.add("later.demo.test", days=4 + 11.5)
     nine_o_clock(world)
     for _ in range(5):
         await digest_of(world.bot).tick()
@@ -138,7 +138,7 @@ async def test_two_bots_at_once_post_one_digest(
     tmp_path: Path, empty_database: Path, no_waiting: list[float]
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=2, DIGEST_CHANNEL=CERTS) as world:
-        world.api.watch("api.demo.test", days=5.5)
+        world.api.add("api.demo.test", days=5.5)
         nine_o_clock(world)
 
         await asyncio.gather(*(digest_of(bot).tick() for bot in world.bots * 3))
@@ -150,7 +150,7 @@ async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
     digest_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = digest_world
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     await world.api.close()
     await digest_of(world.bot).tick()
@@ -190,7 +190,7 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
     digest_world: World,
 ) -> None:
     world = digest_world
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
     await digest_of(world.bot).tick()
@@ -219,7 +219,7 @@ async def test_a_digest_that_slack_accepted_and_then_failed_is_in_the_channel_on
     fault: InjectedFault, digest_world: World
 ) -> None:
     world = digest_world
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", fault)
     await digest_of(world.bot).tick()
@@ -299,7 +299,7 @@ async def test_the_command_line_posts_once_and_again_where_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
-        world.api.watch("api.demo.test", days=5.5)
+        world.api.add("api.demo.test", days=5.5)
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": "k3y-for-tests"}
         for name, value in (told | api | {"DIGEST_CHANNEL": CERTS}).items():

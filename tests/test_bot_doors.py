@@ -44,7 +44,7 @@ async def test_an_outsiders_command_is_refused(world: World) -> None:
 
 
 async def test_an_outsiders_press_is_refused_and_leaves_the_message(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl scan api.demo.test", to=PARTNERS)
     card = await world.card("OK", "asked by Ann", to=PARTNERS)
     await world.settled()
@@ -71,7 +71,7 @@ async def test_an_outsiders_form_is_refused(world: World) -> None:
 
 
 async def test_an_outsiders_home_stays_empty(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.playground.open_home(OLGA)
     await world.playground.open_home(ANN)
@@ -175,7 +175,7 @@ async def test_a_request_that_comes_twice_runs_once(world: World) -> None:
 
 
 async def test_a_press_that_comes_twice_runs_once(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl status api.demo.test")
     card = await world.card("OK")
     button = card.blocks[2]["elements"][0]
@@ -195,7 +195,7 @@ async def test_a_press_that_comes_twice_runs_once(world: World) -> None:
 
 @pytest.mark.parametrize("line", ["list", "scan 101", "add a.demo.test", "digest"])
 async def test_the_ack_does_not_wait_for_the_api(line: str, world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     held = world.api.hold("monitor/scan" if "scan" in line else "monitor/list")
 
     ack = await world.playground.delivery.send("slash_commands", command(world, line))
@@ -209,7 +209,7 @@ async def test_the_ack_does_not_wait_for_the_api(line: str, world: World) -> Non
 
 
 async def test_many_commands_wait_side_by_side(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     holds = [world.api.hold("monitor/list") for _ in range(20)]
 
     await asyncio.gather(*(world.say(f"/ssl list port={n}") for n in range(1, 21)))
@@ -253,8 +253,8 @@ def assert_harmless(shown: Any) -> None:
 
 def watch_hostile(world: World) -> None:
     said: Json = {"ssl_issuer": HOSTILE, "ssl_message": HOSTILE, "ssl_color": HOSTILE}
-    world.api.watch("evil.demo.test", days=5.5, valid=False, **said)
-    world.api.watch(HOSTILE, days=6.5)
+    world.api.add("evil.demo.test", days=5.5, valid=False, **said)
+    world.api.add(HOSTILE, days=6.5)
     world.api.names = [HOSTILE, "*.demo.test"]
     world.api.http = {
         "ip": HOSTILE,

@@ -196,7 +196,7 @@ async def test_a_bare_host_name_finds_its_history(own_world: World) -> None:
 async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
     line: str, world: World
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say(f"/ssl {line}")
 
     card = await world.card(*LACKS, f"`/ssl {line.partition(' ')[0]}`")
@@ -226,7 +226,7 @@ async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> 
 async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl status api.demo.test")
     await world.press("Details", on=await world.card("OK"))
 
@@ -236,7 +236,7 @@ async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(
 
 
 async def test_details_do_without_an_answer_about_extras(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.answer("openapi.json", 503, times=9)
     await world.say("/ssl status api.demo.test")
     await world.press("Details", on=await world.card("OK"))

@@ -50,7 +50,7 @@ async def test_a_refused_key_names_the_setting(status: int, world: World) -> Non
 
 
 async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> None:
-    world.api.watch("a.demo.test")
+    world.api.add("a.demo.test")
     world.api.limit = 1
 
     await world.say("/ssl add b.demo.test")
@@ -86,7 +86,7 @@ async def test_an_error_with_status_200_shows_its_words_and_its_reference(world:
 async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.refuse("monitor/scan", 500, "no worker is free")
     await world.say("/ssl scan api.demo.test")
     card = await world.card("no worker is free", "`api.demo.test`", by=BEN)
@@ -99,7 +99,7 @@ async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(
 
 
 async def test_slacks_short_limit_is_waited_for(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", rate_limit(0))
 
     await world.say("/ssl scan api.demo.test")
@@ -108,7 +108,7 @@ async def test_slacks_short_limit_is_waited_for(world: World) -> None:
 
 
 async def test_slacks_lasting_limit_is_told(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", rate_limit(0), times=6)
 
     await world.say("/ssl scan api.demo.test")
@@ -125,7 +125,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     door: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.05)
-    number = world.api.watch("api.demo.test")
+    number = world.api.add("api.demo.test")
     edits = 2 if door == "button" else 1  # of the list, and of what says that it scans
     world.slack.faults.add("chat.update", rate_limit(0.1), times=edits)
 
@@ -147,7 +147,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
 
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
 
     await world.say("/ssl scan api.demo.test")
@@ -173,7 +173,7 @@ async def test_a_limited_response_url_gets_the_card_when_the_limit_has_passed(
 async def test_blocks_that_slack_refuses_are_sent_as_text(
     line: str, method: str, error: str, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     world.slack.faults.add(method, refusal(error))
 
     await world.say(line)
@@ -186,7 +186,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 
 @pytest.mark.parametrize("error", ["message_not_found", "msg_too_long", "a_new_error"])
 async def test_a_message_that_can_not_be_edited_is_posted_anew(error: str, world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", refusal(error))
 
     await world.say("/ssl scan api.demo.test")
@@ -202,7 +202,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("bot.cards.lists.monitors", fail)
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("/ssl list")
 
@@ -221,7 +221,7 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("bot.cards.monitor.monitor", fail)
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("/ssl scan api.demo.test")
 
@@ -259,7 +259,7 @@ async def test_an_answer_that_fits_nowhere_is_a_direct_message(world: World) -> 
 async def test_one_hiccup_of_slacks_changes_nothing(
     line: str, target: str, fault: InjectedFault, world: World
 ) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     world.slack.faults.add(target, fault)
 
     await world.say(line)
@@ -274,7 +274,7 @@ async def test_one_hiccup_of_slacks_changes_nothing(
 async def test_a_result_that_can_not_be_edited_in_reaches_its_asker(
     reason: str, world: World
 ) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     for method in ("chat.update", "chat.postMessage"):
         world.slack.faults.add(method, refusal(reason), times=9)
 
@@ -290,7 +290,7 @@ async def test_a_result_that_can_not_be_edited_in_reaches_its_asker(
 async def test_every_form_of_retry_after_is_waited_out(
     retry_after: str | None, seconds: float, world: World, no_waiting: list[float]
 ) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     world.slack.faults.add("chat.postMessage", rate_limit(retry_after))
     world.slack.faults.add("chat.update", rate_limit(retry_after))
 
@@ -327,7 +327,7 @@ async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: 
 async def test_an_unknown_refusal_is_logged_by_name(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     world.slack.faults.add("chat.update", refusal("brand_new_error"))
 
     await world.say("/ssl scan 101")
@@ -337,7 +337,7 @@ async def test_an_unknown_refusal_is_logged_by_name(
 
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
     await world.say("/ssl scan api.demo.test")
@@ -346,7 +346,7 @@ async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) 
 
 
 async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl delete api.demo.test")
     asked = await world.card("Delete the monitor for")
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
@@ -361,7 +361,7 @@ async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world
 async def test_a_response_url_may_answer_in_json(world: World) -> None:
     json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
     world.slack.faults.add("response_url", json_answer, times=9)
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("/ssl status api.demo.test")
 
@@ -373,7 +373,7 @@ async def test_a_response_url_may_answer_in_json(world: World) -> None:
 async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_news(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     for method, line, told in (
         ("views.open", "/ssl add", "SLACK DID NOT ANSWER"),
         ("conversations.info", "/ssl notices here", "Nothing is set up yet"),
@@ -388,7 +388,7 @@ async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_new
 async def test_a_scan_that_was_done_is_told_as_done_though_its_result_can_not_be_read(
     world: World,
 ) -> None:
-    number = world.api.watch("api.demo.test", days=80)
+    number = world.api.add("api.demo.test", days=80)
     scan = world.api.hold("monitor/scan")
     await world.say(f"/ssl scan {number}")
     await scan.reached.wait()

@@ -16,9 +16,9 @@ ALWAYS = ["Add hosts", "Refresh"]
 
 async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     for days in range(1, 30):
-        world.api.watch(f"h{days}.demo.test", days=days + 0.5)
-    world.api.watch("gone.demo.test", days=-3, valid=False)
-    world.api.watch("fine.demo.test", days=60)
+        world.api.add(f"h{days}.demo.test", days=days + 0.5)
+    world.api.add("gone.demo.test", days=-3, valid=False)
+    world.api.add("fine.demo.test", days=60)
 
     await world.playground.open_home(ANN)
 
@@ -30,7 +30,7 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
 
 
 async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     listed, account = world.api.hold("monitor/list"), world.api.hold("account")
 
     await world.playground.open_home(ANN)
@@ -46,7 +46,7 @@ async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> Non
 
 async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     for days in range(PAGE + 3):
-        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+        world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
     await world.playground.open_home(ANN)
     first = await world.home("1 to 20 of 23 that need attention", "`h00.demo.test`")
 
@@ -62,7 +62,7 @@ async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
 
 async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
     for days in range(PAGE + 3):
-        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+        world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
     await world.playground.open_home(ANN)
     await world.press("Next", on=await world.home("1 to 20"))
     second = await world.home("21 to 23")
@@ -77,7 +77,7 @@ async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
 @pytest.mark.parametrize("press", ["Rescan", "Scan & watch"])
 async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: World) -> None:
     for days in range(PAGE + 3):
-        world.api.watch(f"h{days:02}.demo.test", days=days + 0.5)
+        world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
     await world.playground.open_home(ANN)
     home = await world.home("1 to 20")
     await world.press("Rescan", on=home, row="h00.demo.test")
@@ -97,7 +97,7 @@ async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: Wor
 
 
 async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> None:
-    numbers = [world.api.watch(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
+    numbers = [world.api.add(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
     await world.playground.open_home(ANN)
     first = await world.home("1 to 20 of 23")
     for number in numbers[10:]:
@@ -110,7 +110,7 @@ async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> N
 
 
 async def test_home_says_when_all_is_well(world: World) -> None:
-    world.api.watch("fine.demo.test", days=60)
+    world.api.add("fine.demo.test", days=60)
 
     await world.playground.open_home(ANN)
 
@@ -136,7 +136,7 @@ async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) 
 
 
 async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World) -> None:
-    world.api.watch("api.demo.test", days=-1, valid=False)
+    world.api.add("api.demo.test", days=-1, valid=False)
     await world.say("/ssl watch api.demo.test")
     await world.card("Watching until")
     await world.settled()
@@ -154,8 +154,8 @@ async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World)
 
 
 async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=5.5)
-    elsewhere = world.api.watch("other.demo.test", days=-1, valid=False)
+    number = world.api.add("api.demo.test", days=5.5)
+    elsewhere = world.api.add("other.demo.test", days=-1, valid=False)
     await world.playground.open_home(ANN)
     home = await world.home("in 5 days", "*🚨 Act now*\n1")
     held = world.api.hold("monitor/scan")
@@ -177,7 +177,7 @@ async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: Wo
 
 async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world: World) -> None:
     for n in range(3):
-        world.api.watch(f"h{n}.demo.test", days=n + 0.5)
+        world.api.add(f"h{n}.demo.test", days=n + 0.5)
     await world.playground.open_home(ANN)
     home = await world.home("3 monitors")
     for n in range(3):
@@ -195,7 +195,7 @@ async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world:
 async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     home = await world.home("in 5 days")
     await world.press("Rescan", on=home)
@@ -206,7 +206,7 @@ async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
 
 
 async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     home = await world.home("in 5 days")
     world.api.refuse("monitor/scan", 422, "host not allowed")
@@ -218,7 +218,7 @@ async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(wor
 
 
 async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> None:
-    world.api.watch("api.demo.test", days=-1, valid=False)
+    world.api.add("api.demo.test", days=-1, valid=False)
     await world.playground.open_home(ANN)
     home = await world.home("EXPIRED")
     await world.press("Rescan", on=home, row="api.demo.test")
@@ -231,7 +231,7 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
 
 
 async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.refuse("monitor/list", 401, "who are you")
     await world.playground.open_home(ANN)
     await world.home("KEY REFUSED", "About this bot")
@@ -242,7 +242,7 @@ async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) 
 
 
 async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     world.api.refuse("account", 403, "not for this key")
 
     await world.playground.open_home(ANN)
@@ -253,7 +253,7 @@ async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World
 async def test_where_the_modal_can_not_be_opened_nothing_is_watched(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     await world.press("Rescan", on=await world.home("in 5 days"))
     home = await world.home("no change · Ann")
@@ -281,8 +281,8 @@ async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
 
 async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -> None:
     for days, host in enumerate(("mine", "free", "bens", "worst"), 2):
-        world.api.watch(f"{host}.demo.test", days=days + 0.5)
-    world.api.watch("gone.demo.test", days=-3, valid=False)
+        world.api.add(f"{host}.demo.test", days=days + 0.5)
+    world.api.add("gone.demo.test", days=-3, valid=False)
     for host, who in (("mine", ANN), ("bens", BEN)):
         await world.say(f"/ssl take {host}.demo.test", by=who)
         await world.card("has taken", f"{host}.demo.test")

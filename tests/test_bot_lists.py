@@ -16,7 +16,7 @@ from tests.world import CERTS, World, labels, words
 
 
 async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=5.5)
+    number = world.api.add("api.demo.test", days=5.5)
     await world.say("/ssl scan api.demo.test")
     await world.card("No change: still the old certificate.")
     await world.settled()
@@ -35,7 +35,7 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
 async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_scan(
     world: World,
 ) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     for _ in range(2):
         await world.say("/ssl scan api.demo.test")
         await world.settled()
@@ -47,7 +47,7 @@ async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_sca
 
 
 async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> None:
-    number = world.api.watch("api.demo.test")
+    number = world.api.add("api.demo.test")
     await world.say("/ssl status api.demo.test")
     await world.press("Details", on=await world.card("OK"))
     await world.settled()
@@ -60,8 +60,8 @@ async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> 
 
 
 async def test_names_that_are_not_monitored_are_added_with_one_press(world: World) -> None:
-    world.api.watch("api.demo.test")
-    world.api.watch("www.demo.test", port=8443)
+    world.api.add("api.demo.test")
+    world.api.add("www.demo.test", port=8443)
     world.api.names = [
         *("api.demo.test", "*.demo.test", "www.demo.test"),
         *("shop.demo.test", "mail.demo.test"),
@@ -78,7 +78,7 @@ async def test_names_that_are_not_monitored_are_added_with_one_press(world: Worl
 
 
 async def test_no_more_names_are_offered_than_the_account_has_room_for(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
     world.api.limit = 3
     await world.say("/ssl scan api.demo.test")
@@ -92,7 +92,7 @@ async def test_no_more_names_are_offered_than_the_account_has_room_for(world: Wo
 
 
 async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.api.names = ["a.demo.test"]
     world.api.refuse("account", 500, "broken", times=9)
     await world.say("/ssl scan api.demo.test")
@@ -117,7 +117,7 @@ def test_no_more_names_are_offered_than_a_button_holds() -> None:
 
 
 async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None:
-    world.api.watch("api.demo.test", days=45.5)
+    world.api.add("api.demo.test", days=45.5)
     await world.say("/ssl warn *.demo.test 60d")
     await world.card("Ann set the threshold of `*.demo.test` to 60d.")
     await world.card("Renewal of `*.demo.test` is due when 60 days are left.")
@@ -144,8 +144,8 @@ async def test_a_threshold_that_makes_no_sense_is_explained(world: World) -> Non
 
 async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:
     for number in range(12):
-        world.api.watch(f"h{number}.demo.test", days=3.5)
-    world.api.watch("fine.demo.test")
+        world.api.add(f"h{number}.demo.test", days=3.5)
+    world.api.add("fine.demo.test")
     await world.say("/ssl list expires<30")
     card = await world.card("12 monitors")
 
@@ -163,8 +163,8 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
 @pytest.mark.parametrize("typed", ["expired", "free"])
 async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
     for number in range(9):
-        world.api.watch(f"h{number}.demo.test", days=-1)
-    world.api.watch("fine.demo.test")
+        world.api.add(f"h{number}.demo.test", days=-1)
+    world.api.add("fine.demo.test")
     await world.say(f"/ssl list {typed}")
     card = await world.card("9 monitors")
 
@@ -175,7 +175,7 @@ async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
 
 async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) -> None:
     for days in range(1, 31):
-        world.api.watch(f"h{days}.demo.test", days=days + 0.5)
+        world.api.add(f"h{days}.demo.test", days=days + 0.5)
     world.slack.faults.add("response_url", refusal("invalid_blocks"))
 
     await world.say("/ssl list", to=CERTS)
@@ -187,7 +187,7 @@ async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) 
 
 async def test_without_the_scope_for_files_the_card_says_so(world: World) -> None:
     for number in range(9):
-        world.api.watch(f"h{number}.demo.test")
+        world.api.add(f"h{number}.demo.test")
     world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
     await world.say("/ssl list")
     await world.press("CSV", on=await world.card("9 monitors"))
@@ -221,10 +221,10 @@ async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_re
     world: World,
 ) -> None:
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(14)
     ]
-    world.api.watch("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
+    world.api.add("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
     await world.say("/ssl list")
     shown = await world.card("15 monitors: 14 broken, 1 OK.", "with one certificate share a row")
     assert "`h0.demo.test` and 13 more\nOne renewal fixes 14 monitors" in words(shown)
@@ -252,7 +252,7 @@ async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certifica
     world: World,
 ) -> None:
     for n in range(3):
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
     await world.say("/ssl list")
     shown = await world.card("3 monitors")
     await world.press("Rescan", on=shown)
@@ -267,8 +267,8 @@ async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certifica
 
 async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world: World) -> None:
     for n in range(3):
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-    world.api.watch("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+    world.api.add("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
     await world.playground.open_home(ANN)
     home = await world.home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` and 2 more")
     assert "`name.demo.test`" in words(home)
@@ -278,7 +278,7 @@ async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world
 async def test_the_menu_of_a_pressed_row_asks_for_a_note_with_the_host_filled_in(
     world: World,
 ) -> None:
-    world.api.watch("a.demo.test", days=5.5)
+    world.api.add("a.demo.test", days=5.5)
     await world.say("/ssl list")
     shown = await world.card("1 monitor")
     await world.press("Rescan", on=shown)

@@ -18,7 +18,7 @@ from tests.world import World, labels, words
 async def test_five_hundred_monitors_are_three_messages_and_a_file(digest_world: World) -> None:
     world = digest_world
     for number in range(500):
-        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
 
     await digest_of(world.bot).tick()
@@ -54,7 +54,7 @@ async def test_without_the_csv_file_its_button_stays_and_the_table_says_why(
 ) -> None:
     world = digest_world
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     world.slack.faults.add(method, fault)
     await digest_of(world.bot).tick()
@@ -73,8 +73,8 @@ async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_d
     world: World,
 ) -> None:
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
-    world.api.watch("elsewhere.test", days=3)
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
+    world.api.add("elsewhere.test", days=3)
     await world.say("/ssl digest here at 09:00 *.demo.test")
     await world.card("set up a digest", by=BEN)
     nine_o_clock(world)
@@ -101,7 +101,7 @@ async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
 ) -> None:
     world = digest_world
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     held = world.slack.faults.hold("files.completeUploadExternal", after=True)
     dying = asyncio.create_task(digest_of(world.bot).tick())
@@ -122,7 +122,7 @@ async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
 async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) -> None:
     world = digest_world
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     refused = refusal("invalid_blocks")
     for fault in (delay(0), refused, delay(0), refused):
@@ -141,7 +141,7 @@ async def test_a_digest_that_somebody_deletes_at_once_is_not_continued(
 ) -> None:
     world = digest_world
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", delay(0))
     world.slack.faults.add("chat.postMessage", refusal("thread_not_found"), times=2)
@@ -162,7 +162,7 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
 ) -> None:
     world = digest_world
     for number in range(200):
-        world.api.watch(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+        world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     record = DigestStore.posted
 

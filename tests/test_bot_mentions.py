@@ -14,7 +14,7 @@ BOT = "@SSLmonitor"
 
 
 async def test_a_mention_is_answered_in_its_thread_for_all_to_see(world: World) -> None:
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await world.say(f"{BOT} scan api.demo.test")
     asked = world.said("scan")
 
@@ -26,7 +26,7 @@ async def test_a_mention_is_answered_in_its_thread_for_all_to_see(world: World) 
 
 
 async def test_a_read_by_mention_is_visible_too_and_offers_no_share(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say(f"{BOT}, status api.demo.test")
 
     card = await world.card("`api.demo.test`", "Rescan", by=BEN)
@@ -35,7 +35,7 @@ async def test_a_read_by_mention_is_visible_too_and_offers_no_share(world: World
 
 
 async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("is the certificate fine?", by=BEN)
     first = world.said("is the certificate")
 
@@ -46,7 +46,7 @@ async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) ->
 
 
 async def test_a_button_on_the_answer_to_a_mention_stays_in_the_thread(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say(f"{BOT} status api.demo.test")
     card = await world.card("`api.demo.test`", "Rescan", by=BEN)
 
@@ -90,7 +90,7 @@ async def test_a_mention_where_the_bot_is_not_gets_no_answer(world: World) -> No
 
 
 async def test_a_direct_message_is_answered_plain(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("status api.demo.test", to=DM)
 
@@ -103,7 +103,7 @@ async def test_a_direct_message_is_answered_plain(world: World) -> None:
     "text", ["Scan “api.demo.test”", "ssl scan api.demo.test", "scan http://api.demo.test/login"]
 )
 async def test_a_direct_message_is_cleaned_like_a_command(text: str, world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say(text, to=DM)
 
@@ -111,7 +111,7 @@ async def test_a_direct_message_is_cleaned_like_a_command(text: str, world: Worl
 
 
 async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     held = world.api.hold("monitor/scan")
     await world.say("scan api.demo.test", to=DM)
     busy = await world.card("Scanning…", to=DM)

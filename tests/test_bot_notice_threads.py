@@ -40,7 +40,7 @@ def set_state(world: World, number: int, **fields: Any) -> None:
 async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had_it(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -66,7 +66,7 @@ async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had
 async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_it_too(
     world: World,
 ) -> None:
-    world.api.watch(HOST, days=9)
+    world.api.add(HOST, days=9)
     notices = await begun(world)
     later(world, days=8, hours=17)
     await notices.tick()
@@ -83,7 +83,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
     world: World,
 ) -> None:
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
+        world.api.add(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
     ]
     notices = await begun(world)
     for number in numbers[:2]:
@@ -108,7 +108,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
 async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_it_was_told(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -126,7 +126,7 @@ async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_
 
 
 async def test_a_host_that_answers_again_with_an_urgent_certificate_is_told(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number, ssl_expire_date_end=None, ssl_message="The scan timed out")
     await notices.tick()
@@ -138,7 +138,7 @@ async def test_a_host_that_answers_again_with_an_urgent_certificate_is_told(worl
 async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -156,7 +156,7 @@ async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
 
 
 async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     async with world.running_bot() as other:
         both = [watcher(world, world.bots[0]), watcher(world, other)]
         for fields in ({"ssl_valid": True}, {"ssl_valid": False}, {"ssl_valid": True}):
@@ -169,7 +169,7 @@ async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World
 
 
 async def test_a_reply_whose_answer_was_lost_is_not_repeated(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -183,7 +183,7 @@ async def test_a_reply_whose_answer_was_lost_is_not_repeated(world: World) -> No
 
 
 async def test_without_the_history_a_notice_is_repeated_at_most_once(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     world.slack.faults.add("chat.postMessage", refusal("fatal_error", after=True), times=9)
@@ -195,7 +195,7 @@ async def test_without_the_history_a_notice_is_repeated_at_most_once(world: Worl
 
 
 async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
@@ -206,7 +206,7 @@ async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: 
 
 
 async def test_what_is_over_before_slack_takes_it_wakes_nobody(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world, notice_mention="S0ONCALL")
     for number in numbers:
         set_state(world, number)
@@ -228,7 +228,7 @@ async def test_what_is_over_before_slack_takes_it_wakes_nobody(world: World) -> 
 
 
 async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world)
     set_state(world, numbers[0])
     await notices.tick()
@@ -246,7 +246,7 @@ async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: 
 
 
 async def test_what_slack_takes_for_faulty_keeps_no_other_notice_back(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world)
     for number in numbers:
         set_state(world, number)
@@ -256,7 +256,7 @@ async def test_what_slack_takes_for_faulty_keeps_no_other_notice_back(world: Wor
 
 
 async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
     notices = await begun(world)
     set_state(world, numbers[0])
     await notices.tick()
@@ -278,7 +278,7 @@ async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -
 async def test_what_can_not_be_deleted_keeps_no_other_notice_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world)
     for number in numbers:
         set_state(world, number)
@@ -295,7 +295,7 @@ async def test_what_can_not_be_deleted_keeps_no_other_notice_back(
 
 
 async def test_a_row_that_is_being_scanned_counts_as_what_it_was(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -327,7 +327,7 @@ def again(world: World, posted: PostedMessage) -> PostedMessage:
 async def test_what_nobody_knows_is_not_called_fixed(
     fields: dict[str, Any], title: str, text: str, world: World
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -340,7 +340,7 @@ async def test_what_nobody_knows_is_not_called_fixed(
 
 
 async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     await world.bot.records.marks.note([HOST], "No longer monitored, seen <!date", by=BEN, now=NOW)
     await world.bot.records.reread()
@@ -361,7 +361,7 @@ async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world:
 
 
 async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: World) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
     notices = await begun(world)
     set_state(world, numbers[0])
     set_state(world, numbers[1])
@@ -391,7 +391,7 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
 
 
 async def test_whoever_may_not_change_things_may_not_choose_whom_to_wake(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
@@ -406,7 +406,7 @@ async def test_a_channel_without_notices_says_how_to_set_them_up(world: World) -
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Between digests, the bot posts here", to=GENERAL)
     notices = await begun_elsewhere(world)
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     await notices.tick()
     set_state(world, number)
     await notices.tick()

@@ -50,7 +50,7 @@ def told(world: World) -> list[str]:
 
 
 async def test_what_breaks_is_told_within_the_next_look_and_so_is_its_fix(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     assert told(world) == []  # the first look compares with nothing
@@ -69,7 +69,7 @@ async def test_what_breaks_is_told_within_the_next_look_and_so_is_its_fix(world:
 
 
 async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(world: World) -> None:
-    world.api.watch(HOST, days=9)
+    world.api.add(HOST, days=9)
     notices = watcher(world)
     await notices.tick()
     later(world, days=3)
@@ -80,7 +80,7 @@ async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(worl
 async def test_who_has_taken_a_monitor_is_done_once_it_is_renewed_even_if_it_is_muted(
     world: World,
 ) -> None:
-    numbers = [world.api.watch(f"h{n}.demo.test", days=20) for n in range(2)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=20) for n in range(2)]
     notices = watcher(world)
     await notices.tick()
     for number in numbers:
@@ -97,7 +97,7 @@ async def test_who_has_taken_a_monitor_is_done_once_it_is_renewed_even_if_it_is_
 
 async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: World) -> None:
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
+        world.api.add(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
     ]
     notices = watcher(world)
     await notices.tick()
@@ -109,7 +109,7 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
 
 
 async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_issuer"] = "Strange CA"
@@ -118,7 +118,7 @@ async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> Non
 
 
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     for _ in range(4):
@@ -132,7 +132,7 @@ async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
 
 
 async def test_many_that_break_at_once_are_one_message(world: World) -> None:
-    numbers = [world.api.watch(f"h{number}.demo.test", days=80) for number in range(12)]
+    numbers = [world.api.add(f"h{number}.demo.test", days=80) for number in range(12)]
     notices = watcher(world)
     await notices.tick()
     for number in numbers:
@@ -160,7 +160,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
 
 
 async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
@@ -176,10 +176,10 @@ async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
 async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a_day(
     world: World,
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
-    odd = world.api.watch("odd.demo.test", days=80)
+    odd = world.api.add("odd.demo.test", days=80)
     world.api.rows[odd]["port"] = None
     for _ in range(26):
         await notices.tick()
@@ -195,7 +195,7 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
 
 
 async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
@@ -214,7 +214,7 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
 
 
 async def test_a_muted_monitor_is_not_told_about(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     await world.say(f"/ssl mute {HOST} for=7d")
@@ -226,7 +226,7 @@ async def test_a_muted_monitor_is_not_told_about(world: World) -> None:
 
 
 async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world, notice_mention="S0ONCALL")
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
@@ -240,7 +240,7 @@ async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) ->
 
 
 async def test_two_replicas_tell_each_change_once(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     async with world.running_bot() as other:
         both = [watcher(world, world.bots[0]), watcher(world, other)]
         await asyncio.gather(*(each.tick() for each in both))
@@ -254,7 +254,7 @@ async def test_two_replicas_tell_each_change_once(world: World) -> None:
 async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
     lost: bool, world: World
 ) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
@@ -270,7 +270,7 @@ async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
 
 
 async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
@@ -282,7 +282,7 @@ async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World
 
 
 async def test_a_process_that_dies_after_its_comparison_loses_no_notice(world: World) -> None:
-    number = world.api.watch(HOST, days=80)
+    number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False

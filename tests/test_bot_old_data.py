@@ -19,13 +19,13 @@ def old_row(shown: PostedMessage) -> str:
 
 
 def watch_old(world: World, number: int) -> list[int]:
-    return [world.api.watch(f"h{n}.demo.test", scan_date=TOO_OLD) for n in range(number)]
+    return [world.api.add(f"h{n}.demo.test", scan_date=TOO_OLD) for n in range(number)]
 
 
 async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_world: World) -> None:
     world = digest_world
     watch_old(world, 3)
-    world.api.watch("fresh.demo.test")
+    world.api.add("fresh.demo.test")
     shown = await digest(world)
     assert labels(shown) == ["Rescan 3 old ones"]
     assert "OLD DATA* · 3 monitors not scanned in the last 36 hours" in old_row(shown)
@@ -114,7 +114,7 @@ async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: Worl
 async def test_what_has_become_old_since_the_digest_is_not_denied(digest_world: World) -> None:
     world = digest_world
     (old,) = watch_old(world, 1)
-    other = world.api.watch("other.demo.test")
+    other = world.api.add("other.demo.test")
     shown = await digest(world)
     world.api.rows[old]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
     world.api.rows[other]["scan_date"] = TOO_OLD
@@ -128,7 +128,7 @@ async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
     world = digest_world
     watch_old(world, 2)
     shown = await digest(world)
-    world.api.rows[world.api.watch("odd.demo.test")]["host"] = ""
+    world.api.rows[world.api.add("odd.demo.test")]["host"] = ""
     await world.press("Rescan 2 old ones", on=shown, by=BEN)
     await world.until(lambda: "OLD DATA* · 1 monitor could not be read" in old_row(shown))
     assert "↻ 2 rescanned · Ben, " in old_row(shown)
@@ -137,7 +137,7 @@ async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
 @pytest.mark.parametrize("private", [False, True], ids=["posted", "private"])
 async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: bool) -> None:
     watch_old(world, 101)
-    world.api.watch("elsewhere.test", scan_date=TOO_OLD)
+    world.api.add("elsewhere.test", scan_date=TOO_OLD)
     await world.say("/ssl digest here at 09:00 *.demo.test")
     await world.card("set up a digest", by=BEN)
     if private:

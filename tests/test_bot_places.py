@@ -9,7 +9,7 @@ DM = "D0ANN"
 
 
 async def test_a_scan_is_public_and_says_that_it_runs(world: World) -> None:
-    number = world.api.watch("api.demo.test", days=5.5)
+    number = world.api.add("api.demo.test", days=5.5)
     held = world.api.hold("monitor/scan")
     await world.say("/ssl scan api.demo.test")
     busy = await world.card("Scanning…", "`api.demo.test`", "asked by Ann", by=BEN)
@@ -37,7 +37,7 @@ async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(worl
 
 
 async def test_where_the_bot_is_no_member_a_scan_is_answered_privately(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl scan api.demo.test", to=SECRET)
 
     card = await world.card("OK", "asked by Ann", to=SECRET)
@@ -58,7 +58,7 @@ async def test_where_the_bot_is_no_member_a_change_is_not_announced(world: World
 
 
 async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl scan api.demo.test", to=GENERAL)
 
     card = await world.card("OK", "asked by Ann", to=GENERAL, by=BEN)
@@ -66,7 +66,7 @@ async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: W
 
 
 async def test_everything_in_a_direct_message_is_answered_there(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
 
     await world.say("/ssl scan api.demo.test", to=DM)
     await world.card("OK", "`api.demo.test`", "asked by Ann", to=DM)
@@ -79,8 +79,8 @@ async def test_everything_in_a_direct_message_is_answered_there(world: World) ->
 
 
 async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) -> None:
-    world.api.watch("api.demo.test")
-    world.api.watch("api.demo.test", port=8443)
+    world.api.add("api.demo.test")
+    world.api.add("api.demo.test", port=8443)
 
     await world.say("/ssl scan api.demo.test")
     await world.card("Scan these 2 monitors?", "2 monitors")

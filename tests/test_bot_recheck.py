@@ -24,7 +24,7 @@ def scans(world: World) -> int:
 
 
 def expired(world: World, host: str = HOST) -> int:
-    return world.api.watch(host, days=-1, valid=False)
+    return world.api.add(host, days=-1, valid=False)
 
 
 async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
@@ -60,7 +60,7 @@ async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
 
 
 async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) -> None:
-    number = world.api.watch(HOST, days=3)
+    number = world.api.add(HOST, days=3)
     await world.say(f"/ssl watch {HOST}")
     await world.card("ACT NOW", "Watching until")
     await world.settled()

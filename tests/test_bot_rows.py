@@ -31,8 +31,8 @@ async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(
     digest_world: World,
 ) -> None:
     world = digest_world
-    fixed = world.api.watch("a.demo.test", valid=False)
-    world.api.watch("b.demo.test", valid=False)
+    fixed = world.api.add("a.demo.test", valid=False)
+    world.api.add("b.demo.test", valid=False)
     await digest(world)
     world.api.renew(fixed, days=80)
     await refresh(world)
@@ -46,7 +46,7 @@ async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(
     digest_world: World,
 ) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", valid=False)
+    number = world.api.add("a.demo.test", valid=False)
     await digest(world)
     world.api.renew(number, days=80)
     await refresh(world)
@@ -60,8 +60,8 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     digest_world: World,
 ) -> None:
     world = digest_world
-    world.api.watch("a.demo.test", valid=False)
-    gone = world.api.watch("b.demo.test", valid=False)
+    world.api.add("a.demo.test", valid=False)
+    gone = world.api.add("b.demo.test", valid=False)
     await digest(world)
     await world.say("/ssl take a.demo.test", by=BEN, to=GENERAL)
     await world.card("Ben has taken", to=GENERAL)
@@ -77,7 +77,7 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
 
 async def test_an_incomplete_list_ends_no_row(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", valid=False)
+    number = world.api.add("a.demo.test", valid=False)
     await digest(world)
     odd = world.api.rows[number] | {"id": None}
     world.api.reply("monitor/list", {"success": 1, "count": 1, "list": [odd]})
@@ -87,8 +87,8 @@ async def test_an_incomplete_list_ends_no_row(digest_world: World) -> None:
 
 async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: World) -> None:
     world = digest_world
-    first = world.api.watch("a.demo.test", valid=False)
-    world.api.watch("b.demo.test", valid=False)
+    first = world.api.add("a.demo.test", valid=False)
+    world.api.add("b.demo.test", valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row="a.demo.test", by=BEN)
     await world.card("no change · Ben", by=ANN)
@@ -104,7 +104,7 @@ async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: Worl
 
 async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", valid=False)
+    number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     assert isinstance(world.clock, Clock)
@@ -133,7 +133,7 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
     for n in range(people):
         world.slack.users[f"U{n}"] = replace(world.slack.users[BEN], id=f"U{n}", name=f"Nr. {n}")
         world.slack.channels[CERTS].members.add(f"U{n}")
-    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(people)]
+    numbers = [world.api.add(f"h{n}.demo.test", valid=False) for n in range(people)]
     if people == 10:
         shown = await digest(world)
     else:
@@ -161,7 +161,7 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
 ) -> None:
     world = digest_world
     for n in range(6):
-        world.api.watch(f"h{n}.demo.test", valid=False)
+        world.api.add(f"h{n}.demo.test", valid=False)
     shown = await digest(world)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.3)
     held = [world.api.hold("monitor/scan") for _ in range(6)]
@@ -187,10 +187,10 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
 ) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
     ]
-    world.api.watch("other.demo.test", days=-1, valid=False)
+    world.api.add("other.demo.test", days=-1, valid=False)
     shown = await digest(world)
     assert "4 broken" in words(shown)
     assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])
@@ -214,8 +214,8 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
 
 async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:
     for n in range(3):
-        world.api.watch(f"h{n}.demo.test", ssl_fingerprint=ONE)
-    world.api.watch("other.demo.test", ssl_fingerprint="cd" * 32)
+        world.api.add(f"h{n}.demo.test", ssl_fingerprint=ONE)
+    world.api.add("other.demo.test", ssl_fingerprint="cd" * 32)
     await world.say("/ssl status h0.demo.test")
     await world.press("Details", on=await world.card("`h0.demo.test`"))
     card = words(await world.card("*Also on 2 other monitors*", "`h1.demo.test` `h2.demo.test`"))
@@ -227,7 +227,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
 ) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
     ]
     shown = await digest(world)
@@ -244,7 +244,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
 
 async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -> None:
     world = digest_world
-    numbers = [world.api.watch(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
+    numbers = [world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
     shown = await digest(world)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "I'll take it" in labels(shown))
@@ -263,7 +263,7 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
 ) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
     ]
     shown = await digest(world)
@@ -303,10 +303,10 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
 async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(101)
     ]
-    world.api.watch("other.test")
+    world.api.add("other.test")
     shown = await digest(world)
     for number in numbers[:100]:
         world.api.rows[number]["ssl_fingerprint"] = ""
@@ -320,7 +320,7 @@ async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
 ) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
+        world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
         for n in range(2)
     ]
     shown = await digest(world)
@@ -333,7 +333,7 @@ async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
 
 async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", valid=False)
+    number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)
     await world.press("Rescan", on=shown, by=BEN)
@@ -353,7 +353,7 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World
 async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(digest_world: World) -> None:
     world = digest_world
     numbers = [
-        world.api.watch(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
     ]
     shown = await digest(world)

@@ -20,7 +20,7 @@ async def test_the_shortcut_offers_what_can_be_done_with_each_host(world: World)
 
 
 async def test_status_from_the_shortcut_comes_on_top_of_the_hosts(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say(TEXT, by=BEN)
     await world.shortcut(world.said("is down"))
     found = await world.modal("This message names")
@@ -42,7 +42,7 @@ async def test_add_from_the_shortcut_is_announced_in_the_messages_channel(world:
 
 
 async def test_scan_from_the_shortcut_scans(world: World) -> None:
-    number = world.api.watch("api.demo.test")
+    number = world.api.add("api.demo.test")
     await world.say(TEXT)
     await world.shortcut(world.said("is down"))
 
@@ -80,7 +80,7 @@ async def test_a_guests_shortcut_is_refused(world: World) -> None:
 
 async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) -> None:
     for number in range(5):
-        world.api.watch(f"h{number}.demo.test", days=5 * number + 1.5)
+        world.api.add(f"h{number}.demo.test", days=5 * number + 1.5)
 
     await world.say("/ssl")
 
@@ -117,7 +117,7 @@ async def test_the_menu_is_there_without_the_api(world: World) -> None:
 
 
 async def test_a_private_answer_can_be_shared(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl status api.demo.test")
     card = await world.card("`api.demo.test`", "Share here")
 
@@ -130,7 +130,7 @@ async def test_a_private_answer_can_be_shared(world: World) -> None:
 
 
 async def test_details_of_a_private_card_can_be_shared_as_well(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl status api.demo.test")
     await world.press("Details", on=await world.card("Rescan"))
 
@@ -140,8 +140,8 @@ async def test_details_of_a_private_card_can_be_shared_as_well(world: World) -> 
 
 
 async def test_a_list_is_shared_with_its_filters(world: World) -> None:
-    world.api.watch("a.demo.test", days=80)
-    world.api.watch("b.demo.test", port=8443, days=80)
+    world.api.add("a.demo.test", days=80)
+    world.api.add("b.demo.test", port=8443, days=80)
     await world.say("/ssl list port=8443 valid=true")
 
     await world.press("Share here", on=await world.card("`b.demo.test:8443`"))
@@ -151,7 +151,7 @@ async def test_a_list_is_shared_with_its_filters(world: World) -> None:
 
 
 async def test_where_the_bot_may_not_post_sharing_says_so(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl status api.demo.test", to=SECRET)
 
     await world.press("Share here", on=await world.card("Rescan", to=SECRET))
@@ -161,7 +161,7 @@ async def test_where_the_bot_may_not_post_sharing_says_so(world: World) -> None:
 
 
 async def test_in_a_direct_message_there_is_nobody_to_share_with(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
 
     await world.say("/ssl status api.demo.test", to="D0ANN")
 

@@ -32,7 +32,7 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
 ) -> None:
     monkeypatch.setattr("bot.slack.surfaces.SLOW_SECONDS", 0.05)
     monkeypatch.setattr("bot.slack.surfaces.SLOW_PRIVATE_SECONDS", 0.05)
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     holds = [world.api.hold("monitor/list") for _ in range(2)]
 
     await world.say("/ssl status api.demo.test")
@@ -58,7 +58,7 @@ async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_i
     monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 4)
     monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 4)
     hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
-    _, second, _ = [world.api.watch(host, days=80) for host in hosts]
+    _, second, _ = [world.api.add(host, days=80) for host in hosts]
     world.api.names = ["other.demo.test"]
     await world.say("/ssl status a.demo.test")
     button = await world.card("OK", "a.demo.test")
@@ -80,7 +80,7 @@ async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_i
 
 
 async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     await world.say("/ssl status api.demo.test")
     await world.card("OK")
     await world.settled()

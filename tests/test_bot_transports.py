@@ -26,7 +26,7 @@ def command(world: World, text: str) -> dict[str, Any]:
 
 async def test_commands_and_buttons(any_world: World) -> None:
     world = any_world
-    number = world.api.watch("api.demo.test", days=5.5)
+    number = world.api.add("api.demo.test", days=5.5)
 
     await world.say("/ssl status api.demo.test")
     card = await world.card("`api.demo.test`", "Rescan")
@@ -78,7 +78,7 @@ async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world:
 
 async def test_home(any_world: World) -> None:
     world = any_world
-    number = world.api.watch("api.demo.test", days=5.5)
+    number = world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     home = await world.home("`api.demo.test`")
 
@@ -90,7 +90,7 @@ async def test_home(any_world: World) -> None:
 
 async def test_mentions_direct_messages_and_the_shortcut(any_world: World) -> None:
     world = any_world
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await world.say("@SSLmonitor status api.demo.test")
     answer = await world.card("`api.demo.test`", "Rescan", by=BEN)
     assert answer.thread_ts == world.said("status").ts
@@ -118,7 +118,7 @@ async def test_a_payload_that_arrives_twice_runs_once(any_world: World) -> None:
 
 async def test_the_ack_waits_neither_for_the_api_nor_for_other_commands(any_world: World) -> None:
     world = any_world
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     holds = [world.api.hold("monitor/list") for _ in range(20)]
 
     lines = [command(world, f"list port={number}") for number in range(1, 21)]
@@ -134,7 +134,7 @@ async def test_the_ack_waits_neither_for_the_api_nor_for_other_commands(any_worl
 
 async def test_a_refusal_from_slack_is_answered_another_way(any_world: World) -> None:
     world = any_world
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", refusal("message_not_found"))
 
     await world.say("/ssl scan api.demo.test")

@@ -11,7 +11,7 @@ DM = "D0ANN"
 
 
 async def test_a_mention_may_have_anything_around_its_command(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     for line in (
         "@SSLmonitor: status api.demo.test",
         "@SSLmonitor :status api.demo.test",
@@ -34,7 +34,7 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
 
 
 async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     for host in (
         "`api.demo.test`", "_api.demo.test_", "(api.demo.test)", "api.demo.test?",
         "- api.demo.test", "• api.demo.test", "*api.demo.test*", "[api.demo.test]",
@@ -46,7 +46,7 @@ async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
 
 
 async def test_a_bare_host_or_id_means_its_status(world: World) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     for which in ("api.demo.test", "101", "#101"):
         await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
@@ -59,7 +59,7 @@ async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
 
 
 async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -> None:
-    world.api.watch("shop.demo.test", days=80)
+    world.api.add("shop.demo.test", days=80)
     await world.say("/ssl warn shop 14d")
     await world.card("Renewal of `shop.demo.test` is due when 14 days are left.")
     await world.say("/ssl warn nosuch.example.com 14d")
@@ -69,8 +69,8 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
 
 
 async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
-    world.api.watch("mail.demo.test")
-    world.api.watch("mail2.demo.test")
+    world.api.add("mail.demo.test")
+    world.api.add("mail2.demo.test")
     for typed, told in (("2 weeks", "14 days"), ("at P14D", "14 days"), ("20 percent", "20% of")):
         await world.ask(f"/ssl warn mail2.demo.test {typed}", f"is due when {told}")
     await world.ask("/ssl warn mail 14d", "The names of 2 hosts begin with “mail”")
@@ -80,7 +80,7 @@ async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: Wo
 
 
 async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: World) -> None:
-    world.api.watch("old.demo.test", days=-1, valid=False)
+    world.api.add("old.demo.test", days=-1, valid=False)
     for typed, told in (
         ("3d", "until 26 Nov 2026 07:30 UTC."),
         ("for 2 weeks waiting for the CA", "until 7 Dec 2026 07:30 UTC: waiting for the CA."),
@@ -93,8 +93,8 @@ async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: Wo
 
 
 async def test_lists_understand_names_states_and_spaces(world: World) -> None:
-    world.api.watch("mail.demo.test", days=80)
-    world.api.watch("old.demo.test", days=-1, valid=False)
+    world.api.add("mail.demo.test", days=80)
+    world.api.add("old.demo.test", days=-1, valid=False)
     for line, hosts in (
         ("list mail", ["mail.demo.test"]),
         ("list expired", ["old.demo.test"]),
@@ -213,9 +213,9 @@ async def test_a_word_of_ours_is_never_added_as_a_monitor(world: World) -> None:
 
 
 async def test_what_means_many_monitors_asks_first_with_their_number(world: World) -> None:
-    world.api.watch("a.demo.test", days=-1, valid=False)
-    world.api.watch("b.demo.test", days=-1, valid=False)
-    world.api.watch("c.demo.test", days=80)
+    world.api.add("a.demo.test", days=-1, valid=False)
+    world.api.add("b.demo.test", days=-1, valid=False)
+    world.api.add("c.demo.test", days=80)
     for line, question, button in (
         ("scan broken", "Scan these 2 monitors?", "Scan 2"),
         ("scan *.demo.test", "Scan these 3 monitors?", "Scan 3"),
@@ -261,7 +261,7 @@ async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
 
 
 async def test_removing_means_deleting_and_asks_first(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     for verb in ("rm", "remove"):
         assert "Delete" in labels(await world.ask(f"/ssl {verb} api.demo.test", "Delete the"))
     assert len(world.api.rows) == 1
@@ -277,14 +277,14 @@ async def test_a_text_after_a_host_stays_as_it_was_typed(world: World) -> None:
 
 async def test_a_check_uses_the_port_that_is_monitored(world: World) -> None:
     world.api.extras = ["/checks"]
-    world.api.watch("shop.demo.test", port=42807)
+    world.api.add("shop.demo.test", port=42807)
     await world.say("/ssl check shop.demo.test")
     await world.card("`shop.demo.test:42807`")
 
 
 async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
-    world.api.watch("api.fleet.test")
-    world.api.watch("mail.fleet.test")
+    world.api.add("api.fleet.test")
+    world.api.add("mail.fleet.test")
     await world.say("/ssl status nowhere.fleet.test")
     card = await world.card("NOT MONITORED")
     assert labels(card) == ["Add"]
@@ -294,7 +294,7 @@ async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
 async def test_a_message_with_a_file_or_for_the_channel_too_is_answered(
     subtype: str, world: World
 ) -> None:
-    world.api.watch("api.demo.test", days=80)
+    world.api.add("api.demo.test", days=80)
     slack = world.slack
     message = slack.post(DM, ANN, "status api.demo.test")
     payload = world.playground.payloads.message_event("message", slack.users[ANN], message)

@@ -57,7 +57,7 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
 
 
 async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World) -> None:
-    number = world.api.watch("fine.demo.test", days=80)
+    number = world.api.add("fine.demo.test", days=80)
     rows = [world.api.rows[number], BROKEN | {"id": None, "host": "a.test"}]
     world.api.reply("monitor/list", {"success": 1, "count": 3, "list": rows}, times=3)
 
@@ -68,14 +68,14 @@ async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World
 
 
 async def test_two_monitors_with_one_id_are_not_taken_for_one(world: World) -> None:
-    number = world.api.watch("fine.demo.test", days=80)
+    number = world.api.add("fine.demo.test", days=80)
     rows = [world.api.rows[number], world.api.rows[number] | BROKEN | {"host": "bad.demo.test"}]
     world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows}, times=4)
     await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")
 
 
 async def test_a_certificate_whose_expiry_date_can_not_be_read_is_not_fine(world: World) -> None:
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     row = world.api.rows[101]
     world.api.reply("monitor/list", {"success": 1, "list": {"0": row}}, times=99)
     for row["ssl_expire_date_end"] in (None, "soon", "0000-00-00 00:00", "12/05/2026"):

@@ -44,7 +44,7 @@ async def metrics(port: int, **headers: str) -> tuple[int, dict[tuple[str, str],
 
 async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
     world = any_world
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     await world.say("/ssl status api.demo.test")
     await world.card("OK")
     await world.say("/ssl scan")

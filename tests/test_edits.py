@@ -106,7 +106,7 @@ async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the
 ) -> None:
     world = digest_world
     monkeypatch.setattr("bot.store.digests.SECOND", 300)
-    numbers = [world.api.watch(f"h{n}.demo.test", valid=False) for n in range(10)]
+    numbers = [world.api.add(f"h{n}.demo.test", valid=False) for n in range(10)]
     shown = await digest(world)
     for number in numbers:
         world.api.renew(number, days=80)
@@ -127,7 +127,7 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     digest_world: World, fault: InjectedFault, times: int
 ) -> None:
     world = digest_world
-    number = world.api.watch("a.demo.test", valid=False)
+    number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, by=BEN)
@@ -148,7 +148,7 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
     is_list: bool, digest_world: World
 ) -> None:
     world = digest_world
-    world.api.watch("a.demo.test", valid=False)
+    world.api.add("a.demo.test", valid=False)
     if is_list:
         await world.say("@SSLmonitor list")
     shown = await (world.card("1 monitor", by=BEN) if is_list else digest(world))
@@ -170,7 +170,7 @@ async def test_once_a_minutes_edits_are_used_up_answers_are_posted_anew(
 ) -> None:
     monkeypatch.setattr("bot.store.digests.MINUTE", 60_000)
     for number in range(45):
-        world.api.watch(f"h{number}.demo.test")
+        world.api.add(f"h{number}.demo.test")
     async with asyncio.TaskGroup() as group:
         for number in range(45):
             asker = ANN if number % 2 else BEN

@@ -75,7 +75,7 @@ async def test_there_is_one_digest_after_any_answer_of_slacks(
     fault: InjectedFault, digest_world: World
 ) -> None:
     world = digest_world
-    world.api.watch("api.demo.test", days=5.5)
+    world.api.add("api.demo.test", days=5.5)
     await pass_time(world, 91)
     world.slack.faults.add("chat.postMessage", fault)
 
@@ -88,7 +88,7 @@ async def test_there_is_one_digest_after_any_answer_of_slacks(
 
 async def all_clear(world: World) -> None:
     """Let today's digest say that all is clear, and tomorrow's, which is due, say so too."""
-    number = world.api.watch("fine.demo.test")
+    number = world.api.add("fine.demo.test")
     await pass_time(world, 91)
     await digest_of(world).tick()
     await pass_time(world, 24 * 60)
@@ -151,7 +151,7 @@ async def test_there_is_one_digest_wherever_a_process_breaks_off(
 ) -> None:
     world = digest_world
     for number in range(40):
-        world.api.watch(f"h{number}.demo.test", days=5.5)
+        world.api.add(f"h{number}.demo.test", days=5.5)
     await pass_time(world, 91)
     if point == "monitor/list":
         reached = world.api.hold(point).reached

@@ -90,7 +90,7 @@ async def hosts(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
     """Two fine hosts in the machine's time; the bot has seen them, and its digest is not due."""
     async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
         for number in range(2):
-            world.api.watch(f"h{number}.demo.test", days=80)
+            world.api.add(f"h{number}.demo.test", days=80)
         yield world
 
 
@@ -204,7 +204,7 @@ async def test_two_processes_edit_a_digest_once_a_second_and_leave_it_in_its_new
     hosts: World,
 ) -> None:
     world, running = hosts, list[asyncio.subprocess.Process]()
-    numbers = [world.api.watch(f"b{n}.demo.test", days=-1, valid=False) for n in range(10)]
+    numbers = [world.api.add(f"b{n}.demo.test", days=-1, valid=False) for n in range(10)]
     await until_done(world, DIGEST_TIME="00:00", NOTICE_INTERVAL="1d")
     (shown,) = [m for m in world.seen(by=BEN) if "Certificates on" in words(m)]
     for _ in range(2):
@@ -234,7 +234,7 @@ async def test_two_digests_that_are_due_at_once_are_posted_once_each(
 ) -> None:
     world, always = hosts, {"DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
     world.slack.channels[GENERAL].members.add(BOT_USER)  # so that it may read the history
-    world.api.watch("h9.demo.test", days=2)
+    world.api.add("h9.demo.test", days=2)
     database = Database(world.settings.database_url)
     set_up = Subscription(DIGEST, GENERAL, at=time(0))
     await Subscriptions(database).put(set_up)

@@ -51,7 +51,7 @@ async def machine_world(tmp_path: Path, empty_database: Path) -> AsyncIterator[W
     """A world without a bot, in the machine's time, whose digest has two messages."""
     async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
         for number in range(40):
-            world.api.watch(f"h{number}.demo.test", days=5.5)
+            world.api.add(f"h{number}.demo.test", days=5.5)
         yield world
 
 
@@ -140,7 +140,7 @@ async def test_all_clear_is_told_once_wherever_the_process_that_edits_it_is_kill
 ) -> None:
     world = machine_world
     world.api.rows.clear()
-    world.api.watch("fine.demo.test")
+    world.api.add("fine.demo.test")
     await until_posted(world)
     await a_day_ago(world)
     assert await ended(await start(world, KILL_AT=point)) == KILLED

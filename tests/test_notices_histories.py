@@ -178,7 +178,7 @@ class History:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.chance = world, random.Random(seed)
-        self.numbers = [world.api.watch(f"h{n}.demo.test", days=80) for n in range(4)]
+        self.numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(4)]
         self.seen: dict[int, bool] | None = None
         self.expected: set[tuple[str, int, str]] = set()
         self.both = [watcher(world, bot) for bot in world.bots]

@@ -101,7 +101,7 @@ async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
         new_world(tmp_path, empty_database, mode=mode, bots=0) as world,
         proxy.serving() as url,
     ):
-        world.api.watch("a.demo.test", days=80)
+        world.api.add("a.demo.test", days=80)
         port = urlsplit(world.playground.url).port
         slack = f"http://slack.example.com:{port}/"
         world.playground.url = world.playground.payloads.url = slack
@@ -126,7 +126,7 @@ async def test_a_host_of_no_proxy_is_contacted_directly_even_slacks(
         new_world(tmp_path, empty_database, mode=mode, bots=0) as world,
         proxy.serving() as url,
     ):
-        world.api.watch("a.demo.test", days=80)
+        world.api.add("a.demo.test", days=80)
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
         async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
             await world.say("/ssl status a.demo.test")

@@ -72,7 +72,7 @@ def test_a_watch_runs_for_a_minute_to_four_hours(text: str, sentence: str) -> No
 async def test_a_host_that_is_trusted_again_with_its_old_certificate_has_no_new_one(
     world: World,
 ) -> None:
-    number = world.api.watch("api.demo.test", valid=False, expected_date="2026-11-23 06:00")
+    number = world.api.add("api.demo.test", valid=False, expected_date="2026-11-23 06:00")
     await world.say("/ssl watch api.demo.test")
     await world.card("NOT TRUSTED", "Watching until")
     await world.settled()

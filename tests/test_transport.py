@@ -138,7 +138,7 @@ async def test_work_that_began_on_a_socket_is_answered_though_the_socket_is_gone
     socket_world: World,
 ) -> None:
     world = socket_world
-    world.api.watch("api.demo.test")
+    world.api.add("api.demo.test")
     held = world.api.hold("monitor/list")
     await world.say("/ssl list")
     await held.reached.wait()

@@ -115,7 +115,7 @@ async def slow(seconds: float = SLOW_SECONDS, commands: int = SLOW_COMMANDS) -> 
     async with clients() as (world, client, url):
         hosts = [f"slow{number}.example.com" for number in range(commands)]
         for host in hosts:
-            world.api.watch(host)
+            world.api.add(host)
         held = [world.api.hold("monitor/list") for _ in hosts]
         times = [await client.ack(url, f"status {host}") for host in hosts]
         await asyncio.gather(*(fault.reached.wait() for fault in held))

@@ -56,7 +56,7 @@ async def measured(
         directory = Path(name)
         async with new_world(directory, await empty_database(directory)) as world:
             for number in range(monitors):
-                world.api.watch(f"h{number}.example.com", days=number % 90 - 2)
+                world.api.add(f"h{number}.example.com", days=number % 90 - 2)
             times = []
             for _ in range(rounds):
                 world.api.calls.clear()

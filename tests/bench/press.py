@@ -31,7 +31,7 @@ async def measured(rounds: int = ROUNDS) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as name:
         empty = await empty_database(Path(name))
         async with new_world(Path(name), empty, DIGEST_CHANNEL=CERTS) as world:
-            world.api.watch("gone.demo.test", valid=False)
+            world.api.add("gone.demo.test", valid=False)
             for method in METHODS:
                 world.slack.faults.add(method, delay(SLACK_SECONDS), times=MANY)
             known, new = [], []

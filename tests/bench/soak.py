@@ -137,7 +137,7 @@ async def soak(minutes: float, rate: int) -> bool:
         empty = await empty_database(directory)
         async with new_world(directory, empty, mode="socket", bots=0, real_time=True) as world:
             for number in range(MONITORS):
-                world.api.watch(f"h{number}.demo.test", days=random.uniform(-5, 90))
+                world.api.add(f"h{number}.demo.test", days=random.uniform(-5, 90))
             return await _soak(world, directory / "bot.sqlite3", minutes * 60, rate)
 
 

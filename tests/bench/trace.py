@@ -45,7 +45,7 @@ async def traced(mode: str) -> Trace:
     with tempfile.TemporaryDirectory() as name:
         empty = await empty_database(Path(name))
         async with new_world(Path(name), empty, mode=mode) as world:
-            world.api.watch(HOST)
+            world.api.add(HOST)
             await world.say(f"/ssl status {HOST}")
             await world.settled()
             answers = len(world.seen())
