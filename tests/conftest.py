@@ -33,10 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SSL_CERT_FILE"] = str(root)
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker for each CPU; another one where tests also wait for other processes."""
-    waits: bool = config.option.markexpr != "not slow"
-    return min(os.cpu_count() or 1, 8) + waits
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are CPUs, since tests also wait."""
+    return min(os.cpu_count() or 1, 8) + 1
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

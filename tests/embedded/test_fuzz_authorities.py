@@ -145,4 +145,8 @@ async def test_malformed_records_say_nothing_untrue_and_leave_nothing_behind(
     assert asyncio.all_tasks() == tasks
     assert open_files() == before
     assert name_server.answered > MANY * 0.9  # a busy machine may answer the last too late
-    assert [text for text in said if text and "permits" not in text] == []
+    # A changed letter may make a record that is well formed and refuses every CA.
+    refusing = re.compile("permits|has the critical property")
+    kinds = Counter(text.partition(":")[0] for text in said if not refusing.search(text))
+    assert kinds.keys() <= {"", "unknown"}
+    assert kinds["unknown"] > MANY / 2
