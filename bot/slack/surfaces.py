@@ -26,7 +26,7 @@ from bot.slack.web import SlackWeb
 log = logging.getLogger(__name__)
 #: How long to wait after a rate limit that names no time.
 LIMIT_SECONDS = 30.0
-#: A post whose edit would have to wait longer is posted anew; in seconds.
+#: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
 #: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
 #: in one that can't.
@@ -121,7 +121,7 @@ class EditablePost:
         return self._may_post
 
     async def _edit(self, ts: str, message: Message) -> bool:
-        """Edit the post; False once there is none, so that it is posted anew.
+        """Edit the post; False if there is none any more, so that it must be posted again.
 
         While the edits that Slack allows are used up, the post is deleted: nobody need wait.
         """

@@ -108,7 +108,7 @@ class Views:
             await self.publish_home(request, page)
 
     async def publish_home(self, request: Request, otherwise: int) -> None:
-        """Show Home anew, on the page that its reader turned to last."""
+        """Show Home again, on the page that its reader turned to last."""
         user = request.asker.user
 
         async def run() -> None:
