@@ -208,6 +208,8 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("port !443", "port=!443"),
         ("port 443, 8443", "port=443,8443"),
         ("ports = 25 , 587, 465 expired", "port=25,587,465 expired"),
+        ("port 25 587 465 993 8443", "port=25,587,465,993,8443"),
+        ("port 25, 587, 465, 993, mail", "port=25,587,465,993 mail"),
         ("port 1 - 1000", "port=1-1000"),
         (":8443", "port=8443"),
         ("mail.demo.test:25", "mail.demo.test port=25"),

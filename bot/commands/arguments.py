@@ -59,12 +59,9 @@ _WRITTEN = tuple(
         (rf"(?<!\S)({DOTTED}):(\d{{1,5}})(?!\S)", r"\1 port=\2"),
         (r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1"),
         (r"\b(port|expires|days|valid|host):? +(?=[^ =<>])", r"\1="),
-        (r"\b(port=!?\d+(?:,\d+)*) ?, ?(?=\d)", r"\1,"),
-        (r"\b(port=\d[\d,]*) (?=\d+(?:[ ,]|$))", r"\1,"),
-        (r"\b(port=\d[\d,]*) (?=\d+(?:[ ,]|$))", r"\1,"),
-        (r"\b(port=!?[\d,]+) ?, ?$", r"\1"),
     )
 )
+_PORTS = re.compile(r"\b(port=!?\d+)((?:(?: ?, ?| )\d+(?![^ ,]))*)(?: ?,(?!\S))?", re.IGNORECASE)
 _UNIT = re.compile(
     r"\b((?:expires|days)[<>=!:]*)(\d+) ?(d|w|m|h|y|(?:day|week|month|year|hour|minute)s?)\b",
     re.IGNORECASE,
@@ -137,6 +134,7 @@ def joined(words: Iterable[str]) -> list[str]:
     text = " ".join(words)
     for form, written in _WRITTEN:
         text = form.sub(written, text)
+    text = _PORTS.sub(lambda at: ",".join([at[1], *re.findall(r"\d+", at[2])]), text)
     text = _UNIT.sub(_in_days, text)
     found = [word for word in text.split() if word.lower() not in _FILLERS]
     if "or" in found:
