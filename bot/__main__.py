@@ -17,7 +17,7 @@ from bot.errors import BotError, ConfigError, SocketModeEnded
 from bot.process import AbandonedThreads, ended_by_signals, forever, loading, set_up_logging
 
 DEMO_PORT = 8020
-#: What failed, by program; else the program could not start.
+#: What failed, by program; for the others: “Could not start”.
 ACTIONS = {"digest": "post the digest", "backup": "back up the database"}
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
@@ -161,7 +161,7 @@ async def _demo(port: int | None) -> int:
 
 
 def _free_port(port: int | None) -> int:
-    """The port asked for, else DEMO_PORT if it is free, else 0, which means any."""
+    """The requested port; by default DEMO_PORT if it is free, else 0, which means any."""
     import socket
 
     if port is not None:

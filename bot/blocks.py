@@ -18,8 +18,8 @@ Block = dict[str, Any]
 
 MAX_BLOCKS = 50
 MAX_TEXT = 3000
-#: Characters in all blocks of a message. Slack documents no limit, but refused messages of 11,000
-#: characters and more (msg_blocks_too_long).
+#: The most characters in all blocks of a message. Slack documents no limit, but refuses messages of
+#: 11,000 characters and more (msg_blocks_too_long).
 MAX_CHARACTERS = 9000
 #: Blocks reserved for the title, notes and buttons of a list.
 ROOM = 8
@@ -28,7 +28,7 @@ MAX_BUTTON = 75
 MAX_VALUE = 2000
 MAX_OPTION_VALUE = 150
 MAX_BLOCK_ID = 255
-#: Where the reply to a button goes: it replaces the button's message, or is posted below it.
+#: Where the reply to a button goes: in place of the button's message, or below it.
 Place = Literal["here", "below"]
 
 _SPACES = re.compile(r"\s+")
@@ -285,7 +285,7 @@ class Message:
 class Address:
     """Where Slack keeps a message of the bot, for later edits.
 
-    `thread_ts` is its thread, if any. `here` is whether the message itself answers the user's
+    `thread_ts` is its thread, if any. `here` says whether the message itself answers the user's
     request; if not, the user must be told where it is.
     """
 
@@ -306,7 +306,7 @@ class Form:
 
 
 def text_length(blocks: Any) -> int:
-    """How many characters of text a block, or a sequence of blocks, contains."""
+    """The number of characters of text in a block or a sequence of blocks."""
     if isinstance(blocks, dict):
         text = blocks.get("text")
         return len(text) if isinstance(text, str) else sum(map(text_length, blocks.values()))
@@ -314,7 +314,7 @@ def text_length(blocks: Any) -> int:
 
 
 def fitting(groups: Sequence[Sequence[Block]], most: int = MAX_CHARACTERS) -> int:
-    """How many leading groups of blocks fit in one message; a group is never split."""
+    """How many of the first groups of blocks fit into one message; a group is never split."""
     characters, blocks = 0, 0
     for number, group in enumerate(groups):
         characters += text_length(list(group))
@@ -342,12 +342,12 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def fallback_text(message: Message) -> str:
-    """The lock-screen line: plain text in our hands, mrkdwn in Slack's."""
+    """The notification's line: plain text while we have it, mrkdwn as Slack wants it."""
     return plain(message.text, MAX_FALLBACK).translate(_ENTITIES)
 
 
 def as_text(message: Message) -> Message:
-    """The same words in plain sections, for when Slack does not take the blocks."""
+    """The message as plain sections, for when Slack refuses the blocks."""
     texts = [fallback_text(message)]
     for block in message.blocks:
         held = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]

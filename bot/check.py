@@ -20,13 +20,14 @@ from bot.slack.web import SlackWeb
 from bot.store.database import Database
 from bot.store.upgrade import open_database
 
-#: Slack rejects signatures that are five minutes old; half of that is a fault here.
+#: Slack rejects signatures that are five minutes old; a clock that is wrong by half of that is a
+#: fault.
 CLOCK_TOLERANCE = timedelta(seconds=150)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `works` is None for what is only worth knowing."""
+    """One line of the report. `works` is None for mere information."""
 
     works: bool | None
     what: str
@@ -164,7 +165,7 @@ def _woken(settings: Settings) -> Finding:
 
 
 def _verdict(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:
-    """Whether the digest can be posted in this channel, an answer of conversations.info."""
+    """Whether the bot can post the digest in this channel, as conversations.info returns it."""
     label = f"#{channel.get('name', settings.digest_channel)}"
     schedule = f"every day at {settings.digest_time:%H:%M} {settings.digest_timezone.key}"
     if channel.get("is_archived"):

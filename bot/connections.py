@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 log = logging.getLogger(__name__)
 
-#: The most connections at a time; never more than half of the files that the process may open.
+#: The most concurrent connections, but never more than half of the process's file limit.
 MOST_CONNECTIONS = 512
 #: How long a connection may be idle or send an incomplete head, and how long a body may take.
 PATIENCE_SECONDS = 10.0
@@ -26,7 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def most_connections() -> int:
-    """The limit of this process: MOST_CONNECTIONS, or less if it may open few files."""
+    """The limit of this process: MOST_CONNECTIONS, or less if its file limit is low."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // 2)
 
@@ -63,7 +63,7 @@ class Server:
         application.middlewares.insert(0, self._read_in_time)
         if not any(isinstance(each, _NoBadRequests) for each in logger.filters):
             logger.addFilter(_NoBadRequests())
-        self._runner = web.AppRunner(  # nobody who may ask compresses what they send
+        self._runner = web.AppRunner(  # no client of ours compresses what it sends
             application, access_log=None, logger=logger, shutdown_timeout=1.0, auto_decompress=False
         )
         self._server: asyncio.Server | None = None
@@ -79,7 +79,7 @@ class Server:
         return str(address[0]), int(address[1])
 
     async def close(self) -> None:
-        """Stop listening; requests that are being answered get a second."""
+        """Stop listening; requests in progress get one more second."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._server is not None:
@@ -89,7 +89,7 @@ class Server:
     def _accept(self) -> asyncio.Protocol:
         """A protocol for a new connection; above the limit, the oldest idle one makes room."""
         server = self._runner.server
-        if server is None:  # it is being closed
+        if server is None:  # the server is closing
             return _Refusal()
         connections = server.connections
         if len(connections) >= self._most:
@@ -120,9 +120,9 @@ class Server:
 
     @web.middleware
     async def _read_in_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Read the whole body before the handler runs; one that takes too long gets 408.
+        """Read the whole body before calling the handler; one that takes too long gets 408.
 
-        One that breaks off gets 400, though nobody may be there to read that.
+        One that breaks off gets 400, though probably nobody is left to read it.
         """
         try:
             async with asyncio.timeout(self._patience):
@@ -135,5 +135,5 @@ class Server:
 
 
 def _is_idle(handler: RequestHandler) -> bool:
-    """Whether a connection is between two requests, or in the middle of a request's head."""
+    """Whether a connection is between two requests, or has sent an incomplete head."""
     return handler._current_request is None  # noqa: SLF001 - aiohttp tells it in no other way

@@ -1,4 +1,4 @@
-"""Durations, times and days as people write them, and what a channel is sent when."""
+"""Durations, times and days as people write them; and when a channel's digest is due."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what is selected, by its host and port alone
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-#: A digest that comes later than this after its hour says that it is late.
+#: A digest posted later than this says that it is late.
 LATE_AFTER = timedelta(minutes=15)
 
 #: Monday is 0.
@@ -34,7 +34,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 _CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?", re.ASCII)
 _NAMED_HOURS = {"noon": "12", "midday": "12", "midnight": "0"}
 
-#: The two kinds of what a channel is sent by itself.
+#: The kinds of subscriptions.
 DIGEST, NOTICES = "digest", "notices"
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])")
@@ -92,7 +92,7 @@ def parse_zone(text: str) -> str:
     return name
 
 
-#: The areas of the time zone database that have cities in them (others are countries, as US).
+#: The areas whose zones are named after cities (others, such as US, are not).
 _AREAS = frozenset(
     {
         *("africa", "america", "antarctica", "arctic", "asia"),
@@ -103,7 +103,7 @@ _AREAS = frozenset(
 
 @functools.cache
 def _zones() -> dict[str, str]:
-    """Every zone by its name, and by its city's where no other zone has one of that name."""
+    """Every time zone by its name, and by its city if that is unambiguous."""
     names = sorted(available_timezones())
     cities: dict[str, set[str]] = {}
     for name in names:
@@ -145,7 +145,7 @@ def days_text(days: tuple[int, ...]) -> str:
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which monitors something is about: hosts (any of these patterns) and ports; both empty: all.
+    """Which monitors something is about: hosts (any of these patterns) and ports. Empty: all.
 
     `ports` is a filter of monitor/list: `443,8443`, `!443`, `100-200` or `>=100`.
     """
@@ -154,7 +154,7 @@ class Selection(msgspec.Struct, frozen=True):
     ports: str = ""
 
     def takes(self, target: Target) -> bool:
-        """Whether it is about this host and port."""
+        """Whether this host and port are selected."""
         if self.hosts and not any(fnmatchcase(target.host, pattern) for pattern in self.hosts):
             return False
         return not self.ports or _has_port(self.ports, target.port)
@@ -182,11 +182,11 @@ ALL = Selection()
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """What a channel is sent by itself: `kind` is DIGEST or NOTICES. It is stored as JSON.
+    """A channel's digest or notices; `kind` is DIGEST or NOTICES. It is stored as JSON.
 
-    `at`, `zone` and `days` are for digests. `since` is when it was set up or taken up again: only
-    what is due after that is sent; None for the digest of the environment. `everything` also tells
-    of what needs nobody, such as renewals. `mention` is a user or group ID.
+    `at`, `zone` and `days` are for digests. Nothing due before `since` is sent, which is when it
+    was set up or resumed; it is None for the environment's digest. `everything` includes changes
+    that need no action, such as renewals. `mention` is a user or group ID.
     """
 
     kind: str
@@ -212,12 +212,12 @@ class Subscription(msgspec.Struct, frozen=True):
 
     @property
     def begins(self) -> datetime | None:
-        """From when on it is sent: since it was set up, or since its pause ended."""
+        """Nothing due before this is sent: when it was set up, or its pause ends."""
         return max(filter(None, (self.since, self.paused_until)), default=None)
 
     @property
     def timezone(self) -> ZoneInfo:
-        """The zone that `at` is meant in."""
+        """The time zone of `at`."""
         return ZoneInfo(self.zone)
 
     @property
@@ -244,8 +244,8 @@ class Due:
 class Plan:
     """Where and when a digest is posted, and which monitors it is about.
 
-    Only what is due after `begins` is posted. Without it, this is the environment's digest, whose
-    first one may come at the bot's first start.
+    Nothing due before `begins` is posted. Without `begins`, this is the environment's digest, whose
+    first one may be posted when the bot first starts.
     """
 
     channel: str
@@ -256,22 +256,22 @@ class Plan:
     begins: datetime | None = None
 
     def text(self, due: Due) -> str:
-        """`09:00 Europe/Berlin` in the very first digest, empty in all others."""
+        """`09:00 Europe/Berlin` for the very first digest, empty for all others."""
         return f"{self.at:%H:%M} {self.timezone.key}" if due.first else ""
 
     def today(self, now: datetime) -> date:
-        """The local day."""
+        """The local date."""
         return now.astimezone(self.timezone).date()
 
     def hour(self, day: date) -> datetime:
         """When that day's digest is due, in UTC.
 
-        An hour that a change of daylight saving leaves out is read with the offset from before the
-        change (so 02:30 means 03:30), and one that comes twice is its first (PEP 495, fold 0). If
-        the clock leaves out the rest of the day too, the day's last minute counts.
+        If daylight saving skips that hour, it is read with the offset from before the change (02:30
+        means 03:30); if it occurs twice, the first counts (PEP 495, fold 0). If the change skips
+        the rest of the day as well, the digest is due in the day's last minute.
         """
         hour = datetime.combine(day, self.at, tzinfo=self.timezone).astimezone(UTC)
-        while self.today(hour) > day:  # America/Nuuk goes from 23:00 to midnight in March
+        while self.today(hour) > day:  # in March, America/Nuuk skips from 23:00 to midnight
             hour -= timedelta(minutes=1)
         return hour
 
@@ -281,7 +281,7 @@ class Plan:
         return begun and day.weekday() in self.days
 
     def due(self, now: datetime, first_start: datetime) -> Due | None:
-        """The digest to post now: from its hour until the local day ends.
+        """The digest to post now: from its hour until the end of the local day.
 
         On the very first day, a bot that starts after that hour posts its first digest at once.
         """
@@ -301,10 +301,10 @@ class Plan:
         )
 
     def next_at_work(self, day: date) -> datetime | None:
-        """The hour of the next digest on a working day, in local time; None if it is tomorrow's.
+        """When the next digest on a working day is due, in local time; None if that is tomorrow.
 
-        A plan without working days has its next digest instead. None also on a day off that is
-        followed by another digest: the last working day's has looked ahead.
+        Without working days in the plan, it is the next digest. On a day off, it is None if another
+        digest follows before the next working day: the last working day's digest looked ahead.
         """
         at_work = [each for each in self.days if each in WORKING_DAYS] or list(self.days)
         tomorrow = (day + DAY).weekday()

@@ -1,4 +1,4 @@
-"""The demo: the bot, the embedded API and the playground in one process, joined by URLs alone."""
+"""The demo: the bot, the embedded API and the playground in one process, connected by URLs only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bot.store.upgrade import open_database
 from bot.target import Target
 
 CHANNEL = "C0CERTS"
-#: The silent sample host would hold up the first digest for a scan's usual ten seconds.
+#: With a scan's usual ten seconds, the silent sample host would delay the first digest.
 SCAN_SECONDS = 3.0
 
 
@@ -38,7 +38,7 @@ class Demo:
 
 
 def playground_app() -> App:
-    """The bot as the playground knows it; its commands come from the router."""
+    """The bot as configured in the playground; its commands come from the router."""
     completions = tuple(
         Completion(f"/ssl {command.name} ", f"/ssl {command.usage}", command.help)
         for command in router.typed()
@@ -60,7 +60,7 @@ def playground_app() -> App:
     )
 
 
-#: What `/demo` does to a sample host, and how it says that it is done.
+#: What `/demo` can do to a sample host, and the words that confirm it.
 CHANGES = {
     "renew": "has a new certificate, valid for 90 days",
     "break": "serves a certificate that expired an hour ago",
@@ -69,7 +69,7 @@ CHANGES = {
 
 
 async def change_host(hosts: SampleHosts, line: str) -> str:
-    """Carry out `renew intranet`, `break shop` or `silence api`, and say what was done."""
+    """Carry out `renew intranet`, `break shop` or `silence api`, and confirm it in a sentence."""
     how, _, name = line.strip().partition(" ")
     names = {each.partition(".")[0]: each for each in hosts.table}
     host = names.get(name.strip().partition(".")[0])
@@ -80,7 +80,7 @@ async def change_host(hosts: SampleHosts, line: str) -> str:
 
 
 def later_today(now: datetime) -> str:
-    """A time of day in an hour, so that the demo posts its digest itself, once it has monitors."""
+    """The time of day in an hour: the demo posts the first digest itself, once it has monitors."""
     at = now + timedelta(hours=1)
     return f"{at:%H:%M}" if at.date() == now.date() else "23:59"
 
@@ -94,7 +94,7 @@ def demo_settings(
     watch: str,
     now: datetime,
 ) -> Settings:
-    """The settings that join the three programs, read as any others are."""
+    """The settings that connect the three programs, read like any others."""
     app = playground.app
     return read_settings(
         {
@@ -127,11 +127,9 @@ async def running_demo(
     watch: str = "15s",
     now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Demo]:
-    """The three programs, the sample hosts and a fresh database, all gone at the end.
+    """Run the three programs, the sample hosts and a fresh database; all are gone at the end.
 
-    `watch` is the interval of Scan & watch.
-
-    Raises OSError where the port is taken.
+    `watch` is the interval of Scan & watch. Raises OSError if the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="sslmonitor-demo-") as name:
         directory = Path(name)
@@ -158,14 +156,14 @@ async def running_demo(
 
 
 async def first_digest(demo: Demo) -> None:
-    """Add the sample hosts, then post the first digest, as a morning would.
+    """Add the sample hosts, then post the first digest.
 
-    From then on, each change is told, also the first one that a newcomer makes.
+    From then on, every change is announced, including a newcomer's first one.
     """
     async with make_session() as session:
         api = make_api(demo.settings, session)
         targets = [Target.parse(target) for target in demo.hosts.targets]
-        for target in targets:  # one by one, so that a newcomer's `/ssl scan 1` is always the same
+        for target in targets:  # one by one, so that `/ssl scan 1` always means the same
             await api.add(target)
     if demo.bot.digest is not None:
         await demo.bot.digest.post_now(again=True)

@@ -1,7 +1,7 @@
-"""The daily digest: when it is due, which process posts it, and that it is posted once.
+"""The daily digest: when it is due, which process posts it, and how it is posted exactly once.
 
-A scheduler asks every minute; the database decides. A digest is claimed with all its messages
-before the first is posted, so that another process can post the rest if this one dies in between.
+A scheduler asks every minute; the database decides. A digest is claimed together with all its
+messages before the first one is posted, so that another process can post the rest if this one dies.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
 
-#: A claim that made no progress for so long belongs to a process that is gone.
+#: A claim without progress for this long belongs to a process that has died.
 LEASE = timedelta(minutes=2)
-#: How much Slack's clock, which stamps messages, may be behind ours.
+#: How far Slack's clock, which makes the ts of messages, may be behind ours.
 CLOCK_SKEW = timedelta(minutes=1)
-#: After a failure the next try waits, so that neither the log nor the API is flooded.
+#: How long to wait after a failure, so that neither the log nor the API is flooded.
 RETRY_AFTER = timedelta(minutes=5)
 #: A post is sent at most this long after the claim was read.
 FENCE = timedelta(seconds=2)
 FENCE_TRIES = 3
-#: A broken monitor that nobody took in so many digests is worth a mention in the next one.
+#: After this many digests, a monitor that is broken and not taken is worth a mention.
 DIGESTS_WAITED = 2
-#: The last try is so long before the local day ends.
+#: The last attempt is this long before the end of the local day.
 LAST_CHANCE = timedelta(minutes=1)
 
 
 class UnreadableHistory(BotError):
-    """Nobody can tell whether the digest was posted: the bot's operator must invite the bot."""
+    """The digest may have been posted, and the bot can't read the history to find out."""
 
     def __init__(self, channel: str, fault: SlackRefused) -> None:
         super().__init__(
@@ -53,9 +53,9 @@ class UnreadableHistory(BotError):
 
 
 class DigestPoster(Protocol):
-    """What the digest needs of Slack.
+    """The methods of Slack that the digest needs.
 
-    `post` raises SlackRefused if nothing was posted, SlackUnreachable if it may have been.
+    `post` raises SlackRefused if nothing was posted, SlackUnreachable if something may have been.
     """
 
     async def post(
@@ -69,19 +69,19 @@ class DigestPoster(Protocol):
         """The ts of each post of this message (known by its metadata) since then, oldest first."""
 
     async def delete(self, channel: str, ts: str) -> None:
-        """Delete a message of ours."""
+        """Delete one of the bot's messages."""
 
     async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
         """Put a file into a thread."""
 
     async def has_file(self, channel: str, thread_ts: str, name: str) -> bool:
-        """Whether we have put a file of this name into a thread."""
+        """Whether the bot has put a file of this name into the thread."""
 
     async def is_last(self, channel: str, ts: str) -> bool:
-        """Whether this is the channel's last message. Raises SlackRefused if nobody can tell."""
+        """Whether this is the channel's last message. Raises SlackRefused if it can't be seen."""
 
     async def update(self, channel: str, ts: str, message: Message, within: float | None) -> None:
-        """Edit a message of ours; at once if `within` is None."""
+        """Edit one of the bot's messages; at once if `within` is None."""
 
 
 async def gather(
@@ -91,9 +91,9 @@ async def gather(
     which: Selection = ALL,
     until: datetime | None = None,
 ) -> DigestContent:
-    """Ask the API for what the digest is about. Raises APIRefused or APIUnreachable.
+    """Ask the API for the digest's monitors. Raises APIRefused or APIUnreachable.
 
-    `until` is when the next digest at work is due, if this one is to look as far ahead.
+    `until` is when the next digest on a working day is due, if this one looks ahead.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -103,7 +103,7 @@ async def gather(
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
     answers = (ending.result(), invalid.result(), everything.result())
-    # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
+    # in a thread: judging tens of thousands of rows would block the event loop for too long
     found = await asyncio.to_thread(
         digest_cards.content, *answers, now, rules, which=which, until=until
     )
@@ -111,7 +111,7 @@ async def gather(
 
 
 class Digest:
-    """Posts each day's digest once, over restarts and among replicas."""
+    """Posts each day's digest exactly once, across restarts and replicas."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Digest:
         clock: Callable[[], datetime],
         weekly: bool = False,
     ) -> None:
-        """With `weekly`, all clear is told on the week's first day with a digest alone."""
+        """With `weekly`, an “all clear” is only posted by the week's first digest."""
         self.plan = plan
         self._api = api
         self._state = state
@@ -140,13 +140,13 @@ class Digest:
         self.last_error = ""
 
     async def start(self) -> None:
-        """Remember the very first start."""
+        """Record when the bot first started."""
         self._first_start = await self._state.first_start(self._clock())
 
     def lag(self) -> float:
-        """For how many seconds today's digest has been due without being posted.
+        """For how many seconds today's digest has been overdue.
 
-        That it was posted is noticed at the next tick, within a minute.
+        A post by another process is noticed at the next tick, within a minute.
         """
         now, day = self._clock(), self.plan.today(self._clock())
         if self._first_start is None or self._done == day or not self.plan.is_planned(day):
@@ -155,7 +155,7 @@ class Digest:
         return max(0.0, (now - begun).total_seconds())
 
     async def missed(self) -> tuple[date, str] | None:
-        """Yesterday, and why its digest could not be posted (empty if unknown), if it was not."""
+        """If yesterday's digest was missed: that day and the reason, which is empty if unknown."""
         day = self.plan.today(self._clock()) - timedelta(days=1)
         if self._first_start is None or self.plan.today(self._first_start) > day:
             return None
@@ -167,9 +167,10 @@ class Digest:
         return day, self.last_error if self._failed_day == day else ""
 
     async def tick(self, *, ready: bool = True) -> None:
-        """Post the digest if it is due; a failure is logged and tried again later.
+        """Post the digest if it is due; after a failure, log it and try again later.
 
-        It waits until the API's clock has been measured (`ready`): its dates mean nothing before.
+        Nothing is posted before the API's clock is measured (`ready`): its dates mean nothing until
+        then.
         """
         now = self._clock()
         if self._first_start is None or (self._not_before and now < self._not_before):
@@ -192,9 +193,9 @@ class Digest:
             log.warning("Could not post the digest of %s; retrying: %s", wanted.day, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
-        """Post today's digest and claim the day; False where it is posted already, or not needed.
+        """Post today's digest and claim the day; False if it was posted already or isn't needed.
 
-        `again` posts regardless. Raises BotError, also where another process is at it.
+        `again` posts it anyway. Raises BotError, also if another process is posting it.
         """
         day = self.plan.today(self._clock())
         if again:
@@ -207,7 +208,7 @@ class Digest:
         return False
 
     async def needs_none(self) -> bool:
-        """Whether today's digest was left out, as all is clear and another day tells it."""
+        """Whether today's digest was skipped, since all is clear and another day's says so."""
         stored = await self._state.digest(self.plan.today(self._clock()), self.plan.channel)
         return stored is not None and not stored.messages
 
@@ -222,23 +223,23 @@ class Digest:
             return False
         if now - stored.claimed_at < LEASE:
             return False
-        # Looked up before the take-over, which moves the time of the claim: if this fails, the
-        # next try looks from the same time on.
+        # Looked up before the take-over, which changes the time of the claim: if the look-up fails,
+        # the next attempt must search from the same time.
         posted = await self._lost_post(stored)
         taken = await self._state.take_over(stored, now)
         return taken is not None and await self._deliver(taken, posted=posted)
 
     async def _claim(self, wanted: Due, now: datetime, *, again: bool) -> StoredDigest | None:
-        """Gather a digest and claim its day; None if there is nothing to post here.
+        """Gather a digest and claim its day; None if there is nothing to post.
 
-        All clear may take the place of the last digest, unless it is to be posted `again`.
+        An “all clear” may replace the last digest, unless it is posted `again`.
         """
         channel, last = self.plan.channel, await self._state.before(wanted.day, self.plan.channel)
         until, which = self.plan.next_at_work(wanted.day), self.plan.which
         found = await gather(self._api, now, self._records.rules, which, until)
         since = "the last digest" if last else "yesterday"
         found = replace(found, lately=await self._lately(wanted.day, last), since=since)
-        key = f"{self._api.source[:8]} {channel}"  # another account may have the same IDs
+        key = f"{self._api.source[:8]} {channel}"  # IDs of another account may be the same
         known = await self._state.waiting(key)
         before = known.get(last.day, {}) if last else {}
         counts = self._waiting(found, before)
@@ -246,7 +247,7 @@ class Digest:
         whom = self._records.subscriptions.mention_of(channel)
         notices = [each.channel for each in self._records.subscriptions.notices()]
         found = replace(found, noticed=channel in notices)
-        if whom and not (again and wanted.day in known):  # once a day
+        if whom and not (again and wanted.day in known):  # only once a day
             found = replace(found, left=tuple(left), mention=whom)
         messages = digest_cards.digest(
             found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
@@ -258,28 +259,28 @@ class Digest:
         self._content = found if len(messages) > 1 else None
         claimed = await self._state.claim(wanted.day, channel, now, messages, edits=edits)
         if claimed is not None:
-            kept = {last.day: before if messages else {}} if last else {}  # else all is fixed
+            kept = {last.day: before if messages else {}} if last else {}  # else all was fixed
             await self._state.keep_waiting(key, kept | {wanted.day: counts})
         return claimed if messages else None
 
     def _waiting(self, found: DigestContent, before: Mapping[int, int]) -> dict[int, int]:
-        """In how many digests in a row, this one included, each broken monitor is not taken.
+        """For each broken monitor not taken: in how many digests in a row, including this one.
 
-        `before` is the same with the last one that was posted.
+        `before` has the counts of the last posted digest.
         """
         now, claims = self._clock(), found.rules.marks.claims
         broken = [row for row in found.rows if state_of(row, now, found.rules).rank is Rank.BROKEN]
         return {row.id: before.get(row.id, 0) + 1 for row in broken if row.id not in claims}
 
     async def _is_quiet(self, day: date) -> bool:
-        """Whether it is too early to tell once more that all is clear."""
+        """Whether it is too early to post another “all clear”."""
         monday = day - timedelta(days=day.weekday())
         return self._weekly and await self._state.was_due(monday, day, self.plan.channel)
 
     async def _lately(self, day: date, last: StoredDigest | None) -> Counter[str]:
-        """What changed since the last digest was gathered, by kind; in a day, if it is the first.
+        """Counts the changes since the last digest was gathered, by kind; at first, those of a day.
 
-        A digest that was left out counted nothing.
+        A skipped digest counted none.
         """
         gathered = last.facts.get("gathered") if last else None
         since = datetime.fromisoformat(gathered) if gathered else self.plan.hour(day) - DAY
@@ -288,7 +289,7 @@ class Digest:
         return Counter(kind for kind, target in small if takes(target))
 
     def _retry_at(self, now: datetime, day: date) -> datetime:
-        """When to try again: in RETRY_AFTER, but a minute before the local day ends at the latest.
+        """When to try again: after RETRY_AFTER, but before the last minute of the local day.
 
         A digest is posted on its own day or not at all.
         """
@@ -296,10 +297,10 @@ class Digest:
         return min(now + RETRY_AFTER, end.astimezone(UTC) - LAST_CHANCE)
 
     async def _lost_post(self, stored: StoredDigest) -> str | None:
-        """The ts of the next message if an earlier try has posted it; None if it has to be posted.
+        """The ts of the next message if an earlier attempt posted it; None if it must be posted.
 
-        If the history can't be read, it is posted again once a day: one digest too many is better
-        than none, and ten are not.
+        If the history can't be read, the message is posted again, once a day: one digest too many
+        is better than none, but ten are not.
         """
         message, since, thread = stored.messages[stored.sent], stored.claimed_at, stored.ts
         if stored.edits:
@@ -311,7 +312,7 @@ class Digest:
             raise
         except SlackRefused as fault:
             if stored.edits or fault.no_thread:
-                return None  # what comes next finds out
+                return None  # the next step finds out
             if await self._state.may_repeat(stored.day, stored.channel):
                 log.warning("Could not look for a lost digest; posting it again: %s", fault)
                 return None
@@ -319,9 +320,9 @@ class Digest:
         return posts[0] if posts else None
 
     async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> bool:
-        """Post what is not posted yet; `posted` is the ts of the next message if Slack has it.
+        """Post the remaining messages; `posted` is the next one's ts if Slack has it already.
 
-        Returns whether all is posted; False if another process has taken over.
+        Returns True once all are posted, False if another process has taken over.
         """
         left: StoredDigest | None = stored
         while left and left.sent < len(left.messages):
@@ -343,16 +344,17 @@ class Digest:
         return left is not None
 
     async def _edit(self, stored: StoredDigest) -> str | None:
-        """Put the first message in the place of the older post, if that is still the last one.
+        """Replace the older post by the first message, if it is still the channel's last one.
 
-        Gives its ts; None if it has to be posted.
+        Returns its ts; None if the message must be posted.
         """
         channel, ts = stored.channel, str(stored.edits)
         try:
             if not await self._poster.is_last(channel, ts) or not await self._still_ours(stored):
                 return None
             message = digest_cards.in_place(stored.messages[0])
-            # At once: the claim was just read, and the board that stands here yet is yesterday's.
+            # at once: the claim was just read, and the board stored for this ts is still
+            # yesterday's
             await self._poster.update(channel, ts, message, within=None)
         except SlackLimited:
             raise
@@ -362,10 +364,10 @@ class Digest:
         return ts
 
     async def _post(self, stored: StoredDigest) -> str | None:
-        """Post the next message and return its ts; None if the claim is no longer ours.
+        """Post the next message and return its ts; None if another process has taken over.
 
-        If somebody has deleted the digest, its other messages are left out.
-        This process may have slept since its claim: it is read again right before the post.
+        This process may have been suspended since it claimed the digest, so the claim is read again
+        right before the post. If the digest was deleted, its other messages are skipped.
         """
         message = stored.messages[stored.sent]
         if stored.sent == 1:
@@ -375,7 +377,7 @@ class Digest:
         try:
             ts = await self._poster.post(stored.channel, message, stored.ts, patient=False)
         except SlackRefused as fault:
-            if stored.ts is None:  # nothing of it is posted, so a later try may gather again
+            if stored.ts is None:  # nothing is posted yet, so a later attempt may gather again
                 await self._state.release(stored.day, stored.channel)
             elif fault.no_thread:
                 log.info("Could not continue a digest in %s: it was deleted", stored.channel)
@@ -384,9 +386,9 @@ class Digest:
         return ts if stored.ts else await self._only_one(stored, message, ts)
 
     async def _with_csv(self, stored: StoredDigest, message: Message) -> Message:
-        """Put the file with all monitors into the thread; the message then says what came of it.
+        """Upload the CSV file to the thread; the returned message says whether it is there.
 
-        A note says that some process has tried, so that the next one looks for the file first.
+        A note records the attempt, so that the next process looks for the file first.
         """
         channel, thread, same = stored.channel, str(stored.ts), self._content is not None
         name = f"certificates-{stored.day.isoformat()}.csv"
@@ -402,14 +404,14 @@ class Digest:
         return with_csv(message, same=same and new)
 
     async def _has_file(self, channel: str, thread: str, name: str) -> bool:
-        """Whether it is there. Raises SlackUnreachable if nobody can tell."""
+        """Whether the file is in the thread. Raises SlackUnreachable if that can't be seen."""
         try:
             return await self._poster.has_file(channel, thread, name)
         except SlackRefused as fault:
             raise SlackUnreachable(f"The file may be there already: {fault}.") from fault
 
     async def _csv(self) -> bytes:
-        """All monitors of the digest; gathered again where another process has claimed it."""
+        """All monitors of the digest as CSV; gathered again if another process claimed it."""
         now, rules = self._clock(), self._records.rules
         found = self._content or await gather(self._api, now, rules, self.plan.which)
         self._content = None
@@ -430,7 +432,7 @@ class Digest:
         raise BotError("The database is too slow to post the digest safely.")
 
     async def _only_one(self, stored: StoredDigest, message: Message, ts: str) -> str:
-        """Delete our post if an older one of the same message exists; returns the ts that stays."""
+        """Delete our post if the same message was posted before; returns the ts that stays."""
         since = stored.claimed_at - CLOCK_SKEW
         try:
             posts = await self._poster.find_posts(stored.channel, message, since, stored.ts)

@@ -1,4 +1,4 @@
-"""The errors of this package: one class for each thing that the reader can do about it.
+"""The package's errors: one class for each thing that the reader can do about one.
 
 A failed *scan* is not an error: an unreachable host or a bad certificate is a result.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-#: Slack's errors for "the bot can't post here" (docs.slack.dev/reference/methods/chat.postMessage).
+#: Slack's errors for “the bot can't post here” (docs.slack.dev/reference/methods/chat.postMessage).
 _MAY_NOT_POST = frozenset(
     {
         "not_in_channel",
@@ -25,11 +25,11 @@ _MAY_NOT_POST = frozenset(
         "ekm_access_denied",
     }
 )
-#: Slack's errors for "this message can't be edited" (…/methods/chat.update): post a new one.
+#: Slack's errors for “this message can't be edited” (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
-#: Slack's errors for "this message has no thread" (…/methods/chat.postMessage), as it was deleted.
+#: Slack's errors for “this message has no thread” (…/methods/chat.postMessage): it was deleted.
 _NO_THREAD = frozenset({"thread_not_found", "cannot_reply_to_message", "message_not_found"})
-#: Slack's errors for "this token is no longer valid" (docs.slack.dev/reference/methods/auth.test).
+#: Slack's errors for “this token is no longer valid” (docs.slack.dev/reference/methods/auth.test).
 _BAD_TOKEN = frozenset(
     {
         "account_inactive",
@@ -46,9 +46,9 @@ _BAD_TOKEN = frozenset(
 
 
 class BotError(Exception):
-    """Base of all errors that this package raises on purpose. Its text is a sentence.
+    """Base class of the errors that this package raises on purpose; their text is a sentence.
 
-    `maybe_done` is true if a request that changes something may have reached the API.
+    `maybe_done` is true if a request for a change may have reached the API.
     """
 
     maybe_done = False
@@ -66,8 +66,8 @@ class UsageError(BotError):
 class APIRefused(BotError):
     """The SSLmonitor API refused the request.
 
-    `code` is the API's own number (or the HTTP status if it sent none). `req_id` is what its
-    support asks for, empty if it sent none. `retry_after` is in seconds.
+    `code` is the API's own number, or the HTTP status if it sent none. `req_id` is what its support
+    asks for; empty if it sent none. `retry_after` is in seconds.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class NotMonitored(BotError):
 
 
 class TooOften(BotError):
-    """A user has done something too often: they can do it again at `again_at`."""
+    """A user has done something too often; they can do it again at `again_at`."""
 
     def __init__(self, what: str, most: int, again_at: datetime) -> None:
         super().__init__(f"The limit for each user is {most} {what} in 10 minutes.")
@@ -135,7 +135,7 @@ class ConfigError(BotError):
 
 
 class SocketModeEnded(BotError):
-    """Slack won't open Socket Mode connections any more: the bot's operator must act."""
+    """Slack doesn't open Socket Mode connections any more: the bot's operator must act."""
 
 
 class DatabaseUnavailable(BotError):
@@ -159,17 +159,17 @@ class SlackRefused(BotError):
 
     @property
     def is_known(self) -> bool:
-        """Whether this class has a name for the reason."""
+        """Whether one of the sets above contains the reason."""
         return self.may_not_post or self.may_not_edit or self.no_thread or self.bad_token
 
     @property
     def too_slow(self) -> bool:
-        """Whether the press was too long ago to open a view: it has to be made again."""
+        """Whether the press was too long ago to open a view: press again."""
         return self.reason in {"expired_trigger_id", "trigger_expired", "exchanged_trigger_id"}
 
     @property
     def no_thread(self) -> bool:
-        """Whether somebody has deleted the message that this one was to reply to."""
+        """Whether the message to reply to was deleted."""
         return self.reason in _NO_THREAD
 
     @property
@@ -189,14 +189,14 @@ class SlackRefused(BotError):
 
 
 class SlackLimited(SlackRefused):
-    """Slack limits the bot: nothing was done. `retry_after` is in seconds, None if not given."""
+    """Slack rate-limits the bot; nothing was done. `retry_after` is in seconds, None if unknown."""
 
     def __init__(self, retry_after: float | None = None) -> None:
         super().__init__("ratelimited", retry_after=retry_after)
 
 
 class EditsUsedUp(SlackLimited):
-    """A message may not be edited yet, by the bot's own count of what Slack allows in a minute."""
+    """The bot's own count of edits, which follows Slack's limit per minute, forbids an edit yet."""
 
 
 class SlackUnreachable(BotError):

@@ -1,4 +1,4 @@
-"""What every program's process needs: logging, signals, threads, the garbage collector."""
+"""What every program needs: logging, signals, threads, and garbage collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Literal
 
 import stamina
 
-#: A repeated fault is logged once in this time.
+#: A repeated fault is logged once in this period.
 REPEAT_SECONDS = 60.0
 MOST_REMEMBERED = 1000
 TRIM_SECONDS = 60.0
@@ -45,7 +45,7 @@ class JSONLines(logging.Formatter):
 
 
 def set_up_logging(level: int, style: Literal["text", "json"] = "text") -> None:
-    """Log to standard error; libraries that log whole payloads only from WARNING on."""
+    """Log to standard error; libraries that log whole payloads, only from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OncePerMinute())
     handler.setFormatter(
@@ -54,7 +54,7 @@ def set_up_logging(level: int, style: Literal["text", "json"] = "text") -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level, handlers=[handler])
-    stamina.instrumentation.set_on_retry_hooks([])  # the error of the last attempt is raised anyway
+    stamina.instrumentation.set_on_retry_hooks([])  # the last attempt's error is raised anyway
     for name in (
         *("slack_bolt", "slack_sdk", "apscheduler"),
         *("aiosqlite", "sqlalchemy", "alembic", "asyncio"),
@@ -63,7 +63,7 @@ def set_up_logging(level: int, style: Literal["text", "json"] = "text") -> None:
 
 
 class OncePerMinute(logging.Filter):
-    """Drops a warning or error that was logged less than a minute ago, and counts it.
+    """Drops a warning or error that was logged less than a minute ago, but counts it.
 
     The next one that passes says how often it was repeated.
     """
@@ -100,7 +100,7 @@ class AbandonedThreads(ThreadPoolExecutor):
 
 @asynccontextmanager
 async def ended_by_signals() -> AsyncIterator[None]:
-    """Cancel the body on the first SIGTERM or Ctrl-C; later ones don't interrupt its cleanup."""
+    """Cancel the body at the first SIGTERM or Ctrl-C; further ones don't interrupt its cleanup."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     ended = asyncio.Event()
 
@@ -124,9 +124,9 @@ async def ended_by_signals() -> AsyncIterator[None]:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Pause the garbage collector while a program is loaded: it would look at each new module.
+    """Pause garbage collection while a program is loaded, which creates many objects.
 
-    What was loaded is frozen, so that the collector skips it from then on.
+    Loaded objects are frozen, so that the collector skips them from then on.
     """
     gc.disable()
     try:
@@ -142,10 +142,10 @@ def _spare_collector() -> None:
 
 
 async def forever(ended: Awaitable[None] | None = None) -> None:
-    """Wait until this task is cancelled, or until `ended` ends.
+    """Wait until this task is cancelled, or until `ended` is done.
 
     Freezes the objects loaded so far, so that the garbage collector skips them: scans take about
-    10% less time. Gives unused memory back once a minute.
+    10% less time. Returns unused memory to the system once a minute.
     """
     gc.collect()
     _spare_collector()
@@ -162,7 +162,7 @@ async def forever(ended: Awaitable[None] | None = None) -> None:
 def _give_memory_back() -> None:
     """Return unused heap pages to the system; takes 15 ms for 300 MB in many pieces.
 
-    After large replies, glibc keeps them in its heap, which grows for hours (malloc_trim(3)).
+    After large replies, glibc would keep them in its heap for hours (malloc_trim(3)).
     """
     if _TRIM is not None:
         _TRIM(0)

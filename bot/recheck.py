@@ -1,8 +1,7 @@
 """Scan & watch: rescan a monitor until it is fixed, then notify who asked.
 
-A scheduler asks every few seconds; the database decides what is due. A watch is claimed by moving
-its next time, so that of two replicas one does the work, and so that another
-process goes on if this one dies in between.
+A scheduler asks every few seconds; the database decides what is due. Moving a watch's next time
+claims it, so that only one replica does the work, and another takes over if it dies.
 """
 
 from __future__ import annotations
@@ -31,22 +30,23 @@ from bot.target import Target
 
 log = logging.getLogger(__name__)
 
-#: How many watches may run at one time: each is an API call and an edit every minute.
+#: The most watches that may run at a time: each makes an API call and an edit every minute.
 MOST = 10
-#: So many scans come at the usual interval; then each wait is half as long again, up to MOST_WAIT.
+#: After this many scans, each wait is half as long again as the last, up to MOST_WAIT.
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
-#: The first scan is not held up longer than this by the look at what was known before.
+#: How long looking up the last known state may delay the first scan.
 LOOK_SECONDS = 2.0
-#: Once a certificate is renewed, so many others that had it are rescanned, for so long at most.
+#: After a renewal, at most this many other monitors of that certificate are rescanned, for at most
+#: this long.
 MOST_OTHERS, OTHERS_SECONDS = 100, 30.0
-#: A watch that ends so long after its time was held up: the bot was not running.
+#: A watch that ends this long after its time was delayed: the bot was not running.
 LATE_AFTER = timedelta(minutes=2)
-#: Where Slack takes no end of a watch for so long after its time, it is given up.
+#: A watch is given up if Slack has refused its final update for this long.
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
 class RecheckPoster(Protocol):
-    """What a watch needs of Slack; both raise SlackRefused and SlackUnreachable."""
+    """The methods of Slack that a watch needs. Both raise SlackRefused and SlackUnreachable."""
 
     async def post_at(
         self, channel: str, message: Message, thread_ts: str | None = None
@@ -54,12 +54,12 @@ class RecheckPoster(Protocol):
         """Post a message to a channel or user."""
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
-        """Edit a message of ours."""
+        """Edit one of the bot's messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one scan led to: the watch as it is now, its card, and a reply if there is news."""
+    """The result of one scan: the updated watch, its card, and a reply if there is news."""
 
     watch: Watch
     card: Message
@@ -67,17 +67,17 @@ class Turn:
 
 
 def wait_after(scans: int, interval: timedelta) -> timedelta:
-    """How long to wait after so many scans: steady at first, then longer and longer."""
+    """How long to wait after this many scans: steady at first, then longer and longer."""
     return interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
 
 
 def good(seen: Sighting, now: datetime) -> bool:
-    """Whether visitors see a valid certificate."""
+    """Whether the host serves a valid certificate."""
     return seen.valid is True and (seen.not_after is None or seen.not_after > now)
 
 
 class Watches:
-    """Runs the watches, over restarts and among replicas. Its clock and times are arguments."""
+    """Runs the watches, across restarts and replicas. The clock and all times are arguments."""
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class Watches:
         self._clock = clock
         self._missed: dict[int, str] = {}
 
-    # What a command asks
+    # For the commands
 
     async def running(self) -> Sequence[Watch]:
-        """The watches that run, the one that ends first before the others."""
+        """The running watches, the first to end first."""
         return await self._store.running()
 
     async def reserve(
         self, monitor_id: int, target: Target, asker: str, length: timedelta
     ) -> Watch | None:
-        """Make room for a watch; None where too many run. Nothing is posted or scanned yet."""
+        """Reserve a watch; None if too many are running. Nothing is posted or scanned yet."""
         now = self._clock()
         return await self._store.reserve(
             monitor_id, target, asker, now=now, ends_at=now + length, most=MOST
@@ -117,9 +117,10 @@ class Watches:
     async def begin(
         self, watch: Watch, post: Callable[[Message], Awaitable[Address]]
     ) -> tuple[Address, Message]:
-        """Post the card and scan for the first time; gives where the card is, and the card.
+        """Post the card and scan for the first time; returns the card and its address.
 
-        It is shown already where it is not `here`. Raises what `post` raises; then nothing runs.
+        If the address isn't `here`, the card is posted already. Raises what `post` raises; then no
+        watch runs.
         """
         who = await self._name_of(watch.asker, "")
         card = recheck_cards.beginning(watch.target, watch.ends_at, who)
@@ -144,7 +145,7 @@ class Watches:
         return address, turn.card
 
     async def stop(self, watch_id: int, who: str) -> Message:
-        """End a watch, and give its card; the card itself is edited too."""
+        """End a watch and return its card; the posted card is edited too."""
         watch, now = await self._store.get(watch_id), self._clock()
         if watch is None or not await self._store.end(watch, STOPPED):
             return recheck_cards.no_longer(watch_id)
@@ -157,7 +158,7 @@ class Watches:
         return card
 
     async def _card(self, watch: Watch, now: datetime) -> Message:
-        """The monitor's card as the list has it now, without a scan."""
+        """The monitor's card from the list, without a scan."""
         try:
             row = await self._row(watch)
         except BotError as fault:
@@ -166,15 +167,15 @@ class Watches:
             return recheck_cards.unknown(watch.target)
         return recheck_cards.found(row, now, self._records.rules)
 
-    # What the scheduler asks
+    # For the scheduler
 
     async def tick(self) -> None:
-        """Do what is due, all at the same time, so that no watch delays another."""
+        """Take all turns that are due, concurrently, so that no watch delays another."""
         waiting = await self._store.due(self._clock())
         await asyncio.gather(*(self._turn(watch) for watch in waiting))
 
     async def _turn(self, watch: Watch) -> None:
-        """Scan and tell; whatever goes wrong, the watch goes on."""
+        """Scan and report; whatever goes wrong, the watch continues."""
         if not await self._store.claim(watch, self._clock()):
             return
         try:
@@ -190,7 +191,7 @@ class Watches:
             await self._put_off(watch, "The bot hit an error", None)
 
     async def _put_off(self, watch: Watch, why: str, wait: float | None) -> None:
-        """Try again later; the next card that Slack takes says so."""
+        """Try again later; the next card that Slack accepts says so."""
         now = self._clock()
         if now - watch.ends_at > GIVE_UP_AFTER:
             log.error("Giving up on watch %d: Slack refused its final update: %s", watch.id, why)
@@ -202,7 +203,7 @@ class Watches:
         await self._store.put_off(watch, now + later)
 
     async def _scanned(self, watch: Watch) -> Turn:
-        """One scan, and what it means. Raises nothing that the API says."""
+        """Scan once and judge the result. Raises none of the API's errors."""
         before = watch.first or await self._before(watch)
         try:
             row, sighting = await self._scan(watch)
@@ -230,9 +231,9 @@ class Watches:
         return next((row for row in rows if row.id == watch.monitor_id), None)
 
     async def _before(self, watch: Watch) -> Sighting | None:
-        """What the first scan is compared with: what was seen before, if that needed fixing.
+        """What the first scan is compared with: the last sighting, if that needed fixing.
 
-        It does if it was bad, or if a certificate was issued that was not served.
+        It did if it was bad, or if an announced certificate wasn't served yet.
         """
         known = await self._records.seen(watch.monitor_id)
         try:
@@ -246,7 +247,7 @@ class Watches:
         return known if known and not good(known, self._clock()) else None
 
     async def _awaiting(self, watch: Watch) -> MonitorSummary | None:
-        """Its row before a scan, if a certificate was announced that is not served yet."""
+        """The monitor's row before the scan, if an announced certificate isn't served yet."""
         if not await self._api.extras.offers(Extra.EXPECT, hurry=True):
             return None
         row = await self._row(watch)
@@ -255,7 +256,7 @@ class Watches:
     async def _judged(
         self, watch: Watch, before: Sighting | None, row: MonitorSummary, sighting: Sighting
     ) -> Turn:
-        """Compare with the first scan; the very first with what the bot saw before, if bad.
+        """Compare with the first scan; the first one with the last sighting, if that was bad.
 
         While a certificate is awaited, no other one is the fix.
         """
@@ -271,7 +272,7 @@ class Watches:
             turn = await self._goes_on(replace(watch, first=sighting), card, None)
             reply = recheck_cards.changed_reply(watch.asker, seen, now, rules)
             if sighting.awaits and (before.not_after is None or not renewed):
-                return turn  # the host is back, or trusted, with what it had
+                return turn  # the host is back or trusted again, with the same certificate
             return replace(turn, reply=turn.reply or reply)
         line, also = recheck_cards.fixed_line(now, watch.scans), ""
         if renewed and before.fingerprint:
@@ -283,7 +284,7 @@ class Watches:
         )
 
     async def _rescan_others(self, watch: Watch, old: str) -> str:
-        """Rescan the other monitors with the old certificate; says how many are fixed."""
+        """Rescan the other monitors of the old certificate; returns a sentence on those fixed."""
         try:
             rows = await self._api.list()
             ids = [row.id for row in rows if row.fingerprint == old and row.id != watch.monitor_id]
@@ -299,7 +300,7 @@ class Watches:
         return recheck_cards.others(len(ids), len(fixed)) if ids else ""
 
     async def _goes_on(self, watch: Watch, card: Message, wait: float | None) -> Turn:
-        """Nothing is fixed: scan again later, or end where the time is over."""
+        """Not fixed: schedule the next scan, or end the watch if its time is over."""
         now = self._clock()
         if now >= watch.ends_at:
             late = now - watch.ends_at > LATE_AFTER
@@ -324,7 +325,7 @@ class Watches:
         missed = self._missed.get(watch.id)
         return [f"⚠️ {missed}"] if missed else []
 
-    # What Slack is told
+    # To Slack
 
     async def _tell(self, turn: Turn) -> Turn:
         """Edit the card, then reply; a watch that was stopped meanwhile says nothing more."""
@@ -339,7 +340,7 @@ class Watches:
         return replace(turn, watch=watch)
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
-        """Edit the card, or post another where that can't be done; returns its address."""
+        """Edit the card; if that is impossible, post another. Returns its address."""
         address = watch.address
         try:
             if address.ts:
@@ -354,7 +355,7 @@ class Watches:
         await self._post(watch, reply, watch.address.thread_ts or watch.address.ts)
 
     async def _post(self, watch: Watch, message: Message, thread_ts: str | None) -> Address:
-        """Post in the watch's channel; to its asker where the bot may not."""
+        """Post in the watch's channel; if the bot can't, send the asker a direct message."""
         try:
             if watch.address.channel:
                 return await self._poster.post_at(watch.address.channel, message, thread_ts)
@@ -365,5 +366,5 @@ class Watches:
 
 
 def _asked_to_wait(fault: BotError) -> float | None:
-    """The seconds that a refusal asks to wait, if it does."""
+    """How many seconds a refusal asks to wait, if it says."""
     return fault.retry_after if isinstance(fault, APIRefused | SlackRefused) else None

@@ -1,7 +1,7 @@
 """How bad a monitor's state is, in one word and one symbol, worst first.
 
-Pure: a row of monitor/list, a `now` and the team's thresholds in, a `State` out. Cards, lists, the
-digest and Home all ask here. The README shows the table.
+Pure: a row of monitor/list, a time and the team's thresholds in, a `State` out. Cards, lists, the
+digest and Home all use it. The README has the table.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from bot.dates import DAY, HOUR
 from bot.sighting import Claim, Marks, Mute
 from bot.target import REFUSED, REVOKED_MESSAGE, Target
 
-#: The digest's net: a valid certificate with fewer whole days left is at least mentioned.
+#: The digest's net: it at least mentions valid certificates with fewer whole days left.
 NET_DAYS = 30
 #: Renewal is due when a third of the lifetime is left, but never more than this.
 MOST_DUE = 30 * DAY
-#: What is left when somebody must act: a third of `due`, between these two.
+#: A certificate is urgent when a third of `due` is left, within these bounds.
 LEAST_ACT, MOST_ACT = DAY, 7 * DAY
-#: Certificates that live this long at most are fine until a day is left.
+#: Certificates with at most this lifetime are fine until a day is left.
 SHORT_LIFETIME = 10 * DAY
-#: Certificates that live this long at most are renewed by a program, which may so be late.
+#: Certificates with at most this lifetime are renewed automatically, so renewal can be overdue.
 RENEWED_BY_ITSELF = 100 * DAY
-#: How much is left of a certificate's life when CAs ask for its renewal: about a third, and half of
-#: the lives below SHORT_LIFETIME (letsencrypt.org/docs/integration-guide, "When to Renew").
+#: How much of a lifetime is left when CAs ask for renewal: about a third; half if it is below
+#: SHORT_LIFETIME (letsencrypt.org/docs/integration-guide, “When to Renew”).
 USUAL_PART, USUAL_PART_OF_SHORT = 3, 2
-#: Dates of the API are cut to the minute.
+#: The API's dates are cut to the minute.
 CUT = timedelta(minutes=1)
-#: What an unknown lifetime counts as: that of a certificate that people renew by hand.
+#: An unknown lifetime counts as this long, like that of a certificate renewed by hand.
 UNKNOWN_LIFETIME = 200 * DAY
-#: How late a program may be: a tenth of the lifetime, between these two.
+#: How late automatic renewal may be: a tenth of the lifetime, within these bounds.
 LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
-#: A scan older than this says little about today.
+#: A scan older than this says little about the present.
 STALE_AFTER = timedelta(hours=36)
-#: A certificate that is not served so long after it was issued is late.
+#: A new certificate that isn't served this long after it was issued is late.
 LATE_AFTER = timedelta(hours=1)
 
 _RULE = re.compile(r"(?P<number>[0-9]{1,3})(?P<unit>[d%])")
@@ -49,12 +49,12 @@ MOST_RULE = {"d": 365, "%": 90}
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
-    """Whole days until `not_after`, rounded down: 0 on the last day, negative after it."""
+    """Whole days until `not_after`, rounded down: 0 on the last day, negative afterwards."""
     return (not_after - now) // DAY
 
 
 class Rank(IntEnum):
-    """The order of lists: what is broken comes first."""
+    """The order of lists, broken monitors first."""
 
     BROKEN = 0
     ACT_NOW = 1
@@ -67,7 +67,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an engineer must know first. `word` stands alone: color is never the only sign."""
+    """What a monitor's row says first. `word` stands on its own: color is never the only sign."""
 
     rank: Rank
     symbol: str
@@ -88,9 +88,9 @@ UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
 NOT_ALLOWED = State(Rank.UNKNOWN, "⚪", "NOT ALLOWED")
 ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
-#: Names for other groups of monitors: those that are broken, or are about to expire.
+#: Names of groups of states: broken monitors, and those about to expire.
 OTHER_STATES = ("broken", "invalid", "due", "all")
-#: States by the names that people use for them.
+#: States by the names that people type.
 STATES: Mapping[str, tuple[State, ...]] = {
     "expired": (EXPIRED,),
     "unreachable": (UNREACHABLE,),
@@ -109,7 +109,7 @@ STATES: Mapping[str, tuple[State, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """When renewal is due, as a team set it: in days left, or in percent of the lifetime left."""
+    """When renewal is due, as set by the team: in days left, or percent of the lifetime left."""
 
     number: int
     unit: str
@@ -130,15 +130,15 @@ class Threshold:
         return f"{self.number}{self.unit}"
 
     def due(self, lifetime: timedelta) -> timedelta:
-        """How much is left when renewal is due."""
+        """How much of the lifetime is left when renewal is due."""
         return self.number * DAY if self.unit == "d" else lifetime * self.number / 100
 
 
 class Thresholds:
-    """What a team set: when renewal is due, the digest's net, and marks; nothing in it changes.
+    """The team's thresholds, the digest's net, and the marks. Immutable.
 
-    Thresholds go by host or pattern. The most specific one counts: a host with its port, then a
-    host, then the longest pattern.
+    Thresholds are set by host or pattern. The most specific one counts: a host with its port, then
+    a host, then the longest pattern.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Thresholds:
         return bool(self._exact or self._patterns)
 
     def for_(self, target: Target) -> Threshold | None:
-        """The team's own rule for a target, if there is one."""
+        """The team's own threshold for a target, if there is one."""
         if not self:
             return None
         if rule := self._exact.get(str(target)) or self._exact.get(target.host):
@@ -169,13 +169,13 @@ class Thresholds:
         return next((rule for form, rule in self._patterns if form.fullmatch(target.host)), None)
 
 
-#: Where a team has set nothing.
+#: No thresholds and no marks.
 USUAL = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is left of a certificate when it becomes due, overdue (if ever), and urgent."""
+    """How much of a lifetime is left when renewal is due, overdue (if ever), and urgent."""
 
     due: timedelta
     overdue: timedelta | None
@@ -184,7 +184,7 @@ class Limits:
 
 @functools.lru_cache(maxsize=4096)
 def limits(lifetime: timedelta | None, rule: Threshold | None = None) -> Limits:
-    """The limits for a lifetime; one that is unknown, or makes no sense, counts as long."""
+    """The limits for a lifetime; one that is unknown or implausible counts as long."""
     if lifetime is None or lifetime <= timedelta():
         return limits(UNKNOWN_LIFETIME, rule)
     due = rule.due(lifetime) if rule else min(MOST_DUE, lifetime / 3)
@@ -206,11 +206,11 @@ def _lifetime(row: MonitorSummary) -> timedelta:
 
 
 def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
-    """The limits of a monitor's certificate: what is left when it becomes due, and so on.
+    """The limits for a monitor's certificate.
 
-    Its CA may ask for an earlier renewal: it is then due when the window begins, and overdue when
-    the window has ended. A window that was moved forward makes it urgent. Any other one gives way
-    to a threshold of the team's own; one that lasts until the certificate expires says nothing.
+    Its CA may ask for renewal earlier: it is then due when the CA's window begins, and overdue when
+    it has ended. A window that was moved forward makes it urgent. Any other window yields to the
+    team's own threshold; one that lasts until the certificate expires is ignored.
     """
     rule, end, window = rules.for_(row.target), row.not_after, row.renewal
     own = limits(_lifetime(row), rule)
@@ -228,10 +228,10 @@ def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
 
 
 def was_moved_forward(row: MonitorSummary) -> bool:
-    """Whether the CA has moved its window forward: it ends before renewal is due by our own rule.
+    """Whether the CA has moved its window forward, so that it ends before our own due date.
 
-    Some lifetimes are due later by our rule than CAs usually ask for a renewal. Such a window has
-    been moved if it ends even before that, or if the CA explains it.
+    CAs usually ask for some lifetimes earlier than our rule. Such a window has been moved only if
+    it ends even earlier than usual, or if the CA explains it.
     """
     window, end = row.renewal, row.not_after
     if window is None or end is None:
@@ -242,12 +242,12 @@ def was_moved_forward(row: MonitorSummary) -> bool:
 
 
 def ca_asks_now(row: MonitorSummary, now: datetime) -> bool:
-    """Whether the CA asks to renew a certificate now, whose window it moved forward."""
+    """Whether the CA asks to renew a certificate now, having moved its window forward."""
     return row.renewal is not None and row.renewal.end < now and was_moved_forward(row)
 
 
 def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
-    """The state of a monitor now, from its last scan and the clock."""
+    """A monitor's state, from its last scan and the time."""
     if row.not_after is not None and row.not_after <= now:
         return EXPIRED
     if row.valid is None:
@@ -258,7 +258,7 @@ def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
 
 
 def _broken(row: MonitorSummary, now: datetime) -> State:
-    """The state of a monitor that the API calls invalid, and whose certificate has not expired."""
+    """The state of a monitor that the API calls invalid, though its certificate hasn't expired."""
     if row.not_after is None:
         return NOT_ALLOWED if row.message.startswith(REFUSED) else UNREACHABLE
     if row.not_before is not None and row.not_before > now:
@@ -269,7 +269,7 @@ def _broken(row: MonitorSummary, now: datetime) -> State:
 
 
 def _timed(row: MonitorSummary, end: datetime, now: datetime, rules: Thresholds) -> State:
-    begun = row.renewal is not None and row.renewal.start < now  # else it changes nothing
+    begun = row.renewal is not None and row.renewal.start < now  # else it has no effect
     limit = limits_of(row, rules) if begun else limits(_lifetime(row), rules.for_(row.target))
     left = end - now
     if left < limit.act_now:
@@ -287,7 +287,7 @@ def is_fine(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 
 
 def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | None:
-    """The mute that counts for a monitor now, if there is one."""
+    """The mute that applies to a monitor now, if any."""
     mute = rules.marks.mutes.get(row.id)
     if mute is None or not mute.holds(row, state_of(row, now, rules).rank, now):
         return None
@@ -295,13 +295,13 @@ def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | Non
 
 
 def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | None:
-    """Who takes care of a monitor; nobody has to once it is fine."""
+    """The claim on a monitor, if any; once the monitor is fine, it doesn't count."""
     claim = rules.marks.claims.get(row.id)
     return None if claim is None or is_fine(row, now, rules) else claim
 
 
 def note_of(row: MonitorSummary, rules: Thresholds) -> str:
-    """The team's note on a monitor's host, empty if there is none."""
+    """The note on a monitor's host; empty if there is none."""
     notes = rules.marks.notes
     return notes.get(str(row.target)) or notes.get(row.target.host, "")
 
@@ -320,12 +320,12 @@ def runbook_of(row: MonitorSummary, rules: Thresholds) -> str:
 
 
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
-    """Whether the last scan is too old to say that all is well."""
+    """Whether the last scan is too old to be sure that all is well."""
     return row.scanned_at is None or now - row.scanned_at > STALE_AFTER
 
 
 def is_late(row: MonitorSummary) -> bool:
-    """Whether a scan found another certificate, LATE_AFTER the one was issued that it expected."""
+    """Whether the last scan found another certificate LATE_AFTER the announced one was issued."""
     if row.expected_at is None or row.scanned_at is None or row.not_after is None:
         return False
     return row.scanned_at - row.expected_at > LATE_AFTER
@@ -334,6 +334,6 @@ def is_late(row: MonitorSummary) -> bool:
 def worst_first(
     row: MonitorSummary, now: datetime, rules: Thresholds
 ) -> tuple[int, float, str, int]:
-    """A sort key: broken before due before fine; within each, the nearest end date first."""
+    """A sort key: by rank, then by expiry."""
     end = row.not_after.timestamp() if row.not_after else float("inf")
     return (state_of(row, now, rules).rank, end, row.target.host, row.target.port)

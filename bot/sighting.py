@@ -26,7 +26,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, found: Monitor, row: MonitorSummary | None = None) -> Self:
-        """From monitor/get (or scan); only the monitor's row of monitor/list tells the verdict."""
+        """A sighting from monitor/get (or scan), with the verdict from monitor/list."""
         certificate = found.certificate
         issuer = certificate.issuer if certificate else Name()
         return cls(
@@ -40,7 +40,7 @@ class Sighting(msgspec.Struct, frozen=True):
         )
 
     def renewed_since(self, before: Sighting) -> bool:
-        """Whether another certificate is there: its hash, else its end date, issuer or names."""
+        """Whether the certificate was replaced: by its hash, else its expiry, issuer or names."""
         if self.not_after is None:
             return False
         if self.fingerprint and before.fingerprint:
@@ -50,10 +50,10 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class LastSeen(msgspec.Struct, frozen=True, gc=False):
-    """What a monitor was like when it was last compared.
+    """A monitor's state at the last comparison.
 
-    `missing` is set once a complete list was without it, `late` once it has not served a new
-    certificate for too long.
+    `missing` is set once a complete list lacked it, `late` once it has failed for too long to serve
+    an announced certificate.
     """
 
     rank: int
@@ -66,9 +66,9 @@ class LastSeen(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a channel was told: what happened to which monitors, and `about` which certificates.
+    """What a notice is about: what happened to which monitors, and `about` which certificates.
 
-    `thread` is the key of the topic that it follows up, if it does.
+    `thread` is the key of the topic that it follows up, if any.
     """
 
     key: str
@@ -81,7 +81,7 @@ class Topic:
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Somebody takes care of a monitor."""
+    """Who has taken a monitor, and when."""
 
     monitor_id: int
     user: str
@@ -90,10 +90,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Mute(msgspec.Struct, frozen=True):
-    """A monitor that nobody wants to hear of until then; it is stored as JSON.
+    """A monitor that is left out of digests and notices for a time; it is stored as JSON.
 
-    `rank`, `not_after` and `issuer` are what was seen when it was muted, if the mute ends as soon
-    as the certificate changes or gets worse; `rank` is None if it lasts for its time.
+    If the mute ends as soon as the certificate changes or gets worse, `rank`, `not_after` and
+    `issuer` are its state when it was muted; otherwise `rank` is None.
     """
 
     user: str
@@ -106,7 +106,7 @@ class Mute(msgspec.Struct, frozen=True):
     issuer: str = ""
 
     def holds(self, row: MonitorSummary, rank: int, now: datetime) -> bool:
-        """Whether it still counts for a monitor that looks so now. A lower rank is worse."""
+        """Whether the mute still applies to a monitor in this state. A lower rank is worse."""
         if now >= self.until:
             return False
         if self.rank is None:
@@ -117,7 +117,7 @@ class Mute(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What people said of monitors: claims and mutes by ID, notes by host, runbooks by pattern.
+    """What people said about monitors: claims and mutes by ID, notes by host, runbooks by pattern.
 
     A runbook's key is a host, a pattern with `*`, or an issuer.
     """

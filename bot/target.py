@@ -17,12 +17,12 @@ HTTPS_PORT = 443
 MAX_PORT = 65535
 LONGEST_HOST, LONGEST_LABEL = 253, 63  # RFC 1035, section 2.3.4
 _JOINERS = "\u200c\u200d"
-#: The message of a monitor that the embedded API's rules forbid to scan. Part of the protocol: the
-#: bot recognizes such a monitor by this text.
+#: The message of a monitor that the embedded API isn't allowed to scan. Part of the protocol: the
+#: bot recognizes it.
 REFUSED = "The address is refused by this server's rules"
-#: How the message begins if the CA has revoked the certificate. Part of the protocol, too.
+#: How the message of a revoked certificate begins. Part of the protocol, too.
 REVOKED_MESSAGE = "Revoked "
-# The port that a URL without one means. `http` is 443 too: Slack turns `example.com` into
+# The default port of a URL. For `http` it is 443 as well: Slack turns `example.com` into
 # `http://example.com`.
 SCHEME_PORTS = {
     "https": 443,
@@ -35,7 +35,7 @@ SCHEME_PORTS = {
 }
 # Browsers accept hyphens anywhere in a label (url.spec.whatwg.org, CheckHyphens is false).
 _ASCII_LABEL = re.compile(r"^[a-z0-9_-]{1,63}$")
-# A host name that is stored as it is written: a list of 100,000 monitors has little else.
+# A host name stored as it is written; for a list of 100,000 monitors, this match is fast.
 _PLAIN_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z_-]{0,62}")
 # If the last label is a number, browsers parse the host as IPv4 (url.spec.whatwg.org, "ends in a
 # number"); RFC 3986 doesn't say.
@@ -61,7 +61,7 @@ def normal_host(text: str) -> str:
     if not all(_ASCII_LABEL.match(label) for label in host.split(".")):
         try:
             host = a_labels(host)
-        except ValueError:  # UnicodeError and IDNAError are of it
+        except ValueError:  # includes UnicodeError and IDNAError
             raise ValueError(f"“{text}” is not a host name.") from None
     if _NUMERIC_LABEL.match(host.rpartition(".")[2]):
         return _normal_address(host)
@@ -193,7 +193,7 @@ class Target(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 def address_fault(url: str, *, allow_http: bool = False) -> str | None:
-    """Why an API key must not be sent to this URL, in sentences; None if it may.
+    """Why an API key must not be sent to this URL, in sentences; None if it may be.
 
     A key is only sent over HTTPS or to this machine, unless `allow_http`.
     """

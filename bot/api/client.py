@@ -1,9 +1,8 @@
-"""The SSLmonitor REST API as typed methods over one request: its seven endpoints, and its extras.
+"""The SSLmonitor REST API as typed methods: its seven endpoints, and its extras.
 
-A reply is judged by its body first (`success`, or `code`, `message` and `req_id`) and by the HTTP
-status only where the body says nothing. Reads are repeated while that may help. `add`, `scan` and
-`delete` reach the server at most once. Queries, the key and passwords stay out of every log line
-and every error.
+A reply is judged by its body (`success`, or `code`, `message` and `req_id`), and by the HTTP status
+only if the body says nothing. Reads are retried if that may help. `add`, `scan` and `delete` reach
+the server at most once. No log line and no error contains queries, the key or passwords.
 """
 
 from __future__ import annotations
@@ -48,12 +47,12 @@ log = logging.getLogger(__name__)
 _SUCCESS = msgspec.Raw(b"1")
 T = TypeVar("T")
 
-MAX_BODY = 64 * 2**20  # bytes: 100,000 rows of monitor/list are half of it
-#: Above this many requests at a time, askers are told that the bot is busy.
+MAX_BODY = 64 * 2**20  # bytes: twice the size of 100,000 rows of monitor/list
+#: Above this many concurrent requests, callers are told that the bot is busy.
 MOST_IN_FLIGHT = 50
-ROWS_AT_ONCE = 100  # rows that are read before the event loop gets its turn
+ROWS_AT_ONCE = 100  # rows read before the event loop gets a turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
-MAX_OFFSET = timedelta(hours=14)  # the zone farthest from UTC; beyond it a clock is just wrong
+MAX_OFFSET = timedelta(hours=14)  # the largest offset in use; beyond it the clock is wrong
 
 #: The rows of monitor/list: an array, or an object with numbers as keys, as PHP may encode one.
 _Rows = list[msgspec.Raw] | Annotated[dict[str, msgspec.Raw], msgspec.Meta(min_length=1)]
@@ -66,7 +65,7 @@ class Seconds(Protocol):
         """Record a request that took `amount` seconds."""
 
 
-#: Gives the recorder for an endpoint and an outcome: `answered` or `unreachable`.
+#: Returns the recorder for an endpoint and an outcome: `answered` or `unreachable`.
 Timing = Callable[[str, str], Seconds]
 
 
@@ -81,13 +80,13 @@ class Ask:
 
 
 class SSLMonitor:
-    """A client of one SSLmonitor API, by its address (`https://api.sslmonitor.io/api/v1`) and key.
+    """A client of one SSLmonitor API, given its address (`https://…/api/v1`) and key.
 
-    `deadline` and `scan_deadline` (add, scan, check) are seconds for one try: connecting, asking
-    and the whole body. Reads are tried `attempts` times, `wait` seconds apart and growing. Every
-    method raises APIRefused (NotFound, BadKey) or APIUnreachable. Raises ConfigError for an
-    address or key that can't be used; a key goes only to https or to this machine, unless
-    `allow_http`.
+    `deadline` and `scan_deadline` (add, scan, check) are the seconds for one attempt, from
+    connecting to the end of the body. Reads are tried `attempts` times, with growing pauses that
+    begin at `wait` seconds. Every method raises APIRefused (NotFound, BadKey) or APIUnreachable.
+    Raises ConfigError for an unusable address or key; a key is only sent over https or to this
+    machine, unless `allow_http`.
     """
 
     offset: timedelta
@@ -136,13 +135,13 @@ class SSLMonitor:
 
     @property
     def source(self) -> str:
-        """What tells this API and account from others, without the key (a hash of both)."""
+        """Identifies this API and account, without the key (a hash of both)."""
         return hashlib.sha256(f"{self._url} {self._key}".encode()).hexdigest()[:32]
 
     async def measure_clock(self) -> timedelta:
-        """Ask the server's clock and keep its distance from UTC; an unreadable one changes nothing.
+        """Measure the difference between the server's clock and UTC; a bad reply changes nothing.
 
-        The API's dates name no zone, so this is the only way to know theirs.
+        The API's dates name no zone, so this is the only way to learn it.
         """
         shown = (await self.ping()).date_time
         if shown is None:
@@ -171,10 +170,10 @@ class SSLMonitor:
         valid: bool | None = None,
         expires: str | None = None,
     ) -> MonitorList:
-        """The monitors that pass every filter given (`monitor/list`).
+        """The monitors that pass all given filters (`monitor/list`).
 
-        `host` may hold `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`, and
-        `expires`, in days, `=30`, `30-60`, `<30` or `>30`.
+        `host` may contain `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`;
+        `expires`, in days, is `=30`, `30-60`, `<30` or `>30`.
         """
         filters = {
             "host": host,
@@ -193,8 +192,8 @@ class SSLMonitor:
     ) -> Monitor:
         """Add a monitor for a host and port, or for a URL as text, and scan it (`monitor/add`).
 
-        `protocol` names the STARTTLS that is to be spoken before TLS, where the API offers
-        `Extra.PROTOCOL`; empty for none.
+        `protocol` names the STARTTLS protocol to use before TLS, if the API has `Extra.PROTOCOL`;
+        empty for none.
         """
         place: dict[str, Any] = {"url": target}
         if isinstance(target, Target):
@@ -211,9 +210,9 @@ class SSLMonitor:
         return self._monitor(fields, written=True)
 
     async def scan(self, monitor_id: int) -> Monitor:
-        """Scan a monitor now, and return what was found (`monitor/scan`).
+        """Scan a monitor now, and return the result (`monitor/scan`).
 
-        Whoever asks while a scan of this monitor runs gets the result of that one.
+        Concurrent callers for the same monitor share one scan.
         """
 
         async def scanned() -> Monitor:
@@ -228,9 +227,9 @@ class SSLMonitor:
         await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
-        """Ask for something that changes nothing, and retry if that may help.
+        """Send a request that changes nothing; retry if that may help.
 
-        Identical questions that are asked at the same time are sent once.
+        Identical concurrent requests are sent once.
         """
         given = query or {}
 
@@ -242,9 +241,9 @@ class SSLMonitor:
         return await self._share((path, *(f"{k}={v}" for k, v in sorted(given.items()))), asked)
 
     async def _share(self, key: tuple[str, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of `ask`, or of the same question that is under way.
+        """The result of `ask`, or of the same request if that is in progress.
 
-        If one who asks is cancelled, the others still get their answer.
+        If one caller is cancelled, the others still get the result.
         """
         task: asyncio.Task[T] | None = self._shared.get(key)
         if task is None:
@@ -255,10 +254,10 @@ class SSLMonitor:
     def _forget(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
         del self._shared[key]
         if not task.cancelled():
-            task.exception()  # seen by whoever asked, unless all of them were cancelled
+            task.exception()  # the callers see it, unless all were cancelled
 
     async def again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and retry if that may help."""
+        """Send a request; retry if that may help."""
         async for attempt in stamina.retry_context(
             on=self._worth_another_try,
             attempts=self._attempts,
@@ -268,13 +267,13 @@ class SSLMonitor:
         ):
             with attempt:
                 return await ask()
-        raise AssertionError  # stamina gives the last attempt's error
+        raise AssertionError  # stamina raises the last attempt's error
 
     async def _write(self, path: str, params: Mapping[str, str], deadline: float) -> Fields:
-        """Ask for a change, at most once.
+        """Send a request for a change, at most once.
 
-        The connection is new, so no server can have dropped it meanwhile, and `_never_again` keeps
-        aiohttp from repeating the request when it breaks all the same.
+        It uses a new connection, which the server can't have closed meanwhile, and `_never_again`
+        keeps aiohttp from repeating the request if the connection breaks nonetheless.
         """
         ask, sent = Ask(path, params, self._write_method), list[str]()
 
@@ -289,22 +288,22 @@ class SSLMonitor:
                 raise
 
     async def _request(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Fields:
-        """The one request: send it, read the whole reply, judge it."""
+        """Send one request, read the whole reply, and judge it."""
         reply = await self._send(session, ask, deadline)
-        await asyncio.sleep(0)  # reading a long body took its time, and decoding it takes as much
+        await asyncio.sleep(0)  # reading a long body took a while, and decoding it takes as long
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(reply.body, type=Fields)
             if fields.get("success") == _SUCCESS:
-                return fields  # the documented form; `judge` reads every other one
+                return fields  # the documented form; `judge` reads all others
         password = ask.params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])
 
     async def fetch(self, path: str) -> Reply:
-        """Read a public document: without the key, and whatever its status."""
+        """Read a public document, without the key, and whatever its status."""
         return await self._send(self._session, Ask(path, {}, with_key=False), self._deadline)
 
     async def try_once(self, path: str, query: Mapping[str, str]) -> Fields:
-        """Request a scan that stores nothing; it is never repeated."""
+        """Request a scan that stores nothing; never retried."""
         return await self._request(self._session, Ask(path, query), self._scan_deadline)
 
     async def _send(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Reply:
@@ -320,7 +319,7 @@ class SSLMonitor:
                 wait = seconds(after, self._clock()) if after else None
                 reply = Reply(response.status, await _read_body(response), wait)
         except (TimeoutError, OSError, aiohttp.ClientError, HttpProcessingError) as error:
-            # Not chained: aiohttp's texts may quote the query.
+            # not chained: aiohttp's texts may quote the query
             self.fault = what_happened(error, deadline)
             raise APIUnreachable(self.fault) from None
         self.fault = "" if reply.status < 500 else f"HTTP status {reply.status}"
@@ -359,7 +358,7 @@ class SSLMonitor:
                 self._timing(path, outcome).observe(time.perf_counter() - began)
 
     def _worth_another_try(self, error: Exception) -> bool | float:
-        """Whether a read may be repeated, and after how many seconds if the server said so."""
+        """Whether a read may be retried, and after how many seconds if the server said so."""
         if isinstance(error, APIRefused) and error.code == 429:
             if error.retry_after is None:
                 return True
@@ -374,7 +373,7 @@ class SSLMonitor:
         )
 
     async def _read_rows(self, fields: Fields) -> MonitorList:
-        """The rows of monitor/list, a few at a time; those that can't be read are counted."""
+        """Decode the rows of monitor/list, a few at a time; unreadable ones are counted."""
         await asyncio.sleep(0)
         count = _count(fields)
         rows = _raw_rows(fields, count)
@@ -408,7 +407,7 @@ def _raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
 
 
 def _count(fields: Fields) -> int | None:
-    """How many monitors the API says that it lists; None where it doesn't say."""
+    """How many monitors the reply says it lists; None if it doesn't say."""
     try:
         return msgspec.json.decode(fields["count"], type=int)
     except (KeyError, ValueError):

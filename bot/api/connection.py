@@ -12,7 +12,7 @@ import aiohttp
 async def used_once(
     sent: Callable[..., Awaitable[None]], *, trust_env: bool
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session for one request that must not be repeated; `sent` is called once it was sent."""
+    """A session for one request that must not be repeated; `sent` is called after sending it."""
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(sent)
     async with aiohttp.ClientSession(
@@ -28,21 +28,21 @@ async def used_once(
 async def _never_again(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Turn a broken connection into an error that aiohttp does not answer by sending again.
+    """Turn a broken connection into an error after which aiohttp doesn't send the request again.
 
-    aiohttp repeats every idempotent request once, and a GET is one to it, even on a connection
-    that was never used before (RFC 9112, section 9.3.1; `ClientSession._request`).
+    aiohttp repeats any idempotent request once, and counts a GET as one, even on a connection that
+    was never used before (RFC 9112, section 9.3.1; `ClientSession._request`).
     """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
-        raise  # nothing was sent, and aiohttp does not repeat it
+        raise  # nothing was sent, and aiohttp doesn't repeat it
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise aiohttp.ClientPayloadError(type(error).__name__) from None
 
 
 def what_happened(error: Exception, deadline: float) -> str:
-    """A sentence for the reader, without the error's own text."""
+    """What happened, as a sentence without the error's own text."""
     match error:
         case TimeoutError():
             return f"The SSLmonitor API did not answer within {deadline:g} seconds."

@@ -1,7 +1,7 @@
-"""What an SSLmonitor API may have beyond the documented page, and how it is read from its JSON.
+"""What some SSLmonitor APIs offer beyond the documented page, and how it is decoded.
 
-Such an API describes itself in `openapi.json` (OpenAPI 3.1): only what stands there is asked for.
-The wire's names stay here, as in `models`, and every field may be missing or odd.
+Such an API describes itself in `openapi.json` (OpenAPI 3.1): only what that lists is requested.
+Wire names stay in this module, as in `models`, and any field may be missing or malformed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ DESCRIPTION = "openapi.json"
 MOST_CURSOR = 200
 CHANGES_AT_ONCE = 100
 LACK_KEPT = timedelta(hours=1)  # how long a missing endpoint counts as missing
-FAULT_KEPT = timedelta(minutes=1)  # how long to wait before openapi.json is read again
-#: The name of no STARTTLS: TLS from the first byte.
+FAULT_KEPT = timedelta(minutes=1)  # how long to wait before reading openapi.json again
+#: No STARTTLS: TLS from the first byte.
 TLS = "tls"
-#: STARTTLS by protocol, and the ports where it is usual: the first is the default.
+#: STARTTLS by protocol, and its usual ports: the first is the default.
 PORTS = {
     "smtp": (25, 587),
     "imap": (143,),
@@ -44,7 +44,7 @@ PORTS = {
 
 
 class Extra(StrEnum):
-    """What only some APIs have: an endpoint, by its path, or a parameter of an endpoint."""
+    """An endpoint, by its path, or a parameter of one, that only some APIs have."""
 
     CHECK = "checks"
     HISTORY = "monitor/history"
@@ -55,9 +55,9 @@ class Extra(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a one-off scan found; nothing was stored, so both have ID 0, which no monitor has.
+    """The result of a one-off scan. Nothing was stored, so both IDs are 0, which no monitor has.
 
-    `row` is as monitor/list would show it, `found` as monitor/get would.
+    `row` is what monitor/list would return, `found` what monitor/get would.
     """
 
     row: MonitorSummary
@@ -66,7 +66,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """What scans found from `at` on; None or empty if it is unknown."""
+    """The state that scans found from `at` on; None or empty if unknown."""
 
     at: datetime
     valid: bool | None
@@ -79,7 +79,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The newest changes of a monitor, newest first, and how many there are in all."""
+    """The newest changes of a monitor, newest first, and how many there are in total."""
 
     changes: tuple[HistoryEntry, ...]
     total: int
@@ -89,8 +89,8 @@ class History:
 class Changes:
     """What changed since a cursor: the monitors as they are now, and `next`, the new cursor.
 
-    `names` are those that certificates gained and lost, by the ID of the monitor. `more` changes
-    follow after `next`.
+    `names` are those that certificates gained and lost, by monitor ID. `more` changes follow after
+    `next`.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -99,7 +99,7 @@ class Changes:
     more: bool
 
     def then(self, later: Changes) -> Changes:
-        """These changes and later ones."""
+        """These changes, combined with later ones."""
         rows = {row.id: row for row in (*self.rows, *later.rows)}
         return Changes(tuple(rows.values()), {**self.names, **later.names}, later.next, later.more)
 
@@ -126,9 +126,9 @@ class WireHistoryEntry(msgspec.Struct):
 
 
 def read_extras(reply: Reply) -> frozenset[Extra]:
-    """Which extras the description lists; none where the answer is no description.
+    """The extras that the description lists; none if the reply is not a description.
 
-    Raises APIRefused or APIUnreachable where the server is too busy or broken to say.
+    Raises APIRefused or APIUnreachable if the server is too busy or broken to say.
     """
     try:
         fields = judge(reply)
@@ -148,7 +148,7 @@ def read_extras(reply: Reply) -> frozenset[Extra]:
 
 
 def _describes(path: str, operations: Any, extra: Extra) -> bool:
-    """Whether a path of the description is this extra, or takes it as a parameter of a GET."""
+    """Whether this path is the extra, or takes it as a parameter of its GET."""
     endpoint, _, name = extra.partition("?")
     if not path.rstrip("/").endswith(f"/{endpoint}"):
         return False
@@ -162,9 +162,9 @@ def _describes(path: str, operations: Any, extra: Extra) -> bool:
 
 
 def read_changes(raw: Mapping[str, Any], offset: timedelta) -> Changes:
-    """The answer of monitor/changes; rows that can't be read are left out: a list will tell.
+    """Decode monitor/changes; unreadable rows are left out, since the next list covers them.
 
-    Raises ValueError where there is neither list nor cursor.
+    Raises ValueError if the list or the cursor is missing.
     """
     rows: dict[int, MonitorSummary] = {}
     names: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
@@ -182,9 +182,9 @@ def read_changes(raw: Mapping[str, Any], offset: timedelta) -> Changes:
 
 
 def read_history(raw: Mapping[str, Any], offset: timedelta) -> History:
-    """The answer of monitor/history; rows that can't be read are left out.
+    """Decode monitor/history; unreadable rows are left out.
 
-    Raises ValueError where there is no list.
+    Raises ValueError if the list is missing.
     """
     told = []
     for row in msgspec.convert(raw.get("list"), list[Any]):
@@ -211,7 +211,7 @@ def _change(wire: WireHistoryEntry, offset: timedelta) -> HistoryEntry:
 
 
 def read_check(raw: Any, offset: timedelta) -> Check:
-    """The `check` of checks. Raises ValueError where it names no host."""
+    """Decode the `check` of checks. Raises ValueError if it names no host."""
     named = msgspec.convert(raw, dict[str, Any]) | {"id": 0}
     found, row = read_monitor(named, offset), read_summary(named, offset)
     leaf = found.certificate
@@ -223,7 +223,7 @@ def read_check(raw: Any, offset: timedelta) -> Check:
 
 
 class Extras:
-    """Asks for what only some APIs have. Every method raises APIRefused or APIUnreachable."""
+    """Uses what only some APIs have. Every method raises APIRefused or APIUnreachable."""
 
     def __init__(self, api: SSLMonitor, clock: Callable[[], datetime]) -> None:
         self._api = api
@@ -233,9 +233,9 @@ class Extras:
         self._not_said: BotError | None = None
 
     async def offers(self, extra: Extra, *, hurry: bool = False) -> bool:
-        """Whether `openapi.json` describes an endpoint beyond the documented ones.
+        """Whether `openapi.json` lists an extra.
 
-        A yes is kept for good, a no for LACK_KEPT. In a `hurry` a fault of the last minute is
+        A yes is kept for good, a no for LACK_KEPT. In a `hurry`, a fault of the last minute is
         raised again instead of asking.
         """
         now = self._clock()
@@ -257,8 +257,8 @@ class Extras:
     async def check(self, target: Target, protocol: str = "") -> Check:
         """Scan a host and port once, and store nothing (`checks`).
 
-        `protocol` names the STARTTLS that is to be spoken before (`smtp`); empty for none. It is
-        asked once: a scan is costly, and whoever waits for it can ask again.
+        `protocol` names the STARTTLS protocol to use before TLS (`smtp`); empty for none. The
+        request isn't retried: a scan is expensive, and whoever waits for it can ask again.
         """
         query = {"host": target.host, "port": str(target.port)}
         if protocol:
@@ -273,9 +273,9 @@ class Extras:
         return readable("history", lambda: read_history(decoded(fields), self._api.offset))
 
     async def changes(self, since: str) -> Changes:
-        """What changed since a cursor; without one, where to begin (`monitor/changes`).
+        """What changed since a cursor; without one, where to start (`monitor/changes`).
 
-        Raises APIRefused with the code 410 where the cursor is too old.
+        Raises APIRefused with the code 410 if the cursor is too old.
         """
         query = {"since": since, "limit": str(CHANGES_AT_ONCE)} if since else {}
         fields = await self._api.read("monitor/changes", query)

@@ -1,4 +1,4 @@
-"""Read JSON leniently: a field of an unexpected type is dropped, and the rest is kept."""
+"""Decodes JSON leniently: a field of an unexpected type is dropped, and the rest is kept."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def read_leniently(raw: Any, kind: type[T]) -> T:
-    """`raw`, decoded already or still a `msgspec.Raw`, as the struct `kind`.
+    """Convert `raw`, decoded already or still a `msgspec.Raw`, to the struct `kind`.
 
-    Optional fields of a wrong type get their defaults, and items of a list that do not fit are
-    left out. Raises ValueError where a required field is missing or wrong.
+    Optional fields of a wrong type get their defaults, and list items that don't fit are left out.
+    Raises ValueError if a required field is missing or wrong.
     """
     if isinstance(raw, msgspec.Raw):
         try:
@@ -28,7 +28,7 @@ def read_leniently(raw: Any, kind: type[T]) -> T:
 
 
 def _forgiving(value: Any, kind: Any) -> Any:
-    """`value` as `kind`; what does not fit is left out, the rest is kept."""
+    """Convert `value` to `kind`; what doesn't fit is left out, and the rest is kept."""
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:

@@ -1,9 +1,9 @@
-"""The nouns of the SSLmonitor API, and how the rows of its list are read from its JSON.
+"""The data of the SSLmonitor API, and how the rows of its list are decoded.
 
-Wire names (`ssl_expire_date_end`) stay in this folder and in `embedded`. The API's
-dates carry no zone (`2026-01-01 00:00`); `offset` is what its clock shows minus UTC, measured by
-`client.SSLMonitor.measure_clock`. Every field may be missing or null: the page's examples were
-typed by hand, so nothing but `id` and `host` is relied on.
+Wire names (`ssl_expire_date_end`) stay in this folder and in `embedded`. The API's dates have no
+zone (`2026-01-01 00:00`); `offset` is its clock's difference from UTC, as measured by
+`client.SSLMonitor.measure_clock`. Any field may be missing or null: the examples on the API's page
+were typed by hand, so only `id` and `host` are relied on.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import msgspec
 from bot.api.lenient import read_leniently
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
-#: Years that a renewal's window may be in, so that it can be shown in any time zone.
+#: The years accepted in a renewal window, so that it can be shown in any time zone.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 class Renewal(msgspec.Struct, frozen=True, gc=False):
-    """When the CA asks for a renewal (RFC 9773), and a URL of its own that may explain why."""
+    """When the CA asks for renewal (RFC 9773), and the URL of its explanation, if any."""
 
     start: datetime
     end: datetime
@@ -60,7 +60,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class ChainCertificate:
-    """A certificate of the chain that a host sends: its own first, an authority's after it."""
+    """A certificate of the chain that a host sends; the host's own comes first."""
 
     subject: str
     issuer: str
@@ -70,7 +70,7 @@ class ChainCertificate:
 
 @dataclass(frozen=True, slots=True)
 class HTTPInfo:
-    """What the host answered to `GET /`; None or empty where it gave nothing."""
+    """The host's reply to `GET /`; None or empty where it gave nothing."""
 
     ip: str = ""
     ip_rev: str = ""
@@ -85,14 +85,13 @@ class HTTPInfo:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """One monitored target with all facts of its last scan (monitor/get, add and scan).
+    """A monitor with all facts of its last scan (monitor/get, add and scan).
 
-    The chain is empty where the API does not tell it, and so is `revocation`: `good`, `revoked …`,
-    `unknown: …`, and `caa`: why the CA may not renew it. `renewal` is when the CA asks for one, or
-    `unknown: …`. `handshake` is protocol, cipher, key, signature, whether X25519MLKEM768 is
-    supported, serial number and fingerprint, as far as they are known. `expected` is which
-    certificate was issued, but isn't served yet. Only monitor/get ever tells, so they take no part
-    in a comparison with what add and scan give.
+    What the API doesn't say is empty: the chain; `revocation` (`good`, `revoked …`, `unknown: …`);
+    `caa` (why the CA may not renew the certificate); `renewal` (when the CA asks for it, or
+    `unknown: …`); `handshake` (protocol, cipher, key, signature, whether X25519MLKEM768 is
+    supported, serial number, fingerprint); and `expected` (the certificate that was issued but
+    isn't served yet). Only monitor/get returns these, so comparisons ignore them.
     """
 
     id: int
@@ -109,12 +108,12 @@ class Monitor:
 
 
 class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
-    """A row of monitor/list: the verdict and what a list or digest needs.
+    """A row of monitor/list: the verdict, and what a list or digest needs.
 
-    `fingerprint` names the certificate, `caa_refuses` says that its CA may not renew it, `renewal`
-    when its CA asks for another, one that was issued at `expected_at` isn't served yet, or it is
-    `renewed` elsewhere; only the embedded API gives them.
-    A struct that the garbage collector skips: it takes 100 ms to walk 100,000 dataclasses.
+    Only the embedded API provides `fingerprint`, which identifies the certificate; `caa_refuses`
+    (its CA may not renew it); `renewal` (when its CA asks for it); `expected_at` (when a
+    certificate was issued that isn't served yet); and `renewed` (another monitor serves a newer
+    one). The garbage collector skips this struct: for 100,000 dataclasses it takes 100 ms.
     """
 
     id: int
@@ -137,9 +136,9 @@ class MonitorSummary(msgspec.Struct, frozen=True, gc=False):
 class MonitorList(list[MonitorSummary]):
     """The rows of monitor/list.
 
-    `unreadable` counts the monitors that the API has but that could not be read: rows that make no
-    sense, and rows that are counted but missing. Whoever reads the list must not conclude from it
-    that all is well.
+    `unreadable` counts the monitors that the API has but that could not be read: malformed rows,
+    and rows that are counted but missing. As long as there are any, nobody may conclude that all is
+    well.
     """
 
     def __init__(self, rows: Iterable[MonitorSummary] = (), unreadable: int = 0) -> None:
@@ -149,7 +148,7 @@ class MonitorList(list[MonitorSummary]):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose key it is, and how many monitors it may hold."""
+    """The owner of the key, and how many monitors the account may have."""
 
     id: int | None
     email: str
@@ -170,9 +169,9 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """How far an API's regular scans are: all its monitors, those due now, and how late they are.
+    """The progress of an API's regular scans: all monitors, those due now, and how late they are.
 
-    `lag` is how long the first of those that are due has waited; `monitors` may be unknown.
+    `lag` is how long the most overdue one has waited; `monitors` may be unknown.
     """
 
     due: int
@@ -182,9 +181,9 @@ class SweepProgress:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The server's clock as it shows it (labelled UTC, whatever its zone), and the key's number.
+    """The server's clock as sent (labelled UTC, whatever its zone), and the key's number.
 
-    `sweep` is None where the API does not tell it.
+    `sweep` is None if the API doesn't say.
     """
 
     date_time: datetime | None
@@ -193,7 +192,7 @@ class Ping:
 
 
 class WireRenewal(msgspec.Struct):
-    """When the CA asks for a renewal, which some APIs have beyond the documented page."""
+    """When the CA asks for renewal; only some APIs provide it."""
 
     status: str | None = None
     start: str | None = None
@@ -202,7 +201,7 @@ class WireRenewal(msgspec.Struct):
 
 
 class WireRenewed(msgspec.Struct):
-    """Which monitor serves a newer certificate, and when that expires; only some APIs tell."""
+    """Which monitor serves a newer certificate, and its expiry; only some APIs provide it."""
 
     host: str | None = None
     port: Any = HTTPS_PORT
@@ -210,7 +209,7 @@ class WireRenewed(msgspec.Struct):
 
 
 class WireSummary(msgspec.Struct, omit_defaults=True):
-    """A row of monitor/list: the documented fields that the bot reads."""
+    """The fields of a row of monitor/list that the bot reads."""
 
     id: int
     host: str
@@ -234,13 +233,13 @@ _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
 
 
 def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | None:
-    """A date of the wire as an aware UTC datetime; None where it can't be read.
+    """A wire date as an aware UTC datetime; None if it can't be read.
 
-    A date that names its own zone is taken at its word, and needs no offset.
+    A date with a zone of its own needs no offset.
     """
-    try:  # nearly all dates are without a zone, and a list of 100,000 monitors has 300,000 of them
+    try:  # nearly all dates have no zone, and a list of 100,000 monitors has 300,000 of them
         date = datetime.fromisoformat(f"{text}+00:00")
-        if date.tzinfo:  # `2026-01-05+00:00` is a date and a time
+        if date.tzinfo:  # `2026-01-05+00:00` has both a date and a zone
             return date - offset
     except (ValueError, OverflowError):
         pass
@@ -251,12 +250,12 @@ def _other_date(text: str, offset: timedelta) -> datetime | None:
     try:
         date = datetime.fromisoformat(text.strip())
         return date.replace(tzinfo=UTC) - offset if date.tzinfo is None else date.astimezone(UTC)
-    except (ValueError, OverflowError):  # the year 1 has no day before it
+    except (ValueError, OverflowError):  # before the year 1, or after 9999
         return None
 
 
 def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
-    """The renewal window; None if it is unknown or makes no sense."""
+    """The renewal window; None if it is unknown or implausible."""
     start, end = read_date(wire.start, offset), read_date(wire.end, offset)
     if start is None or end is None or start > end:
         return None
@@ -266,7 +265,7 @@ def read_renewal(wire: WireRenewal, offset: timedelta) -> Renewal | None:
 
 
 def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | None:
-    """Which host serves the renewed certificate; None if that makes no sense."""
+    """Which host serves the renewed certificate; None if the data is malformed."""
     end = read_date(wire.date_end, offset)
     with suppress(ValueError):
         return RenewedElsewhere(read_target(wire.host or "", wire.port), end) if end else None
@@ -274,7 +273,7 @@ def read_renewed(wire: WireRenewed, offset: timedelta) -> RenewedElsewhere | Non
 
 
 def read_target(host: str, port: Any) -> Target:
-    """A monitor's host and port; a host that the bot can't parse stays as the server wrote it.
+    """A monitor's host and port; a host that the bot can't parse stays as the server sent it.
 
     Raises ValueError for an empty host or an impossible port.
     """
@@ -291,7 +290,7 @@ def read_target(host: str, port: Any) -> Target:
 
 
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
-    """A row of monitor/list. Raises ValueError where `id`, `host` or `port` can't be read."""
+    """Decode a row of monitor/list. Raises ValueError if `id`, `host` or `port` can't be read."""
     wire = _row(raw)
     return MonitorSummary(
         id=wire.id,
@@ -313,9 +312,9 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
 
 
 def _row(raw: Any) -> WireSummary:
-    """The row as documented, which is the usual case; else what of it can be read."""
+    """The row as documented, which is the usual case; otherwise whatever can be read of it."""
     if isinstance(raw, msgspec.Raw):
-        try:  # it takes half as long as `suppress`
+        try:  # takes half as long as `suppress`
             return _ROWS.decode(raw)
         except ValueError:
             pass
@@ -323,5 +322,5 @@ def _row(raw: Any) -> WireSummary:
 
 
 def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSummary]:
-    """The rows for exactly this host and port: the API's own filter may be wider than asked."""
+    """The rows of exactly this host and port: the API's own filter may match more."""
     return [row for row in rows if row.target == target]

@@ -1,4 +1,4 @@
-"""How the answers of monitor/get, account and ping are read; for monitor/list see `models`."""
+"""Decodes the replies of monitor/get, account and ping; for monitor/list see `models`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bot.api.models import (
 )
 from bot.target import HTTPS_PORT
 
-#: No sweep exceeds these; larger numbers make no sense, and are not shown.
+#: The largest plausible numbers of a sweep; larger ones are not shown.
 MOST_MONITORS, MOST_LAG = 10**9, timedelta(days=3650)
 
 
@@ -43,7 +43,7 @@ class WireSSL(msgspec.Struct):
 
 
 class WireHeader(msgspec.Struct):
-    """A header of the host's answer: name and value."""
+    """A header of the host's reply: name and value."""
 
     n: str | None = None
     v: str | None = None
@@ -64,7 +64,7 @@ class WireHTTP(msgspec.Struct):
 
 
 class WireChainCertificate(msgspec.Struct):
-    """A part of `chain`, which some APIs have beyond the documented page."""
+    """A certificate of `chain`; only some APIs provide it."""
 
     subject: str | None = None
     issuer: str | None = None
@@ -102,7 +102,7 @@ class WireMonitor(msgspec.Struct):
 
 
 class WireAccount(msgspec.Struct):
-    """The answer of account."""
+    """The reply of account."""
 
     id: int | None = None
     email: str | None = None
@@ -112,7 +112,7 @@ class WireAccount(msgspec.Struct):
 
 
 class WireSweepProgress(msgspec.Struct):
-    """The `sweep` of ping, which some APIs have beyond the documented page."""
+    """The `sweep` of ping; only some APIs provide it."""
 
     monitors: int | None = None
     due: int | None = None
@@ -120,7 +120,7 @@ class WireSweepProgress(msgspec.Struct):
 
 
 class WirePing(msgspec.Struct):
-    """The answer of ping."""
+    """The reply of ping."""
 
     date_time: str | None = None
     apikey_id: int | None = None
@@ -128,14 +128,14 @@ class WirePing(msgspec.Struct):
 
 
 def read_ping(raw: Any) -> Ping:
-    """The answer of ping, with its clock as sent. Raises ValueError if it is no object."""
+    """Decode the reply of ping, with its clock as sent. Raises ValueError if it is no object."""
     wire = read_leniently(raw, WirePing)
     sweep = _sweep(wire.sweep) if wire.sweep else None
     return Ping(read_date(wire.date_time), wire.apikey_id, sweep)
 
 
 def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
-    """How far the sweep has come; None if that makes no sense."""
+    """The progress of the sweep; None if it is implausible."""
     due, lag, monitors = wire.due, wire.lag_seconds, wire.monitors
     if due is None or not 0 <= due <= MOST_MONITORS:
         return None
@@ -146,14 +146,14 @@ def _sweep(wire: WireSweepProgress) -> SweepProgress | None:
 
 
 def read_account(raw: Any) -> Account:
-    """The answer of account. Raises ValueError if it is no object."""
+    """Decode the reply of account. Raises ValueError if it is no object."""
     wire = read_leniently(raw, WireAccount)
     counts = (wire.monitor_limit, wire.monitor_used, wire.monitor_available)
     return Account(wire.id, wire.email or "", *counts)
 
 
 def read_monitor(raw: Any, offset: timedelta) -> Monitor:
-    """The `monitor` of monitor/get, add or scan. Raises ValueError as for a row of the list."""
+    """Decode the `monitor` of monitor/get, add or scan. Raises ValueError like `read_summary`."""
     wire = read_leniently(raw, WireMonitor)
     told = wire.renewal or WireRenewal()
     return Monitor(

@@ -1,7 +1,7 @@
-"""Judge a reply of the SSLmonitor API by its envelope, without any network.
+"""Judges a reply of the SSLmonitor API by its envelope.
 
-The body's envelope decides: `success`, or `code`, `message` and `req_id`. The HTTP status decides
-only where the body says nothing, since the API's page names no status at all.
+The envelope in the body decides: `success`, or `code`, `message` and `req_id`. The HTTP status only
+counts if the body says nothing, since the API's page documents no status.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Fields = dict[str, msgspec.Raw]
 
 T = TypeVar("T")
 
-MAX_MENDED = 16 * 2**20  # bytes: mending a reply blocks the event loop
+MAX_MENDED = 16 * 2**20  # bytes; repairing a reply blocks the event loop
 LONGEST_WAIT = 86_400.0  # seconds
-LONGEST_MESSAGE = 500  # characters of a refusal that anyone will read
+LONGEST_MESSAGE = 500  # characters of an error message that anybody reads
 
 
 class Misdirected(APIUnreachable):
-    """Something answered that is not the API: asking again won't help, and nothing was done."""
+    """Something other than the API replied: retrying won't help, and nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the server sent, unjudged."""
+    """What the server sent, not yet judged."""
 
     status: int
     body: bytes
@@ -42,9 +42,9 @@ class Reply:
 
 
 def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
-    """The fields of a good reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
+    """The fields of a successful reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
 
-    Texts in `hide` are redacted from the server's message, should it repeat them.
+    Texts in `hide` are redacted from the server's message, in case it repeats them.
     """
     try:
         fields = _fields(reply.body.removeprefix(b"\xef\xbb\xbf"))
@@ -63,7 +63,7 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
 def _fields(body: bytes) -> Fields:
     """The outermost object's fields. Raises ValueError or RecursionError.
 
-    Accepts what is nearly JSON, too: with NaN, a lone surrogate, in UTF-16, or with text after it.
+    Also accepts what is almost JSON: with NaN, a lone surrogate, in UTF-16, or followed by text.
     """
     try:
         return msgspec.json.decode(body, type=Fields)
@@ -90,7 +90,7 @@ def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
 
 
 def _unusable(reply: Reply) -> APIRefused | APIUnreachable:
-    """What to make of a reply whose body is not the API's."""
+    """The error for a reply whose body isn't the API's."""
     status = reply.status
     if status == 401:
         return BadKey(status, "The key was not accepted.")
@@ -105,7 +105,7 @@ def _unusable(reply: Reply) -> APIRefused | APIUnreachable:
 
 
 def value(fields: Fields, name: str) -> Any:
-    """A field's value; None where it is missing or can't be read."""
+    """A field's value; None if it is missing or can't be read."""
     try:
         return msgspec.json.decode(fields[name])
     except (KeyError, ValueError):
@@ -118,7 +118,7 @@ def decoded(fields: Fields) -> dict[str, Any]:
 
 
 def readable(what: str, read: Callable[[], T], *, written: bool = False) -> T:
-    """What a good reply contains. Raises APIUnreachable where that makes no sense."""
+    """What `read` makes of a successful reply. Raises APIUnreachable if that is malformed."""
     try:
         return read()
     except (KeyError, ValueError, RecursionError):
@@ -128,9 +128,9 @@ def readable(what: str, read: Callable[[], T], *, written: bool = False) -> T:
 
 
 def seconds(retry_after: str | None, now: datetime) -> float | None:
-    """How long a Retry-After asks to wait (RFC 9110, section 10.2.3): seconds or a date.
+    """How many seconds a Retry-After asks to wait (RFC 9110, section 10.2.3): seconds or a date.
 
-    None if it makes no sense, or asks for more than LONGEST_WAIT.
+    None if it is malformed, or more than LONGEST_WAIT.
     """
     text = (retry_after or "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):

@@ -1,4 +1,4 @@
-"""Build the bot of its parts, start it, and shut it down in good order."""
+"""Builds the bot from its parts, starts it, and shuts it down in order."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.notices import NoticeStore
 
-if TYPE_CHECKING:  # `python -m bot digest` does without Bolt, which the last two import
+if TYPE_CHECKING:  # `python -m bot digest` works without Bolt, which the last two import
     from bot.dates import Plan
     from bot.slack.listeners import SlackBot
     from bot.slack.transport import Sockets
 
 log = logging.getLogger(__name__)
 
-#: How long unfinished work may go on after SIGTERM, before its askers are told to ask again.
+#: How many seconds unfinished work may continue after SIGTERM.
 DRAIN_SECONDS = 1.0
-#: How often changes are looked for in an API on this machine.
+#: How often an API on this machine is asked for changes.
 OWN_NOTICES = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Bot:
-    """A running bot: its parts that others ask for."""
+    """A running bot, with the parts that others need."""
 
     port: int
     api: SSLMonitor
@@ -63,7 +63,7 @@ class Bot:
 
     @property
     def token_fault(self) -> str:
-        """Slack's reason for refusing the bot token, empty while it works."""
+        """Slack's reason for refusing the bot token; empty while it works."""
         return self.web.token_fault
 
 
@@ -76,7 +76,7 @@ def make_digest(
     *,
     now: Callable[[], datetime],
 ) -> Digest | None:
-    """The digest of the environment, where a channel is set for it."""
+    """The environment's digest; None without a DIGEST_CHANNEL."""
     make = digest_maker(settings, api, database, web, records, now=now)
     return make(settings.subscriptions[0].plan) if settings.digest_channel else None
 
@@ -105,7 +105,7 @@ def make_notices(
     boards: Boards,
     now: Callable[[], datetime],
 ) -> Notices | None:
-    """The notices between digests, unless they are turned off."""
+    """The notices between digests; None if they are turned off."""
     if not settings.notice_interval:
         return None
     return Notices(
@@ -115,7 +115,7 @@ def make_notices(
 
 
 def notice_interval(settings: Settings) -> timedelta:
-    """How often changes are looked for: more often in an API on this machine."""
+    """How often to look for changes; more often in an API on this machine."""
     here = urlsplit(settings.api_url).hostname in {"127.0.0.1", "::1", "localhost"}
     return min(settings.notice_interval, OWN_NOTICES) if here else settings.notice_interval
 
@@ -127,7 +127,7 @@ def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) 
 
 
 def make_records(settings: Settings, database: Database) -> Records:
-    """What the bot records, with what the environment says about digests and notices."""
+    """The bot's records, with the subscriptions and settings of the environment."""
     days, base = settings.digest_expire_days, settings.calendar_base
     return Records(database, days, settings.subscriptions, base)
 
@@ -136,9 +136,9 @@ def make_records(settings: Settings, database: Database) -> Records:
 async def running_bot(
     settings: Settings, database: Database, *, now: Callable[[], datetime] = clock
 ) -> AsyncIterator[Bot]:
-    """The bot, ready: Slack can reach it, and the scheduler runs. Raises BotError, OSError.
+    """Run the bot: it is ready when the body begins. Raises BotError, OSError.
 
-    At the end it stops taking requests first, then lets the work end, then closes what that used.
+    At the end, it stops accepting requests, lets work finish, then closes what that used.
     """
     from bot.slack.listeners import BoltApp, SlackBot  # noqa: PLC0415 - 0.1 s for Bolt
 

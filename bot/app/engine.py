@@ -1,4 +1,4 @@
-"""The embedded API: for the bot where no API is named, or served alone; and its keys.
+"""The embedded API: started for a bot without an API, or served alone; and its keys.
 
 Only here (and in `demo`) do the bot and the embedded API meet, and only by a URL.
 """
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def scan_settings(settings: Settings, key: str) -> EmbeddedSettings:
-    """The embedded API's settings. Raises ValueError where they can't be used."""
+    """The embedded API's settings. Raises ValueError if they can't be used."""
     return EmbeddedSettings(
         key=key,
         scan_allow=settings.scan_allow,
@@ -51,9 +51,9 @@ async def own_api(
     scan_seconds: float = 10.0,
     now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Settings]:
-    """The settings with an API: where none is named, the embedded one is started on loopback.
+    """The settings with an API: if they name none, the embedded one is started on loopback.
 
-    `hosts` is a static table of names for its scanner, `scan_seconds` the deadline of a scan.
+    `hosts` maps names to addresses for its scanner; `scan_seconds` is the deadline of a scan.
     """
     if settings.api_url:
         yield settings

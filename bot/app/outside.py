@@ -1,4 +1,4 @@
-"""What the programs need from outside: the wall clock, connections, and the API's client."""
+"""What the programs use of the outside world: the wall clock, connections, and the API's client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SLACK_SECONDS = 15.0
 
-#: The one wall clock; everything else gets it, or a time, as an argument.
+#: The only wall clock; all other code gets it, or a time, as an argument.
 clock: Callable[[], datetime] = functools.partial(datetime.now, UTC)
 
 
@@ -59,11 +59,11 @@ def _trusting(file: Path) -> ssl.SSLContext:
 
 
 def make_session() -> aiohttp.ClientSession:
-    """A session for Slack or the API, through the proxies of the environment.
+    """A session for Slack or the API, through the environment's proxies.
 
-    Each has its own, so that an API that hangs can't use up the connections to Slack. The SDK
-    leaves its timeout to the session. With `trust_env`, aiohttp reads ~/.netrc for every request,
-    so it is on only where there is a proxy.
+    Each has its own, so that a hanging API can't use up the connections to Slack. The SDK leaves
+    its timeout to the session. `trust_env` is only on if there is a proxy, since it makes aiohttp
+    read ~/.netrc for every request.
     """
     timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
     return aiohttp.ClientSession(

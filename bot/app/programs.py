@@ -1,4 +1,4 @@
-"""What the command line runs: the bot until it is ended, or one digest."""
+"""What the command line runs: the bot, or one digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 async def run(settings: Settings) -> None:
     """Run the bot until SIGTERM or Ctrl-C.
 
-    Raises BotError or OSError if it can't start, SocketModeEnded if it can't go on.
+    Raises BotError or OSError if it can't start, SocketModeEnded if it can't continue.
     """
     async with (
         ended_by_signals(),
@@ -32,7 +32,7 @@ async def run(settings: Settings) -> None:
 
 
 async def post_digest(settings: Settings, *, again: bool) -> str:
-    """Post today's digest, unless that was done; says what came of it. Raises BotError."""
+    """Post today's digest, unless it was posted; returns a sentence. Raises BotError."""
     async with (
         open_database(settings.database_url) as database,
         own_api(settings, database) as complete,

@@ -24,7 +24,7 @@ _POSTGRES = re.compile(
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
 )
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
-#: Parameters that asyncpg does without: they tune what it never does, or does by itself.
+#: Parameters that asyncpg doesn't need: they tune what it never does, or does on its own.
 _IGNORED = frozenset(
     {
         *("channel_binding", "client_encoding", "gssencmode", "krbsrvname", "pgbouncer"),
@@ -91,9 +91,9 @@ def _postgres(match: re.Match[str]) -> EngineArguments:
 
 
 def _several(hosts: list[str]) -> dict[str, Any]:
-    """Several hosts as asyncpg takes them: SQLAlchemy knows no directories, and needs all ports.
+    """Several hosts in asyncpg's form: SQLAlchemy accepts no directories, and needs all ports.
 
-    A host without a port is on libpq's default, and a path is the directory of a Unix socket.
+    A host without a port uses libpq's default; a path is the directory of a Unix socket.
     """
     if len(hosts) < 2:
         return {}
@@ -111,8 +111,9 @@ class _Arguments:
     """asyncpg's arguments, made from libpq's parameters."""
 
     def __init__(self) -> None:
-        # A pooler such as PgBouncer gives each transaction another connection, so no prepared
-        # statement can be used twice (docs.sqlalchemy.org, asyncpg, "Prepared Statement Name").
+        # Poolers such as PgBouncer give each transaction another connection, so a prepared
+        # statement must not be used twice (docs.sqlalchemy.org, asyncpg, “Prepared Statement
+        # Name”).
         self._made: dict[str, Any] = {
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
@@ -142,10 +143,10 @@ class _Arguments:
     def _seconds(self, value: str) -> float:
         if not re.fullmatch(r"[0-9]{1,5}", value):
             raise ValueError("Its connect_timeout must be a number of seconds.")
-        return float(value) or 60.0  # libpq waits without end for 0
+        return float(value) or 60.0  # to libpq, 0 means no timeout
 
     def made(self) -> dict[str, Any]:
-        """All arguments. Raises ValueError if the file of roots can't be read."""
+        """All arguments. Raises ValueError if the file of root certificates can't be read."""
         if self._roots and self._mode.startswith("verify"):
             file = None if self._roots == "system" else self._roots
             try:

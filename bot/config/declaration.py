@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as declared.
+    """The declaration of a setting.
 
     `read` converts the variable's text, without surrounding spaces, to the value; it raises
     ValueError with a sentence that tells the operator what to write instead, and never repeats a
     secret. `default` is the text that an unset or blank variable stands for. `meaning` is Markdown
     for the table in docs/deploy.md.
 
-    The value of a `secret` setting is never shown. The variable NAME_FILE can name a file that
-    contains it, the way container platforms hand out secrets. With `empty`, a blank variable is a
-    value, and not the default.
+    The value of a `secret` setting is never shown, and the variable NAME_FILE can name a file that
+    contains it, as container platforms provide secrets. With `empty`, a blank variable is a value
+    and not the default.
     """
 
     variable: str

@@ -1,4 +1,4 @@
-"""Settings from the environment: all faults reported together, and typos noticed."""
+"""Reads the settings from the environment: reports all faults together, and notices typos."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from bot.target import address_fault
 
 Program = Literal["run", "check", "digest", "embedded", "keys", "backup"]
 
-#: Variables with these prefixes are meant for this program; LOG_ or DATABASE_ are not its own.
+#: Variables with these prefixes are meant for this program; others also use LOG_ and DATABASE_.
 PREFIXES = ("DIGEST_", "SCAN_", "SLACK_", "SSL_", "SSLMONITOR_")
-#: OpenSSL reads these itself (SSL_CTX_set_default_verify_paths(3)): where the trusted roots are.
+#: OpenSSL reads these itself: where the root certificates are
+#: (SSL_CTX_set_default_verify_paths(3)).
 OPENSSL_VARIABLES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
-#: Shorter names are too similar to others: HOST to HOME, PORT to POST.
+#: Shorter names are too similar to others, as HOST is to HOME and PORT to POST.
 SHORTEST_TYPO = 8
 MOST_EDITS = 2
 
-# What Kubernetes sets in every container for a Service named `sslmonitor`, say
+# What Kubernetes sets in every container for a Service named, for example, `sslmonitor`
 # (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _SERVICE_LINK = re.compile(
     r"\w+_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)=|\w+_PORT=\w+://"
 )
-#: The most bytes of a secret's file: a wrong path may be that of a device or an image.
+#: The largest file of a secret; a wrong path may lead to a device or an image.
 LONGEST_FILE = 65_536
 
 
@@ -56,7 +57,7 @@ def read_settings(
             except ValueError as fault:
                 faults.append(str(fault))
     if "HOST" not in present:
-        # In HTTP mode, Slack must reach it, and a container doesn't know its own address.
+        # in HTTP mode, Slack must reach the bot, and a container doesn't know its own address
         everywhere = values.get("slack_mode") == "http"
         values["host"] = "0.0.0.0" if everywhere else "127.0.0.1"  # noqa: S104 - see above
     if "SSLMONITOR_API_KEY" in present and "SSLMONITOR_API_URL" not in present:
@@ -96,7 +97,7 @@ def _value(
 
 
 def _content(path: str) -> str:
-    """The text of a secret's file. The path isn't repeated: it may be a secret set by mistake."""
+    """The text of a secret's file. Errors don't repeat the path, which may be a secret itself."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(LONGEST_FILE + 1)
@@ -166,10 +167,10 @@ def _api_faults(settings: Settings, present: frozenset[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class UnknownVariable:
-    """A variable that looks like a setting but isn't one, so that it has no effect.
+    """A variable that looks like a setting but isn't one, and so has no effect.
 
-    `suggestion` is the similar variable of a setting, empty if there is none. It is a fault if that
-    setting is not set otherwise: the operator believes that it is.
+    `suggestion` is the similar variable of a setting; empty if there is none. It is a fault if that
+    setting isn't set otherwise, because the operator believes it is.
     """
 
     name: str
@@ -202,7 +203,7 @@ def _is_foreign(name: str, text: str) -> bool:
 
 
 def _nearest(name: str, settings: Mapping[str, object]) -> str:
-    """The variable that takes the fewest edits, at most MOST_EDITS; empty if there is none."""
+    """The known variable with the fewest edits, at most MOST_EDITS; empty if there is none."""
     candidates = [each for each in settings if len(each) >= SHORTEST_TYPO]
     for edits in range(MOST_EDITS + 1):
         for each in candidates:
@@ -212,7 +213,7 @@ def _nearest(name: str, settings: Mapping[str, object]) -> str:
 
 
 def _within(edits: int, a: str, b: str) -> bool:
-    """Whether `a` becomes `b` by at most so many edits (the Damerau-Levenshtein distance).
+    """Whether at most this many edits turn `a` into `b` (Damerau-Levenshtein distance).
 
     An edit inserts, deletes or replaces a letter, or swaps two neighbors.
     """

@@ -1,7 +1,7 @@
-"""What the text of a setting may be: one reader for each kind of value.
+"""The readers of settings: one for each kind of value.
 
-A reader converts the text, or raises ValueError with a sentence that tells the operator what to
-write instead. Readers of optional values accept the empty text.
+A reader converts a text, or raises ValueError with a sentence that tells the operator what to write
+instead. Readers of optional values accept an empty text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Secret:
         return self._text
 
     def matches(self, given: str) -> bool:
-        """Whether somebody knows it; never if it is empty. It takes as long for any text."""
+        """Whether a text is the secret, compared in constant time; never if the secret is empty."""
         return bool(self) and hmac.compare_digest(given.encode(), self._text.encode())
 
     def __bool__(self) -> bool:
@@ -143,7 +143,7 @@ def channel(text: str) -> str:
 
 
 def admins(text: str) -> frozenset[str]:
-    """IDs of users and user groups, separated by commas or spaces."""
+    """The IDs of users and user groups, separated by commas or spaces."""
     ids = [each for each in re.split(r"[\s,;]+", text) if each]
     for each in ids:
         if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", each):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Scope:
     """Why the bot needs a scope, and what fails without it: a row of the table in docs/deploy.md.
 
-    Without a `required` scope the bot is useless; without any other it lacks one feature.
+    Without a `required` scope the bot is useless; without any other, one feature is missing.
     """
 
     purpose: str

@@ -16,7 +16,7 @@ from bot.dates import DIGEST, NOTICES, Subscription
 from bot.target import MAX_PORT
 
 HOSTED_API = "https://api.sslmonitor.io/api/v1"
-#: What stands in the calendar's address for a host that isn't known.
+#: Stands for the unknown host in the calendar's address.
 PLACEHOLDER = "YOUR-HOST"
 
 Mode = Literal["socket", "http"]
@@ -29,7 +29,7 @@ AllClear = Literal["daily", "weekly"]
 class Settings:
     """The settings of a program.
 
-    `api_url` is empty if the bot is to start the embedded API in its own process.
+    `api_url` is empty if the bot starts the embedded API in its own process.
     """
 
     slack_bot_token: Secret = setting(
@@ -286,14 +286,14 @@ class Settings:
 
     @property
     def calendar_base(self) -> str | None:
-        """What the calendar's address begins with; None where the bot serves this machine alone."""
+        """How the calendar's address begins; None if the bot only listens on this machine."""
         if self.slack_mode != "http" and self.host in {"", "127.0.0.1"}:
             return None
         return self.public_url.rstrip("/") or f"https://{PLACEHOLDER}"
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """The digest and the notices that the environment asks for, unless a channel changes it."""
+        """The environment's digest and notices; a channel's own subscription overrides them."""
         found, zone = [], self.digest_timezone.key
         if channel := self.digest_channel:
             found.append(Subscription(DIGEST, channel, at=self.digest_time, zone=zone))

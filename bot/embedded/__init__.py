@@ -1,4 +1,4 @@
-"""The embedded SSLmonitor API: the endpoints of the hosted one, with scans of its own."""
+"""The embedded SSLmonitor API: the endpoints of the hosted one, with its own scanner."""
 
 from __future__ import annotations
 

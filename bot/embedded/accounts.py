@@ -1,6 +1,6 @@
-"""Who may use the API: the environment's key, and further keys, of which the database has hashes.
+"""Who may use the API: the environment's key, and further keys, stored as hashes.
 
-Also the command line that manages these: `python -m bot embedded keys`.
+Also their command line: `python -m bot embedded keys`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from bot.target import Target
 FIRST = 1
 """The account of the environment's key; it also owns the monitors that predate accounts."""
 MONITOR_LIMIT = 100_000
-#: What a key may be limited to, and the endpoint that this means.
+#: What a limited key can be for, and the only endpoint that it may use.
 ONLY = {"expect": "monitor/expect"}
 _NEVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """The account of a key, how many monitors it may have, and what alone the key is good for.
+    """A key's account, that account's monitor limit, and what the key is limited to.
 
-    `only` is a key of ONLY, or empty for a key that may do everything. `key` is the key's own ID.
+    `only` is a key of ONLY, or empty for an unlimited key. `key` is the key's own ID.
     """
 
     id: int
@@ -53,8 +53,8 @@ def _new_key() -> str:
 class Accounts:
     """The accounts and their keys.
 
-    `key` is the environment's; without one, account 1 has no key. `limit` is the monitor limit of
-    accounts that have none of their own.
+    `key` is the environment's; without it, account 1 has no key. `limit` is the monitor limit of
+    accounts without one of their own.
     """
 
     def __init__(self, database: Database, key: str = "", limit: int = MONITOR_LIMIT) -> None:
@@ -89,7 +89,7 @@ class Accounts:
     ) -> tuple[int, str]:
         """Add an account, and return its ID and its key, which is not stored anywhere.
 
-        With `only`, add a further key of the account `owner` that is good for that alone.
+        With `only`, add a limited key of the account `owner` instead.
         """
         key = _new_key()
         row = {
@@ -105,7 +105,7 @@ class Accounts:
             return int(id_), key
 
     async def revoke(self, id_: int, now: datetime) -> bool:
-        """Revoke an account's key; its monitors stay, unscanned. False if it has no key."""
+        """Revoke an account's key; its monitors stay, but unscanned. False if it has no key."""
         active = (
             (accounts.c.id == id_)
             & accounts.c.key_hash.is_not(None)
@@ -122,7 +122,7 @@ class Accounts:
     async def renew(
         self, id_: int, limit: int | None, interval: timedelta, now: datetime
     ) -> str | None:
-        """Give an account a new key after a revocation; None if no such account was revoked.
+        """Give an account a new key after a revocation; None if there is no such account.
 
         Its monitors are scanned again, each at its slot in the `interval`. Without a `limit` the
         account keeps its old one.
@@ -155,7 +155,7 @@ class Accounts:
         return key
 
     async def owns_monitors(self, id_: int) -> bool:
-        """Whether this is an account; the ID may also be that of a limited key, or of nobody."""
+        """Whether the ID is an account's, and not a limited key's or unknown."""
         query = select(accounts.c.id).where(accounts.c.id == id_, accounts.c.only.is_(None))
         async with self._database.read() as connection:
             return id_ == FIRST or await connection.scalar(query) is not None
@@ -224,7 +224,7 @@ async def manage_keys(
 async def _add_limited(
     accounts: Accounts, options: argparse.Namespace, now: datetime, say: Callable[[str], None]
 ) -> int:
-    """Add a key that is good for one thing alone; returns the exit code."""
+    """Add a limited key; returns the exit code."""
     if options.account is not None or options.limit is not None:
         say("With --only, give a name and no --limit; --of gives the account's ID.")
         return 1

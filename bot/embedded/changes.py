@@ -1,4 +1,4 @@
-"""What changed on which monitor, numbered in the order in which it was stored: monitor/changes."""
+"""Changes of monitors, numbered in the order in which they were stored, for monitor/changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Names = Annotated[tuple[str, ...], Meta(description="At most 20 of them, in alph
 
 
 class ChangeRow(Struct):
-    """One change of a monitor, and how monitor/list shows it now; null if it was deleted."""
+    """One change of a monitor, and its current row of monitor/list; null if it was deleted."""
 
     id: int
     date: Date | None
@@ -54,13 +54,13 @@ class Feed:
     forgotten: int
 
     def cursor(self, number: int) -> str:
-        """The cursor of whoever has read up to this number."""
+        """The cursor for a client that has read up to this number."""
         return f"{self.name}-{number}"
 
     async def position(self, cursor: str, connection: AsyncConnection) -> int | None:
-        """Up to which number it has read; None if it is unknown, or what follows is forgotten.
+        """The number that a cursor has reached; None if unknown, or if later changes are deleted.
 
-        A number that no change has is of a history that ended when a backup was restored.
+        A number without a change belongs to a history that ended when a backup was restored.
         """
         found = _CURSOR.fullmatch(cursor)
         if found is None or found[1] != self.name:
@@ -72,14 +72,14 @@ class Feed:
 
 
 async def read_feed(connection: AsyncConnection) -> Feed:
-    """Which changes are stored now."""
+    """The range of changes that are stored now."""
     row = (await connection.execute(select(change_feed))).one()
     return Feed(row.name, row.last, row.forgotten)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, for monitor/changes; the names are those that the certificate gained and lost."""
+    """One change, for monitor/changes, with the names that the certificate gained and lost."""
 
     account: int
     monitor: int
@@ -89,11 +89,11 @@ class Change:
 
 
 async def record_changes(connection: AsyncConnection, changes: Sequence[Change]) -> None:
-    """Number the changes of a transaction, as the last thing that it does.
+    """Number the changes of a transaction; this must be the last thing that it does.
 
-    The row of `change_feed` stays locked until the commit, so that changes appear in the order of
-    their numbers: whoever has read up to one misses none below it. The numbers go with the time, so
-    that none is used again after a backup was restored.
+    The row of `change_feed` stays locked until the commit, so that changes become visible in the
+    order of their numbers: a reader never misses one. The numbers follow the time, so that none is
+    used again after a backup was restored.
     """
     if not changes:
         return

@@ -90,7 +90,7 @@ class Lease:
     caa_refuses: bool = False
 
     def differs_from(self, row: dict[str, Any]) -> bool:
-        """Whether a scan changed anything in these columns that a list shows."""
+        """Whether a scan changed any column that a list shows."""
         new = {"fingerprint": self.fingerprint, "renewal": self.renewal}
         known = self.previous | new | {"caa_refuses": self.caa_refuses}
         return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, *new, "caa_refuses"))
@@ -106,7 +106,7 @@ class LeaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResult:
-    """The scan that a lease led to; one on demand is stored even if it is a first failure."""
+    """The scan of a lease; one on demand is stored even if it is a first failure."""
 
     lease: Lease
     scan: Scan
@@ -114,13 +114,13 @@ class LeaseResult:
 
     @property
     def failures(self) -> int:
-        """How many scans in a row have now failed."""
+        """How many scans in a row have failed, including this one."""
         return self.lease.failures + 1 if is_failure(self.scan.verdict) else 0
 
     def columns(self) -> dict[str, Any]:
-        """The columns to store; of the same certificate, what is unknown now leaves what is known.
+        """The columns to store; for the same certificate, unknown values don't replace known ones.
 
-        So it is with CAA records, and with a revocation, which its CA alone can end.
+        This concerns CAA records, and a revocation, which only its CA can end.
         """
         row = scan_columns(self.scan)
         same, before = row["fingerprint"] == self.lease.fingerprint, self.lease.previous
@@ -134,7 +134,7 @@ class LeaseResult:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether this is a failure of a host that was up, and needs more before it is stored."""
+        """Whether a host that was up failed, but not often enough for that to be stored."""
         last = self.lease.previous.get("verdict")
         was_up = last is not None and not is_failure(Verdict(last))
         return was_up and not self.on_demand and 0 < self.failures < TRIES
@@ -203,19 +203,19 @@ class Leases:
         await self.release([lease.id], next_scan(lease.job.target, now, self._interval))
 
     async def _change(self, ids: Collection[int], **values: Any) -> None:
-        own = self._own(ids).cte("own")  # in a CTE, so that all lock rows in the same order
+        own = self._own(ids).cte("own")  # in a CTE, so that all processes lock in the same order
         change = update(monitors).where(monitors.c.id.in_(select(own.c.id))).values(**values)
         async with self._database.write() as connection:
             await connection.execute(change)
 
     def _own(self, ids: Collection[int]) -> Select[Any]:
-        """Those of the monitors that are still leased, locked one after another."""
+        """Those of the monitors that are still leased; their rows are locked in order."""
         own = monitors.c.id.in_(list(ids)) & (monitors.c.lease == self._worker)
         return select(*_AWAITED).where(own).order_by(monitors.c.id).with_for_update()
 
     async def save(self, results: Sequence[LeaseResult]) -> None:
         """Store the results whose leases are still held, and end these, in one transaction."""
-        # Encoded beforehand, since others wait for the transaction to end.
+        # Encoded before the transaction, which others wait for.
         facts = {each.lease.id: wire.facts(each.scan) for each in results}
         async with self._database.write() as connection:
             found = await connection.execute(self._own([result.lease.id for result in results]))
@@ -310,7 +310,7 @@ def _read_lease(row: Row[Any]) -> Lease:
 async def _names_before(
     connection: AsyncConnection, changed: Sequence[LeaseResult]
 ) -> dict[int, frozenset[str]]:
-    """The names of the certificates that are replaced by others, by the IDs of their monitors."""
+    """The names of the certificates that are being replaced, by monitor ID."""
     ids = [each.lease.id for each in changed if each.lease.fingerprint and each.scan.chain]
     if not ids:
         return {}
@@ -329,7 +329,7 @@ def _change(result: LeaseResult, names_before: Mapping[int, frozenset[str]]) -> 
 async def _end_waits(
     results: list[LeaseResult], rows: Mapping[int, RowMapping], connection: AsyncConnection
 ) -> Awaited:
-    """Forget the certificates that need not be awaited any longer."""
+    """Stop waiting for certificates where a scan ended the wait."""
     waiting = [each for each in results if rows[each.lease.id]["expected"] is not None]
     over = [each.lease.id for each in waiting if ends(rows[each.lease.id], each.scan)]
     if over:

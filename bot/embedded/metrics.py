@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: /metrics, without host names, and /metrics/certificates, with a key."""
+"""Prometheus metrics: /metrics, without host names, and /metrics/certificates, with a key."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Metrics:
 
 
 class _Certificates(Collector):
-    """What monitor/list tells, as metrics; two are named as in `ssl_exporter`."""
+    """The data of monitor/list as metrics; two are named as in `ssl_exporter`."""
 
     def __init__(self, rows: Iterable[ListRow]) -> None:
         self._rows = rows
@@ -94,7 +94,7 @@ class _Certificates(Collector):
 
 
 def _window_start(renewal: RenewalFacts | UnsetType, end: float) -> float:
-    """When the CA asks for a renewal; a window that lasts until the certificate expires is none."""
+    """The start of the CA's window; one that lasts until the certificate expires is ignored."""
     if isinstance(renewal, UnsetType) or not renewal.start or not renewal.end:
         return end
     return end if _seconds(renewal.end) + 60 >= end else _seconds(renewal.start)
@@ -107,7 +107,7 @@ def _seconds(text: str) -> float:
 def certificates(rows: Iterable[ListRow]) -> bytes:
     """The metrics of an account's certificates, in Prometheus's text format.
 
-    With many monitors it takes its time: this belongs into a thread.
+    Slow for many monitors: call it in a thread.
     """
     registry = CollectorRegistry()
     registry.register(_Certificates(rows))

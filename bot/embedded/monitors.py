@@ -181,10 +181,10 @@ class Monitors:
     async def changes(
         self, account: int, cursor: str, limit: int, now: datetime
     ) -> ChangesReply | None:
-        """What changed after the cursor, oldest first, with each monitor as it is now.
+        """The changes after the cursor, oldest first, with each monitor as it is now.
 
-        Without a cursor nothing but the one to begin with; None for a cursor that is unknown, or so
-        old that changes after it are forgotten.
+        Without a cursor, no changes but the cursor to start with; None if the cursor is unknown, or
+        so old that later changes are deleted.
         """
         own = (monitors.c.id == monitor_changes.c.monitor_id) & (monitors.c.account_id == account)
         query = (
@@ -302,9 +302,9 @@ class Monitors:
         return True
 
     async def announce(self, account: int, told: Announcement, now: datetime) -> list[Outcome]:
-        """Wait for a certificate wherever it is announced for and not served; returns where.
+        """Wait for an announced certificate wherever it isn't served yet; returns the outcomes.
 
-        Those monitors are due at once, but not within a minute of their last scan.
+        These monitors are due at once, but not within a minute of their last scan.
         """
         query = (
             select(monitors, monitor_facts.c.facts)
@@ -320,7 +320,7 @@ class Monitors:
                 some = query.where(monitors.c.id.in_(ids[start : start + _FACTS]))
                 rows = (await connection.execute(some)).mappings()
                 outcomes += [_outcome(row, told, now) for row in rows]
-            if outcomes:  # else they were deleted meanwhile
+            if outcomes:  # empty if they were deleted meanwhile
                 each = update(monitors).where(monitors.c.id == bindparam("of_id"))
                 await connection.execute(each, [_awaiting(o, told, now) for o in outcomes])
             news = [o.row["id"] for o in outcomes if o.replaced or (o.since == now and not o.live)]
@@ -328,7 +328,7 @@ class Monitors:
         return outcomes
 
     async def _meant(self, account: int, told: Announcement) -> list[int]:
-        """The monitors that an announcement means: sought beforehand, since others write."""
+        """The monitors that an announcement means; read first, since others wait for the write."""
         query = select(monitors.c.id, monitors.c.host).order_by(monitors.c.id)
         own = query.where(monitors.c.account_id == account, told.condition())
         async with self._database.read() as connection:
@@ -377,7 +377,7 @@ def _awaiting(outcome: Outcome, told: Announcement, now: datetime) -> dict[str, 
 
 
 def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
-    """From a row of _LIST_ROW. A valid certificate that has expired since its scan is expired."""
+    """Convert a row of _LIST_ROW. A valid certificate that has expired since is expired."""
     values = tuple(row)
     id_, host, port, value, message, match, issuer, code, scanned_at, start, end = values[:11]
     sha, refuses, since, until, renewal, *newer = values[11:]
@@ -410,7 +410,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
 
 
 def _expected_date(since: int, until: int | None, now: int) -> str | UnsetType:
-    """Since when a monitor waits for a certificate, unless that has expired meanwhile."""
+    """Since when a monitor waits for a certificate, unless that has expired."""
     until = since + _LONGEST_WAIT if until is None else until
     return UNSET if until <= now else _minute(since) or UNSET
 
@@ -420,7 +420,7 @@ def _renewed(host: str, port: int, end: int) -> RenewedElsewhere:
 
 
 def _minute(seconds: int | None) -> str | None:
-    """A time in seconds since 1970, as the API writes dates."""
+    """A time in seconds since 1970, in the API's format."""
     if seconds is None:
         return None
     day, rest = divmod(seconds, _DAY)

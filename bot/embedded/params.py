@@ -155,7 +155,7 @@ def monitor_id(params: Params) -> int:
 
 
 def announcement(params: Params, now: datetime) -> Announcement:
-    """What monitor/expect is told. Raises ValueError, and refuses an `id` that can't be one."""
+    """The announcement of monitor/expect. Raises ValueError; refuses an impossible `id`."""
     names, port = read_names(params.get("host", "")), _number(params, _PORT)
     if params.get("id", "").strip():
         if names or port:
@@ -194,12 +194,12 @@ def _number(params: Params, parameter: APIParameter) -> int | None:
 
 
 def job(params: Params) -> Job:
-    """What monitor/add and checks are to scan, and how. Raises ValueError."""
+    """What monitor/add and checks should scan, and how. Raises ValueError."""
     return Job(_target(params), _protocol(params), _proxy(params))
 
 
 def permitted_job(params: Params, guard: Guard) -> Job:
-    """The same, refused if the address is forbidden."""
+    """The job, refused if its address is forbidden."""
     found = parse(job, params)
     if found.proxy is None:
         permitted = guard.permits_literal(found.target)

@@ -141,7 +141,7 @@ class Routes:
             return self._failed(request, fault)
 
     def _failed(self, request: web.Request, fault: Exception) -> web.StreamResponse:
-        """The answer to what nobody foresaw: the client gets an ID, the log the rest."""
+        """The reply to an unexpected error: the client gets an ID, the log the details."""
         if is_database_fault(fault):
             _LOG.error("Could not use the database: %s", type(fault).__name__)
             return _error(503, "The database of this SSLmonitor API can't be reached.")
@@ -183,7 +183,7 @@ class Routes:
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def certificates(self, request: web.Request) -> web.StreamResponse:
-        """Metrics of an account's certificates, for those who have its key."""
+        """The metrics of an account's certificates; requires its key."""
         account = await self._authorize(request, "metrics/certificates")
         chunks = self._monitors.chunks(account.id, (), self._now())
         rows = [row async for chunk in chunks for row in chunk]
@@ -302,7 +302,7 @@ class Routes:
     async def expect(self, call: APICall) -> web.StreamResponse:
         """Announce a certificate that was issued for monitored hosts."""
         told = params.parse(partial(params.announcement, now=self._now()), call.params)
-        if call.account.only:  # it lies on a web server, which may be broken into
+        if call.account.only:  # its web server may be broken into, so the key learns little
             await self._count_scan(call, "announcements")
         outcomes = await self._monitors.announce(call.account.id, told, self._now())
         return _json(announced.reply(told, outcomes))

@@ -45,9 +45,9 @@ def next_scan(
 
     Normally at its slot in the next `interval`, and never later. Sooner after `failures` failed
     scans in a row (after 1, 2, 4… minutes), when the certificate becomes valid (at `not_before`),
-    in the last three days before `not_after` (hourly), and as soon as that is past. Within a minute
-    where the CA was `asked`, and the answer was not there in time. Every five minutes, later
-    hourly, while a certificate is `awaited`, which is when it was issued.
+    in the last three days before `not_after` (hourly), and right after that; within a minute if the
+    CA was `asked` and its answer was late; every five minutes, later hourly, while a certificate is
+    `awaited` (the time it was issued).
     """
     regular = _next_slot(target, now, interval)
     if asked:

@@ -19,7 +19,7 @@ from bot.store.tables import accounts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000  # microseconds
 _LOG = logging.getLogger(__name__)
-#: So many wrong keys from one address in a minute; then it has to wait.
+#: The most wrong keys from one address in a minute.
 MOST_WRONG_KEYS = 30
 _WINDOW = timedelta(minutes=1)
 _MOST_ADDRESSES = 10_000

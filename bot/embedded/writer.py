@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bot.store.database import is_database_fault
 
-if TYPE_CHECKING:  # it is handed them
+if TYPE_CHECKING:  # only for type checking
     from bot.embedded.leases import LeaseResult
 
 _LOG = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Writer:
                 _settle(batch)
 
     async def _wait_for_database(self, batch: list[_Entry], fault: Exception) -> None:
-        """Keep the results until the database is back; whoever waits for one on demand is told."""
+        """Keep the results until the database is back; fail those that a caller waits for."""
         _settle([entry for entry in batch if entry[0].on_demand], fault)
         self._queue = [entry for entry in batch if not entry[0].on_demand] + self._queue
         with suppress(TimeoutError):
@@ -110,7 +110,7 @@ class Writer:
 
 def _settle(batch: list[_Entry], fault: Exception | None = None) -> None:
     for _, stored in batch:
-        if stored.done():  # whoever put it was cancelled
+        if stored.done():  # its caller was cancelled
             continue
         if fault is None:
             stored.set_result(None)

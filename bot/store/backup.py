@@ -1,4 +1,4 @@
-"""A copy of the database while it is in use."""
+"""Copies the database while it is in use."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bot.errors import BotError, ConfigError
 
 
 def backup(url: str, file: Path) -> None:
-    """Copy SQLite's database into a new file, for its owner's eyes, as of one moment.
+    """Copy the SQLite database, as of one moment, into a new file that only its owner can read.
 
-    SQLite copies it page by page and starts over if somebody writes meanwhile
-    (sqlite.org/backup.html). Raises ConfigError for PostgreSQL, BotError if it can't be copied.
+    SQLite copies page by page, and starts over if another connection writes meanwhile
+    (sqlite.org/backup.html). Raises ConfigError for PostgreSQL, and BotError if the copy fails.
     """
     made = engine_arguments(url).url
     if made.get_backend_name() != "sqlite":

@@ -1,4 +1,4 @@
-"""The database engine, SQLite or PostgreSQL: one connection reads, another writes."""
+"""The database, SQLite or PostgreSQL: connections for reading and for writing."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from bot.config.database_url import engine_arguments
 from bot.errors import DatabaseUnavailable
 
-#: Nobody waits longer than this for the bot's own records.
+#: The longest that anybody waits for the bot's own records, in seconds.
 QUICK_SECONDS = 2.0
-#: After a wait in vain, one command's next steps wait so long, for so many seconds to come.
+#: After a timeout, further waits are this short, for this many seconds.
 SHORT_SECONDS, IMPATIENT_SECONDS = 0.2, 10.0
-#: How much longer SQLite may take to give up by itself, before it is cancelled after all.
+#: How many seconds SQLite has to time out by itself before the statement is cancelled.
 GRACE_SECONDS = 10.0
-#: So many read from SQLite at the same time: with the writer, as many as the pool has connections.
+#: Concurrent readers of SQLite; with the writer, they fill SQLAlchemy's pool of five.
 READERS = 4
-#: How long a writer waits for a writer of another process.
+#: How many seconds a writer waits for a writer in another process.
 BUSY_SECONDS = 10.0
 
-#: 1970 as SQLite counts days (sqlite.org/lang_datefunc.html).
+#: The Julian day of 1970-01-01 (sqlite.org/lang_datefunc.html).
 UNIX_EPOCH = 2440587.5
-#: Classes of SQLSTATE: no connection, read-only, out of resources, operator intervention.
+#: SQLSTATE classes: no connection, read-only, out of resources, operator intervention.
 _UNUSABLE_STATES = frozenset({"08", "25", "53", "57"})
-#: What SQLite says when the file is at fault (sqlite.org/rescode.html).
+#: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
 )  # fmt: skip
@@ -43,7 +43,7 @@ _INSERTS: Mapping[str, Callable[[Table], Any]] = {
 
 
 class Database:
-    """The engine, with one door for reading and one for writing."""
+    """The engine, with connections for reading and for writing."""
 
     fault: str
     """Why the last quick read or write failed, empty if it succeeded."""
@@ -57,26 +57,26 @@ class Database:
             arguments.url,
             connect_args=dict(arguments.connect_args),
             pool_pre_ping=arguments.url.drivername.startswith("postgresql"),
-            hide_parameters=True,  # they would stand in each fault, and a fault is logged
+            hide_parameters=True,  # errors are logged, and would contain them
         )
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         reads: dict[str, Any] = {"reads_only": True}
         if self.engine.dialect.name == "postgresql":
-            reads["isolation_level"] = "REPEATABLE READ"  # as SQLite does: one moment for a reader
+            reads["isolation_level"] = "REPEATABLE READ"  # one snapshot, as on SQLite
         self._reader = self.engine.execution_options(**reads)
-        # SQLite's writers wait for each other by sleeping; in one process a queue is quicker.
+        # SQLite's own writers poll for the lock; within one process, a queue is faster.
         is_sqlite = self.engine.dialect.name == "sqlite"
         self._turn = asyncio.Lock() if is_sqlite else None
         self._seats = asyncio.Semaphore(READERS) if is_sqlite else None
 
     def insert(self, table: Table) -> Any:
-        """An INSERT in the dialect of this engine, which adds `on_conflict_do_nothing`."""
+        """An INSERT that supports `on_conflict_do_nothing` in this engine's dialect."""
         return _INSERTS[self.engine.dialect.name](table)
 
     def put(self, table: Table, row: Mapping[str, Any]) -> Any:
-        """An INSERT of a row that replaces the one with its primary key, even a brand-new one."""
+        """An INSERT that replaces the row with the same primary key, if there is one."""
         keys = [column.name for column in table.primary_key]
         values = {name: value for name, value in row.items() if name not in keys}
         statement = self.insert(table).values(row)
@@ -84,20 +84,20 @@ class Database:
 
     @property
     def milliseconds(self) -> ColumnElement[int]:
-        """Now by the database's own clock, in milliseconds since 1970: the same for all."""
+        """The time by the database's clock, the same for all processes, in ms since 1970."""
         if self.engine.dialect.name == "sqlite":
             return cast((func.julianday("now") - UNIX_EPOCH) * 86_400_000, BigInteger)
         return cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection to read with; it never waits for a writer, and sees one moment."""
+        """A connection for reading: one snapshot, which never waits for a writer."""
         return self._reader.connect()
 
     @asynccontextmanager
     async def write(self, patience: float = BUSY_SECONDS) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, committed at the end; one writer at a time on SQLite.
+        """A connection in a transaction, committed at the end; SQLite has one writer at a time.
 
-        `patience` is how many seconds to wait for a writer of another process, on SQLite.
+        On SQLite, a writer in another process is waited for up to `patience` seconds.
         """
         engine = self.engine.execution_options(patience=patience)
         async with self._turn or nullcontext(), engine.begin() as connection:
@@ -105,32 +105,29 @@ class Database:
 
     @asynccontextmanager
     async def quick_read(self) -> AsyncIterator[AsyncConnection]:
-        """Like `read`, for the bot's own records.
-
-        Raises DatabaseUnavailable, after QUICK_SECONDS at the latest.
-        """
+        """Like `read`, but raises DatabaseUnavailable after QUICK_SECONDS at the latest."""
         async with self._turns(self._seats) as left, self._quickly(left), self.read() as connection:
             yield connection
 
     @asynccontextmanager
     async def quick_write(self) -> AsyncIterator[AsyncConnection]:
-        """Like `write`, for the bot's own records.
+        """Like `write`, but raises DatabaseUnavailable after QUICK_SECONDS at the latest.
 
-        Raises DatabaseUnavailable, after QUICK_SECONDS at the latest; what it wrote may be stored.
+        If it does, the changes may still have been stored.
         """
         async with self._turns(self._turn) as left:
-            waits = max(0.0, left - GRACE_SECONDS)  # for a writer of another process
+            waits = max(0.0, left - GRACE_SECONDS)  # for a writer in another process
             engine = self.engine.execution_options(patience=waits)
             async with self._quickly(left), engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def _turns(self, turns: asyncio.Lock | asyncio.Semaphore | None) -> AsyncIterator[float]:
-        """Wait for a turn on SQLite; gives the seconds that are left.
+        """Wait for a turn (on SQLite only); yields how many seconds remain.
 
-        A statement of SQLite's that is cancelled leaves its connection open for a long time. So
-        only the wait for a turn is cut short, SQLite gives up by itself, and nothing is cancelled
-        but what hangs for GRACE_SECONDS more.
+        Cancelling a statement of SQLite's blocks its connection for a long time. So only the wait
+        for a turn is cut short; SQLite times out by itself, and a statement is only cancelled if it
+        hangs for another GRACE_SECONDS.
         """
         loop = asyncio.get_running_loop()
         seconds = SHORT_SECONDS if loop.time() < self._impatient_until else QUICK_SECONDS
@@ -156,7 +153,7 @@ class Database:
             self._waited_in_vain(began, loop.time())
             self.fault = "no answer in time"
             raise DatabaseUnavailable(self.fault) from None
-        except Exception as error:  # asyncpg raises errors of its own kind when it connects
+        except Exception as error:  # asyncpg raises its own errors while it connects
             if loop.time() - began > SHORT_SECONDS:
                 self._waited_in_vain(began, loop.time())
             self.fault = type(getattr(error, "orig", None) or error).__name__
@@ -164,19 +161,19 @@ class Database:
         self.fault = ""
 
     def _waited_in_vain(self, began: float, now: float) -> None:
-        """Be impatient for a time, but not because of a short wait: the database may be slow."""
+        """Wait less for a while, unless this wait was short: the database may just be slow."""
         if began >= self._impatient_until:
             self._impatient_until = now + IMPATIENT_SECONDS
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         await self.engine.dispose()
 
 
 def is_database_fault(error: Exception) -> bool:
-    """Whether an error says that the database can't be used now, not that a query is wrong."""
+    """Whether an error means that the database is unavailable, not that a query is wrong."""
     if not isinstance(error, DBAPIError):
-        # asyncpg raises errors of its own, and the system's, while it connects.
+        # While it connects, asyncpg raises its own errors and the system's.
         return isinstance(error, OSError) or type(error).__module__.startswith("asyncpg")
     state = str(getattr(error.orig, "sqlstate", None) or "")
     said = str(error.orig)
@@ -188,7 +185,7 @@ def is_database_fault(error: Exception) -> bool:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right kind.
+    # `_begin_sqlite` begins the transactions; the driver would choose the wrong kind.
     connection.isolation_level = None
     cursor = connection.cursor()
     busy = f"busy_timeout = {BUSY_SECONDS * 1000:.0f}"
@@ -198,12 +195,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins deferred and writes later can't wait for its turn (SQLITE_BUSY).
+    # A deferred transaction that writes later fails at once with SQLITE_BUSY.
     options = connection.get_execution_options()
     if options.get("reads_only"):
         _tell_sqlite(connection, "BEGIN")
         return
-    # A statement that waits for a lock can't be cancelled, so SQLite itself must give up.
+    # A statement that waits for a lock can't be cancelled, so SQLite needs the timeout.
     tenths = int(options.get("patience", BUSY_SECONDS) * 10)
     if connection.info.get("tenths") != tenths:
         _tell_sqlite(connection, f"PRAGMA busy_timeout = {tenths}00")
@@ -212,7 +209,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _tell_sqlite(connection: Connection, sql: str) -> None:
-    """Run what gives no rows in one turn of the driver's thread; `exec_driver_sql` takes three."""
+    """Run SQL without a result in one turn of the driver's thread (`exec_driver_sql`: three)."""
     try:
         connection.connection.run_async(lambda driver: driver.execute(sql))
     except sqlite3.Error as error:

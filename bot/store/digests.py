@@ -1,4 +1,4 @@
-"""What the bot keeps between starts: when it first started, and which digests were posted."""
+"""Which digests were posted, their messages as they stand now, and a few notes by name."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from bot.target import Target
 
 _BOARDS = (digests, notices)
 _POSTED = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
-#: The kind of a list that people asked for: it is kept among the notices once a row was pressed.
+#: The kind of a requested list; it is stored among the notices once one of its rows is pressed.
 LIST = "list"
-#: A notice about something that is not fixed is edited for so long.
+#: How long a notice is edited while it is not fixed.
 NOTICES_EDITED = timedelta(days=7)
 #: In milliseconds.
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
@@ -42,10 +42,10 @@ SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class StoredDigest:
-    """A day's digest as it stands: its messages, and how many of them Slack has.
+    """One day's digest: its messages, and how many of them Slack has.
 
-    `ts` is where the first one is. As long as Slack has none, it is the older post that the first
-    one is to take the place of, if any. A day without messages needed no digest.
+    `ts` is that of the first message. Before that is posted, it is the older post that the first
+    message will replace, if any. A day without messages needed no digest.
     """
 
     day: date
@@ -58,21 +58,21 @@ class StoredDigest:
 
     @property
     def edits(self) -> str | None:
-        """The ts of the post whose place the first message is to take."""
+        """The ts of the post that the first message will replace."""
         return None if self.sent else self.ts
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the first message says of itself: when it was gathered, and if all was clear."""
+        """The first message's metadata: when the digest was gathered, and whether all was clear."""
         metadata = self.messages[0].metadata if self.messages else None
         return dict((metadata or {}).get("event_payload", {}))
 
 
 class Board(msgspec.Struct, frozen=True):
-    """The first message of a digest, or a notice, as it stands. It is stored as JSON.
+    """The current content of a digest's first message, or of a notice. It is stored as JSON.
 
     `stories` are the replies in its thread, by the block ID of the row; `expanded` are the rows
-    that show more buttons. Once it is `fixed`, none of its rows needs anybody.
+    that show more buttons. Once it is `fixed`, none of its rows needs attention.
     """
 
     text: str
@@ -84,9 +84,9 @@ class Board(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredBoard:
-    """A board, where it is posted, and which version of it this is.
+    """A board, where it is posted, and its version.
 
-    `day` is a digest's own, or the last one on which a notice or list is edited.
+    `day` is the digest's day, or the last day on which a notice or list is edited.
     """
 
     day: date
@@ -98,18 +98,18 @@ class StoredBoard:
 
 
 class DigestStore:
-    """The tables of digests and notes, with one method for each question."""
+    """Reads and writes the tables of digests and notes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def first_start(self, now: datetime) -> datetime:
-        """When the bot first started on this database; that is `now` the first time."""
+        """When the bot first started on this database: `now` if this is the first time."""
         await self.claim_note("first_start", now.isoformat())
         return datetime.fromisoformat(str(await self.note("first_start")))
 
     async def digest(self, day: date, channel: str) -> StoredDigest | None:
-        """The digest of this day and channel, if any process claimed it."""
+        """The digest of this day and channel, if a process has claimed it."""
         async with self._database.quick_read() as connection:
             row = (await connection.execute(_digest(day, channel))).one_or_none()
         return _stored(row) if row else None
@@ -123,10 +123,10 @@ class DigestStore:
         *,
         edits: str | None = None,
     ) -> StoredDigest | None:
-        """Claim the day, with the messages to post; None where another process was first.
+        """Claim the day, with the messages to post; None if another process was faster.
 
-        `edits` is the ts of the post whose place the first one is to take. Without messages, the
-        day is done.
+        `edits` is the ts of the post that the first message will replace. Without messages, the day
+        is done.
         """
         row = {
             "day": day.isoformat(),
@@ -148,7 +148,7 @@ class DigestStore:
         return await self.digest(day, channel) if won else None
 
     async def last_digest(self) -> datetime | None:
-        """When the newest digest was posted completely."""
+        """When a digest was last posted completely."""
         query = select(digests.c.finished_at).where(_POSTED)
         async with self._database.quick_read() as connection:
             newest = query.order_by(digests.c.finished_at.desc()).limit(1)
@@ -163,16 +163,16 @@ class DigestStore:
         return _stored(row) if row else None
 
     async def was_due(self, since: date, day: date, channel: str) -> bool:
-        """Whether this channel had a digest, or needed none, on a day since then, before `day`."""
+        """Whether this channel had a digest or needed none, from `since` on and before `day`."""
         same = (digests.c.channel == channel) & (digests.c.day < day.isoformat())
         query = select(digests.c.day).where(same, digests.c.day >= since.isoformat()).limit(1)
         async with self._database.quick_read() as connection:
             return await connection.scalar(query) is not None
 
     async def post_instead(self, stored: StoredDigest) -> StoredDigest | None:
-        """Leave the older post as it is: the first message is to be posted instead.
+        """Leave the older post as it is, and post the first message instead.
 
-        Gives the digest as it stands now; None where another process has taken over.
+        Returns the updated digest; None if another process has taken over.
         """
         mine = and_(_is(stored.day, stored.channel), digests.c.claimed_at == stored.claimed_at)
         async with self._database.quick_write() as connection:
@@ -181,9 +181,9 @@ class DigestStore:
         return replace(stored, ts=None) if kept else None
 
     async def take_over(self, left: StoredDigest, now: datetime) -> StoredDigest | None:
-        """Claim a digest that another process left unfinished; one taker wins.
+        """Claim a digest that another process left unfinished.
 
-        Gives the digest as it stands now; None where another process was first.
+        Returns the updated digest; None if another process was faster.
         """
         same = and_(_is(left.day, left.channel), digests.c.claimed_at == left.claimed_at)
         statement = update(digests).where(same).values(claimed_at=now)
@@ -194,9 +194,9 @@ class DigestStore:
     async def posted(
         self, stored: StoredDigest, *, sent: int, ts: str, now: datetime, finished: bool
     ) -> StoredDigest | None:
-        """Record that Slack has the first `sent` messages; `ts` is the first one's.
+        """Record that Slack has the first `sent` messages; `ts` is that of the first one.
 
-        Gives the digest as it stands now; None where the day was given back meanwhile.
+        Returns the updated digest; None if the claim is gone.
         """
         values = {"sent": sent, "ts": ts, "claimed_at": now}
         if finished:
@@ -208,7 +208,7 @@ class DigestStore:
         return replace(stored, sent=sent, ts=ts, claimed_at=_as_stored(now)) if kept else None
 
     async def board(self, channel: str, ts: str) -> StoredBoard | None:
-        """The digest, notice or list whose message is here; None if this is none."""
+        """The digest, notice or list posted at this ts; None if it is none of them."""
         async with self._database.quick_read() as connection:
             for table in _BOARDS:
                 query = select(table).where(_here(table, channel, ts))
@@ -219,8 +219,8 @@ class DigestStore:
     async def boards(self, now: datetime) -> list[StoredBoard]:
         """The digests and notices that are posted and may still be edited.
 
-        A digest is one of today or yesterday; a notice is one of the last day, or of the last
-        NOTICES_EDITED if it is not fixed.
+        That is today's and yesterday's digests, and the notices of the last day; those that are not
+        fixed, for NOTICES_EDITED.
         """
         posted = digests.c.ts.is_not(None) & (digests.c.sent > 0) & _edited(digests, now)
         recent = notices.c.fixed.is_(False) | (notices.c.at >= now - timedelta(days=1))
@@ -239,7 +239,7 @@ class DigestStore:
     async def keep_list(
         self, channel: str, ts: str, board: Board, now: datetime, *, replaces: bool
     ) -> None:
-        """Keep a list as it is shown, if it is new, or `replaces` another one that stood here."""
+        """Store a posted list, unless one is stored there; `replaces` overwrites that one."""
         row = {
             "key": f"{LIST} {channel} {ts}", "channel": channel, "ts": ts, "message": "",
             "at": now, "kind": LIST, "board": msgspec.json.encode(board).decode(),
@@ -253,7 +253,7 @@ class DigestStore:
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
     ) -> StoredBoard | None:
-        """Change a board while nobody else does; None if there is none."""
+        """Change a board, with its row locked; None if there is none."""
         async with self._database.quick_write() as connection:
             for table in _BOARDS:
                 here = _here(table, channel, ts)
@@ -274,10 +274,10 @@ class DigestStore:
     async def turn(
         self, channel: str, ts: str, within: float = math.inf
     ) -> tuple[StoredBoard | None, float]:
-        """Book the next edit of a message: in how many seconds, and the board if it is one.
+        """Reserve the next edit of a message; returns its board, if any, and the wait in seconds.
 
-        Over all processes, a board is edited once a second at most, and all messages together as
-        often in a minute as `edits` has rows. A turn that is not `within` seconds is not booked.
+        Counting all processes, a board is edited at most once a second, and all messages together
+        as often per minute as `edits` has rows. Nothing is reserved if the wait exceeds `within`.
         """
         now = self._database.milliseconds
         async with self._database.quick_write() as connection:
@@ -294,9 +294,9 @@ class DigestStore:
         return board_of(row) if row else None, wait
 
     async def _book(self, connection: AsyncConnection) -> int:
-        """Book one of a minute's edits; gives the milliseconds until its turn.
+        """Reserve one of the minute's edits; returns how many milliseconds to wait.
 
-        A free slot that another process takes meanwhile is passed over.
+        A free slot that another process is reserving is skipped.
         """
         now, other = self._database.milliseconds, edits.alias()
         for is_free in (other.c.at <= now - MINUTE, true()):
@@ -323,9 +323,9 @@ class DigestStore:
         return False
 
     async def undrawn(self, now: datetime) -> list[StoredBoard]:
-        """The digests, notices and lists that Slack does not show as they stand.
+        """The digests, notices and lists of which Slack doesn't show the newest version.
 
-        Those that were edited in the last two minutes may be shown by another process just now.
+        Those edited in the last two minutes are left out: another process may be at it.
         """
         boards: list[StoredBoard] = []
         async with self._database.quick_read() as connection:
@@ -338,11 +338,11 @@ class DigestStore:
         return boards
 
     async def may_repeat(self, day: date, channel: str) -> bool:
-        """Whether a post may be repeated without knowing that it was lost: once a day."""
+        """Whether a post that may have been lost may be repeated; True once a day."""
         return await self.claim_note(f"repeat {day.isoformat()} {channel}", "1")
 
     async def claim_note(self, key: str, value: str) -> bool:
-        """Keep a note under a key that is free; False where any process keeps one there."""
+        """Store a note unless the key is taken; False if it is."""
         row = {"key": key, "value": value}
         statement: ReturningInsert[Any] = (
             self._database.insert(notes).values(row).on_conflict_do_nothing().returning(notes.c.key)
@@ -351,50 +351,50 @@ class DigestStore:
             return (await connection.execute(statement)).one_or_none() is not None
 
     async def note(self, key: str) -> str | None:
-        """A note; None where there is none."""
+        """A note; None if there is none."""
         async with self._database.quick_read() as connection:
             return await connection.scalar(select(notes.c.value).where(notes.c.key == key))
 
     async def keep_note(self, key: str, value: str) -> None:
-        """Store a note in place of the old one."""
+        """Store a note, replacing the old one."""
         async with self._database.quick_write() as connection:
             await connection.execute(self._database.put(notes, {"key": key, "value": value}))
 
     async def take_note(self, key: str) -> str | None:
-        """Remove a note and return it; None where there is none, or another process was first."""
+        """Remove a note and return it; None if there is none, or another process was faster."""
         statement = delete(notes).where(notes.c.key == key).returning(notes.c.value)
         async with self._database.quick_write() as connection:
             return await connection.scalar(statement)
 
     async def small_changes(self, since: datetime) -> list[tuple[str, Target]]:
-        """What changed since then without needing anybody: its kind, and which monitor."""
+        """The changes since then that need no action: kind and monitor."""
         query = select(small_changes).where(small_changes.c.at >= since)
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [(row.kind, Target.parse(row.target)) for row in rows]
 
     async def waiting(self, key: str) -> dict[date, dict[int, int]]:
-        """By day: in how many digests in a row each monitor was broken and not taken."""
+        """By day: in how many consecutive digests each monitor was broken and not taken."""
         known = await self.note(f"untaken {key}")
         return msgspec.json.decode(known, type=dict[date, dict[int, int]]) if known else {}
 
     async def keep_waiting(self, key: str, counts: Mapping[date, Mapping[int, int]]) -> None:
-        """Keep these counts in place of the old ones."""
+        """Store these counts, replacing the old ones."""
         await self.keep_note(f"untaken {key}", msgspec.json.encode(counts).decode())
 
     async def release(self, day: date, channel: str) -> None:
-        """Give the day back: nothing of it was posted, or it is to be posted again."""
+        """Release the day: nothing of its digest was posted, or it is to be posted again."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(digests).where(_is(day, channel)))
 
 
 def _after(last: ColumnElement[int], gap: int, now: ColumnElement[int]) -> ColumnElement[int]:
-    """The earliest time that is so long after the last one; what makes no sense is ignored."""
+    """The last time plus the gap, or now if that is later; implausible times are ignored."""
     return case((last.between(now - gap, now + HOUR), last + gap), else_=now)
 
 
 def _as_stored(now: datetime) -> datetime:
-    """A time as the database returns it: in whole seconds. A claim is known by its time."""
+    """A time as the database returns it, in whole seconds; claims are compared by it."""
     return now.replace(microsecond=0)
 
 
@@ -407,7 +407,7 @@ def _digest(day: date, channel: str) -> Select[Any]:
 
 
 def _here(table: Table, channel: str, ts: str) -> ColumnElement[bool]:
-    """The notice that stands here, or the newest of the digests that have stood here."""
+    """The notice posted here, or the newest of the digests posted here."""
     here = (table.c.channel == channel) & (table.c.ts == ts)
     if table is notices:
         return here & notices.c.thread.is_(None)
@@ -417,7 +417,7 @@ def _here(table: Table, channel: str, ts: str) -> ColumnElement[bool]:
 
 
 def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
-    """Whether a message is young enough to be edited still."""
+    """Whether a message is recent enough to be edited."""
     yesterday = (now - timedelta(days=1)).date().isoformat()
     young = notices.c.at >= now - NOTICES_EDITED
     of_kind = notices.c.thread.is_(None) & (notices.c.kind != "")
@@ -425,7 +425,7 @@ def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
 
 
 def board_of(row: Row[Any]) -> StoredBoard:
-    """The board of a digest's or notice's row, which is what was posted if nothing has changed."""
+    """The board of a digest's or notice's row; as it was posted, if nothing has changed."""
     is_digest = "day" in row._mapping  # noqa: SLF001 - the public way to ask for its columns
     if row.board:
         board = msgspec.json.decode(row.board, type=Board)

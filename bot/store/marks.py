@@ -1,4 +1,4 @@
-"""Who has taken which monitor, what is muted, and the team's notes and runbooks."""
+"""Claims, mutes, notes and runbooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOTE, _RUNBOOK = "note", "runbook"
 
 
 class MarkStore:
-    """The tables of marks, with one method for each thing that people do."""
+    """Reads and writes the tables of marks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class MarkStore:
         )
 
     async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
-        """Take monitors; gives the claims that stand, some of others who were first."""
+        """Take monitors, and return their claims; some may be other people's, who were faster."""
         rows = {
             claim.monitor_id: {
                 "monitor_id": claim.monitor_id,
@@ -51,22 +51,22 @@ class MarkStore:
         }
         if not rows:
             return []
-        # An update that changes nothing returns the older claim, which nobody releases meanwhile.
+        # An update without a change returns the older claim, and locks it.
         new = self._database.insert(claims)
         new = new.on_conflict_do_update(index_elements=["monitor_id"], set_={"at": claims.c.at})
-        in_order = [rows[number] for number in sorted(rows)]  # two who take the same don't deadlock
+        in_order = [rows[number] for number in sorted(rows)]  # one order, against deadlocks
         async with self._database.quick_write() as connection:
             stand = (await connection.execute(new.returning(claims), in_order)).all()
         return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
 
     async def release(self, monitor_ids: Collection[int]) -> set[int]:
-        """Give monitors back; which of them were taken."""
+        """Release monitors; returns those that were taken."""
         gone = delete(claims).where(claims.c.monitor_id.in_(monitor_ids))
         async with self._database.quick_write() as connection:
             return set(await connection.scalars(gone.returning(claims.c.monitor_id)))
 
     async def mute(self, new: Mapping[int, Mute | None]) -> None:
-        """Mute monitors, or unmute them: all or none."""
+        """Store mutes; one that is None unmutes its monitor. All or none are stored."""
         async with self._database.quick_write() as connection:
             for number, mute in sorted(new.items()):
                 change: Any = delete(mutes).where(mutes.c.monitor_id == number)
@@ -76,16 +76,16 @@ class MarkStore:
                 await connection.execute(change)
 
     async def note(self, hosts: Sequence[str], text: str, *, by: str, now: datetime) -> list[str]:
-        """Set the note on all of these hosts, or none; an empty text removes it.
+        """Set the note of all these hosts; an empty text removes it. All or none are changed.
 
-        Gives those on which there was one to remove, or now is.
+        Returns the hosts that had a note to remove, or have one now.
         """
         return await self._remark(_NOTE, hosts, text, by=by, now=now)
 
     async def runbook(self, subject: str, link: str, *, by: str, now: datetime) -> bool:
         """Link a runbook to a host, a pattern or an issuer; an empty link removes it.
 
-        False if there was none to remove.
+        Returns False if there was none to remove.
         """
         return bool(await self._remark(_RUNBOOK, [subject], link, by=by, now=now))
 
@@ -105,6 +105,6 @@ class MarkStore:
         return done
 
     async def forget(self, monitor_id: int) -> None:
-        """Forget what was said of a deleted monitor."""
+        """Delete the claim and the mute of a deleted monitor."""
         await self.mute({monitor_id: None})
         await self.release([monitor_id])

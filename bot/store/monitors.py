@@ -1,4 +1,4 @@
-"""What the bot records about monitors: thresholds, sightings, and who changed what."""
+"""The bot's records about monitors: thresholds, sightings, and the audit log."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
-#: How long the requests that were taken are kept.
+#: How long the hashes of accepted requests are kept.
 REPLAYED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """One change: who asked for it, when, what, and what became of it."""
+    """One entry of the audit log: who asked for which change, when, and the result."""
 
     at: datetime
     user_id: str
@@ -44,7 +44,7 @@ class AuditLine:
 
 
 class Records:
-    """The bot's own tables about monitors, with one method for each question."""
+    """Reads and writes the bot's own tables about monitors."""
 
     def __init__(
         self,
@@ -61,26 +61,26 @@ class Records:
         """What the team has set, as it was last read."""
 
     async def thresholds(self) -> dict[str, str]:
-        """The rules that a team set itself, by host or pattern: `14d` or `20%`."""
+        """The team's own rules, by host or pattern: `14d` or `20%`."""
         async with self._database.quick_read() as connection:
             rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
             return {row.pattern: row.rule for row in rows}
 
     async def refresh_rules(self) -> None:
-        """Read what the team has set again: another process may have changed it."""
+        """Read the team's thresholds and marks again: another process may have changed them."""
         await self.subscriptions.refresh()
         marks = await self.marks.read()
         self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
 
     async def reread(self) -> None:
-        """Read what the team has set again after a change; the change is made, whatever happens."""
+        """Read the team's thresholds and marks after a change, which stands even if this fails."""
         try:
             await self.refresh_rules()
         except DatabaseUnavailable as fault:
             log.warning("Could not read thresholds and marks: %s", fault)
 
     async def end_claims(self, rows: Iterable[MonitorSummary], now: datetime) -> None:
-        """End the claims on monitors that are fine: if one breaks again, nobody has it yet."""
+        """End the claims on monitors that are fine, so that nobody has them if they break again."""
         claims = self.rules.marks.claims
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         if fixed:
@@ -98,27 +98,27 @@ class Records:
         await self.reread()
 
     async def seen(self, monitor_id: int) -> Sighting | None:
-        """What the bot last saw of a monitor."""
+        """The last sighting of a monitor."""
         query = select(sightings.c.seen).where(sightings.c.monitor_id == monitor_id)
         async with self._database.quick_read() as connection:
             stored = await connection.scalar(query)
         return msgspec.json.decode(stored, type=Sighting) if stored else None
 
     async def see(self, monitor_id: int, sighting: Sighting, now: datetime) -> None:
-        """Keep what the bot sees of a monitor now."""
+        """Store the newest sighting of a monitor."""
         seen = msgspec.json.encode(sighting).decode()
         row = {"monitor_id": monitor_id, "seen_at": now, "seen": seen}
         async with self._database.quick_write() as connection:
             await connection.execute(self._database.put(sightings, row))
 
     async def forget(self, monitor_id: int) -> None:
-        """Forget a deleted monitor."""
+        """Delete the sighting of a deleted monitor."""
         async with self._database.quick_write() as connection:
             await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
         await self.marks.forget(monitor_id)
 
     async def take(self, delivery: str, now: datetime) -> bool:
-        """Take a request for a change; False if it was taken before, by any process.
+        """Accept a request for a change; False if any process has accepted it before.
 
         Slack's signature is valid for five minutes, so a replay can't come later than that.
         """
@@ -134,7 +134,7 @@ class Records:
             return (await connection.execute(taken)).one_or_none() is not None
 
     async def log(self, line: AuditLine) -> bool:
-        """Write an audit entry; False if the log got it, since the database can't be written."""
+        """Write an audit entry; False if it was only logged, as the database can't be written."""
         row = {
             "at": line.at,
             "user_id": line.user_id[:40],
@@ -152,7 +152,7 @@ class Records:
         return True
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
-        """The newest changes, of all hosts or of one."""
+        """The newest audit entries, for all hosts or one."""
         query = select(audit).order_by(audit.c.id.desc()).limit(AUDIT_SHOWN)
         if host:
             ports = audit.c.target.startswith(f"{host}:", autoescape=True)

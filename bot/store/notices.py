@@ -1,4 +1,4 @@
-"""What was seen of each monitor when the lists were last compared, and the notices to post."""
+"""The last standing of each monitor, for comparison with the next list; and the notices to post."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from bot.store.digests import LIST, board_of
 from bot.store.tables import notes, notices, small_changes, standings
 
 T = TypeVar("T")
-#: Gives a notice's text and blocks, from the old ones, once it is about all monitors of these IDs.
+#: Returns a notice's new text and blocks, given the old ones and the IDs of all its monitors.
 Join = Callable[[str, Sequence[Block], Collection[int]], tuple[str, list[Block]]]
 EVENT = "ssl_notice"
 _SOURCE = "notices source"
-#: So many rows are read or written before others get their turn.
+#: Rows read or written before the event loop gets a turn.
 _ROWS_AT_ONCE = 500
 _SMALL_KEPT = timedelta(days=8)
 _NOTICES_KEPT = timedelta(days=30)
-#: What could not be posted for so long is not posted any more: it is no longer true.
+#: Notices that could not be posted for this long are dropped: they are outdated.
 _TOLD_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SmallChange:
-    """What is only counted in the next digest: `renewed`, `names`, `added` or `removed`.
+    """A change that the next digest only counts: `renewed`, `names`, `added` or `removed`.
 
     A key counts once.
     """
@@ -44,11 +44,11 @@ class SmallChange:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message for a channel; `claimed_at` is set once somebody tried to post it.
+    """A message for a channel; `claimed_at` is when a process last tried to post it.
 
-    The key of its topic is told once for good. What follows up another topic is posted in that
-    one's thread, which begins at `thread_ts`. If it tells that more monitors are part of that one,
-    `join` gives the text and blocks which that one then has.
+    The key of its topic is never posted twice. If the topic follows up another one, the notice is
+    posted in that thread, at `thread_ts`; if it adds monitors to that one, `join` returns that
+    one's new text and blocks.
     """
 
     topic: Topic
@@ -59,7 +59,7 @@ class Notice:
 
     @classmethod
     def of(cls, topic: Topic, message: Message, join: Join | None = None) -> Self:
-        """A notice whose post can be found again."""
+        """A notice with metadata by which its post can be found."""
         metadata = {"event_type": EVENT, "event_payload": {"key": topic.key}}
         return cls(topic, replace(message, metadata=metadata), join=join)
 
@@ -70,14 +70,14 @@ class Notice:
 
     @property
     def channel(self) -> str:
-        """Where it is posted."""
+        """The channel that it is posted in."""
         return self.topic.channel
 
 
 class Basis(msgspec.Struct, frozen=True):
-    """What the standings are of: an API and account, and how far its changes were read.
+    """The API and account that the standings belong to, and up to where its changes were read.
 
-    `version` counts the comparisons that were stored. It is stored as JSON.
+    `version` counts the stored comparisons. It is stored as JSON.
     """
 
     source: str
@@ -87,9 +87,9 @@ class Basis(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Standings:
-    """What was seen last, of what, and as what that is `stored` (None: not at all).
+    """The last standings, and the basis as it is `stored` (None: not at all).
 
-    Nothing is `known` before the first comparison, and of another API or account.
+    They are `known` once a list of this API and account was compared.
     """
 
     basis: Basis
@@ -99,16 +99,16 @@ class Standings:
 
 
 class NoticeStore:
-    """The tables of notices, with one method for each question."""
+    """Reads and writes the tables of notices."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last = Standings(Basis(""))
 
     async def standings(self, source: str) -> Standings:
-        """What was seen last of this API and account.
+        """The last standings for this API and account.
 
-        It is kept in memory, and read again once another process has stored a comparison.
+        They are cached, and read again after another process has stored a comparison.
         """
         async with self._database.read() as connection:
             stored = await connection.scalar(select(notes.c.value).where(notes.c.key == _SOURCE))
@@ -131,9 +131,9 @@ class NoticeStore:
         cursor: str = "",
         now: datetime,
     ) -> bool:
-        """Keep what changed since `was`, and what is to be told of it, in one transaction.
+        """Store what changed since `was`, and the notices about it, in one transaction.
 
-        Of two processes that compare with the same standings, one wins: False for the other.
+        Returns False if another process has stored a comparison since.
         """
         basis = Basis(was.basis.source, was.basis.version + 1, cursor)
         stored = msgspec.json.encode(basis).decode()
@@ -154,7 +154,7 @@ class NoticeStore:
         return True
 
     async def tell(self, what: str, to: Collection[str], card: Message, now: datetime) -> None:
-        """Keep what channels are to be told, each once, that comes from no comparison."""
+        """Store a notice for each channel, once each, that doesn't come from a comparison."""
         nobody: frozenset[Any] = frozenset()
         async with self._database.write() as connection:
             for channel in to:
@@ -166,7 +166,7 @@ class NoticeStore:
         await connection.execute(row.on_conflict_do_nothing())
 
     async def _join(self, connection: AsyncConnection, topic: Topic, join: Join) -> None:
-        """Add monitors to the notice that their own one follows up."""
+        """Add the topic's monitors to the notice that it follows up."""
         here = notices.c.key == topic.thread
         row = (await connection.execute(select(notices).where(here).with_for_update())).one()
         old, board = _topic(row), board_of(row).board
@@ -181,7 +181,7 @@ class NoticeStore:
     async def _replace_basis(
         self, connection: AsyncConnection, before: str | None, after: str
     ) -> bool:
-        """Whether nobody else has stored a comparison since; then the others wait for the end."""
+        """Replace the basis; False if it has changed. Until the commit, other processes wait."""
         if before is None:
             first = self._database.insert(notes).values(key=_SOURCE, value=after)
             first = first.on_conflict_do_nothing().returning(notes.c.key)
@@ -218,28 +218,28 @@ class NoticeStore:
             await connection.execute(some, counted)
 
     async def forget_source(self) -> None:
-        """Compare with nothing the next time: nobody subscribes to what happens until then."""
+        """Make the next comparison the first one: nobody subscribes to what happens until then."""
         async with self._database.write() as connection:
             await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 
     async def topics(self, day: str) -> list[Topic]:
-        """What channels were told on this day."""
+        """The topics that channels were told of on this day."""
         query = select(notices).where(notices.c.key.startswith(f"{day} "), notices.c.kind != "")
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [_topic(row) for row in rows]
 
     async def channels(self) -> set[str]:
-        """The channels that were told anything lately."""
+        """The channels that have had any notice lately."""
         async with self._database.quick_read() as connection:
             told = select(notices.c.channel).where(notices.c.kind != LIST).distinct()
             return set(await connection.scalars(told))
 
     async def unposted(self, now: datetime, lease: timedelta) -> list[Notice]:
-        """The notices that nobody has posted, but for those that somebody is posting now.
+        """The notices that are not posted, except those that a process is posting now.
 
-        A follow-up waits until what it follows is posted.
+        A follow-up waits until its parent is posted.
         """
         parents = notices.alias()
         free = or_(notices.c.claimed_at.is_(None), notices.c.claimed_at < now - lease)
@@ -264,7 +264,7 @@ class NoticeStore:
         ]
 
     async def claim(self, notice: Notice, now: datetime) -> bool:
-        """Claim a notice for posting; False where another process was first."""
+        """Claim a notice for posting; False if another process was faster."""
         same = notices.c.claimed_at == notice.claimed_at
         if notice.claimed_at is None:
             same = notices.c.claimed_at.is_(None)
@@ -274,13 +274,13 @@ class NoticeStore:
             return bool((await connection.execute(statement)).rowcount)
 
     async def is_claimed(self, key: str, since: datetime) -> bool:
-        """Whether the claim of this time still stands, and nothing is posted."""
+        """Whether the claim of this time still holds, and nothing was posted."""
         mine = and_(notices.c.key == key, notices.c.ts.is_(None), notices.c.claimed_at == since)
         async with self._database.quick_read() as connection:
             return await connection.scalar(select(notices.c.key).where(mine)) is not None
 
     async def posted(self, key: str, ts: str) -> str:
-        """Note that Slack has it; gives the post that counts, which may be an earlier one."""
+        """Record that Slack has a notice; returns the ts that counts, perhaps an earlier post's."""
         mine = (notices.c.key == key) & notices.c.ts.is_(None)
         async with self._database.quick_write() as connection:
             await connection.execute(update(notices).where(mine).values(ts=ts))
@@ -288,16 +288,16 @@ class NoticeStore:
         return known or ts
 
     async def may_repeat(self, key: str) -> bool:
-        """Whether it may be posted again without knowing that it was lost: once."""
+        """Whether a notice that may have been lost may be repeated; True once."""
         first = self._database.insert(notes).values(key=f"repeat {key}", value="1")
         first = first.on_conflict_do_nothing().returning(notes.c.key)
         async with self._database.quick_write() as connection:
             return (await connection.execute(first)).one_or_none() is not None
 
     async def give_back(self, notice: Notice, since: datetime) -> None:
-        """Let it be tried again at once, if the claim of this time still stands.
+        """Give up the claim of this time, so that the notice can be posted at once.
 
-        An earlier try that may have posted it is kept: it is looked up before it is repeated.
+        The time of an earlier attempt is kept: that may have posted it, so it is looked up first.
         """
         mine = (notices.c.key == notice.key) & (notices.c.claimed_at == since)
         async with self._database.quick_write() as connection:
@@ -310,7 +310,7 @@ def _batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _basis(stored: str | None) -> Basis:
-    """Read what was stored; at first that was the source alone."""
+    """Read a stored basis; the first versions stored the source alone."""
     if stored is None or not stored.startswith("{"):
         return Basis(stored or "")
     return msgspec.json.decode(stored, type=Basis)

@@ -1,4 +1,4 @@
-"""The watches as the database keeps them: one row for each, claimed by moving its next time."""
+"""The watches in the database, one row each; moving a watch's next time claims it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bot.store.database import Database
 from bot.store.tables import watches as table
 from bot.target import Target
 
-#: A claim that made no progress for so long belongs to a process that is gone.
+#: A claim without progress for this long belongs to a process that has died.
 LEASE = timedelta(minutes=3)
 ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One watch as it stands; `first` is what later scans are compared with."""
+    """A watch; later scans are compared with `first`."""
 
     id: int
     monitor_id: int
@@ -38,21 +38,21 @@ class Watch:
 
 
 class RecheckStore:
-    """The table of watches, behind one method for each thing that is asked or kept."""
+    """Reads and writes the table of watches."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def running(self) -> Sequence[Watch]:
-        """The watches that run, the one that ends first before the others."""
+        """The watches that are running, the first to end first."""
         return await self._select(table.c.state == ACTIVE)
 
     async def due(self, now: datetime) -> Sequence[Watch]:
-        """The watches whose next scan should run now."""
+        """The watches whose next scan is due."""
         return await self._select(table.c.state == ACTIVE, table.c.next_at <= now)
 
     async def get(self, watch_id: int) -> Watch | None:
-        """A watch, whether it runs or not."""
+        """A watch, running or not."""
         return next(iter(await self._select(table.c.id == watch_id)), None)
 
     async def reserve(
@@ -65,7 +65,7 @@ class RecheckStore:
         ends_at: datetime,
         most: int,
     ) -> Watch | None:
-        """A new row, claimed, without an address yet; None where `most` run already."""
+        """Insert a claimed watch, without an address yet; None if `most` are running."""
         count = select(func.count()).select_from(table).where(table.c.state == ACTIVE)
         row = {
             "monitor_id": monitor_id,
@@ -87,19 +87,19 @@ class RecheckStore:
             return _watch(made.one())
 
     async def claim(self, watch: Watch, now: datetime) -> bool:
-        """Take this turn; False where another process, or an end, was sooner."""
+        """Claim this turn; False if another process was faster, or the watch has ended."""
         return await self._update(watch, table.c.next_at == watch.next_at, next_at=now + LEASE)
 
     async def end(self, watch: Watch, state: str) -> bool:
-        """Let a watch run no more; False where it did not."""
+        """End a watch; False if it had ended already."""
         return await self._update(watch, state=state)
 
     async def put_off(self, watch: Watch, next_at: datetime) -> None:
-        """Let the next turn come at another time."""
+        """Postpone the next turn."""
         await self._update(watch, next_at=next_at)
 
     async def keep(self, watch: Watch) -> None:
-        """Keep what a turn led to, unless the watch was stopped meanwhile."""
+        """Store the result of a turn, unless the watch was stopped meanwhile."""
         await self._update(
             watch,
             channel=watch.address.channel,

@@ -1,4 +1,4 @@
-"""Which channels are sent digests and notices: the environment's, and those people set up."""
+"""Which channels get digests and notices: by the environment, and by `/ssl … here`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALENDAR = "calendar"
 
 
 class Subscriptions:
-    """All subscriptions, as they were last read; one that is stored replaces the environment's."""
+    """All subscriptions; a stored one overrides the environment's for its channel."""
 
     def __init__(
         self,
@@ -35,18 +35,21 @@ class Subscriptions:
         self._known = dict(self._environment)
 
     async def refresh(self) -> None:
-        """Read them again: another process may have changed one. Raises DatabaseUnavailable."""
+        """Read the subscriptions again: another process may have changed them.
+
+        Raises DatabaseUnavailable.
+        """
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(select(subscriptions.c.subscription))).all()
         stored = [msgspec.json.decode(row.subscription, type=Subscription) for row in rows]
         self._known = self._environment | {(each.kind, each.channel): each for each in stored}
 
     def digests(self) -> list[Subscription]:
-        """The digests that are not off; the environment's comes first."""
+        """The digests that are not turned off; the environment's comes first."""
         return [each for each in self._known.values() if each.kind == DIGEST and not each.off]
 
     def notices(self) -> list[Subscription]:
-        """The notices that are not off; the environment's come first."""
+        """The notices that are not turned off; the environment's come first."""
         return [each for each in self._known.values() if each.kind == NOTICES and not each.off]
 
     def zone_of(self, channel: str) -> ZoneInfo:
@@ -55,7 +58,7 @@ class Subscriptions:
         return digest.timezone if digest else ZoneInfo("UTC")
 
     def mention_of(self, channel: str) -> str:
-        """Whom a channel's notices mention: a user or group ID, or nobody."""
+        """The user or group ID that a channel's notices mention, or an empty string."""
         each = self.get(NOTICES, channel)
         return each.mention if each and not each.off else ""
 
@@ -64,17 +67,20 @@ class Subscriptions:
         return next((each.timezone for each in self.digests()), ZoneInfo("UTC"))
 
     def get(self, kind: str, channel: str) -> Subscription | None:
-        """The one of a channel, even if it is off."""
+        """A channel's subscription, even if it is turned off."""
         return self._known.get((kind, channel))
 
     async def was_posted(self, day: date, channel: str) -> bool:
-        """Whether a channel has had the digest of this day, or a process is posting it."""
+        """Whether the digest of this day was posted in this channel, or is being posted."""
         same = (digests.c.day == day.isoformat()) & (digests.c.channel == channel)
         async with self._database.quick_read() as connection:
             return await connection.scalar(select(digests.c.day).where(same)) is not None
 
     async def new_calendar(self) -> str:
-        """A new secret for the calendar's address; the old one is void. Only its hash is kept."""
+        """Create a new secret for the calendar's address; the old one stops working.
+
+        Only its hash is stored.
+        """
         secret = secrets.token_urlsafe(24)
         row = {"key": _CALENDAR, "value": _hashed(secret)}
         async with self._database.quick_write() as connection:
@@ -96,9 +102,9 @@ class Subscriptions:
             return await connection.scalar(query)
 
     async def put(self, subscription: Subscription) -> None:
-        """Keep it in place of the channel's old one. Raises DatabaseUnavailable.
+        """Store a subscription, replacing the channel's old one. Raises DatabaseUnavailable.
 
-        What a channel was to be told before its notices stop is not told once they go on.
+        When notices stop, those not posted yet are dropped.
         """
         kind, channel = subscription.kind, subscription.channel
         row = {

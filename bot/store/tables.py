@@ -1,7 +1,7 @@
-"""The tables, and how times are stored in them.
+"""The database's tables, and how times are stored in them.
 
-The bot and the embedded API share one database, each with tables of its own. Times are stored as
-whole seconds since 1970 (UTC), so that SQLite and PostgreSQL compare and subtract them alike.
+The bot and the embedded API share one database, but no table. Times are stored as whole seconds
+since 1970 (UTC), so that SQLite and PostgreSQL compare and subtract them alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
-        """A datetime to seconds. Raises ValueError for a naive one."""
+        """Convert a datetime to seconds. Raises ValueError for a naive one."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -41,13 +41,13 @@ class Instant(TypeDecorator[datetime]):
         return int(value.timestamp() // 1)
 
     def process_result_value(self, value: Any | None, _dialect: Dialect) -> datetime | None:
-        """Seconds to an aware UTC datetime."""
+        """Convert seconds to an aware UTC datetime."""
         return None if value is None else datetime.fromtimestamp(value, UTC)
 
 
 metadata = MetaData()
 
-#: What the bot remembers by name: when it first started, and the like.
+#: Small facts by name, such as when the bot first started.
 notes = Table(
     "notes",
     metadata,
@@ -56,9 +56,9 @@ notes = Table(
 )
 
 #: One row for each day's digest and channel: the messages, and how many of them are posted. `board`
-#: is the first one as it stands (JSON), once a row of it has changed, and `version` counts changes.
-#: Slack shows the version `drawn`, or, at -1, something else; `drawn_at` is the time of the last
-#: edit, in milliseconds since 1970 by the database's clock.
+#: is the current content of the first one (JSON), once a row of it has changed, and `version`
+#: counts the changes. Slack shows the version `drawn`, or another one if that is -1; `drawn_at` is
+#: when it was last edited, in milliseconds since 1970 by the database's clock.
 digests = Table(
     "digests",
     metadata,
@@ -75,8 +75,8 @@ digests = Table(
     Column("drawn_at", BigInteger),
 )
 
-#: The edits of the last minute: as many rows as Slack takes edits in a minute, each with the time
-#: of one, in milliseconds since 1970 by the database's clock.
+#: When messages were edited, in milliseconds since 1970 by the database's clock. There are as many
+#: rows as Slack allows edits per minute.
 edits = Table(
     "edits",
     metadata,
@@ -84,7 +84,7 @@ edits = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-#: Requests for a change that were taken recently (SHA-256), so that a replay is refused.
+#: The hashes (SHA-256) of recently accepted requests for a change, so that replays are refused.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -93,7 +93,7 @@ deliveries = Table(
     Index("deliveries_at", "at"),
 )
 
-#: Who takes care of a monitor, until it is fixed or released.
+#: Who has taken a monitor, until it is fixed or released.
 claims = Table(
     "claims",
     metadata,
@@ -103,7 +103,7 @@ claims = Table(
     Column("at", Instant, nullable=False),
 )
 
-#: What is muted (JSON): by whom, until when, and what was seen then.
+#: The mutes (JSON): who muted a monitor until when, and its state at that time.
 mutes = Table(
     "mutes",
     metadata,
@@ -122,7 +122,7 @@ remarks = Table(
     Column("set_at", Instant, nullable=False),
 )
 
-#: How bad each monitor was when the lists were last compared.
+#: The state of each monitor when the lists were last compared.
 standings = Table(
     "standings",
     metadata,
@@ -135,7 +135,7 @@ standings = Table(
     Column("late", Boolean, nullable=False, server_default=false()),
 )
 
-#: What changed without being anybody's concern: the next digest counts it.
+#: Changes that need no action; the next digest counts them.
 small_changes = Table(
     "small_changes",
     metadata,
@@ -146,10 +146,9 @@ small_changes = Table(
     Index("small_changes_at", "at"),
 )
 
-#: What channels are told between digests; `ts` is set once Slack has it. `kind` says what happened
-#: to its `members` (IDs, JSON), `about` which certificates it is about, and `thread` is the key of
-#: the notice that it follows up. The board is kept as a digest's; `fixed` is set while nothing of
-#: it needs anybody.
+#: The notices; `ts` is set once Slack has one. `kind` says what happened to its `members` (JSON,
+#: IDs), `about` names the certificates, and `thread` is the key of the notice that it follows up.
+#: `board` and `version` are as in `digests`; `fixed` is set while none of its rows needs attention.
 notices = Table(
     "notices",
     metadata,
@@ -170,7 +169,7 @@ notices = Table(
     Column("fixed", Boolean, nullable=False, server_default=false()),
 )
 
-#: What channels are sent by themselves (JSON): digests, and notices between them.
+#: What channels have subscribed to (JSON): digests and notices.
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -179,7 +178,7 @@ subscriptions = Table(
     Column("subscription", Text, nullable=False),
 )
 
-#: When a certificate is due, where a team set it itself: for a host or a pattern with `*`.
+#: The team's own rules for when renewal is due: for a host, or a pattern with `*`.
 thresholds = Table(
     "thresholds",
     metadata,
@@ -189,7 +188,7 @@ thresholds = Table(
     Column("set_at", Instant, nullable=False),
 )
 
-#: What the bot last saw of each monitor (JSON), to say after a rescan what changed.
+#: What the bot last saw of each monitor (JSON), for comparison with the next scan.
 sightings = Table(
     "sightings",
     metadata,
@@ -198,7 +197,7 @@ sightings = Table(
     Column("seen", Text, nullable=False),
 )
 
-#: "Scan & watch": the card that is being edited, who waits, and what the first scan showed (JSON).
+#: Scan & watch: the card that is being edited, who asked, and what the first scan found (JSON).
 watches = Table(
     "watches",
     metadata,
@@ -220,7 +219,7 @@ watches = Table(
     sqlite_autoincrement=True,
 )
 
-#: Every change: who asked for it, when, what, and what became of it. Nothing here is ever edited.
+#: The audit log: who asked for which change, when, and the result. Rows are never changed.
 audit = Table(
     "audit",
     metadata,
@@ -235,10 +234,9 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-#: Who may use the embedded API. Account 1 has the key of the environment; the others' are hashed.
-#: `full_at` counts scans on demand: when an account may again ask for as many as a minute holds, in
-#: microseconds since 1970. A row with `only` is a further key of the account `owner_id`, which is
-#: good for that alone.
+#: Who may use the embedded API. Account 1 has the environment's key; those of others are hashed.
+#: `full_at` is when an account may again request all the on-demand scans of a minute at once, in
+#: microseconds since 1970. A row with `only` is a limited key of the account `owner_id`.
 accounts = Table(
     "accounts",
     metadata,
@@ -252,13 +250,13 @@ accounts = Table(
     Column("only", String(20)),
     Column("owner_id", Integer),
     Index("accounts_key_hash", "key_hash", unique=True),
-    sqlite_autoincrement=True,  # an id that was used never names another account
+    sqlite_autoincrement=True,  # an ID is never used twice
 )
 
-#: The embedded API's monitors, each with the short part of its last scan. Rows are kept small: the
-#: list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
+#: The embedded API's monitors, each with the short part of its last scan. Rows are kept small,
+#: since a list reads all of them. `lease` names the worker that scans it until `next_scan_at`.
 #: `post_quantum` says whether the host supported X25519MLKEM768 at `key_exchange_at`. `expected` is
-#: the certificate that was issued for it but is not served yet, since when, and until when.
+#: the certificate that was announced but isn't served yet, since when, and until when.
 monitors = Table(
     "monitors",
     metadata,
@@ -297,11 +295,12 @@ monitors = Table(
     Index("monitors_next_scan_at", "next_scan_at"),
     Index("monitors_account_not_after", "account_id", "not_after"),
     Index("monitors_account_lineage", "account_id", "lineage", "not_after"),
-    sqlite_autoincrement=True,  # an id that was deleted never names another monitor
+    sqlite_autoincrement=True,  # an ID is never used twice
 )
 
-#: What certificate authorities publish, by URL: `fetched_at` is when `body` was, `tried_at` when it
-#: was last asked for, `asked_at` is set while a process asks. `fault` says why the last try failed.
+#: Documents of certificate authorities, by URL. `fetched_at` is when `body` was fetched, `tried_at`
+#: when it was last requested; `asked_at` is set while a process fetches it. `fault` says why the
+#: last attempt failed.
 ca_documents = Table(
     "ca_documents",
     metadata,
@@ -324,8 +323,8 @@ monitor_facts = Table(
     Column("facts", LargeBinary, nullable=False),
 )
 
-#: What changed on which monitor, in the order of `number`: what monitor/changes tells, for a week.
-#: The names that a certificate gained and lost are JSON.
+#: The changes that monitor/changes returns, in the order of `number`, for a week. The names that a
+#: certificate gained and lost are JSON.
 monitor_changes = Table(
     "monitor_changes",
     metadata,
@@ -340,8 +339,8 @@ monitor_changes = Table(
     Index("monitor_changes_at", "at"),
 )
 
-#: Its one row says which number the last change has, and up to which all are forgotten. `name`
-#: tells the numbers of this database from another's.
+#: One row: the number of the last change, and up to which number changes were deleted. `name`
+#: distinguishes this database's numbers from another's.
 change_feed = Table(
     "change_feed",
     metadata,
@@ -351,7 +350,7 @@ change_feed = Table(
     Column("forgotten", BigInteger, nullable=False),
 )
 
-#: What changed on a monitor, and when it was first seen: one row for each change, not each scan.
+#: What changed on a monitor, and when it was first seen: one row per change, not per scan.
 monitor_history = Table(
     "monitor_history",
     metadata,

@@ -1,4 +1,4 @@
-"""Bring the schema up to date with Alembic."""
+"""Upgrades the schema with Alembic."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from bot.errors import BotError
 from bot.store.database import Database, is_database_fault
 
-# Any number that no other program is likely to lock with (pg_advisory_xact_lock).
+# An arbitrary number, unlikely to be another program's (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
 
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
-    """The database with its schema up to date. Raises BotError where it can't be used."""
+    """Open the database and upgrade its schema. Raises BotError if it can't be used."""
     try:
         if not await _is_current(url):
             await upgrade(url)
-    except Exception as error:  # asyncpg raises errors of its own kind when it connects
+    except Exception as error:  # asyncpg raises its own errors while it connects
         if not isinstance(error, SQLAlchemyError) and not is_database_fault(error):
             raise
         reason = getattr(error, "orig", None) or error
@@ -36,30 +36,30 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 
 
 async def _is_current(url: str) -> bool:
-    """Whether the last migration is done. That takes less time than to ask Alembic."""
+    """Whether the last migration was run. Asking Alembic takes longer."""
     database = Database(url)
     try:
         async with database.read() as connection:
             done = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     except SQLAlchemyError:
-        return False  # no table, or no database: `upgrade` finds out
+        return False  # no table, or no database: `upgrade` will tell
     finally:
         await database.close()
     return str(done) == newest_migration()
 
 
 def newest_migration() -> str:
-    """The number of the last migration: its file's name begins with it."""
+    """The number of the last migration, with which its file's name begins."""
     files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*_*.py")
     return max(file.name.partition("_")[0] for file in files)
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema up to date; processes that start together wait for each other.
+    """Upgrade the schema; processes that start at the same time wait for each other.
 
-    Raises BotError where the schema is newer than this program knows.
+    Raises BotError if the schema is newer than this program.
     """
-    # SQLite refuses at once, whatever its busy timeout, while another process turns WAL on.
+    # While another process turns WAL on, SQLite refuses at once, despite its busy timeout.
     async for attempt in stamina.retry_context(
         on=_is_locked, attempts=None, timeout=10.0, wait_initial=0.05, wait_max=0.5
     ):

@@ -1,1 +1,1 @@
-"""Certificate authorities: those that the operator trusts, and what only they know."""
+"""Certificate authorities: trust anchors, and the information that CAs publish."""

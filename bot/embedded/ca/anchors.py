@@ -1,8 +1,8 @@
-"""The operator's own trust anchors, where OpenSSL takes a wrong turn.
+"""The operator's own trust anchors, in cases where OpenSSL builds the wrong chain.
 
-OpenSSL looks for an issuer by its name. If two anchors share a name, it may try the wrong one; if a
-private CA is named like the server's certificate, it takes that for self-signed. A signature tells
-who the issuer is.
+OpenSSL looks for an issuer by name. If two anchors share a name, it may try the wrong one; if a
+private CA has the same name as the server's certificate, it considers that self-signed. A signature
+proves who the issuer is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bot.embedded.scan.tls import ChainFault, date_fault
 
 _SERVERS = ExtendedKeyUsageOID.SERVER_AUTH
 _CODES = SSL.X509VerificationCodes
-#: Faults of a chain that was put together wrongly. All others were found in what was put together.
+#: Faults that may come from a wrongly built chain. All others are the certificates' own.
 _BUILDING = frozenset(
     {
         _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT,
@@ -41,7 +41,7 @@ _BUILDING = frozenset(
 
 
 class Reconsidered(NamedTuple):
-    """The faults of a chain, and the path to an anchor; empty if OpenSSL's stands."""
+    """The faults of a chain, and its path to an anchor; empty if OpenSSL's path is right."""
 
     faults: Sequence[ChainFault]
     path: Sequence[x509.Certificate] = ()
@@ -54,9 +54,9 @@ def reconsidered(
     anchors: Sequence[x509.Certificate],
     now: datetime,
 ) -> Reconsidered:
-    """Look once more at a chain with faults, whether it leads to an anchor by its signatures.
+    """Judge a faulty chain again, by whether its signatures lead to an anchor.
 
-    `sent` are the certificates that came after the leaf, in DER.
+    `sent` are the certificates after the leaf, in DER.
     """
     if not anchors or not any(fault.code in _BUILDING for fault in faults):
         return Reconsidered(faults)
@@ -64,7 +64,7 @@ def reconsidered(
     for der in sent:
         with suppress(ValueError):
             others.append(readable(der))
-    # Of several certificates with one name and key, use those that are valid now.
+    # Among certificates with the same name and key, prefer those that are valid now.
     valid = [[each for each in some if not date_fault(each, now)] for some in (others, anchors)]
     path = _path(leaf, *valid) or _path(leaf, others, anchors)
     if path is None or not _verifies(path, now):
@@ -81,9 +81,9 @@ def _path(
     sent: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
 ) -> list[x509.Certificate] | None:
-    """The shortest way from the leaf to an anchor, each signed by the next; None if there is none.
+    """The shortest path from the leaf to an anchor, each signed by the next; None if there is none.
 
-    Each certificate is looked at once: a server may send many that sign each other.
+    Each certificate is used only once: a server may send many that sign each other.
     """
     paths, left = [[leaf]], list(sent)
     for path in paths:
@@ -107,7 +107,7 @@ def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 
 def _verifies(path: Sequence[x509.Certificate], now: datetime) -> bool:
-    """Whether OpenSSL takes the path, or would but for names that several of it share."""
+    """Whether OpenSSL accepts the path, or only refuses it because of names that occur twice."""
     if len(path) == 1 or _takes(path, now, for_servers=True):
         return True
     names = {name_fields(each, subject=True) for each in path}
@@ -128,7 +128,7 @@ def _issues_freely(issuer: x509.Certificate, *, is_anchor: bool) -> bool:
 
 
 def _takes(path: Sequence[x509.Certificate], now: datetime, *, for_servers: bool = False) -> bool:
-    """Whether OpenSSL takes the path, if the last of it is the only anchor that it knows."""
+    """Whether OpenSSL accepts the path with its last certificate as the only anchor."""
     leaf, *between, anchor = map(crypto.X509.from_cryptography, path)
     store = crypto.X509Store()
     store.add_cert(anchor)

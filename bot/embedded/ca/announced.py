@@ -37,7 +37,7 @@ class ExpectReply(Success, kw_only=True):
 
 
 def reply(told: Announcement, outcomes: list[Outcome]) -> ExpectReply:
-    """What an announcement led to; a Refusal if there is no such monitor."""
+    """The reply to an announcement; a Refusal if there is no such monitor."""
     known = set[str]().union(*(names_for(each.row["host"]) for each in outcomes))
     others = tuple(name for name in told.names if normal_name(name) not in known)
     if not outcomes and told.id is not None:

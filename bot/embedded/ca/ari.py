@@ -34,13 +34,13 @@ from bot.embedded.scan.result import Renewal
 from bot.store.database import Database
 from bot.store.tables import ca_documents
 
-#: The waits between two questions that are honored (RFC 9773, section 4.3.2).
+#: Limits to the pause between two requests (RFC 9773, section 4.3.2).
 LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), LONGEST
-#: How long no URL of a server is requested after it didn't answer, or was overloaded.
+#: The pause for a server that didn't answer, or was overloaded.
 RESTING = timedelta(minutes=1)
-#: While a CA doesn't answer, what it said last counts for so long.
+#: How long the last answer counts while a CA doesn't answer.
 LAST_WORD = timedelta(days=3)
-#: Years that a window may be in.
+#: The years accepted in a window.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 #: A link that people may follow: http or https, printable, without a user name.
 _LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
@@ -64,7 +64,7 @@ class _Directory(msgspec.Struct, rename={"url": "renewalInfo"}):
 
 
 class ACMEServers(Documents):
-    """What ACME servers answer; each answer counts as long as it says."""
+    """What ACME servers publish; each document is kept as long as its server says."""
 
     most_bytes = 2**20
     most_kept = 4 * 2**20
@@ -83,14 +83,14 @@ class ACMEServers(Documents):
         self._client: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Give up what is still being fetched, and the connections."""
+        """Cancel running fetches, and close the connections."""
         await super().close()
         if self._client is not None:
             await self._client.close()
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """One client for all requests: they are many, to few servers."""
+        """One client for all requests: there are many, to few servers."""
         if self._client is None:
             jar = aiohttp.DummyCookieJar()
             self._client = aiohttp.ClientSession(
@@ -116,7 +116,7 @@ class ACMEServers(Documents):
     async def _refused(
         self, known: Document, url: str, status: int, headers: Mapping[str, str], now: datetime
     ) -> Document:
-        """An overloaded server gets a rest; what is said of an unknown certificate is forgotten."""
+        """Pause for an overloaded server; drop the answer for a certificate it doesn't know."""
         found = await super()._refused(known, url, status, headers, now)
         if status == 404 and url not in self._directories:
             return replace(found, body=b"", fresh_until=now + self._wait(headers, now))
@@ -130,7 +130,7 @@ class ACMEServers(Documents):
 
 
 def _rest(url: str) -> str:
-    """The key under which the pause of a URL's server is stored."""
+    """The key under which a server's pause is stored."""
     return f"rest {host_of(url)}"
 
 
@@ -142,7 +142,7 @@ class Renewals:
         self._servers = servers
 
     def known(self, certificate: x509.Certificate, issuer: str, now: datetime) -> Renewal | None:
-        """What `look` would return, if that needs no waiting; else None."""
+        """What `look` would return, if it is in memory; else None."""
         directory = self._directories.get(issuer.casefold())
         if directory is None:
             return Renewal()
@@ -156,7 +156,7 @@ class Renewals:
     async def look(
         self, certificate: x509.Certificate, issuer: str, now: datetime
     ) -> AsyncIterator[Renewal]:
-        """What was known, then what the CA says now; nothing if its directory isn't known."""
+        """The last known answer, then the CA's current one; nothing without a directory."""
         directory = self._directories.get(issuer.casefold())
         if directory is None:
             return
@@ -169,7 +169,7 @@ class Renewals:
 
 
 def _resource(found: Document, directory: str, certificate: x509.Certificate) -> str:
-    """The URL where the CA of a directory tells of a certificate. Raises Unreadable."""
+    """The URL for a certificate, as the directory names it. Raises Unreadable."""
     resource: str = _decoded(found.body, _Directory, host_of(directory)).url
     if directory.lower().startswith("https:") and not resource.lower().startswith("https:"):
         raise Unreadable(f"the directory of {host_of(directory)} names no https URL")
@@ -177,14 +177,14 @@ def _resource(found: Document, directory: str, certificate: x509.Certificate) ->
 
 
 def _told(found: Document, now: datetime) -> Renewal:
-    """What the CA says of a certificate. Raises Unreadable."""
+    """Read the CA's answer about a certificate. Raises Unreadable."""
     if found.fault and (found.fetched_at is None or now - found.fetched_at > LAST_WORD):
         raise Unreadable(found.fault)
     return read(found.body, host_of(found.url))
 
 
 def certificate_id(certificate: x509.Certificate) -> str:
-    """By what a CA knows a certificate (RFC 9773, section 4.1). Raises Unreadable."""
+    """The ID by which a CA knows a certificate (RFC 9773, section 4.1). Raises Unreadable."""
     try:
         issuer = extensions(certificate).get_extension_for_class(x509.AuthorityKeyIdentifier).value
         serial = certificate.serial_number
@@ -198,7 +198,7 @@ def certificate_id(certificate: x509.Certificate) -> str:
 
 
 def read(body: bytes, host: str) -> Renewal:
-    """A CA's answer (RFC 9773, section 4.2). Raises Unreadable."""
+    """Read a CA's answer (RFC 9773, section 4.2). Raises Unreadable."""
     found = _decoded(body, _Information, host)
     try:
         start, end = (each.astimezone(UTC) for each in (found.window.start, found.window.end))
@@ -211,21 +211,21 @@ def read(body: bytes, host: str) -> Renewal:
 
 def _decoded(body: bytes, kind: type[msgspec.Struct], host: str) -> Any:
     try:
-        return msgspec.json.decode(body.decode(), type=kind)  # msgspec passes over what it skips
+        return msgspec.json.decode(body.decode(), type=kind)  # msgspec would not check all of it
     except (ValueError, RecursionError):
         raise Unreadable(f"the answer of {host} can't be read") from None
 
 
 def _link(url: object) -> str:
-    """The explanation, if people can be sent there."""
+    """The URL of the explanation; empty if people should not be sent there."""
     usable = isinstance(url, str) and len(url) <= LONGEST_LINK and _LINK.fullmatch(url)
     return str(url) if usable else ""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """How long to wait (RFC 9110, section 10.2.3), within limits; None if that is not said.
+    """How long to wait (RFC 9110, section 10.2.3), within limits; None if the server doesn't say.
 
-    A date is compared with the server's own clock, if it tells it.
+    A date is compared with the server's own clock, if that was sent.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdecimal():
@@ -247,7 +247,7 @@ def _date(text: str) -> datetime | None:
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS that trusts the system's CAs, and those of the file. Raises ValueError."""
+    """A TLS context that trusts the system's CAs and those in the file. Raises ValueError."""
     context = ssl.create_default_context()
     try:
         if ca_file is not None:

@@ -12,8 +12,8 @@ from bot.embedded.scan.verdict import printable
 
 log = logging.getLogger(__name__)
 
-#: By the organization that certificates name as their issuer: the names of that CA in CAA records,
-#: as each CA documents them. A CA that is not here says nothing.
+#: A CA's names in CAA records, as it documents them, by the organization that its certificates name
+#: as their issuer. Other CAs are passed over.
 NAMES = {
     "Let's Encrypt": ("letsencrypt.org",),
     "Google Trust Services": ("pki.goog",),
@@ -38,17 +38,18 @@ NAMES = {
     "Actalis S.p.A.": ("actalis.it",),
 }  # fmt: skip
 SECONDS = 5.0
-#: How long an answer counts, and how many are kept.
+#: How long an answer is cached, and how many are.
 LIFETIME = 3600.0
 KEPT = 20_000
 
 #: The properties that every CA knows; an unknown critical one forbids issuing (RFC 8659, section
-#: 4.1). It is kept as the tag `_CRITICAL` with its own tag as the value.
+#: 4.1). It is stored as `_CRITICAL`, with its own tag as the value.
 _KNOWN = frozenset(
     {"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"}
 )
 _CRITICAL, _IS_CRITICAL = "!", 0x80
-#: The (tag, value) pairs at one name; empty if it has none. Raises OSError if nobody can tell.
+#: The (tag, value) pairs at one name; empty if it has none. Raises OSError if they can't be looked
+#: up.
 Records = Sequence[tuple[str, str]]
 LookUp = Callable[[str], Coroutine[None, None, Records]]
 
@@ -76,9 +77,9 @@ async def look_up(name: str) -> Records:
 
 
 class CAA:
-    """Asks for CAA records, and keeps the answers for an hour.
+    """Looks up CAA records, and caches them for an hour.
 
-    A scan that can't wait any longer leaves the question to the next one.
+    A scan that can't wait any longer leaves the answer to the next one.
     """
 
     def __init__(self, look_up: LookUp = look_up) -> None:
@@ -88,7 +89,7 @@ class CAA:
     async def refusal(self, host: str, leaf: Leaf) -> str:
         """Why the CA of a certificate may not renew it, as the middle of a sentence; else empty.
 
-        Empty also for a CA that isn't known; `unknown: …` where the records can't be read.
+        Also empty for an unknown CA; `unknown: …` if the records can't be read.
         """
         ours = NAMES.get(leaf.issuer_o)
         if ours is None or is_address(host) or not leaf.covers(host):

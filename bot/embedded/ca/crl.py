@@ -21,11 +21,11 @@ from bot.embedded.ca.encoding import (
     name_fields,
 )
 
-if TYPE_CHECKING:  # a name for types alone
+if TYPE_CHECKING:  # only for type checking
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 _INTEGER = 0x02
-#: A CA's clock may be so far ahead of ours.
+#: How far a CA's clock may be ahead of ours.
 SKEW = timedelta(minutes=5)
 #: cRLDistributionPoints, and tags in it (RFC 5280, section 4.2.1.13).
 _POINTS = bytes.fromhex("551d1f")
@@ -45,12 +45,12 @@ REASONS = {
 
 
 class Unreadable(Exception):
-    """What a CA publishes can't be used; the text says why, to follow “unknown: ”."""
+    """Something that a CA publishes can't be used; the text says why, and follows “unknown: ”."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """When a certificate was revoked, and why; the reason is empty where the CA gives none."""
+    """When a certificate was revoked, and why; the reason is empty if the CA gives none."""
 
     at: datetime
     reason: str = ""
@@ -60,7 +60,7 @@ class Revocation:
 
 
 class Place(NamedTuple):
-    """Where a list is: its http URL, and all the names of that distribution point."""
+    """Where a list is published: its http URL, and all names of its distribution point."""
 
     url: str
     names: frozenset[Field]
@@ -68,9 +68,9 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list whose signature was verified: what it covers, and what it says by serial number.
+    """A list with a verified signature: what it covers, and its entries by serial number.
 
-    `names` are those of its distribution point, if it is one part of several.
+    `names` are those of its distribution point, if it is one of several parts.
     """
 
     this_update: datetime
@@ -81,7 +81,7 @@ class RevocationList:
     only_authorities: bool = False
 
     def find(self, certificate: x509.Certificate, place: Place, now: datetime) -> Revocation | None:
-        """What it says of a certificate that names this place for it. Raises Unreadable."""
+        """The entry of a certificate that names this place, if any. Raises Unreadable."""
         if now < self.this_update - SKEW:
             raise Unreadable(f"the revocation list is valid from {self.this_update:%Y-%m-%d %H:%M}")
         if now > self.next_update:
@@ -105,10 +105,10 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 @lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def places(certificate: x509.Certificate) -> list[Place] | None:
-    """Where a certificate's own revocation list is; None if it doesn't say.
+    """Where a certificate's revocation list is published; None if the certificate doesn't say.
 
-    A list that another CA signs, or that covers some reasons only, is left out, and so is what
-    can't be read: `cryptography` reads all names or none.
+    Lists that another CA signs, or that cover only some reasons, are left out, and so is what can't
+    be read: `cryptography` reads all names or none.
     """
     values = extension_values(certificate, _POINTS)
     found: list[Place] = []
@@ -137,7 +137,7 @@ def _names(choice: bytes) -> list[Field]:
 def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
     """Read a list, as DER or PEM, and verify that this CA signed it. Raises Unreadable.
 
-    A list of a CA takes its time: this belongs into a thread.
+    Slow for large lists: call it in a thread.
     """
     crl = _loaded(body)
     try:
@@ -183,7 +183,7 @@ def _has_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -
 
 
 def _signs(issuer: x509.Certificate) -> bool:
-    """Whether the issuer's key may sign lists: its usage says so, or it says nothing."""
+    """Whether the issuer's key may sign lists: its key usage says so, or is missing."""
     try:
         return extensions(issuer).get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
@@ -191,7 +191,7 @@ def _signs(issuer: x509.Certificate) -> bool:
 
 
 def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint | None:
-    """What the list covers. Raises Unreadable for one that covers changes or some reasons only."""
+    """What the list covers. Raises Unreadable for delta lists and those with only some reasons."""
     found = None
     for extension in crl.extensions:
         if isinstance(extension.value, x509.DeltaCRLIndicator):
@@ -208,7 +208,7 @@ def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint
 
 
 def _own_names(point: x509.IssuingDistributionPoint | None) -> frozenset[Field] | None:
-    """The names that a list has itself; None if it has none. Raises ValueError or IndexError."""
+    """The names in the list itself; None if it has none. Raises ValueError or IndexError."""
     if point is None or not (point.full_name or point.relative_name):
         return None
     (_, choice), *_ = fields(content(point.public_bytes()))
@@ -218,7 +218,7 @@ def _own_names(point: x509.IssuingDistributionPoint | None) -> frozenset[Field] 
 def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
     """An entry; None for one that ends a hold. Its critical extensions must be known.
 
-    A reason that can't be read takes nothing back.
+    With an unreadable reason, the certificate is still revoked.
     """
     reason = x509.ReasonFlags.unspecified
     known: Iterable[x509.Extension[x509.ExtensionType]] = ()

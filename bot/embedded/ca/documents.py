@@ -1,7 +1,7 @@
-"""What CAs publish, fetched once for all monitors and processes, and kept in the database.
+"""Documents that CAs publish, fetched once for all monitors and processes, and stored.
 
 The URLs come from strangers: they pass the address guard, redirects are not followed, and a
-document is bounded in size and time.
+document is limited in size and time.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 10 * 2**20
 SECONDS = 10.0
-#: A document that nobody asked for in so long is deleted; that is looked after so often.
+#: A document that wasn't requested for this long is deleted; how often this is checked.
 FORGOTTEN, TIDIED = timedelta(days=30), timedelta(hours=1)
-#: Lists are renewed within a day, though they say that they are valid for days.
+#: Lists are renewed within a day, though they claim to be valid for days.
 FRESH = timedelta(hours=6)
 FAILED = timedelta(minutes=10)
 #: No answer is used for longer; a later expiry comes from a clock that ran ahead.
 LONGEST = timedelta(days=1)
-#: How long a process that fetches has before another one may; how often others look for the answer.
+#: How long a fetching process keeps others from fetching; how often they look for its result.
 ASKING, LOOK = timedelta(seconds=30), 0.5
 AT_ONCE = 20
-#: So many answers may be awaited at a time: a slow server must not fill the memory.
+#: The most requests that may be pending: a slow server must not fill the memory.
 MOST_AWAITED = 1000
 LONGEST_KEY = 1000
 PORTS = {"http": 80, "https": 443}
@@ -54,9 +54,9 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it was last fetched; `fault` says why the last try failed, if it did.
+    """A document as last fetched; `fault` says why the last attempt failed, if it did.
 
-    It is asked for again after `fresh_until`.
+    It is requested again after `fresh_until`.
     """
 
     url: str
@@ -74,7 +74,7 @@ class Silent(Unreadable):
 
 
 class Documents:
-    """Documents by URL; what is being fetched already is waited for."""
+    """Documents by URL; concurrent requests for one share a fetch."""
 
     most_bytes = MOST_BYTES
     most_kept = 32 * 2**20
@@ -89,7 +89,7 @@ class Documents:
         at_once: int = AT_ONCE,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`at_once` are fetched; with `tls`, also by https."""
+        """At most `at_once` documents are fetched at a time; with `tls`, also over https."""
         self._database, self._guard, self._clock, self._tls = database, guard, clock, tls
         self._running: dict[str, asyncio.Task[Document]] = {}
         self._turns = asyncio.Semaphore(at_once)
@@ -100,11 +100,11 @@ class Documents:
     async def get(
         self, url: str, body: bytes | None = None, *, instead_of: Document | None = None
     ) -> Document:
-        """A document that is fresh, or at least there. Raises Unreadable.
+        """A fresh document, or the last one if it can't be fetched. Raises Unreadable.
 
-        With a `body`, it is asked for by POST, and known by both. Cancelling the wait doesn't
-        cancel the fetch: the next scan needs it too. `instead_of` is one that says nothing, which
-        counts no longer than a failure.
+        With a `body`, it is requested by POST, and identified by both. Cancelling the wait doesn't
+        cancel the fetch: the next scan needs it too. `instead_of` is a useless document, which is
+        kept no longer than a failure.
         """
         key = _key(url, body)
         known = self._kept.get(key)
@@ -122,7 +122,7 @@ class Documents:
         return _readable(known)
 
     async def known(self, url: str, body: bytes | None = None) -> Document:
-        """A document as it was last fetched, however old it is. Raises Unreadable."""
+        """The document as last fetched, however old. Raises Unreadable."""
         key = _key(url, body)
         known = self._kept.get(key)
         if known is None:
@@ -136,13 +136,13 @@ class Documents:
         return _readable(known)
 
     async def _old(self, url: str, body: bytes | None) -> Document:
-        """What was known before too many answers were awaited. Raises Unreadable."""
+        """The last known document, since too many requests are pending. Raises Unreadable."""
         with suppress(Unreadable):
             return await self.known(url, body)
         raise Unreadable("too many CA requests are pending")
 
     def fresh(self, url: str) -> Document | None:
-        """A document that is in memory and needs no look at the database; else None."""
+        """A document that is in memory and still fresh; else None."""
         known = self._kept.get(url)
         if known is None or not known.body or not self._is_fresh(known):
             return None
@@ -150,7 +150,7 @@ class Documents:
         return known
 
     async def close(self) -> None:
-        """Give up what is still being fetched."""
+        """Cancel running fetches."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -176,15 +176,15 @@ class Documents:
         return known
 
     async def _renewed(self, known: Document, url: str, body: bytes | None) -> Document:
-        async with self._turns:  # first, since a claim ends by itself
-            if not await self._claim(known):  # another process is at it, or has just fetched it
+        async with self._turns:  # before the claim, which expires
+            if not await self._claim(known):  # another process is fetching it, or just has
                 return await self._fetched_elsewhere(known.url)
             found = await self._fetch(known, url, body)
             await self._write(found)
         return found
 
     async def _fetched_elsewhere(self, key: str) -> Document:
-        """The document that another process is fetching, or the old one if that takes too long."""
+        """Wait for another process to fetch the document; the old one if that takes too long."""
         for _ in range(int(SECONDS / LOOK)):
             if self._is_fresh(found := await self._read(key)):
                 break
@@ -192,7 +192,7 @@ class Documents:
         return found
 
     def _keep(self, known: Document) -> None:
-        """Keep it in memory, and drop those that were asked for longest ago."""
+        """Keep it in memory, and drop those that were not used for the longest time."""
         if old := self._kept.pop(known.url, None):
             self._bytes -= len(old.body) + len(old.url)
         self._kept[known.url] = known
@@ -212,7 +212,7 @@ class Documents:
         return Document(*row)
 
     async def _claim(self, known: Document) -> bool:
-        """Whether this process is the one to fetch it: nobody has tried since it was read."""
+        """Whether this process may fetch it: no other has tried since it was read."""
         key, now = known.url, self._clock()
         columns = ca_documents.c
         row = dict.fromkeys(("etag", "last_modified", "fault"), "")
@@ -229,7 +229,7 @@ class Documents:
             return bool((await connection.execute(mine)).rowcount)
 
     async def _write(self, found: Document, where: ColumnElement[bool] | None = None) -> None:
-        """Store a document; one that is there is replaced only `where` that holds."""
+        """Store a document; an existing one is only replaced if `where` holds."""
         values = {
             "url": found.url,
             "body": found.body,
@@ -257,13 +257,13 @@ class Documents:
         self._tidied_at = now
         asked_at = func.coalesce(columns.tried_at, columns.asked_at)
         old = select(columns.url).where(asked_at < now - FORGOTTEN)
-        old = old.with_for_update(skip_locked=True)  # whoever has one asks for it now
+        old = old.with_for_update(skip_locked=True)  # a locked one is being requested
         async with self._database.write() as connection:
             await connection.execute(delete(ca_documents).where(columns.url.in_(old)))
 
     async def _fetch(self, known: Document, url: str, body: bytes | None) -> Document:
-        """The document as it is now; the old one with the fault if it can't be fetched."""
-        now = self._clock().replace(microsecond=0)  # as it is stored: it is compared with that
+        """The document as fetched now; if that fails, the old one with the fault."""
+        now = self._clock().replace(microsecond=0)  # as stored, for later comparison
         try:
             status, headers, fetched = await self._answer(known, url, body)
         except Unreadable as fault:
@@ -278,18 +278,18 @@ class Documents:
         return Document(known.url, fetched, now, etag, modified, now, fresh_until=until)
 
     def _wait(self, _headers: Mapping[str, str], _now: datetime) -> timedelta:
-        """How long an answer counts."""
+        """How long a document is fresh."""
         return FRESH
 
     async def _refused(
         self, known: Document, url: str, status: int, _headers: Mapping[str, str], now: datetime
     ) -> Document:
-        """What is known after an answer without a document."""
+        """What remains known after an answer without a document."""
         fault = f"{host_of(url)} answered with HTTP {status}"
         return replace(known, tried_at=now, fault=fault, fresh_until=now + FAILED)
 
     async def _answer(self, known: Document, url: str, body: bytes | None) -> Answer:
-        """The server's answer. Raises Unreadable, and Silent if there was none."""
+        """The server's answer. Raises Unreadable; Silent if there was none."""
         try:
             async with asyncio.timeout(SECONDS):
                 return await self._ask(known, url, body)
@@ -307,14 +307,14 @@ class Documents:
         return aiohttp.ClientSession(connector=self._connector(), auto_decompress=False)
 
     def _connector(self) -> aiohttp.TCPConnector:
-        """Connects to the first address that answers, of those that the guard permits."""
+        """Connects to the first address that answers and that the guard permits."""
         return aiohttp.TCPConnector(resolver=_Checked(self._guard), use_dns_cache=False)
 
     async def _ask(self, known: Document, url: str, body: bytes | None) -> Answer:
         scheme, target, path = _target(url, PORTS if self._tls else {"http": 80})
-        if not self._guard.permits_literal(target):  # nobody resolves an address
+        if not self._guard.permits_literal(target):  # an address isn't resolved
             raise Forbidden
-        # aiohttp asks for a compressed body unless it is told not to.
+        # Without this, aiohttp asks for a compressed body.
         headers = {"Accept-Encoding": "identity", "User-Agent": AGENT}
         if body is not None:
             headers["Content-Type"] = "application/ocsp-request"
@@ -349,7 +349,7 @@ class Documents:
 
 
 class _Checked(AbstractResolver):
-    """Resolves names for a client, which connects to addresses that were checked."""
+    """A resolver for the client: returns only addresses that the guard has checked."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -373,8 +373,8 @@ class _Checked(AbstractResolver):
 
 
 def _decompressed(body: bytes, most: int) -> bytes:
-    """A body as it is without gzip, which some servers use unasked; at most one byte too many."""
-    with suppress(zlib.error):  # no document begins like that
+    """A body without gzip, which some servers use unasked; at most one byte over the limit."""
+    with suppress(zlib.error):  # no document begins like this
         if body.startswith(b"\x1f\x8b"):
             return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, most + 1)
     return body
@@ -408,7 +408,7 @@ def _readable(known: Document) -> Document:
 
 
 def _target(url: str, ports: Mapping[str, int]) -> tuple[str, Target, str]:
-    """The scheme of a URL, its host and port, and the rest of it. Raises Unreadable."""
+    """A URL's scheme, host and port, and the rest. Raises Unreadable."""
     try:
         parts = urlsplit(url)
         scheme = parts.scheme.lower()

@@ -1,4 +1,4 @@
-"""How CAs encode certificates: in DER (X.690), or in what OpenSSL reads and `cryptography` doesn't.
+"""The encoding of certificates: DER (X.690), and what OpenSSL reads but `cryptography` doesn't.
 
 What one part of a certificate contains must not hide what the others contain.
 """
@@ -29,17 +29,17 @@ _STRINGS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-# BER permits times without minutes or seconds, with a fraction, and in other zones than UTC.
+# BER permits times without minutes or seconds, with fractions, and in zones other than UTC.
 _TIME = re.compile(rb"(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)?(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?")
 
-#: What `cryptography` raises for what is malformed or not known to it.
+#: What `cryptography` raises for malformed or unknown data.
 MALFORMED: tuple[type[Exception], ...] = (
     *(ValueError, TypeError, IndexError, OverflowError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound),
     x509.UnsupportedGeneralNameType,
 )
 #: The extensions 2.5.29.* that OpenSSL reads first (x509v3_cache_extensions): key identifiers,
-#: usages, names, constraints, and where the revocation list is.
+#: usages, names, constraints, and distribution points.
 _READ_FIRST = (14, 15, 17, 19, 30, 31, 35, 37)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 #: A field of DER: its tag and its content.
@@ -47,13 +47,13 @@ Field = tuple[int, bytes]
 
 
 def readable(der: bytes) -> x509.Certificate:
-    """A certificate; if `cryptography` can't read it, another one that says the same.
+    """A certificate; if `cryptography` can't read it, an equivalent one that it can.
 
-    Raises ValueError if there is no such.
+    Raises ValueError if there is none.
     """
     with suppress(ValueError, x509.InvalidVersion):
         return _loaded(der)
-    for rewrite_names in (False, True):  # others compare names byte by byte
+    for rewrite_names in (False, True):  # issuers are compared by the bytes of their names
         with suppress(ValueError, IndexError, x509.InvalidVersion):
             return _loaded(_rewritten(der, names=rewrite_names))
     raise ValueError("the certificate can't be decoded")
@@ -67,7 +67,7 @@ def _loaded(der: bytes) -> x509.Certificate:
 
 
 def extensions(certificate: x509.Certificate) -> x509.Extensions:
-    """Those that can be read: `cryptography` reads all of a certificate's or none."""
+    """The readable extensions: `cryptography` reads all of a certificate's or none."""
     with suppress(*MALFORMED):
         return certificate.extensions
     known: list[x509.Extension[x509.ExtensionType]] = []
@@ -84,7 +84,7 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
 
 
 def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
-    """The DER value of each extension of a kind; most certificates have one at most."""
+    """The DER value of each extension of this kind; most certificates have at most one."""
     found = []
     with suppress(ValueError, IndexError):
         for _, extension in _extensions(_parts(certificate)):
@@ -107,7 +107,7 @@ def has_malformed(certificate: x509.Certificate) -> bool:
 
 
 def _nests(value: bytes) -> bool:
-    """Whether a value is one field of DER, and made of fields if its tag says so."""
+    """Whether a value is exactly one field of DER, and well-formed inside if its tag says so."""
     with suppress(ValueError, IndexError):
         ((tag, inside),) = fields(value)
         _ = list(fields(inside)) if tag & _CONSTRUCTED else []
@@ -131,20 +131,20 @@ def _part(certificate: x509.Certificate, place: int) -> bytes:
 
 
 def is_named_like_issuer(certificate: x509.Certificate) -> bool:
-    """Whether subject and issuer have the same name, whatever is in it."""
+    """Whether subject and issuer have the same name, byte by byte."""
     with suppress(ValueError, IndexError):
         return name_fields(certificate, subject=True) == name_fields(certificate, subject=False)
     return False
 
 
-@lru_cache(maxsize=100)  # a scan asks for several parts
+@lru_cache(maxsize=100)  # a scan needs several parts
 def _parts(certificate: x509.Certificate) -> list[Field]:
     """The parts of a certificate. Raises ValueError or IndexError."""
     return list(fields(content(certificate.tbs_certificate_bytes)))
 
 
 def text(kind: int, value: bytes) -> str:
-    """A string of a name; what contradicts its declared type is read as Latin-1."""
+    """A string of a name; one that contradicts its declared type is read as Latin-1."""
     try:
         return value.decode(_STRINGS.get(kind, "utf-8"))
     except UnicodeDecodeError:
@@ -171,7 +171,7 @@ def fields(der: bytes) -> Iterator[Field]:
 
 
 def _field(tag: int, inside: bytes) -> bytes:
-    """One field of DER."""
+    """Encode one field of DER."""
     length = len(inside)
     if length < 0x80:
         return bytes([tag, length]) + inside
@@ -219,7 +219,7 @@ def _number(value: bytes) -> bytes:
 
 
 def _algorithm(inside: bytes) -> bytes:
-    """An algorithm and its parameters, without what follows them; ECDSA has none (RFC 5758)."""
+    """An algorithm and its parameters, without anything after them; ECDSA has none (RFC 5758)."""
     (_, oid), *parameters = fields(inside)
     return _joined([(_OID, oid), *([] if oid.startswith(_ECDSA) else parameters[:1])])
 
@@ -261,7 +261,7 @@ def _time(tag: int, value: bytes) -> bytes:
 
 
 def _extension(inside: bytes) -> bytes:
-    """An extension, which is critical or says nothing about that; empty if it can't be read."""
+    """An extension, with a valid critical flag or none; empty if it can't be read."""
     with suppress(ValueError, IndexError):
         (_, oid), *between, (_, value) = fields(inside)
         critical = any(any(flag) for tag, flag in between if tag == _BOOLEAN)

@@ -1,7 +1,7 @@
-"""The certificate that was issued for a host, as its deploy hook announces it: which, and where.
+"""The certificate that a deploy hook announces: which one it is, and for which hosts.
 
-It is named by its SHA-256 fingerprint or its serial number, in whatever way OpenSSL, browsers and
-people write these. What has two readings is refused: a wrong guess would wait for ever.
+It is identified by SHA-256 fingerprint or serial number, in any notation of OpenSSL, browsers and
+people. Ambiguous notations are refused: a wrong guess would wait forever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bot.target import normal_host
 
 Kind = Literal["fingerprint", "serial"]
 MOST_NAMES = 250
-#: How long a certificate is awaited if its expiry date was not announced.
+#: How long to wait for a certificate whose expiry date was not announced.
 LONGEST_WAIT = timedelta(days=30)
 _LONGEST_SERIAL = 40  # hexadecimal digits: 20 octets (RFC 5280, section 4.1.2.2)
 _LONGEST_INPUT = 1000
@@ -32,7 +32,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A certificate: `value` is lowercase hexadecimal, a serial number's without leading zeros."""
+    """A certificate: `value` is lowercase hexadecimal; a serial number has no leading zeros."""
 
     kind: Kind
     value: str
@@ -49,7 +49,7 @@ class Expected:
 
     @classmethod
     def of(cls, stored: str) -> Self:
-        """As `str` writes it."""
+        """Read what `str` writes."""
         kind, _, value = stored.partition(":")
         return cls("serial" if kind == "serial" else "fingerprint", value)
 
@@ -58,21 +58,21 @@ class Expected:
 
     @property
     def fingerprint(self) -> str:
-        """Its SHA-256, empty if it is known by its serial number."""
+        """The SHA-256 fingerprint; empty if only the serial number is known."""
         return self.value if self.kind == "fingerprint" else ""
 
     @property
     def serial(self) -> str:
-        """Its serial number, empty if it is known by its SHA-256."""
+        """The serial number; empty if only the fingerprint is known."""
         return self.value if self.kind == "serial" else ""
 
     def is_served(self, fingerprint: str | None, serial: str) -> bool:
-        """Whether a host that serves this one serves it."""
+        """Whether this is the certificate with the given fingerprint or serial number."""
         return self.value == (fingerprint if self.kind == "fingerprint" else serial)
 
 
 def _fingerprint(text: str) -> str:
-    """64 hexadecimal digits, with or without colons, also behind `sha256 Fingerprint=`."""
+    """64 hexadecimal digits, with or without colons, also after `sha256 Fingerprint=`."""
     digits = text.rpartition("=")[2].replace(":", "").strip().lower()
     if _HEX.fullmatch(digits) and len(digits) == 64:
         return digits
@@ -85,9 +85,9 @@ def _fingerprint(text: str) -> str:
 
 
 def _serial(text: str) -> str:
-    """Hexadecimal, with colons, zeros, `0x` or OpenSSL's `serial=` before it, or none of these.
+    """Hexadecimal digits, also with colons, leading zeros, `0x`, or OpenSSL's `serial=`.
 
-    Digits alone may be decimal as well, unless the first is a zero.
+    Plain digits could be decimal as well, unless they begin with a zero.
     """
     told = text.lower().removeprefix("serial=").removeprefix("0x")
     digits = told.replace(":", "").strip()
@@ -102,7 +102,7 @@ def _serial(text: str) -> str:
 
 
 class ExpectedFacts(Struct):
-    """A certificate that was issued for the host, which does not serve it yet."""
+    """A certificate that was issued for the host, which doesn't serve it yet."""
 
     fingerprint: Annotated[str, Meta(description="Its SHA-256; empty if its serial was given")]
     serial: Annotated[str, Meta(description="Its serial number; empty if its SHA-256 was given")]
@@ -112,7 +112,7 @@ class ExpectedFacts(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """That a certificate was issued: for a monitor, or for all of these names, at one port or any.
+    """An issued certificate: for one monitor, or for all of these names, on one port or any.
 
     `until` is when it expires, None if unknown.
     """
@@ -124,7 +124,7 @@ class Announcement:
     port: int | None = None
 
     def condition(self) -> ColumnElement[bool]:
-        """The monitors that it may mean; `meant` has the last word."""
+        """Selects the monitors that may be meant; `meant` decides."""
         if self.id is not None:
             return monitors.c.id == self.id
         exact = [_normal(name) for name in self.names if not name.startswith("*.")]
@@ -134,7 +134,7 @@ class Announcement:
         return host if self.port is None else host & (monitors.c.port == self.port)
 
     def meant(self, rows: Iterable[tuple[int, str]]) -> list[int]:
-        """The IDs of those monitors, given as ID and host, that it means."""
+        """The IDs of the monitors that are meant, out of pairs of ID and host."""
         names = set(map(normal_name, self.names))
         return [
             id_
@@ -145,10 +145,10 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an announcement led to, for one monitor.
+    """The result of an announcement for one monitor.
 
-    `live` if its last scan found the certificate; else it is awaited, `since` then. `replaced` says
-    that another one was awaited until now. `row` has the short part of the scan only.
+    It is `live` if the last scan found the certificate; otherwise it is awaited, since `since`.
+    `replaced` means that another one was awaited before. `row` only has the short part of the scan.
     """
 
     row: Mapping[Any, Any]
@@ -158,7 +158,7 @@ class Outcome:
 
 
 def is_awaited(row: RowMapping, now: datetime) -> bool:
-    """Whether a monitor waits for a certificate that has not expired meanwhile."""
+    """Whether a monitor waits for a certificate that hasn't expired."""
     return row["expected"] is not None and now < (
         row["expected_until"] or row["expected_at"] + LONGEST_WAIT
     )
@@ -167,7 +167,7 @@ def is_awaited(row: RowMapping, now: datetime) -> bool:
 def ends(row: RowMapping, scan: Scan) -> bool:
     """Whether a scan ends the wait.
 
-    It does if all addresses serve the certificate, or one that was issued later than it.
+    It does if all addresses serve the awaited certificate, or one that was issued later.
     """
     if not is_awaited(row, scan.at):
         return True
@@ -179,9 +179,9 @@ def ends(row: RowMapping, scan: Scan) -> bool:
 
 
 def expiry(params: Mapping[str, str], now: datetime) -> datetime | None:
-    """When the certificate expires, if it is told: as the API or OpenSSL (`notAfter=`) writes it.
+    """The certificate's expiry, if it was sent: as the API or OpenSSL (`notAfter=`) writes it.
 
-    Raises ValueError with a sentence, also if that was before `now`.
+    Raises ValueError with a sentence, also for a date before `now`.
     """
     text = params.get("date_end", "").strip().removeprefix("notAfter=")
     if not text:
@@ -214,17 +214,17 @@ def read_names(text: str) -> tuple[str, ...]:
 
 
 def names_for(host: str) -> set[str]:
-    """The names of certificates that mean a host: `*` is its first label (RFC 6125, 6.4)."""
+    """The names in certificates that match a host: `*` is its first label (RFC 6125, 6.4)."""
     return {host, f"*.{host.partition('.')[2]}"}
 
 
 def normal_name(name: str) -> str:
-    """A name as `names_for` has it."""
+    """A name as `names_for` returns it."""
     return f"*.{_normal(name[2:])}" if name.startswith("*.") else _normal(name)
 
 
 def _normal(name: str) -> str:
-    """A name as monitors have it; one that no host can have stays as it is."""
+    """A name as monitors store it; an impossible host name stays as it is."""
     try:
         return normal_host(name)
     except ValueError:

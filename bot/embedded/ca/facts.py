@@ -1,4 +1,4 @@
-"""What CAs say of a certificate, as the API tells it."""
+"""What CAs publish about a certificate, in the API's JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-if TYPE_CHECKING:  # a name for types alone
+if TYPE_CHECKING:  # only for type checking
     from bot.embedded.scan.result import Renewal
 
 Date = Annotated[
@@ -35,7 +35,7 @@ RenewalWord = Annotated[
 
 
 class RenewalFacts(Struct, gc=False):
-    """When the CA asks for a renewal (RFC 9773), and a URL that may explain why."""
+    """When the CA asks for renewal (RFC 9773), and the URL of its explanation, if any."""
 
     status: RenewalWord = ""
     start: Date | None = None
@@ -52,14 +52,14 @@ _RENEWALS = msgspec.json.Decoder(RenewalFacts)
 
 
 def date(moment: datetime | None) -> str | None:
-    """A date as the API writes it."""
+    """A date in the API's format."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(" ", "minutes")[:16]
 
 
 def renewal_column(found: Renewal) -> str | None:
-    """A known renewal as `monitors` has it."""
+    """A known renewal, as the column of `monitors` stores it."""
     return msgspec.json.encode(RenewalFacts.of(found)).decode() if found.end else None
 
 

@@ -1,4 +1,4 @@
-"""A certificate and its renewals: they have issuer and names in common, and one is the newest."""
+"""A certificate and its renewals: same issuer, same names, and one of them is the newest."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
 
-#: At most so many monitors are updated at once when another one serves a newer certificate.
+#: The most monitors that are updated at once because another one serves a newer certificate.
 MOST_OVERTAKEN = 1000
 _NOW = bindparam("now_seconds", type_=BigInteger)
 _NEWER = monitors.alias("newer")
-#: Where a newer certificate is, and when it expires (seconds since 1970): columns of WITH_NEWER.
+#: The host, port and expiry (seconds since 1970) of the newer certificate: columns of WITH_NEWER.
 NEWER = (_NEWER.c.host, _NEWER.c.port, type_coerce(_NEWER.c.not_after, BigInteger))
 
 
@@ -41,7 +41,7 @@ class RenewedElsewhere(Struct):
 
 
 def lineage(leaf: Leaf) -> str | None:
-    """What a certificate and its renewals have in common: issuer and names, as a hash."""
+    """A hash of what a certificate shares with its renewals: issuer and names."""
     if not leaf.alt_names:
         return None
     names = sorted({name.lower() for name in leaf.alt_names})
@@ -49,10 +49,10 @@ def lineage(leaf: Leaf) -> str | None:
 
 
 def with_newer(rows: FromClause) -> FromClause:
-    """Rows of `monitors`, each with the one of its account that serves the newest of its lineage.
+    """Rows of `monitors`, each joined with the account's monitor that serves the newest renewal.
 
-    That is for certificates that need replacing: invalid ones that fit the host, and those past
-    half their time. It takes `at(now)` as parameters.
+    Only certificates that need replacing have one: invalid ones that fit the host, and those past
+    half of their lifetime. The parameters are those of `at(now)`.
     """
     other = monitors.alias("other")
     best = (
@@ -90,7 +90,7 @@ def at(now: datetime) -> dict[str, int]:
 async def overtaken(
     connection: AsyncConnection, ids: Sequence[int], now: datetime
 ) -> list[tuple[int, int]]:
-    """The accounts and IDs of monitors that one of these serves the newest certificate for."""
+    """The account and ID of each monitor whose newest renewal is served by one of these."""
     if not ids:
         return []
     accounts, same = (

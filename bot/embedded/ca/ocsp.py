@@ -1,4 +1,4 @@
-"""OCSP (RFC 6960), for certificates that name no revocation list: the question and its answer."""
+"""OCSP (RFC 6960), for certificates without a revocation list: the request and its response."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from bot.embedded.ca.crl import REASONS, SKEW, Revocation, Unreadable
 from bot.embedded.ca.encoding import MALFORMED, extensions, fields, key_fields
 
-#: How long a response counts that names no next one.
+#: How long a response is valid that doesn't name the next one.
 LONGEST = timedelta(days=7)
-#: Responses have a few kB; to read one takes time that grows with the square of its length.
+#: A response has a few kB; the time to read one grows with the square of its length.
 MOST_BYTES = 100_000
 _STATUS = ocsp.OCSPCertStatus
 #: If a response contradicts itself about a certificate, the first of these counts.
@@ -25,7 +25,7 @@ _WORST_FIRST = (_STATUS.REVOKED, _STATUS.UNKNOWN, _STATUS.GOOD)
 
 
 def location(certificate: x509.Certificate) -> str | None:
-    """The http URL of its responder; empty if it names others only, None if it names none."""
+    """The http URL of its responder; empty if it only names others, None if it names none."""
     try:
         access = extensions(certificate).get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:
@@ -40,7 +40,7 @@ def location(certificate: x509.Certificate) -> str | None:
 
 
 def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
-    """The request for one certificate. SHA-1 names the issuer, as every responder knows it."""
+    """The request for one certificate. It identifies the issuer by SHA-1, as all support that."""
     builder = ocsp.OCSPRequestBuilder()
     request = builder.add_certificate(certificate, issuer, hashes.SHA1()).build()  # noqa: S303 - it names, and secures nothing
     return request.public_bytes(Encoding.DER)
@@ -49,7 +49,7 @@ def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
 def read(
     body: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
 ) -> tuple[Revocation | None, datetime]:
-    """What a response says of a certificate, and until when. Raises Unreadable."""
+    """The certificate's status in a response, and until when it is valid. Raises Unreadable."""
     if len(body) > MOST_BYTES:
         raise Unreadable("the OCSP response is too long")
     try:
@@ -64,7 +64,7 @@ def read(
             raise Unreadable("the OCSP response is about another certificate")
         if not current:
             raise Unreadable("the OCSP response is out of date")
-        # Of several, the worst counts.
+        # if there are several, the worst counts
         single = min(current, key=lambda each: _WORST_FIRST.index(each.certificate_status))
         until = _until(single)
         if single.certificate_status is _STATUS.UNKNOWN:
@@ -85,17 +85,17 @@ def _until(single: ocsp.OCSPSingleResponse) -> datetime:
 def _is_about(
     single: ocsp.OCSPSingleResponse, certificate: x509.Certificate, issuer: x509.Certificate
 ) -> bool:
-    """Whether a response names this certificate: serial number and issuer (RFC 6960, 4.1.1)."""
+    """Whether a response is about this certificate: serial number and issuer (RFC 6960, 4.1.1)."""
     if single.serial_number != certificate.serial_number:
         return False
     digest = hashes.Hash(single.hash_algorithm)
     _, (_, bits) = fields(key_fields(issuer))
-    digest.update(bits[1:])  # without how many bits of the last byte are unused
+    digest.update(bits[1:])  # without the count of unused bits
     return digest.finalize() == single.issuer_key_hash
 
 
 def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
-    """Verify the signature: the issuer's, or that of its responder (RFC 6960, 4.2.2.2)."""
+    """Verify the signature: the issuer's, or its responder's (RFC 6960, 4.2.2.2)."""
     for signer in (issuer, *response.certificates):
         with suppress(*MALFORMED):
             if signer == issuer or _is_responder(signer, issuer, now):
@@ -105,7 +105,7 @@ def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime
 
 
 def _is_responder(certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> bool:
-    """Whether the issuer lets it sign responses now. Raises one of MALFORMED."""
+    """Whether the issuer permits it to sign responses now. Raises one of MALFORMED."""
     certificate.verify_directly_issued_by(issuer)
     usage = extensions(certificate).get_extension_for_class(x509.ExtendedKeyUsage).value
     in_time = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
@@ -113,7 +113,7 @@ def _is_responder(certificate: x509.Certificate, issuer: x509.Certificate, now: 
 
 
 def _verify_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
-    """Raises one of MALFORMED if somebody else signed it, or in a way that isn't known."""
+    """Raises one of MALFORMED for another signer's signature, or an unknown algorithm."""
     key, data, signature = signer.public_key(), response.tbs_response_bytes, response.signature
     algorithm = response.signature_hash_algorithm
     if isinstance(key, rsa.RSAPublicKey) and algorithm:

@@ -1,4 +1,4 @@
-"""Whether a certificate or one of its issuers was revoked: by its list, or else by OCSP."""
+"""Whether a certificate or one of its issuers was revoked: by revocation list, or else by OCSP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.embedded.ca.encoding import extensions
 
 GOOD = "good"
 UNUSABLE = "unknown: the certificate names no revocation list that can be used"
-#: So many entries of lists are kept in memory, which is some 100 bytes each.
+#: How many entries of lists are kept in memory, at about 100 bytes each.
 MOST_ENTRIES = 500_000
 #: noRevAvail (RFC 9608).
 _NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")
@@ -32,7 +32,7 @@ _Link = tuple[int, x509.Certificate, x509.Certificate]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known: `good`, `unknown: …`, or a revocation of the certificate at `depth`."""
+    """The result: `good`, `unknown: …`, or a revocation of the certificate at `depth`."""
 
     text: str
     revocation: Revocation | None = None
@@ -40,7 +40,7 @@ class Found:
 
 
 class Revocations:
-    """Asks for revocations, and keeps the lists that were read."""
+    """Looks up revocations, and caches the lists."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
@@ -49,7 +49,7 @@ class Revocations:
         self._entries = 0
 
     def known(self, path: Sequence[x509.Certificate], now: datetime) -> Found | None:
-        """Like `look`, if that needs no wait; else None."""
+        """What `look` would return, if it is in memory; else None."""
         links = _links(path)
         answers = [self._from_memory(one, issuer, now) for _, one, issuer in links]
         told = [answer for answer in answers if answer is not None]
@@ -58,10 +58,10 @@ class Revocations:
     async def look(
         self, path: Sequence[x509.Certificate], now: datetime, *, ask: bool = True
     ) -> Found:
-        """What is known of a chain that leads to a trust anchor, the server's certificate first.
+        """The status of a chain that leads to a trust anchor, with the server's certificate first.
 
-        The anchor itself isn't asked about: trust in it doesn't come from a CA. Unless CAs are to
-        be asked (`ask`), what they said before counts.
+        The anchor itself isn't looked up: a CA is not what makes it trusted. Without `ask`, only
+        what CAs have already said counts.
         """
         links = _links(path)
         about = (self._one(one, issuer, now, ask) for _, one, issuer in links)
@@ -70,7 +70,7 @@ class Revocations:
     def _from_memory(
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
     ) -> Revocation | str | None:
-        """What the first of its lists says, if that was read already; empty if it names none."""
+        """The status by the first list, if in memory; empty if the certificate names none."""
         places = crl.places(certificate)
         if not places:
             return "" if places is None and ocsp.location(certificate) is None else None
@@ -88,7 +88,7 @@ class Revocations:
     async def _one(
         self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, ask: bool
     ) -> Revocation | str:
-        """A revocation, or what is known otherwise; empty if the CA publishes nothing about it."""
+        """A revocation, or another status; empty if the CA publishes nothing about it."""
         try:
             places, responder = crl.places(certificate), ocsp.location(certificate)
             if places:
@@ -107,7 +107,7 @@ class Revocations:
         now: datetime,
         ask: bool,
     ) -> Revocation | str:
-        """The first of its places that gives a usable list decides. Raises Unreadable."""
+        """The status by the first usable list. Raises Unreadable."""
         fault = Unreadable("asked")
         for place in places[:2]:
 
@@ -127,7 +127,7 @@ class Revocations:
         read: Callable[[Document], Awaitable[Revocation | None]],
         ask: bool,
     ) -> Revocation | None:
-        """What a document says; one that says nothing is asked for once more. Raises Unreadable."""
+        """What a document says; a useless one is fetched once more. Raises Unreadable."""
         if not ask:
             return await read(await self._documents.known(url, body))
         document = await self._documents.get(url, body)
@@ -146,7 +146,7 @@ class Revocations:
             self._lists[key] = (document, known[1])
             self._lists.move_to_end(key)
             return known[1]
-        at = key, document.fetched_at  # a newer one may come while this one is read
+        at = key, document.fetched_at  # a newer one may arrive while this one is read
         reading = self._reading.get(at)
         if reading is None:
             loop = asyncio.get_running_loop()
@@ -185,7 +185,7 @@ class Revocations:
 
 
 def _links(path: Sequence[x509.Certificate]) -> list[_Link]:
-    """Each certificate that somebody may revoke, with its depth and its issuer."""
+    """Each certificate that can be revoked, with its depth and its issuer."""
     pairs = enumerate(pairwise(path))
     return [(depth, one, issuer) for depth, (one, issuer) in pairs if not _exempt(one)]
 
@@ -195,11 +195,11 @@ def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found
         if isinstance(answer, Revocation):
             return Found(f"revoked {answer}", answer, depth)
     unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
-    # An unknown status of the leaf is not good merely because its CA is good.
+    # A leaf of unknown status isn't good just because its CA is.
     return Found(str(unknown or next(iter(answers), "")))
 
 
 @lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def _exempt(certificate: x509.Certificate) -> bool:
-    """Whether nobody revokes it, since it is too short-lived (RFC 9608)."""
+    """Whether it is too short-lived to be revoked (RFC 9608)."""
     return any(each.oid == _NO_REV_AVAIL for each in extensions(certificate))

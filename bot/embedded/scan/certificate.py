@@ -22,7 +22,7 @@ from bot.embedded.scan.dns import Address, is_address
 _ALT_NAMES = bytes.fromhex("551d11")
 #: commonName, organizationName and countryName (X.520).
 _NAME_OIDS = tuple(map(bytes.fromhex, ("550403", "55040a", "550406")))
-#: How long the answer to what a server supports holds, unless the certificate changes.
+#: How long a server's answer counts, unless its certificate changes.
 _KEY_EXCHANGE_HOLDS = timedelta(days=1)
 _DNS_NAME = 0x82
 _IP_ADDRESS = 0x87
@@ -81,7 +81,7 @@ class Leaf:
 class Handshake:
     """How a connection was secured: protocol and cipher, and the certificate's key and signature.
 
-    What can't be read is empty. `serial` is in hexadecimal.
+    What can't be read is empty. `serial` is hexadecimal.
     """
 
     protocol: str = ""
@@ -101,9 +101,9 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class KeyExchange:
-    """Whether a server supports X25519MLKEM768 (None: not known), as of when.
+    """Whether a server supports X25519MLKEM768 (None: unknown), as of when.
 
-    `fingerprint` is that of the certificate it had then.
+    `fingerprint` is that of its certificate at that time.
     """
 
     fingerprint: str
@@ -111,16 +111,16 @@ class KeyExchange:
     supported: bool | None = None
 
     def holds(self, fingerprint: str, now: datetime) -> bool:
-        """Whether the server need not be asked again."""
+        """Whether the answer still counts, so that the server needn't be asked again."""
         return fingerprint == self.fingerprint and now - self.at < _KEY_EXCHANGE_HOLDS
 
 
-#: Of a server that nobody has asked.
+#: For a server that was never asked.
 UNASKED = KeyExchange("", datetime.min.replace(tzinfo=UTC))
 
 
 def _key(certificate: x509.Certificate) -> str:
-    """`RSA 2048`, `ECDSA secp256r1`, `Ed25519`; empty for a key that isn't known."""
+    """`RSA 2048`, `ECDSA secp256r1`, `Ed25519`; empty for an unknown kind of key."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -133,7 +133,7 @@ def _key(certificate: x509.Certificate) -> str:
 
 
 def _signature(certificate: x509.Certificate) -> str:
-    """`sha256WithRSAEncryption`, `ecdsa-with-SHA256`; its number where it has no name."""
+    """`sha256WithRSAEncryption`, `ecdsa-with-SHA256`; the dotted number of an unnamed algorithm."""
     oid = certificate.signature_algorithm_oid
     name = getattr(oid, "_name", "")
     return oid.dotted_string if name in {"", "Unknown OID"} else str(name)
@@ -155,9 +155,9 @@ class SentCertificate:
 
 
 def sent_chain(leaf: Leaf, ders: Sequence[bytes]) -> tuple[SentCertificate, ...]:
-    """The chain as plain values, `leaf` being its first certificate.
+    """The chain as plain values; `leaf` is its first certificate.
 
-    Others than the leaf are left out if they can't be decoded.
+    Other certificates are left out if they can't be decoded.
     """
     first = SentCertificate(
         leaf.subject_cn or leaf.subject_o,

@@ -110,7 +110,7 @@ class AddressResult:
         try:
             certificate = read_certificate(ders[0])
             leaf = Leaf.read(certificate)
-        except ValueError:  # OpenSSL can read more than we can
+        except ValueError:  # OpenSSL can read more than `cryptography` can
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
         found = reconsidered(certificate, ders[1:], stream.faults, anchors, now)
@@ -121,7 +121,7 @@ class AddressResult:
         self.host_match = leaf.covers(host)
 
     def judge_revocation(self, found: Found, path: Sequence[x509.Certificate]) -> None:
-        """Set what is known of revocations, and the verdict if there is one."""
+        """Record the revocation status, and the verdict if a certificate was revoked."""
         self.revocation = found.text
         if found.revocation is not None:
             where = f": {named(path[found.depth])} in the chain" if found.depth else ""
@@ -203,7 +203,7 @@ class Probe:
         if not result.chain or known.holds(result.chain[0].fingerprint, self.now):
             return
         unknown = KeyExchange(result.chain[0].fingerprint, self.now)
-        result.key_exchange = unknown  # also if the deadline strikes: it counts as asked
+        result.key_exchange = unknown  # also counts if the deadline strikes
         if result.handshake.protocol not in {"", "TLSv1.3"}:  # the group is of TLS 1.3
             result.key_exchange = replace(unknown, supported=False)
             return
@@ -232,8 +232,8 @@ class Probe:
     ) -> None:
         """Try again, also with protocols that browsers have dropped; else keep the first failure.
 
-        The protocol is outdated if a browser would not have agreed to it. If it would, the first
-        failure was a mishap, unless our rules made it, and do so again.
+        The protocol is outdated if a browser would not have negotiated it. If it would have, the
+        first failure was a mishap, unless our own rules caused it, and do so again.
         """
         ours = not first.by_server and first.verdict is Verdict.HANDSHAKE_FAILED
         try:
@@ -274,7 +274,7 @@ class Probe:
                 result.handshake = replace(result.handshake, protocol="", cipher="")
 
     async def _is_possible(self, dialer: Dialer) -> bool:
-        """Whether a handshake as browsers do it is possible after all."""
+        """Whether a handshake like a browser's succeeds on a second attempt."""
         with suppress(OSError, ProxyFailed, StartTLSFailed, tls.HandshakeFailed):
             stream = await self._connect(dialer, legacy=False)
             try:
@@ -285,10 +285,10 @@ class Probe:
         return False
 
     async def _get_rest(self, stream: tls.Stream, result: AddressResult) -> None:
-        """Ask for the page, for what the CA knows and for CAA records at the same time."""
+        """Request the page, what the CA knows, and the CAA records, all at the same time."""
         asked = [self._get_page(stream, result)]
         is_asked = self.revocations is not None or self.renewals is not None
-        is_asked = is_asked and result.is_trusted  # others may name any URL
+        is_asked = is_asked and result.is_trusted  # other certificates may name any URL
         path = (result.path or stream.path()) if is_asked else []
         if self.revocations is not None and is_asked:
             if not path:

@@ -1,7 +1,7 @@
 """The title and the meta tags of a page, read as the HTML standard says.
 
 Lexbor parses (through selectolax), and the labels of encodings are the Encoding standard's own
-(through webencodings). The page is at most some hundred kilobytes: whoever reads it cuts it.
+(through webencodings). The caller cuts the page to a few hundred kilobytes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import webencodings
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 _TEXT_CAP = 1000
-#: How far a declaration of the encoding may be from the start, in bytes (html.spec.whatwg.org,
-#: "determining the character encoding").
+#: How many bytes from the start a declaration of the encoding may be (html.spec.whatwg.org,
+#: “determining the character encoding”).
 _PRESCAN = 1024
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -46,7 +46,7 @@ _CHARSET = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """The title, and the description and keywords of the meta tags; empty where there is none."""
+    """The title, and the description and keywords of the meta tags; empty if missing."""
 
     title: str = ""
     description: str = ""
@@ -54,7 +54,7 @@ class PageFacts:
 
 
 def is_html(content_type: str) -> bool:
-    """Whether a Content-Type is HTML's; a server that sends none is taken to send HTML."""
+    """Whether a Content-Type is HTML's; a missing one counts as HTML."""
     return _kind(content_type) in _HTML_TYPES
 
 
@@ -85,7 +85,7 @@ def _beginning(page: str) -> str:
 
 
 def _is_foreign(node: LexborNode) -> bool:
-    """Whether it is the title of a drawing rather than of the document."""
+    """Whether a title belongs to a drawing rather than to the document."""
     above = node.parent
     for _ in range(_DEEPEST):
         if above is None or above.tag in _EMBEDDED_HTML:
@@ -124,7 +124,7 @@ def _decode(body: bytes, label: str) -> str:
 def declared_encoding(start: bytes) -> str:
     """The encoding that a page declares at its start, by the standard's prescan; else empty.
 
-    A meta tag counts unless it is in a comment; then the encoding of an XML declaration does.
+    A meta tag outside comments counts first, then an XML declaration.
     """
     for beginning, name in _XML_IN_UTF_16:
         if start.startswith(beginning):
@@ -168,17 +168,17 @@ def _of_meta(attributes: dict[str, str]) -> str:
 
 
 def _named(label: str) -> str:
-    """An encoding's name as a page may declare it; empty for none that the standard knows."""
+    """The name of an encoding label; empty for one that the standard doesn't know."""
     encoding = webencodings.lookup(label)
     if encoding is None:
         return ""
     if encoding.name.startswith("utf-16"):
-        return "utf-8"  # a page in UTF-16 could not be read up to here
+        return "utf-8"  # a page in UTF-16 could not have been read up to here
     return "windows-1252" if encoding.name == "x-user-defined" else str(encoding.name)
 
 
 def _attributes(text: bytes, at: int) -> tuple[dict[str, str], int]:
-    """The attributes of a tag, the first of a name counts, and where the tag ends.
+    """The attributes of a tag (the first of each name counts), and where the tag ends.
 
     A tag that doesn't end has none.
     """

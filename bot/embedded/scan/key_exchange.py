@@ -1,8 +1,8 @@
 """Whether a server supports X25519MLKEM768, the key exchange that withstands quantum computers.
 
-One ClientHello offers that group alone, and no key share: a server that knows the group asks for a
-share of it (HelloRetryRequest; RFC 8446, section 4.1.4), another one refuses. The handshake ends
-there, so no ML-KEM code is needed. Whatever else happens, nothing is said.
+One ClientHello offers only that group, and no key share: a server that knows the group asks for a
+share (HelloRetryRequest; RFC 8446, section 4.1.4), any other refuses. The handshake ends there, so
+no ML-KEM code is needed. Any other outcome is unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LONGEST_RECORD = 16_640
 
 
 async def supports(connection: Connection, host: str) -> bool | None:
-    """Ask a server at the point where TLS begins, and close; None if it doesn't tell."""
+    """Ask a server at the point where TLS begins, then close; None if its answer is unclear."""
     try:
         async with asyncio.timeout(_SECONDS):
             await connection.write(client_hello(host))
@@ -72,7 +72,7 @@ def _sized(content: bytes, size: int = 2) -> bytes:
 
 
 async def _answer(connection: Connection) -> bool | None:
-    """What the first flight says. Raises OSError, EOFError, ValueError or IndexError."""
+    """Read the server's first flight. Raises OSError, EOFError, ValueError or IndexError."""
     message = b""
     for _ in range(_MOST_RECORDS):
         head = await connection.read_exactly(5)

@@ -9,15 +9,15 @@ from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCert
 from bot.embedded.scan.http import WebPage
 from bot.embedded.scan.verdict import Verdict
 
-#: What a scan says while a CA's answer is on its way.
+#: The status while a CA's answer is pending.
 ASKED = "unknown: asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """When the CA asks for a renewal (RFC 9773): from `start` to `end`.
+    """When the CA asks for renewal (RFC 9773): from `start` to `end`.
 
-    `status` is `known`, `unknown: …`, or empty where nobody was asked. `url` may say why.
+    `status` is `known`, `unknown: …`, or empty if it wasn't asked. `url` may explain.
     """
 
     status: str = ""
@@ -56,5 +56,5 @@ class Scan:
 
     @property
     def asked(self) -> bool:
-        """Whether a CA's answer is on its way, so that the next scan should be soon."""
+        """Whether a CA's answer is pending, so that the next scan should come soon."""
         return ASKED in {self.revocation, self.renewal.status, self.caa}

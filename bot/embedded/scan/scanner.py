@@ -55,8 +55,7 @@ class Scanner:
     """Scans targets; `deadline` is the time limit of a whole scan, in seconds.
 
     `reverse` looks up an address's name, `locate` its location; without them both stay empty.
-    `revocations` and `renewals` are asked about certificates that are valid otherwise, `caa` about
-    all.
+    `revocations` and `renewals` are for certificates that are otherwise valid, `caa` is for all.
     """
 
     def __init__(
@@ -216,7 +215,7 @@ def _with_facts(results: list[AddressResult]) -> AddressResult:
 
 
 async def _page(response: Response) -> WebPage:
-    """What a page says; without title and meta tags if parsing it takes too long."""
+    """The page's facts; without title and meta tags if parsing takes too long."""
     if len(response.body) <= _SHORT_PAGE and response.body.count(b"<") <= _FEW_TAGS:
         return response.page()
     reading = asyncio.get_running_loop().run_in_executor(_PAGES, response.page)

@@ -46,7 +46,7 @@ _RECORD = 16384  # the most that one TLS record holds (RFC 8446, section 5.1)
 _CERTIFICATE = 11  # HandshakeType certificate (RFC 5246, section 7.4)
 # In the order of browsers, the cheapest for both sides first; OpenSSL's default puts it second.
 _SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-# A share of X25519MLKEM768, which OpenSSL would send too, takes a tenth of a scan's time. A server
+# With a share of X25519MLKEM768, which OpenSSL would also send, a scan takes 10% longer. A server
 # that knows no other group refuses, and is then read with `legacy`, which offers all.
 _GROUPS = b"X25519:P-256:P-384:P-521"
 # How OpenSSL words an alert that the other side sent; the reasons it finds itself start otherwise.
@@ -80,7 +80,7 @@ class Trust:
         self.anchors = self._own_anchors()
 
     def _own_anchors(self) -> Sequence[x509.Certificate]:
-        """The certificates in the operator's file; none that `cryptography` can't read."""
+        """The certificates in the operator's file that `cryptography` can read."""
         try:
             return [c for file in self._files[1:] for c in _certificates(file.read_bytes())]
         except OSError:
@@ -128,7 +128,7 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
     store = context.get_cert_store()
-    if store is not None:  # whatever the operator names is an anchor, also an issuing CA
+    if store is not None:  # whatever the operator names is an anchor, even an issuing CA
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     for file in files:
         try:
@@ -139,9 +139,9 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
 
 
 def limit_groups(context: SSL.Context, groups: bytes) -> None:
-    """Offer only these groups for the key exchange, if OpenSSL can be told.
+    """Offer only these groups for the key exchange, if OpenSSL supports that.
 
-    pyOpenSSL has no call for that: without the one below, all groups are offered.
+    pyOpenSSL has no call for it; without the one below, all groups are offered.
     """
     tell = getattr(Binding.lib, "SSL_CTX_set1_curves_list", None)
     if tell is not None:
@@ -359,14 +359,14 @@ class Stream:
         self.connection.close()
 
     def path(self) -> list[x509.Certificate]:
-        """From the leaf to a trust anchor, if the chain has no fault and can be decoded."""
+        """From the leaf to a trust anchor, if the chain has no faults and can be decoded."""
         path, depths = self.faults.path, range(len(self.faults.path))
         return [path[depth] for depth in depths] if set(depths) == set(path) else []
 
     def chain(self) -> list[bytes]:
         """The certificates as the server sent them, in DER, leaf first; empty if it sent none.
 
-        If OpenSSL can't read one of them, it has none; then those that were sent in clear.
+        If OpenSSL can't read one of them, it returns none; then those sent in the clear are used.
         """
         sent = self.tls.get_peer_cert_chain()
         if sent is None:

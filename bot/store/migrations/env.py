@@ -1,4 +1,4 @@
-"""Alembic's entry: run the steps on the connection that `bot.store.database` hands over."""
+"""Alembic's entry point: runs the migrations on the connection from `bot.store.upgrade`."""
 
 from __future__ import annotations
 
