@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import re
 import statistics
@@ -34,7 +35,7 @@ from bot.playground.faults import (
     rate_limit,
     refusal,
 )
-from bot.playground.objects import ANN, BEN, CERTS, OLGA
+from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
 from tests.stub_api import KEY
 from tests.test_app import log_until, process
 from tests.world import World, empty_database, environment, new_world, words
@@ -45,6 +46,7 @@ GROWTH = 0.03
 #: The pool keeps five connections to SQLite, each with two files, that it opens when needed.
 MOST_DESCRIPTORS = 12
 MONITORS = 300
+DIRECT = {ANN: "D0ANN", BEN: "D0BEN"}
 COMMANDS = [
     *["status h{}.demo.test"] * 30,
     *["list h{}"] * 15,
@@ -86,7 +88,8 @@ class Answers:
             return web.Response(status=429, headers={"Retry-After": "1"})
         if chance < 0.03:
             return web.Response(status=500, text="oops")  # perhaps: it may have been shown
-        self.answered[number] += 1
+        if "⏳" not in json.dumps(await request.json(), ensure_ascii=False):
+            self.answered[number] += 1
         if chance < 0.05:
             return web.Response(status=502, text="<html>")
         return web.Response(text="ok")
@@ -188,6 +191,27 @@ async def _drain(bot: asyncio.subprocess.Process) -> None:
             print(line.decode().rstrip(), file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A command that Slack delivered; `at` is in seconds since 1970."""
+
+    text: str
+    user: str
+    at: float
+
+    def answered_by(self, message: PostedMessage) -> bool:
+        """Whether this message, which is not from the response URL, can be the answer."""
+        if message.channel == CERTS and message.ephemeral_for is None:
+            # Announcements have one block; only a scan answers everybody.
+            found = self.text.startswith("scan h") and len(message.blocks) > 1
+        else:
+            found = self.user == message.ephemeral_for or message.channel == DIRECT[self.user]
+        said = words(message)
+        host = re.search(r"\b\w+\.demo\.test", self.text)
+        about = host is None or host[0] in said or "list " in self.text
+        return found and about and float(message.ts) >= self.at - 1 and "⏳" not in said
+
+
 @dataclass
 class Run:
     """One soak: what was sent, and what came of it."""
@@ -198,9 +222,7 @@ class Run:
     port: int
     figures: Figures = field(default_factory=Figures)
     acks: Counter[str] = field(default_factory=Counter)
-    private: set[int] = field(default_factory=set)
-    public: set[int] = field(default_factory=set)
-    texts: dict[int, str] = field(default_factory=dict)
+    asked: dict[int, Asked] = field(default_factory=dict)
     ack_seconds: list[float] = field(default_factory=list)
 
     async def settle(self) -> None:
@@ -230,17 +252,17 @@ class Run:
         text = random.choice(COMMANDS).format(random.randrange(MONITORS))
         user = slack.users[random.choice([ANN, BEN])]
         payload = self.world.playground.payloads.command(user, slack.channels[CERTS], "/ssl", text)
-        self.texts[number] = text
         payload["response_url"] = f"{self.answers.url}/{number}"
+        asked = Asked(text, user.id, time.time())
         began = time.perf_counter()
         ack = await self.world.playground.delivery.send("slash_commands", payload)
         self.ack_seconds.append(time.perf_counter() - began)
         self.acks[ack.outcome.name] += 1
         if ack.outcome is Outcome.ACKED:
-            (self.public if text.startswith("scan h") else self.private).add(number)
+            self.asked[number] = asked
 
-    async def unanswered(self) -> int:
-        """How many commands have no answer, after PATIENCE at most."""
+    async def unanswered(self) -> list[int]:
+        """The commands that have no answer after PATIENCE at most, and are thus lost."""
         until = time.monotonic() + PATIENCE
         while True:
             lacking = self._lacking()
@@ -248,20 +270,25 @@ class Run:
                 return lacking
             await asyncio.sleep(0.5)
 
-    def _lacking(self) -> int:
-        lacking = len(self.private - set(self.answers.answered))
-        # Where a response URL fails, an ephemeral or a direct message brings the answer.
-        instead = {m.ts for user in (ANN, BEN) for m in self.world.seen(by=user)}
-        instead |= {m.ts for to in ("D0ANN", "D0BEN") for m in self.world.seen(to=to)}
-        instead -= {m.ts for m in self.world.seen(by=OLGA)}
-        lacking = max(0, lacking - len(instead))
-        cards = [m for m in self.world.seen() if len(m.blocks) > 1]  # the rest are announcements
-        waiting = [m for m in cards if "Scanning" in words(m)]
-        posted = len(cards) - len(waiting)
-        by_url = len(self.public & set(self.answers.answered))
-        return lacking + max(0, len(self.public) - posted - by_url) + len(waiting)
+    def _lacking(self) -> list[int]:
+        """The commands that neither their response URL nor any other message answers.
 
-    def judge(self, unanswered: int, *, alive: bool, seconds: float) -> bool:
+        Each message answers one command: the earliest it can belong to.
+        """
+        posts = {(m.channel, m.ts): m for user in (ANN, BEN) for m in self.world.seen(by=user)}
+        for channel in DIRECT.values():
+            posts |= {(m.channel, m.ts): m for m in self.world.seen(to=channel)}
+        free = sorted(posts.values(), key=lambda m: float(m.ts))
+        lacking = []
+        for number in sorted(set(self.asked) - set(self.answers.answered)):
+            answer = next((m for m in free if self.asked[number].answered_by(m)), None)
+            if answer is None:
+                lacking.append(number)
+            else:
+                free.remove(answer)
+        return lacking
+
+    def judge(self, unanswered: list[int], *, alive: bool, seconds: float) -> bool:
         """Print the figures; whether all is well."""
         figures, sent = self.figures, sum(self.acks.values())
         third = len(figures.memory) // 3
@@ -275,9 +302,11 @@ class Run:
             f"ack: median {acks[len(acks) // 2] * 1000:.1f} ms, "
             f"99 % within {acks[int(len(acks) * 0.99)] * 1000:.0f} ms"
         )
-        print(f"without an answer: {unanswered}")
-        for number in sorted(self.private - set(self.answers.answered))[:5] if unanswered else ():
-            print(f"  {self.texts[number]}, response URL: {self.answers.refused.get(number)}")
+        elsewhere = len(set(self.asked) - set(self.answers.answered)) - len(unanswered)
+        print(f"answered by other ways than the response URL: {elsewhere}")
+        print(f"without an answer: {len(unanswered)}")
+        for number in unanswered[:10]:
+            print(f"  {self.asked[number]}, response URL: {self.answers.refused.get(number)}")
         print(
             f"memory: {figures.memory[0] / 2**20:.0f} MiB at first, "
             f"{statistics.mean(middle) / 2**20:.1f} in the middle third, "
