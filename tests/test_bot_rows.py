@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
+from bot.store.scans import RunningScans
 from tests.world import Clock, World, labels, words
 
 
@@ -347,6 +350,49 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World
     await world.until(lambda: "no change ·" in row_of(shown, number))
     await world.settled()
     assert "Scanning…" not in row_of(shown, number)
+    assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
+async def test_a_press_at_another_replica_joins_the_scan_that_runs(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, joined, wait = digest_world, asyncio.Event(), RunningScans._ended_well
+
+    def join(scans: RunningScans, key: str) -> Awaitable[bool]:
+        joined.set()
+        return wait(scans, key)
+
+    monkeypatch.setattr(RunningScans, "_ended_well", join)
+    number = world.api.add("a.demo.test", valid=False)
+    shown = await digest(world)
+    held, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)
+    await world.press("Rescan", on=shown, by=BEN)
+    await edit.reached.wait()
+    async with world.running_bot():
+        await world.press("Rescan", on=shown, by=ANN)
+        edit.release()
+        await asyncio.wait_for(joined.wait(), 5)
+        world.api.renew(number, days=80)
+        assert held.gate is not None
+        held.gate.set()
+        await world.settled()
+    assert len(world.api.asked("monitor/scan")) == 1
+    assert "~`a.demo.test`~" in row_of(shown, number)
+    assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
+async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(digest_world: World) -> None:
+    world = digest_world
+    world.api.add("a.demo.test", valid=False)
+    shown = await digest(world)
+    held = world.slack.faults.hold("chat.postMessage", after=False)
+    await world.press("Rescan", on=shown, by=BEN)
+    await held.reached.wait()
+    async with world.running_bot():
+        await world.press("Rescan", on=shown, by=ANN)
+        await world.card("`a.demo.test`", "asked by Ann")
+        held.release()
+        await world.settled()
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 

@@ -13,7 +13,7 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -67,6 +67,8 @@ class Seconds(Protocol):
 
 #: Returns the recorder for an endpoint and an outcome: `answered` or `unreachable`.
 Timing = Callable[[str, str], Seconds]
+#: Entered before a scan; gives whether another process has scanned the monitor meanwhile.
+Turn = Callable[[int], AbstractAsyncContextManager[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class SSLMonitor:
         self._in_flight = 0
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self.extras = Extras(self, clock)
+        self.turn: Turn = lambda _: nullcontext(False)
+        """Waits for the scan of the same monitor that another process runs, if there is one."""
         self.fault = ""
         """Why the last request got no usable reply, empty if it got one."""
 
@@ -217,8 +221,11 @@ class SSLMonitor:
 
         async def scanned() -> Monitor:
             query = {"id": str(monitor_id)}
-            fields = await self._write("monitor/scan", query, self._scan_deadline)
-            return self._monitor(fields, written=True)
+            async with self.turn(monitor_id) as joined:
+                if joined:
+                    return await self.get(monitor_id)
+                fields = await self._write("monitor/scan", query, self._scan_deadline)
+                return self._monitor(fields, written=True)
 
         return await self._share(("monitor/scan", str(monitor_id)), scanned)
 

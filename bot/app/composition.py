@@ -30,6 +30,7 @@ from bot.store.database import Database
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.notices import NoticeStore
+from bot.store.scans import RunningScans
 
 if TYPE_CHECKING:  # `python -m bot digest` works without Bolt, which the last two import
     from bot.dates import Plan
@@ -145,7 +146,7 @@ async def running_bot(
     async with AsyncExitStack() as stack:
         session, metrics = await stack.enter_async_context(make_session()), Metrics()
         api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
-        web = make_web(settings, session, metrics)
+        web, api.turn = make_web(settings, session, metrics), RunningScans(database).turn
         await web.identify()
         records, state = make_records(settings, database), DigestStore(database)
         await records.refresh_rules()

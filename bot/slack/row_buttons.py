@@ -121,11 +121,10 @@ class RowButton:
             self._thread.ts = story
         shown = await self._thread.show(message)
         if self._rows and self._story and (ts := self._thread.ts) and ts != story:
-            name = self._story
+            begun = functools.partial(_begin_story, self._story, story, ts)
             async with self._rows.lock:
-                await self._boards.change(
-                    self.channel, self._ts, self._rows, lambda each: each.stories.update({name: ts})
-                )
+                await self._boards.change(self.channel, self._ts, self._rows, begun)
+            await self._thread.join(self._rows.stories.get(self._story, ts), message)
         return shown
 
     async def keep(self, message: Message) -> Address | None:
@@ -220,6 +219,12 @@ class HomeRow(RowButton):
         if stays:
             await self._web.publish_home(user, rows.blocks, page)
         return stays
+
+
+def _begin_story(name: str, old: str | None, new: str, rows: RowList) -> None:
+    """Note where a row's story stands, unless another process has begun it meanwhile."""
+    if rows.stories.get(name) == old:
+        rows.stories[name] = new
 
 
 def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> None:

@@ -120,6 +120,17 @@ class EditablePost:
                 self._may_post = False
         return self._may_post
 
+    async def join(self, ts: str, message: Message) -> None:
+        """Go on with another post, which somebody has begun at the same time; ours is deleted."""
+        mine, self.ts = self.ts, ts
+        if mine is None or mine == ts:
+            return
+        try:
+            await self._web.delete(self._channel, mine)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.warning("chat.delete failed in %s: %s", self._channel, error)
+        await self.show(message)
+
     async def _edit(self, ts: str, message: Message) -> bool:
         """Edit the post; False if there is none any more, so that it must be posted again.
 

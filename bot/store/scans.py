@@ -1,0 +1,101 @@
+"""Which monitors are being scanned now, so that a second process joins the scan of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy import BigInteger, Text, cast, delete, select, update
+
+from bot.errors import DatabaseUnavailable
+from bot.store.database import Database
+from bot.store.tables import notes
+
+log = logging.getLogger(__name__)
+
+#: A process that scans says so every SIGN_SECONDS; one that has been silent for SILENT is gone.
+SIGN_SECONDS, SILENT = 2.0, 8000
+#: How often a process that waits for another one's scan looks whether that has ended.
+LOOK_SECONDS = 0.25
+#: How long it is known that a scan has ended, in milliseconds.
+KEPT = 600_000
+
+
+class RunningScans:
+    """One note for each monitor: when its scan last gave a sign of life, by the database's clock.
+
+    The time is negative once the scan has succeeded. There is no note of one that failed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def turn(self, monitor_id: int) -> AsyncIterator[bool]:
+        """Wait until no other process scans the monitor; gives whether one has just done so.
+
+        While the database can't be used, each process scans for itself.
+        """
+        key, joined = f"scan {monitor_id}", False
+        try:
+            while not joined and not await self._begin(key):
+                joined = await self._ended_well(key)
+        except DatabaseUnavailable as fault:
+            log.warning("Could not check for a scan of monitor %d: %s", monitor_id, fault)
+        if joined:
+            yield True
+            return
+        signs, scanned = asyncio.create_task(self._give_signs(key)), False
+        try:
+            yield False
+            scanned = True
+        finally:
+            signs.cancel()
+            with suppress(DatabaseUnavailable):
+                await self._end(key, scanned=scanned)
+
+    async def _begin(self, key: str) -> bool:
+        """Note that this process scans, unless another one does."""
+        now = self._database.milliseconds
+        old = notes.c.key.startswith("scan ") & notes.c.value.startswith("-")
+        old &= notes.c.value < cast(KEPT - now, Text)  # so many digits that they compare as text
+        new = self._database.insert(notes).values(key=key, value=cast(now, Text))
+        new = new.on_conflict_do_update(
+            index_elements=["key"],
+            set_={"value": new.excluded.value},
+            where=cast(notes.c.value, BigInteger) < now - SILENT,
+        )
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(old))
+            begun = await connection.execute(new.returning(notes.c.key))
+            return begun.one_or_none() is not None
+
+    async def _ended_well(self, key: str) -> bool:
+        """Wait for the scan of another process; whether it has succeeded."""
+        query = select(cast(notes.c.value, BigInteger).label("at"), self._database.milliseconds)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            async with self._database.quick_read() as connection:
+                row = (await connection.execute(query.where(notes.c.key == key))).one_or_none()
+            if row is None or row.at < 0 or row[1] - row.at > SILENT:
+                return row is not None and row.at < 0
+
+    async def _give_signs(self, key: str) -> None:
+        while True:
+            await asyncio.sleep(SIGN_SECONDS)
+            with suppress(DatabaseUnavailable):
+                await self._note(key, cast(self._database.milliseconds, Text))
+
+    async def _end(self, key: str, *, scanned: bool) -> None:
+        if scanned:
+            await self._note(key, cast(-self._database.milliseconds, Text))
+            return
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(notes.c.key == key))
+
+    async def _note(self, key: str, value: Any) -> None:
+        async with self._database.quick_write() as connection:
+            await connection.execute(update(notes).where(notes.c.key == key).values(value=value))
