@@ -107,8 +107,11 @@ class Watches:
 
     async def reserve(
         self, monitor_id: int, target: Target, asker: str, length: timedelta
-    ) -> Watch | None:
-        """Reserve a watch; None if too many are running. Nothing is posted or scanned yet."""
+    ) -> tuple[Watch | None, bool]:
+        """Reserve a watch; None if too many are running. Nothing is posted or scanned yet.
+
+        If the asker is already watching the monitor, that watch is returned, and False.
+        """
         now = self._clock()
         return await self._store.reserve(
             monitor_id, target, asker, now=now, ends_at=now + length, most=MOST

@@ -98,13 +98,12 @@ async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Messag
 
 
 async def _watch(call: Call, monitor_id: int, target: Target, length: Length) -> Message:
-    running = await call.watches.running()
-    for each in running:
-        if (each.monitor_id, each.asker) == (monitor_id, call.asker):
-            return recheck_cards.already(target, each.ends_at, watch_row(each))
-    made = await call.watches.reserve(monitor_id, target, call.asker, length.time)
+    made, is_new = await call.watches.reserve(monitor_id, target, call.asker, length.time)
     if made is None:
+        running = await call.watches.running()
         return recheck_cards.too_many(MOST, [watch_row(each) for each in running])
+    if not is_new:
+        return recheck_cards.already(target, made.ends_at, watch_row(made))
     address, card = await call.watches.begin(made, call.post)
     direct = address.channel.startswith("D")
     return card if address.here else recheck_cards.elsewhere(target, direct=direct)

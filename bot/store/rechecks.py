@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from bot.blocks import Address
 from bot.sighting import Sighting
 from bot.store.database import Database
+from bot.store.tables import notes
 from bot.store.tables import watches as table
 from bot.target import Target
 
@@ -64,9 +65,14 @@ class RecheckStore:
         now: datetime,
         ends_at: datetime,
         most: int,
-    ) -> Watch | None:
-        """Insert a claimed watch, without an address yet; None if `most` are running."""
+    ) -> tuple[Watch | None, bool]:
+        """Insert a claimed watch, without an address yet; None if `most` are running.
+
+        If the asker is already watching the monitor, that watch is returned, and False.
+        """
         count = select(func.count()).select_from(table).where(table.c.state == ACTIVE)
+        same = (table.c.monitor_id == monitor_id) & (table.c.asker == asker)
+        query = select(table).where(same, table.c.state == ACTIVE).limit(1)
         row = {
             "monitor_id": monitor_id,
             "host": target.host,
@@ -81,10 +87,14 @@ class RecheckStore:
             "state": ACTIVE,
         }
         async with self._database.quick_write() as connection:
+            # On PostgreSQL, whoever writes the same note waits for the end of this transaction.
+            await connection.execute(self._database.put(notes, {"key": "watches", "value": ""}))
+            if running := (await connection.execute(query)).one_or_none():
+                return _watch(running), False
             if (await connection.scalar(count) or 0) >= most:
-                return None
+                return None, False
             made = await connection.execute(insert(table).values(row).returning(table))
-            return _watch(made.one())
+            return _watch(made.one()), True
 
     async def claim(self, watch: Watch, now: datetime) -> bool:
         """Claim this turn; False if another process was faster, or the watch has ended."""
