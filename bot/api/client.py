@@ -213,15 +213,16 @@ class SSLMonitor:
         fields = await self._write("monitor/add", _given(place), self._scan_deadline)
         return self._monitor(fields, written=True)
 
-    async def scan(self, monitor_id: int) -> Monitor:
+    async def scan(self, monitor_id: int, *, alone: bool = False) -> Monitor:
         """Scan a monitor now, and return the result (`monitor/scan`).
 
-        Concurrent callers for the same monitor share one scan.
+        Concurrent callers for the same monitor share one scan: those of one process, and, unless
+        `alone`, those of all processes.
         """
 
         async def scanned() -> Monitor:
             query = {"id": str(monitor_id)}
-            async with self.turn(monitor_id) as joined:
+            async with nullcontext(False) if alone else self.turn(monitor_id) as joined:
                 if joined:
                     return await self.get(monitor_id)
                 fields = await self._write("monitor/scan", query, self._scan_deadline)
@@ -262,6 +263,13 @@ class SSLMonitor:
         del self._shared[key]
         if not task.cancelled():
             task.exception()  # the callers see it, unless all were cancelled
+
+    async def close(self) -> None:
+        """Break off the questions that are under way; those who asked were cancelled already."""
+        tasks = list(self._shared.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Send a request; retry if that may help."""

@@ -148,24 +148,17 @@ async def running_bot(
         api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
         web, api.turn = make_web(settings, session, metrics), RunningScans(database).turn
         await web.identify()
+        stack.push_async_callback(api.close)
         records, state = make_records(settings, database), DigestStore(database)
         await records.refresh_rules()
         access, often = make_access(settings, web, now), settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
         boards = Boards(state, web, records, clock=now)
         slack = SlackBot(
-            BoltApp(web, settings.slack_signing_secret.reveal(), metrics.acks),
-            web,
-            router,
-            api,
-            records=records,
-            access=access,
-            watches=watches,
-            home=Home(api, records, watches, state, clock=now, settings=settings),
-            boards=boards,
-            metrics=metrics,
-            clock=now,
-        )
+            BoltApp(web, settings.slack_signing_secret.reveal(), metrics.acks), web, router, api,
+            home=Home(api, records, watches, state, clock=now, settings=settings), clock=now,
+            records=records, access=access, watches=watches, boards=boards, metrics=metrics,
+        )  # fmt: skip
         await slack.warm_up()
         digest = make_digest(settings, api, database, web, records, now=now)
         if digest is not None:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: How many scans of a batch run at the same time.
 SCANS_AT_ONCE = 5
+#: The scans of a larger batch are not shared with other processes: to note each takes too long.
+SHARED_SCANS = 20
 
 
 @router.command("scan", example="scan example.com")
@@ -226,7 +228,7 @@ async def _scan_each(
         async with turns:
             await progress.next()
             try:
-                await call.api.scan(row.id)
+                await call.api.scan(row.id, alone=len(rows) > SHARED_SCANS)
             except BotError as fault:
                 faults[row.id] = fault
 

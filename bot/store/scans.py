@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, cast, delete, select, update
+from sqlalchemy import BigInteger, ColumnElement, Text, cast, delete, select, update
 
 from bot.errors import DatabaseUnavailable
 from bot.store.database import Database
@@ -17,7 +17,7 @@ from bot.store.tables import notes
 log = logging.getLogger(__name__)
 
 #: A process that scans says so every SIGN_SECONDS; one that has been silent for SILENT is gone.
-SIGN_SECONDS, SILENT = 2.0, 8000
+SIGN_SECONDS, SILENT = 1.0, 4000
 #: How often a process that waits for another one's scan looks whether that has ended.
 LOOK_SECONDS = 0.25
 #: How long it is known that a scan has ended, in milliseconds.
@@ -32,6 +32,7 @@ class RunningScans:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._tidy_at = 0.0
 
     @asynccontextmanager
     async def turn(self, monitor_id: int) -> AsyncIterator[bool]:
@@ -60,8 +61,6 @@ class RunningScans:
     async def _begin(self, key: str) -> bool:
         """Note that this process scans, unless another one does."""
         now = self._database.milliseconds
-        old = notes.c.key.startswith("scan ") & notes.c.value.startswith("-")
-        old &= notes.c.value < cast(KEPT - now, Text)  # so many digits that they compare as text
         new = self._database.insert(notes).values(key=key, value=cast(now, Text))
         new = new.on_conflict_do_update(
             index_elements=["key"],
@@ -69,7 +68,6 @@ class RunningScans:
             where=cast(notes.c.value, BigInteger) < now - SILENT,
         )
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(notes).where(old))
             begun = await connection.execute(new.returning(notes.c.key))
             return begun.one_or_none() is not None
 
@@ -84,18 +82,29 @@ class RunningScans:
                 return row is not None and row.at < 0
 
     async def _give_signs(self, key: str) -> None:
+        now = cast(self._database.milliseconds, Text)
         while True:
             await asyncio.sleep(SIGN_SECONDS)
-            with suppress(DatabaseUnavailable):
-                await self._note(key, cast(self._database.milliseconds, Text))
+            with suppress(DatabaseUnavailable):  # no statement of SQLite's is to be cancelled
+                await asyncio.shield(self._note(key, now, ~notes.c.value.startswith("-")))
 
     async def _end(self, key: str, *, scanned: bool) -> None:
-        if scanned:
-            await self._note(key, cast(-self._database.milliseconds, Text))
+        if not scanned:
+            await self._forget(notes.c.key == key)
             return
-        async with self._database.quick_write() as connection:
-            await connection.execute(delete(notes).where(notes.c.key == key))
+        now, loop = self._database.milliseconds, asyncio.get_running_loop()
+        await self._note(key, cast(-now, Text))
+        if loop.time() > self._tidy_at:
+            self._tidy_at = loop.time() + KEPT / 1000
+            # So many digits that the times compare as text.
+            old = notes.c.value.startswith("-") & (notes.c.value < cast(KEPT - now, Text))
+            await self._forget(notes.c.key.startswith("scan ") & old)
 
-    async def _note(self, key: str, value: Any) -> None:
+    async def _note(self, key: str, value: Any, *conditions: ColumnElement[bool]) -> None:
+        note = update(notes).where(notes.c.key == key, *conditions).values(value=value)
         async with self._database.quick_write() as connection:
-            await connection.execute(update(notes).where(notes.c.key == key).values(value=value))
+            await connection.execute(note)
+
+    async def _forget(self, which: ColumnElement[bool]) -> None:
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(which))
