@@ -393,7 +393,7 @@ class Digest:
         channel, thread, same = stored.channel, str(stored.ts), self._content is not None
         name = f"certificates-{stored.day.isoformat()}.csv"
         try:
-            new = await self._state.claim_note(f"file {channel} {thread}", name)
+            new = await self._state.claim_note(f"file {stored.day} {channel} {thread}", name)
             if new or not await self._has_file(channel, thread, name):
                 content = await self._csv()
                 if await self._still_ours(stored):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,11 +22,18 @@ from bot.blocks import Address, Message
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.recheck import Comparison
-from bot.errors import APIRefused, BotError, NotFound, SlackRefused, SlackUnreachable
+from bot.errors import (
+    APIRefused,
+    BotError,
+    DatabaseUnavailable,
+    NotFound,
+    SlackRefused,
+    SlackUnreachable,
+)
 from bot.sighting import Sighting
-from bot.store.database import Database
+from bot.store.database import Database, best_effort
 from bot.store.monitors import Records
-from bot.store.rechecks import ACTIVE, FIXED, GONE, OVER, STOPPED, RecheckStore, Watch
+from bot.store.rechecks import FIXED, GONE, OVER, STOPPED, RecheckStore, Watch
 from bot.target import Target
 
 log = logging.getLogger(__name__)
@@ -39,6 +47,8 @@ LOOK_SECONDS = 2.0
 #: After a renewal, at most this many other monitors of that certificate are rescanned, for at most
 #: this long.
 MOST_OTHERS, OTHERS_SECONDS = 100, 30.0
+#: How long a card's edit waits for its turn: including the calls to Slack, less than the lease.
+EDIT_SECONDS = 60.0
 #: A watch that ends this long after its time was delayed: the bot was not running.
 LATE_AFTER = timedelta(minutes=2)
 #: A watch is given up if Slack has refused its final update for this long.
@@ -53,8 +63,10 @@ class RecheckPoster(Protocol):
     ) -> Address:
         """Post a message to a channel or user."""
 
-    async def update(self, channel: str, ts: str, message: Message) -> None:
-        """Edit one of the bot's messages."""
+    async def update(
+        self, channel: str, ts: str, message: Message, within: float = math.inf
+    ) -> None:
+        """Edit one of the bot's messages; SlackLimited if its turn is not `within` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +145,17 @@ class Watches:
             await self._store.end(watch, STOPPED)
             raise
         watch = replace(watch, address=address)
-        await self._store.keep(watch)
+        await self._store.keep(watch, watch)
         try:
             turn = await self._scanned(watch)
         except asyncio.CancelledError:
             await self._store.put_off(watch, self._clock())
             raise
         try:
-            if not address.here or turn.reply:
-                turn = await self._tell(turn)
-            await self._store.keep(turn.watch)
+            if address.here and not turn.reply:
+                await self._store.keep(turn.watch, watch)
+            else:
+                await self._tell(watch, turn)
         except (SlackRefused, SlackUnreachable) as fault:
             await self._put_off(watch, str(fault), _asked_to_wait(fault))
         return address, turn.card
@@ -177,18 +190,25 @@ class Watches:
         waiting = await self._store.due(self._clock())
         await asyncio.gather(*(self._turn(watch) for watch in waiting))
 
-    async def _turn(self, watch: Watch) -> None:
-        """Scan and report; whatever goes wrong, the watch continues."""
-        if not await self._store.claim(watch, self._clock()):
-            return
+    async def _turn(self, due: Watch) -> None:
+        """Scan and report; whatever goes wrong, the watch continues.
+
+        If the database is unavailable, it continues when its claim has expired.
+        """
+        with best_effort(f"go on with watch {due.id}"):
+            if watch := await self._store.claim(due, self._clock()):
+                await self._claimed(watch)
+
+    async def _claimed(self, watch: Watch) -> None:
         try:
-            turn = await self._tell(await self._scanned(watch))
-            await self._store.keep(turn.watch)
+            await self._tell(watch, await self._scanned(watch))
         except asyncio.CancelledError:
             await self._store.put_off(watch, self._clock())
             raise
         except (SlackRefused, SlackUnreachable) as fault:
             await self._put_off(watch, str(fault), _asked_to_wait(fault))
+        except DatabaseUnavailable:
+            raise
         except Exception:
             log.exception("Watch %d failed", watch.id)
             await self._put_off(watch, "The bot hit an error", None)
@@ -202,8 +222,8 @@ class Watches:
             return
         log.warning("Could not update the card of watch %d; retrying: %s", watch.id, why)
         self._missed[watch.id] = f"{why} ({recheck_cards.clock_time(now)})"
-        later = max(self.interval, timedelta(seconds=wait or 0))
-        await self._store.put_off(watch, now + later)
+        later = now + max(self.interval, timedelta(seconds=wait or 0))
+        await self._store.put_off(watch, min(later, max(watch.ends_at, now + self.interval)))
 
     async def _scanned(self, watch: Watch) -> Turn:
         """Scan once and judge the result. Raises none of the API's errors."""
@@ -330,24 +350,28 @@ class Watches:
 
     # To Slack
 
-    async def _tell(self, turn: Turn) -> Turn:
-        """Edit the card, then reply; a watch that was stopped meanwhile says nothing more."""
-        known = await self._store.get(turn.watch.id)
-        if known is None or known.state != ACTIVE:
-            return turn
+    async def _tell(self, claimed: Watch, turn: Turn) -> None:
+        """Edit the card, then reply, then store the result.
+
+        Nothing happens if the watch was stopped, or if its claim has expired, since another process
+        has it then. The claim is renewed first: the scan may have taken most of it.
+        """
+        mine = await self._store.claim(claimed, self._clock())
+        if mine is None:
+            return
         address = await self._edit(turn.watch, turn.card)
         watch = replace(turn.watch, address=address)
         if turn.reply:
             await self._reply(watch, turn.reply)
         self._missed.pop(watch.id, None)
-        return replace(turn, watch=watch)
+        await self._store.keep(watch, mine)
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
         """Edit the card; if that is impossible, post another. Returns its address."""
         address = watch.address
         try:
             if address.ts:
-                await self._poster.update(address.channel, address.ts, card)
+                await self._poster.update(address.channel, address.ts, card, EDIT_SECONDS)
                 return address
         except SlackRefused as fault:
             if not (fault.may_not_edit or fault.may_not_post):

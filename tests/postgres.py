@@ -24,6 +24,7 @@ import pytest
 from bot.store.upgrade import upgrade
 
 _FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+SOCKET = ".s.PGSQL.5432"
 _numbers = itertools.count()
 
 
@@ -144,6 +145,49 @@ def _start(cluster: Cluster) -> None:
     cluster.start()
     cluster.execute("CREATE DATABASE migrated")
     asyncio.run(upgrade(cluster.url("migrated")))
+
+
+class Cable:
+    """What lies between a program and the server; `cut` makes it silent, and nobody hangs up.
+
+    Connections made later work.
+    """
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self._cluster, self._directory = cluster, directory
+        self._open: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self.url = f"postgresql://tests@/migrated?host={directory}"
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far = self._cluster._directory / SOCKET
+        far_reader, far_writer = await asyncio.open_unix_connection(far)
+        self._writers += writer, far_writer
+        for source, to in ((reader, far_writer), (far_reader, writer)):
+            self._open.append(asyncio.create_task(self._pass_on(source, to)))
+
+    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            to.write(data)
+        to.close()
+
+    def cut(self) -> None:
+        """Pass nothing on any more."""
+        for each in self._open:
+            each.cancel()
+
+    @asynccontextmanager
+    async def laid(self) -> AsyncIterator[Cable]:
+        """The cable while it is there."""
+        server = await asyncio.start_unix_server(self._connect, self._directory / SOCKET)
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+            await asyncio.gather(*self._open, return_exceptions=True)
+            for each in self._writers:
+                each.close()
 
 
 class Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 
@@ -144,6 +145,19 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     await world.card("OK", "asked by Ann", by=BEN)
     await world.settled()
     assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
+
+
+@pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor"])
+async def test_a_limit_of_a_day_is_not_waited_out(door: str, world: World) -> None:
+    world.api.add("api.demo.test")
+    world.slack.faults.add("chat.update", rate_limit(86_400), times=9)
+
+    await world.say(f"{door} scan api.demo.test")
+
+    told = await world.card("RATE-LIMITED", "only you can see this", "api.demo.test", "OK")
+    assert told.ephemeral_for == ANN
+    await asyncio.wait_for(world.settled(), 5)
+    assert "Scanning" not in "".join(map(words, world.seen(by=BEN)))
 
 
 async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world: World) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime
+from itertools import count
 from typing import cast
 
+import pytest
+
+from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, PostedMessage
 from bot.recheck import MOST
+from bot.store.digests import DigestStore
+from bot.store.rechecks import RecheckStore, Watch
 from tests.world import Clock, World, labels, words
 
 DM = "D0ANN"
@@ -157,6 +165,67 @@ async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
         held.gate.set()
         await first
     assert "2 scans" in words(await world.card("Watching until"))
+
+
+async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(world: World) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    world.api.renew(number, 90.5)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
+    async with world.running_bot() as other:
+        cast("Clock", world.clock).move(seconds=60)
+        held = world.api.hold("monitor/scan")
+        first = world.bot.slack.tasks.start(other.watches.tick())
+        await held.reached.wait()
+        cast("Clock", world.clock).move(minutes=4)
+        await world.bots[0].watches.tick()
+        assert held.gate is not None
+        held.gate.set()
+        await first
+    mentions = [card for card in world.seen() if f"<@{ANN}>" in words(card)]
+    assert len(mentions) == 1
+
+
+async def test_an_edit_whose_turn_comes_after_the_claim_has_ended_is_put_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    world.api.renew(number, 90.5)
+
+    async def used_up(*_: object) -> tuple[None, float]:
+        return None, 170.0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DigestStore, "turn", used_up)
+        cast("Clock", world.clock).move(seconds=60)
+        await asyncio.wait_for(world.bot.watches.tick(), 5)
+    await pass_time(world, seconds=200)
+    assert len([card for card in world.seen() if "Fixed" in words(card)]) == 2
+
+
+async def test_without_the_database_a_watch_is_no_bug_and_goes_on_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired(world)
+    await world.say(f"/ssl watch {HOST}")
+    await watching(world)
+    claim, calls = RecheckStore.claim, count()
+
+    async def failing(store: RecheckStore, watch: Watch, now: datetime) -> Watch | None:
+        if next(calls):
+            raise DatabaseUnavailable("locked")
+        return await claim(store, watch, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecheckStore, "claim", failing)
+        await pass_time(world, seconds=60)
+    assert "Could not go on with watch 1: The bot's database can't be used (locked)" in caplog.text
+    assert "Traceback" not in caplog.text
+    await pass_time(world, minutes=4)
+    await world.card("EXPIRED", "2 scans")
 
 
 async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(

@@ -255,7 +255,7 @@ async def test_a_replayed_change_is_refused_after_a_restart_and_by_another_repli
             assert "Refused the replay of a request for a change (add)" in caplog.text
 
 
-def _no_database() -> NoReturn:
+def _no_database(within: float | None = None) -> NoReturn:
     raise DatabaseUnavailable("no answer")
 
 

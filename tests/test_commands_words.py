@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
 from bot.commands.arguments import Filter, api_filters, joined
-from bot.commands.lookup import Selector, split
+from bot.commands.lookup import Selector, clean, split
 from bot.commands.named_hosts import hosts_in
 from bot.dates import Selection
 from bot.errors import UsageError
@@ -44,6 +44,17 @@ def reading(read: Callable[[str], T], text: str) -> T | str:
 
 def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> MonitorSummary:
     return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
+
+
+def test_characters_that_no_database_takes_are_left_out() -> None:
+    assert split("note a.test ask\0 Ann\ud800 \x1b[1mnow") == [
+        "note",
+        "a.test",
+        "ask",
+        "Ann",
+        "[1mnow",
+    ]
+    assert clean("a\x7f.test\tb") == "a.test b"
 
 
 def test_a_monitor_is_meant_by_number_host_address_or_pattern() -> None:

@@ -1,6 +1,8 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.config import Settings
 from bot.config.database_url import engine_arguments
@@ -16,7 +20,7 @@ from bot.errors import BotError, DatabaseUnavailable
 from bot.sighting import Claim, Mute
 from bot.store.database import QUICK_SECONDS, SHORT_SECONDS, Database
 from bot.store.digests import DigestStore
-from bot.store.monitors import Records
+from bot.store.monitors import AuditLine, Records
 from bot.store.tables import (
     Instant,
     accounts,
@@ -27,8 +31,9 @@ from bot.store.tables import (
     notes,
 )
 from bot.store.upgrade import newest_migration, open_database, upgrade
-from tests.postgres import Cluster
+from tests.postgres import Cable, Cluster
 
+Door = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 
 
@@ -105,7 +110,10 @@ async def test_processes_that_start_together_upgrade_once(url: str) -> None:
     await database.close()
 
 
-async def test_what_several_processes_take_release_and_set_at_once_ends_well(url: str) -> None:
+async def test_what_several_processes_take_release_and_set_at_once_ends_well(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 60.0)  # this is not about speed
     await upgrade(url)
     databases = [Database(url) for _ in range(4)]
     mute = Mute("U0ANN", "Ann", NOW, NOW)
@@ -134,12 +142,34 @@ async def test_what_several_processes_take_release_and_set_at_once_ends_well(url
 async def test_a_mark_that_is_set_on_several_is_set_on_all_or_none(url: str) -> None:
     async with open_database(url) as database:
         marks, mute = Records(database).marks, Mute("U0ANN", "Ann", NOW, NOW)
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises((OverflowError, DBAPIError)):
             await marks.mute({7: mute, 2**70: mute})
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises((UnicodeEncodeError, DBAPIError)):
             await marks.note(["a.test", "b.test\ud800"], "ask Ann", by="U0ANN", now=NOW)
         known = await marks.read()
         assert (known.mutes, known.notes) == ({}, {})
+
+
+async def test_a_bug_is_raised_as_it_is_and_not_as_a_fault_of_the_database(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_database(url) as database:
+        for bug in ("SELECT nonsense", "INSERT INTO notes (key) VALUES ('no value')"):
+            with pytest.raises(DBAPIError):
+                async with database.quick_write() as connection:
+                    await connection.execute(text(bug))
+        with pytest.raises(ZeroDivisionError):
+            async with database.quick_read():
+                1 / 0  # noqa: B018 - the point
+        assert database.fault == ""
+        line = AuditLine(NOW, "U0ANN", "half \ud800", "delete", "a.test", "deleted")
+        assert not await Records(database).log(line)  # what was done is told as done all the same
+        assert ("Traceback" in caplog.text, "'a.test'" in caplog.text) == (True, True)
+        async with database.write() as connection:
+            await connection.execute(text("DROP TABLE notes"))
+        with pytest.raises(DatabaseUnavailable):
+            await DigestStore(database).note("gone")
+        assert database.fault
 
 
 async def test_a_reader_sees_one_moment(url: str) -> None:
@@ -333,6 +363,30 @@ async def test_a_slow_database_is_waited_for_again_after_a_while(
             asyncio.get_running_loop().call_later(2 * SHORT_SECONDS, done.set)
             await done.wait()
         assert await last
+
+
+async def test_a_server_that_is_gone_without_a_word_keeps_nobody_waiting_postgresql(
+    postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.3)
+    async with Cable(postgres, tmp_path).laid() as cable:
+        database = Database(cable.url, statement_seconds=0.3)
+        began = time.monotonic()
+
+        async def ask(door: Door) -> None:
+            async with door() as connection:
+                assert await connection.scalar(text("SELECT 1")) == 1
+                cable.cut()
+                await connection.scalar(text("SELECT 2"))
+
+        for door in (database.quick_read, database.quick_write, database.read, database.write):
+            with pytest.raises((DatabaseUnavailable, TimeoutError)):
+                await ask(door)
+        async with database.read() as connection:
+            assert await connection.scalar(text("SELECT 3")) == 3
+        cable.cut()
+        await database.close()
+        assert time.monotonic() - began < 8 * QUICK_SECONDS
 
 
 def _opened(file: Path) -> int:

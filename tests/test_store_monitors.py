@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from bot.sighting import Sighting
+from sqlalchemy import Insert, Table, func, insert, select
+
+from bot.sighting import Claim, LastSeen, Mute, Sighting
 from bot.store.database import Database
+from bot.store.forget import OLD
 from bot.store.monitors import AuditLine, Records
+from bot.store.notices import NoticeStore
+from bot.store.rechecks import ACTIVE, STOPPED
+from bot.store.tables import deliveries, digests, metadata, notes, notices, small_changes, watches
 from bot.target import Target
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -55,6 +61,61 @@ async def test_what_was_seen_last_is_remembered_for_each_monitor(database: Datab
     await records.forget(888)
     assert await records.seen(888) is None
     assert await records.seen(889) == later
+
+
+async def test_what_is_too_old_is_forgotten(database: Database) -> None:
+    def row(table: Table, days: int, **more: object) -> Insert:
+        at = NOW - timedelta(days=days)
+        values: dict[str, object] = {
+            "at": at, "key": f"missed {at.date()} C1", "value": "1", "digest": f"{days}",
+            "kind": "renewed", "target": "a.test", "message": "", "channel": "C1", "ts": f"{days}",
+            "day": f"{at.date()}", "claimed_at": at, "messages": "[]", "sent": 1,
+            "monitor_id": 1, "host": "a.test", "port": 443, "asker": "U0ANN", "scans": 1,
+            "started_at": at, "ends_at": at, "next_at": at, "state": STOPPED,
+        }  # fmt: skip
+        values = {name: value for name, value in values.items() if name in table.c}
+        return insert(table).values(values | more)
+
+    others = (
+        row(notices, 8, kind="list", key="list C1 8"),
+        row(notices, 6, kind="list", key="list C1 6"),
+        row(watches, 99, state=ACTIVE),
+        row(notes, 99, key="first_start"),
+    )
+    async with database.write() as connection:
+        for each in [row(table, days) for table in OLD for days in (0, 2, 10, 40, 100)]:
+            await connection.execute(each)
+        for each in others:
+            await connection.execute(each)
+    await Records(database).forget_old(lambda: NOW)
+    left = {deliveries: 1, small_changes: 2, notices: 3 + 1, watches: 3 + 1, digests: 4, notes: 4}
+    async with database.read() as connection:
+        counts = [(t, await connection.scalar(select(func.count()).select_from(t))) for t in OLD]
+    assert dict(counts) == left
+
+
+def test_every_table_of_the_bots_has_its_rows_deleted_at_some_time() -> None:
+    with_their_monitor = {"sightings", "claims", "mutes", "standings"}
+    by_people = {"audit", "remarks", "thresholds", "subscriptions"}
+    never_more_rows = {"edits"}
+    engines = {"accounts", "monitors", "monitor_facts", "monitor_changes", "change_feed"}
+    engines |= {"monitor_history", "ca_documents"}
+    ends = with_their_monitor | by_people | never_more_rows | engines
+    assert ends | {table.name for table in OLD} == {*metadata.tables}
+
+
+async def test_a_monitor_that_was_deleted_elsewhere_is_forgotten(database: Database) -> None:
+    records, store = Records(database), NoticeStore(database)
+    for number in (1, 2):
+        await records.see(number, SEEN, NOW)
+        await records.marks.take([Claim(number, "U0ANN", "Ann", NOW)])
+        await records.marks.mute({number: Mute("U0ANN", "Ann", NOW, NOW)})
+    seen = {number: LastSeen(1, "CA", NOW, "a.test:443") for number in (1, 2)}
+    was = await store.standings("here")
+    assert await store.compared(was, seen, [], [], small=[], now=NOW)
+    assert await store.compared(await store.standings("here"), {}, [1], [], small=[], now=NOW)
+    marks = await records.marks.read()
+    assert (await records.seen(1), {*marks.claims}, {*marks.mutes}) == (None, {2}, {2})
 
 
 async def test_the_log_of_changes_is_newest_first_and_can_be_asked_for_one_host(

@@ -44,6 +44,7 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
         await api.measure_clock()
         records = make_records(complete, database)
         await records.refresh_rules()
+        await records.forget_old(clock)
         digest = make_digest(complete, api, database, web, records, now=clock)
         try:
             if digest is None or await digest.post_now(again=again):

@@ -47,9 +47,10 @@ def busy() -> Message:
     return _card("⚠️", "RATE-LIMITED", text)
 
 
-def answered_privately(message: Message) -> Message:
-    """An answer for the asker, which the channel gets once Slack lets the bot post again."""
-    text = "Slack is limiting the bot, so the channel will see this a little later."
+def answered_privately(message: Message, *, later: bool = True) -> Message:
+    """An answer for the asker; the channel gets it too, `later`, if the limit does not last."""
+    sees = "the channel will see this a little later" if later else "only you can see this"
+    text = f"Slack is limiting the bot, so {sees}."
     return replace(
         message, blocks=(section(f"⚠️ *RATE-LIMITED*\n{text}"), *message.blocks), public=False
     )

@@ -68,20 +68,9 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
     return "fine" if fine and row.expected_at is None else "no change"
 
 
-async def release_if_fixed(call: Call, rows: Sequence[MonitorSummary]) -> None:
-    """End the claims on monitors that are fixed: who breaks them again has nobody yet."""
-    try:
-        await call.records.end_claims(rows, call.now())
-    except DatabaseUnavailable as fault:
-        log.warning("Could not end the claims on fixed monitors: %s", fault)
-
-
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
     """Keep what is known of a monitor, to compare the next scan with."""
-    try:
-        await call.records.see(found.id, Sighting.of(found, row), call.now())
-    except DatabaseUnavailable as fault:
-        log.warning("Could not record what was seen of monitor %d: %s", found.id, fault)
+    await call.records.see(found.id, Sighting.of(found, row), call.now())
 
 
 async def has_history(call: Call) -> bool:

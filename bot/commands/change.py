@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,11 +22,9 @@ from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
 from bot.dates import ALL, DIGEST
-from bot.errors import BotError, DatabaseUnavailable, NotFound
+from bot.errors import BotError, NotFound
 from bot.severity import is_fine, is_stale
 from bot.target import Target
-
-log = logging.getLogger(__name__)
 
 #: How many scans of a batch run at the same time.
 SCANS_AT_ONCE = 5
@@ -67,7 +64,7 @@ async def scan(call: Call, which: One) -> Message:
         unread = replies.scan_unread(fault, found.target, monitor_id)
         return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     said = await after_scan.changed(call, before, found, row)
-    await after_scan.release_if_fixed(call, [row])
+    await call.records.end_claims([row], call.now())
     outcome = outcome_line(after_scan.outcome(call, before, found, row), who, call.now())
     card = monitor_cards.monitor(
         row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
@@ -103,10 +100,7 @@ async def delete_now(call: Call, which: One) -> Message:
         return list_cards.none_found(code(str(which)))
     row = rows[0]
     await call.api.delete(row.id)
-    try:
-        await call.records.forget(row.id)
-    except DatabaseUnavailable as fault:
-        log.warning("Could not forget monitor %d: %s", row.id, fault)
+    await call.records.forget(row.id)
     line = replies.deleted_line(await call.who(), row.target.short)
     card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))
@@ -165,7 +159,7 @@ async def _scan_many(
     words = {row.id: _came_of(call, row, was_fine=row.id in was_fine) for row in after}
     words[0] = _failed(faults.values())  # none of them
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
-    await after_scan.release_if_fixed(call, after)
+    await call.records.end_claims(after, call.now())
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     card = batch_cards.scanned(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,
@@ -209,11 +203,7 @@ async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
             faults.append((row.target, fault))
         else:
             done.append(row)
-    try:
-        for row in done:
-            await call.records.forget(row.id)
-    except DatabaseUnavailable as fault:
-        log.warning("Could not forget %d deleted monitors: %s", len(done), fault)
+    await call.records.forget(*(row.id for row in done))
     return batch_cards.deleted([row.target for row in done], faults, gone, await call.who())
 
 

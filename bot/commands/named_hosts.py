@@ -8,9 +8,11 @@ from typing import Any
 
 from bot.target import Target
 
-#: Characters that nobody sees, and that are pasted along with an address.
+#: Characters that nobody sees, and that are pasted along with an address. The first ones are halves
+#: of characters and control characters, which no database takes.
 INVISIBLE = re.compile(
-    "[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0e\ufe0f\ufeff]"
+    "[\ud800-\udfff\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
+    "\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0e\ufe0f\ufeff]"
 )
 MAX_SEARCHED = 50_000
 _CLOSING = ".,;:!?)]}'\""

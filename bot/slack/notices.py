@@ -411,9 +411,9 @@ class Notices:
         """
         try:
             ts = await self._found(notice) if notice.claimed_at else None
+            message = await self._true_now(notice, now) if ts is None else notice.message
             # This process may have slept since its claim.
             if ts is None and await self._store.is_claimed(notice.key, now):
-                message = await self._true_now(notice, now)
                 ts = await self._web.post(notice.channel, message, notice.thread_ts)
         except SlackRefused as fault:
             if notice.thread_ts is None or not fault.no_thread:

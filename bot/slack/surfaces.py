@@ -26,6 +26,8 @@ from bot.slack.web import SlackWeb
 log = logging.getLogger(__name__)
 #: How long to wait after a rate limit that names no time.
 LIMIT_SECONDS = 30.0
+#: A limit that lasts longer is not waited out: Slack may ask for a day.
+LONGEST_LIMIT = 60.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
 #: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
@@ -149,8 +151,7 @@ class EditablePost:
             raise
         except SlackRefused as error:
             log.info("chat.update failed in %s: %s", self._channel, error)
-            with suppress(SlackRefused, SlackUnreachable):  # it may say “Scanning…” for ever
-                await self._web.delete(self._channel, ts)
+            await self._withdraw()  # it may say “Scanning…” for ever
         else:
             return True
         self.ts = None
@@ -178,16 +179,33 @@ class EditablePost:
     ) -> None:
         """Show an answer; while Slack limits the bot, its asker alone is told first.
 
-        A post that says that work is under way must not stay.
+        If that takes long, the asker alone is told. A post that says that work is under way must
+        not stay.
         """
         try:
             await show(message)
         except SlackLimited as error:
             if not (message.public or self.ts):
                 raise
+            wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
+            if wait > LONGEST_LIMIT:
+                await self._withdraw()
+                await aside(slack_faults.answered_privately(message, later=False))
+                return
             await aside(slack_faults.answered_privately(message))
-            await asyncio.sleep(LIMIT_SECONDS if error.retry_after is None else error.retry_after)
-            await show(message)
+            await asyncio.sleep(wait)
+            try:
+                await show(message)
+            except (SlackRefused, SlackUnreachable) as again:
+                log.warning("Could not show an answer in %s: %s", self._channel, again)
+                await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        """Delete the post, if there is one: what it says is no longer true."""
+        if self.ts is not None:
+            with suppress(SlackRefused, SlackUnreachable):
+                await self._web.delete(self._channel, self.ts)
+            self.ts = None
 
     async def keep(self, message: Message) -> Address | None:
         """Post or edit it; returns where it stands."""

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from bot.config.database_url import engine_arguments
 from bot.errors import DatabaseUnavailable
 
+log = logging.getLogger(__name__)
+
 #: The longest that anybody waits for the bot's own records, in seconds.
 QUICK_SECONDS = 2.0
 #: After a timeout, further waits are this short, for this many seconds.
 SHORT_SECONDS, IMPATIENT_SECONDS = 0.2, 10.0
+#: The same for work that nobody waits for.
+PATIENT_SECONDS = 30.0
+#: How long PostgreSQL may take for a statement: a server may be gone without closing connections.
+STATEMENT_SECONDS = 60.0
+#: How long closing a connection may take, if the server does not confirm it.
+CLOSE_SECONDS = 0.2
 #: How many seconds SQLite has to time out by itself before the statement is cancelled.
 GRACE_SECONDS = 10.0
 #: Concurrent readers of SQLite; with the writer, they fill SQLAlchemy's pool of five.
@@ -29,11 +45,16 @@ BUSY_SECONDS = 10.0
 
 #: The Julian day of 1970-01-01 (sqlite.org/lang_datefunc.html).
 UNIX_EPOCH = 2440587.5
-#: SQLSTATE classes: no connection, read-only, out of resources, operator intervention.
-_UNUSABLE_STATES = frozenset({"08", "25", "53", "57"})
+#: SQLSTATE classes: no connection, read-only, no access, no such database, deadlock, out of
+#: resources, not ready, operator intervention, system error, configuration, corruption.
+_UNUSABLE_STATES = frozenset(
+    {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"}
+    | {"42501", "42P01"}  # no privilege, no such table
+)
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
+    "locking protocol", "out of memory", "interrupted", "no such table",
 )  # fmt: skip
 
 _INSERTS: Mapping[str, Callable[[Table], Any]] = {
@@ -48,26 +69,27 @@ class Database:
     fault: str
     """Why the last quick read or write failed, empty if it succeeded."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_seconds: float | None = STATEMENT_SECONDS) -> None:
         arguments = engine_arguments(url)
+        is_sqlite = arguments.url.drivername.startswith("sqlite")
+        limits = {} if is_sqlite else _limits(statement_seconds)
         self.url = url
         self.fault = ""
         self._impatient_until = 0.0
         self.engine = create_async_engine(
             arguments.url,
-            connect_args=dict(arguments.connect_args),
-            pool_pre_ping=arguments.url.drivername.startswith("postgresql"),
+            connect_args={**arguments.connect_args, **limits},
+            pool_pre_ping=not is_sqlite,
             hide_parameters=True,  # errors are logged, and would contain them
         )
-        if self.engine.dialect.name == "sqlite":
+        reads: dict[str, Any] = {"reads_only": True}
+        if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
-        reads: dict[str, Any] = {"reads_only": True}
-        if self.engine.dialect.name == "postgresql":
+        else:
             reads["isolation_level"] = "REPEATABLE READ"  # one snapshot, as on SQLite
         self._reader = self.engine.execution_options(**reads)
         # SQLite's own writers poll for the lock; within one process, a queue is faster.
-        is_sqlite = self.engine.dialect.name == "sqlite"
         self._turn = asyncio.Lock() if is_sqlite else None
         self._seats = asyncio.Semaphore(READERS) if is_sqlite else None
 
@@ -104,25 +126,35 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def quick_read(self) -> AsyncIterator[AsyncConnection]:
-        """Like `read`, but raises DatabaseUnavailable after QUICK_SECONDS at the latest."""
-        async with self._turns(self._seats) as left, self._quickly(left), self.read() as connection:
+    async def quick_read(self, within: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Like `read`, but raises DatabaseUnavailable after QUICK_SECONDS or `within` seconds.
+
+        Bugs are raised as they are.
+        """
+        async with (
+            self._turns(self._seats, within) as left,
+            self._quickly(left),
+            self.read() as connection,
+        ):
             yield connection
 
     @asynccontextmanager
-    async def quick_write(self) -> AsyncIterator[AsyncConnection]:
-        """Like `write`, but raises DatabaseUnavailable after QUICK_SECONDS at the latest.
+    async def quick_write(self, within: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Like `write`, but raises DatabaseUnavailable as `quick_read` does.
 
         If it does, the changes may still have been stored.
         """
-        async with self._turns(self._turn) as left:
-            waits = max(0.0, left - GRACE_SECONDS)  # for a writer in another process
+        async with self._turns(self._turn, within) as left:
+            # For a writer in another process.
+            waits = min(BUSY_SECONDS, max(0.0, left - GRACE_SECONDS))
             engine = self.engine.execution_options(patience=waits)
             async with self._quickly(left), engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def _turns(self, turns: asyncio.Lock | asyncio.Semaphore | None) -> AsyncIterator[float]:
+    async def _turns(
+        self, turns: asyncio.Lock | asyncio.Semaphore | None, within: float | None
+    ) -> AsyncIterator[float]:
         """Wait for a turn (on SQLite only); yields how many seconds remain.
 
         Cancelling a statement of SQLite's blocks its connection for a long time. So only the wait
@@ -130,7 +162,8 @@ class Database:
         hangs for another GRACE_SECONDS.
         """
         loop = asyncio.get_running_loop()
-        seconds = SHORT_SECONDS if loop.time() < self._impatient_until else QUICK_SECONDS
+        usual = SHORT_SECONDS if loop.time() < self._impatient_until else QUICK_SECONDS
+        seconds = within or usual
         if turns is None:
             yield seconds
             return
@@ -153,7 +186,9 @@ class Database:
             self._waited_in_vain(began, loop.time())
             self.fault = "no answer in time"
             raise DatabaseUnavailable(self.fault) from None
-        except Exception as error:  # asyncpg raises its own errors while it connects
+        except Exception as error:
+            if not is_database_fault(error):
+                raise  # a bug, which the operator of the database can't fix
             if loop.time() - began > SHORT_SECONDS:
                 self._waited_in_vain(began, loop.time())
             self.fault = type(getattr(error, "orig", None) or error).__name__
@@ -170,18 +205,42 @@ class Database:
         await self.engine.dispose()
 
 
+@contextmanager
+def best_effort(what: str) -> Iterator[None]:
+    """Log what keeps the body from recording something already done, and go on."""
+    try:
+        yield
+    except DatabaseUnavailable as fault:
+        log.warning("Could not %s: %s", what, fault)
+    except Exception:
+        log.exception("Could not %s", what)
+
+
 def is_database_fault(error: Exception) -> bool:
     """Whether an error means that the database is unavailable, not that a query is wrong."""
     if not isinstance(error, DBAPIError):
         # While it connects, asyncpg raises its own errors and the system's.
-        return isinstance(error, OSError) or type(error).__module__.startswith("asyncpg")
+        is_known = isinstance(error, OSError | NoConnection)
+        return is_known or type(error).__module__.startswith("asyncpg")
     state = str(getattr(error.orig, "sqlstate", None) or "")
     said = str(error.orig)
     return (
         error.connection_invalidated
-        or state[:2] in _UNUSABLE_STATES
+        or not _UNUSABLE_STATES.isdisjoint({state, state[:2]})
         or any(words in said for words in _UNUSABLE_SQLITE)
     )
+
+
+def _limits(statement_seconds: float | None) -> dict[str, Any]:
+    """Keep asyncpg from waiting for a server that is gone without having said so."""
+    from asyncpg import Connection as Driver  # noqa: PLC0415 - an extra
+
+    class Closing(Driver):  # type: ignore[misc]
+        async def close(self, *, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - theirs
+            with suppress(TimeoutError):  # it is cut off then
+                await super().close(timeout=CLOSE_SECONDS)
+
+    return {"command_timeout": statement_seconds, "connection_class": Closing}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -245,9 +245,7 @@ class DigestStore:
             "at": now, "kind": LIST, "board": msgspec.json.encode(board).decode(),
         }  # fmt: skip
         new = self._database.insert(notices).values(row).on_conflict_do_nothing()
-        old = (notices.c.kind == LIST) & (notices.c.at < now - NOTICES_EDITED)
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(notices).where(old))
             await connection.execute(self._database.put(notices, row) if replaces else new)
 
     async def redraw(

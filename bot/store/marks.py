@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.sighting import Claim, Marks, Mute
 from bot.store.database import Database
-from bot.store.tables import claims, mutes, remarks
+from bot.store.tables import claims, mutes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
 
@@ -104,7 +105,8 @@ class MarkStore:
                     done.append(pattern)
         return done
 
-    async def forget(self, monitor_id: int) -> None:
-        """Delete the claim and the mute of a deleted monitor."""
-        await self.mute({monitor_id: None})
-        await self.release([monitor_id])
+
+async def forget(connection: AsyncConnection, monitor_ids: Collection[int]) -> None:
+    """Delete the sightings, claims and mutes of deleted monitors."""
+    for table in (sightings, claims, mutes):
+        await connection.execute(delete(table).where(table.c.monitor_id.in_(monitor_ids)))

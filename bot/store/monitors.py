@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,8 +16,9 @@ from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
 from bot.severity import NET_DAYS, Thresholds, is_fine
 from bot.sighting import Sighting
-from bot.store.database import Database
-from bot.store.marks import MarkStore
+from bot.store.database import Database, best_effort
+from bot.store.forget import forget_old
+from bot.store.marks import MarkStore, forget
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
-#: How long the hashes of accepted requests are kept.
-REPLAYED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +73,16 @@ class Records:
 
     async def reread(self) -> None:
         """Read the team's thresholds and marks after a change, which stands even if this fails."""
-        try:
+        with best_effort("read thresholds and marks"):
             await self.refresh_rules()
-        except DatabaseUnavailable as fault:
-            log.warning("Could not read thresholds and marks: %s", fault)
 
     async def end_claims(self, rows: Iterable[MonitorSummary], now: datetime) -> None:
         """End the claims on monitors that are fine, so that nobody has them if they break again."""
         claims = self.rules.marks.claims
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         if fixed:
-            await self.marks.release(fixed)
+            with best_effort("end the claims on fixed monitors"):
+                await self.marks.release(fixed)
             await self.reread()
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
@@ -108,20 +106,22 @@ class Records:
         """Store the newest sighting of a monitor."""
         seen = msgspec.json.encode(sighting).decode()
         row = {"monitor_id": monitor_id, "seen_at": now, "seen": seen}
-        async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(sightings, row))
+        with best_effort(f"record what was seen of monitor {monitor_id}"):
+            async with self._database.quick_write() as connection:
+                await connection.execute(self._database.put(sightings, row))
 
-    async def forget(self, monitor_id: int) -> None:
-        """Delete the sighting of a deleted monitor."""
-        async with self._database.quick_write() as connection:
-            await connection.execute(delete(sightings).where(sightings.c.monitor_id == monitor_id))
-        await self.marks.forget(monitor_id)
+    async def forget(self, *monitor_ids: int) -> None:
+        """Delete what is stored about deleted monitors."""
+        with best_effort(f"forget {len(monitor_ids)} deleted monitors"):
+            async with self._database.quick_write() as connection:
+                await forget(connection, monitor_ids)
+
+    async def forget_old(self, clock: Callable[[], datetime]) -> None:
+        """Delete rows that are too old. Raises DatabaseUnavailable."""
+        await forget_old(self._database, clock())
 
     async def take(self, delivery: str, now: datetime) -> bool:
-        """Accept a request for a change; False if any process has accepted it before.
-
-        Slack's signature is valid for five minutes, so a replay can't come later than that.
-        """
+        """Accept a request for a change; False if any process has accepted it before."""
         digest = hashlib.sha256(delivery.encode()).hexdigest()
         taken = (
             self._database.insert(deliveries)
@@ -130,7 +130,6 @@ class Records:
             .returning(deliveries.c.digest)
         )
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(deliveries).where(deliveries.c.at < now - REPLAYED))
             return (await connection.execute(taken)).one_or_none() is not None
 
     async def log(self, line: AuditLine) -> bool:
@@ -148,8 +147,11 @@ class Records:
                 await connection.execute(self._database.insert(audit).values(row))
         except DatabaseUnavailable as fault:
             log.error("Could not write the audit entry (%s): %s", fault, line)  # noqa: TRY400 - the entry is what counts
-            return False
-        return True
+        except Exception:
+            log.exception("Could not write the audit entry: %s", line)
+        else:
+            return True
+        return False
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
         """The newest audit entries, for all hosts or one."""

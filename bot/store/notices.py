@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.blocks import Block, Message
 from bot.sighting import LastSeen, Topic
-from bot.store.database import Database
+from bot.store.database import PATIENT_SECONDS, Database
 from bot.store.digests import LIST, board_of
+from bot.store.marks import forget
 from bot.store.tables import notes, notices, small_changes, standings
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ EVENT = "ssl_notice"
 _SOURCE = "notices source"
 #: Rows read or written before the event loop gets a turn.
 _ROWS_AT_ONCE = 500
-_SMALL_KEPT = timedelta(days=8)
-_NOTICES_KEPT = timedelta(days=30)
 #: Notices that could not be posted for this long are dropped: they are outdated.
 _TOLD_WITHIN = timedelta(days=1)
 
@@ -110,7 +109,7 @@ class NoticeStore:
 
         They are cached, and read again after another process has stored a comparison.
         """
-        async with self._database.read() as connection:
+        async with self._database.quick_read(PATIENT_SECONDS) as connection:
             stored = await connection.scalar(select(notes.c.value).where(notes.c.key == _SOURCE))
             basis = _basis(stored)
             if basis.source != source:
@@ -137,7 +136,7 @@ class NoticeStore:
         """
         basis = Basis(was.basis.source, was.basis.version + 1, cursor)
         stored = msgspec.json.encode(basis).decode()
-        async with self._database.write() as connection:
+        async with self._database.quick_write(PATIENT_SECONDS) as connection:
             if not await self._replace_basis(connection, was.stored, stored):
                 return False
             await self._keep_standings(connection, was, changed, gone)
@@ -146,7 +145,6 @@ class NoticeStore:
                 if each.join is not None:
                     await self._join(connection, each.topic, each.join)
             await self._keep_small(connection, small, now)
-            await connection.execute(delete(notices).where(notices.c.at < now - _NOTICES_KEPT))
         was.seen.update(changed)
         for number in gone:
             was.seen.pop(number, None)
@@ -156,7 +154,7 @@ class NoticeStore:
     async def tell(self, what: str, to: Collection[str], card: Message, now: datetime) -> None:
         """Store a notice for each channel, once each, that doesn't come from a comparison."""
         nobody: frozenset[Any] = frozenset()
-        async with self._database.write() as connection:
+        async with self._database.quick_write() as connection:
             for channel in to:
                 topic = Topic(f"{what} {channel}", channel, "", nobody, nobody, None, now)
                 await self._insert(connection, Notice.of(topic, card))
@@ -202,6 +200,8 @@ class NoticeStore:
             await connection.execute(delete(standings))
         for numbers in _batched(stale):
             await connection.execute(delete(standings).where(standings.c.monitor_id.in_(numbers)))
+        for numbers in _batched(gone):
+            await forget(connection, numbers)
         for seen in _batched(list(changed.items())):
             rows = [{"monitor_id": id_, **msgspec.structs.asdict(each)} for id_, each in seen]
             await connection.execute(insert(standings), rows)
@@ -209,9 +209,6 @@ class NoticeStore:
     async def _keep_small(
         self, connection: AsyncConnection, small: Sequence[SmallChange], now: datetime
     ) -> None:
-        await connection.execute(
-            delete(small_changes).where(small_changes.c.at < now - _SMALL_KEPT)
-        )
         counted = [{**asdict(each), "at": now} for each in small]
         if counted:
             some = self._database.insert(small_changes).on_conflict_do_nothing()
@@ -219,7 +216,7 @@ class NoticeStore:
 
     async def forget_source(self) -> None:
         """Make the next comparison the first one: nobody subscribes to what happens until then."""
-        async with self._database.write() as connection:
+        async with self._database.quick_write(PATIENT_SECONDS) as connection:
             await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 

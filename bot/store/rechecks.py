@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -96,9 +96,14 @@ class RecheckStore:
             made = await connection.execute(insert(table).values(row).returning(table))
             return _watch(made.one()), True
 
-    async def claim(self, watch: Watch, now: datetime) -> bool:
-        """Claim this turn; False if another process was faster, or the watch has ended."""
-        return await self._update(watch, table.c.next_at == watch.next_at, next_at=now + LEASE)
+    async def claim(self, watch: Watch, now: datetime) -> Watch | None:
+        """Claim this turn, or renew the claim; returns the watch as claimed.
+
+        None if another process was faster, or the watch has ended.
+        """
+        until = (now + LEASE).replace(microsecond=0)  # as it is stored
+        mine = await self._update(watch, table.c.next_at == watch.next_at, next_at=until)
+        return replace(watch, next_at=until) if mine else None
 
     async def end(self, watch: Watch, state: str) -> bool:
         """End a watch; False if it had ended already."""
@@ -108,10 +113,11 @@ class RecheckStore:
         """Postpone the next turn."""
         await self._update(watch, next_at=next_at)
 
-    async def keep(self, watch: Watch) -> None:
-        """Store the result of a turn, unless the watch was stopped meanwhile."""
+    async def keep(self, watch: Watch, claimed: Watch) -> None:
+        """Store the result of a turn, unless the watch was stopped or another process has it."""
         await self._update(
             watch,
+            table.c.next_at == claimed.next_at,
             channel=watch.address.channel,
             ts=watch.address.ts,
             thread_ts=watch.address.thread_ts,

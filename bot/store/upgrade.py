@@ -68,7 +68,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
 
 
 async def _upgrade(url: str, revision: str) -> None:
-    database = Database(url)
+    database = Database(url, statement_seconds=None)  # many rows, or another process has its turn
     try:
         async with database.write() as connection:
             if database.engine.dialect.name == "postgresql":
