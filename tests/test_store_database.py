@@ -102,6 +102,25 @@ async def test_a_database_of_an_older_version_is_upgraded_and_one_of_a_newer_is_
             pass
 
 
+async def test_a_database_that_can_not_be_written_is_told_at_the_start(
+    url: str,
+) -> None:
+    async with open_database(url) as database, database.write() as connection:
+        if "postgresql" in url:
+            name = database.engine.url.database
+            sql = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+        else:
+            sql = (
+                "CREATE TRIGGER full BEFORE UPDATE ON alembic_version "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+            assert Path(str(database.engine.url.database)).stat().st_mode & 0o777 == 0o600
+        await connection.execute(text(sql))
+    with pytest.raises(BotError, match=r"can't be used: .*(read-only|full)"):
+        async with open_database(url):
+            pass
+
+
 async def test_processes_that_start_together_upgrade_once(url: str) -> None:
     await asyncio.gather(*(upgrade(url) for _ in range(3)))
     database = Database(url)

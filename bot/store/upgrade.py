@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import stamina
@@ -20,31 +20,44 @@ _MIGRATION_LOCK = 7_755_001
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
     """Open the database and upgrade its schema. Raises BotError if it can't be used."""
-    try:
-        if not await _is_current(url):
-            await upgrade(url)
-    except Exception as error:  # asyncpg raises its own errors while it connects
-        if not isinstance(error, SQLAlchemyError) and not is_database_fault(error):
-            raise
-        reason = getattr(error, "orig", None) or error
-        raise BotError(f"The database can't be used: {reason}") from error
     database = Database(url)
     try:
+        try:
+            await _prepare(database)
+        except Exception as error:  # asyncpg raises its own errors while it connects
+            if not isinstance(error, SQLAlchemyError) and not is_database_fault(error):
+                raise
+            reason = getattr(error, "orig", None) or str(error) or "no answer in time"
+            raise BotError(f"The database can't be used: {reason}") from error
         yield database
     finally:
         await database.close()
 
 
-async def _is_current(url: str) -> bool:
+async def _prepare(database: Database) -> None:
+    """Upgrade the schema, and write once: the disk may be full, or the database read-only."""
+    _create_private(database)
+    if not await _is_current(database):
+        await upgrade(database.url)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def _create_private(database: Database) -> None:
+    """Create SQLite's file for its owner alone; SQLite itself would let everybody read it."""
+    name = database.engine.url.database or ""
+    if database.engine.dialect.name == "sqlite" and not name.startswith((":", "file:")):
+        with suppress(OSError):  # it exists, or SQLite tells what is wrong
+            Path(name).touch(mode=0o600, exist_ok=False)
+
+
+async def _is_current(database: Database) -> bool:
     """Whether the last migration was run. Asking Alembic takes longer."""
-    database = Database(url)
     try:
         async with database.read() as connection:
             done = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     except SQLAlchemyError:
         return False  # no table, or no database: `upgrade` will tell
-    finally:
-        await database.close()
     return str(done) == newest_migration()
 
 
