@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -41,7 +42,7 @@ class JSONLines(logging.Formatter):
         }
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields)  # in ASCII, as standard error may have any encoding
 
 
 def set_up_logging(level: int, style: Literal["text", "json"] = "text") -> None:
@@ -71,13 +72,13 @@ class OncePerMinute(logging.Filter):
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._monotonic = monotonic
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._last: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be logged."""
         if record.levelno < logging.WARNING:
             return True
-        key, now = (record.name, record.getMessage()), self._monotonic()
+        key, now = (record.name, record.getMessage(), _raised_at(record)), self._monotonic()
         logged_at, repeated = self._last.get(key, (float("-inf"), 0))
         if now - logged_at < REPEAT_SECONDS:
             self._last[key] = (logged_at, repeated + 1)
@@ -88,6 +89,12 @@ class OncePerMinute(logging.Filter):
             self._last.clear()
         self._last[key] = (now, 0)
         return True
+
+
+def _raised_at(record: logging.LogRecord) -> str:
+    """Which line raised the error of a record; empty if it has none."""
+    trace = record.exc_info[2] if record.exc_info else None
+    return str(traceback.extract_tb(trace, limit=-1))
 
 
 class AbandonedThreads(ThreadPoolExecutor):

@@ -153,11 +153,11 @@ class Cable:
     Connections made later work.
     """
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, url: str, directory: Path) -> None:
         self._cluster, self._directory = cluster, directory
         self._open: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
-        self.url = f"postgresql://tests@/migrated?host={directory}"
+        self.url = f"{url.partition('?')[0]}?host={directory}"
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far = self._cluster._directory / SOCKET

@@ -117,14 +117,15 @@ async def test_the_digests_lag_grows_until_it_is_posted(digest_world: World) -> 
 def test_a_log_line_can_be_json_with_its_traceback() -> None:
     fault = ValueError("a fault\nof two lines")
     record = logging.LogRecord(
-        "bot.x", logging.ERROR, "x.py", 1, "Could not post “%s”", ("é\n",),
+        "bot.x", logging.ERROR, "x.py", 1, "Could not post “%s”", ("é\n\udc80",),
         (ValueError, fault, None),
     )  # fmt: skip
     line = JSONLines().format(record)
     fields = json.loads(line)
     assert "\n" not in line
+    assert line.isascii()  # whatever the encoding of standard error
     assert (fields["level"], fields["logger"]) == ("ERROR", "bot.x")
-    assert fields["message"] == "Could not post “é\n”"
+    assert fields["message"] == "Could not post “é\n\udc80”"
     assert "ValueError: a fault" in fields["error"]
     assert fields["time"].endswith("+00:00")
 

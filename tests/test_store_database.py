@@ -114,7 +114,7 @@ async def test_a_database_that_can_not_be_written_is_told_at_the_start(
                 "CREATE TRIGGER full BEFORE UPDATE ON alembic_version "
                 "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
             )
-            assert Path(str(database.engine.url.database)).stat().st_mode & 0o777 == 0o600
+            assert mode_of(url) == 0o600
         await connection.execute(text(sql))
     with pytest.raises(BotError, match=r"can't be used: .*(read-only|full)"):
         async with open_database(url):
@@ -181,7 +181,8 @@ async def test_a_bug_is_raised_as_it_is_and_not_as_a_fault_of_the_database(
             async with database.quick_read():
                 1 / 0  # noqa: B018 - the point
         assert database.fault == ""
-        line = AuditLine(NOW, "U0ANN", "half \ud800", "delete", "a.test", "deleted")
+        no_zone = NOW.replace(tzinfo=None)
+        line = AuditLine(no_zone, "U0ANN", "Ann", "delete", "a.test", "deleted")
         assert not await Records(database).log(line)  # what was done is told as done all the same
         assert ("Traceback" in caplog.text, "'a.test'" in caplog.text) == (True, True)
         async with database.write() as connection:
@@ -189,6 +190,30 @@ async def test_a_bug_is_raised_as_it_is_and_not_as_a_fault_of_the_database(
         with pytest.raises(DatabaseUnavailable):
             await DigestStore(database).note("gone")
         assert database.fault
+
+
+async def test_a_database_that_can_only_be_read_is_at_fault_until_it_can_be_written(
+    database: Database,
+) -> None:
+    full = (
+        "CREATE TRIGGER \"%s\" BEFORE %s BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    )
+    store = DigestStore(database)
+    async with database.write() as connection:
+        for change in ("INSERT ON notes", "UPDATE ON alembic_version"):
+            name = change.split()[0]
+            await connection.execute(text(full % (name, change)))
+    with pytest.raises(DatabaseUnavailable):
+        await store.keep_note("a", "1")
+    assert await store.note("a") is None
+    assert database.fault == "IntegrityError"
+    with pytest.raises(DatabaseUnavailable):
+        await Records(database).look_again()
+    async with database.write() as connection:
+        for name in ("INSERT", "UPDATE"):
+            await connection.execute(text(f'DROP TRIGGER "{name}"'))
+    await Records(database).look_again()
+    assert database.fault == ""
 
 
 async def test_a_reader_sees_one_moment(url: str) -> None:
@@ -385,10 +410,10 @@ async def test_a_slow_database_is_waited_for_again_after_a_while(
 
 
 async def test_a_server_that_is_gone_without_a_word_keeps_nobody_waiting_postgresql(
-    postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: Cluster, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.3)
-    async with Cable(postgres, tmp_path).laid() as cable:
+    async with Cable(postgres, postgresql_url, tmp_path).laid() as cable:
         database = Database(cable.url, statement_seconds=0.3)
         began = time.monotonic()
 
@@ -406,6 +431,11 @@ async def test_a_server_that_is_gone_without_a_word_keeps_nobody_waiting_postgre
         cable.cut()
         await database.close()
         assert time.monotonic() - began < 8 * QUICK_SECONDS
+
+
+def mode_of(url: str) -> int:
+    """The permissions of SQLite's file."""
+    return Path(url.partition("///")[2]).stat().st_mode & 0o777
 
 
 def _opened(file: Path) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -243,11 +244,21 @@ async def test_readiness_names_the_part_that_is_down(world: World) -> None:
     await world.card("no monitors yet")
     await world.settled()
     assert await ready(world) == (200, [])
-    world.bot.database.fault = "OperationalError"
+    world.bot.database.faults["read"] = "OperationalError"
     assert await ready(world) == (503, ["database"])
     assert isinstance(world.clock, Clock)
     world.clock.move(minutes=5)
     assert await ready(world) == (503, ["database", "scheduler"])
+
+
+def bug_of(
+    work: Callable[[], object],
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    try:
+        work()
+    except Exception as bug:  # noqa: BLE001
+        return type(bug), bug, bug.__traceback__
+    raise AssertionError
 
 
 def test_a_repeated_fault_is_logged_once_a_minute() -> None:
@@ -262,5 +273,9 @@ def test_a_repeated_fault_is_logged_once_a_minute() -> None:
     assert [logged(logging.WARNING, "Slack is down") for _ in range(5)] == [""] * 5
     assert logged(logging.WARNING, "The API is down") == "The API is down"
     assert logged(logging.INFO, "posted") == logged(logging.INFO, "posted") == "posted"
+    bugs = [bug_of(lambda: 1 // 0), bug_of(dict[str, str]().popitem)]
+    shown = [once.filter(logging.makeLogRecord({"levelno": 40, "exc_info": bug})) for bug in bugs]
+    assert shown == [True, True]  # each with its own traceback
+    assert not once.filter(logging.makeLogRecord({"levelno": 40, "exc_info": bugs[0]}))
     seconds = 61.0
     assert logged(logging.WARNING, "Slack is down") == "Slack is down (repeated 5 times)"

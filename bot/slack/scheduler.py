@@ -76,7 +76,7 @@ class Scheduler:
             self._add(notices.tick, every, at_once=False, instances=2)
             self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False, instances=2)
         self._add(self._measure, timedelta(hours=1), at_once=False)
-        self._add(records.refresh_rules, timedelta(seconds=15), at_once=False)
+        self._add(records.look_again, timedelta(seconds=15), at_once=False)
         self._add(functools.partial(records.forget_old, self._now), timedelta(hours=1))
         self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)
         self.jobs.start()

@@ -15,7 +15,7 @@ from contextlib import (
 )
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -48,13 +48,12 @@ UNIX_EPOCH = 2440587.5
 #: SQLSTATE classes: no connection, read-only, no access, no such database, deadlock, out of
 #: resources, not ready, operator intervention, system error, configuration, corruption.
 _UNUSABLE_STATES = frozenset(
-    {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"}
-    | {"42501", "42P01"}  # no privilege, no such table
+    {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"} | {"42501"}  # no privilege
 )
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
-    "locking protocol", "out of memory", "interrupted", "no such table",
+    "locking protocol", "out of memory", "interrupted",
 )  # fmt: skip
 
 _INSERTS: Mapping[str, Callable[[Table], Any]] = {
@@ -66,15 +65,13 @@ _INSERTS: Mapping[str, Callable[[Table], Any]] = {
 class Database:
     """The engine, with connections for reading and for writing."""
 
-    fault: str
-    """Why the last quick read or write failed, empty if it succeeded."""
-
     def __init__(self, url: str, *, statement_seconds: float | None = STATEMENT_SECONDS) -> None:
         arguments = engine_arguments(url)
         is_sqlite = arguments.url.drivername.startswith("sqlite")
         limits = {} if is_sqlite else _limits(statement_seconds)
         self.url = url
-        self.fault = ""
+        self.faults = {"read": "", "write": ""}
+        """Why the last quick read and write failed; empty if they succeeded."""
         self._impatient_until = 0.0
         self.engine = create_async_engine(
             arguments.url,
@@ -132,8 +129,8 @@ class Database:
         Bugs are raised as they are.
         """
         async with (
-            self._turns(self._seats, within) as left,
-            self._quickly(left),
+            self._turns("read", self._seats, within) as left,
+            self._quickly("read", left),
             self.read() as connection,
         ):
             yield connection
@@ -144,16 +141,16 @@ class Database:
 
         If it does, the changes may still have been stored.
         """
-        async with self._turns(self._turn, within) as left:
+        async with self._turns("write", self._turn, within) as left:
             # For a writer in another process.
             waits = min(BUSY_SECONDS, max(0.0, left - GRACE_SECONDS))
             engine = self.engine.execution_options(patience=waits)
-            async with self._quickly(left), engine.begin() as connection:
+            async with self._quickly("write", left), engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def _turns(
-        self, turns: asyncio.Lock | asyncio.Semaphore | None, within: float | None
+        self, door: str, turns: asyncio.Lock | asyncio.Semaphore | None, within: float | None
     ) -> AsyncIterator[float]:
         """Wait for a turn (on SQLite only); yields how many seconds remain.
 
@@ -168,41 +165,60 @@ class Database:
             yield seconds
             return
         ends = loop.time() + seconds
-        async with self._quickly(seconds):
-            await turns.acquire()
+        try:
+            async with asyncio.timeout(seconds):
+                await turns.acquire()
+        except TimeoutError:
+            raise self._unavailable(door, ends - seconds) from None
         try:
             yield max(0.0, ends - loop.time()) + GRACE_SECONDS
         finally:
             turns.release()
 
     @asynccontextmanager
-    async def _quickly(self, seconds: float) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+    async def _quickly(self, door: str, seconds: float) -> AsyncIterator[None]:
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            self._waited_in_vain(began, loop.time())
-            self.fault = "no answer in time"
-            raise DatabaseUnavailable(self.fault) from None
+            raise self._unavailable(door, began) from None
         except Exception as error:
-            if not is_database_fault(error):
+            if not (is_database_fault(error) or _lacks_table(error)):
                 raise  # a bug, which the operator of the database can't fix
-            if loop.time() - began > SHORT_SECONDS:
-                self._waited_in_vain(began, loop.time())
-            self.fault = type(getattr(error, "orig", None) or error).__name__
-            raise DatabaseUnavailable(self.fault) from error
-        self.fault = ""
+            why = type(getattr(error, "orig", None) or error).__name__
+            raise self._unavailable(door, began, why) from error
+        self.faults[door] = ""
 
-    def _waited_in_vain(self, began: float, now: float) -> None:
-        """Wait less for a while, unless this wait was short: the database may just be slow."""
-        if began >= self._impatient_until:
+    def _unavailable(
+        self, door: str, began: float, why: str = "no answer in time"
+    ) -> DatabaseUnavailable:
+        """Note a fault; wait less for a while, unless this wait was short anyway."""
+        now = asyncio.get_running_loop().time()
+        if began >= self._impatient_until and now - began > SHORT_SECONDS:
             self._impatient_until = now + IMPATIENT_SECONDS
+        self.faults[door] = why
+        return DatabaseUnavailable(why)
+
+    @property
+    def fault(self) -> str:
+        """Why the bot's own records can't be written or read, empty if they can."""
+        return self.faults["write"] or self.faults["read"]
+
+    async def look_again(self) -> None:
+        """Write once if the last write failed. Raises DatabaseUnavailable."""
+        if self.faults["write"]:
+            async with self.quick_write() as connection:
+                await touch(connection)
 
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+async def touch(connection: AsyncConnection) -> None:
+    """Write something without changing anything."""
+    await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
 @contextmanager
@@ -229,6 +245,12 @@ def is_database_fault(error: Exception) -> bool:
         or not _UNUSABLE_STATES.isdisjoint({state, state[:2]})
         or any(words in said for words in _UNUSABLE_SQLITE)
     )
+
+
+def _lacks_table(error: Exception) -> bool:
+    """Whether an error means that somebody has removed a table."""
+    fault = getattr(error, "orig", None)
+    return getattr(fault, "sqlstate", "") == "42P01" or "no such table" in str(fault)
 
 
 def _limits(statement_seconds: float | None) -> dict[str, Any]:

@@ -71,6 +71,11 @@ class Records:
         marks = await self.marks.read()
         self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
 
+    async def look_again(self) -> None:
+        """Refresh the rules, and find out whether the database can be written again."""
+        await self.refresh_rules()
+        await self._database.look_again()
+
     async def reread(self) -> None:
         """Read the team's thresholds and marks after a change, which stands even if this fails."""
         with best_effort("read thresholds and marks"):

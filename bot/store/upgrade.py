@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from bot.errors import BotError
-from bot.store.database import Database, is_database_fault
+from bot.store.database import Database, is_database_fault, touch
 
 # An arbitrary number, unlikely to be another program's (pg_advisory_xact_lock).
 _MIGRATION_LOCK = 7_755_001
@@ -40,7 +40,7 @@ async def _prepare(database: Database) -> None:
     if not await _is_current(database):
         await upgrade(database.url)
     async with database.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+        await touch(connection)
 
 
 def _create_private(database: Database) -> None:
