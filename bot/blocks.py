@@ -41,6 +41,8 @@ _ENTITY = re.compile(r"<(?:!date\^|https?:)[^|>]*\|([^>]*)>")
 # A link that people may follow: http or https, in printable ASCII, without a user name.
 _LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
 LONGEST_LINK = 500
+# Two stars would make what is between them bold.
+_PATTERN = re.compile(r"[\w.-]*\*[\w.*-]*[\w*]")
 # Where finished mrkdwn may be cut, unless some markup is still open there.
 _BREAK = re.compile(r"\s")
 
@@ -60,6 +62,15 @@ def safe(text: str, limit: int = 150) -> str:
 def escaped(text: str) -> str:
     """Our own text for mrkdwn, with `&`, `<` and `>` escaped (docs.slack.dev, "Escaping text")."""
     return text.translate(_ENTITIES)
+
+
+def told(text: str, limit: int) -> str:
+    """A sentence of ours for mrkdwn, whose “quoted” parts are a third party's."""
+    parts = re.split(r"(“.*?”)", plain(text, limit), flags=re.DOTALL)
+    return "".join(
+        safe(part, limit) if part[:1] == "“" else _PATTERN.sub(r"`\g<0>`", escaped(part))
+        for part in parts
+    )
 
 
 def bare(text: str) -> str:

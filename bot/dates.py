@@ -31,7 +31,11 @@ _NAMED_DAYS = {
     "weekend": EVERY_DAY[5:],
 }
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_CLOCK = re.compile(r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))?(?P<half>am|pm)?", re.ASCII)
+_CLOCK = re.compile(
+    r"(?P<hour>\d{1,2})(?:(?:[:.h]|(?<=\d\d)(?=\d\d))(?P<minute>\d{2})(?::00)?|h(?:rs)?)?"
+    r" ?(?P<half>[ap]m)?(?:uhr)?",
+    re.ASCII,
+)
 _NAMED_HOURS = {"noon": "12", "midday": "12", "midnight": "0"}
 
 #: The kinds of subscriptions.
@@ -42,7 +46,7 @@ _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": HOUR, "d": 
 # `2 weeks`, `an hour`, `30 min`, and ISO 8601's `P14D` and `PT30M`.
 _LENGTH = re.compile(
     r"(?:for[ =])?(?:p(?=\d+[dw]$)|pt(?=\d+[smh]$))?(?P<number>\d{1,6}|an?|one) ?"
-    r"(?:(?P<word>sec(?:ond)?|min(?:ute)?|hr|hour|day|week)s?|(?P<unit>[smhdw]))",
+    r"(?:(?P<word>sec(?:ond)?|min(?:ute)?|hr|hour|day|week|month)s?|(?P<unit>[smhdw]))",
     re.ASCII,
 )
 
@@ -66,6 +70,8 @@ def parse_length(text: str) -> timedelta:
     if found is None:
         return parse_duration(text)
     number = int(found["number"]) if found["number"].isdecimal() else 1
+    if found["word"] == "month":
+        return number * 30 * DAY
     return number * _UNITS[(found["word"] or found["unit"])[0]]
 
 

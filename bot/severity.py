@@ -88,6 +88,10 @@ UNKNOWN = State(Rank.UNKNOWN, "⚪", "UNKNOWN")
 NOT_ALLOWED = State(Rank.UNKNOWN, "⚪", "NOT ALLOWED")
 ON_SCHEDULE = State(Rank.ON_SCHEDULE, "📅", "ON SCHEDULE")
 OK = State(Rank.OK, "✅", "OK")
+EVERY_STATE = (
+    *(EXPIRED, NOT_YET_VALID, REVOKED, WRONG_NAME, UNREACHABLE, NOT_TRUSTED, ACT_NOW, OVERDUE, DUE),
+    *(NEVER_SCANNED, UNKNOWN, NOT_ALLOWED, ON_SCHEDULE, OK),
+)
 #: Names of groups of states: broken monitors, and those about to expire.
 OTHER_STATES = ("broken", "invalid", "due", "all")
 #: States by the names that people type.
@@ -97,6 +101,7 @@ STATES: Mapping[str, tuple[State, ...]] = {
     "down": (UNREACHABLE,),
     "untrusted": (NOT_TRUSTED,),
     "mismatch": (WRONG_NAME,),
+    "not-yet-valid": (NOT_YET_VALID,),
     "revoked": (REVOKED,),
     "overdue": (OVERDUE,),
     "urgent": (ACT_NOW,),

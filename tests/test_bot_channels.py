@@ -354,12 +354,31 @@ async def test_a_digest_is_set_up_in_any_usual_words_and_never_for_a_word_it_doe
         ("Monday to Thursday at 17.30", "on mon,tue,wed,thu at 17:30 UTC"),
         ("daily at 9 for *.demo.test", "every day at 09:00 UTC, only about *.demo.test"),
         ("host=localhost", "every day at 09:00 UTC, only about *localhost*"),
+        ("at 9 a.m. UTC, Mon - Fri", "on weekdays at 09:00 UTC. "),
+        ("um 9 Uhr daily", "every day at 09:00 UTC. "),
+        ("at 9h30 about *.demo.test and port 443", "09:30 UTC, only about *.demo.test port=443."),
     ):
         await world.ask(f"/ssl digest here {typed}", "posts a digest", told)
     before = world.bot.records.subscriptions.get("digest", CERTS)
-    for typed in ("weekly", "every other day", "at 9 Berln", "9am CEST", "9am UTC+2", "mail"):
+    for typed in (
+        "weekly",
+        "every other day",
+        "at 9 Berln",
+        "9am CEST",
+        "9am UTC+2",
+        "mail",
+        "at 9 München",
+        "at 9 not *.demo.test",
+        "at 9 mention @oncall",
+    ):
         await world.ask(f"/ssl digest here {typed}", "NOT UNDERSTOOD", "09:00 Europe/Berlin")
-    await world.ask("/ssl notices here only for mail", "NOT UNDERSTOOD", "∗mail∗")
+    await world.ask("/ssl notices here for *.demo.test and port 443", "`*.demo.test port=443`")
+    await world.ask("/ssl notices here all mention <@U0BEN|ben>", "New breakages mention <@U0BEN>")
+    for typed, told in (("off here", "is off"), ("on", "is on again"), ("stop", "is off")):
+        await world.ask(f"/ssl digest {typed}", f"digest of this channel {told}")
+    await world.ask("/ssl digest on", "is on again")
+    before = world.bot.records.subscriptions.get("digest", CERTS)
+    await world.ask("/ssl notices here only for mail", "NOT UNDERSTOOD", "`*mail*`")
     assert world.bot.records.subscriptions.get("digest", CERTS) == before
 
 

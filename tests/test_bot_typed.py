@@ -28,6 +28,11 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         "@SSLmonitor /ssl status of api.demo.test now",
         "@SSLmonitor /status host=api.demo.test",
         "@SSLmonitor https://api.demo.test/",
+        "@SSLmonitor status `api.demo.test` ?",
+        "@SSLmonitor status api.demo.test !",
+        "@SSLmonitor status = api.demo.test",
+        "@SSLmonitor a) ・status api.demo.test",
+        "@SSLmonitor api.demo.test status ?",
     ):
         card = await world.ask(line, "OK", "`api.demo.test`", "Rescan")
         assert card.ephemeral_for is None
@@ -41,6 +46,9 @@ async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
         "“api.demo.test”", "api.demo.test.", "«api.demo.test»", "<api.demo.test>",
         "([api.demo.test])", "__api.demo.test__", "api.demo.test:443.", "'api.demo.test',",
         "api.demo.test port 443", "api.demo.test : 443", "~api.demo.test~ 🙏", "api。demo。test",
+        "「api.demo.test」", "【api.demo.test】", "●api.demo.test", "api[.]demo[.]test", "id:101",
+        "api.demo.test/health?x=1", "api.demo.test:443/a", "api.demo.test on port 443",
+        "api.demo.test, port 443", "api.demo.test --port=443",
     ):  # fmt: skip
         await world.ask(f"/ssl status {host}", "OK", "`api.demo.test`")
 
@@ -86,10 +94,39 @@ async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: Wo
         ("for 2 weeks waiting for the CA", "until 7 Dec 2026 07:30 UTC: waiting for the CA."),
         ("FOR=1 day", "until 24 Nov 2026 07:30 UTC."),
         ("until it changes", "until it changes, at most until 23 Dec 2026 07:30 UTC."),
+        ("3d.", "until 26 Nov 2026 07:30 UTC."),
+        ("3d, moved", "until 26 Nov 2026 07:30 UTC: moved."),
+        ("for: 3 days – moved", "until 26 Nov 2026 07:30 UTC: moved."),
+        ("moved for 3d", "until 26 Nov 2026 07:30 UTC: moved."),
+        ("a month", "until 23 Dec 2026 07:30 UTC."),
     ):
         await world.ask(f"/ssl mute old.demo.test {typed}", f"Ann muted old.demo.test {told}")
     for typed in ("until friday", "until 2026-12-01", "for=0d", "for 60 days"):
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
+    for typed in ("1d12h", "1.5d", "3 Tage", "till monday", "forever", "0"):
+        await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
+
+
+async def test_a_length_or_words_of_no_meaning_may_stand_before_the_host(world: World) -> None:
+    world.api.add("old.demo.test", days=-1, valid=False)
+    for typed, told in (
+        ("warn me 14 days before old.demo.test", "Renewal of `old.demo.test` is due when 14 days"),
+        ("mute for 3d old.demo.test moved", "old.demo.test until 26 Nov 2026 07:30 UTC: moved."),
+        ("note on old.demo.test ask Ben", "Note on `old.demo.test`: ask Ben"),
+        ("runbook https://a.test/x old.demo.test", "<https://a.test/x|Runbook> of `old.demo.test`"),
+        ("runbook issuer: Test CA https://a.test/x", "Runbook> of `test ca` is linked."),
+    ):
+        await world.ask(f"/ssl {typed}", told)
+
+
+async def test_a_note_or_runbook_says_if_no_monitor_matches(world: World) -> None:
+    world.api.add("shop.demo.test")
+    await world.ask("/ssl note shop ask Ben", "Note on `shop.demo.test`: ask Ben")
+    await world.ask('/ssl note shop ""', "The note on `shop.demo.test` was removed.")
+    await world.ask("/ssl note nosuch ask Ben", "`nosuch`", "No monitor matches it yet.")
+    await world.ask("/ssl runbook *.nosuch.test https://a.test", "No monitor matches it yet.")
+    for typed in ("note broken x", "runbook * https://a.test", "runbook 101 https://a.test"):
+        await world.ask(f"/ssl {typed}", "NOT UNDERSTOOD", "for a host" if "run" in typed else "")
 
 
 async def test_lists_understand_names_states_and_spaces(world: World) -> None:
@@ -109,6 +146,35 @@ async def test_lists_understand_names_states_and_spaces(world: World) -> None:
         card = await world.ask(f"/ssl {line}", f"{len(hosts)} monitor")
         shown = [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)]
         assert shown == hosts, line
+
+
+async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(
+    world: World,
+) -> None:
+    world.api.add("mail.demo.test", days=80)
+    world.api.add("old.demo.test", days=-1, valid=False)
+    for line, host in (
+        *((f"list {no}expired", "mail.demo.test") for no in ("not ", "!", "-", "except ")),
+        ("list isn't valid", "old.demo.test"),
+        ("list valid is false", "old.demo.test"),
+        ("list expired, overdue", "old.demo.test"),
+        ("list expired,unreachable", "old.demo.test"),
+        ("list expired OR act now", "old.demo.test"),
+        ("list not scanned yet | EXPIRED", "old.demo.test"),
+        ("list not muted and not taken mail", "mail.demo.test"),
+        ("status free", "old.demo.test"),
+    ):
+        card = await world.ask(f"/ssl {line}", "1 monitor" if "list" in line else "EXPIRED")
+        shown = [each for each in ("mail.demo.test", "old.demo.test") if each in words(card)]
+        assert shown == [host], line
+    for line, told in (
+        ("list !mail", "“mail” can't be excluded: only states can"),
+        ("list not *.demo.test", "can't be excluded"),
+        ("list sort by date", "Words that aren't filters are read as parts of a name"),
+        ("list healthy", "Did you mean `/ssl list fine`?"),
+        ("list 8443", "Did you mean `/ssl list port=8443`?"),
+    ):
+        await world.ask(f"/ssl {line}", told)
 
 
 async def test_a_word_that_is_no_filter_is_told_as_a_part_of_a_name(world: World) -> None:
@@ -132,6 +198,31 @@ async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) ->
     await world.ask("/ssl add d.demo.test 443, 8443", "Added 2 of 2 hosts.")
 
 
+async def test_no_host_of_several_is_lost_and_no_word_is_added(world: World) -> None:
+    for number, typed in enumerate(
+        (
+            "<https://a0.demo.test/>|<https://b0.demo.test/>",
+            "a1.demo.test|b1.demo.test",
+            "https://a2.demo.test/x;https://b2.demo.test",
+            "a3.demo.test und b3.demo.test",
+            "new hosts: a4.demo.test/x, b4.demo.test to monitoring",
+        )
+    ):
+        await world.ask(f"/ssl add {typed}", "Added 2 of 2 hosts.")
+        hosts = [f"{letter}{number}.demo.test" for letter in "ab"]
+        assert [asked["host"] for asked in world.api.asked("monitor/add")[-2:]] == hosts
+    await world.ask("/ssl add 2001:db8::1 8443", "`[2001:db8::1]:8443`", "Rescan")
+    before = len(world.api.rows)
+    for typed in (
+        "a.demo.test/b.demo.test",
+        "a.demo.test:443/8443",
+        "a.demo.test smtp:25",
+        "muted",
+    ):
+        await world.ask(f"/ssl add {typed}", "NOT UNDERSTOOD", "is not a host name")
+    assert len(world.api.rows) == before
+
+
 async def test_a_name_without_a_dot_is_added_after_a_question_only(world: World) -> None:
     await world.ask("/ssl add mail.demo.test xmpp", "Add these 2 hosts?", "xmpp")
     card = await world.ask("/ssl add intranet", "Add this host?")
@@ -153,6 +244,12 @@ async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None
         ("smtp://f.demo.test/x", "smtp"),
         ("g.demo.test starttls=submission", "smtp"),
         ("h.demo.test 25 via smtp", "smtp"),
+        ("j.demo.test:smtp", "smtp"),
+        ("k.demo.test:25 STARTTLS", "smtp"),
+        ("l.demo.test starttls smtp", "smtp"),
+        ("m.demo.test --protocol smtp", "smtp"),
+        ("n.demo.test:25 smtp starttls", "smtp"),
+        ("o.demo.test:25 smtps", None),
     ):
         how = "over STARTTLS (smtp)" if protocol else "added"
         host = (typed.partition("://")[2] or typed)[: len("a.demo.test")]
@@ -160,9 +257,10 @@ async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None
     assert [(s["host"], s["port"], s.get("protocol")) for s in world.api.asked("monitor/add")] == [
         *((f"{name}.demo.test", "25", "smtp") for name in "abc"),
         ("d.demo.test", "25", None),
-        *((f"{name}.demo.test", "25", "smtp") for name in "efgh"),
+        *((f"{name}.demo.test", "25", "smtp") for name in "efghjklmn"),
+        ("o.demo.test", "25", None),
     ]
-    await world.ask("/ssl add i.demo.test:25 starttls", "Name the protocol")
+    await world.ask("/ssl add i.demo.test:2525 starttls", "Name the protocol")
 
 
 async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
@@ -238,6 +336,10 @@ async def test_what_people_type_for_help_is_help(world: World) -> None:
         *((each, "/ssl digest here [at") for each in ("help digest here", "digest here -h")),
         ("help digest", "`/ssl help digest here`"),
         ("add ?", "/ssl add TARGET…"),
+        ("rm ?", "/ssl delete HOST"),
+        ("help /ssl scan", "/ssl scan HOST"),
+        ("help with add", "/ssl add TARGET…"),
+        ("help me", "*Look up and scan*"),
     ):
         card = await world.ask(f"/ssl {line}", told)
         assert not any(label.startswith("Run") for label in labels(card)), line
@@ -288,6 +390,19 @@ async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
     await world.say("/ssl status nowhere.fleet.test")
     card = await world.card("NOT MONITORED")
     assert labels(card) == ["Add"]
+    for typed in ("shop.fleet.tset", "nowhere.fleet.example"):
+        assert labels(await world.ask(f"/ssl status {typed}", f"`{typed}` isn't")) == ["Add"]
+    card = await world.ask("/ssl status mail.fleet.tset", "Did you mean")
+    assert labels(card) == ["mail.fleet.test", "Add"]
+
+
+async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
+    world.api.add("2001:db8::1", days=80)
+    world.api.extras = ["/checks"]
+    await world.ask("/ssl status 1.5", "Write it like 192.0.2.1 or 2001:db8::1.")
+    await world.ask("/ssl status a*:b", "Try `*.example.com`.")
+    await world.ask("/ssl status 2001∶db8∶∶1", "OK", "`2001:db8::1`")
+    await world.ask("/ssl check api.demo.test *x*y_z", "“∗x∗yˍz” is not a protocol")
 
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])

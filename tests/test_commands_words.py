@@ -237,6 +237,16 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("state: expired or unreachable", "expired unreachable"),
         ("not valid && port:443", "valid=false port:443"),
         ("all monitors", ""),
+        ("port 443 or 8443", "port=443,8443"),
+        ("port in 443, 8443 and expired", "port=443,8443 expired"),
+        ("port is not 443", "port!=443"),
+        ("port <> 443", "port!=443"),
+        ("expires between 30 and 60 days", "expires=30-60"),
+        ("expires within a month", "expires<30"),
+        ("< 30 days", "expires<30"),
+        ("10 < expires < 30", "expires>10 expires<30"),
+        ("not yet valid", "not-yet-valid"),
+        ("self-signed or wrong name", "untrusted mismatch"),
     ],
 )
 def test_filters_are_read_as_people_write_them(typed: str, meant: str) -> None:
@@ -263,9 +273,21 @@ def test_filters_become_the_arguments_of_one_call() -> None:
     assert api_filters([]) == {}
 
 
+def test_two_conditions_on_the_days_left_are_one() -> None:
+    for typed, meant in (
+        ("expires>10 expires<30", "11-29"),
+        ("expires<30 expires<20", "<20"),
+        ("expires>=30 expires>10", ">29"),
+        ("expires=30-60 expires<40", "30-39"),
+    ):
+        assert api_filters(map(Filter.parse, typed.split())) == {"expires": meant}
+    with pytest.raises(UsageError, match="No number of days"):
+        api_filters(map(Filter.parse, ("expires<10", "expires>30")))
+
+
 def test_a_filter_given_twice_is_refused_rather_than_half_obeyed() -> None:
     with pytest.raises(UsageError, match="only be used once") as caught:
-        api_filters([Filter.parse("expires<30"), Filter.parse("expires>10")])
+        api_filters([Filter.parse("port=443"), Filter.parse("port>1000")])
     assert caught.value.param == "filters"
 
 

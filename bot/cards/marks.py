@@ -14,6 +14,7 @@ from bot.blocks import (
     Message,
     bare,
     code,
+    context,
     counted,
     date,
     escaped,
@@ -84,11 +85,16 @@ def certificate_note_form(filled: Mapping[str, str], learnt: Collection[str]) ->
     return replace(form, command="note_certificate")
 
 
-def noted(host: str, text: str, others: int = 0) -> Message:
+#: What is told where something was set for a name that nothing has.
+_UNMATCHED = " No monitor matches it yet."
+
+
+def noted(host: str, text: str, others: int = 0, *, unmatched: bool = False) -> Message:
     """A note was set or removed, on one host and perhaps on others."""
     on = f"{code(host, 120)}{_and_more(others)}"
     said = f"Note on {on}: {safe(text, 200)}" if text else f"The note on {on} was removed."
-    return Message(bare(said), (section(f"📝 {said}"),))
+    blocks = (section(f"📝 {said}"), *([context(f"⚠️{_UNMATCHED}")] if unmatched else []))
+    return Message(bare(said), blocks)
 
 
 def none_to_remove(what: str, name: str, others: int = 0) -> Message:
@@ -97,15 +103,15 @@ def none_to_remove(what: str, name: str, others: int = 0) -> Message:
     return Message(bare(said), (section(f"🤷 {said}"),), changed=())
 
 
-def runbook(name: str, link: str) -> Message:
+def runbook(name: str, link: str, *, unmatched: bool = False) -> Message:
     """A runbook was linked or removed."""
     if not link:
         said = f"The runbook of {code(name, 120)} was removed."
         return Message(bare(said), (section(f"📖 {said}"),))
-    text = f"The runbook of {plain(name, 120)} is linked."
-    return Message(
-        text, (section(f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked."),)
-    )
+    but = _UNMATCHED if unmatched else ""
+    text = f"The runbook of {plain(name, 120)} is linked.{but}"
+    said = f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked.{but}"
+    return Message(text, (section(said),))
 
 
 def changes(before: Sighting, now: Sighting) -> list[str]:

@@ -27,6 +27,7 @@ from bot.blocks import (
     safe,
     section,
     since,
+    told,
 )
 from bot.cards import slack_faults as slack_cards
 from bot.errors import (
@@ -87,7 +88,7 @@ def command_help(usage: str, text: str, details: str, example: str, more: Sequen
 def usage_error(error: UsageError, example: str) -> Message:
     """What is wrong with the words after `/ssl`, and a line that works (`status example.com`)."""
     advice = f"Try {code(f'/ssl {example}')}." if example else "`/ssl help` lists all commands."
-    return reply("🤔", "NOT UNDERSTOOD", safe(error.message, 400), context(advice))
+    return reply("🤔", "NOT UNDERSTOOD", told(error.message, 400), context(advice))
 
 
 def needs_form(command: str) -> Message:
@@ -382,8 +383,7 @@ def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> 
     The last of these only where the API tells it.
     """
     milliseconds = max(1, int(took / timedelta(milliseconds=1)))
-    hours = offset / timedelta(hours=1)
-    clock = "UTC" if not offset else f"UTC{hours:+g} h"
+    clock = f"UTC{offset / timedelta(hours=1):+g} h" if offset else "UTC"
     shown = f"{ping.date_time:%Y-%m-%d %H:%M} ({clock})" if ping.date_time else "unknown"
     pairs = [
         ("Response time", f"{milliseconds:,} ms"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Self
@@ -17,13 +16,20 @@ from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
 from bot.cards.row import group_row, more_about_group, ranges, read_ranges, with_row
-from bot.commands.lookup import One, Selector, find, host_pattern, router, several
+from bot.commands.arguments import host_and_text, host_first
+from bot.commands.lookup import NO_HOSTS, One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
+from bot.commands.thresholds import meant
 from bot.dates import DAY, parse_length
-from bot.errors import NotFound, UsageError
-from bot.severity import is_fine, mute_of, state_of
-from bot.sighting import Claim, Mute
-from bot.target import Target
+from bot.errors import BotError, NotFound, UsageError
+from bot.severity import (
+    Thresholds,
+    is_fine,
+    mute_of,
+    runbook_of,
+    state_of,
+)
+from bot.sighting import Claim, Marks, Mute
 
 #: The longest mute.
 LONGEST = 30 * DAY
@@ -73,29 +79,35 @@ class For:
 
 UNTIL_IT_CHANGES = For(None)
 
+_TIME = r"(?P<length>(?:p?t?\d{1,6}|an?|one) ?(?:[smhdw]|(?:sec|min|hr|hour|day|week|month)[a-z]*))"
+# `3d moving`, `for 2 weeks: moving`, and `moving for 3d`.
+_MUTED_FOR = tuple(
+    re.compile(form, re.IGNORECASE | re.DOTALL)
+    for form in (
+        rf"(?:for )?{_TIME}(?![\w%])(?P<reason>.*)",
+        rf"(?P<reason>.*\S)\sfor[ =]{_TIME}[.!]*",
+    )
+)
+# What begins like a time, but is none that a mute can last.
+_UNREAD_LENGTH = re.compile(
+    r"(?:until|till|til|forever|always|for)\s*$|(?:un)?till? |(?:for )?\d", re.IGNORECASE
+)
+
 
 def _quoted(words: Sequence[str]) -> list[str]:
     """The host, `for=…` if it is there, and the rest as one text."""
     if len(words) < 2:
         return list(words)
-    host, text = words[0], " ".join(words[1:])
+    host, *rest = host_first(words)
+    text = re.sub(r"^for ?[=:] ?(?=\w)", "for ", " ".join(rest), flags=re.IGNORECASE)
     if text.lower() in {"until change", "until-change", "until it changes"}:
         return [host]
-    if text.lower().startswith("until "):
+    for pattern in _MUTED_FOR:
+        if found := pattern.fullmatch(text):
+            return [host, f"for={found['length']}", found["reason"].strip(" \t-–—:,;.")]
+    if _UNREAD_LENGTH.match(text):
         raise UsageError("Say how long the mute lasts, for example for=7d.", "length")
-    for end in (3, 2, 1):  # for 2 weeks
-        length = " ".join(words[1 : 1 + end])
-        with suppress(ValueError):
-            parse_length(length)
-            value = re.sub("^for[ =]", "", length, flags=re.IGNORECASE)
-            return [host, f"for={value}", " ".join(words[1 + end :])]
-    if text.lower().startswith("for="):
-        return [host, *words[1:2], " ".join(words[2:])]
     return [host, "for=", text]
-
-
-def _host_and_text(words: Sequence[str]) -> list[str]:
-    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
 
 
 def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
@@ -279,21 +291,25 @@ def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
 
 
 @router.command("note", example="note example.com ask Ben before you renew it", recorded=True,
-                rewrite=_host_and_text, form=mark_cards.note_form)  # fmt: skip
+                rewrite=host_and_text, form=mark_cards.note_form)  # fmt: skip
 async def note(
     call: Call, which: Annotated[Selector, "HOST[:PORT]"], text: Annotated[str, "[TEXT]"] = ""
 ) -> Message:
     """Put one line of text on a host's card; without text, remove it."""
-    if not which.host or which.is_pattern:
+    if not which.host or which.is_pattern or which.host in NO_HOSTS:
         raise UsageError("A note belongs to a host.", "which")
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
-    name = str(Target(which.host, which.port)) if which.port else which.host
+    text = "" if text.strip("-–—\"'“” ") == "" else text
+    matching = None
+    if text or str(which.target or which.host) not in call.rules.marks.notes:
+        which, matching = await meant(call, which)
+    name = str(which.target or which.host)
     done = await call.records.marks.note([name], text, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", name)
-    card = mark_cards.noted(name, text)
+    card = mark_cards.noted(name, text, unmatched=matching == 0)
     return replace(card, changed=((name, text or "removed"),))
 
 
@@ -323,15 +339,26 @@ class Subject(str):
     def parse(cls, text: str) -> Self:
         """Read it. Raises ValueError with a sentence for the user."""
         if text.lower().startswith("issuer="):
-            return cls(text.partition("=")[2].strip().casefold())
-        return cls(host_pattern(text) if "*" in text else str(Selector.parse(text)))
+            if name := text.partition("=")[2].strip().casefold():
+                return cls(name)
+            raise ValueError("Name the issuer, for example issuer=Let's Encrypt R11.")
+        found = cls(host_pattern(text) if "*" in text else str(Selector.parse(text)))
+        if found in NO_HOSTS or found.startswith("#"):
+            raise ValueError(
+                "A runbook is for a host, a pattern such as *.example.com, or an issuer."
+            )
+        return found
 
 
 def _subject_and_link(words: Sequence[str]) -> list[str]:
     """All words but a last one that is a link, as one text: issuers have spaces in their names."""
-    if len(words) > 1 and "://" in words[-1]:
-        return [" ".join(words[:-1]), words[-1]]
-    return [" ".join(words)] if words else []
+    if len(words) > 1 and "://" in words[0] and "://" not in words[-1]:
+        words = [*words[1:], words[0]]
+    words = host_first(words)
+    link = words[-1:] if len(words) > 1 and "://" in words[-1] else []
+    text = " ".join(words[: len(words) - len(link)])
+    subject = re.sub(r"^issuer ?[=: ] ?", "issuer=", text, flags=re.IGNORECASE)
+    return [subject, *link] if subject else link
 
 
 @router.command("runbook", example="runbook *.example.com https://wiki.example.com/tls",
@@ -351,8 +378,18 @@ async def runbook(
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("runbook", subject)
-    card = mark_cards.runbook(subject, link)
+    card = mark_cards.runbook(subject, link, unmatched=await _matches_none(call, subject))
     return replace(card, changed=((subject, link or "removed"),))
+
+
+async def _matches_none(call: Call, subject: str) -> bool:
+    """Whether no monitor is of this host, pattern or issuer, as far as the API says."""
+    try:
+        rows = await call.api.list()
+    except BotError:
+        return False
+    rules = Thresholds(marks=Marks(runbooks={subject: "https://example.com"}))
+    return not rows.unreadable and not any(runbook_of(row, rules) for row in rows)
 
 
 def _is_link(text: str) -> bool:

@@ -18,11 +18,10 @@ from bot.cards import replies
 from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.cards.row import text_row
 from bot.commands import after_scan
-from bot.commands.lookup import MAX_TARGETS, bare_word, router, rows_of
+from bot.commands.lookup import MAX_TARGETS, NO_HOSTS, bare_word, router, rows_of
 from bot.commands.router import Call
 from bot.commands.scan_target import ALSO_CALLED, UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
-from bot.severity import OTHER_STATES, STATES
 from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
@@ -33,10 +32,23 @@ NO_PORT = Port(0)
 _PROTOCOLS = frozenset({TLS, *PORTS, *ALSO_CALLED})
 #: Protocols with TLS from the start, which a port says just as well.
 _BY_PORT = frozenset({"smtps", "imaps", "pop3s", "ldaps"})
+#: Words that are no host, whatever port stands after them.
+_OURS = frozenset({*NO_HOSTS, *_PROTOCOLS, *_BY_PORT})
 #: Words that people put between hosts.
 _BETWEEN = frozenset(
-    {"and", "or", "to", "for", "the", "a", "host", "hosts", "monitor", "via", "over", "with"}
+    {
+        *("and", "or", "to", "for", "the", "a", "host", "hosts", "monitor", "via", "over", "with"),
+        *("und", "et", "y", "on", "of", "at", "new", "following", "monitors", "monitoring"),
+        *("port", "protocol", "proto", "please", "server", "servers", "domain", "domains"),
+    }
 )
+_NAMED = rf"(?=(?:{'|'.join(sorted(_PROTOCOLS | _BY_PORT))})(?:[,;|\s]|$))"
+#: `host:smtp`; then `starttls smtp`, `--protocol=smtp`.
+_HOST_PROTOCOL = re.compile(rf":{_NAMED}", re.IGNORECASE)
+_SAID = re.compile(rf"(?<!\S)-*(?:starttls|protocol|proto)[=:\s]+{_NAMED}", re.IGNORECASE)
+_HOSTLESS = re.compile(r":(?!//).*")
+#: An IPv6 address, or a host: what one more port may follow.
+_LAST = re.compile(r"\[[^\]]+\]|[^\s:/]*:[^\s/]*:[^\s/]*|[^\s:/]+(?=[: ]|$)")
 
 
 def separate_hosts(words: Sequence[str]) -> list[str]:
@@ -45,24 +57,41 @@ def separate_hosts(words: Sequence[str]) -> list[str]:
     Raises UsageError for a word of ours, such as `broken`: it is a slip, nobody's host.
     """
     hosts: list[str] = []
-    found = [bare_word(word) for word in re.findall(r"[^,;\s]+", " ".join(words))]
+    text = _SAID.sub("", _HOST_PROTOCOL.sub(" ", " ".join(words)))
+    found = [bare_word(word) for word in re.findall(r"[^,;|\s]+", text)]
     for word in filter(None, found):
-        name = re.sub(r"^(?:starttls|protocol)=", "", word.lower())
+        name = word.lower()
         if name in _PROTOCOLS and hosts and " " not in hosts[-1]:
             hosts[-1] += f" {name}"
-        elif name in _BY_PORT and hosts and re.fullmatch(r"[^\s:/]+", hosts[-1]):
-            hosts[-1] = f"{name}://{hosts[-1]}"
-        elif name.isdecimal() and (last := re.match(r"[^\s:/]+(?=[: ]|$)", "".join(hosts[-1:]))):
-            hosts.append(f"{last[0]}:{name}")  # one more port of the same host
-        elif name in {*STATES, *OTHER_STATES, *_PROTOCOLS, *_BY_PORT, *router.commands}:
+        elif name in _BY_PORT and hosts and " " not in hosts[-1]:
+            hosts[-1] = _by_port(hosts[-1], name)
+        elif name.isdecimal() and (last := _LAST.match("".join(hosts[-1:]))):
+            host = f"[{last[0]}]" if ":" in last[0].strip("[]") and last[0][0] != "[" else last[0]
+            hosts.append(f"{host}:{name}")  # one more port of the same host
+        elif name == "starttls" and _speaks_first("".join(hosts[-1:])):
+            continue  # the port or the word before it says which
+        elif _HOSTLESS.sub("", name) in _OURS or name in router.commands:
             raise UsageError(f"“{word}” is not a host name.", "targets")
         elif name == "starttls":
             raise UsageError("Name the protocol, for example mail.example.com:25 smtp.", "targets")
         elif name.startswith("proxy="):
-            raise UsageError("A proxy can be set in the form that `/ssl add` opens.", "targets")
-        elif name not in _BETWEEN:
+            raise UsageError("A proxy can be set in the form that “/ssl add” opens.", "targets")
+        elif name.lstrip("-") not in _BETWEEN:
             hosts.append(word)
     return hosts
+
+
+def _speaks_first(host: str) -> bool:
+    """Whether it is said which protocol begins before TLS: in so many words, or by the port."""
+    try:
+        return bool(ScanTarget.parse(host).resolve()[1])
+    except ValueError:
+        return False
+
+
+def _by_port(host: str, name: str) -> str:
+    """A host with a protocol that its port says, or that says its port."""
+    return f"{name}://{host}" if re.fullmatch(r"[^\s:/]+", host) else f"{host} {TLS}"
 
 
 def _check_number(targets: Sequence[object]) -> None:

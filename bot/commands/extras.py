@@ -11,10 +11,10 @@ from bot.api.extras import Extra
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import history as history_cards
-from bot.commands.lookup import One, find, router, several
+from bot.commands.lookup import NO_HOSTS, One, find, router, several
 from bot.commands.router import Call
 from bot.commands.scan_target import UNSAID, Protocol, ScanTarget
-from bot.errors import BotError, NotAvailable
+from bot.errors import BotError, NotAvailable, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ async def check(
     """
     if not await call.api.extras.offers(Extra.CHECK):
         raise NotAvailable("check")
+    if place.host in NO_HOSTS:
+        raise UsageError(f"“{place.host}” is not a host name.", "place")
     if place.port is None and not (protocol.name or place.protocol.name):
         ports = {row.target.port for row in await _monitored(call, place.host)}
         if len(ports) == 1:

@@ -18,20 +18,21 @@ from bot.cards.batch import Question
 from bot.commands.named_hosts import INVISIBLE
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored
-from bot.severity import OTHER_STATES, STATES, Rank, state_of
+from bot.severity import OTHER_STATES, STATES, Rank, claim_of, is_fine, mute_of, state_of
 from bot.target import Target, normal_host, read_port, split_target
 
 _PATTERN = re.compile(r"^[^\s:/@%?&<>|\"\[\]]{1,253}$")
 
 # Phones and desktop composers turn quotes and dashes into typographic ones; keyboards for Chinese
-# and Japanese write wide punctuation.
+# and Japanese write wide punctuation. Our own cards show `∗` and `∶` where Slack would read markup.
 _TYPED = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛′´", "'"),
         **dict.fromkeys("“”„‟″«»‹›", '"'),
         **dict.fromkeys("–—−‐‑", "-"),
         **dict.fromkeys("\u00a0\u202f…", " "),
-        **dict(zip("，、；：！？（）＜＞＝＊", ",,;:!?()<>=*", strict=True)),
+        **dict.fromkeys("「」『』【】〈〉《》", '"'),
+        **dict(zip("，、；：！？（）＜＞＝＊｜．。∗∶ˍ∼", ",,;:!?()<>=*|..*:_~", strict=True)),
         "≤": "<=",
         "≥": ">=",
         "≠": "!=",
@@ -44,15 +45,25 @@ _LINK = re.compile(
 )
 #: A word with a dot inside; it is read once, however long.
 DOTTED = r"(?=[^\s:=<>!]+\.[^\s:=<>!])[^\s:=<>!]++"
-# People write `example.com 8443`, `example.com port 8443` or `example.com : 8443` where
+_ADDRESS = r"\[[\da-f:.]+\]|(?:[\da-f]{0,4}:){2,7}[\da-f]{0,4}"
+# People write `example.com 8443`, `example.com on port 8443` or `example.com : 8443` where
 # `example.com:8443` is meant, but also `example.com 14 days`.
 _HOST_SPACE_PORT = re.compile(
-    rf"(?<!\S)({DOTTED}|localhost) +(?:(?:port[ =:] ?|: ?))?(\d{{2,5}})(?!\S)"
+    rf"(?<!\S)({_ADDRESS}|{DOTTED}|localhost) +(?:(?:on )?(?:port|--?p(?:ort)?)[ =:] ?|: ?)?"
+    r"(\d{2,5})(?!\S)"
     r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))",
     re.IGNORECASE,
 )
+# `example.com/health`: the path says nothing about a certificate. `a.com/b.com` are two hosts.
+_HOST_AND_PATH = re.compile(
+    r"(?<![^\s,;|(])((?:[\w-]++\.)++[^\W\d]{2,}+(?::\d{1,5}+)?)[/?#]"
+    r"(?!(?:[\w-]++\.)++[^\W\d]{2,}+(?![\w/.-])|(?:\d+|tcp|udp|smtp|imap|pop3?|ldap)(?![\w/.-]))"
+    r"[^\s,;|)]*"
+)
 #: What stands before each item of a list, and Slack's mark of a quotation.
-_ITEM = re.compile(r"^\s*(?:(?:>|&gt;|[-*•]|\d{1,3}[.)])\s+)+(?=\S)", re.MULTILINE)
+_ITEM = re.compile(r"^\s*(?:(?:>|&gt;|[-*•]|\d{1,3}[.)]|[a-z]\))\s+)+(?=\S)", re.MULTILINE)
+_BULLETS = "·•●○■□▪▫◆◇▸▹►▻▶➤➔→⇒⁃∙・"
+_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
 _EMOJI = re.compile(r":[a-z0-9_+'-]*[a-z][a-z0-9_+'-]*:(?::skin-tone-\d:)?", re.IGNORECASE)
 _HELP = frozenset({"?", "??", "-?", "/?", "-h", "--help", "-help", "/help"})
 #: Words that people put before a command, and after it, when they talk to the bot.
@@ -78,7 +89,14 @@ router = Router()
 def clean(text: str) -> str:
     """One line of plain words: links unwrapped, quotes and dashes straight, nothing invisible."""
     text = " ".join(_unwrapped(text).translate(_TYPED).replace('"', " ").split())
-    return _HOST_SPACE_PORT.sub(r"\1:\2", text)
+    text = text.replace("[.]", ".")  # a host that nobody is to follow: example[.]com
+    text = re.sub(r"[|,;](?=[a-z][a-z\d+.-]{0,20}://)", " ", text, flags=re.IGNORECASE)
+    return _HOST_SPACE_PORT.sub(_with_port, _HOST_AND_PATH.sub(r"\1", text))
+
+
+def _with_port(found: re.Match[str]) -> str:
+    host = found[1].rstrip(",;")
+    return f"[{host}]:{found[2]}" if re.match("[^[]*:", host) else f"{host}:{found[2]}"
 
 
 def _unwrapped(text: str) -> str:
@@ -106,14 +124,24 @@ def split(text: str) -> list[str]:
     text = clean("\n".join(_ITEM.sub("", plain).replace("`", " ").replace("•", " ").splitlines()))
     text = _SEVERAL_MARKED.sub(r"\2", text)
     text = re.sub(r"(?<![\w.-])(\d+) *- *(\d+)(?![\w.])", r"\1-\2", text)  # a range
+    text = re.sub(rf"\b({_DAY}) - (?={_DAY}\b)", r"\1-", text, flags=re.IGNORECASE)
     typed = re.sub(r"(?<!\w)'|'(?!\w)", " ", text).split()
     numbered = [word for word in typed[:-1] if not re.fullmatch(r"\d{1,3}[.)]", word)]
     words = [word for word in map(bare_word, [*numbered, *typed[-1:]]) if word]
     while words and (not words[0].strip("<>=!%") or (words[1:] and words[0].lower() in _BEFORE)):
         del words[0]
-    while len(words) > 1 and words[-1].lower() in _AFTER:
+    while len(words) > 1 and (words[-1].lower() in _AFTER or not words[-1].strip("!")):
         del words[-1]
+    if len(words) > 1 and not typed[-1].strip("?") and not _asks_for_help(words[:-1]):
+        del words[-1]  # `status example.com ?`
+    words[:1] = [re.sub(r"^!+(?=[^\W\d])", "", word) for word in words[:1]]
     return [*words, "all"] if len(words) == 1 and typed[1:] == ["*"] else words
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    """Whether a question mark after these words asks what they do: they name a command."""
+    name = "_".join(words).lower()
+    return name in router.commands or (len(words) == 1 and router.find(name) is not None)
 
 
 def bare_word(word: str) -> str:
@@ -131,15 +159,15 @@ def bare_word(word: str) -> str:
 
 def _peeled(word: str) -> str:
     """A word without the outermost of what stands around it."""
-    word = word.strip(",;'\"").rstrip("!?)}").lstrip("({")
-    word = word[1:] if re.match(r"![^\W\d]|:(?![\d:])", word) else word
+    word = word.strip(",;'\"").rstrip("!?)}").lstrip("({").lstrip(_BULLETS)
+    word = word[1:] if re.match(r":(?![\d:])", word) else word
     word = word.rstrip(".") if not word.endswith("*.") else word
     word = word[:-1] if word.endswith(":") and not word.endswith("::") else word
     if not re.match(r"\[[^\]]*:", word):  # [2001:db8::1]:443
         word = word.lstrip("[").rstrip("]")
     for first, last in ("__", "~~", "**", "<>"):
         plain = first != "*" or "." in word  # *api.example.com* is bold, *mail* a pattern
-        if plain and len(word) > 2 and (word[0], word[-1]) == (first, last):
+        if plain and len(word) > 2 and (word[0], word[-1]) == (first, last) and word[1] not in "@!":
             word = word[1:-1]
     return word
 
@@ -158,7 +186,7 @@ class Selector:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an id, a host, a host and port, a URL or a pattern. Raises ValueError."""
-        text = re.sub(r"^(?:host|id)=", "", text, flags=re.IGNORECASE)
+        text = re.sub(r"^(?:(?:host|id)=|id:(?=\d+$))", "", text, flags=re.IGNORECASE)
         number, space, target = text.partition(" ")
         number = number.removeprefix("#")
         if number.isascii() and number.isdecimal():
@@ -274,6 +302,8 @@ async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
         for row in rows
         if row.target.host.startswith(which.host) and which.port in {None, row.target.port}
     ]
+    if not found and which.host in MARKS:
+        return _in_state(call, which.host, rows)
     if not found:
         _all_were_readable(rows, f"{which} is monitored")
         near = await nearest(which.host, {row.target.host for row in rows})
@@ -289,10 +319,32 @@ def _in_state(call: Call, name: str, rows: MonitorList) -> list[MonitorSummary]:
         if (state := state_of(row, now, call.rules)) in states
         or (name == "broken" and state.rank is Rank.BROKEN)
         or name in _GROUPS
+        or (name in MARKS and has_mark(call, row, name))
     ]
     if not found:
         _all_were_readable(rows, f"any monitor is {name}")
     return found
+
+
+#: What `list` finds by what people said of a monitor.
+MARKS = ("muted", "taken", "mine", "free")
+#: Words of ours that are no host's name.
+NO_HOSTS = frozenset({*STATES, *OTHER_STATES, *MARKS, "list"})
+
+
+def has_mark(call: Call, row: MonitorSummary, mark: str) -> bool:
+    """Whether a monitor is muted, taken, taken by the asker, or free: not fine, and nobody's."""
+    now, rules = call.now(), call.rules
+    claim = claim_of(row, now, rules)
+    match mark:
+        case "muted":
+            return mute_of(row, now, rules) is not None
+        case "taken":
+            return claim is not None
+        case "mine":
+            return claim is not None and claim.user == call.asker
+        case _:
+            return claim is None and not is_fine(row, now, rules)
 
 
 async def nearest(host: str, names: Collection[str]) -> list[str]:
@@ -305,8 +357,16 @@ async def nearest(host: str, names: Collection[str]) -> list[str]:
         mine, other = _without_shared_domain(host.removeprefix("www."), name.removeprefix("www."))
         matcher.set_seqs(other, mine)
         if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE:
-            close.append((matcher.ratio(), name))
+            close.append((min(matcher.ratio(), _first_labels_alike(mine, other)), name))
     return [name for ratio, name in sorted(close, reverse=True)[:NEAR] if ratio >= ALIKE]
+
+
+def _first_labels_alike(one: str, other: str) -> float:
+    """How alike the hosts' own names are: `mail.example.org` isn't like `shop.example.com`."""
+    mine, theirs = one.partition(".")[0], other.partition(".")[0]
+    if mine.startswith(theirs) or theirs.startswith(mine):
+        return 1.0
+    return difflib.SequenceMatcher(None, theirs, mine, autojunk=False).ratio()
 
 
 def _without_shared_domain(one: str, other: str) -> tuple[str, str]:

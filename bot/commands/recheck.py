@@ -13,6 +13,7 @@ from bot.cards import lists as list_cards
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.batch import of_row
+from bot.commands.arguments import host_and_text
 from bot.commands.lookup import One, find, router, rows_of, several
 from bot.commands.router import Call
 from bot.dates import parse_length
@@ -48,11 +49,7 @@ def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
     return "Nothing was watched: choose one of these", ()
 
 
-def _host_and_length(words: Sequence[str]) -> list[str]:
-    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
-
-
-@router.command("watch", example="watch example.com for=30m", rewrite=_host_and_length)
+@router.command("watch", example="watch example.com for=30m", rewrite=host_and_text)
 async def watch(call: Call, which: One, length: Annotated[Length, "[for=30m]"] = USUAL) -> Message:
     """Rescan until the host is fixed, then notify you.
 

@@ -132,6 +132,9 @@ class Command:
 
     def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
         """The words as arguments. Raises UsageError."""
+        if self.rewrite is None and not any(each.many for each in self.parameters):
+            # `check example.com for me`
+            words = [*words[:1], *(word for word in words[1:] if word.lower() not in FILLERS)]
         left, bound = self.rewrite(words) if self.rewrite else list(words), []
         for parameter in self.parameters:
             if parameter.form_only:
@@ -153,7 +156,8 @@ class Command:
         plain = [word for word in words if word.lower() not in FILLERS]
         if self.rewrite is None and len(plain) < len(words):
             return self.bind_words(plain)
-        if re.fullmatch(r"#?\d+|[^-].*[.:].*", left[0]) and not words[0].startswith("-"):
+        several = re.fullmatch(r"#?\d+|[^-].*[.:].*", left[0]) and not words[0].startswith("-")
+        if several and self.parameters:
             raise UsageError(f"“{self.words}” takes one at a time, or a pattern for several.")
         raise UsageError(f"“{left[0]}” isn't expected here.")
 
@@ -208,10 +212,13 @@ GREETINGS = frozenset(
 )
 #: Words that people put before a host, and that say nothing.
 FILLERS = frozenset(
-    {"of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again", "id"}
+    {
+        *("of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again"),
+        *("id", "here", "with", "via", "over", "using", "about"),
+    }
 )
 #: How people ask for a host's status, or for the hosts in a state.
-QUESTIONS = ("is", "what", "what's", "which")
+QUESTIONS = ("is", "are", "what", "what's", "which", "how", "how's", "when", "why", "does", "where")
 #: What people type for commands of ours, where a question is better than a guess.
 MEANT = {
     **dict.fromkeys(("create", "new", "monitor", "register", "track"), "add"),
@@ -236,6 +243,14 @@ ALIASES = {
     **dict.fromkeys(("rescan", "refresh"), "scan"),
     **dict.fromkeys(("log", "who"), "audit"),
     **dict.fromkeys(("commands", "usage"), "help"),
+}
+
+
+#: The same for the second word of a command.
+SUBCOMMANDS = {
+    **dict.fromkeys(("stop", "disable", "end", "delete", "remove"), "off"),
+    **dict.fromkeys(("on", "start", "enable", "unpause", "continue", "unmute"), "resume"),
+    **dict.fromkeys(("snooze", "mute", "silence"), "pause"),
 }
 
 
@@ -291,7 +306,8 @@ class Router:
 
     def subcommand(self, command: Command, words: Sequence[str]) -> Command | None:
         """`digest pause` for the command `digest` and the words `pause 3d`, if there is such."""
-        found = self.commands.get(f"{command.name}_{words[0].lower()}") if words else None
+        word = words[0].lower() if words else ""
+        found = self.commands.get(f"{command.name}_{SUBCOMMANDS.get(word, word)}")
         return found if found and found.typed else None
 
     def typed(self) -> list[Command]:

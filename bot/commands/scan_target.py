@@ -10,7 +10,13 @@ from bot.api.extras import PORTS, TLS
 from bot.target import HTTPS_PORT, Target, split_target
 
 #: Other names that people use for protocols with STARTTLS.
-ALSO_CALLED = {"postgresql": "postgres", "pop": "pop3", "submission": "smtp", "mariadb": "mysql"}
+ALSO_CALLED = {
+    "postgresql": "postgres",
+    "pop": "pop3",
+    "submission": "smtp",
+    "mariadb": "mysql",
+    **dict.fromkeys(("https", "ssl"), TLS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Protocol:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
-        name = re.sub(r"^(?:starttls|protocol)=", "", text.lower())
+        name = re.sub(r"^-*(?:starttls|protocol|proto)[=:]", "", text.lower())
         name = ALSO_CALLED.get(name, name)
         if name not in {TLS, *PORTS}:
             raise ValueError(

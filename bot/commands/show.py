@@ -18,12 +18,12 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.commands import after_scan
-from bot.commands.arguments import Filter, api_filters, in_states, joined, marks
-from bot.commands.lookup import One, find, router, several
-from bot.commands.router import Call
+from bot.commands.arguments import Filter, api_filters, in_states, joined, marks, near_filter
+from bot.commands.lookup import One, find, has_mark, router, several
+from bot.commands.router import FILLERS, Call
 from bot.dates import ALL, DIGEST
 from bot.errors import BotError, SlackRefused
-from bot.severity import claim_of, is_fine, mute_of, state_of
+from bot.severity import state_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 @router.command("help", example="help status")
 async def help_(_call: Call, *command: str) -> Message:
     """Show all commands, or explain one."""
+    while command and command[0].lower() in {*FILLERS, "/ssl", "ssl"}:
+        command = command[1:]
     found = router.find(command[0].lower()) if command else None
     if command and found is None:
         return router.unknown(command[0])
@@ -69,7 +71,9 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         return list_cards.no_monitors(rows.unreadable)
     what = " and ".join(code(str(each)) for each in filters)
     part = any(each.key == "host" and str(each.value).startswith("*") for each in filters)
-    return list_cards.none_found(what, rows.unreadable, part_of_name=part)
+    return list_cards.none_found(
+        what, rows.unreadable, part_of_name=part, near=near_filter(filters)
+    )
 
 
 async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
@@ -82,24 +86,9 @@ async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
         row
         for row in rows
         if (states is None or state_of(row, now, call.rules) in states)
-        and all(_has(call, row, mark) for mark in wanted)
+        and all(has_mark(call, row, mark.lstrip("!")) is (mark[0] != "!") for mark in wanted)
     ]
     return MonitorList(kept, rows.unreadable)
-
-
-def _has(call: Call, row: MonitorSummary, mark: str) -> bool:
-    """Whether a monitor is muted, taken, taken by the asker, or free: not fine, and nobody's."""
-    now, rules = call.now(), call.rules
-    claim = claim_of(row, now, rules)
-    match mark:
-        case "muted":
-            return mute_of(row, now, rules) is not None
-        case "taken":
-            return claim is not None
-        case "mine":
-            return claim is not None and claim.user == call.asker
-        case _:
-            return claim is None and not is_fine(row, now, rules)
 
 
 @router.command("csv", typed=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Annotated, Self
@@ -14,7 +14,7 @@ from bot import digest
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards import subscriptions as cards
-from bot.commands.arguments import Filter, joined
+from bot.commands.arguments import Filter, digest_words, notice_words
 from bot.commands.lookup import router
 from bot.commands.router import Call
 from bot.dates import (
@@ -33,19 +33,6 @@ from bot.dates import (
 from bot.errors import SlackRefused, SlackUnreachable, UsageError
 
 LONGEST_PAUSE = 90 * DAY
-#: Words that people put between times, days and hosts.
-_FILLERS = frozenset({"every", "day", "in", "on", "for", "only", "and", "the", "time", "o'clock"})
-# `9 am`, `working days` and `Monday to Friday` as one word each.
-_ONE_WORD = (
-    (re.compile(r"\b(\d{1,2}(?:[:.]\d\d)?) (am|pm)\b", re.IGNORECASE), r"\1\2"),
-    (re.compile(r"\b(?:working|business|work|week) days?\b", re.IGNORECASE), "weekdays"),
-    (
-        re.compile(
-            r"\b((?:mon|tue|wed|thu|fri|sat|sun)[a-z]*) (?:to|through|till|until) ", re.IGNORECASE
-        ),
-        r"\1-",
-    ),
-)
 _MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?")
 _HANDLE = re.compile(r"@[\w.-]{1,80}")
 
@@ -118,7 +105,7 @@ class About:
             elif word.lower() == "mention":
                 mention = _mention(words.pop(0) if words else "")
             else:
-                if re.fullmatch(r"[a-z0-9+_'-]+", word.lower()):
+                if re.fullmatch(r"[\w+'-]+", word):
                     raise ValueError(
                         f"“{word}” isn't understood here. Filter by a host, a pattern such as "
                         f"*{word.lower()}*, or port=443."
@@ -140,8 +127,11 @@ class About:
 
 
 def _mention(word: str) -> str:
+    """The ID or handle of whom to mention, empty for nobody. Raises ValueError."""
     if word.lower() in {"nobody", "none", "off"}:
         return ""
+    if not word:
+        raise ValueError("Say whom to mention: a user group, such as @oncall, or nobody.")
     if _HANDLE.fullmatch(word.lower()):
         return word.lower()
     found = _MENTION.fullmatch(word)
@@ -172,45 +162,7 @@ async def _whom(call: Call, given: str) -> str:
     raise UsageError(f"{fault.rstrip('.')}. {hint}", "about")
 
 
-def _sorted(words: Sequence[str]) -> list[str]:
-    """Words in any order as the four parameters: time, zone, days, and the filters."""
-    text = " ".join(words)
-    for form, word in _ONE_WORD:
-        text = form.sub(word, text)
-    at = zone = days = ""
-    rest: list[str] = []
-    left = text.split()
-    while left:
-        word = left.pop(0)
-        if word.lower() == "at" and left:
-            at = left.pop(0)
-        elif not at and _reads(parse_clock, word) and not word.isdecimal():
-            at = word
-        elif not zone and left and _reads(parse_zone, f"{word} {left[0]}"):
-            zone = f"{word} {left.pop(0)}"
-        elif not zone and ("/" in word or _reads(parse_zone, word)) and "=" not in word:
-            zone = word
-        elif _reads(parse_days, word):
-            days = f"{days},{word}" if days else word
-        elif word.lower() not in _FILLERS:
-            rest.append(word)
-    return [at, zone, days, " ".join(joined(rest))]
-
-
-def _reads(read: Callable[[str], object], word: str) -> bool:
-    try:
-        read(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _all_in_one(words: Sequence[str]) -> list[str]:
-    text = " ".join(word for word in " ".join(words).split() if word.lower() not in _FILLERS)
-    return [text] if text else []
-
-
-@router.command("digest_here", changes=True, form=cards.digest_form, rewrite=_sorted,
+@router.command("digest_here", changes=True, form=cards.digest_form, rewrite=digest_words,
                 example="digest here at 09:00 Europe/Berlin weekdays")  # fmt: skip
 async def digest_here(
     call: Call,
@@ -226,6 +178,8 @@ async def digest_here(
     time, zone or day stays as it is (at first 09:00 UTC, daily). Without words, a form opens.
     """
     old = _here(call, DIGEST)
+    if about.mention is not None:
+        raise UsageError("A digest mentions nobody: /ssl notices here mention @oncall does.")
     if asks := await _question(call, about, "digest_here", [at, zone, days]):
         return asks
     now, was = call.now(), old or Subscription(DIGEST, call.channel)
@@ -286,7 +240,7 @@ async def notices(call: Call) -> Message:
     return cards.overview(here, _here(call, DIGEST), call.now())
 
 
-@router.command("notices_here", changes=True, rewrite=_all_in_one,
+@router.command("notices_here", changes=True, rewrite=notice_words,
                 example="notices here *.example.com")  # fmt: skip
 async def notices_here(
     call: Call, about: Annotated[About, "[HOST…] [all] [mention WHO]"] = About()

@@ -10,11 +10,12 @@ from typing import Annotated, Self
 
 from bot.blocks import Message
 from bot.cards import monitor as monitor_cards
-from bot.commands.lookup import Selector, router
+from bot.commands.arguments import host_and_text
+from bot.commands.lookup import NO_HOSTS, Selector, router
 from bot.commands.router import Call
 from bot.dates import DAY, parse_length
 from bot.errors import BotError, UsageError
-from bot.severity import OTHER_STATES, STATES, Threshold
+from bot.severity import Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ NO_RULE = Rule(None)
 
 def _host_and_rule(words: Sequence[str]) -> list[str]:
     """The host, and the rest as one text; `list` is as good as nothing."""
-    if [word.lower() for word in words] in (["list"], ["show"]):
+    if [word.lower() for word in words] in (["list"], ["show"], ["ls"], ["all"]):
         return []
-    return [*words[:1], " ".join(words[1:])] if len(words) > 1 else list(words)
+    return host_and_text(words)
 
 
 @router.command("warn", example="warn example.com 14d", changes=True, rewrite=_host_and_rule)
@@ -68,11 +69,11 @@ async def warn(
         raise UsageError("“warn” needs 14d, 20% or default.", "rule")
     if not which.host:
         raise UsageError("Thresholds apply to a host or a pattern, not to an ID.", "which")
-    if which.host in STATES or which.host in OTHER_STATES:
+    if which.host in NO_HOSTS:
         raise UsageError("Thresholds apply to a host or a pattern, such as *.example.com.", "which")
     if which.port and which.is_pattern:
         raise UsageError("A pattern can't have a port.", "which")
-    which, matching = await _meant(call, which)
+    which, matching = await meant(call, which)
     name = str(which.target or which.host)
     text = "" if rule.threshold is None else str(rule.threshold)
     await call.records.set_threshold(name, text, by=call.asker, now=call.now())
@@ -81,7 +82,7 @@ async def warn(
     return replace(card, changed=((name, text or "default"),))
 
 
-async def _meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
+async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     """The host that is meant by the beginning of its name, and how many monitors match.
 
     The number is None if the API does not say. Raises UsageError if several hosts begin so.
@@ -97,7 +98,7 @@ async def _meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     if len(hosts) > 1 and "." not in which.host:
         raise UsageError(
             f"The names of {len(hosts)} hosts begin with “{which.host}”. Write one, such as "
-            f"{min(hosts)}, or {which.host}* for all.", "which",
+            f"“{min(hosts)}”, or “{which.host}*” for all.", "which",
         )  # fmt: skip
     if len(hosts) != 1:
         return which, 0

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any
 
 from bot.blocks import Block, bare
-from bot.commands.lookup import clean, split
+from bot.commands.lookup import clean, router, split
 from bot.commands.named_hosts import hosts_in, texts_of
 from bot.target import Target
 
@@ -237,7 +237,11 @@ def _verb(words: list[str]) -> tuple[str, str]:
         return "help", " ".join(words[:-1])
     verb = words[0].lower() if "." in words[0] else words[0].lower().strip("*")
     if re.fullmatch(r"#?[0-9]{1,15}|.*[.:].*[\w\]/]", verb) or verb.startswith("*."):
+        if len(words) == 2 and words[1].lower() in router.commands:  # `example.com scan`
+            return words[1].lower(), words[0]
         return "status", " ".join(words)
+    while words[2:] and words[1] in {"=", "=="}:  # `status = example.com`
+        del words[1]
     return verb, " ".join(words[1:])
 
 
