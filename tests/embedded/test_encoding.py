@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import crypto
 
-from bot.embedded.ca.encoding import content, fields, readable
+from bot.embedded.ca.encoding import Field, content, field, fields, readable
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.judge import judge
 from bot.embedded.scan.scanner import Scanner
@@ -28,18 +28,11 @@ from .authority import CA, DERS, NAMES, NO_CA, Scans, crl, issuing, points
 from .fleet import DAY, NOW, Authority, issue, name, new_key, pem
 from .test_every_host import authority
 
-Field = tuple[int, bytes]
 Change = Callable[[list[Field]], None]
 #: The parts of a certificate, by their place (RFC 5280, section 4.1).
 VERSION, SERIAL, ALGORITHM, VALIDITY, SUBJECT, EXTENSIONS = 0, 1, 2, 4, 5, 7
 UTC_TIME, TIME, PRINTABLE, SEQUENCE = 0x17, 0x18, 0x13, 0x30
 ENDS = datetime(2027, 4, 15, 12, tzinfo=UTC)
-
-
-def field(tag: int, inside: bytes) -> bytes:
-    length = len(inside)
-    size = bytes([length]) if length < 0x80 else b"\x82" + length.to_bytes(2, "big")
-    return bytes([tag]) + size + inside
 
 
 def signed(leaf: x509.Certificate, by: Authority, change: Change) -> bytes:

@@ -11,14 +11,14 @@ from random import Random
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from bot.embedded.ca import ocsp as ocsps
 from bot.embedded.ca.crl import Unreadable
 from bot.embedded.ca.crl import read as read_list
-from bot.embedded.ca.encoding import content, fields
+from bot.embedded.ca.encoding import Field, content, field, fields
 from bot.embedded.scan.verdict import Verdict
 
 from .authority import (
@@ -33,7 +33,7 @@ from .authority import (
     points,
 )
 from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key
-from .test_encoding import field
+from .test_encoding import Change
 
 
 def responder(url: str) -> x509.AuthorityInformationAccess:
@@ -137,10 +137,11 @@ async def test_a_response_that_takes_minutes_to_read_is_not_read(scans: Scans) -
         ocsps.read(long, leaf, by.certificate, NOW)
 
 
-def certified(scans: Scans, by: Authority, *purposes: x509.ObjectIdentifier) -> Authority:
-    """Somebody with a certificate for these purposes."""
-    key = new_key("ec")
-    usage = [x509.ExtendedKeyUsage(purposes)] if purposes else []
+def certified(
+    scans: Scans, by: Authority, *usage: x509.ExtensionType, kind: str = "ec"
+) -> Authority:
+    """Somebody with a certificate by this authority, for this usage."""
+    key = new_key(kind)
     return Authority(issue(name("Responder"), key, by, NOW - DAY, NOW + DAY, NO_CA, *usage), key)
 
 
@@ -155,7 +156,7 @@ async def test_a_responder_needs_a_certificate_of_the_issuer_for_that_purpose(
     path = scans.leaf(responder(ca.url("ocsp")))
     by = issuing(scans) if by_issuer else scans.fleet.authorities["root"]
     purpose = ExtendedKeyUsageOID.OCSP_SIGNING if may_sign else ExtendedKeyUsageOID.SERVER_AUTH
-    delegate = certified(scans, by, purpose)
+    delegate = certified(scans, by, x509.ExtendedKeyUsage([purpose]))
     others = [scans.fleet.authorities["root"].certificate, issuing(scans).certificate]
     ca.documents["ocsp"] = response(
         issuing(scans), scans.certificate, signer=delegate, sent=[*others, delegate.certificate]
@@ -163,19 +164,105 @@ async def test_a_responder_needs_a_certificate_of_the_issuer_for_that_purpose(
     assert (await scans.scan(path)).revocation.startswith(said)
 
 
-def together(by: Authority, *responses: bytes) -> bytes:
-    """One response with what several say."""
-    parts = [list(fields(content(ocsp.load_der_ocsp_response(each).tbs_response_bytes)))
-             for each in responses]  # fmt: skip
-    (_, responder_id), (_, produced), _, *_ = parts[0]
-    singles = b"".join(each[2][1] for each in parts)
-    data = field(0x30, field(0xA2, responder_id) + field(0x18, produced) + field(0x30, singles))
-    assert isinstance(by.key, ec.EllipticCurvePrivateKey)
-    algorithm = field(0x30, bytes.fromhex("06082a8648ce3d040302"))  # ecdsa-with-SHA256
-    signature = field(3, b"\0" + by.key.sign(data, ec.ECDSA(hashes.SHA256())))
-    basic = field(0x30, data + algorithm + signature)
+def parts(response: bytes) -> list[Field]:
+    """The fields of what a responder signs."""
+    return list(fields(content(ocsp.load_der_ocsp_response(response).tbs_response_bytes)))
+
+
+def sign(
+    by: Authority, signed: list[Field], *, sent: Sequence[x509.Certificate] = (), pss: bool = False
+) -> bytes:
+    """A response with these fields; RSA keys sign with RSASSA-PSS (RFC 4055) if `pss`."""
+    data = field(0x30, b"".join(field(*each) for each in signed))
+    if pss:
+        assert isinstance(by.key, rsa.RSAPrivateKey)
+        algorithm, digest = bytes.fromhex(PSS_SHA256), hashes.SHA256()
+        sealed = by.key.sign(data, padding.PSS(padding.MGF1(digest), 32), digest)
+    else:
+        assert isinstance(by.key, ec.EllipticCurvePrivateKey)
+        algorithm = field(0x30, bytes.fromhex("06082a8648ce3d040302"))  # ecdsa-with-SHA256
+        sealed = by.key.sign(data, ec.ECDSA(hashes.SHA256()))
+    chain = field(0xA0, field(0x30, b"".join(each.public_bytes(DERS) for each in sent)))
+    basic = field(0x30, data + algorithm + field(3, b"\0" + sealed) + (chain if sent else b""))
     kind = bytes.fromhex("06092b0601050507300101")  # id-pkix-ocsp-basic
     return field(0x30, b"\x0a\x01\0" + field(0xA0, field(0x30, kind + field(4, basic))))
+
+
+PSS_SHA256 = (
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500"
+    "a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120"
+)
+
+
+def together(by: Authority, *responses: bytes) -> bytes:
+    """One response with what several say."""
+    responder_id, produced, *_ = parts(responses[0])
+    singles = b"".join(parts(each)[2][1] for each in responses)
+    return sign(by, [responder_id, produced, (0x30, singles)])
+
+
+def critical(oid: str, *, single: bool) -> Change:
+    """Add a critical extension to a response, or to its first answer."""
+    extension = bytes.fromhex(oid) + b"\x01\x01\xff" + field(4, b"\x05\x00")
+    added = (0xA1, field(0x30, field(0x30, extension)))
+
+    def change(signed: list[Field]) -> None:
+        if single:
+            answer = content(signed[2][1])
+            signed[2] = (0x30, field(0x30, answer + field(*added)))
+        else:
+            signed[3:] = [added]
+
+    return change
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+async def test_a_response_with_an_unknown_critical_extension_says_nothing(
+    single: bool, revoked: bool, scans: Scans, ca: CA
+) -> None:
+    """RFC 6960, section 4.4; a nonce is known, though nobody sent one."""
+    path = scans.leaf(responder(ca.url("ocsp")))
+    by, leaf = issuing(scans), scans.certificate
+    told = "revoked 2027-01-14 (superseded)" if revoked else "good"
+    strange = "unknown: the OCSP response has an unknown critical extension"
+    for oid, said in (("06032a0304", strange), ("06092b0601050507300102", told)):
+        signed = parts(response(by, leaf, revoked=revoked))
+        critical(oid, single=single)(signed)
+        ca.documents["ocsp"] = sign(by, signed)
+        assert (await scans.scan(path)).revocation == said
+        scans.clock.now += timedelta(minutes=11)
+
+
+def test_a_response_signed_with_pss_is_read(scans: Scans) -> None:
+    scans.leaf()
+    leaf, by = scans.certificate, issuing(scans)
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    delegate = certified(scans, by, purpose, kind="rsa2048")
+    sent, signed = [delegate.certificate], parts(response(by, leaf, signer=delegate))
+    said, _ = ocsps.read(sign(delegate, signed, sent=sent, pss=True), leaf, by.certificate, NOW)
+    assert str(said) == "2027-01-14 (superseded)"
+    forged = sign(Authority(delegate.certificate, new_key("rsa2048")), signed, sent=sent, pss=True)
+    with pytest.raises(Unreadable, match="somebody else"):
+        ocsps.read(forged, leaf, by.certificate, NOW)
+
+
+def test_a_responder_whose_key_is_not_for_signatures_says_nothing(scans: Scans) -> None:
+    scans.leaf()
+    leaf, by = scans.certificate, issuing(scans)
+    only_crls = x509.KeyUsage(False, False, False, False, False, False, True, False, False)
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    delegate = certified(scans, by, purpose, only_crls)
+    body = response(by, leaf, signer=delegate, sent=[delegate.certificate])
+    with pytest.raises(Unreadable, match="somebody else"):
+        ocsps.read(body, leaf, by.certificate, NOW)
+
+
+async def test_another_responder_is_asked_if_the_first_one_fails(scans: Scans, ca: CA) -> None:
+    urls = (*responder(ca.url("down")), *responder(ca.url("ocsp")))
+    path = scans.leaf(x509.AuthorityInformationAccess(urls))
+    ca.documents["ocsp"] = response(issuing(scans), scans.certificate)
+    assert (await scans.scan(path)).verdict is Verdict.REVOKED
 
 
 async def test_of_several_answers_about_a_certificate_the_worst_counts(

@@ -14,9 +14,11 @@ from cryptography import x509
 from bot.embedded.ca.encoding import (
     MALFORMED,
     Field,
+    comparable_name,
     content,
     extension_values,
     extensions,
+    field,
     fields,
     name_fields,
 )
@@ -30,6 +32,15 @@ SKEW = timedelta(minutes=5)
 #: cRLDistributionPoints, and tags in it (RFC 5280, section 4.2.1.13).
 _POINTS = bytes.fromhex("551d1f")
 _POINT, _FULL_NAME, _URI = 0xA0, 0xA0, 0x86
+_REASONS, _CRL_ISSUER, _DIRECTORY_NAME, _NAME = 0x81, 0xA2, 0xA4, 0x30
+#: Extensions of a list that don't limit what it says, whether or not they are critical.
+_HARMLESS = (
+    x509.CRLNumber,
+    x509.AuthorityKeyIdentifier,
+    x509.IssuerAlternativeName,
+    x509.FreshestCRL,
+    x509.AuthorityInformationAccess,
+)
 #: The reasons of RFC 5280, section 5.3.1, in words.
 REASONS = {
     x509.ReasonFlags.unspecified: "",
@@ -60,10 +71,14 @@ class Revocation:
 
 
 class Place(NamedTuple):
-    """Where a list is published: its http URL, and all names of its distribution point."""
+    """Where a list is: its http URL, and all the names of that distribution point.
+
+    It is `partial` if it is said to cover some reasons only.
+    """
 
     url: str
     names: frozenset[Field]
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,8 @@ class RevocationList:
     names: frozenset[Field] | None = None
     only_users: bool = False
     only_authorities: bool = False
+    partial: bool = False
+    """Whether it covers some reasons only: what it doesn't list may be revoked all the same."""
 
     def find(self, certificate: x509.Certificate, place: Place, now: datetime) -> Revocation | None:
         """The entry of a certificate that names this place, if any. Raises Unreadable."""
@@ -92,7 +109,10 @@ class RevocationList:
             fits = self.only_authorities if is_authority(certificate) else self.only_users
             if not fits:
                 raise Unreadable("the revocation list is for other certificates")
-        return self.entries.get(certificate.serial_number)
+        found = self.entries.get(certificate.serial_number)
+        if found is None and (self.partial or place.partial):
+            raise Unreadable("the revocation list covers some reasons only")
+        return found
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
@@ -107,25 +127,28 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def places(certificate: x509.Certificate) -> list[Place] | None:
     """Where a certificate's revocation list is published; None if the certificate doesn't say.
 
-    Lists that another CA signs, or that cover only some reasons, are left out, and so is what can't
-    be read: `cryptography` reads all names or none.
+    A list that another CA signs is left out, and so is what can't be read: `cryptography` reads all
+    names or none.
     """
     values = extension_values(certificate, _POINTS)
     found: list[Place] = []
     with suppress(ValueError, IndexError):
+        issuer = field(_NAME, name_fields(certificate, subject=False))
+        itself = (_CRL_ISSUER, field(_DIRECTORY_NAME, issuer))
         for _, point in fields(b"".join(map(content, values))):
             with suppress(ValueError, IndexError):
-                ((kind, choice),) = fields(point)
-                if kind == _POINT:
-                    found += _places(_names(choice))
+                (kind, choice), *limits = fields(point)
+                others = [limit for limit in limits if limit[0] != _REASONS]
+                if kind == _POINT and others in ([], [itself]):
+                    found += _places(_names(choice), partial=len(others) < len(limits))
     return found if values else None
 
 
-def _places(names: Sequence[Field]) -> Iterator[Place]:
+def _places(names: Sequence[Field], *, partial: bool) -> Iterator[Place]:
     for kind, value in names:
         url = value.decode("ascii", "replace")
         if kind == _URI and url.lower().startswith("http://"):
-            yield Place(url, frozenset(names))
+            yield Place(url, frozenset(names), partial)
 
 
 def _names(choice: bytes) -> list[Field]:
@@ -141,8 +164,10 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
     """
     crl = _loaded(body)
     try:
-        if not _has_issuer(crl, issuer) or not _signs(issuer):
+        if not _has_issuer(crl, issuer):
             raise Unreadable("the revocation list has another issuer")
+        if not _signs(issuer):
+            raise Unreadable("the revocation list is signed by a CA that may not sign any")
         if not crl.is_signature_valid(cast("CertificateIssuerPublicKeyTypes", issuer.public_key())):
             raise Unreadable("the signature of the revocation list is wrong")
         next_update = crl.next_update_utc
@@ -160,26 +185,29 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
         names,
         bool(point and point.only_contains_user_certs),
         bool(point and point.only_contains_ca_certs),
+        bool(point and point.only_some_reasons),
     )
 
 
 def _loaded(body: bytes) -> x509.CertificateRevocationList:
-    try:
-        if body.lstrip().startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_crl(body)
+    """A list as DER or PEM, whatever comes after the one or before the other."""
+    with suppress(*MALFORMED):
         return x509.load_der_x509_crl(body)
+    begin = body.find(b"-----BEGIN X509 CRL-----")
+    try:
+        if begin >= 0:
+            return x509.load_pem_x509_crl(body[begin:])
+        return x509.load_der_x509_crl(field(*next(fields(body), (0, b""))))
     except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
 
 
 def _has_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Whether a list names this CA as its issuer. Raises ValueError."""
-    with suppress(ValueError, IndexError):
-        parts = list(fields(content(crl.tbs_certlist_bytes)))
-        name = parts[2 if parts[0][0] == _INTEGER else 1]  # after the version, which is optional
-        if name[1] == name_fields(issuer, subject=True):
-            return True
-    return crl.issuer == issuer.subject
+    """Whether a list names this CA as its issuer. Raises ValueError or IndexError."""
+    parts = list(fields(content(crl.tbs_certlist_bytes)))
+    name = parts[2 if parts[0][0] == _INTEGER else 1]  # after the version, which is optional
+    own = name_fields(issuer, subject=True)
+    return name[1] == own or comparable_name(name[1]) == comparable_name(own)
 
 
 def _signs(issuer: x509.Certificate) -> bool:
@@ -191,18 +219,16 @@ def _signs(issuer: x509.Certificate) -> bool:
 
 
 def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint | None:
-    """What the list covers. Raises Unreadable for delta lists and those with only some reasons."""
+    """What the list covers. Raises Unreadable for one that covers changes only."""
     found = None
     for extension in crl.extensions:
         if isinstance(extension.value, x509.DeltaCRLIndicator):
             raise Unreadable("the revocation list has changes only")
         if isinstance(extension.value, x509.IssuingDistributionPoint):
             found = extension.value
-        elif extension.critical:
+        elif extension.critical and not isinstance(extension.value, _HARMLESS):
             raise Unreadable("the revocation list has an unknown critical extension")
-    if found and (
-        found.indirect_crl or found.only_some_reasons or found.only_contains_attribute_certs
-    ):
+    if found and (found.indirect_crl or found.only_contains_attribute_certs):
         raise Unreadable("the revocation list is for other certificates")
     return found
 
@@ -227,6 +253,8 @@ def _revocation(entry: x509.RevokedCertificate) -> Revocation | None:
     for extension in known:
         if isinstance(extension.value, x509.CRLReason):
             reason = extension.value.reason
+        elif isinstance(extension.value, x509.InvalidityDate):
+            continue  # the date of the revocation counts
         elif extension.critical or isinstance(extension.value, x509.CertificateIssuer):
             raise Unreadable("the revocation list has an unknown critical extension")
     if reason is x509.ReasonFlags.remove_from_crl:

@@ -76,8 +76,8 @@ def extensions(certificate: x509.Certificate) -> x509.Extensions:
         parts = _parts(certificate)
         head = [each for each in parts if each[0] != _EXTENSIONS]
         for one in _extensions(parts):
-            alone = _joined([*head, (_EXTENSIONS, _field(_SEQUENCE, _field(*one)))])
-            der = _field(_SEQUENCE, _field(_SEQUENCE, alone) + _joined(signature))
+            alone = _joined([*head, (_EXTENSIONS, field(_SEQUENCE, field(*one)))])
+            der = field(_SEQUENCE, field(_SEQUENCE, alone) + _joined(signature))
             with suppress(*MALFORMED):
                 known += x509.load_der_x509_certificate(der).extensions
     return x509.Extensions(known)
@@ -92,6 +92,14 @@ def extension_values(certificate: x509.Certificate, oid: bytes) -> list[bytes]:
             if name == oid:
                 found.append(octets)
     return found
+
+
+def critical_extensions(inside: bytes) -> Iterator[bytes]:
+    """The identifiers of those that are critical. Raises ValueError or IndexError."""
+    for _, extension in fields(inside):
+        (_, oid), *flags, _ = fields(extension)
+        if any(any(flag) for _, flag in flags):
+            yield oid
 
 
 def has_malformed(certificate: x509.Certificate) -> bool:
@@ -143,6 +151,21 @@ def _parts(certificate: x509.Certificate) -> list[Field]:
     return list(fields(content(certificate.tbs_certificate_bytes)))
 
 
+def comparable_name(inside: bytes) -> list[frozenset[tuple[bytes, str]]]:
+    """A name so that it equals those that mean the same. Raises ValueError or IndexError.
+
+    Case, spaces and the type of its strings don't matter (RFC 5280, section 7.1).
+    """
+    found = []
+    for _, relative in fields(inside):
+        attributes = set()
+        for _, attribute in fields(relative):
+            (_, oid), string = fields(attribute)
+            attributes.add((oid, " ".join(text(*string).casefold().split())))
+        found.append(frozenset(attributes))
+    return found
+
+
 def text(kind: int, value: bytes) -> str:
     """A string of a name; one that contradicts its declared type is read as Latin-1."""
     try:
@@ -170,8 +193,8 @@ def fields(der: bytes) -> Iterator[Field]:
         at += length
 
 
-def _field(tag: int, inside: bytes) -> bytes:
-    """Encode one field of DER."""
+def field(tag: int, inside: bytes) -> bytes:
+    """One field of DER."""
     length = len(inside)
     if length < 0x80:
         return bytes([tag, length]) + inside
@@ -180,7 +203,7 @@ def _field(tag: int, inside: bytes) -> bytes:
 
 
 def _joined(parts: list[Field]) -> bytes:
-    return b"".join(_field(*each) for each in parts)
+    return b"".join(field(*each) for each in parts)
 
 
 def _extensions(parts: list[Field]) -> Iterator[Field]:
@@ -206,9 +229,9 @@ def _rewritten(der: bytes, *, names: bool) -> bytes:
         key,
     ]
     if known := b"".join(_extension(each) for _, each in _extensions(rest)):
-        parts.append((_EXTENSIONS, _field(_SEQUENCE, known)))
+        parts.append((_EXTENSIONS, field(_SEQUENCE, known)))
     whole = [(_SEQUENCE, _joined(parts)), (_SEQUENCE, _algorithm(signed)), signature]
-    return _field(_SEQUENCE, _joined(whole))
+    return field(_SEQUENCE, _joined(whole))
 
 
 def _number(value: bytes) -> bytes:
@@ -231,8 +254,8 @@ def _name(inside: bytes) -> bytes:
         attributes = []
         for _, attribute in fields(relative):
             oid, (kind, value) = fields(attribute)
-            string = _field(_UTF8, text(kind, value).encode())
-            attributes.append((_SEQUENCE, _field(*oid) + string))
+            string = field(_UTF8, text(kind, value).encode())
+            attributes.append((_SEQUENCE, field(*oid) + string))
         if attributes:
             relatives.append((_SET, _joined(attributes)))
     return _joined(relatives)
@@ -257,7 +280,7 @@ def _time(tag: int, value: bytes) -> bytes:
     except OverflowError:
         moment = _FIRST if year < 2 else _LAST
     plain = moment.replace(tzinfo=None, microsecond=0).isoformat()
-    return _field(_GENERALIZED_TIME, re.sub("[-:T]", "", plain).encode() + b"Z")
+    return field(_GENERALIZED_TIME, re.sub("[-:T]", "", plain).encode() + b"Z")
 
 
 def _extension(inside: bytes) -> bytes:
@@ -265,6 +288,6 @@ def _extension(inside: bytes) -> bytes:
     with suppress(ValueError, IndexError):
         (_, oid), *between, (_, value) = fields(inside)
         critical = any(any(flag) for tag, flag in between if tag == _BOOLEAN)
-        flag = _field(_BOOLEAN, b"\xff") if critical else b""
-        return _field(_SEQUENCE, _field(_OID, oid) + flag + _field(_OCTETS, value))
+        flag = field(_BOOLEAN, b"\xff") if critical else b""
+        return field(_SEQUENCE, field(_OID, oid) + flag + field(_OCTETS, value))
     return b""

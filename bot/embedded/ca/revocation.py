@@ -25,6 +25,10 @@ MOST_ENTRIES = 500_000
 _NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")
 
 
+#: So many places of one certificate are tried, one after the other.
+MOST_PLACES = 4
+#: What a document says of a certificate. Raises Unreadable.
+Read = Callable[[Document], Awaitable[Revocation | None]]
 #: A list's URL, and the CA that signs it.
 _Key = tuple[str, x509.Certificate]
 _Link = tuple[int, x509.Certificate, x509.Certificate]
@@ -73,7 +77,7 @@ class Revocations:
         """The status by the first list, if in memory; empty if the certificate names none."""
         places = crl.places(certificate)
         if not places:
-            return "" if places is None and ocsp.location(certificate) is None else None
+            return "" if places is None and ocsp.locations(certificate) is None else None
         key = places[0].url, issuer
         document = self._documents.fresh(places[0].url)
         read = self._lists.get(key) if document else None
@@ -90,14 +94,14 @@ class Revocations:
     ) -> Revocation | str:
         """A revocation, or another status; empty if the CA publishes nothing about it."""
         try:
-            places, responder = crl.places(certificate), ocsp.location(certificate)
+            places, responders = crl.places(certificate), ocsp.locations(certificate)
             if places:
                 return await self._by_list(certificate, issuer, places, now, ask)
-            if responder:
-                return await self._by_ocsp(certificate, issuer, responder, now, ask)
+            if responders:
+                return await self._by_ocsp(certificate, issuer, responders, now, ask)
         except Unreadable as fault:
             return f"unknown: {fault}"
-        return "" if places is None and responder is None else UNUSABLE
+        return "" if places is None and responders is None else UNUSABLE
 
     async def _by_list(
         self,
@@ -107,15 +111,24 @@ class Revocations:
         now: datetime,
         ask: bool,
     ) -> Revocation | str:
-        """The status by the first usable list. Raises Unreadable."""
-        fault = Unreadable("asked")
-        for place in places[:2]:
+        """The first of its places that gives a usable list decides. Raises Unreadable."""
 
-            async def look_up(document: Document, place: Place = place) -> Revocation | None:
+        def reader(place: Place) -> Read:
+            async def look_up(document: Document) -> Revocation | None:
                 return (await self._list(document, issuer)).find(certificate, place, now)
 
+            return look_up
+
+        return await self._first([(place.url, None, reader(place)) for place in places], ask)
+
+    async def _first(
+        self, tries: Sequence[tuple[str, bytes | None, Read]], ask: bool
+    ) -> Revocation | str:
+        """What the first usable document says. Raises Unreadable with the last one's fault."""
+        fault = Unreadable("asked")
+        for url, body, read in tries[:MOST_PLACES]:
             try:
-                return await self._usable(place.url, None, look_up, ask) or GOOD
+                return await self._usable(url, body, read, ask) or GOOD
             except Unreadable as reason:
                 fault = reason
         raise fault
@@ -124,7 +137,7 @@ class Revocations:
         self,
         url: str,
         body: bytes | None,
-        read: Callable[[Document], Awaitable[Revocation | None]],
+        read: Read,
         ask: bool,
     ) -> Revocation | None:
         """What a document says; a useless one is fetched once more. Raises Unreadable."""
@@ -173,7 +186,7 @@ class Revocations:
         self,
         certificate: x509.Certificate,
         issuer: x509.Certificate,
-        url: str,
+        urls: Sequence[str],
         now: datetime,
         ask: bool,
     ) -> Revocation | str:
@@ -181,7 +194,7 @@ class Revocations:
             return ocsp.read(document.body, certificate, issuer, now)[0]
 
         question = ocsp.question(certificate, issuer)
-        return await self._usable(url, question, look_up, ask) or GOOD
+        return await self._first([(url, question, look_up) for url in urls], ask)
 
 
 def _links(path: Sequence[x509.Certificate]) -> list[_Link]:
