@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -152,6 +153,31 @@ async def test_a_server_that_rejects_the_first_handshake_is_judged_by_the_next(
     result = await scan(trust, fleets.serve(talk))
     assert (result.verdict, result.host_match) == (Verdict.VALID, True)
     assert len(visits) <= 3
+
+
+@pytest.mark.parametrize("knows_others", [True, False])
+async def test_a_rare_cipher_is_outdated_only_if_the_server_knows_no_other(
+    knows_others: bool, fleet: Fleet, trust: Trust
+) -> None:
+    """After a mishap we offer ciphers that browsers don't; a server may prefer one of these."""
+    context = fleet.context(fleet.file(Leaf()))
+    fleets.speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+    common = ":ECDHE-ECDSA-AES128-GCM-SHA256" if knows_others else ""
+    context.set_ciphers(f"ECDHE-ECDSA-AES128-CCM8{common}:@SECLEVEL=0")
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    visits: list[asyncio.StreamReader] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(reader)
+        if len(visits) == 1:
+            await fleets.say(INTERNAL_ERROR)(reader, writer)
+        else:
+            with contextlib.suppress(ssl.SSLError):
+                await fleets.shake_hands(context, reader, writer)
+
+    result = await scan(trust, fleets.serve(talk))
+    assert result.verdict is (Verdict.VALID if knows_others else Verdict.OLD_PROTOCOL)
+    assert result.host_match
 
 
 async def test_a_server_that_prefers_anonymous_ciphers_shows_its_certificate_all_the_same(

@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from bot.embedded.scan.certificate import UNASKED, KeyExchange
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.key_exchange import client_hello, supports
+from bot.embedded.scan.messages import client_hello, supports
 from bot.embedded.scan.proxy import HTTPProxy
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner

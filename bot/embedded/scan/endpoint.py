@@ -22,7 +22,7 @@ from bot.embedded.scan import http, starttls, tls
 from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge, named
-from bot.embedded.scan.key_exchange import supports
+from bot.embedded.scan.messages import supports
 from bot.embedded.scan.proxy import ProxyFailed
 from bot.embedded.scan.result import ASKED, Renewal
 from bot.embedded.scan.starttls import StartTLSFailed
@@ -247,31 +247,44 @@ class Probe:
                 if not (stream.wants_client_certificate and failure.by_server):
                     raise
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
-            if not self.trust.is_modern(stream):
-                result.set_verdict(Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}")
-            elif ours and not await self._is_possible(dialer):
-                result.set_verdict(first.verdict, first.detail)
+            is_modern = self.trust.is_modern(stream)
+            if stream.protocol not in tls.CURRENT or (
+                (ours or not is_modern) and not await self._is_possible(dialer)
+            ):
+                old = Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}"
+                result.set_verdict(*((first.verdict, first.detail) if is_modern else old))
             await self._get_rest(stream, result)
         except tls.HandshakeFailed:
             if ours:
-                await self._read_in_clear(dialer, result)
+                await self._read_unparsed(dialer, stream, result)
         finally:
             stream.close()
 
-    async def _read_in_clear(self, dialer: Dialer, result: AddressResult) -> None:
-        """Read the certificates that OpenSSL can't parse; the verdict stays the same."""
-        verdict, message = result.verdict, result.message
+    async def _read_unparsed(
+        self, dialer: Dialer, stream: tls.Stream, result: AddressResult
+    ) -> None:
+        """Read the certificates that OpenSSL can't parse; some servers send others before TLS 1.3.
+
+        The verdict stays the same.
+        """
+        self._judge_unparsed(stream, result)
+        if result.leaf is not None:
+            return
         with suppress(OSError, ProxyFailed, StartTLSFailed):
-            stream = await self._connect(dialer, legacy=True, in_clear=True)
+            older = await self._connect(dialer, legacy=True, in_clear=True)
             try:
                 with suppress(tls.HandshakeFailed):
-                    await stream.handshake()
-                result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
+                    await older.handshake()
+                self._judge_unparsed(older, result)
             finally:
-                stream.close()
-                result.verdict, result.message = verdict, message
-                # What was negotiated is what we forced it to be.
-                result.handshake = replace(result.handshake, protocol="", cipher="")
+                older.close()
+
+    def _judge_unparsed(self, stream: tls.Stream, result: AddressResult) -> None:
+        verdict, message = result.verdict, result.message
+        result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
+        result.verdict, result.message = verdict, message
+        # What was negotiated is what we forced it to be.
+        result.handshake = replace(result.handshake, protocol="", cipher="")
 
     async def _is_possible(self, dialer: Dialer) -> bool:
         """Whether a handshake like a browser's succeeds on a second attempt."""

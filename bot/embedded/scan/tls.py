@@ -27,6 +27,7 @@ from OpenSSL import SSL, crypto
 from bot.embedded.ca.encoding import readable
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import is_address
+from bot.embedded.scan.messages import sent_certificates
 from bot.embedded.scan.verdict import Verdict
 
 _SYSTEM_ROOTS = (
@@ -38,6 +39,7 @@ _SYSTEM_ROOTS = (
 _LOG = logging.getLogger(__name__)
 _CHECK_INTERVAL = timedelta(minutes=1)
 _CHUNK = 65536
+CURRENT = frozenset({"TLSv1.2", "TLSv1.3"})
 _NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
 _HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
 _DATES = (_NOT_YET_VALID, _HAS_EXPIRED)
@@ -91,6 +93,7 @@ class Trust:
         limit_groups(modern, _GROUPS)
         legacy = _context(SSL.TLS1_VERSION, self._files)
         legacy.set_cipher_list(b"ALL:!aNULL:@SECLEVEL=0")  # others hide the certificate
+        legacy.set_keylog_callback(_on_secret)
         return modern, legacy
 
     def refresh(self, now: datetime) -> None:
@@ -115,7 +118,7 @@ class Trust:
     def is_modern(self, stream: Stream) -> bool:
         """Whether the negotiated protocol and cipher are also available without `legacy`."""
         offered = SSL.Connection(self.modern).get_cipher_list()
-        return stream.protocol in ("TLSv1.2", "TLSv1.3") and stream.cipher in offered
+        return stream.protocol in CURRENT and stream.cipher in offered
 
 
 def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
@@ -178,13 +181,15 @@ def date_fault(certificate: x509.Certificate, now: datetime) -> int:
 class FaultRecorder(list[ChainFault]):
     """The faults of one chain, its dates checked as of `now` rather than by OpenSSL's clock.
 
-    `path` is the chain as OpenSSL put it together, by depth.
+    `path` is the chain as OpenSSL put it together, by depth; `secret` is what the server encrypts
+    its handshake with, if the context tells.
     """
 
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._by_clock: dict[int, int] = {}
         self.path: dict[int, x509.Certificate] = {}
+        self.secret = b""
 
     def record(self, certificate: crypto.X509, code: int, depth: int, *, ok: bool) -> None:
         """Take one call of the verify callback: a fault, or a certificate without other faults."""
@@ -210,6 +215,12 @@ def _on_verify(
 ) -> bool:
     connection.get_app_data().record(certificate, code, depth, ok=bool(ok))
     return True
+
+
+def _on_secret(connection: SSL.Connection, line: bytes) -> None:
+    label, _, secret = line.split()
+    if label == b"SERVER_HANDSHAKE_TRAFFIC_SECRET":
+        connection.get_app_data().secret = bytes.fromhex(secret.decode("ascii"))
 
 
 @dataclass(slots=True)
@@ -366,27 +377,13 @@ class Stream:
     def chain(self) -> list[bytes]:
         """The certificates as the server sent them, in DER, leaf first; empty if it sent none.
 
-        If OpenSSL can't read one of them, it returns none; then those sent in the clear are used.
+        If OpenSSL can't read one of them, it has none; then they are read from what was received,
+        which the `legacy` context can decrypt.
         """
         sent = self.tls.get_peer_cert_chain()
         if sent is None:
-            return list(_sent_in_clear(bytes(self._received)))
+            return sent_certificates(bytes(self._received), self.faults.secret)
         return [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
-
-
-def _sent_in_clear(received: bytes) -> Iterator[bytes]:
-    """The certificates in a server's first flight before TLS 1.3 (RFC 5246, section 7.4.2)."""
-    messages = b""
-    while received[:1] == b"\x16":
-        end = 5 + int.from_bytes(received[3:5], "big")
-        messages, received = messages + received[5:end], received[end:]
-    while messages:
-        kind, end = messages[0], 4 + int.from_bytes(messages[1:4], "big")
-        list_, messages = messages[7:end], messages[end:]
-        while kind == _CERTIFICATE and list_:
-            end = 3 + int.from_bytes(list_[:3], "big")
-            yield list_[3:end]
-            list_ = list_[end:]
 
 
 @functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers

@@ -1,15 +1,24 @@
-"""Whether a server supports X25519MLKEM768, the key exchange that withstands quantum computers.
+"""The messages of a TLS handshake, read by hand where OpenSSL tells nothing.
 
-One ClientHello offers only that group, and no key share: a server that knows the group asks for a
-share (HelloRetryRequest; RFC 8446, section 4.1.4), any other refuses. The handshake ends there, so
-no ML-KEM code is needed. Any other outcome is unknown.
+Whether a server supports X25519MLKEM768, the key exchange that withstands quantum computers: one
+ClientHello offers that group alone, and no key share: a server that knows the group asks for a
+share of it (HelloRetryRequest; RFC 8446, section 4.1.4), another one refuses. The handshake ends
+there, so no ML-KEM code is needed. Whatever else happens, nothing is said.
+
+And certificates that OpenSSL can't parse, from what was received before it gave up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import is_address
@@ -22,7 +31,8 @@ _SUITES = bytes.fromhex("130113021303")
 # because it can't sign.
 _SIGNATURES = bytes.fromhex("0403050306030804080508060809080a080b08070808040105010601090409050906")
 _SERVER_NAME, _GROUPS, _SIGNATURE_ALGORITHMS, _VERSIONS, _KEY_SHARE = 0, 10, 13, 43, 51
-_ALERT, _HANDSHAKE, _SERVER_HELLO = 21, 22, 2
+_ALERT, _HANDSHAKE, _ENCRYPTED = 21, 22, 23  # records (RFC 8446, section 5.1)
+_SERVER_HELLO, _CERTIFICATE = 2, 11
 # handshake_failure and insufficient_security: no group in common (RFC 8446, section 4.1.1).
 _NOTHING_IN_COMMON = (40, 71)
 _WARNING = 1
@@ -30,6 +40,11 @@ _WARNING = 1
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 _MOST_RECORDS = 8
 _LONGEST_RECORD = 16_640
+_AEADS: dict[bytes, tuple[type[AESGCM | ChaCha20Poly1305], int, hashes.HashAlgorithm]] = {
+    bytes.fromhex("1301"): (AESGCM, 16, hashes.SHA256()),
+    bytes.fromhex("1302"): (AESGCM, 32, hashes.SHA384()),
+    bytes.fromhex("1303"): (ChaCha20Poly1305, 32, hashes.SHA256()),
+}
 
 
 async def supports(connection: Connection, host: str) -> bool | None:
@@ -107,3 +122,61 @@ def _extensions(data: bytes) -> Iterable[tuple[int, bytes]]:
         kind, length = (int.from_bytes(data[n : n + 2], "big") for n in (at, at + 2))
         yield kind, data[at + 4 : at + 4 + length]
         at += 4 + length
+
+
+def sent_certificates(received: bytes, secret: bytes) -> list[bytes]:
+    """The certificates in a server's first flight, encrypted with the `secret` if there is one."""
+    with suppress(ValueError, LookupError):
+        sent = b"".join(body for head, body in _records(received) if head[0] == _HANDSHAKE)
+        if not secret:  # before TLS 1.3 (RFC 5246, section 7.4.2)
+            return [each for body in _messages(sent, _CERTIFICATE) for each in _listed(body[3:], 0)]
+        *_, hello = _messages(sent, _SERVER_HELLO)
+        plain = _decrypted(received, hello[35 + hello[34] :][:2], secret)
+        bodies = _messages(plain, _CERTIFICATE)  # a context comes first (RFC 8446, section 4.4.2)
+        return [each for body in bodies for each in _listed(body[4 + body[0] :], 2)]
+    return []
+
+
+def _listed(entries: bytes, size: int) -> Iterator[bytes]:
+    """Each certificate of a list; a length of `size` bytes and extensions follow each."""
+    at = 0
+    while at < len(entries):
+        end = at + 3 + int.from_bytes(entries[at : at + 3], "big")
+        yield entries[at + 3 : end]
+        at = end + size + int.from_bytes(entries[end : end + size], "big")
+
+
+def _records(received: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The head and the body of each record."""
+    at = 0
+    while at + 5 <= len(received):
+        end = at + 5 + int.from_bytes(received[at + 3 : at + 5], "big")
+        yield received[at : at + 5], received[at + 5 : end]
+        at = end
+
+
+def _messages(data: bytes, kind: int) -> Iterator[bytes]:
+    """The body of each message of a kind."""
+    at = 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+        if data[at] == kind:
+            yield data[at + 4 : end]
+        at = end
+
+
+def _decrypted(received: bytes, suite: bytes, secret: bytes) -> bytes:
+    """What a server sent encrypted of its handshake (RFC 8446, sections 5.2, 5.3 and 7.3)."""
+    cipher, size, digest = _AEADS[suite]
+    key, start = (
+        HKDFExpand(digest, length, length.to_bytes(2, "big") + label).derive(secret)
+        for length, label in ((size, b"\x09tls13 key\0"), (12, b"\x08tls13 iv\0"))
+    )
+    plain = b""
+    sent = (record for record in _records(received) if record[0][0] == _ENCRYPTED)
+    with suppress(InvalidTag):  # what follows the handshake has another key
+        for number, (head, body) in enumerate(sent):
+            nonce = (int.from_bytes(start, "big") ^ number).to_bytes(12, "big")
+            text = cipher(key).decrypt(nonce, body, head).rstrip(b"\0")
+            plain += text[:-1] if text[-1:] == bytes([_HANDSHAKE]) else b""
+    return plain
