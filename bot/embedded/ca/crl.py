@@ -71,7 +71,7 @@ class Revocation:
 
 
 class Place(NamedTuple):
-    """Where a list is: its http URL, and all the names of that distribution point.
+    """Where a list is published: its http URL, and all names of its distribution point.
 
     It is `partial` if it is said to cover some reasons only.
     """
@@ -127,7 +127,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def places(certificate: x509.Certificate) -> list[Place] | None:
     """Where a certificate's revocation list is published; None if the certificate doesn't say.
 
-    A list that another CA signs is left out, and so is what can't be read: `cryptography` reads all
+    Lists that another CA signs are left out, and so is what can't be read: `cryptography` reads all
     names or none.
     """
     values = extension_values(certificate, _POINTS)
@@ -219,7 +219,7 @@ def _signs(issuer: x509.Certificate) -> bool:
 
 
 def _point(crl: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint | None:
-    """What the list covers. Raises Unreadable for one that covers changes only."""
+    """What the list covers. Raises Unreadable for delta lists."""
     found = None
     for extension in crl.extensions:
         if isinstance(extension.value, x509.DeltaCRLIndicator):

@@ -284,7 +284,7 @@ class Documents:
     async def _refused(
         self, known: Document, url: str, status: int, _headers: Mapping[str, str], now: datetime
     ) -> Document:
-        """What is known after an answer without a document."""
+        """What remains known after an answer without a document."""
         what = "an empty document" if status == 200 else f"HTTP {status}"
         fault = f"{host_of(url)} answered with {what}"
         return replace(known, tried_at=now, fault=fault, fresh_until=now + FAILED)

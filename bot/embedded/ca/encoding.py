@@ -194,7 +194,7 @@ def fields(der: bytes) -> Iterator[Field]:
 
 
 def field(tag: int, inside: bytes) -> bytes:
-    """One field of DER."""
+    """Encode one field of DER."""
     length = len(inside)
     if length < 0x80:
         return bytes([tag, length]) + inside

@@ -50,7 +50,7 @@ _WORST_FIRST = (_STATUS.REVOKED, _STATUS.UNKNOWN, _STATUS.GOOD)
 
 
 def locations(certificate: x509.Certificate) -> list[str] | None:
-    """The http URLs of its responders; empty if it names others only, None if it names none."""
+    """The http URLs of its responders; empty if it only names others, None if it names none."""
     try:
         access = extensions(certificate).get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:

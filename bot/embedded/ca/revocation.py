@@ -111,7 +111,7 @@ class Revocations:
         now: datetime,
         ask: bool,
     ) -> Revocation | str:
-        """The first of its places that gives a usable list decides. Raises Unreadable."""
+        """The status by the first usable list. Raises Unreadable."""
 
         def reader(place: Place) -> Read:
             async def look_up(document: Document) -> Revocation | None:

@@ -1,11 +1,11 @@
 """The messages of a TLS handshake, read by hand where OpenSSL tells nothing.
 
 Whether a server supports X25519MLKEM768, the key exchange that withstands quantum computers: one
-ClientHello offers that group alone, and no key share: a server that knows the group asks for a
-share of it (HelloRetryRequest; RFC 8446, section 4.1.4), another one refuses. The handshake ends
-there, so no ML-KEM code is needed. Whatever else happens, nothing is said.
+ClientHello offers only that group, and no key share: a server that knows the group asks for a share
+(HelloRetryRequest; RFC 8446, section 4.1.4), any other refuses. The handshake ends there, so no
+ML-KEM code is needed. Any other outcome is unknown.
 
-And certificates that OpenSSL can't parse, from what was received before it gave up.
+And the certificates that OpenSSL can't parse, from the bytes that the server sent.
 """
 
 from __future__ import annotations

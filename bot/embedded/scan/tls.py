@@ -377,7 +377,7 @@ class Stream:
     def chain(self) -> list[bytes]:
         """The certificates as the server sent them, in DER, leaf first; empty if it sent none.
 
-        If OpenSSL can't read one of them, it has none; then they are read from what was received,
+        If OpenSSL can't read one of them, it returns none; then they are read from the raw bytes,
         which the `legacy` context can decrypt.
         """
         sent = self.tls.get_peer_cert_chain()
