@@ -134,7 +134,7 @@ async def test_an_explanation_that_nobody_should_follow_is_left_out(acme: ACME) 
 async def test_garbage_is_unknown_and_never_a_verdict(acme: ACME) -> None:
     for body, said in (
         (b"<html>moved</html>", "can't be read"),
-        (b"", "answered with HTTP 200"),
+        (b"", "answered with an empty document"),
         (b"[" * 100_000, "can't be read"),
         (b'{"x":' * 5000, "can't be read"),
         (b'{"suggestedWindow": null}', "can't be read"),
