@@ -1,0 +1,61 @@
+"""The migrations, with rows in all tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select
+
+from bot.store.database import Database
+from bot.store.tables import metadata
+from bot.store.upgrade import newest_migration, open_database, upgrade
+from tests.postgres import Cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.sqlite3"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database()
+
+
+def fill(connection: Connection) -> None:
+    """Put a row with a value in each column into each table, unless it has one."""
+    found = MetaData()
+    found.reflect(connection)
+    for table in found.sorted_tables:
+        if not connection.scalar(select(func.count()).select_from(table)):
+            connection.execute(insert(table).values(row_of(table)))
+
+
+def row_of(table: Table) -> dict[str, object]:
+    texts = {"members": "[]", "messages": "[]", "day": "2026-11-29"}
+    values: dict[type, object] = {int: 7, str: "7", bytes: b"{}", bool: True}
+    return {c.name: texts.get(c.name, values[c.type.python_type]) for c in table.columns}
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    names = inspect(connection).get_table_names()
+    tables = [metadata.tables[name] for name in names if name in metadata.tables]
+    counted = {t.name: connection.scalar(select(func.count()).select_from(t)) for t in tables}
+    return {name: number or 0 for name, number in counted.items()}
+
+
+async def test_the_rows_of_every_schema_survive_all_later_migrations(url: str) -> None:
+    before: dict[str, int] = {}
+    for version in range(1, int(newest_migration()) + 1):
+        await upgrade(url, f"{version:04}")
+        database = Database(url)
+        async with database.write() as connection:
+            kept = await connection.run_sync(counts)
+            assert {name: kept[name] for name in before} == before, version
+            await connection.run_sync(fill)
+            before = await connection.run_sync(counts)
+        await database.close()
+    async with open_database(url) as database, database.read() as connection:
+        for table in metadata.sorted_tables:
+            assert (await connection.execute(select(table))).all(), table.name
