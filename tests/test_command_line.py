@@ -7,7 +7,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -132,6 +134,31 @@ def test_a_backup_is_a_whole_copy_for_its_owner_made_while_others_write(
     assert copy.stat().st_mode & 0o777 == 0o600
     assert main(["backup", str(copy)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "breaks", [sqlite3.OperationalError("database or disk is full"), SystemExit]
+)
+def test_a_backup_that_breaks_off_is_not_taken_for_one(
+    breaks: BaseException,
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def copy(_: str, file: Path) -> NoReturn:
+        file.write_text("half")
+        assert not (tmp_path / "copy.sqlite3").exists()
+        raise breaks
+
+    monkeypatch.setattr("bot.store.backup._copy", copy)
+    only(monkeypatch, DATABASE_URL=f"sqlite:///{empty_database}")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with suppress(SystemExit):
+        assert main(["backup", str(tmp_path / "copy.sqlite3")]) == 1
+        assert "disk is full" in capsys.readouterr().err
+    assert main(["backup", str(tmp_path / "link")]) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["link"]
 
 
 def test_a_backup_of_postgresql_names_pg_dump(

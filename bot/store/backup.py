@@ -21,15 +21,19 @@ def backup(url: str, file: Path) -> None:
         raise ConfigError(["DATABASE_URL is PostgreSQL. Back it up with pg_dump."])
     if not made.database or not Path(made.database).is_file():
         raise BotError(f"There is no database at {made.database}.")
+    if file.exists() or file.is_symlink():
+        raise BotError(f"{file} exists already. Name a new file.")
+    # Under another name until it is whole: a copy that breaks off must not be taken for a backup.
+    part = file.with_name(f"{file.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600, exist_ok=False)
     try:
-        file.touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        raise BotError(f"{file} exists already. Name a new file.") from None
-    try:
-        _copy(made.database, file)
+        _copy(made.database, part)
+        part.rename(file)
     except sqlite3.Error as fault:
-        file.unlink()
         raise BotError(f"The database could not be copied: {fault}.") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _copy(database: str, file: Path) -> None:
