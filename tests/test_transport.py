@@ -16,7 +16,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.app import clock
 from bot.demo import playground_app
-from bot.errors import SocketModeEnded
+from bot.errors import APIUnreachable, SocketModeEnded
 from bot.playground import Playground
 from bot.playground.faults import http_answer, refusal
 from bot.playground.objects import ANN, CERTS
@@ -249,6 +249,20 @@ async def test_readiness_names_the_part_that_is_down(world: World) -> None:
     assert isinstance(world.clock, Clock)
     world.clock.move(minutes=5)
     assert await ready(world) == (503, ["database", "scheduler"])
+
+
+async def test_health_says_why_nothing_could_be_compared(digest_world: World) -> None:
+    world = digest_world
+    scheduler, url = world.bot.scheduler, f"http://127.0.0.1:{world.bot.port}/healthz"
+    assert scheduler.notices is not None
+    world.api.drop("monitor/list", times=6)
+    with pytest.raises(APIUnreachable):
+        await scheduler._compare(scheduler.notices)
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert "broke off" in (await answer.json())["notices"]
+    world.api.heal()
+    await scheduler._compare(scheduler.notices)
+    assert scheduler.notices.fault == "ok"
 
 
 def bug_of(

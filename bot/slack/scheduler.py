@@ -73,7 +73,7 @@ class Scheduler:
         self.notices = notices
         if notices is not None:
             # One run's edits may go on while the next run looks for changes.
-            self._add(notices.tick, every, at_once=False, instances=2)
+            self._add(functools.partial(self._compare, notices), every, at_once=False, instances=2)
             self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False, instances=2)
         self._add(self._measure, timedelta(hours=1), at_once=False)
         self._add(records.look_again, timedelta(seconds=15), at_once=False)
@@ -102,6 +102,14 @@ class Scheduler:
         self.jobs.add_job(job, "interval", seconds=seconds, **often)
         if at_once:
             self._tasks.start(work())
+
+    async def _compare(self, notices: Notices) -> None:
+        """Look for changes; if that fails, `/healthz` says why."""
+        try:
+            await notices.tick()
+        except BotError as fault:
+            notices.fault = str(fault)
+            raise
 
     async def _measure(self) -> None:
         try:
