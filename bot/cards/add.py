@@ -37,7 +37,7 @@ from bot.target import Target
 NO_PROXIES = "no proxies"
 #: Marks an API whose monitors can't use STARTTLS.
 NO_STARTTLS = "no STARTTLS"
-#: What the form offers, by the word that is typed otherwise.
+#: The protocols that the form offers, by the words that can be typed for them.
 PROTOCOLS = {
     "tls": "TLS from the first byte",
     **{name: f"{title} (STARTTLS)" for name, title in (
@@ -46,7 +46,7 @@ PROTOCOLS = {
     )},
 }  # fmt: skip
 _PROTOCOL_HINT = "By default, the port decides: 25 and 587 mean SMTP, 5432 PostgreSQL."
-#: How often a card that shows how far it is gets edited at most.
+#: A card that shows progress is edited at most this often.
 PROGRESS_EVERY = timedelta(seconds=2)
 SHOWN_TARGETS = 50
 SHOWN_HOSTS = 20
@@ -55,9 +55,9 @@ WORST = 3
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a form was submitted with, except the password, which is never kept.
+    """A submitted form without its password, which is never stored.
 
-    `protocols` names the STARTTLS of each target, empty for none.
+    `protocols` names the STARTTLS protocol of each target; empty for none.
     """
 
     protocols: Mapping[Target, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Draft:
     proxy_username: str = ""
 
     def value(self, command: str, targets: Sequence[Target]) -> str:
-        """The value of a button that opens the form again, with as many targets as it holds."""
+        """The value of a button that reopens the form, with as many targets as it can hold."""
         left = [f"{each.short} {self.protocols.get(each, '')}".rstrip() for each in targets]
         fields = {
             "proxy_host": self.proxy_host,
@@ -82,7 +82,7 @@ class Draft:
 
 
 def add_form(filled: Mapping[str, str], learnt: Collection[str]) -> Form:
-    """The form behind `/ssl add` without words. A proxy's password exists here only."""
+    """The form behind `/ssl add` without words. A proxy's password exists only here."""
     inputs = [
         text_input(
             "targets",
@@ -133,7 +133,7 @@ def checking(targets: Sequence[Target]) -> Message:
 
 
 def adding(number: int, new: Sequence[Target], problems: Sequence[str]) -> Message:
-    """Shown while hosts are added: which one it is, and what is known about the others (mrkdwn)."""
+    """Shown while hosts are added: the current one, and what is known about the others (mrkdwn)."""
     if len(new) == 1:
         title, text = f"⏳ *Adding…* · {_what(new)}", f"Adding {_plain(new)}…"
     else:
@@ -169,7 +169,7 @@ def added(
     draft: Draft,
     announce: str,
 ) -> Message:
-    """The result of adding several hosts: a line of mrkdwn for each, and [Correct] for the rest."""
+    """The result of adding several hosts: a line of mrkdwn for each, and [Correct] for failures."""
     total = len(lines) + len(problems)
     text = f"Added {number} of {counted(total, 'host')}."
     shown = packed([*lines, *problems], section)[: MAX_BLOCKS - 2]
@@ -177,7 +177,7 @@ def added(
 
 
 def correct(left: Sequence[Target], draft: Draft) -> tuple[Block, ...]:
-    """The button that opens the form again, filled in with what was not added."""
+    """The button that reopens the form, filled in with the hosts that were not added."""
     if not left:
         return ()
     about = f"Correct {left[0].short}" if len(left) == 1 else f"Correct {len(left)} hosts"
@@ -185,7 +185,7 @@ def correct(left: Sequence[Target], draft: Draft) -> tuple[Block, ...]:
 
 
 def no_room(target: Target, used: int | None, limit: int | None) -> str:
-    """One line about a host that the account has no room for."""
+    """One line about a host for which the account has no room."""
     held = "" if used is None or limit is None else f" ({used:,} of {limit:,} monitors used)"
     return f"⛔ {code(target.short)} was not added: the account has no room for it{held}."
 
@@ -244,7 +244,7 @@ def _menu_buttons() -> Block:
 
 
 def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Message:
-    """The newest changes: when, who, what, which host or channel, and the result."""
+    """The newest audit entries: when, who, what, which host or channel, and the result."""
     of = f" for {code(host, 120)}" if host else ""
     plainly = f" for {plain(host, 120)}" if host else ""
     if not lines:
@@ -259,12 +259,12 @@ def audit(lines: Sequence[tuple[datetime, str, str, str, str]], host: str) -> Me
 
 
 def _typed(command: str) -> str:
-    """A command as people type it: `delete` for the button behind it, `digest here`."""
+    """A command as people type it: `delete` for its confirming button, `digest here`."""
     return command.removesuffix("_now").removesuffix("_certificate").replace("_", " ")
 
 
 def _what_changed(command: str, target: str) -> str:
-    """A host; or the channel, by its ID, whose digest or notices were set."""
+    """A host; or, by its ID, the channel whose digest or notices were changed."""
     of_channel = command.startswith(("digest_", "notices_"))
     is_id = target.isalnum() and target.startswith(("C", "D", "G"))
     return f"<#{target}>" if of_channel and is_id else code(target, 120)

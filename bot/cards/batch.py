@@ -1,4 +1,4 @@
-"""Scanning or deleting several monitors: the question, the progress, and the result in each row."""
+"""Scanning or deleting several monitors: the question, the progress, and the result for each."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ from bot.severity import (
 )
 from bot.target import Target
 
-#: The most monitors that one press scans, and that one press deletes.
+#: The most monitors that one press scans or deletes.
 MAX_SCANNED = MOST_RESCANNED
 MAX_DELETED = 50
 FAULTS_SHOWN = 10
-#: How the row of a monitor begins that is broken, urgent, unknown, or being scanned.
+#: How the rows of monitors begin that are broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
-#: What a digest's first lines say of its fixed rows.
+#: What the first lines of a digest say about its fixed rows.
 _FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
-#: How the first line of a row of several monitors ends.
+#: How the first line of a row with several monitors ends.
 _GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
-#: Added to the line about the monitors that a notice has no room for, once all are fixed.
+#: Appended to the line about the monitors that a notice has no room for, once all are fixed.
 _OVER = " ✅ None of these needs attention now."
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
 
-#: What a list of monitors asks: its title, and the button that does it to all of them.
+#: Makes the question above a list of monitors: its title, and the button that confirms it.
 Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
 
 
 def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
-    """Offer to scan these monitors, the worst first, as many as one press scans."""
+    """Offer to scan these monitors: the worst first, up to the limit for one press."""
     number = min(len(order), MAX_SCANNED)
     about = f"Scan {number} monitors"
     go = button(f"Scan {number}", "scan_all", _ids(order[:number]), about=about, style="primary")
@@ -83,7 +83,7 @@ def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
 
 
 def ask_delete(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
-    """Offer to delete these monitors, unless they are too many for one press."""
+    """Offer to delete these monitors, unless they exceed the limit for one press."""
     number = len(order)
     if number > MAX_DELETED:
         narrow = f"One press deletes at most {MAX_DELETED} monitors. Narrow the pattern."
@@ -109,9 +109,9 @@ def _ids(rows: Sequence[MonitorSummary]) -> str:
 def progress(
     doing: str, number: int, total: int, note: str = "", row: Block | None = None
 ) -> Message:
-    """`Scanning 3 of 12…`, while it goes on; `doing` is `Scanning` or `Deleting`.
+    """`Scanning 3 of 12…`; `doing` is `Scanning` or `Deleting`.
 
-    `row` is the row that says so in a digest.
+    `row` is the row of a digest that shows the progress.
     """
     text = f"{doing} {number} of {total}…"
     blocks = (section(f"⏳ *{text}*"), *([context(note)] if note else []))
@@ -130,10 +130,10 @@ def scanned(
     outcomes: Mapping[int, str] = MappingProxyType({}),
     first: int = 0,
 ) -> Message:
-    """What scanning several monitors found; `before` has also those that were not scanned.
+    """The result of scanning several monitors; `before` includes those that were not scanned.
 
-    `gone` monitors are not in the list any more. `outcomes` are what their rows say of it, by ID.
-    `first` is set if they share a row, which is known by it.
+    `gone` monitors are no longer in the list. `outcomes` are the results for their rows, by ID. If
+    they share a row, `first` is the ID that identifies it.
     """
     fixed = _fine(after, now, rules) - _fine(before, now, rules)
     said = f"Scanned {counted(len(after), 'monitor')}"
@@ -166,7 +166,7 @@ def _rows(
     rules: Thresholds,
     outcomes: Mapping[int, str],
 ) -> Iterator[Block]:
-    """The rows as a digest shows them: one for the monitors of a group."""
+    """The rows as a digest shows them: one per group of monitors."""
     scanned_ids = {row.id for row in after}
     for group in groups:
         said = {outcomes.get(row.id, "") for row in group if row.id in scanned_ids}
@@ -178,7 +178,7 @@ def _rows(
 def _merged(
     before: Sequence[MonitorSummary], after: Sequence[MonitorSummary]
 ) -> list[MonitorSummary]:
-    """The monitors as they were found, or else as they were before."""
+    """The monitors as found by the scans, or else as they were before."""
     new = {row.id: row for row in after}
     return [new.get(row.id, row) for row in before]
 
@@ -197,7 +197,7 @@ def scanned_unread(number: int, fault: BotError, note: str) -> Message:
 def deleted(
     done: Sequence[Target], faults: Sequence[tuple[Target, BotError]], gone: int, who: str
 ) -> Message:
-    """Which monitors were deleted, and which were not."""
+    """Which monitors were deleted, and which not."""
     text = f"Deleted {counted(len(done), 'monitor')}."
     text += _counted_faults(faults, "deleted")
     if gone:
@@ -218,7 +218,7 @@ def deleted(
 
 
 def _counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
-    """How many could not be scanned (or deleted), and of how many that is unknown."""
+    """How many could not be scanned (or deleted), and for how many that is uncertain."""
     unsure = sum(fault.maybe_done for _, fault in faults)
     failed = len(faults) - unsure
     said = f" {failed} could not be {what}." if failed else ""
@@ -243,10 +243,10 @@ def refreshed(
     rules: Thresholds,
     complete: bool = True,
 ) -> tuple[Block, Block | None] | None:
-    """A new row for a block of the digest that is no longer true, and the buttons below it.
+    """The new row for a block of the digest that is outdated, and the buttons below it.
 
-    None for one that still is. What came of the last press stays. A row whose monitor is not among
-    `found` is no longer monitored, if these are `complete`.
+    Returns None if the block is still right. The outcome of the last press stays. A row without a
+    monitor among `found` is no longer monitored, provided that `found` is `complete`.
     """
     name = _name(block)
     if name == lists.OLD_MORE or name.startswith(HIDDEN):
@@ -279,7 +279,7 @@ def refreshed(
 def _hidden(
     block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[Block, None] | None:
-    """The line about the monitors that a notice has no room for; it says if all are fixed."""
+    """The line about the monitors that a notice has no room for, which says if all are fixed."""
     if _name(block) == HIDDEN:
         return None
     ids = read_ranges(_name(block).removeprefix(HIDDEN), KNOWN)
@@ -292,14 +292,14 @@ def _hidden(
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
-    """When a row was seen to be fixed, and who had taken it."""
+    """When a row was first seen to be fixed, and who had taken it."""
     claims = [rules.marks.claims.get(row.id) for row in members]
     names = dict.fromkeys(safe(claim.name, 60) for claim in claims if claim)
     return " · ".join([fixed_line(now), *(f"🙋 {name}" for name in names)])
 
 
 def _named_ids(block: Block, number: int) -> list[int]:
-    """The monitors that a row names: itself, or those that its button rescans."""
+    """The IDs in a row: its own, or those that its button rescans."""
     pressed = block.get("accessory", {})
     if pressed.get("action_id") != "ssl:scan_certificate:below":
         return [number]
@@ -314,9 +314,9 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
 def _members(
     block: Block, number: int, found: Mapping[int, MonitorSummary]
 ) -> list[MonitorSummary]:
-    """The monitors that a row is about: one, or all of a certificate's.
+    """The monitors of a row: one, or all of a certificate's.
 
-    An ID that names another host by now is another account's.
+    If an ID now belongs to another host, it is another account's.
     """
     first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
     if ids == [number] and row and code(row.target.short) not in first.partition("\n")[0]:
@@ -327,7 +327,7 @@ def _members(
 def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
     """The monitors of a row whose button has these IDs.
 
-    It names as many as one press rescans; the others are known by the certificate.
+    It has as many as one press rescans; the others are found by their certificate.
     """
     named = [found[each] for each in ids if each in found]
     if len(ids) < MOST_RESCANNED:
@@ -337,7 +337,7 @@ def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[Moni
 
 
 def _volatile(lines: Sequence[str]) -> tuple[list[str], bool]:
-    """What may change in a row while its state stays: marks, and an awaited certificate."""
+    """The parts of a row that may change in one state: marks, and an awaited certificate."""
     parts = [part for line in lines[1:] for part in line.split(" · ")]
     marks = [part for part in parts if part.startswith(("🙋", "🔕", "📝"))]
     return marks, any(part.lower().startswith("issued ") for part in parts)
@@ -346,10 +346,10 @@ def _volatile(lines: Sequence[str]) -> tuple[list[str], bool]:
 def redrawn(
     text: str, blocks: Sequence[Block], idle: Sequence[Block] = ()
 ) -> tuple[str, tuple[Block, ...]]:
-    """A list as it is edited: the first lines of a digest or notice say what is fixed.
+    """A list as edited: the first lines of a digest or notice say what is fixed.
 
-    A notice mentions nobody then, and its title is struck through at its end. `idle` are the
-    blocks as if no row of them were being scanned.
+    An edited notice mentions nobody, and its title is struck through once it is over. `idle` are
+    the blocks as if none of their rows were being scanned.
     """
     kind, idle = _kind_of(blocks), idle or blocks
     if kind is None:
@@ -372,7 +372,7 @@ def _is_digest(blocks: Sequence[Block]) -> bool:
 def _digest_redrawn(
     text: str, blocks: Sequence[Block], idle: Sequence[Block]
 ) -> tuple[str, tuple[Block, ...]]:
-    """A digest whose summary says how many of its rows are fixed, if any are."""
+    """A digest whose summary says how many of its rows are fixed, if any."""
     old, rest = (
         [b for b in idle if (_name(b) == lists.OLD_ROW) is is_old] for is_old in (True, False)
     )
@@ -390,14 +390,14 @@ def _digest_redrawn(
 
 
 def _end(kind: str, rows: Sequence[str]) -> str:
-    """How it ended: a monitor that was deleted, or is merely less urgent, is not fixed."""
+    """How a notice ended: a monitor that was deleted, or is merely less urgent, is not fixed."""
     if any(map(_is_gone, rows)):
         return "No longer monitored" if all(map(_is_gone, rows)) else "Over"
     return "Over" if kind == "worse" and not all(map(_is_struck, rows)) else "✅ Fixed"
 
 
 def is_over(blocks: Sequence[Block]) -> bool:
-    """Whether nothing that a notice is about is broken or urgent any more, as its rows say."""
+    """Whether no monitor of a notice is broken or urgent any more, judging by its rows."""
     rows = _row_texts(blocks)
     hidden = [str(b["elements"][0]["text"]) for b in blocks if _name(b).startswith(HIDDEN)]
     hides = any(not text.endswith(_OVER) for text in hidden)
@@ -433,9 +433,9 @@ def _is_gone(row: str) -> bool:
 def _rescanned(
     buttons: Block, found: Mapping[int, MonitorSummary], now: datetime
 ) -> tuple[Block, None] | None:
-    """The row above this button, once all of its old scans were repeated; None until then.
+    """The row above this button, once all of its old scans were repeated; None before.
 
-    A button that names as many as one press scans may leave out others.
+    If the button has as many monitors as one press scans, it may lack others.
     """
     ids = [int(each) for each in str(buttons["elements"][0].get("value", "")).split()]
     if len(ids) >= MOST_RESCANNED or any(is_stale(found[n], now) for n in ids if n in found):

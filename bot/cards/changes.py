@@ -1,4 +1,4 @@
-"""What changed between two lists of monitors, and how channels are told."""
+"""What changed between two lists of monitors, and how channels are notified."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ from bot.severity import (
 from bot.sighting import LastSeen, Topic
 from bot.target import Target
 
-if TYPE_CHECKING:  # it is handed one
+if TYPE_CHECKING:  # only for type checking
     from bot.dates import Subscription
 
-#: What a notice says first, by its kind, the most urgent first.
+#: How a notice begins, by its kind; the most urgent first.
 TOLD = {
     "broken": "Newly broken",
     "worse": "Renew now",
@@ -70,7 +70,7 @@ TOLD = {
     "added": "Added",
     "removed": "Removed",
 }
-#: The same of many monitors at once, after their number.
+#: The same for many monitors, after their number.
 _MANY = {
     "broken": "newly broken",
     "worse": "must be renewed now",
@@ -78,22 +78,22 @@ _MANY = {
     "fixed": "fixed",
     "issuer": "have a new issuer",
 }
-#: The kinds of news that get a message of their own, since edits and replies notify nobody; and the
-#: last rank at which a monitor still needs somebody.
+#: The kinds that always get a message of their own, since edits and replies notify nobody; and the
+#: last rank at which a monitor still needs attention.
 WORSE = {"broken": Rank.BROKEN, "worse": Rank.ACT_NOW, "late": Rank.OK}
-#: What concerns nobody at night: it is counted in the next digest, and told where it is asked for.
+#: Kinds that need no action: the next digest counts them, and only channels that ask get them.
 SMALL = ("renewed", "names", "added", "removed")
-#: From so many monitors at once, or within this time, one message tells of all; it shows so many
-#: rows, and knows the IDs of so many.
+#: This many monitors at once, or within this time, share one message, which shows this many rows
+#: and has the IDs of this many monitors.
 OUTAGE, OUTAGE_TIME, OUTAGE_ROWS, KNOWN = 10, timedelta(minutes=15), 5, 500
-#: Hosts that fail for the same reason belong to one outage, unless there is a pause this long.
+#: Hosts that fail for the same reason belong to one outage, unless the pause is this long.
 PAUSE = HOUR
-#: How `News.about` begins if it is a proxy, and what a scan says of a proxy that fails.
+#: How `News.about` begins for a proxy, and a scan's message if a proxy fails.
 PROXY = "~"
 _PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer like|answered 407)")
 FOLLOWED_UP = 10  # monitors named in a reply
 Names = tuple[tuple[str, ...], tuple[str, ...]]
-#: How block IDs begin: a notice's title, the line about what it has no room for, `offer`, and the
+#: How block IDs begin: a notice's title, the line about monitors without a row, `offer`, and the
 #: button that rescans all monitors of an outage.
 NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden:", "offer:", "all"
 
@@ -113,14 +113,14 @@ class News:
 
     @property
     def about(self) -> str:
-        """The certificate, the proxy that fails, or the monitor: equal dates prove nothing."""
+        """Identifies the certificate, the failing proxy, or else the monitor."""
         if self.row and self.row.fingerprint:
             return self.row.fingerprint[:16]
         return self.cause if self.cause.startswith(PROXY) else f"#{self.id}"
 
     @property
     def cause(self) -> str:
-        """Why the host can't be reached, as a hash: of the proxy that fails, or of the message."""
+        """Why the host can't be reached, as a hash of the failing proxy, or of the message."""
         if self.row is None or self.row.valid is not False or self.row.not_after:
             return ""
         found = _PROXY_FAILS.match(self.row.message)
@@ -137,10 +137,10 @@ def compare(
     complete: bool = True,
     renamed: Mapping[int, Names] | None = None,
 ) -> tuple[list[News], dict[int, LastSeen], list[int]]:
-    """What is to be told, which standings changed, and which monitors are gone.
+    """The news, the changed standings, and the IDs of the monitors that are gone.
 
-    Nothing is told of a first comparison, without a `before`, nor of a muted monitor; one
-    is gone once it was missing in two `complete` lists. The names of `renamed` have changed.
+    A first comparison, without `before`, has no news, nor has a muted monitor. A monitor is gone
+    once two `complete` lists lack it. `renamed` has the names that certificates gained and lost.
     """
     told: list[News] = []
     changed: dict[int, LastSeen] = {}
@@ -177,10 +177,10 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
     if is_now.rank == Rank.BROKEN:
         return "broken" if was.rank > Rank.BROKEN else ""
     if is_now.rank == Rank.ACT_NOW:
-        return "worse" if was.rank != Rank.ACT_NOW else ""  # also of a host that answers again
+        return "worse" if was.rank != Rank.ACT_NOW else ""  # also if a host answers again
     if was.rank == Rank.BROKEN and is_now.rank <= Rank.DUE:
         return "fixed"  # a host that answers again; its row says that renewal is due
-    # If the same certificate is no longer urgent, its CA or the team has changed its mind.
+    # If the same certificate is no longer urgent, its CA or the team has changed the dates.
     same = was.rank == Rank.ACT_NOW and was.not_after == is_now.not_after
     if is_now.rank < Rank.ON_SCHEDULE or same:
         return ""
@@ -188,7 +188,7 @@ def _kind(was: LastSeen, is_now: LastSeen) -> str:
 
 
 def _replaced(was: LastSeen, is_now: LastSeen) -> str:
-    """The kind of news that a certificate is which replaced one that was not urgent."""
+    """The kind of news for a replaced certificate that was not urgent."""
     if was.issuer and is_now.issuer and was.issuer != is_now.issuer:
         return "issuer" if was.rank >= Rank.ON_SCHEDULE else "renewed"
     later = was.not_after and is_now.not_after and is_now.not_after > was.not_after
@@ -196,12 +196,12 @@ def _replaced(was: LastSeen, is_now: LastSeen) -> str:
 
 
 class Plan:
-    """What a channel is told of one comparison, after the `topics` that it was told on this day.
+    """The messages for a channel after one comparison, given the `topics` that it had that day.
 
-    Each certificate has one message a day, and what follows is a reply in its thread. What gets
-    worse is a message of its own, once a day. Many at once are one message, and so are the hosts
-    behind a proxy that fails. What gets worse later, for the same reason, is a reply that changes
-    this message too: `joins` says how, by the reply's key.
+    Each certificate has one message a day, followed up in its thread. Whatever gets worse is a
+    message of its own, once a day. Many at once share a message, and so do the hosts behind a
+    failing proxy. If more get worse later for the same reason, that is a reply, which also changes
+    the message: `joins` has the change, by the reply's key.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Plan:
         return any(t.kind in kinds and news.id in t.members for t in self._topics)
 
     def _new(self, kind: str, told: Sequence[News]) -> list[list[News]]:
-        """Those that need a message, by certificate; the others are told in a thread."""
+        """The news that need a message, by certificate; the rest goes to threads."""
         follows: dict[str, list[News]] = {}
         groups: dict[str, list[News]] = {}
         for each in told:
@@ -246,7 +246,7 @@ class Plan:
         return list(groups.values())
 
     def _topic_of(self, news: News, kind: str) -> Topic | None:
-        """The newest message of today about the same monitor or certificate, of one kind or any."""
+        """Today's newest message about the same monitor or certificate, of this kind or any."""
         own = [
             topic
             for topic in self._topics
@@ -258,7 +258,7 @@ class Plan:
         return max(own, key=lambda topic: topic.at, default=None)
 
     def _goes_on(self, kind: str, causes: Collection[str], key: str = "") -> bool:
-        """Whether hosts failed lately for one of these reasons: any, or those of one message."""
+        """Whether hosts failed recently for one of these reasons; with a `key`, in that outage."""
         return any(
             t.kind == kind and not t.about.isdisjoint(causes) and t.at > self._now - PAUSE
             for t in self._topics
@@ -287,7 +287,7 @@ class Plan:
             self._make(f"{about} {kind}", kind, group, card)
 
     def _tell_small(self, small: Sequence[News]) -> None:
-        """Tell of changes that need nobody; if there are many, only count them."""
+        """Report changes that need no action; if there are many, only count them."""
         if len({each.about for each in small}) >= OUTAGE:
             card = small_changes(Counter(each.kind for each in small))
             self._make(f"many {min(each.id for each in small)} small", "small", small, card)
@@ -323,10 +323,10 @@ def notice(
 ) -> Message:
     """What has changed on the monitors of one certificate since the last comparison.
 
-    `whom` is the user or group ID of whom it wakes.
+    `whom` is the user or group ID to mention.
     """
     said, blocks = names_changed(names[1], names[0]), [_head(TOLD[kind], kind, whom)]
-    for group in grouped(rows, now, rules):  # by verdict
+    for group in grouped(rows, now, rules):  # one row per verdict
         more = more_about_group(group, now, rules) if len(blocks) == 1 else None
         blocks += [group_row(group, now, rules), *([more] if more else [])]
     also = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
@@ -350,7 +350,7 @@ def many(
 
 
 def _all_of(kind: str, ids: Sequence[int], hidden: Sequence[int]) -> list[Block]:
-    """The line about the `hidden` monitors, whose IDs are in its block ID; a button for all."""
+    """The line about the `hidden` monitors, whose IDs are in its block ID, and a button for all."""
     blocks: list[Block] = []
     if hidden:
         how = {"broken": "`/ssl list broken` shows all.", "worse": "`/ssl list urgent` shows all."}
@@ -376,10 +376,10 @@ def joined(
     now: datetime,
     rules: Thresholds,
 ) -> tuple[str, list[Block]]:
-    """The text and blocks of a notice that these news joined: it is about all of these `ids`.
+    """The text and blocks of a notice that this news joins; it then covers all of these `ids`.
 
     Monitors of its certificate share its row, which the next refresh draws. Those of an outage get
-    rows of their own, as far as there is room.
+    rows of their own, if there is room.
     """
     names = [str(block.get("block_id", "")) for block in blocks]
     rows = [name for name in names if name.startswith("row:")]
@@ -398,7 +398,7 @@ def joined(
 
 
 def _shared_row(blocks: Sequence[Block], row: str, ids: Collection[int]) -> list[Block]:
-    """The blocks whose only row is about all of these monitors; the lowest ID names it."""
+    """The blocks, with one row for all of these monitors, identified by the lowest ID."""
     more, number = row.replace("row:", "more:"), min(ids)
     changed: dict[str, Block] = {
         row: {"block_id": row_id(number), "accessory": rescan_certificate(ids)},
@@ -430,7 +430,7 @@ def removed(number: int, target: Target) -> Message:
 
 
 def small_changes(counts: Mapping[str, int]) -> Message:
-    """Many changes at once that need nobody."""
+    """The number of changes that need no action, if there are many."""
     text = f"{counted_kinds(counts)}."
     return Message(text, (section(f"*{text}*"),))
 

@@ -36,14 +36,14 @@ from bot.target import Target
 
 SHOWN_NAMES = 30
 NAMES_OFFERED = 3
-#: A chain is the host's own certificate and one to three more; longer ones are a fault.
+#: A chain is the host's own certificate and one to three more; longer ones are a mistake.
 SHOWN_LINKS = 8
 
 
 def unmonitored_names(target: Target, names: Sequence[str], fitting: Sequence[Target]) -> Block:
-    """The offer to monitor a certificate's other names; `fitting` are those that may be added.
+    """The offer to monitor a certificate's other names; `fitting` are those with room.
 
-    Where the account has no room there is no button, and the text says so.
+    Without room in the account there is no button, and the text says so.
     """
     shown = ", ".join(code(name, 80) for name in names[:NAMES_OFFERED])
     more = f" and {len(names) - NAMES_OFFERED:,} more" if len(names) > NAMES_OFFERED else ""
@@ -113,7 +113,7 @@ def _handshake(facts: Sequence[str]) -> list[Block]:
 
 
 def _expected(names: Sequence[str]) -> list[Block]:
-    """Which certificate was issued but isn't served."""
+    """Which certificate was issued but isn't served yet."""
     shown = " · ".join(code(each, 80) for each in names)
     return [context(f"📥 Waiting for the certificate {shown}")] if names else []
 
@@ -126,7 +126,7 @@ def _caa(refusal: str) -> list[Block]:
 
 
 def _renewal(asked: Renewal | str, now: datetime) -> list[Block]:
-    """When the CA asks for a renewal; or why that is unknown."""
+    """When the CA asks for renewal; or why that is unknown."""
     if isinstance(asked, str):
         return _unknown("When the CA asks for a renewal is unknown", asked)
     verb = "asked" if asked.end < now else "asks"
@@ -169,7 +169,7 @@ def _certificate_blocks(certificate: Certificate) -> list[Block]:
 def _chain_blocks(
     chain: Sequence[ChainCertificate], now: datetime, rule: Threshold | None
 ) -> list[Block]:
-    """A line for each certificate that the host sends; the team's rule counts for its own alone."""
+    """A line for each certificate that the host sends; the team's threshold is for its own only."""
     if not chain:
         return []
     lines = [f"*Chain ({len(chain):,})*"]
@@ -188,7 +188,7 @@ def _link(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
 
 
 def _link_ends(link: ChainCertificate, now: datetime, rule: Threshold | None) -> str:
-    """When a certificate of the chain expires; one that has, or soon will, stands out."""
+    """When a certificate of the chain expires; emphasized if it has, or soon will."""
     if link.not_after is None:
         return "expiry date unknown"
     if link.not_after <= now:

@@ -1,4 +1,4 @@
-"""The daily digest as messages: the worst with Rescan, the others in the thread."""
+"""The daily digest as messages: the worst monitors with Rescan, the others in the thread."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ from bot.severity import (
     worst_first,
 )
 
-#: Characters that the rows of a digest's first message may hold; its notes need some too.
+#: The most characters in the rows of a digest's first message; its notes need some too.
 HEAD_WORDS = 7500
 METADATA_EVENT = "ssl_digest"
 
 
 @dataclass(frozen=True, slots=True)
 class DigestContent:
-    """What one digest is about.
+    """The content of a digest.
 
-    `rows` are shown one by one, worst first. `scheduled` are the rest of the net: valid, and not
-    due yet. Of all `total` monitors, `stale` were not scanned lately; `unreadable` more could not
-    be read. `only` names the hosts that it is about, if not all; `lately` counts what has changed
-    `since` then without needing anybody. `muted` would be among the rows if nobody had muted
-    them. For those that are `left`, nobody cared long enough to `mention` a user or group. Those
-    that are urgent `soon` are so before the next digest at work, on the day and hour of `until`. A
-    channel that is `noticed` is told of changes too.
+    `rows` are the monitors shown one by one, worst first. `scheduled` are the rest of the net:
+    valid, and not due yet. Of all `total` monitors, `stale` were not scanned recently; `unreadable`
+    more could not be read. `only` names the hosts that the digest is about, if not all. `lately`
+    counts changes since `since` that need no action. `muted` monitors would otherwise be among the
+    rows. `left` were broken for so long without being taken that `mention`, a user or group, is
+    mentioned. `soon` become urgent by `until`, when the next digest on a working day is due. A
+    channel that is `noticed` also gets notices.
     """
 
     rows: tuple[MonitorSummary, ...]
@@ -103,10 +103,10 @@ def content(
     which: Selection = ALL,
     until: datetime | None = None,
 ) -> DigestContent:
-    """Merge the API's answers (its filters are ANDed, so the OR takes two calls), worst first.
+    """Merge the API's replies (its filters are ANDed, so the OR takes two calls), worst first.
 
-    A threshold of the team's own, or a CA, may call for a monitor that the net leaves out, and the
-    API's filters pass over one whose last scan gave no verdict.
+    The net may miss a monitor that is due by a threshold of the team's own or by its CA, and the
+    API's filters skip those whose last scan gave no verdict.
     """
     if which != ALL:
         due, invalid, everything = (
@@ -133,9 +133,9 @@ def content(
 def urgent_by(
     until: datetime, rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[MonitorSummary, ...]:
-    """Monitors that become urgent by then unless they are renewed; the next first.
+    """Monitors that become urgent by then unless they are renewed; the earliest first.
 
-    One that is muted counts if its mute ends until then.
+    A muted one counts if its mute ends by then.
     """
     near = [row for row in rows if row.valid and row.not_after and row.not_after < until + MOST_ACT]
     found = [
@@ -159,10 +159,10 @@ def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 def digest(
     found: DigestContent, now: datetime, *, day: date, late: bool = False, first_of: str = ""
 ) -> tuple[Message, ...]:
-    """The digest of a day: its first message, then at most two replies for its thread.
+    """The digest of a day: its first message, and at most two replies for its thread.
 
     The replies are a table of what the first message has no room for, and a chart. `first_of` is
-    the daily time, such as `09:00 UTC`, in the very first digest.
+    the schedule, such as `09:00 UTC`, in the very first digest.
     """
     head, rest = _head(found, now)
     small = ["This digest is late: it could not be posted at the scheduled time."] if late else []
@@ -187,13 +187,13 @@ def digest(
 
 
 def in_place(message: Message) -> Message:
-    """A digest that takes the place of an older one, and says so."""
+    """A digest that replaces an older one, and says so."""
     note = context("Edited rather than posted, because nothing had been posted here since.")
     return replace(message, blocks=(*message.blocks, note))
 
 
 def preview(found: DigestContent, now: datetime) -> Message:
-    """The digest as it stands now, in one message for its asker's eyes."""
+    """The digest as of now, in one private message."""
     head, rest = _head(found, now)
     small = [_rule(found)]
     if rest:
@@ -202,9 +202,9 @@ def preview(found: DigestContent, now: datetime) -> Message:
 
 
 def _head(found: DigestContent, now: datetime) -> tuple[list[list[Block]], list[MonitorSummary]]:
-    """The worst rows, one for each certificate, and the monitors that they leave out.
+    """The worst rows, one per certificate, and the monitors without a row.
 
-    They are as many as one message takes: 20, or fewer where their texts are long.
+    There are 20 rows, or fewer if their texts are long.
     """
     groups = grouped(found.rows, now, found.rules)
     rows = [[group_row(group, now, found.rules)] for group in groups[:LIST_ROWS]]
@@ -243,7 +243,7 @@ def _first(
 
 
 def _left(found: DigestContent) -> list[Block]:
-    """Whom to mention for monitors that have been broken for days and that nobody has taken."""
+    """Whom to mention for monitors that have been broken for days, but that nobody has taken."""
     if not found.left:
         return []
     said = f"Nobody has taken {names(found.left)} since the digest before last."
@@ -251,7 +251,7 @@ def _left(found: DigestContent) -> list[Block]:
 
 
 def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:
-    """The button that scans all broken monitors, as many as one press does; none for just one."""
+    """The button that scans all broken monitors, up to the limit; none if only one is broken."""
     broken = [row for row in rows if state_of(row, now, rules).rank is Rank.BROKEN][:MOST_RESCANNED]
     if len(broken) < 2:
         return []
@@ -282,7 +282,7 @@ def _summary(found: DigestContent, now: datetime) -> str:
 
 
 def _nothing_due(found: DigestContent, now: datetime) -> str:
-    """What the digest says if it has no rows; “all clear” only if that is known."""
+    """What the digest says if it has no rows; “all clear” only if that is certain."""
     if found.unreadable:
         others = "No problems found among the others, but " if found.total else ""
         return f"{others}{unreadable(found.unreadable)}."
@@ -299,7 +299,7 @@ def _nothing_due(found: DigestContent, now: datetime) -> str:
 
 
 def _scheduled_text(found: DigestContent) -> str:
-    """Certificates that expire soon, but are not due for renewal yet, in one line."""
+    """One line about certificates that expire soon, but are not due for renewal yet."""
     number, days = len(found.scheduled), found.rules.net_days
     if number == 1:
         said = f"1 certificate expires within {days} days and is not due for renewal yet"
@@ -323,7 +323,7 @@ def _muted_text(found: DigestContent, now: datetime) -> str:
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:
-    """What a post is known by: the day, the part, and when it was gathered (`--again` differs)."""
+    """What identifies a post: the day, the part, and when it was gathered (`--again` differs)."""
     payload = {"day": day.isoformat(), "part": part, "gathered": now.isoformat()}
     return {
         "event_type": METADATA_EVENT,
@@ -342,7 +342,7 @@ def blind(since: datetime, fault: BotError) -> Message:
 
 
 def paused(number: int) -> Message:
-    """Some monitors can't be read, so nothing is compared."""
+    """Some monitors can't be read, so notices are on hold."""
     text = f"Certificate notices are on hold: {unreadable(number)}."
     why = "They resume once all monitors can be read. `/ssl digest` shows the others."
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))

@@ -1,4 +1,4 @@
-"""The cards of what only some APIs have: one-off checks, and what changed on a monitor."""
+"""Cards for what only some APIs have: one-off checks, and a monitor's history."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from bot.severity import (
 )
 from bot.target import Target
 
-#: So many changes are shown at most; one more is asked for, to tell what the last of them changed.
+#: At most this many changes are shown; one more is requested, to compare the last one with.
 CHANGES_SHOWN = 20
-#: The API's code for a refusal that passes by itself.
+#: The API's code for “too many requests”.
 TOO_MANY = 429
 
 
@@ -61,7 +61,7 @@ def checking(target: Target) -> Message:
 
 
 def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Message:
-    """What a check found. `protocol` names the STARTTLS that was spoken, empty for none."""
+    """The result of a check. `protocol` names the STARTTLS protocol; empty for none."""
     row = check.row
     by = f" over STARTTLS ({protocol})" if protocol else ""
     small = f"Checked {since(now, now)}{by}. Nothing was stored."
@@ -77,7 +77,7 @@ def checked(check: Check, protocol: str, now: datetime, rules: Thresholds) -> Me
 
 
 def check_failed(error: BotError, target: Target, protocol: str) -> Message:
-    """A check that could not be done; where that may help, one press tries again."""
+    """A check that failed, with a button that tries again if that may help."""
     card = replies.failure(error, host=target.short)
     if isinstance(error, APIRefused) and error.code < 500 and error.code != TOO_MANY:
         return card
@@ -91,14 +91,14 @@ def _check_buttons(target: Target, protocol: str) -> Block:
 
 
 def _again(target: Target, protocol: str) -> Block:
-    place = f"{target} {protocol or TLS}"  # else a port such as 25 would tell the protocol
+    place = f"{target} {protocol or TLS}"  # otherwise a port such as 25 would imply one
     return button("Check again", "check", place, about=f"Check {target.short} again")
 
 
 def history(row: MonitorSummary, found: History) -> Message:
-    """What changed on a monitor, the newest first, as far as a message takes it.
+    """What changed on a monitor, newest first, as far as one message can hold it.
 
-    Each entry is the first scan that told something new, and says what that is.
+    Each entry is the first scan that found something new, and says what.
     """
     host = row.target.short
     if not found.changes:
@@ -120,7 +120,7 @@ def history(row: MonitorSummary, found: History) -> Message:
 
 
 def _fitting(told: Iterable[str]) -> list[str]:
-    """As many of the entries as one message takes."""
+    """As many of the entries as one message can hold."""
     kept: list[str] = []
     room = MAX_CHARACTERS
     for each in itertools.islice(told, CHANGES_SHOWN):
@@ -137,7 +137,7 @@ def _below(row: MonitorSummary) -> Block:
 
 
 def _told(row: MonitorSummary, found: History, number: int) -> str:
-    """An entry in mrkdwn: the verdict and when, what is new in it, what was wrong, and the end."""
+    """An entry in mrkdwn: the verdict and when, what is new, what was wrong, and the expiry."""
     change, older = found.changes[number], found.changes[number + 1 :]
     known = next((each for each in older if each.not_after), None)
     state = _state(row, change)
@@ -161,7 +161,7 @@ def _certificate(change: HistoryEntry) -> tuple[datetime | None, datetime | None
 
 
 def _state(row: MonitorSummary, change: HistoryEntry) -> State:
-    """The verdict of a scan, at its time; what was only due then was fine."""
+    """The verdict of a scan at its time; a certificate that was merely due was fine then."""
     then = msgspec.structs.replace(
         row,
         valid=change.valid,
@@ -176,7 +176,7 @@ def _state(row: MonitorSummary, change: HistoryEntry) -> State:
 
 
 def _said(change: HistoryEntry, state: State) -> str:
-    """What was wrong, as a sentence; empty if it had expired, as the date says so."""
+    """What was wrong, as a sentence; empty for an expired certificate, whose date says it."""
     text = "" if state in {OK, EXPIRED} else safe(change.message, 150).rstrip(".")
     return f"{text}." if text else ""
 
@@ -192,7 +192,7 @@ def _ends(change: HistoryEntry) -> str:
 
 
 def _issuer(change: HistoryEntry, known: HistoryEntry | None) -> str:
-    """Who issued the certificate, where that is another than before."""
+    """The issuer, if it is not the same as before."""
     same = known is not None and known.issuer == change.issuer
     text = "" if same or change.not_after is None else safe(change.issuer, 60).rstrip(".")
     return f"Issuer: {text}." if text else ""

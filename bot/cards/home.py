@@ -28,21 +28,21 @@ from bot.dates import Subscription, days_text
 from bot.errors import BotError
 from bot.severity import Rank, State, Thresholds, claim_of, is_stale, mute_of, state_of
 
-#: The number of rows on a page.
+#: Rows per page.
 PAGE = 20
 #: The block ID of the counts.
 COUNTS = "counts"
-#: So many channels with a digest are named.
+#: At most this many channels with a digest are named.
 DIGESTS = 5
-#: The titles of Home's parts, in their order.
+#: The titles of Home's parts, in order.
 PARTS = ("Taken by you", "Not taken", "Taken by others", "Muted")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What Home shows beside the monitors; every text is finished mrkdwn.
+    """What Home shows besides the monitors; every text is finished mrkdwn.
 
-    `account` is None where the API did not tell. `watched` are rows with [Stop].
+    `account` is None if the API didn't say. `watched` are rows with [Stop].
     """
 
     account: Account | None
@@ -55,8 +55,8 @@ class Facts:
 class HomeMonitors:
     """The monitors as Home needs them: their number by state, and one page of those not fine.
 
-    `shown` are pairs of a title and its rows, each of the monitors with one certificate. Of the
-    `not_fine` monitors there are `rows` rows on all pages.
+    `shown` are pairs of a title and its rows; a row has all monitors of one certificate. All pages
+    together have `rows` rows for the `not_fine` monitors.
     """
 
     total: int
@@ -72,9 +72,9 @@ class HomeMonitors:
 def monitors(
     rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, page: int, user: str = ""
 ) -> HomeMonitors:
-    """Count and sort all monitors; a page that is not there is the last one.
+    """Count and sort all monitors; a page number that is too high means the last page.
 
-    First come those that the user has taken, then those that nobody has, then the others'; each
+    Those that the user has taken come first, then those that nobody has, then the others'; each
     worst first.
     """
     order = list_cards.ranked(rows, now, rules)
@@ -125,7 +125,7 @@ def _counts(states: Sequence[State]) -> list[tuple[str, int]]:
 
 
 def home(found: HomeMonitors, facts: Facts, now: datetime, rules: Thresholds) -> tuple[Block, ...]:
-    """The blocks of Home: far fewer than the 100 that a view may hold."""
+    """The blocks of Home; a view may hold 100, far more than there are."""
     return (
         header("Certificates"),
         _buttons(),
@@ -136,7 +136,7 @@ def home(found: HomeMonitors, facts: Facts, now: datetime, rules: Thresholds) ->
 
 
 def failed(fault: BotError, facts: Facts, now: datetime) -> tuple[Block, ...]:
-    """Home if the API returns no list: why, and what the bot itself knows."""
+    """Home if the API returns no list: why, and what the bot knows without it."""
     return (
         header("Certificates"),
         _buttons(),
@@ -163,7 +163,7 @@ def _monitors(found: HomeMonitors, now: datetime, rules: Thresholds) -> list[Blo
 
 
 def counts(found: HomeMonitors) -> Block:
-    """How many monitors there are in each state: the block that follows each press."""
+    """The number of monitors in each state: the block that is updated after each press."""
     numbers = fields((name, f"{number:,}") for name, number in found.counts)
     return section(f"*{counted(found.total, 'monitor')}*", block_id=COUNTS) | {
         "fields": numbers["fields"]

@@ -30,17 +30,17 @@ from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
 
 LIST_CARDS = 8
 LIST_ROWS = 20
-#: So many of a long list have a button above the table.
+#: The rows with a button above the table of a long list.
 LIST_WORST = 3
-#: The block IDs of the row about old scans and of its button, and its text once there are none.
+#: The block IDs of the row about old scans and of its button; and its text once there are none.
 OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
-#: So many hosts are named in one line.
+#: The most hosts named in one line.
 NAMED = 5
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
-    """`2 broken, 3 due`, in plain text; parts that are none are left out."""
+    """`2 broken, 3 due`, in plain text, without zeros."""
     ranks = [state_of(row, now, rules).rank for row in rows]
     names = {
         Rank.BROKEN: "broken",
@@ -59,18 +59,18 @@ def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> s
 def ranked(
     rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
 ) -> list[MonitorSummary]:
-    """The rows worst first, each monitor once: Slack refuses a block id that comes twice."""
+    """The rows worst first, each monitor once: Slack refuses duplicate block IDs."""
     once = {row.id: row for row in rows}
     return sorted(once.values(), key=lambda row: worst_first(row, now, rules))
 
 
 def old_scans(number: int) -> str:
-    """`3 monitors not scanned in the last 36 hours`: nobody knows how they are today."""
+    """`3 monitors not scanned in the last 36 hours`: their present state is unknown."""
     return f"{counted(number, 'monitor')} not scanned in the last {STALE_AFTER // HOUR} hours"
 
 
 def unreadable(number: int) -> str:
-    """`2 monitors could not be read`: the API has them, but its reply made no sense."""
+    """`2 monitors could not be read`: the API has them, but its reply was malformed."""
     return f"{counted(number, 'monitor')} could not be read"
 
 
@@ -88,10 +88,10 @@ def monitors(
 ) -> Message:
     """A list of monitors, worst first: up to LIST_CARDS rows, or some rows and a table.
 
-    `said` takes the place of the counts below the title, `offer` stands below it. `asked` are the
-    filters as they are typed, for the button that gives the whole list as a CSV; `lost` monitors
-    could not be read. All counts are of monitors, and the table has a line for each, also if those
-    with one certificate share a row (`by_certificate`).
+    `said` replaces the counts below the title; `offer` follows it. `asked` are the filters as
+    typed, for the button that sends the whole list as a CSV file; `lost` monitors could not be
+    read. Counts and table are of monitors, even if those of one certificate share a row
+    (`by_certificate`).
     """
     order = ranked(rows, now, rules)
     groups = grouped(order, now, rules) if by_certificate else [(row,) for row in order]
@@ -122,7 +122,7 @@ def monitors(
 def _classic(
     shown: Sequence[Block], rest: Sequence[MonitorSummary], now: datetime, rules: Thresholds
 ) -> list[Block]:
-    """A long list without the table: rows, then lines of text, then how many more there are."""
+    """A long list without the table: rows, then lines of text, then the number of the rest."""
     rows = shown[: fitting([[row] for row in shown])]
     lines: list[str] = []
     room = MAX_CHARACTERS - text_length(rows)
@@ -170,7 +170,7 @@ def none_found(what: str, lost: int = 0, *, part_of_name: bool = False, near: st
 
 
 def no_monitors(lost: int = 0) -> Message:
-    """The list of an account without monitors, or with none that could be read."""
+    """The list of an account without monitors, or without any that could be read."""
     if lost:
         text = f"⚠️ No monitors listed: {unreadable(lost)}."
         return Message(text, (section(text), context("`/ssl ping` checks the SSLmonitor API.")))
@@ -202,9 +202,9 @@ def csv_needs_scope() -> Message:
 
 
 def old_row(stale: Sequence[MonitorSummary], outcome: str = "", lost: int = 0) -> Block:
-    """The row of a digest about those that were not scanned lately.
+    """The row of a digest about monitors with old scans.
 
-    `outcome` is what came of the last press, after which there may be none; `lost` monitors could
+    `outcome` is the result of the last press, after which none may be left; `lost` monitors could
     not be read then.
     """
     first = f"⚪ *OLD DATA* · {unreadable(lost)}." if lost else FRESH
@@ -214,9 +214,9 @@ def old_row(stale: Sequence[MonitorSummary], outcome: str = "", lost: int = 0) -
 
 
 def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
-    """The button below that row, which scans as many as one press does.
+    """The button below that row, which scans as many as one press may.
 
-    `here` says that the digest is about the hosts that its channel has chosen, not about all.
+    `here` means that the digest is about hosts chosen for its channel, not about all.
     """
     ids = [row.id for row in stale[:MOST_RESCANNED]]
     label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"

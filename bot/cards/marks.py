@@ -1,4 +1,4 @@
-"""What is said when somebody takes, mutes or annotates a monitor, and what changed on it.
+"""The texts for taking, muting and annotating monitors, and about what changed on one.
 
 An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
 """
@@ -36,7 +36,7 @@ def taken_line(who: str, target: Target, others: int = 0) -> str:
 
 
 def released_line(who: str, target: Target, others: int = 0) -> str:
-    """The channel's line about a monitor that is free again, and perhaps others."""
+    """The channel's line about the release of a monitor, and perhaps others."""
     it = "them" if others else "it"
     return f"{safe(who, 80)} released {_hosts(target, others)}: nobody has {it} now."
 
@@ -131,7 +131,7 @@ def changes(before: Sighting, now: Sighting) -> list[str]:
 
 
 def sentence(before: Sighting, now: Sighting) -> str:
-    """What changed: `Changed: expiry date 22 Nov 2026 → 20 Feb 2027.`, or that nothing did."""
+    """What changed: `Changed: expiry date 22 Nov 2026 → 20 Feb 2027.`, or `No change: …`."""
     found = changes(before, now)
     if found:
         return f"Changed: {' · '.join(found)}."
@@ -141,7 +141,7 @@ def sentence(before: Sighting, now: Sighting) -> str:
 
 
 def names_changed(before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
-    """Which names a certificate lost and gained, as short phrases."""
+    """The names that a certificate lost and gained, as short phrases."""
     lost, gained = sorted(set(before) - set(now)), sorted(set(now) - set(before))
     found = []
     if lost:

@@ -1,7 +1,7 @@
-"""The cards about one monitor: values and a `now` in, a `Message` out. Every sentence stands here.
+"""The cards about one monitor: values and a `now` in, a `Message` out.
 
 A card says, in this order: how bad it is (a word and a symbol), which host, the absolute date and
-the days left, who issued it, how old the scan is. Then at most two buttons and a menu.
+the days left, who issued it, and how old the scan is. Then come at most two buttons and a menu.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ from bot.severity import (
 )
 from bot.target import Target
 
-#: A button that leads from a monitor's card to another card: its label, and its command.
+#: A button that leads from a monitor's card to another one: its label and command.
 CardLink = tuple[str, str]
 DETAILS: CardLink = ("Details", "details")
 HISTORY: CardLink = ("History", "history")
-#: A scan whose date is further ahead of now than clocks differ was made nobody knows when.
+#: If a scan's date is this far in the future, its clock is wrong, and its time unknown.
 AHEAD = timedelta(minutes=5)
 
 
@@ -79,7 +79,7 @@ def days_text(days: int) -> str:
 
 
 def reason(row: MonitorSummary) -> str:
-    """What the API says is wrong, as a sentence; empty where it says nothing or `Valid`."""
+    """The API's message as a sentence; empty if there is none, or it is `Valid`."""
     text = safe(row.message, 200).rstrip(".")
     return f"{text}. " if text and text.casefold() != "valid" else ""
 
@@ -126,7 +126,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
 
 
 def _wrong(row: MonitorSummary, state: State) -> str:
-    """What is wrong with a certificate that has not expired, as a sentence before the date."""
+    """What is wrong with a certificate that hasn't expired, as a sentence before the date."""
     if state is UNKNOWN:
         return "The last scan gave no verdict. "
     if state is NOT_YET_VALID and row.not_before is not None:
@@ -135,7 +135,7 @@ def _wrong(row: MonitorSummary, state: State) -> str:
 
 
 def _renewal(state: State, due_at: datetime, now: datetime) -> str:
-    """What is to be done about a valid certificate, as a sentence after the date."""
+    """What to do about a valid certificate, as a sentence after the date."""
     if state is ACT_NOW:
         return " Renew it now."
     if state is OVERDUE:
@@ -146,7 +146,7 @@ def _renewal(state: State, due_at: datetime, now: datetime) -> str:
 
 
 def verdict(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
-    """How bad it is, which host, and the sentence about it: the beginning of a card, in mrkdwn."""
+    """The beginning of a card, in mrkdwn: how bad it is, which host, and a sentence about it."""
     state = state_of(row, now, rules)
     lines = [title(state, row.target), _sentence(row, now, rules)]
     if new := awaited(row, now):
@@ -208,8 +208,8 @@ def monitor(
 ) -> Message:
     """The card of one monitor.
 
-    `note` is finished mrkdwn of ours for the small print, `said` a sentence of it below the first
-    (what a rescan changed), `more` are blocks below the buttons, and `link` leads to another card.
+    `note` is our own mrkdwn for the small print, `said` a sentence below the first line (what a
+    rescan changed), `more` are blocks below the buttons, and `link` leads to another card.
     """
     state = state_of(row, now, rules)
     small = _small_print(row, now) + (f" · {note}" if note else "")
@@ -249,7 +249,7 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
 def _buttons(
     row: MonitorSummary, state: State, link: CardLink, now: datetime, rules: Thresholds
 ) -> Block:
-    """Two buttons and a menu; a host that is not fine can be watched until it is."""
+    """Two buttons and a menu; a host that isn't fine can be watched until it is."""
     host, number = row.target.short, argument(row)
     rescan = button("Rescan", "scan", number, about=f"Rescan {host}", style="primary")
     delete = ("Delete this monitor", "delete", number)
@@ -275,7 +275,7 @@ def watch_button(row: MonitorSummary, place: Place = "here") -> Block:
 
 
 def confirm_delete(row: MonitorSummary, now: datetime, rules: Thresholds) -> Message:
-    """Ask once more, privately; the button has Slack's own confirm dialog too."""
+    """A private question before deletion; the button also has Slack's own confirmation dialog."""
     host, about = row.target.short, f"Delete the monitor for {row.target.short}"
     loss = (
         f"{row.target} will no longer be monitored. If you add it again, its history starts over."

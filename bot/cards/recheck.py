@@ -33,7 +33,7 @@ from bot.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one scan of a watch showed: the monitor's row, and what it is compared with."""
+    """The result of one scan of a watch: the monitor's row, and the sightings before and now."""
 
     row: MonitorSummary
     now: Sighting
@@ -77,7 +77,7 @@ def watching(
     scans: int,
     small: Sequence[str],
 ) -> Message:
-    """A card with the state of its watch below it, and [Stop] in the place of its buttons."""
+    """A card with the state of its watch below it, and [Stop] instead of its buttons."""
     parts = [
         f"👀 Watching until {clock_time(ends_at)}",
         f"{counted(scans, 'scan')}, next {clock_time(next_at)}",
@@ -102,7 +102,7 @@ def _said(card: Message) -> list[Block]:
 
 
 def found(row: MonitorSummary, now: datetime, rules: Thresholds, said: str = "") -> Message:
-    """What a scan showed, with what changed in the small print."""
+    """The result of a scan, with what changed in the small print."""
     return with_row(monitor_cards.monitor(row, now, rules, said=said), row, now, rules)
 
 
@@ -112,12 +112,12 @@ def failed(fault: BotError, target: Target) -> Message:
 
 
 def unknown(target: Target) -> Message:
-    """A card with no more than the host's name, where nothing else could be read."""
+    """A card with only the host's name, if nothing else could be read."""
     return Message(f"{plain(target.short, 100)}: watch", (section(f"👀 {code(target.short)}"),))
 
 
 def fixed_line(now: datetime, scans: int) -> str:
-    """The small print of a watch that saw it fixed."""
+    """The small print of a watch that ended with a fix."""
     return f"✅ Fixed {clock_time(now)} after {counted(scans, 'scan')}"
 
 
@@ -133,13 +133,13 @@ def stopped_line(now: datetime, who: str, scans: int) -> str:
 
 
 def also(number: int) -> Block:
-    """What a watch does for the other monitors with the same certificate."""
+    """What a watch will do for the other monitors with the same certificate."""
     them = f"{counted(number, 'other monitor')} with the old one will be rescanned too"
     return context(f"Once it serves a new certificate, {them}.")
 
 
 def others(number: int, fixed: int) -> str:
-    """What became of the other monitors with the old certificate."""
+    """The result for the other monitors with the old certificate."""
     them, verb = counted(number, "other monitor"), "is" if fixed == 1 else "are"
     return f"{fixed} of {them} with the old certificate {verb} fixed too."
 
@@ -160,7 +160,7 @@ def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int, also: s
 
 
 def changed_reply(asker: str, seen: Comparison, now: datetime, rules: Thresholds) -> Message:
-    """Another certificate is there, and it is no good either; the watch goes on."""
+    """The certificate was replaced, but the new one isn't good either; the watch continues."""
     host, state = seen.row.target.short, state_of(seen.row, now, rules)
     but = f"but it is *{state.word}*"
     if seen.now.awaits and state.rank > Rank.BROKEN:
@@ -178,7 +178,7 @@ def changed_reply(asker: str, seen: Comparison, now: datetime, rules: Thresholds
 
 
 def over_reply(asker: str, target: Target, scans: int) -> Message:
-    """The reply when the time is over and nothing is fixed."""
+    """The reply when the time is over without a fix."""
     host, times = target.short, counted(scans, "scan")
     return Message(
         f"No fix on {plain(host, 100)} in {times}. The watch has ended.",
@@ -196,7 +196,7 @@ def gone_reply(asker: str, target: Target) -> Message:
 
 
 def elsewhere(target: Target, *, direct: bool) -> Message:
-    """The answer in a place that can't be edited: where the card of the watch is."""
+    """The answer in a place that can't be edited: it says where the watch's card is."""
     where = "in a direct message to you" if direct else "in the channel"
     host = target.short
     return Message(
@@ -206,13 +206,13 @@ def elsewhere(target: Target, *, direct: bool) -> Message:
 
 
 def watch_row(watch_id: int, target: Target, ends_at: datetime, scans: int) -> Block:
-    """One running watch with [Stop], for Home and for the card that says there are too many."""
+    """A running watch with [Stop], for Home and for the card about too many watches."""
     text = f"👀 {code(target.short)}\nuntil {clock_time(ends_at)} · {counted(scans, 'scan')}"
     return section(text, accessory=stop_button(watch_id, target))
 
 
 def already(target: Target, ends_at: datetime, row: Block) -> Message:
-    """The asker watches this host already."""
+    """The asker is already watching this host."""
     host = target.short
     return Message(
         f"You are already watching {plain(host, 100)}, until {utc(ends_at)}.",
@@ -221,7 +221,7 @@ def already(target: Target, ends_at: datetime, row: Block) -> Message:
 
 
 def too_many(most: int, rows: Sequence[Block]) -> Message:
-    """No further watch fits; each may be stopped here."""
+    """No further watch fits; each can be stopped here."""
     text = f"{counted(most, 'host')} are being watched, which is the maximum."
     return Message(
         text,
@@ -230,5 +230,5 @@ def too_many(most: int, rows: Sequence[Block]) -> Message:
 
 
 def no_longer(watch_id: int) -> Message:
-    """Somebody pressed [Stop] on a watch that no longer exists."""
+    """Somebody pressed [Stop] on a watch that has ended."""
     return replies.reply("⚪", "NOT WATCHING", f"Watch {watch_id} has already ended.")

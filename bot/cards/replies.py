@@ -46,13 +46,13 @@ from bot.errors import (
 )
 from bot.target import HTTPS_PORT, Target
 
-#: Regular scans that are due for longer than this are late. It takes some seconds until a monitor
-#: that is due has its turn.
+#: Regular scans that are due for longer than this are late. A due monitor waits some seconds for
+#: its turn.
 LATE = timedelta(minutes=1)
 
 
 def reply(symbol: str, word: str, sentence: str, *more: Block, host: str = "") -> Message:
-    """A short card in our own words: `word` and `sentence` are finished mrkdwn."""
+    """A short card in our own words; `word` and `sentence` are finished mrkdwn."""
     title = word.capitalize().replace("Sslmonitor", "SSLmonitor")
     about = f" · {code(host)}" if host else ""
     return Message(
@@ -73,7 +73,7 @@ def help_card(groups: Mapping[str, Sequence[tuple[str, str]]]) -> Message:
 
 
 def command_help(usage: str, text: str, details: str, example: str, more: Sequence[str]) -> Message:
-    """One command: its usage, what it does, its subcommands (`more`), and a line that works."""
+    """One command: its usage, what it does, its subcommands (`more`), and an example."""
     also = ", ".join(code(f"/ssl help {name}") for name in more)
     lines = [code(f"/ssl {usage}"), escaped(text), escaped(details), also and f"See also {also}."]
     return Message(
@@ -86,13 +86,13 @@ def command_help(usage: str, text: str, details: str, example: str, more: Sequen
 
 
 def usage_error(error: UsageError, example: str) -> Message:
-    """What is wrong with the words after `/ssl`, and a line that works (`status example.com`)."""
+    """What is wrong with the words after `/ssl`, and an example (`status example.com`)."""
     advice = f"Try {code(f'/ssl {example}')}." if example else "`/ssl help` lists all commands."
     return reply("🤔", "NOT UNDERSTOOD", told(error.message, 400), context(advice))
 
 
 def needs_form(command: str) -> Message:
-    """Where words are missing and no form can open by itself: a button that opens it."""
+    """A button that opens the form for missing words, where no form can open by itself."""
     about = f"Open the form for /ssl {command}"
     return reply(
         "📝",
@@ -109,7 +109,7 @@ def hello() -> Message:
 
 
 def press_again(command: str) -> Message:
-    """The form did not open in time (Slack's trigger lives 3 s): a button to press again."""
+    """The form didn't open in time (Slack's trigger lives 3 s): a button to press again."""
     about = f"Open the form for /ssl {command}"
     return reply(
         "⚠️",
@@ -122,9 +122,9 @@ def press_again(command: str) -> Message:
 def unknown_command(
     word: str, nearest: str = "", argument: str = "", *, runs: bool = False
 ) -> Message:
-    """No such command; the nearest one is named, and one press runs it where that changes nothing.
+    """There is no such command; the nearest one is named, with a button if it changes nothing.
 
-    The button says the whole line that it runs.
+    The button shows the whole line that it runs.
     """
     more: list[Block] = []
     sentence = f"There is no command {code(word, 40)}."
@@ -140,7 +140,7 @@ def unknown_command(
 
 
 def failure(error: BotError, *, host: str = "") -> Message:
-    """What happened, and what to do next; `host` is the one that was asked about, if known."""
+    """What happened, and what to do next; `host` is the one in question, if known."""
     match error:
         case NotFound():
             return _refused(
@@ -205,7 +205,7 @@ def not_available(error: NotAvailable) -> Message:
 
 
 def scan_failed(error: BotError, target: Target | None, monitor_id: int) -> Message:
-    """A scan that was announced in the channel, and could not be done; one press tries again."""
+    """A scan that was announced in the channel failed; a button tries again."""
     host = target.short if target else f"#{monitor_id}"
     card = failure(error, host=host)
     value = f"{monitor_id} {target}" if target else str(monitor_id)
@@ -214,7 +214,7 @@ def scan_failed(error: BotError, target: Target | None, monitor_id: int) -> Mess
 
 
 def scan_unread(error: BotError, target: Target, monitor_id: int) -> Message:
-    """A scan that was done, whose result the API did not tell; one press asks for it again."""
+    """A scan was made, but the API didn't return its result; a button asks for it again."""
     host, value = target.short, f"{monitor_id} {target}"
     why = f"but its result could not be read: {safe(str(error), 200).rstrip('.')}."
     return Message(
@@ -229,7 +229,7 @@ def scan_unread(error: BotError, target: Target, monitor_id: int) -> Message:
 
 
 def _stated(text: str, limit: int) -> str:
-    """A fault's own words as a sentence."""
+    """A fault's own text as a sentence."""
     return f"{safe(text, limit).rstrip('.')}."
 
 
@@ -248,7 +248,7 @@ def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Mes
 
 
 def quota_used_up(account: Account) -> Message:
-    """No more monitors fit the account."""
+    """The account has no room for more monitors."""
     counts = (account.used, account.limit)
     held = "" if None in counts else f" {account.used} of {account.limit} monitors are in use."
     return reply(
@@ -269,7 +269,7 @@ def outsider() -> Message:
 
 
 def not_in_channel() -> Message:
-    """For somebody who shares a card where the bot can't post."""
+    """For somebody who shares a card in a channel where the bot can't post."""
     return reply(
         "⛔",
         "NOT SHARED",
@@ -293,7 +293,7 @@ def not_monitored(fault: NotMonitored, *, watch: bool = False) -> Message:
     host = str(target) if fault.port else target.short
     names = fault.suggestions
     near = [button(plain(n, 75) or "–", "status", n, about=f"Status of {n}") for n in names]
-    whole = "." in fault.host or ":" in fault.host or fault.port  # no part of a name
+    whole = "." in fault.host or ":" in fault.host or fault.port  # not part of a name
     named = f"{code(host)} isn't monitored yet."
     text = named if whole else f"No monitored host's name begins with {code(host)}."
     if near:
@@ -320,9 +320,9 @@ def guest() -> Message:
 
 
 def no_admin(admins: Sequence[str]) -> Message:
-    """For those who may view and scan but not change; `admins` are IDs of users and groups.
+    """For those who may view and scan, but not change; `admins` are IDs of users and groups.
 
-    It names them with Slack's own marks, which ping nobody in a message that one person sees.
+    Slack's mentions ping nobody in a message that only one person sees.
     """
     marks = [mention(name) for name in admins[:10]]
     named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
@@ -332,7 +332,7 @@ def no_admin(admins: Sequence[str]) -> Message:
 
 
 def unknown_person() -> Message:
-    """For a change if Slack can't confirm who asks."""
+    """For a change, if Slack can't confirm who asks."""
     return reply(
         "⚠️",
         "NOTHING WAS CHANGED",
@@ -342,13 +342,13 @@ def unknown_person() -> Message:
 
 
 def unrecorded(message: Message) -> Message:
-    """An answer to a change that was made but could not be written to the bot's audit log."""
+    """The reply to a change that was made, but could not be recorded in the audit log."""
     note = context("⚠️ This could not be recorded: the bot's database can't be written.")
     return replace(message, blocks=(*message.blocks[: MAX_BLOCKS - 1], note))
 
 
 def restarting(doing: str = "") -> Message:
-    """For those who are waiting when the bot stops; `doing` is what was under way."""
+    """For those who are waiting when the bot stops; `doing` is what was in progress."""
     more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
     return Message(
         "The bot is restarting. Try again in a minute.",
@@ -380,7 +380,7 @@ def account_card(account: Account) -> Message:
 def ping_card(ping: Ping, took: timedelta, offset: timedelta, now: datetime) -> Message:
     """The API's reply: how fast, with which key, its clock, and how late its scans are.
 
-    The last of these only where the API tells it.
+    The last of these only if the API says.
     """
     milliseconds = max(1, int(took / timedelta(milliseconds=1)))
     clock = f"UTC{offset / timedelta(hours=1):+g} h" if offset else "UTC"
@@ -407,25 +407,25 @@ def _sweep(sweep: SweepProgress, now: datetime) -> str:
 
 
 def not_done(target: Target, error: BotError, what: str) -> str:
-    """One line about a host for which something failed, among others; `what` is like `added`."""
+    """One line about a host that failed, among others; `what` is like `added`."""
     said = error.message if isinstance(error, APIRefused | APIUnreachable) else str(error)
     was = "⚠️ {} may have been" if error.maybe_done else "⛔ {} was not"
     return f"{was.format(code(target.short))} {what}: {safe(said, 150).rstrip('.')}."
 
 
 def already_monitored(target: Target) -> str:
-    """One line about a host that needed no adding, among others."""
+    """One line about a host that was monitored already, among others."""
     return f"⚪ {code(target.short)} was already monitored."
 
 
 def slow(follows: str = "") -> Message:
-    """The API takes its time; what `follows` comes elsewhere, in a message of its own, say."""
+    """The API is slow; `follows` names what will come in a message of its own, such as `card`."""
     text = f"SSLmonitor is slow; the {follows} follows." if follows else "Waiting for SSLmonitor…"
     return Message(text, (section(f"⏳ {text}"),))
 
 
 def working(what: str) -> Message:
-    """Shown in a modal until the answer is there; `what` is plain text of ours."""
+    """Shown in a modal until the answer is there; `what` is our own plain text."""
     return Message(what, (section(f"⏳ {what}"),))
 
 

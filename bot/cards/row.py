@@ -1,6 +1,6 @@
 """One monitor as a row of a list, a digest or Home: what is wrong, until when, and who has it.
 
-A phone that is 390 pixels wide shows three lines beside the row's one button.
+On a phone that is 390 pixels wide, three lines fit beside the row's only button.
 """
 
 from __future__ import annotations
@@ -68,32 +68,32 @@ from bot.target import Target
 #: How a row begins while its monitor is being scanned.
 BUSY = "⏳ *Scanning…*"
 GONE = "No longer monitored, seen "
-#: What a new certificate puts right, apart from EXPIRED and REVOKED.
+#: The ranks that a new certificate fixes, apart from EXPIRED and REVOKED.
 _RENEWABLE = frozenset({Rank.ACT_NOW, Rank.OVERDUE, Rank.DUE})
-#: So many monitors are rescanned by one press.
+#: The most monitors that one press rescans.
 MOST_RESCANNED = 100
-#: So many lines stand beside the button of a row on a phone, of so many characters each.
+#: The lines that fit beside a row's button on a phone, and the characters in each.
 LINES, LINE = 3, 38
 
-#: How a note begins, and what an outcome says of who pressed.
+#: How a note begins; and who pressed, in an outcome.
 NOTE = "📝"
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
-#: How the parts begin that say who has a monitor, and how far to trust its row.
+#: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
-#: How a fact that has a shorter form begins; how rows begin that are fine, or not known to be bad.
+#: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
 _LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
 _FINE = (OK.symbol, ON_SCHEDULE.symbol)
 _NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
-#: How much of a date a reader sees, by its tokens (docs.slack.dev, formatting dates).
+#: How many characters of a date readers see, by its tokens (docs.slack.dev, formatting dates).
 _DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
 _SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
 
 
 def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = "") -> Block:
-    """A monitor's row with its Rescan button; found again by its block ID.
+    """A monitor's row with its Rescan button; its block ID identifies it.
 
-    `outcome` is what came of the last press, as finished mrkdwn; the host of a row that is fixed by
-    then is struck through.
+    `outcome` is the result of the last press, as finished mrkdwn; a fixed row's host is then struck
+    through.
     """
     return group_row((row,), now, rules, outcome=outcome)
 
@@ -114,7 +114,7 @@ def scanning(
     public: bool = False,
     who: str = "",
 ) -> Message:
-    """The card of a monitor while its scan runs: it has no buttons. `who` pressed."""
+    """The card of a monitor during its scan, without buttons. `who` pressed."""
     host = target.short if target else f"#{monitor_id}"
     return Message(
         f"Scanning {plain(host, 100)}…",
@@ -130,9 +130,9 @@ def scanning(
 def grouped(
     rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
 ) -> list[tuple[MonitorSummary, ...]]:
-    """Ranked rows by certificate: the monitors of a group have one certificate, and look alike.
+    """Ranked rows by certificate: a group's monitors have one certificate, and look alike.
 
-    Where the API gives no fingerprint, each row is its own group: equal dates prove nothing.
+    If the API gives no fingerprint, each row is a group of its own: equal dates prove nothing.
     """
     groups: dict[object, list[MonitorSummary]] = {}
     for row in rows:
@@ -151,7 +151,7 @@ def group_row(
 ) -> Block:
     """The row of all monitors with one certificate, in the state of the worst.
 
-    Its block ID is that of the member with the lowest ID, so that it stays in its place.
+    Its block ID is that of the lowest ID among them, so that it stays in place.
     """
     states = [state_of(row, now, rules) for row in members]
     state = min(states, key=lambda each: each.rank)
@@ -181,7 +181,7 @@ def group_row(
 
 
 def _first(title_text: str, others: int) -> str:
-    """The first line of a row, with how many more monitors it is about: long, or else short."""
+    """The first line of a row, with the number of its other monitors, in full or short."""
     if not others:
         return title_text
     whole = f"{title_text} and {others:,} more"
@@ -195,21 +195,21 @@ def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:
 
 
 def rescan_certificate(numbers: Iterable[int]) -> Block:
-    """The button that rescans these monitors, which have one certificate."""
+    """The button that rescans these monitors, which have the same certificate."""
     ids = certificate_ids(numbers)
     about = f"Rescan {len(ids)} monitors of one certificate"
     return button("Rescan", "scan_certificate", " ".join(ids), "below", about=about)
 
 
 def certificate_ids(numbers: Iterable[int]) -> list[str]:
-    """The IDs of a row's monitors, as many as one press takes; the first one names the row."""
+    """The IDs of a row's monitors, as many as one press rescans; the first identifies the row."""
     return [str(number) for number in sorted(numbers)[:MOST_RESCANNED]]
 
 
 def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> list[str]:
-    """The lines below the first: what matters and who has it, then what came of a press.
+    """The lines below the first: what matters and who has it, then the result of a press.
 
-    A phone shows LINES at most: of the `facts`, the first that fits is said, or else none.
+    A phone shows at most LINES: of the `facts`, the first that fits is used, if any.
     """
     room = LINES - _title_lines(first) - bool(last)
     lines = [" · ".join([fact, *who]) for fact in facts]
@@ -221,7 +221,7 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
 
 
 def _one_line(who: Sequence[str], last: str) -> str:
-    """Who has it and what came of the press, in one line of a phone; a note gives way."""
+    """Who has it, and the result of the press, in one line of a phone; a note is left out first."""
     owner = [part for part in who if part.startswith(_WHO[0])]
     choices = [[*who, last], [*owner, last], [*owner, _PRESSED_BY.sub(", ", last)], [last]]
     if last.startswith(NOTE) and who:
@@ -231,7 +231,7 @@ def _one_line(who: Sequence[str], last: str) -> str:
 
 
 def carried(old: Block, new: Block, now: datetime) -> Block:
-    """A row in the place of an old one: unless it was scanned, it keeps what the last press led to.
+    """A row in place of an old one; unless it was scanned, it keeps the result of the last press.
 
     If it is fixed by now, it is struck through; a row that was fine before is not.
     """
@@ -248,12 +248,12 @@ def carried(old: Block, new: Block, now: datetime) -> Block:
 
 
 def fixed_line(now: datetime) -> str:
-    """What the row says of a monitor that was seen to be fixed."""
+    """The row's line about a monitor that was seen to be fixed."""
     return f"✅ fixed, seen {date(now, '{time}')}"
 
 
 def saying(row: Block, outcome: str) -> Block:
-    """The row, with what came of the last press in its last line."""
+    """The row with the result of the last press in its last line."""
     text, _, _ = str(row["text"]["text"]).partition("↻")
     first, *rest = text.rstrip(" ·\n").split("\n")
     parts = [part for line in rest[:1] for part in line.split(" · ")]
@@ -266,7 +266,7 @@ def saying(row: Block, outcome: str) -> Block:
 
 
 def _title_lines(first: str) -> int:
-    """How many lines of a phone the first line takes: bold capitals and code are wide."""
+    """How many of a phone's lines the first line takes: bold capitals and code are wide."""
     state, _, host = first.partition(" · ")
     wide = _width(host.replace("~", "")) * 1.1 + 2
     together = wide + (len(state) - 2) * 1.4 + 3
@@ -292,14 +292,14 @@ def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:
-    """What a press led to: `↻ no change · Ben, 14:05`."""
+    """The result of a press: `↻ no change · Ben, 14:05`."""
     return f"↻ {text} · {safe(who, 20)}, {date(now, '{time}')}"
 
 
 def more_about_group(
     members: Sequence[MonitorSummary], now: datetime, rules: Thresholds
 ) -> Block | None:
-    """What the row of one certificate offers below itself once it was pressed."""
+    """The buttons below the pressed row of one certificate."""
     bad = [row for row in members if not is_fine(row, now, rules)]
     if len(members) == 1 or not bad:
         return more_about(members[0], now, rules)
@@ -323,7 +323,7 @@ def more_about_group(
 
 
 def ranges(ids: Iterable[str]) -> str:
-    """Sorted IDs as `101-114,120`: an option of a menu takes few characters."""
+    """Sorted IDs as `101-114,120`: a menu's option can hold few characters."""
     runs: list[list[str]] = []
     for each in ids:
         if runs and int(each) == int(runs[-1][-1]) + 1:
@@ -334,7 +334,7 @@ def ranges(ids: Iterable[str]) -> str:
 
 
 def read_ranges(text: str, most: int = MOST_RESCANNED) -> list[int]:
-    """The IDs of `101-114,120`, as many as are wanted at most. Raises ValueError."""
+    """The IDs of `101-114,120`, at most as many as wanted. Raises ValueError."""
     ids: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -343,7 +343,7 @@ def read_ranges(text: str, most: int = MOST_RESCANNED) -> list[int]:
 
 
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
-    """What a pressed row offers below itself, if the monitor is not fine."""
+    """The buttons below a pressed row whose monitor isn't fine."""
     if is_fine(row, now, rules):
         return None if row.expected_at is None else actions(watch_button(row, "below"))
     host, value = row.target.short, argument(row)
@@ -361,7 +361,7 @@ def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block |
 
 
 def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> list[str]:
-    """What matters in this state: since when, until when, or what is wrong; long, then short."""
+    """What matters in this state: since when, until when, or what is wrong; in full, then short."""
     end = row.not_after
     if state is NEVER_SCANNED:
         return ["No scan has run yet"]
@@ -383,7 +383,7 @@ def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) 
 
 
 def _caa(row: MonitorSummary, state: State) -> list[str]:
-    """That a renewal which is due will fail, since CAA records don't permit the CA."""
+    """That a renewal which is due will fail, since CAA records forbid the CA."""
     due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
     return [f"⚠️ CAA forbids {safe(row.issuer, 20) or 'its CA'}"] if row.caa_refuses and due else []
 
@@ -409,9 +409,9 @@ def _note(row: MonitorSummary, rules: Thresholds) -> str:
 def _who(
     members: Sequence[MonitorSummary], worst: MonitorSummary, now: datetime, rules: Thresholds
 ) -> list[str]:
-    """Whether CAA forbids it, who has it, whether it is muted, and whether a scan is too old.
+    """Whether CAA forbids renewal, who has it, whether it is muted, and how old its scan is.
 
-    Several monitors have somebody, or are muted, only if all are that aren't fine.
+    For several monitors, that is only said if it is true of all that aren't fine.
     """
     parts = _caa(worst, state_of(worst, now, rules))
     bad = [row for row in members if not is_fine(row, now, rules)] or [worst]
@@ -432,7 +432,7 @@ def row_id(monitor_id: int) -> str:
 
 
 def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
-    """A monitor as one line of mrkdwn, for the long tail of a list or digest."""
+    """A monitor as one line of mrkdwn, for the end of a long list or digest."""
     state = state_of(row, now, rules)
     parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
     if state is EXPIRED and row.not_after is not None:

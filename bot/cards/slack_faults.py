@@ -1,4 +1,4 @@
-"""What users read when Slack refuses, limits or loses something of the bot's."""
+"""What users read when Slack refuses, rate-limits or loses what the bot sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from bot.blocks import Message, bare, code, plain, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 
-#: What to say about Slack's error codes.
+#: Title and sentence for Slack's error codes.
 _SENTENCES = {
     "is_archived": (
         "CHANNEL IS ARCHIVED",

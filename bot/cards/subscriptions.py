@@ -1,4 +1,4 @@
-"""What is said when a channel's digest or notices are set up, paused or ended."""
+"""The replies when a channel's digest or notices are set up, paused or turned off."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
 _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces it."
-#: A select has at most so many options (docs.slack.dev, select menu element).
+#: The most options of a select menu (docs.slack.dev, select menu element).
 MAX_OPTIONS = 100
-#: What is set up, by kind.
+#: What a subscription is called, by kind.
 _NAMES = {DIGEST: "the digest", "notices": "the notices"}
 
 
@@ -49,7 +49,7 @@ def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
 
 
 def mention_form(_filled: Mapping[str, str], learnt: Collection[str]) -> Form:
-    """The form behind [Mention a group]; it offers the `@handles` that were learnt."""
+    """The form behind [Mention a group]; it offers the `@handles` that the bot has read."""
     handles = sorted(each for each in learnt if each.startswith("@"))
     person = "The ID from a person's profile, such as U0123ABC."
     fields = [text_input("whom", "User group or person", hint=f"@oncall, for example. {person}")]
@@ -109,7 +109,7 @@ def notices_set(each: Subscription, who: str) -> Message:
 
 
 def shared(is_shared: bool | None, command: str, words: str) -> Message:
-    """Ask before posting in a channel that people of other organizations read."""
+    """Ask before posting in a channel that people of other organizations can read."""
     known = "This channel is shared with other organizations: they will see host names."
     unknown = (
         "Slack does not say whether this channel is shared with other organizations, "
@@ -121,7 +121,7 @@ def shared(is_shared: bool | None, command: str, words: str) -> Message:
 
 
 def nothing_here(kind: str) -> Message:
-    """There is nothing to pause or end."""
+    """There is nothing to pause or turn off."""
     name = "no digest" if kind == DIGEST else "no notices"
     return _said(f"This channel gets {name}. `/ssl {kind} here` sets {_it(kind)} up.")
 
@@ -166,7 +166,7 @@ def _them(kind: str) -> str:
 
 
 def overview(notices: Subscription | None, digest: Subscription | None, now: datetime) -> Message:
-    """What a channel gets."""
+    """Which digest and notices a channel gets."""
     lines = [f"*Digest* · {_stands(digest, now)}", f"*Notices* · {_stands(notices, now)}"]
     return Message(bare("\n".join(lines)), (section("\n".join(lines)),))
 

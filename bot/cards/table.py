@@ -29,29 +29,29 @@ from bot.dates import DAY
 from bot.errors import BotError, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, days_left, limits_of, state_of
 
-#: Slack's data_table takes 200 rows below its header, and 20,000 characters in all its cells.
+#: Slack's data_table takes 200 rows besides its header, and 20,000 characters in all its cells.
 TABLE_ROWS = 200
 TABLE_CHARACTERS = 19_000
 PAGE_SIZE = 10
-#: What a column of numbers holds where there is none, so that it sorts to the worst.
+#: The number in an empty cell, so that it sorts as the worst.
 NO_DAYS = -99_999
 HEADER = ("Host", "State", "Days left", "Expires (UTC)", "Issuer", "ID")
 CSV_HEADER = (
     *("id", "host", "port", "state", "days_left", "not_before", "not_after", "issuer"),
     *("message", "http_code", "scanned_at"),
 )
-#: Three full sections stay below what Slack takes in one message (see `blocks.MAX_CHARACTERS`).
+#: Three full sections stay below Slack's limit for one message (see `blocks.MAX_CHARACTERS`).
 SECTIONS_A_MESSAGE = 3
-#: The block that the CSV file takes the place of.
+#: The block that the note about the CSV file replaces.
 CSV = "csv"
-#: A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
+#: Spreadsheets take text that begins like this for a formula (OWASP, CSV injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-#: So many weeks are shown; a threshold of the team's own may reach further.
+#: The most weeks shown; the team's own thresholds may reach further.
 WEEKS = 8
-#: Below this number of dates, the rows themselves say it.
+#: With fewer dates, the rows say enough.
 LEAST_DATES = 5
-#: So many hosts are named in an event of the calendar.
+#: The most hosts named in an event of the calendar.
 CALENDAR_NAMES = 50
 #: The states that the chart shows.
 NAMES = {
@@ -84,7 +84,7 @@ def table(order: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> 
 def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Message:
     """What doesn't fit into the first message: a table, and all monitors as a CSV file.
 
-    Without the table, as many lines as one message takes.
+    If there is no table, as many lines as one message can hold.
     """
     grid, shown = table(more, now, rules)
     text = f"{counted(len(more), 'more monitor')}, worst first."
@@ -100,8 +100,8 @@ def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Me
 def with_csv(message: Message, problem: str = "", *, same: bool = True) -> Message:
     """A message whose CSV file of all monitors is in the thread.
 
-    It may not be the `same` data: a digest goes on after a restart. If there is no file, the
-    `problem` (mrkdwn) stands above the button that sends it.
+    The file may not have the `same` data, if a digest was continued after a restart. Without the
+    file, the `problem` (mrkdwn) is shown above the button that sends it.
     """
     said = "All monitors of this digest are in the CSV file above."
     if not same:
@@ -153,7 +153,7 @@ def _number(value: int, text: str) -> Block:
 
 
 def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> bytes:
-    """A list as a CSV file (RFC 4180) in UTF-8, with a mark at its start that spreadsheets need."""
+    """A list as a CSV file (RFC 4180) in UTF-8, with the byte order mark that spreadsheets need."""
     written = io.StringIO(newline="")
     writer = csv.writer(written)
     writer.writerow(CSV_HEADER)
@@ -195,7 +195,7 @@ def as_calendar(
 def _event(
     group: Sequence[MonitorSummary], end: datetime, due: date, now: datetime
 ) -> dict[str, str | date]:
-    """The event of one certificate, as iCalendar calls its properties."""
+    """The event of one certificate: iCalendar's properties and their values."""
     first, names = group[0], [plain(row.target.short, 120) for row in group]
     more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
     lines = [f"Expires {utc(end)}", f"Issuer: {plain(first.issuer, 100) or '–'}"]
@@ -211,7 +211,7 @@ def _event(
 
 
 def _certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSummary]]:
-    """Monitors by certificate; each is its own where the API gives no fingerprint."""
+    """Monitors by certificate; each is on its own if the API gives no fingerprint."""
     groups: dict[object, list[MonitorSummary]] = {}
     for row in rows:
         groups.setdefault(row.fingerprint or row.id, []).append(row)
@@ -225,10 +225,10 @@ def harmless(text: str) -> str:
 
 
 def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> Message | None:
-    """A bar chart of the valid certificates by the week in which they expire, one bar a state.
+    """A bar chart of valid certificates by the week in which they expire, with a bar per state.
 
-    None if there are too few of them. A chart has no text for those who can't see it, so the
-    numbers stand beside it in words.
+    None if there are too few. A chart has no text for those who can't see it, so the numbers are in
+    words next to it.
     """
     counts: Counter[tuple[int, Rank]] = Counter()
     for row in rows:

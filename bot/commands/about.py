@@ -25,7 +25,7 @@ async def menu(call: Call) -> Message:
     except BotError as fault:
         return add_cards.menu_without(replies.failure(fault))
     now, rules = call.now(), call.rules
-    # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
+    # in a thread: ranking tens of thousands of rows would block the event loop for too long
     return await asyncio.to_thread(
         lambda: add_cards.menu(
             list_cards.ranked(rows, now, rules), now, rules, lost=rows.unreadable

@@ -38,7 +38,7 @@ LONGEST_NOTE, LONGEST_LINK = 200, 500
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The monitors of a row."""
+    """The IDs of a row's monitors."""
 
     ids: tuple[int, ...]
 
@@ -55,13 +55,13 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """How long a mute lasts; None if it lasts until the certificate changes or gets worse."""
+    """How long a mute lasts; None for until the certificate changes or gets worse."""
 
     time: timedelta | None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `for=7d`; nothing after the sign stands for None. Raises ValueError."""
+        """Read `for=7d`; an empty value means None. Raises ValueError."""
         name, equals, value = text.partition("=")
         if name.lower() != "for" or not equals:
             raise ValueError(f"“{text}” isn't expected here. Use for=7d.")
@@ -95,7 +95,7 @@ _UNREAD_LENGTH = re.compile(
 
 
 def _quoted(words: Sequence[str]) -> list[str]:
-    """The host, `for=…` if it is there, and the rest as one text."""
+    """The words as host, `for=…` if present, and the rest as one text."""
     if len(words) < 2:
         return list(words)
     host, *rest = host_first(words)
@@ -155,7 +155,7 @@ async def release(call: Call, which: One) -> Message:
 
 @router.command("take_certificate", typed=False, recorded=True)
 async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Take care of all monitors that share a row, as they have one certificate."""
+    """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
     bad = [row for row in rows if not is_fine(row, now, call.rules)]
     stand = await call.records.marks.take([Claim(r.id, call.asker, name, now) for r in bad])
@@ -172,7 +172,7 @@ async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
 
 @router.command("release_certificate", typed=False, recorded=True)
 async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Give back all monitors that share a row, as they have one certificate."""
+    """Release all monitors that share a row, since they have one certificate."""
     rows = await _same_row(call, ids)
     bad = [row for row in rows if not is_fine(row, call.now(), call.rules)]
     released = await call.records.marks.release([row.id for row in bad])
@@ -229,7 +229,7 @@ async def mute(
 async def _mute(
     call: Call, rows: Sequence[MonitorSummary], length: For, reason: str = ""
 ) -> list[Mute]:
-    """Mute each of these monitors as it is now; gives the mutes."""
+    """Mute each of these monitors in its present state; returns the mutes."""
     now, name, muted = call.now(), await call.who(), list[Mute]()
     until, why = now + (length.time or LONGEST), reason[:LONGEST_NOTE]
     for row in rows:
@@ -337,7 +337,7 @@ class Subject(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read it. Raises ValueError with a sentence for the user."""
+        """Read a subject. Raises ValueError with a sentence for the user."""
         if text.lower().startswith("issuer="):
             if name := text.partition("=")[2].strip().casefold():
                 return cls(name)

@@ -26,11 +26,11 @@ from bot.target import Port, Target
 
 log = logging.getLogger(__name__)
 
-#: More typed hosts than these are shown before they are added.
+#: More hosts than this are previewed before they are added.
 ADDED_AT_ONCE = 3
 NO_PORT = Port(0)
 _PROTOCOLS = frozenset({TLS, *PORTS, *ALSO_CALLED})
-#: Protocols with TLS from the start, which a port says just as well.
+#: Protocols with TLS from the first byte, which need no STARTTLS.
 _BY_PORT = frozenset({"smtps", "imaps", "pop3s", "ldaps"})
 #: Words that are no host, whatever port stands after them.
 _OURS = frozenset({*NO_HOSTS, *_PROTOCOLS, *_BY_PORT})
@@ -54,7 +54,7 @@ _LAST = re.compile(r"\[[^\]]+\]|[^\s:/]*:[^\s/]*:[^\s/]*|[^\s:/]+(?=[: ]|$)")
 def separate_hosts(words: Sequence[str]) -> list[str]:
     """`a.com,b.com;mail.com smtp` as three hosts, the last with its protocol.
 
-    Raises UsageError for a word of ours, such as `broken`: it is a slip, nobody's host.
+    Raises UsageError for a word such as `broken`, which is a slip, and nobody's host.
     """
     hosts: list[str] = []
     text = _SAID.sub("", _HOST_PROTOCOL.sub(" ", " ".join(words)))
@@ -133,7 +133,7 @@ async def add(call: Call, *targets: Annotated[ScanTarget, "TARGET…"]) -> Messa
     wanted = list(dict.fromkeys(targets))
     _check_number(wanted)
     words = [each for each in wanted if set(each.host).isdisjoint(".:") and not each.port]
-    if words or len(wanted) > ADDED_AT_ONCE:  # a name without a dot may be a mere word
+    if words or len(wanted) > ADDED_AT_ONCE:  # a name without a dot may be just a word
         return add_cards.preview(list(map(str, wanted)))
     return await _add(call, await _spoken(call, wanted, UNSAID), None)
 
@@ -162,7 +162,7 @@ async def _spoken(
 ) -> dict[Target, str]:
     """The STARTTLS protocol of each target, empty for none; `protocol` if a place names none.
 
-    Raises NotAvailable if one is named and the API can't be told: it would try TLS at once.
+    Raises NotAvailable if one is named but the API can't use it: it would try TLS at once.
     """
     spoken = dict(place.resolve(protocol) for place in places)
     if any(spoken.values()) and not await call.api.extras.offers(Extra.PROTOCOL):
@@ -203,7 +203,7 @@ async def _add(call: Call, spoken: Mapping[Target, str], proxy: Proxy | None) ->
 
 
 async def _account(call: Call) -> Account | None:
-    """The quota, where the API tells it; where it does not, adding shows it soon enough."""
+    """The quota, or None if the API doesn't say; adding will show it soon enough."""
     try:
         return await call.api.account()
     except BotError as fault:
@@ -214,7 +214,7 @@ async def _account(call: Call) -> Account | None:
 async def _add_each(
     call: Call, spoken: Mapping[Target, str], proxy: Proxy | None, problems: Sequence[str]
 ) -> dict[Target, Monitor | BotError]:
-    """Add one after another, and show how far it is, at most every PROGRESS_EVERY."""
+    """Add one target after another, and show progress at most every PROGRESS_EVERY."""
     outcomes: dict[Target, Monitor | BotError] = {}
     shown = call.now() - PROGRESS_EVERY
     for number, (target, protocol) in enumerate(spoken.items(), 1):
@@ -231,7 +231,7 @@ async def _add_each(
 
 
 def _is_about_proxies(fault: BotError) -> bool:
-    """Whether the API says that it takes no proxies at all."""
+    """Whether the API says that it doesn't support proxies at all."""
     return (
         isinstance(fault, APIRefused)
         and fault.code == 400
@@ -274,7 +274,7 @@ async def _summed_up(
     problems: Sequence[str],
     draft: Draft,
 ) -> Message:
-    """One line for each host, the announcement, and the lines for the log of changes."""
+    """One line for each host, the announcement, and the audit entries."""
     added = {target: each for target, each in outcomes.items() if isinstance(each, Monitor)}
     refused = {target: each for target, each in outcomes.items() if isinstance(each, BotError)}
     done = list(added)
@@ -307,7 +307,7 @@ async def _summed_up(
 
 
 async def _rows_if_told(call: Call, targets: Sequence[Target]) -> dict[Target, MonitorSummary]:
-    """The rows of hosts that were added; none where the API does not tell, for they are added."""
+    """The rows of added hosts; empty if the API doesn't return them, since adding succeeded."""
     try:
         return await rows_of(call, targets)
     except BotError as fault:

@@ -20,18 +20,18 @@ from bot.target import Target
 
 log = logging.getLogger(__name__)
 
-#: The card is not held up longer than this by the look for names.
+#: How long looking for names may delay the card.
 OFFER_SECONDS = 5.0
-#: A scan is not held up longer than this by the look at what was known before.
+#: How long looking up the last known state may delay a scan.
 LOOK_SECONDS = 2.0
 
 
 async def last_seen(
     call: Call, monitor_id: int, target: Target | None
 ) -> tuple[Sighting | None, Target | None]:
-    """What was seen of a monitor before a scan, which replaces what the API knows; and its target.
+    """The last sighting and target of a monitor, before a scan replaces what the API knows.
 
-    The API is asked for what the bot doesn't know, for LOOK_SECONDS at most: the scan matters more.
+    If the bot has none, it asks the API, for at most LOOK_SECONDS: the scan matters more.
     """
     try:
         seen = await call.records.seen(monitor_id)
@@ -50,13 +50,13 @@ async def last_seen(
 
 
 async def changed(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
-    """Keep what a scan found, and say what changed, as a sentence of mrkdwn."""
+    """Store the result of a scan, and return what changed, as a sentence of mrkdwn."""
     await keep(call, found, row)
     return marks.sentence(before, Sighting.of(found, row)) if before else ""
 
 
 def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
-    """What a scan led to, in a few words: `fixed`, `renewed`, `no change`."""
+    """The result of a scan, in a few words: `fixed`, `renewed`, `no change`."""
     fine = is_fine(row, call.now(), call.rules)
     if before is None:
         return "fine" if fine else "scanned"
@@ -74,7 +74,7 @@ async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
 
 
 async def has_history(call: Call) -> bool:
-    """Whether the API tells what changed; a button for it is extra, so no fault comes of it."""
+    """Whether the API has histories; on a fault no, since the button for it is optional."""
     try:
         async with asyncio.timeout(OFFER_SECONDS):
             return await call.api.extras.offers(Extra.HISTORY, hurry=True)
@@ -84,9 +84,9 @@ async def has_history(call: Call) -> bool:
 
 
 async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
-    """The offer to monitor its certificate's other names; none where there are none.
+    """The offer to monitor the certificate's other names; empty if there are none.
 
-    It is extra: where the API does not answer, the card does without it.
+    It is optional: if the API doesn't answer, the card goes without it.
     """
     names = other_names(found)
     if not names:
@@ -107,7 +107,7 @@ async def names_offer(call: Call, found: Monitor) -> Sequence[Block]:
 
 
 def other_names(found: Monitor) -> list[Target]:
-    """A certificate's names that can be monitored, on the monitor's port; no wildcards."""
+    """The names of a certificate that can be monitored, on the monitor's port; no wildcards."""
     held = found.certificate.alt_names if found.certificate else ()
     targets = dict.fromkeys(_targets(held, found.target.port))
     return [target for target in targets if target.host != found.target.host]
@@ -124,7 +124,7 @@ def _targets(names: Iterable[str], port: int) -> Iterable[Target]:
 
 
 def that_fit(targets: Sequence[Target]) -> list[Target]:
-    """The first of them that fit into one button's value, and into one addition."""
+    """The first targets that fit into one button's value, and into one addition."""
     fitting: list[Target] = []
     length = 0
     for target in targets[:MAX_TARGETS]:
@@ -136,7 +136,7 @@ def that_fit(targets: Sequence[Target]) -> list[Target]:
 
 
 async def _monitored(call: Call, names: Sequence[Target]) -> set[str]:
-    """Which of these hosts have a monitor, on whatever port."""
+    """Which of these hosts have a monitor, on any port."""
     if len(names) > ASKED_ONE_BY_ONE:
         return {row.target.host for row in await call.api.list()}
     answers = await asyncio.gather(*(call.api.list(host=target.host) for target in names))

@@ -64,7 +64,7 @@ _FILLERS = frozenset(
         *("where", "whose", "of", "for", "me", "only", "just", "any"),
     }
 )
-# What people write for the filters, in this order: `expires in 2 weeks`, `port 25, 587`.
+# Rewrites what people type to filters, in this order: `expires in 2 weeks`, `port 25, 587`.
 _WRITTEN = tuple(
     (re.compile(form, re.IGNORECASE), text)
     for form, text in (
@@ -161,7 +161,7 @@ class Filter:
 
 
 def api_filters(filters: Iterable[Filter]) -> dict[str, Any]:
-    """The arguments of `SSLMonitor.list`. Raises UsageError where a filter comes twice."""
+    """The arguments of `SSLMonitor.list`. Raises UsageError if a filter occurs twice."""
     chosen: dict[str, Any] = {}
     for each in filters:
         if each.key in OWN:
@@ -257,7 +257,7 @@ def marks(filters: Iterable[Filter]) -> set[str]:
 
 
 def _part(text: str) -> str:
-    """A pattern for a part of a name."""
+    """A pattern that matches part of a name."""
     return f"*{text if text.isascii() else normal_host(text)}*"
 
 
@@ -277,7 +277,7 @@ def _truth(text: str) -> bool:
 
 
 def _ports(text: str) -> str:
-    """A port condition in the forms that the API's page shows."""
+    """A port condition in the API's notation."""
     fault = ValueError(f"“{text}” is not a port filter. Try 443, !443, 100-200 or >=100.")
     if _PORT_LIST.match(text):
         ports = [int(port) for port in text.split(",")]
@@ -309,7 +309,7 @@ def _is_port(number: int) -> bool:
 
 
 def _days(text: str) -> str:
-    """A condition on the days left, in the forms that the API's page shows."""
+    """A condition on the days left in the API's notation."""
     found = _NUMBERS.match(text.removesuffix("d"))
     if not found or found["sign"] == "!" or (found["sign"] and found["last"]):
         raise ValueError(f"“{text}” is not a number of days. Try expires<30 or expires=30-60.")

@@ -108,21 +108,21 @@ async def delete_now(call: Call, which: One) -> Message:
 
 @router.command("scan_all", typed=False)
 async def scan_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Scan the monitors of a preview; one press counts as one scan of its asker."""
+    """Scan the monitors of a preview; one press counts as one scan for the asker's limit."""
     return await _scan_many(call, ids)
 
 
 @router.command("scan_certificate", typed=False)
 async def scan_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Scan the monitors that a digest shows in one row, as they had one certificate."""
+    """Scan the monitors of one row of a digest: they had one certificate."""
     return await _scan_many(call, ids, first=min(ids, default=0))
 
 
 @router.command("scan_old", typed=False)
 async def scan_old(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Scan monitors that were not scanned lately, as a digest offers it.
+    """Scan monitors with old scans, as offered by a digest.
 
-    0 among the IDs says that the digest is about the hosts that its channel has chosen.
+    0 among the IDs means that the digest is about hosts chosen for its channel.
     """
     numbers = [number for number in ids if number]
     return await _scan_many(call, numbers, old="here" if 0 in ids else "all")
@@ -131,10 +131,10 @@ async def scan_old(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
 async def _scan_many(
     call: Call, ids: Sequence[int], *, first: int = 0, old: Literal["", "here", "all"] = ""
 ) -> Message:
-    """Scan them; `first` is set if they share a row, which has the lowest of the IDs.
+    """Scan these monitors; if they share a row, `first` is the lowest of its IDs.
 
-    `old` is set for a digest's row of old scans: `here` if the digest is about the hosts that its
-    channel has chosen, `all` if it is about all.
+    `old` is set for a digest's row of old scans: `here` if the digest is about hosts chosen for its
+    channel, `all` if it is about all.
     """
     call.spend("scans", 1)
     who, total = await call.who(), len(ids)
@@ -157,7 +157,7 @@ async def _scan_many(
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {row.id: _came_of(call, row, was_fine=row.id in was_fine) for row in after}
-    words[0] = _failed(faults.values())  # none of them
+    words[0] = _failed(faults.values())  # not a single one
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await call.records.end_claims(after, call.now())
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
@@ -170,7 +170,7 @@ async def _scan_many(
 
 
 def _came_of(call: Call, row: MonitorSummary, *, was_fine: bool) -> str:
-    """What came of a scan, in a word or two."""
+    """The result of a scan, in a word or two."""
     if not is_fine(row, call.now(), call.rules) or (was_fine and row.expected_at):
         return "no change"
     return "fine" if was_fine else "fixed"
@@ -179,7 +179,7 @@ def _came_of(call: Call, row: MonitorSummary, *, was_fine: bool) -> str:
 def _with_old(
     call: Call, card: Message, everything: MonitorList, told: str, *, here: bool
 ) -> Message:
-    """The card, with a digest's row of the scans that are still old."""
+    """The card, with a digest's row about the scans that are still old."""
     chosen = call.records.subscriptions.get(DIGEST, call.channel) if here else None
     which = chosen.which if chosen else ALL
     stale = [row for row in everything if is_stale(row, call.now()) and which.takes(row.target)]
@@ -210,7 +210,7 @@ async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
 async def _scan_each(
     call: Call, rows: Sequence[MonitorSummary], progress: _Progress
 ) -> dict[int, BotError]:
-    """Scan them, a few at a time; gives the faults by ID."""
+    """Scan them, a few at a time; returns the faults by ID."""
     turns = asyncio.Semaphore(SCANS_AT_ONCE)
     faults: dict[int, BotError] = {}
 
@@ -269,13 +269,13 @@ class _Progress:
         self._shown: datetime | None = None
 
     async def next(self) -> None:
-        """One more is begun."""
+        """Count the next one."""
         self._number += 1
         if self._shown is None or self._call.now() - self._shown >= PROGRESS_EVERY:
             await self.show()
 
     async def show(self) -> None:
-        """Show it now."""
+        """Show the progress now."""
         self._shown = self._call.now()
         row = self._row(self._number) if self._row else None
         await self._call.show(

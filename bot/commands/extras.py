@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
-    """The monitors of this host; none if the API does not say."""
+    """The monitors of this host; empty if the API doesn't say."""
     try:
         return await call.api.list(host=host)
     except BotError as fault:

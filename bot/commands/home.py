@@ -17,7 +17,7 @@ from bot.cards.home import Facts
 from bot.errors import BotError, DatabaseUnavailable
 from bot.severity import Thresholds
 
-if TYPE_CHECKING:  # it is handed these
+if TYPE_CHECKING:  # only for type checking
     from bot.api.client import SSLMonitor
     from bot.config import Settings
     from bot.recheck import Watches
@@ -49,14 +49,14 @@ class Home:
         self._settings = settings
 
     async def turn(self, user: str, number: int) -> None:
-        """Note for all processes which page a user looks at, counted from 0."""
+        """Store which page a user looks at, counted from 0, for all processes."""
         try:
             await self._state.keep_note(f"home {user}", str(number))
         except DatabaseUnavailable as fault:
             log.warning("Could not note the page of a Home: %s", fault)
 
     async def looked_at(self, user: str, otherwise: int) -> int:
-        """The page that a user turned to last, or else this one."""
+        """The page that a user turned to last, or else the given one."""
         try:
             known = await self._state.note(f"home {user}")
         except DatabaseUnavailable as fault:
@@ -65,7 +65,7 @@ class Home:
         return int(known) if known else otherwise
 
     async def page(self, user: str, number: int) -> tuple[Block, ...]:
-        """A page as things stand now. Raises nothing that the API says: Home shows it."""
+        """A page with the present state. Raises none of the API's errors: Home shows them."""
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(_or_fault(self._api.list()))
             asked = group.create_task(_or_fault(self._api.account()))
@@ -76,13 +76,13 @@ class Home:
             facts = replace(facts, account=account)
         if isinstance(rows, BotError):
             return home_cards.failed(rows, facts, now)
-        # Some 10,000 monitors are counted and sorted here, while others are answered.
+        # in a thread: there may be 10,000 monitors to count and sort
         return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
 
     async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], Thresholds]:
-        """What Home shows after a press: the counts, and the monitors of its rows.
+        """What Home updates after a press: the counts, and the monitors of its rows.
 
-        None of both if the API gives no complete list.
+        Both are None or empty if the API returns no complete list.
         """
         rows, rules, now = await _or_fault(self._api.list()), self._records.rules, self._clock()
         if isinstance(rows, BotError) or rows.unreadable or not rows:
@@ -91,7 +91,7 @@ class Home:
         return home_cards.counts(found), {row.id: row for row in rows}, rules
 
     async def _known(self) -> tuple[Thresholds, Facts]:
-        """What the bot knows by itself."""
+        """What the bot knows without the API."""
         rules, now = self._records.rules, self._clock()
         shown = home_cards.settings_shown(
             self._settings, self._records.subscriptions.digests(), now
@@ -117,7 +117,7 @@ def _page(
 
 
 async def _or_fault(asked: Awaitable[T]) -> T | BotError:
-    """The answer, or the fault as a value: one call that fails must not take the other along."""
+    """The answer, or the fault as a value, so that one failed call doesn't cancel the other."""
     try:
         return await asked
     except BotError as fault:

@@ -66,7 +66,7 @@ _BULLETS = "·•●○■□▪▫◆◇▸▹►▻▶➤➔→⇒⁃∙・"
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
 _EMOJI = re.compile(r":[a-z0-9_+'-]*[a-z][a-z0-9_+'-]*:(?::skin-tone-\d:)?", re.IGNORECASE)
 _HELP = frozenset({"?", "??", "-?", "/?", "-h", "--help", "-help", "/help"})
-#: Words that people put before a command, and after it, when they talk to the bot.
+#: Filler words before and after a command.
 _BEFORE = frozenset(
     {
         *("please", "pls", "plz", "hey", "hi", "hello", "can", "could", "would", "will", "you"),
@@ -107,7 +107,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _linked(link: re.Match[str]) -> str:
-    """What was typed: Slack makes `<http://a.b|a.b>` of `a.b`; other labels may say anything."""
+    """What was typed: Slack turns `a.b` into `<http://a.b|a.b>`; other labels may say anything."""
     url, label = link[1], link[2] or ""
     return label if label and ("://" not in url or url == f"http://{label}") else url
 
@@ -145,7 +145,7 @@ def _asks_for_help(words: Sequence[str]) -> bool:
 
 
 def bare_word(word: str) -> str:
-    """A word without what stands around it; empty if there is nothing else."""
+    """A word without the punctuation around it; empty if nothing else is left."""
     if word in _HELP:
         return "help"
     if re.fullmatch(r"[<>=!]{1,2}|%", word):
@@ -206,12 +206,12 @@ class Selector:
 
     @property
     def target(self) -> Target | None:
-        """The host and port, where both are known."""
+        """The host and port, if both are known."""
         return Target(self.host, self.port) if self.host and self.port else None
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may mean many hosts."""
+        """Whether it may match several hosts."""
         return "*" in self.host
 
     def __str__(self) -> str:
@@ -220,14 +220,14 @@ class Selector:
         return self.host or f"#{self.id}"
 
     def matches(self, row: MonitorSummary) -> bool:
-        """Whether this row is meant; the API may read patterns differently."""
+        """Whether this row matches; the API may read patterns differently."""
         if self.id is not None:
             return row.id == self.id
         return fnmatchcase(row.target.host, self.host) and self.port in {None, row.target.port}
 
 
 def _target(text: str) -> Target | None:
-    """The target in a button's argument; a host that only its server can read is left to the id."""
+    """The target in a button's argument; None if only the API can read the host."""
     try:
         return Target.parse(text)
     except ValueError:
@@ -249,16 +249,16 @@ Which = Annotated[Selector, "HOST[:PORT]|ID|PATTERN"]
 One = Annotated[Selector, "HOST[:PORT]|ID"]
 #: The most hosts that can be added at once.
 MAX_TARGETS = 50
-#: Above this many, the whole list is one question instead of many.
+#: With more hosts than this, one request for the whole list replaces one per host.
 ASKED_ONE_BY_ONE = 3
-#: How alike a name must be to be offered (difflib's ratio), and how many are.
+#: How similar a name must be to be suggested (difflib's ratio), and how many are.
 ALIKE = 0.6
 NEAR = 3
-#: How many names are compared before the event loop gets its turn: a few milliseconds of work.
+#: Names compared before the event loop gets a turn: a few milliseconds of work.
 NAMES_AT_ONCE = 50
 
 
-#: What the API is asked for where people name a group of monitors.
+#: What to ask the API for a named group of monitors.
 _GROUPS: Mapping[str, Mapping[str, Any]] = {
     "all": {},
     "due": {"expires": "<30"},
@@ -267,9 +267,9 @@ _GROUPS: Mapping[str, Mapping[str, Any]] = {
 
 
 async def find(call: Call, which: Selector) -> list[MonitorSummary]:
-    """The monitors that are meant: by id, host, pattern, or the beginning of a host's name.
+    """The monitors that are meant: by ID, host, pattern, or the beginning of a host's name.
 
-    Raises NotFound for an unknown id, NotMonitored where no host is like this.
+    Raises NotFound for an unknown ID, NotMonitored if no host matches.
     """
     if which.id is None:
         listed = await call.api.list(host=which.host, port=which.port)
@@ -287,7 +287,7 @@ async def find(call: Call, which: Selector) -> list[MonitorSummary]:
 
 
 def _all_were_readable(rows: MonitorList, what: str) -> None:
-    """Raise BotError if some rows could not be read: then it isn't known whether `what`."""
+    """Raise BotError if some rows could not be read, because then it isn't known whether `what`."""
     if rows.unreadable:
         lost = list_cards.unreadable(rows.unreadable)
         raise BotError(f"{lost}, so it isn't known whether {what}. Check /ssl ping.")
@@ -348,7 +348,7 @@ def has_mark(call: Call, row: MonitorSummary, mark: str) -> bool:
 
 
 async def nearest(host: str, names: Collection[str]) -> list[str]:
-    """The names most like this one, the best first; the event loop gets its turn in between."""
+    """The most similar names, the best first; lets the event loop run in between."""
     matcher = difflib.SequenceMatcher(autojunk=False)
     close: list[tuple[float, str]] = []
     for number, name in enumerate(sorted(names)):
@@ -370,7 +370,7 @@ def _first_labels_alike(one: str, other: str) -> float:
 
 
 def _without_shared_domain(one: str, other: str) -> tuple[str, str]:
-    """Two names without the labels that both end in: what they have in common says nothing."""
+    """Two names without their common domain: what both end in says nothing."""
     first, second = one.split("."), other.split(".")
     if len(first) == 1:  # `shpo` for `shop.example.com`
         return one, second[0]
@@ -385,7 +385,7 @@ def several(
 ) -> Message | None:
     """The answer if not exactly one monitor is meant: they are listed, worst first.
 
-    `ask` makes the question whether all of them are meant, and the button for it.
+    `ask` asks whether all of them are meant, and has the button for it.
     """
     if len(rows) == 1:
         return None
@@ -422,7 +422,7 @@ async def rows_of(call: Call, targets: Sequence[Target]) -> dict[Target, Monitor
 
 
 async def row_of(call: Call, found: Monitor) -> MonitorSummary:
-    """The list's row of a monitor: only there the API says its verdict."""
+    """The monitor's row in the list: only that has the API's verdict."""
     rows = await call.api.list(host=found.target.host, port=found.target.port)
     for row in rows:
         if row.id == found.id:

@@ -1,4 +1,4 @@
-"""The hosts that a message names, in any of its texts. Pure."""
+"""The hosts that a message names, anywhere in its texts. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FILE = re.compile(
     r"|rb|sql|svg|swp|tar|tgz|tmp|toml|tsx?|txt|wav|webp|xlsx?|xml|ya?ml)",
     re.IGNORECASE,
 )
-# These endings of files are top-level domains as well, so a name of three labels is a host.
+# These file extensions are top-level domains as well; a name of three labels is a host.
 _FILE_OR_HOST = re.compile(r"[^.]+\.(cc|md|mov|pl|ps|py|rs|sh|so|zip)", re.IGNORECASE)
 
 
@@ -59,9 +59,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def hosts_in(texts: Iterable[str]) -> list[Target]:
-    """Every place to connect to that a message names, in its order, each once.
+    """Every host and port that a message names, in order, each once.
 
-    Web addresses and host names; no e-mail addresses, no names of files, no versions.
+    From web addresses and host names, but not from e-mail addresses, file names or versions.
     """
     found: dict[Target, None] = {}
     for text in texts:
@@ -69,12 +69,12 @@ def hosts_in(texts: Iterable[str]) -> list[Target]:
             try:
                 found.setdefault(Target.parse(word.rstrip(_CLOSING)), None)
             except ValueError:
-                continue  # it looked like a host, and is none
+                continue  # it only looked like a host
     return list(found)
 
 
 def _named(text: str) -> list[str]:
-    """The web addresses and host names in a text, in the order in which they stand there."""
+    """The web addresses and host names in a text, in order."""
     text = _SLACK_MARK.sub(_unmarked, text)
     for entity, character in (("&lt;", " "), ("&gt;", " "), ("&amp;", "&")):
         text = text.replace(entity, character)
@@ -87,12 +87,12 @@ def _named(text: str) -> list[str]:
 
 
 def _unmarked(mark: re.Match[str]) -> str:
-    """What a mark of Slack's links to; for a bare name that Slack took for a link, that name."""
+    """The link in one of Slack's marks; for a bare name that Slack turned into a link, the name."""
     url, label = mark["url"] or "", mark["label"] or ""
     return f" {label if url == f'http://{label}' else url} "
 
 
 def _is_file(name: str) -> bool:
-    """Whether a name is rather a file's: `report.pdf`, `run.sh`; `www.example.sh` is none."""
+    """Whether a name is more likely a file: `report.pdf`, `run.sh`; `www.example.sh` is not."""
     host = name.partition(":")[0]
     return bool(_FILE.fullmatch(host) or _FILE_OR_HOST.fullmatch(host))

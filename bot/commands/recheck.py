@@ -78,14 +78,14 @@ async def add_and_watch(call: Call, target: Target) -> Message:
     announcement = replies.added_line(await call.who(), [target.short])
     try:
         card = await _watch(call, monitor.id, target, USUAL)
-    except BotError as fault:  # the monitor is added all the same
+    except BotError as fault:  # the monitor was added nonetheless
         card = replies.watch_failed(fault, target)
     return replace(card, announce=announcement, changed=((str(target), "added"),))
 
 
 @router.command("watch_certificate", typed=False)
 async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
-    """Watch the worst monitor of a row of several; once it is renewed, scan the others."""
+    """Watch the worst monitor of a shared row; once it is renewed, scan the others."""
     rows = of_row(ids, {row.id: row for row in await call.api.list()})
     if not rows:
         raise NotFound(404, "monitor not found")

@@ -1,4 +1,4 @@
-"""Commands and their three doors: typed words, a button, a form.
+"""Commands and the three ways to run them: typed words, a button, a form.
 
 A command is an async function of a `Call` and typed arguments; its signature is its grammar, and
 the first line of its docstring its help. The router knows neither Slack nor HTTP.
@@ -20,7 +20,7 @@ from bot.cards import replies
 from bot.errors import BotError, NotAvailable, NotMonitored, UsageError
 from bot.severity import OTHER_STATES, STATES, Thresholds
 
-if TYPE_CHECKING:  # a call is handed these; commands open no connection of their own
+if TYPE_CHECKING:  # only for type checking: commands open no connections of their own
     from bot.api.client import SSLMonitor
     from bot.recheck import Watches
     from bot.store.monitors import Records
@@ -28,18 +28,18 @@ if TYPE_CHECKING:  # a call is handed these; commands open no connection of thei
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a command may use: the API, the bot's records, the clock, who asks, and more.
+    """What a command can use: the API, the bot's records, the clock, who asks, and more.
 
-    `asker` is the user's id, `who` gives the name. `channel` is where the answer goes. `show` puts
-    a message where the answer will be, at once; the answer then takes its place. `post` shows it as
-    a message that may be edited later: there, or near by, or to the asker directly. `send_file`
-    sends the asker a file (its name, its content, and a sentence) as a direct message. `learnt` is
-    what the bot found out about the API since it started; `is_shared` asks whether people of other
-    organizations are in the channel (None if Slack does not tell), and raises SlackRefused if the
-    bot can't see it; `id_to_mention` gives the ID of a user group's `@handle`, or an ID that
-    exists; `spend` counts `scans` or `added hosts` toward the asker's limit, and raises TooOften.
-    `audit` records a change (the command, its target, and what came of it) and returns whether that
-    worked. `share` is the line that runs this again, if the answer is private and may be shared.
+    `asker` is the user's ID, `who` returns the name. `channel` is where the answer goes. `show`
+    shows a message there at once, and the answer then replaces it. `post` shows it as a message
+    that can be edited later: there, near by, or as a direct message. `send_file` sends the asker a
+    file (name, content, and a sentence) as a direct message. `learnt` is what the bot has found out
+    about the API since it started. `is_shared` asks whether people of other organizations are in
+    the channel (None if Slack doesn't say), and raises SlackRefused if the bot can't see it.
+    `id_to_mention` returns the ID of a user group's `@handle`, or an ID that exists. `spend` counts
+    `scans` or `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change
+    (command, target and result) and returns whether that worked. `share` is the line that runs this
+    again, if the answer is private and can be shared.
     """
 
     api: SSLMonitor
@@ -61,18 +61,18 @@ class Call:
 
     @property
     def rules(self) -> Thresholds:
-        """What the team has set, as it was last read."""
+        """The team's thresholds and marks, as last read."""
         return self.records.rules
 
 
 Run = Callable[..., Awaitable[Message]]
-#: Makes a form from what its fields are to hold, and from what the bot has learnt of the API.
+#: Makes a form from the initial values of its fields, and what the bot has learnt of the API.
 FormMaker = Callable[[Mapping[str, str], Collection[str]], Form]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a command. `many` takes all words left; `form_only` can't be typed."""
+    """One parameter of a command. `many` takes all remaining words; `form_only` can't be typed."""
 
     name: str
     read: Callable[[str], Any]
@@ -82,7 +82,7 @@ class Parameter:
     form_only: bool
 
     def convert(self, text: str) -> Any:
-        """The text as the parameter's type. Raises UsageError that names the parameter."""
+        """Convert the text to the parameter's type. Raises UsageError that names the parameter."""
         try:
             return self.read(text)
         except ValueError as fault:
@@ -91,10 +91,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand of `/ssl`. One that is not `typed` is run by buttons only.
+    """A subcommand of `/ssl`. One that isn't `typed` is only run by buttons.
 
-    `example` is a line that works, without `/ssl`; usage errors show it. `rewrite` puts typed words
-    into the form that the parameters read. `details` is what `/ssl help COMMAND` adds to `help`.
+    `example` is a line that works, without `/ssl`, shown with usage errors. `rewrite` converts
+    typed words to what the parameters read. `details` is what `/ssl help COMMAND` adds to `help`.
     """
 
     name: str
@@ -118,16 +118,16 @@ class Command:
 
     @property
     def stands_alone(self) -> bool:
-        """Whether it is typed, and the first word says it all."""
+        """Whether it can be typed, as a single word."""
         return self.typed and "_" not in self.name
 
     @property
     def usage(self) -> str:
-        """`status HOST[:PORT]|ID|PATTERN`, made of the signature."""
+        """`status HOST[:PORT]|ID|PATTERN`, from the signature."""
         return " ".join([self.words, *(p.usage for p in self.parameters if not p.form_only)])
 
     def wants_form(self, words: Sequence[str]) -> bool:
-        """Whether a form is to ask for what these words leave out."""
+        """Whether a form should ask for what these words leave out."""
         return self.form is not None and not words
 
     def bind_words(self, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
@@ -152,7 +152,7 @@ class Command:
     def _bind_fewer(
         self, words: Sequence[str], left: Sequence[str]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The words as arguments where some are left, without those that say nothing."""
+        """Convert the words without filler words, if some are left over."""
         plain = [word for word in words if word.lower() not in FILLERS]
         if self.rewrite is None and len(plain) < len(words):
             return self.bind_words(plain)
@@ -162,19 +162,19 @@ class Command:
         raise UsageError(f"“{left[0]}” isn't expected here.")
 
     def filled(self, fields: Mapping[str, str], learnt: Collection[str]) -> Form:
-        """The command's form, filled in. Raises UsageError where it has none."""
+        """The command's form, filled in. Raises UsageError if it has none."""
         if self.form is None:
             raise UsageError(f"“{self.words}” has no form.")
         return self.form(fields, learnt)
 
     def bind_argument(self, argument: str) -> tuple[list[Any], dict[str, Any]]:
-        """A button's value as arguments: one, or many where the command takes many."""
+        """Convert a button's value to arguments: one, or several if the command takes many."""
         many = any(parameter.many for parameter in self.parameters)
         words = argument.split() if many else [argument] if argument else []
         return self.bind_words(words)
 
     def takes(self, argument: str) -> bool:
-        """Whether the command runs with this as a button's value."""
+        """Whether the command can run with this button value."""
         try:
             self.bind_argument(argument)
         except UsageError:
@@ -182,7 +182,7 @@ class Command:
         return True
 
     def bind_fields(self, fields: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
-        """A form's fields as arguments. Raises UsageError whose `param` is the field at fault."""
+        """Convert a form's fields to arguments. Raises UsageError; its `param` is the field."""
         bound: list[Any] = []
         named: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -210,7 +210,7 @@ GREETINGS = frozenset(
         *("good", "nice", "please", "yes", "no", "yo", "sorry", "cheers", "lol", "bye"),
     }
 )
-#: Words that people put before a host, and that say nothing.
+#: Filler words before a host.
 FILLERS = frozenset(
     {
         *("of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again"),
@@ -233,9 +233,9 @@ MEANT = {
     **dict.fromkeys(("erase", "destroy", "kill"), "delete"),
     **dict.fromkeys(("man", "manual", "docs"), "help"),
 }
-#: Before a command's name, these mean the opposite of it.
+#: Before a command's name, these reverse its meaning.
 _NEGATIONS = ("un", "non", "no", "dis", "de", "dont", "don't", "not")
-#: What people type for commands of ours, by habit.
+#: Habitual names for commands of ours.
 ALIASES = {
     **dict.fromkeys(("rm", "remove", "del", "unmonitor"), "delete"),
     **dict.fromkeys(("ls", "all", "find", "search"), "list"),
@@ -275,9 +275,9 @@ class Router:
     ) -> Callable[[Run], Run]:
         """Register a function as a command. `check` judges a form's fields together, purely.
 
-        One that `changes` monitors is for those whom SSL_ADMINS names; one that is merely
-        `recorded` is for every full member. Both are written down.
-        The private answer of one that `shares` has a button that posts it in the channel.
+        A command that `changes` monitors is for SSL_ADMINS, one that is only `recorded` for every
+        full member; both are audited. The private answer of one that `shares` has a button that
+        posts it in the channel.
         """
 
         def register(run: Run) -> Run:
@@ -293,7 +293,7 @@ class Router:
         return register
 
     def find(self, word: str, *, typed: bool = True) -> Command | None:
-        """The command of this name, or of the one name that begins so."""
+        """The command with this name, or the only one whose name begins like it."""
         names = [name for name, each in self.commands.items() if not typed or each.stands_alone]
         if typed:
             word = word.replace("-", "").lstrip("/")
@@ -315,7 +315,7 @@ class Router:
         return [command for command in self.commands.values() if command.typed]
 
     def nearest(self, word: str) -> Command | None:
-        """The typed command that this word may have meant."""
+        """The typed command that this word was probably meant to be."""
         names = [command.name for command in self.typed() if command.stands_alone]
         close = difflib.get_close_matches(word, names, n=1, cutoff=0.75)
         close += [name for name in names if sorted(name) == sorted(word)]
@@ -326,7 +326,7 @@ class Router:
     async def dispatch(
         self, call: Call, command: Command, bind: Callable[[], tuple[list[Any], dict[str, Any]]]
     ) -> Message:
-        """Bind and run a command; every fault that we foresee becomes a card."""
+        """Convert the arguments and run a command; every expected fault becomes a card."""
         try:
             arguments, named = bind()
             if command.recorded:
@@ -345,9 +345,9 @@ class Router:
     async def _change(
         self, call: Call, command: Command, arguments: list[Any], named: dict[str, Any]
     ) -> Message:
-        """Run a command that changes things, and record what came of it, whatever happens.
+        """Run a command that changes things, and record the result, whatever happens.
 
-        What was done is answered as done, even if it could not be recorded.
+        What was done is reported as done, even if it could not be recorded.
         """
         told = " ".join(filter(None, map(str, arguments)))
         results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
@@ -367,7 +367,7 @@ class Router:
         return answer if all(recorded) else replies.unrecorded(answer)
 
     def unknown(self, word: str, words: Sequence[str] = ()) -> Message:
-        """The answer to a word that is no command; one press runs the nearest, if that is safe."""
+        """The answer to an unknown command; a button runs the nearest, if that is safe."""
         if word in GREETINGS:
             return replies.hello()
         watch = self.commands.get("watch")
@@ -396,7 +396,7 @@ def _parameters(run: Run) -> tuple[Parameter, ...]:
 
 
 def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
-    """A parameter from the signature; `Annotated[Type, "USAGE"]` says how it is shown."""
+    """A parameter from the signature; `Annotated[Type, "USAGE"]` says how to show it."""
     many = each.kind is inspect.Parameter.VAR_POSITIONAL
     optional = many or each.default is not inspect.Parameter.empty
     usage = f"[{each.name.upper()}]" if optional else each.name.upper()

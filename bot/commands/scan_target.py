@@ -1,4 +1,4 @@
-"""A host as people name it to `check` and `add`: with or without a port and a STARTTLS protocol."""
+"""A host as typed for `check` and `add`: with or without a port and a STARTTLS protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALSO_CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a server speaks first: `smtp` and the like before TLS begins, or `tls` at once."""
+    """What a server speaks first: `smtp` and the like before TLS, or `tls` at once."""
 
     name: str
 
@@ -37,13 +37,13 @@ class Protocol:
         return cls(name)
 
 
-#: Where no protocol is named.
+#: If no protocol is named.
 UNSAID = Protocol("")
 
 
 @dataclass(frozen=True, slots=True)
 class ScanTarget:
-    """A host, with its port and its protocol where they are named: `mail.example.com:25 smtp`."""
+    """A host, with its port and protocol if they are named: `mail.example.com:25 smtp`."""
 
     host: str
     port: int | None = None
@@ -51,7 +51,7 @@ class ScanTarget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a host, a host and port, or a URL, and perhaps a protocol. Raises ValueError.
+        """Read a host, a host and port, or a URL, with an optional protocol. Raises ValueError.
 
         `smtp://mail.example.com` is a URL with a protocol.
         """
@@ -67,10 +67,10 @@ class ScanTarget:
         return f"{host}{port} {self.protocol.name}".rstrip()
 
     def resolve(self, protocol: Protocol = UNSAID) -> tuple[Target, str]:
-        """The host and port, and the STARTTLS to speak, empty for none.
+        """The host and port, and the STARTTLS protocol to use; empty for none.
 
-        `protocol` is for a host that names none. Port and protocol each tell the other where one
-        is left out.
+        `protocol` is for a host that names none. Port and protocol each imply the other if it is
+        missing.
         """
         name = self.protocol.name or protocol.name
         if not name:

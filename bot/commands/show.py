@@ -62,7 +62,7 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
     rows = await _matching(call, filters)
     if rows:
         asked = " ".join(map(str, filters))
-        # In a thread: to rank tens of thousands of rows takes longer than the loop may be held.
+        # in a thread: ranking tens of thousands of rows would block the event loop for too long
         return await asyncio.to_thread(
             list_cards.monitors, rows, call.now(), call.rules,
             asked=asked, lost=rows.unreadable, by_certificate=True,
@@ -77,7 +77,7 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
 
 
 async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
-    """The monitors that match all filters, in one of the states if any is named."""
+    """The monitors that match all filters, in any of the named states."""
     rows = await call.api.list(**api_filters(filters))
     states, wanted, now = in_states(filters), marks(filters), call.now()
     if states is None and not wanted:
@@ -137,7 +137,7 @@ async def details(call: Call, which: One) -> Message:
 
 
 async def _same_certificate(call: Call, row: MonitorSummary) -> list[MonitorSummary]:
-    """The other monitors with its certificate; none where the API does not tell."""
+    """The other monitors with its certificate; empty if the API doesn't say."""
     if not row.fingerprint:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The commands that set up, pause and end what a channel is sent: its digest and its notices."""
+"""The commands that set up, pause and turn off a channel's digest and notices."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _HANDLE = re.compile(r"@[\w.-]{1,80}")
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A time of day; None for the one that is set already, or else 09:00."""
+    """A time of day; None keeps the current one, at first 09:00."""
 
     at: time | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `09:00`, or nothing. Raises ValueError."""
+        """Read `09:00`, or an empty text. Raises ValueError."""
         return cls(parse_clock(text.strip()) if text.strip() else None)
 
     def __str__(self) -> str:
@@ -54,13 +54,13 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A time zone's name; empty for the one that is set already, or else UTC."""
+    """A time zone's name; empty keeps the current one, at first UTC."""
 
     name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `Europe/Berlin`, or nothing. Raises ValueError."""
+        """Read `Europe/Berlin`, or an empty text. Raises ValueError."""
         return cls(parse_zone(text.strip()) if text.strip() else "")
 
     def __str__(self) -> str:
@@ -69,13 +69,13 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Days of the week, Monday is 0; empty for those that are set already, or else every day."""
+    """Days of the week, Monday is 0; empty keeps the current ones, at first every day."""
 
     days: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `weekdays` or `mon,wed`, or nothing. Raises ValueError."""
+        """Read `weekdays` or `mon,wed`, or an empty text. Raises ValueError."""
         return cls(parse_days(text.strip().replace(" ", "")) if text.strip() else ())
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Which monitors, whom to mention, and whether to send it although strangers read it."""
+    """Which monitors, whom to mention, and whether to post even though strangers can read it."""
 
     which: Selection = ALL
     confirmed: bool = False
@@ -144,9 +144,9 @@ def _mention(word: str) -> str:
 
 
 async def _whom(call: Call, given: str) -> str:
-    """The ID of whom to mention, which somebody has. Raises UsageError.
+    """The ID of whom to mention, which must exist. Raises UsageError.
 
-    An ID that Slack doesn't let the bot look up is taken as it is.
+    An ID that the bot isn't allowed to look up is accepted.
     """
     if not given:
         return ""
@@ -205,7 +205,7 @@ async def _following(call: Call, set_up: Subscription, now: datetime) -> datetim
 
 
 def _here(call: Call, kind: str) -> Subscription | None:
-    """What this channel has. Raises UsageError where it is no channel."""
+    """The subscription of this channel. Raises UsageError outside of channels."""
     if not call.channel or call.channel.startswith("D"):
         raise UsageError("Type this in the channel that it is about.")
     return call.records.subscriptions.get(kind, call.channel)
@@ -214,7 +214,7 @@ def _here(call: Call, kind: str) -> Subscription | None:
 async def _question(
     call: Call, about: About, command: str, given: Sequence[Clock | Zone | Days]
 ) -> Message | None:
-    """Ask first where others would see it. Raises SlackRefused if the bot can't post here."""
+    """The question to confirm if strangers can read. Raises SlackRefused if the bot can't post."""
     if about.confirmed:
         return None
     shared = await call.is_shared()
@@ -288,7 +288,7 @@ def _one_of(whom: Whom, person: Whom) -> None:
 @router.command("notices_mention", typed=False, changes=True, form=cards.mention_form,
                 check=_one_of)  # fmt: skip
 async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> Message:
-    """Mention a user group or person when a host breaks; what else is told stays as it is."""
+    """Mention a user group or person when a host breaks; the notices stay as they are."""
     here = _here(call, NOTICES)
     if here is None or here.off:
         return replace(cards.nothing_here(NOTICES), changed=())

@@ -39,7 +39,7 @@ class Rule:
         return str(self.threshold or "default")
 
 
-#: Nothing typed lists the thresholds that are set.
+#: Typed without words: list the thresholds.
 NONE = Selector()
 NO_RULE = Rule(None)
 
@@ -85,7 +85,7 @@ async def warn(
 async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     """The host that is meant by the beginning of its name, and how many monitors match.
 
-    The number is None if the API does not say. Raises UsageError if several hosts begin so.
+    The number is None if the API doesn't say. Raises UsageError if several hosts begin like this.
     """
     try:
         rows = await call.api.list()

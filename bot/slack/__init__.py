@@ -1,1 +1,1 @@
-"""Everything that knows Slack."""
+"""Slack: requests in, messages out, and who may do what."""

@@ -1,9 +1,9 @@
 """Who may view, scan and change; every request is checked here.
 
-Everybody in the workspace may view and scan. Guests, and people of other organizations who share a
-channel (Slack Connect), may do neither. Changes are for those whom SSL_ADMINS names: users or user
-groups; where it is empty, for every full member. Slack is asked once in a while, and never before
-an ack. Flags: docs.slack.dev/reference/objects/user-object.
+Every full member may view and scan. Guests, and people of other organizations who share a channel
+(Slack Connect), may not. Changes are for the users and user groups in SSL_ADMINS; if it is empty,
+for every full member. Slack's answers are cached, and never awaited before an ack. Flags:
+docs.slack.dev/reference/objects/user-object.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How long Slack's answer about a person or a group counts.
+#: How long Slack's answers about users and groups are cached.
 LIFETIME = timedelta(minutes=10)
 KEPT = 2000
-#: In which time a user may start so many scans and add so many hosts.
+#: The period of the limits on scans and added hosts per user.
 WINDOW = timedelta(minutes=10)
 
 
@@ -41,7 +41,7 @@ class _Known:
 
 
 class Access:
-    """What is known of the people who ask, and what they may do."""
+    """What is known about the people who ask, and what they may do."""
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class Access:
         self._groups: dict[str, tuple[datetime, frozenset[str]]] = {}
 
     async def admits(self, surface: Surface, asker: Asker, *, changes: bool) -> bool:
-        """Whether somebody may do this; if not, tell them why. Every request passes here."""
+        """Check whether somebody may do this; if not, tell them why. Every request passes here."""
         refusal = await self.refusal(asker, changes=changes)
         if refusal is not None:
             await surface.refuse(refusal)
         return refusal is None
 
     async def refusal(self, asker: Asker, *, changes: bool) -> Message | None:
-        """Why somebody may not do this; None if they may. Slack may be asked for it.
+        """Why somebody may not do this; None if they may. May ask Slack.
 
-        Where Slack can't be asked, whoever the payload says is of this workspace may view and
-        scan, and nobody may change anything.
+        If Slack can't be asked, those whose payload names this workspace may view and scan, and
+        nobody may change anything.
         """
         person, fresh = await self._ask(asker.user)
         if person is None and not self._same_team(asker.team):
@@ -98,7 +98,7 @@ class Access:
         return replies.unknown_person() if silent else replies.no_admin(sorted(self._admins))
 
     def refusal_known(self, asker: Asker) -> Message | None:
-        """The refusal that needs no question to Slack, for what must happen at once."""
+        """The refusal that is known without asking Slack, for what must happen at once."""
         known = self._people.get(asker.user)
         if known is None:
             ours = self._same_team(asker.team) or self._same_team(asker.workspace)
@@ -108,12 +108,12 @@ class Access:
         return replies.guest() if known.person.guest else None
 
     async def name_of(self, user: str, otherwise: str) -> str:
-        """The name a user goes by; `otherwise` where Slack does not tell."""
+        """A user's name; `otherwise` if Slack doesn't say."""
         person, _ = await self._ask(user)
         return (person.name if person else "") or otherwise or "Somebody"
 
     def spend(self, user: str, what: str, number: int = 1) -> None:
-        """Count scans or added hosts of a user. Raises TooOften, and counts nothing then."""
+        """Count a user's scans or added hosts. Raises TooOften, and then counts nothing."""
         most, now = self._limits[what], self._clock()
         spent = self._spent.setdefault((user, what), deque())
         while spent and now - spent[0] >= WINDOW:
@@ -139,7 +139,7 @@ class Access:
         return bool(team) and team == self._web.identity.team_id
 
     async def _ask(self, user: str) -> tuple[Person | None, bool]:
-        """Who this is, and whether Slack said so lately; what it said before is the fallback."""
+        """Who this is, and whether Slack said so recently; an older answer is the fallback."""
         known, now = self._people.get(user), self._clock()
         if known and now - known.at < LIFETIME:
             return known.person, True
@@ -155,7 +155,7 @@ class Access:
         return person, True
 
     async def _members(self, group: str) -> frozenset[str] | None:
-        """Who is in a user group; None where Slack does not tell."""
+        """The members of a user group; None if Slack doesn't say."""
         now = self._clock()
         if group in self._groups and now - self._groups[group][0] < LIFETIME:
             return self._groups[group][1]

@@ -26,29 +26,29 @@ from bot.slack.metrics import Metrics
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Longer waits raise SlackLimited instead, and the asker is told in another way.
+#: Longer waits raise SlackLimited, and the asker is told in another way.
 PATIENCE_SECONDS = 5.0
-#: How long to wait after a limit whose Retry-After is missing or can't be read.
+#: How long to wait after a limit whose Retry-After is missing or malformed.
 USUAL_WAIT = 1.0
 LIMITED_RETRIES = 2
-#: How long to wait before an idempotent request is sent again.
+#: How long to wait before retrying an idempotent request.
 RETRY_WAITS = (0.5, 2.0)
-#: How often a response URL may be used, how many uses progress leaves for the answer, and how many
-#: URLs are counted at the same time.
+#: How many uses a response URL has, how many of them progress leaves for the answer, and for how
+#: many URLs the uses are counted.
 RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
-#: What keeps Slack from adding previews of the pages that a message links to.
+#: Keeps Slack from adding previews of linked pages.
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 
 
 def content(message: Message) -> dict[str, Any]:
-    """A message's text and blocks, as the methods that show it take them."""
+    """A message's text and blocks, as arguments of the methods that show it."""
     return {"text": fallback_text(message), "blocks": list(message.blocks)}
 
 
 async def follow_nothing(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Turn a redirect into an error: what Slack is sent must not go to another host."""
+    """Turn a redirect into an error: what is sent to Slack must not go to another host."""
     response = await handler(request)
     if response.status in {301, 302, 303, 307, 308}:
         response.close()
@@ -57,9 +57,9 @@ async def follow_nothing(
 
 
 class SlackCalls:
-    """Calls methods of the Web API, and response URLs: with typed errors, and counted.
+    """Calls methods of the Web API, and response URLs, with typed errors and metrics.
 
-    `token_fault` is Slack's reason for refusing the bot token, empty while the token works.
+    `token_fault` is Slack's reason for refusing the bot token; empty while the token works.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class SlackCalls:
     async def respond(
         self, url: str, message: Message, *, replace: bool = False, progress: bool = False
     ) -> None:
-        """Answer by a response URL: in the place of the message it belongs to, or privately.
+        """Answer through a response URL: in place of its message, or privately.
 
-        Slack takes five answers for each URL (docs.slack.dev, handling user interaction). Mere
-        `progress` is not sent when it would leave too few for the answer and its retries.
+        Slack accepts five answers per URL (docs.slack.dev, handling user interaction). Mere
+        `progress` is skipped if it would leave too few for the answer and its retries.
         """
         if progress and self._uses.get(url, 0) >= RESPONSE_URL_USES - KEPT_FOR_ANSWER:
             return
@@ -94,7 +94,7 @@ class SlackCalls:
             await patiently(lambda: with_fallback(send, message), idempotent=False)
 
     async def _respond(self, url: str, body: Mapping[str, Any]) -> None:
-        # The URL is a bearer capability: it never gets into a log line or an error.
+        # whoever knows the URL can use it, so no log line and no error may contain it
         if self._uses.get(url, 0) >= RESPONSE_URL_USES:
             raise SlackRefused("used_url")
         self._uses[url] = self._uses.get(url, 0) + 1
@@ -137,7 +137,7 @@ class SlackCalls:
     async def _read(
         self, method: Callable[..., Awaitable[AsyncSlackResponse]], **arguments: Any
     ) -> AsyncSlackResponse:
-        """Call a method that may be called again."""
+        """Call a method that can be repeated safely."""
         return await patiently(lambda: self._once(method, **arguments), idempotent=True)
 
     async def _edit(
@@ -146,7 +146,7 @@ class SlackCalls:
         send: Callable[[], Awaitable[object]],
         before: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Put something in a place, retrying as long as no newer edit of that place has begun."""
+        """Put something in a place; retry only until a newer edit of that place begins."""
         edit = self._newest_edits[place] = object()
 
         def is_newest() -> bool:
@@ -163,7 +163,7 @@ class SlackCalls:
                 del self._newest_edits[place]
 
     def _count(self, method: str, fault: BotError | None = None) -> None:
-        """Count a call, and whether it was done, refused, limited, or may have been done."""
+        """Count a call by its result: done, refused, limited, or unknown."""
         match fault:
             case None:
                 answer = "done"
@@ -181,7 +181,7 @@ async def asked(
 ) -> AsyncSlackResponse:
     """Call a method of the Web API once. Raises SlackRefused, SlackLimited or SlackUnreachable.
 
-    The errors hold no token and no body.
+    The errors contain neither token nor body.
     """
     try:
         return await method(**arguments)
@@ -192,7 +192,7 @@ async def asked(
 
 
 class Superseded(Exception):
-    """The request was not sent again, because it was no longer wanted."""
+    """The request was not retried, because a newer one has replaced it."""
 
 
 async def patiently(
@@ -201,9 +201,9 @@ async def patiently(
     idempotent: bool,
     wanted: Callable[[], bool] = lambda: True,
 ) -> T:
-    """Send a request; wait out short limits, and retry twice if it is idempotent.
+    """Send a request; wait out short limits, and retry it twice if it is idempotent.
 
-    Before each retry, `wanted` says whether it still makes sense; if not, Superseded is raised.
+    Before each retry, `wanted` is asked whether it still makes sense; if not, Superseded is raised.
     """
     limits, waits = LIMITED_RETRIES, iter(RETRY_WAITS if idempotent else ())
     while True:
@@ -225,7 +225,7 @@ async def patiently(
 
 
 async def with_fallback(send: Callable[[Message], Awaitable[T]], message: Message) -> T:
-    """Send a message; if Slack refuses its blocks, again without the new ones, or as mere text."""
+    """Send a message; if Slack refuses its blocks, without the new ones, or as plain text."""
     try:
         return await send(message)
     except SlackRefused as fault:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Digests:
-    """The digests of all channels; `first` is the environment's, which has been started."""
+    """The digests of all channels; `first` is the environment's, already started."""
 
     def __init__(
         self, first: Digest | None, records: Records, make: Callable[[Plan], Digest]
@@ -33,7 +33,7 @@ class Digests:
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
 
     def current(self) -> list[Digest]:
-        """One for each channel that is to get one, whether it is paused or not."""
+        """One for each channel that has a digest, even if it is paused."""
         current = []
         for each in self._records.subscriptions.digests():
             digest = self._kept.get(each.channel)
@@ -44,13 +44,13 @@ class Digests:
         return current
 
     def channels(self, now: datetime) -> list[str]:
-        """The channels that are sent a digest or notices now."""
+        """The channels that get a digest or notices at present."""
         known = self._records.subscriptions
         sent = [each for each in (*known.digests(), *known.notices()) if each.runs(now)]
         return list(dict.fromkeys(each.channel for each in sent))
 
     async def tick(self, *, ready: bool = True) -> None:
-        """Post those that are due; one that fails does not keep the others back."""
+        """Post those that are due; a failure doesn't hold up the others."""
         for digest in self.current():
             try:
                 if digest.plan.channel not in self._started:
@@ -61,12 +61,12 @@ class Digests:
                 log.exception("Posting the digest in %s failed", digest.plan.channel)
 
     def lag(self) -> float:
-        """For how many seconds the latest of today's digests has been due."""
+        """For how many seconds the most overdue of today's digests has been due."""
         return max((digest.lag() for digest in self.current()), default=0.0)
 
     @property
     def last_error(self) -> str:
-        """Why digests could not be posted, empty if they could."""
+        """Why digests could not be posted; empty if they could."""
         return " ".join(filter(None, (digest.last_error for digest in self.current())))
 
 
@@ -77,5 +77,5 @@ async def calendar(
     if not await records.subscriptions.is_calendar(secret):
         return None
     rows, zone = await api.list(), records.subscriptions.first_zone()
-    # In a thread: thousands of events take longer than the loop may be held.
+    # in a thread: thousands of events would block the event loop for too long
     return await asyncio.to_thread(as_calendar, rows, clock(), records.rules, zone)

@@ -56,23 +56,23 @@ from bot.store.monitors import AuditLine, Records
 log = logging.getLogger(__name__)
 
 DELIVERIES_KEPT = 2000
-#: How long work that is cancelled at shutdown may take to tell its askers.
+#: How many seconds cancelled work has at shutdown to tell its askers.
 CANCEL_SECONDS = 2.0
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
 
 
 class BoltApp(AsyncApp):
-    """Bolt's app, which also measures its acks; both transports hand their requests to it.
+    """Bolt's app, which also measures its acks; both transports pass their requests to it.
 
-    It logs errors only, since at INFO it logs whole bodies with their secrets.
+    It only logs errors, since at INFO it logs whole bodies with their secrets.
     """
 
     def __init__(self, web: SlackWeb, signing_secret: str, acks: Histogram) -> None:
         quiet = logging.getLogger("bot.bolt")
         quiet.setLevel(logging.ERROR)
         super().__init__(
-            name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code to find a name
+            name="sslmonitor-bot",  # otherwise Bolt reads its callers' source code for a name
             logger=quiet,
             client=web.client,
             authorize=_authorizing(web),
@@ -82,7 +82,7 @@ class BoltApp(AsyncApp):
         self._acks = acks
 
     async def on_request(self, request: web.Request) -> web.Response:
-        """A request by HTTP; 400 for a body that can't be Slack's, which Bolt reads first."""
+        """Handle an HTTP request; 400 for a body that can't be Slack's, which Bolt reads first."""
         try:
             asked = await to_bolt_request(request)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
@@ -100,7 +100,7 @@ class BoltApp(AsyncApp):
 
 
 def _authorizing(web: SlackWeb) -> Callable[[], Awaitable[AuthorizeResult]]:
-    """Authorizes for Bolt, whose own client would ignore NO_PROXY."""
+    """Authorizes requests for Bolt, whose own client would ignore NO_PROXY."""
 
     async def authorize() -> AuthorizeResult:
         known = web.identity
@@ -122,14 +122,14 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work in a task that is kept until it is done."""
+        """Run work in a task, which is kept until it is done."""
         task = asyncio.create_task(self._guarded(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run work for a scheduler, and wait until it has ended or failed."""
+        """Run work for a scheduler, and wait until it ends or fails."""
         await asyncio.wait({self.start(work())})
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -141,7 +141,7 @@ class Tasks:
             log.exception("Background work failed")
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work until the time is over, then cancel the rest; its askers are told."""
+        """Wait for the work, then cancel what is left; its askers are told."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
         for task in self._running:
@@ -194,11 +194,11 @@ class SlackBot:
         app.event(re.compile(""))(_on_link)
 
     async def warm_up(self) -> None:
-        """Let Bolt handle an event now, so that the first asker doesn't wait for its imports."""
+        """Let Bolt handle an event now, so that the first asker needn't wait for its imports."""
         team = self._web.identity.team_id
         body = {"type": "event_callback", "event": {"type": "warm_up"}, "team_id": team}
         request = AsyncBoltRequest(mode="socket_mode", body=body)
-        await AsyncApp.async_dispatch(self.app, request)  # it is no ack to be measured
+        await AsyncApp.async_dispatch(self.app, request)  # not an ack to be measured
 
     # Listeners
 
@@ -245,7 +245,7 @@ class SlackBot:
         self.tasks.start(self._handle(read))
 
     def _is_new(self, request: Request) -> bool:
-        """Whether this request comes for the first time: Slack, or an attacker, repeats some."""
+        """Whether the request is new to this process; Slack, or an attacker, may repeat it."""
         if request.delivery in self._deliveries:
             return False
         self._deliveries[request.delivery] = None
@@ -258,7 +258,7 @@ class SlackBot:
         if request is None or not self._is_new(request):
             return
         if request.press in self._presses:
-            return  # a second press while the first one is being answered counts as the same
+            return  # a second press before the first one is answered counts as the same
         if request.press is not None:
             self._presses.add(request.press)
         try:
@@ -293,7 +293,7 @@ class SlackBot:
             await self._run(surface, request, command, _binding(command, request))
 
     def _surface(self, request: Request) -> Surface:
-        """Where the answer to a request goes; from Home, a modal that has to be opened first."""
+        """Where the answer to a request goes; from Home, to a modal that is opened first."""
         match request.origin:
             case Origin.SLASH_COMMAND:
                 return SlashCommand(self._web, self._boards.lists, request)
@@ -309,7 +309,7 @@ class SlackBot:
                 return Modal(self._web, request, request.view.id if request.view else "")
 
     async def _open_form(self, surface: Surface, request: Request, command: Command) -> None:
-        """Open a form; Slack allows that only after a press or a slash command."""
+        """Open a form; Slack permits that only after a press or a slash command."""
         if request.trigger_id:
             async with self._guarded(surface, request):
                 await self._views.open_form(surface, request, command, self._learnt)
@@ -317,7 +317,7 @@ class SlackBot:
             await self._tell(surface, request, replies.needs_form(command.words))
 
     async def _answer_home(self, request: Request, command: Command) -> None:
-        """Home has no place for an answer, so a modal opens for it; then Home is refreshed."""
+        """Home has no place for an answer, so a modal opens for it; then Home is updated."""
         if modal := await self._views.over_home(request):
             await self._run(modal, request, command, _binding(command, request))
             await self._views.publish_home(request, request.view.page if request.view else 0)
@@ -337,7 +337,7 @@ class SlackBot:
     async def _dispatch(
         self, surface: Surface, request: Request, command: Command, bind: Bind, progress: Progress
     ) -> str:
-        """Run a command if its asker may, and deliver its answer; returns how it ended."""
+        """Run a command if its asker may, and deliver its answer; returns its outcome."""
         may = await self._access.admits(surface, request.asker, changes=command.changes)
         if not may or (command.recorded and not await self._take(request)):
             return "refused"
@@ -350,7 +350,7 @@ class SlackBot:
     def _call(
         self, surface: Surface, request: Request, command: Command, progress: Progress
     ) -> Call:
-        """What a command may use."""
+        """What the command can use."""
         asker = request.asker
         can_share = request.private and not request.shares and surface.channel[:1] != "D"
         return Call(
@@ -373,15 +373,15 @@ class SlackBot:
         )
 
     async def _post(self, surface: Surface, user: str, message: Message) -> Address:
-        """Show a message that may be edited later: in its place, near by, or directly."""
+        """Post a message that can be edited later: in place, nearby, or as a direct message."""
         if address := await surface.keep(message):
             return address
         return replace(await self._web.post_at(user, message), here=False)
 
     async def _take(self, request: Request) -> bool:
-        """Whether this request for a change comes for the first time, to any process.
+        """Whether this request for a change is new to all processes.
 
-        While the database can't be asked, this process's own memory decides (`_is_new`).
+        While the database is unavailable, this process's own memory decides (`_is_new`).
         """
         try:
             first = await self._records.take(request.delivery, self._clock())

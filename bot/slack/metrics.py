@@ -1,4 +1,4 @@
-"""The bot's numbers for Prometheus. They name no user, host or channel."""
+"""The bot's metrics for Prometheus. They contain no user, host or channel."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def watch_digest(self, lag: Callable[[], float]) -> None:
-        """Ask this for the digest's lag, in seconds, whenever the metrics are read."""
+        """Call this for the digest's lag, in seconds, whenever the metrics are read."""
         self._digest_lag.set_function(lag)
 
     def text(self) -> bytes:

@@ -36,16 +36,16 @@ from bot.store.digests import DigestStore
 from bot.store.monitors import Records
 from bot.store.notices import Notice, NoticeStore, SmallChange, Standings
 
-if TYPE_CHECKING:  # it is handed these
+if TYPE_CHECKING:  # only for type checking
     from bot.api.models import MonitorSummary
     from bot.digest import Digest
     from bot.slack.digests import Digests
 
 log = logging.getLogger(__name__)
 
-#: How long the API is unreachable or refuses the bot before channels are told.
+#: After this long without a usable API, channels are told.
 TOLD_AFTER = timedelta(hours=1)
-#: How often the API is asked while it answers, in case nobody else asks it.
+#: How often the API is asked if nobody else asks it.
 ASKED_EVERY = timedelta(minutes=5)
 NOTE = "blind"
 
@@ -71,7 +71,7 @@ class Blindness:
         self._checked: dict[str, date] = {}
 
     async def tick(self) -> None:
-        """Ask the API if need be, and tell the channel what it has to know."""
+        """Ask the API if needed, and tell the channels what they must know."""
         await self._look()
         now = self._clock()
         if self._since is None:
@@ -87,7 +87,7 @@ class Blindness:
             self._asked_at, self._fault = now, None
             try:
                 await self._api.measure_clock()
-                await self._api.list(valid=False, expires="<0")  # a few monitors, or none
+                await self._api.list(valid=False, expires="<0")  # matches few monitors, if any
             except BotError as fault:
                 log.info("Could not read monitors: %s", fault)
                 self._fault = fault
@@ -97,7 +97,7 @@ class Blindness:
             self._since = now
 
     async def _tell_blindness(self, since: datetime, why: BotError) -> None:
-        """Post a message once among all processes; once by each while the database is down."""
+        """Post a message once, or once per process while the database is unavailable."""
         self._told = True
         try:
             mine = await self._store.claim_note(NOTE, since.isoformat())
@@ -130,12 +130,12 @@ class Blindness:
         self._checked[channel] = today
 
     async def _tell(self, message: Message) -> bool:
-        """Tell every channel that gets a digest or notices; False if none took it."""
+        """Tell every channel that gets a digest or notices; False if none accepted it."""
         channels = self._digests.channels(self._clock())
         return any([await self._post(channel, message) for channel in channels])
 
     async def _post(self, channel: str, message: Message) -> bool:
-        """Post a message; False if Slack refuses it, so that it can be tried again."""
+        """Post a message; False if Slack refused it, so that it can be tried again."""
         try:
             await self._web.post(channel, message)
         except SlackRefused as fault:
@@ -146,26 +146,26 @@ class Blindness:
         return True
 
 
-#: A list this long takes seconds of work.
+#: Comparing a list this long takes seconds of work.
 MANY = 5000
-#: How often an API that has them is asked for changes, and for how many of them at a time.
+#: How often an API with monitor/changes is asked for changes, and for how many pages at a time.
 CHANGES_EVERY, PAGES = timedelta(seconds=30), 20
-#: An API that describes changes, but has none, is asked again after so long.
+#: After this long, an API that describes monitor/changes but has none is asked again.
 LACKS = timedelta(hours=1)
-#: A notice that was claimed for so long without being posted belongs to a process that is gone.
+#: A notice that was claimed this long ago, but not posted, belongs to a process that has died.
 LEASE = timedelta(minutes=2)
-#: A notice posted so late mentions nobody if its trouble is over.
+#: A notice posted this late mentions nobody if its trouble is over.
 LATE = timedelta(minutes=10)
-#: Slack's clock, which stamps messages, may be so much behind ours.
+#: How far Slack's clock, which makes the ts of messages, may be behind ours.
 SKEW = timedelta(minutes=1)
-#: The ts of a post that was repeated once without knowing whether the first was lost.
+#: Stands for the ts of a notice that was repeated, and may have been posted twice.
 UNKNOWN = ""
 
 
 class Notices:
-    """Tells channels what changes between digests: each change once, also among replicas.
+    """Tells channels what changes between digests: each change once, also across replicas.
 
-    What was found and what is to be told of it are stored together, before anything is posted. A
+    The result of a comparison is stored together with its notices, before anything is posted. A
     post that may have been lost is looked up before it is repeated.
     """
 
@@ -196,21 +196,21 @@ class Notices:
         self.fault = "ok"
 
     async def tick(self) -> None:
-        """Compare the lists, and post what is to be told.
+        """Compare the lists, and post the notices.
 
-        A list of more than MANY monitors is compared every `interval` only.
+        A list of more than MANY monitors is compared only once per `interval`.
         """
         async with self._one_at_a_time:
             self._refused.clear()
             try:
                 if self._not_before is None or self._clock() >= self._not_before:
                     await self._compare()
-            finally:  # what is stored needs no API
+            finally:  # posting what is stored needs no API
                 await self._post_all()
         await self._draw()
 
     async def poll(self) -> None:
-        """Compare only what changed since the last time, where the API tells that."""
+        """Compare only what changed since the last time, if the API can say."""
         async with self._one_at_a_time:
             self._refused.clear()
             if self._is_on() and await self._offers_changes():
@@ -232,10 +232,10 @@ class Notices:
             return False
 
     async def _compare_changes(self) -> None:
-        """Compare what changed since the last comparison, however it was made."""
+        """Compare what changed since the last comparison, of whichever kind that was."""
         was = await self._store.standings(self._api.source)
         if not was.known or not was.basis.cursor:
-            return  # the next whole list is what to begin with
+            return  # the next whole list is the new start
         try:
             changes = await self._changes(was.basis.cursor)
         except APIRefused as fault:
@@ -246,13 +246,13 @@ class Notices:
             await self._keep(was, changes.rows, changes, complete=False)
 
     async def _changes(self, cursor: str) -> Changes | None:
-        """What changed since then; without a cursor, only the one to begin with.
+        """What changed since the cursor; without one, only where to start.
 
-        None if the API can't tell now. Raises APIRefused if the cursor is too old.
+        None if the API can't say now. Raises APIRefused if the cursor is too old.
         """
         try:
             found = await self._api.extras.changes(cursor)
-            for _ in range(PAGES):  # what follows is for the next time
+            for _ in range(PAGES):  # the rest waits for the next time
                 if found.more:
                     found = found.then(await self._api.extras.changes(found.next))
         except NotFound:
@@ -268,24 +268,24 @@ class Notices:
 
     async def _compare(self) -> None:
         if not self._is_on():
-            await self._store.forget_source()  # whoever subscribes is not told what is old by then
+            await self._store.forget_source()  # so that a later subscriber isn't told old news
             self._since, self.fault = None, "off"
             return
         was = await self._store.standings(self._api.source)
-        # Before the list, so that nothing is missed in between.
+        # before the list, so that no change is missed in between
         changes = await self._begin_changes(was.basis.cursor)
         rows = await self._api.list()
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            if not was.basis.cursor:  # what changes is not told in another way
+            if not was.basis.cursor:  # what monitor/changes covers is not announced in two ways
                 await self._tell_paused(rows.unreadable)
             return
         self._since, self.fault = None, "ok"
         await self._keep(was, rows, changes, complete=True)
 
     async def _tell_paused(self, unreadable: int) -> None:
-        """Say that nothing can be compared: in each channel once a day, if it lasts."""
+        """Say that comparisons are on hold, in each channel once a day, if that lasts."""
         now, card = self._clock(), cards.paused(unreadable)
         self._since, self.fault = self._since or now, card.text
         log.warning("%s", card.text)
@@ -297,7 +297,7 @@ class Notices:
         return [each.channel for each in self._records.subscriptions.notices() if each.runs(now)]
 
     async def _begin_changes(self, cursor: str) -> Changes | None:
-        """What changed since the cursor; if it is unknown, the one to begin with."""
+        """What changed since the cursor; if that is unknown, where to start."""
         if not await self._offers_changes():
             return None
         try:
@@ -314,10 +314,10 @@ class Notices:
         *,
         complete: bool,
     ) -> None:
-        """Compare, and store what was found together with what is to be told."""
+        """Compare, and store the result together with its notices."""
         now, rules = self._clock(), self._records.rules
         seen = was.seen if was.known else None
-        # In a thread: to judge tens of thousands of rows takes longer than the loop may be held.
+        # in a thread: judging tens of thousands of rows would block the event loop for too long
         names = changes.names if changes else {}
         compared = functools.partial(compare, complete=complete, renamed=names)
         told, changed, gone = await asyncio.to_thread(compared, seen, rows, now, rules)
@@ -325,7 +325,7 @@ class Notices:
         if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
             await self._refresh(rows, complete=complete)
             return
-        # Another account's monitors may have the same IDs.
+        # the IDs may belong to another account
         day = f"{now.astimezone(self._timezone).date()} {was.basis.source[:8]}"
         small = [
             SmallChange(f"{day} {each.id} {each.kind}", each.kind, str(each.target))
@@ -336,27 +336,27 @@ class Notices:
         if await self._store.compared(
             was, changed, gone, news, small=small, cursor=cursor, now=now
         ):
-            await self._post_all()  # what is new comes first
+            await self._post_all()  # new notices before updates
             await self._refresh(rows, complete=complete)
         else:
             log.info("Another process compared the lists at the same time.")
 
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
-        """Change the messages whose rows are no longer true; they are drawn later."""
+        """Change the messages whose rows are outdated; they are drawn later."""
         found = {row.id: row for row in rows}
         rules = self._records.rules
         self._undrawn += await self._boards.refresh(found, rules, complete=complete)
         await self._records.end_claims(rows, self._clock())
 
     async def _draw(self) -> None:
-        """Show those messages, while the next comparison may run: Slack limits edits."""
+        """Draw those messages, while the next comparison may run: Slack limits edits."""
         while self._undrawn and not self._drawing.locked():
             async with self._drawing:
                 undrawn, self._undrawn = self._undrawn, []
                 await self._boards.draw_all(undrawn)
 
     async def _news(self, told: Sequence[News], day: str, now: datetime) -> list[Notice]:
-        """The messages for all channels."""
+        """The notices for all channels."""
         topics, known = await self._store.topics(day), await self._store.channels()
         notices = []
         for to in self._records.subscriptions.notices():
@@ -370,8 +370,8 @@ class Notices:
         return notices
 
     async def _post_all(self) -> None:
-        """Post what is to be told; a channel that takes no messages is left alone for now."""
-        for _ in range(2):  # what follows up a notice needs its thread
+        """Post the stored notices; a channel that accepts none is skipped for now."""
+        for _ in range(2):  # follow-ups need the ts of their thread first
             for notice in await self._store.unposted(self._clock(), LEASE):
                 channel, now = notice.channel, self._clock()
                 takes = channel in self._channels(now) and channel not in self._refused
@@ -398,16 +398,16 @@ class Notices:
             await self._delete(notice, ts)
 
     async def _delete(self, notice: Notice, ts: str) -> None:
-        """Delete a post of ours: another process has posted the same meanwhile."""
+        """Delete our post, because another process has posted the same."""
         try:
             await self._web.delete(notice.channel, ts)
         except (SlackRefused, SlackUnreachable) as fault:
             log.warning("Could not delete a notice posted twice (%s): %s", notice.key, fault)
 
     async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
-        """The ts of the posted notice; empty if unknown, or if the claim is no longer ours.
+        """The ts of the posted notice; empty if unknown, or if the claim is lost.
 
-        It is posted in the channel if somebody has deleted the message that it follows up.
+        If the message that it follows up was deleted, it is posted in the channel.
         """
         try:
             ts = await self._found(notice) if notice.claimed_at else None
@@ -433,9 +433,10 @@ class Notices:
         return replace(message, text=text, blocks=blocks)
 
     async def _found(self, notice: Notice) -> str | None:
-        """The ts of a notice that an earlier try has posted; None if it is not there.
+        """The ts of a notice that an earlier attempt posted; None if it isn't there.
 
-        If nobody may look, it is posted once more: twice is better than never, and ten times not.
+        If the bot may not look, it is posted once more: twice is better than never, but ten times
+        is not.
         """
         since = (notice.claimed_at or self._clock()) - SKEW
         try:

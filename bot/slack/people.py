@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is, from auth.test: its own workspace decides whom it answers.
+    """Who the bot is, from auth.test; it only answers members of its own workspace.
 
-    `date` is Slack's clock as its answer showed it (RFC 9110, section 6.6.1).
+    `date` is the time by Slack's clock (RFC 9110, section 6.6.1).
     """
 
     team_id: str = ""
@@ -23,7 +23,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as Slack knows them: their name, their workspaces, and what kind of user they are.
+    """A user as Slack knows them: name, workspaces, and kind.
 
     In Enterprise Grid, a member can have several workspaces. A guest is restricted to some
     channels; a stranger belongs to another organization.

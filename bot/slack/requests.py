@@ -1,6 +1,6 @@
-"""Slack's payloads, each read once into a `Request`; nothing behind this module sees a payload.
+"""Slack's payloads, each read once into a `Request`; no other module sees a payload.
 
-Names in a payload are not to be trusted; the ids are Slack's own.
+Names in a payload are not to be trusted; IDs are Slack's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot.commands.named_hosts import hosts_in, texts_of
 from bot.target import Target
 
 _PUNCTUATION = " \t\n:,;.!?-–—"
-#: A payload as Bolt hands it over.
+#: A payload as Bolt passes it.
 Body = Mapping[str, Any]
 
 
@@ -74,12 +74,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asks of the bot, whichever way they ask it.
+    """What somebody asks of the bot, in whichever way.
 
-    `verb` and `argument` are the command: words joined by spaces where they were typed, a button's
-    value otherwise. `delivery` is the same when Slack sends a request again. `draft` is set where
-    a form is to open, and holds what its fields start with; `fields` is a submitted form.
-    `shares` posts a private answer in the channel; `stacks` opens a modal on top of another.
+    `verb` and `argument` are the command: typed words joined by spaces, or a button's value.
+    `delivery` stays the same if Slack repeats a request. `draft` is set if a form should open, and
+    has its initial values; `fields` is a submitted form. `shares` posts a private answer in the
+    channel; `stacks` opens a modal on top of another.
     """
 
     origin: Origin
@@ -102,7 +102,7 @@ class Request:
 
     @property
     def typed(self) -> bool:
-        """Whether the command was typed, so that its words may be shortened or misspelled."""
+        """Whether the command was typed, so that its words may be abbreviated or misspelled."""
         return self.origin in {Origin.SLASH_COMMAND, Origin.MENTION}
 
     @property
@@ -120,7 +120,7 @@ class Request:
 
 
 def read_command(body: Body) -> Request:
-    """A slash command (docs.slack.dev, implementing slash commands)."""
+    """Read a slash command (docs.slack.dev, implementing slash commands)."""
     verb, argument = _verb(split(str(body.get("text") or "")))
     return Request(
         Origin.SLASH_COMMAND,
@@ -136,7 +136,7 @@ def read_command(body: Body) -> Request:
 
 
 def read_mention(body: Body, bot_user: str) -> Request | None:
-    """A mention or a direct message; None for what is not said to the bot.
+    """Read a mention or a direct message; None if it isn't meant for the bot.
 
     A mention is answered in its thread, a direct message where it was written.
     """
@@ -159,10 +159,10 @@ def read_mention(body: Body, bot_user: str) -> Request | None:
 
 
 def read_press(body: Body) -> Request:
-    """A pressed button or menu item: `ssl:VERB:here` with its argument as the value.
+    """Read a pressed button or menu item: `ssl:VERB:here`, with its argument as the value.
 
-    `ssl:menu:…` is an overflow menu, whose values are `VERB ARGUMENT`. `ssl:form` opens the form
-    of the command that its value names, and `ssl:share` runs it once more for the channel.
+    `ssl:menu:…` is an overflow menu, whose values are `VERB ARGUMENT`. `ssl:form` opens the form of
+    the command named by its value, and `ssl:share` runs it again for the channel.
     """
     action = body["actions"][0]
     verb, argument = _pressed(action)
@@ -194,7 +194,7 @@ def read_press(body: Body) -> Request:
 
 
 def read_form(body: Body) -> Request:
-    """A submitted form: its callback id names the command, its block ids the parameters."""
+    """Read a submitted form: its callback ID names the command, its block IDs the parameters."""
     view = body["view"]
     return Request(
         Origin.MODAL,
@@ -208,7 +208,7 @@ def read_form(body: Body) -> Request:
 
 
 def read_shortcut(body: Body) -> Request:
-    """“Check hosts in message”: the hosts that a message names."""
+    """Read “Check hosts in message”: the hosts that a message names."""
     return Request(
         Origin.SHORTCUT,
         _asker(body),
@@ -220,14 +220,14 @@ def read_shortcut(body: Body) -> Request:
 
 
 def read_home(body: Body) -> Request | None:
-    """Somebody opened the Home tab; None for the app's other tabs."""
+    """Read the opening of the Home tab; None for the app's other tabs."""
     if body["event"].get("tab") != "home":
         return None
     return Request(Origin.HOME, _asker(body), _delivery(body), "home")
 
 
 def _verb(words: list[str]) -> tuple[str, str]:
-    """The command and its words; nothing typed asks for the menu, and a host for its status.
+    """The command and its words; without words the menu, and for a host its status.
 
     `scan help` and `digest here -h` ask for help.
     """
@@ -246,7 +246,7 @@ def _verb(words: list[str]) -> tuple[str, str]:
 
 
 def _asker(body: Body) -> Asker:
-    """The asker of any payload. An event names its author's workspace, which may not be ours."""
+    """The asker in any payload. An event names its author's workspace, which may not be ours."""
     user, event = body.get("user"), body.get("event")
     if isinstance(user, Mapping):  # block_actions, view_submission, message_action
         name = user.get("username") or user.get("name") or ""
@@ -263,16 +263,16 @@ def _asker(body: Body) -> Asker:
 
 
 def _delivery(body: Body) -> str:
-    """What stays the same when Slack, or an attacker, sends a request once more."""
+    """Identifies a request, even if Slack, or an attacker, repeats it."""
     return str(body.get("trigger_id") or body.get("event_id") or uuid.uuid4())
 
 
 def _is_for_bot(event: Body) -> bool:
-    """Whether a message is said to the bot: a mention in a channel, or anything in private.
+    """Whether a message is meant for the bot: a mention in a channel, or anything in private.
 
-    Edits, joins and the like have a subtype; answering what bots write would never end.
+    Edits, joins and the like have a subtype; answering bots could loop forever.
     """
-    # A message with a file and perhaps text, and a reply in a thread that the channel sees too.
+    # Messages with files, and thread replies that are also sent to the channel.
     spoken = event.get("subtype") in {None, "", "file_share", "thread_broadcast"}
     if not spoken or event.get("bot_id") or event.get("edited") or event.get("hidden"):
         return False
@@ -283,7 +283,7 @@ def _is_for_bot(event: Body) -> bool:
 
 
 def said_words(event: Body, bot_user: str) -> list[str]:
-    """The words after the bot's name; those before it if there are none."""
+    """The words after the bot's name, or else those before it."""
     mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^<>]*)?>")
     before, named, after = _parted(mention, str(event.get("text") or ""))
     return split(mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after))
@@ -297,7 +297,7 @@ def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
 
 
 def _pressed(action: Body) -> tuple[str, str]:
-    """The verb and argument of a button, or of the chosen item of a menu."""
+    """The verb and argument of a button, or of the chosen menu item."""
     verb = str(action["action_id"]).split(":")[1]
     if verb != "menu":
         return verb, str(action.get("value") or "")
@@ -312,7 +312,7 @@ def _origin(view: Body, *, below: bool) -> Origin:
 
 
 def _channel(body: Body) -> str:
-    """The channel of a payload; of a modal, the one that it was opened from and carries along."""
+    """The channel of a payload; for a modal, the one that it was opened from."""
     view = body.get("view") or {}
     if view.get("type") != "modal":
         return str((body.get("channel") or {}).get("id", ""))
@@ -343,7 +343,7 @@ def _source(body: Body, container: Body, action: Body) -> Source:
 
 
 def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A form's fields by block id: cleaned of what phones type; a password is taken as it is."""
+    """A form's fields by block ID, without what phones add; a password stays as typed."""
     return {
         block_id: text if "password" in block_id else "\n".join(map(clean, text.splitlines()))
         for block_id, inputs in values.items()
@@ -352,5 +352,5 @@ def fields_of(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _entered(field: Mapping[str, Any]) -> str:
-    """What a field holds: its text, or the value of the chosen option."""
+    """The value of a field: its text, or that of the chosen option."""
     return str(field.get("value") or (field.get("selected_option") or {}).get("value") or "")

@@ -15,7 +15,7 @@ from bot.slack.surfaces import EditablePost, Private, announce, post_beside
 from bot.slack.web import SlackWeb, view_of
 
 log = logging.getLogger(__name__)
-#: What a press on a row of Home does without opening a modal.
+#: The buttons in rows of Home that open no modal.
 IN_ROW = frozenset(
     {
         *("scan", "scan_certificate", "take", "take_certificate", "release", "release_certificate"),
@@ -25,10 +25,10 @@ IN_ROW = frozenset(
 
 
 class RowButton:
-    """A button on a list or digest: the message stays, and the row shows what the press does.
+    """A button on a list or digest: the message stays, and the row shows the result of the press.
 
-    The story of a monitor is one reply in the message's thread, which is edited. A private list
-    has no thread.
+    The story of a monitor is one reply in the message's thread, which is edited. A private list has
+    no thread.
     """
 
     def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
@@ -50,9 +50,9 @@ class RowButton:
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
-        """Show progress in the row; in the thread, or privately, if there is no such row.
+        """Show progress in the row; if there is none, in the thread or privately.
 
-        A press while a scan of the row runs joins that one.
+        A press during a scan of the row joins that scan.
         """
         await self._look()
         row = message.row
@@ -84,18 +84,18 @@ class RowButton:
                 busy[0],
                 keeps=bool(message.row_says),
             )
-        # A private list has no thread, and its row says what came of a scan.
+        # A private list has no thread; its row shows the result of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         if not (self._refreshed and (message.in_row or alone or self._joins)):
             await self._thread.answer(message, self._tell, self.refuse)
         await announce(self._web, self.channel, message)
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
-        """Show a message to the asker alone, away from the list."""
+        """Show a message to the asker alone, apart from the list."""
         await self._private.show(message, progress=progress)
 
     async def _draw(self, rows: RowList) -> bool:
-        """Show the list; False if its reader has turned to another one, or Slack refuses it."""
+        """Show the list; False if its reader has turned the page, or Slack refuses it."""
         try:
             return await self._show(rows)
         except (SlackRefused, SlackUnreachable) as error:
@@ -115,7 +115,7 @@ class RowButton:
             await self._beside(message)
 
     async def _tell_story(self, message: Message) -> bool:
-        """Post or edit the monitor's reply in the thread; False where the bot can't post."""
+        """Post or edit the monitor's reply in the thread; False if the bot can't post."""
         story = self._rows.stories.get(self._story) if self._rows and self._story else None
         if story and not self._thread.ts:
             self._thread.ts = story
@@ -128,7 +128,7 @@ class RowButton:
         return shown
 
     async def keep(self, message: Message) -> Address | None:
-        """Post a message in the thread; below a private list, in the channel."""
+        """Post a message in the thread; for a private list, in the channel."""
         if self._ephemeral:
             return await post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
@@ -142,10 +142,10 @@ class RowButton:
         if rows.day is None:
             await self._boards.look(self.channel, self._ts, rows)
         if rows.day and self._boards.is_over(self.channel, rows.day):
-            self._rows = None  # a digest stays as it is when its day has ended
+            self._rows = None  # after its day, a digest isn't edited any more
 
     async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
-        """Put several rows in the places of their old ones, in one edit."""
+        """Replace several rows in one edit."""
 
         def change(rows: RowList) -> None:
             for row in shown:
@@ -157,9 +157,9 @@ class RowButton:
     async def _refresh(
         self, change: Callable[[RowList], None], row: Block | None = None, *, keeps: bool = True
     ) -> None:
-        """Change the list, and show it; a list that is gone, or has no such row, stays as it is.
+        """Change the list, and show it; one that is gone, or lacks the row, stays as it is.
 
-        A change that this process alone knows of, such as a scan that runs, is not kept.
+        A change that only concerns this process, such as a running scan, isn't stored.
         """
         self._refreshed = False
         rows = self._rows
@@ -176,10 +176,10 @@ class RowButton:
 
 
 class HomeRow(RowButton):
-    """A row of Home: Home stays, and the row shows what the press does; other answers in a modal.
+    """A row of Home: it shows the result of the press; other answers open a modal.
 
-    A modal can be opened only in the first seconds after the press; later, it is a direct message.
-    So is the answer to a press on a page that its reader has left.
+    A modal can only be opened in the first seconds after the press; a later answer is a direct
+    message, and so is one for a page that its reader has left.
     """
 
     def __init__(self, web: SlackWeb, boards: Boards, request: Request) -> None:
@@ -191,7 +191,7 @@ class HomeRow(RowButton):
         self.refuse = self._beside
 
     async def answer(self, message: Message) -> None:
-        """Show the answer in the row; then update the counts and the other rows."""
+        """Show the answer in the row, then update the counts and the other rows."""
         await super().answer(message)
         rows, home = self._rows, self._boards.home
         if rows is None or home is None:
@@ -228,7 +228,7 @@ def _begin_story(name: str, old: str | None, new: str, rows: RowList) -> None:
 
 
 def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> None:
-    """End a row's scan that found nothing: it is as it was, or as others left it meanwhile."""
+    """Restore a row whose scan had no result, as it was or as others have left it since."""
     old, more = busy
     if (row := rows.row(old)) and not rows.is_busy(row):
         old, more = row, rows.more(row) or more
@@ -236,7 +236,7 @@ def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> Non
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:
-    """The list that a pressed row is in; None for a private one that is no longer kept."""
+    """The list with the pressed row; None for a private one that is no longer kept."""
     source = request.source
     if source is None:
         return None

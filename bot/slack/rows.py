@@ -1,8 +1,8 @@
-"""Lists and digests that the bot showed, kept so that one row can be refreshed at a time.
+"""Lists and digests that the bot has shown, kept so that single rows can be updated.
 
-Two people press Rescan on two rows: the second edit must not bring back the old state of the first
-row, which the second press still carries. Slack sends no text with a press on an ephemeral list,
-so the bot keeps what it sent and finds it by a name in the list's block ids.
+If two people press Rescan on two rows, the second edit must not restore the first row's old state,
+which the second press still carries. Slack sends no text with a press on an ephemeral list, so the
+bot keeps what it sent, and finds it by a name in the list's block IDs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bot.errors import (
 from bot.slack.web import SlackWeb
 from bot.store.digests import LIST, Board, DigestStore, StoredBoard
 
-if TYPE_CHECKING:  # they are handed on
+if TYPE_CHECKING:  # only for type checking
     from bot.api.models import MonitorSummary
     from bot.commands.home import Home
     from bot.severity import Thresholds
@@ -46,26 +46,26 @@ if TYPE_CHECKING:  # they are handed on
 
 log = logging.getLogger(__name__)
 
-#: A message is edited at most so often: chat.update takes about 50 edits a minute from an app, all
-#: its channels together (docs.slack.dev, rate limits, tier 3). The database counts them for all
-#: processes; while it can't be used, each counts its own.
+#: The least interval between edits of one message: chat.update allows an app about 50 edits a
+#: minute, in all channels together (docs.slack.dev, rate limits, tier 3). The database counts them
+#: for all processes; while it is unavailable, each process counts its own.
 EDIT_SECONDS = 1.0
 EDITS_A_MINUTE = 40
-#: How many pressed rows keep their further buttons.
+#: How many of the pressed rows keep their extra buttons.
 EXPANDED = 2
 
-#: A view takes more blocks than a message (docs.slack.dev, Block Kit).
+#: A view can hold more blocks than a message (docs.slack.dev, Block Kit).
 MOST_OF_HOME = 100
-#: The most bytes that the kept lists take as JSON, which is about a third of what they take here.
+#: The most bytes of kept lists as JSON; in memory they take about three times as much.
 MOST_BYTES = 2 * 2**20
 
 
 @dataclass(slots=True)
 class RowList:
-    """A list or digest as it stands now, with the lock for its next edit.
+    """The current state of a list or digest, with the lock for its next edit.
 
     `stories` are the replies in its thread, one for each pressed row, by the row's block ID. Slack
-    shows the state after the first `drawn` of its `changes`. `day` is a digest's, once it is known.
+    shows the state after the first `drawn` of its `changes`. `day` is a digest's, once known.
     """
 
     text: str
@@ -90,7 +90,7 @@ class RowList:
     def message(self) -> Message:
         """The list as a message; the first lines of a digest or notice say what is fixed.
 
-        A row that is being scanned counts as what it was before.
+        A row that is being scanned counts as before the scan.
         """
         idle = [self._idle.get(_name(b), b) if _is_busy(b) else b for b in self.blocks]
         return Message(*redrawn(self.text, self.blocks, idle))
@@ -101,19 +101,19 @@ class RowList:
         return next((block for block in self.blocks if name and _name(block) == name), None)
 
     def more(self, row: Block) -> Block | None:
-        """The buttons below a row, if it shows any."""
+        """The buttons below a row, if any."""
         return next((block for block in self.blocks if _name(block) == _more_of(row)), None)
 
     def is_busy(self, row: Block) -> bool:
-        """Whether the row of this monitor says that a scan runs."""
+        """Whether this monitor's row shows a running scan."""
         old = self.row(row)
         return old is not None and _is_busy(old)
 
     def replace(self, row: Block, more: Block | None = None) -> None:
-        """Put a row in the place of its old state; its button only if the others have one.
+        """Replace a row; it only gets a button if the others have one.
 
-        `more` are the buttons that it gets below itself, in a list whose rows have buttons. Only
-        the last EXPANDED rows keep theirs.
+        `more` are the buttons below it, in a list whose rows have buttons. Only the last EXPANDED
+        rows keep theirs.
         """
         old = self.row(row)
         if old and _is_busy(row) and not _is_busy(old):
@@ -132,7 +132,7 @@ class RowList:
         self._fold(_more_of(row) if more and _name(row) != OLD_ROW else "")
 
     def adopt(self, board: Board) -> None:
-        """Take over a newer state, but for the rows that are being scanned from here."""
+        """Take over a newer state, except for rows that this process is scanning."""
         busy = [block for block in self.blocks if _is_busy(block)]
         self.text, self.blocks = board.text, list(board.blocks)
         self.stories, self.expanded = dict(board.stories), list(board.expanded)
@@ -141,7 +141,7 @@ class RowList:
                 self.replace(block)
 
     def _fold(self, newest: str) -> None:
-        """Remove the buttons below all rows but the last EXPANDED that were pressed."""
+        """Remove the buttons below all but the last EXPANDED rows that were pressed."""
         shown = [name for name in map(_name, self.blocks) if re.fullmatch(r"more:\d+", name)]
         order = [name for name in self.expanded if name in shown and name != newest]
         order = [name for name in shown if name not in order and name != newest] + order
@@ -157,10 +157,10 @@ Drawing = tuple[str, str, RowList]
 
 
 class Boards:
-    """Digests, drawn from the database: after each change, by whichever process made it.
+    """Digests, notices and kept lists, drawn from the database after every change by any process.
 
-    A digest is edited until its local day ends. Where the database can't be used, its state in this
-    process counts.
+    A digest is edited until its local day ends. While the database is unavailable, the state in
+    this process counts.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class Boards:
         web.pace = self.pace
 
     def now(self) -> datetime:
-        """What time it is."""
+        """The time."""
         return self._clock()
 
     async def find(self, channel: str, ts: str) -> StoredBoard | None:
-        """The digest that is posted here; None if this is none, or if it can't be read."""
+        """The digest posted at this ts; None if it isn't one, or can't be read."""
         try:
             return await self._store.board(channel, ts)
         except DatabaseUnavailable as fault:
@@ -191,7 +191,7 @@ class Boards:
             return None
 
     async def look(self, channel: str, ts: str, rows: RowList) -> None:
-        """Take over a list's state from the database, which keeps it for all processes."""
+        """Take over a list's state from the database, which is common to all processes."""
         shown, board = _rows_in(rows.blocks), Board(rows.text, rows.blocks)
         try:
             stored = await self._store.board(channel, ts)
@@ -213,7 +213,7 @@ class Boards:
     async def change(
         self, channel: str, ts: str, rows: RowList, change: Callable[[RowList], None]
     ) -> None:
-        """Make a change to a list, and keep it if that is a digest. `rows.lock` is held."""
+        """Change a list, and store it if it is a digest. `rows.lock` must be held."""
         change(rows)
         try:
             stored = await self._store.redraw(channel, ts, functools.partial(_changed, change))
@@ -222,11 +222,11 @@ class Boards:
         else:
             if stored:
                 rows.adopt(stored.board)
-        finally:  # whoever draws meanwhile may not show it yet
+        finally:  # a concurrent draw may lack the change
             rows.changes += 1
 
     async def draw(self, channel: str, ts: str, rows: RowList) -> None:
-        """Show the newest state: at most once a second, so that one edit may show many changes.
+        """Draw the newest state, at most once a second, so that one edit may show several changes.
 
         Raises SlackRefused or SlackUnreachable; then `catch_up` tries again.
         """
@@ -251,9 +251,9 @@ class Boards:
                     rows.changes = wanted = rows.changes + 1
 
     async def pace(self, channel: str, ts: str, within: float = math.inf) -> StoredBoard | None:
-        """Wait until a message may be edited; gives the state of the digest then, if it is one.
+        """Wait until a message may be edited; returns its newest board, if it has one.
 
-        Raises EditsUsedUp if that is not `within` seconds.
+        Raises EditsUsedUp if the wait would exceed `within` seconds.
         """
         loop = asyncio.get_running_loop()
         mine = [at for *place, at in self._edits if place == [channel, ts]]
@@ -273,14 +273,14 @@ class Boards:
         return stored
 
     async def _give_up(self, channel: str, ts: str, stored: StoredBoard | None) -> None:
-        """Give up a message that can't be edited, such as one that was deleted."""
+        """Give up a message that can't be edited, for example because it was deleted."""
         self._owed.pop((channel, ts), None)
         if stored:
             with contextlib.suppress(DatabaseUnavailable):
                 await self._store.drawn(stored)
 
     async def _is_newest(self, shown: StoredBoard, rows: RowList) -> bool:
-        """Whether no process has changed the digest since; what Slack shows is kept."""
+        """Record what Slack shows; False if any process has changed the digest since."""
         if any(map(_is_busy, rows.blocks)):  # it is not in the database, and must not stay
             stored = await self.find(shown.channel, shown.ts)
             return stored is None or stored.version == shown.version
@@ -291,7 +291,7 @@ class Boards:
             return True
 
     async def catch_up(self) -> None:
-        """Show what an edit that failed, or a process that died, has left undone."""
+        """Draw what a failed edit, or a process that died, has left outdated."""
         try:
             undrawn = await self._store.undrawn(self._clock())
         except DatabaseUnavailable as fault:
@@ -306,16 +306,16 @@ class Boards:
         await self.draw_all([(*place, rows) for place, rows in owed.items()])
 
     async def today(self) -> list[StoredBoard]:
-        """The digests whose local day has not ended, and the notices that are still edited."""
+        """The digests of the current local day, and the notices that are still edited."""
         stored = await self._store.boards(self._clock())
         return [each for each in stored if not self.is_over(each.channel, each.day)]
 
     async def refresh(
         self, found: Mapping[int, MonitorSummary], rules: Thresholds, *, complete: bool = True
     ) -> list[Drawing]:
-        """Update digests and notices with what was fixed, broken or taken elsewhere; gives those.
+        """Update digests and notices with what was fixed, broken or taken elsewhere; returns those.
 
-        If `found` is not `complete`, a monitor that is not among them may still be there.
+        If `found` isn't `complete`, a monitor that is missing from it may still exist.
         """
         now, changed = self._clock(), list[Drawing]()
         look = functools.partial(refreshed, found=found, now=now, rules=rules, complete=complete)
@@ -335,7 +335,7 @@ class Boards:
         return changed
 
     async def draw_all(self, changed: Sequence[Drawing]) -> None:
-        """Show the newest state of these messages, one after the other."""
+        """Draw the newest state of these messages, one after another."""
         for channel, ts, rows in changed:
             try:
                 await self.draw(channel, ts, rows)
@@ -359,7 +359,7 @@ def refresh_rows(
     complete: bool,
     settled: bool = False,
 ) -> None:
-    """Replace the rows that are no longer true; those with further buttons keep them.
+    """Replace the outdated rows; those with extra buttons keep them.
 
     Once it is `settled` whom to mention, the message no longer offers it.
     """
@@ -373,7 +373,7 @@ def refresh_rows(
 
 
 class RowLists:
-    """The lists that were shown last, as many as fit into a number of bytes."""
+    """The most recent lists, as many as fit into a number of bytes."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._lists: OrderedDict[str, RowList] = OrderedDict()
@@ -381,7 +381,7 @@ class RowLists:
         self._bytes = 0
 
     def remember(self, message: Message) -> Message:
-        """A private list with a name of its own in its block ids, to find it by later."""
+        """Give a private list a name in its block IDs, by which it is found later."""
         list_id = uuid.uuid4().hex[:16]
         blocks = [
             {**block, "block_id": f"{_name(block) or f'part:{number}'}@{list_id}"}
@@ -391,13 +391,13 @@ class RowLists:
         return dataclasses.replace(message, blocks=tuple(blocks))
 
     def private(self, block_id: str) -> RowList | None:
-        """The private list with this block; None for one that is no longer kept."""
+        """The private list with this block; None if it is no longer kept."""
         list_id = block_id.partition("@")[2]
         rows = self._lists.get(list_id)
         return self._keep(list_id, rows) if rows else None
 
     def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> RowList:
-        """The list or digest at this place; the first press brings its text and blocks along."""
+        """The list or digest at this place; the first press brings its text and blocks."""
         list_id = f"{channel} {ts}"
         return self._keep(list_id, self._kept(list_id, blocks) or RowList(text, list(blocks)))
 
@@ -409,7 +409,7 @@ class RowLists:
         return self._keep(list_id, kept)
 
     def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
-        """Remove a list from those kept, and return it; None if it has other rows now."""
+        """Remove a list from those kept, and return it; None if its rows have changed."""
         kept = self._lists.pop(list_id, None)
         self._bytes -= kept.size if kept else 0
         return kept if kept and _rows_in(kept.blocks) == _rows_in(blocks) else None
@@ -439,10 +439,10 @@ def _rows_in(blocks: Sequence[Block]) -> set[str]:
 
 
 def _more_of(row: Block) -> str:
-    """The name of the block with a row's further buttons."""
+    """The ID of the block with a row's extra buttons."""
     return _name(row).replace("row:", "more:", 1)
 
 
 def _name(block: Block) -> str:
-    """Which block of its message this is, such as `row:888`, whatever list it is in."""
+    """Which block of its message this is, such as `row:888`, without the name of its list."""
     return str(block.get("block_id", "")).partition("@")[0]

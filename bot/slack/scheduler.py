@@ -1,4 +1,4 @@
-"""What the bot does on a schedule, and whether the scheduler still runs."""
+"""The bot's regular work, and whether the scheduler is running."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How often the bot looks for rechecks that are due, or more often where their interval is shorter.
+#: How often due rechecks are looked for; more often if their interval is shorter.
 RECHECK_TICK = timedelta(seconds=5)
-#: So often today's digests are compared with a list of more than MANY monitors.
+#: How often today's digests are compared with a list of more than MANY monitors.
 LONG_LIST = timedelta(minutes=15)
-#: The scheduler ticks every minute; later than this, something holds it up.
+#: The scheduler ticks every minute; a tick later than this is held up.
 LATE_TICK = timedelta(minutes=3)
 
 
 class Scheduler:
     """Starts the regular work; the database decides what is due.
 
-    The work runs among the bot's tasks, so that it ends with them, before what it uses is closed.
+    The work runs among the bot's tasks, so that it ends before what it uses is closed.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Scheduler:
         notices: Notices | None,
         every: timedelta,
     ) -> None:
-        """Start all jobs: rechecks and the digest run at once, notices first after `every`."""
+        """Start all jobs: rechecks and digests at once, notices first after `every`."""
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
@@ -82,7 +82,7 @@ class Scheduler:
         self.jobs.start()
 
     def fault(self) -> str:
-        """`ok`, or since when the scheduler has not ticked."""
+        """`ok`, or for how long the scheduler has not ticked."""
         silent = self._now() - self._ticked_at
         late = silent > LATE_TICK
         return f"no tick for {int(silent.total_seconds())} s" if late else "ok"
@@ -96,8 +96,8 @@ class Scheduler:
         instances: int = 1,
     ) -> None:
         job, seconds = functools.partial(self._tasks.run, work), every.total_seconds()
-        # A late tick still runs, and ticks that were missed run once (APScheduler's defaults drop
-        # a run that is one second late).
+        # A late tick still runs, and missed ticks run once (by default, APScheduler drops a run
+        # that is one second late).
         often = {"misfire_grace_time": None, "coalesce": True, "max_instances": instances}
         self.jobs.add_job(job, "interval", seconds=seconds, **often)
         if at_once:
@@ -119,9 +119,9 @@ class Scheduler:
             log.warning("Could not read the API's clock: %s", error)
 
     async def _refresh(self, records: Records) -> None:
-        """Show in today's digests what was fixed or taken elsewhere, and end the claims on it.
+        """Show in today's digests what was fixed or taken elsewhere, and end claims if fixed.
 
-        Long lists are looked at less often.
+        Long lists are compared less often.
         """
         now = self._now()
         try:
@@ -141,7 +141,7 @@ class Scheduler:
             log.info("Could not refresh the digests: %s", fault)
 
     async def _tick(self) -> None:
-        """Post the digests that are due, once the API's clock is known: its dates need it."""
+        """Post the digests that are due, once the API's clock is measured: its dates need it."""
         self._ticked_at = self._now()
         if not self._measured:
             await self._measure()

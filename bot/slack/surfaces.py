@@ -1,9 +1,9 @@
-"""Where an answer goes: one class for each kind of place that a user can ask from.
+"""Where answers go: one class for each kind of place that a user can ask from.
 
-Every surface shows progress at once, and the answer in the place of the progress wherever Slack
-allows an edit. A slash command's response URL can't replace what it posted, a button's can. An
-ephemeral message changes only through the response URL of a button on it (docs.slack.dev,
-handling user interaction).
+Every surface shows progress at once, and then the answer in its place, if Slack permits the edit. A
+slash command's response URL can't replace what it has posted; a button's can. An ephemeral message
+can only be changed through the response URL of a button on it (docs.slack.dev, handling user
+interaction).
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from bot.slack.rows import RowLists
 from bot.slack.web import SlackWeb
 
 log = logging.getLogger(__name__)
-#: How long to wait after a rate limit that names no time.
+#: How many seconds to wait after a rate limit that doesn't say.
 LIMIT_SECONDS = 30.0
 #: A limit that lasts longer is not waited out: Slack may ask for a day.
 LONGEST_LIMIT = 60.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
-#: After so long, the asker is told what the bot is waiting for: in a place that can be edited, and
-#: in one that can't.
+#: After this many seconds, the asker is told what the bot is waiting for: where that can be edited,
+#: and where it can't.
 SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
 
 
 class Surface(Protocol):
-    """A place that an answer goes to; `channel` is where changes are announced, if anywhere."""
+    """A place for an answer; `channel` is where changes are announced, if anywhere."""
 
     channel: str
 
     async def progress(self, message: Message) -> None:
-        """Show that work is under way."""
+        """Show that work is in progress."""
 
     async def answer(self, message: Message) -> None:
         """Show the result."""
 
     async def refuse(self, message: Message) -> None:
-        """Tell the asker alone that they may not, and change nothing else."""
+        """Tell only the asker that they may not do this, and change nothing else."""
 
     async def keep(self, message: Message) -> Address | None:
-        """Post a message that can be edited later; None where the bot can't post."""
+        """Post a message that can be edited later; None if the bot can't post."""
 
 
 class Progress:
-    """Shows the asker what the bot is doing; `told` is its latest message, if any."""
+    """Shows the asker what the bot is doing; `told` is the latest message, if any."""
 
     def __init__(self, surface: Surface, origin: Origin) -> None:
         self._surface = surface
@@ -72,10 +72,10 @@ class Progress:
 
     @asynccontextmanager
     async def of_slow_work(self) -> AsyncIterator[None]:
-        """Tell the asker what the bot is waiting for, unless the body is done or has told them.
+        """If the body takes long and shows no progress itself, say what the bot is waiting for.
 
-        A reply that can't be edited later is worth it only after some seconds, and in words that
-        stay true.
+        Where the message can't be edited later, it comes after more seconds, in words that stay
+        true.
         """
         begun = asyncio.Event()
 
@@ -91,13 +91,13 @@ class Progress:
         finally:
             if not begun.is_set():
                 telling.cancel()
-            await asyncio.wait([telling])  # what has begun must be there before it is edited
+            await asyncio.wait([telling])  # must be complete before it is edited
 
 
 class EditablePost:
     """A message of the bot's in a channel or thread: posted once, then edited.
 
-    `ts` is where it stands, once it was posted.
+    `ts` is set once it is posted.
     """
 
     def __init__(self, web: SlackWeb, channel: str, thread_ts: str | None = None) -> None:
@@ -109,7 +109,7 @@ class EditablePost:
         self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
 
     async def show(self, message: Message) -> bool:
-        """Post the message, or edit the one that was posted; False where the bot can't post."""
+        """Post the message, or edit the posted one; False if the bot can't post."""
         if self.ts is not None and await self._edit(self.ts, message):
             return True
         if self._may_post:
@@ -134,9 +134,9 @@ class EditablePost:
         await self.show(message)
 
     async def _edit(self, ts: str, message: Message) -> bool:
-        """Edit the post; False if there is none any more, so that it must be posted again.
+        """Edit the post; False if it is gone and must be posted again.
 
-        While the edits that Slack allows are used up, the post is deleted: nobody need wait.
+        If the edits of the minute are used up, the post is deleted, so that nobody waits.
         """
         try:
             await self._web.update(self._channel, ts, message, within=EDIT_PATIENCE)
@@ -158,7 +158,7 @@ class EditablePost:
         return False
 
     async def _posted(self, message: Message) -> str:
-        """Post the message, and return its ts; if Slack's answer was lost, look it up."""
+        """Post the message, and return its ts; if Slack's reply was lost, look it up."""
         try:
             return await self._web.post(self._channel, message, self._thread_ts)
         except SlackUnreachable:
@@ -177,7 +177,7 @@ class EditablePost:
         show: Callable[[Message], Awaitable[None]],
         aside: Callable[[Message], Awaitable[None]],
     ) -> None:
-        """Show an answer; while Slack limits the bot, its asker alone is told first.
+        """Show an answer; while Slack rate-limits the bot, the asker gets it privately first.
 
         If that takes long, the asker alone is told. A post that says that work is under way must
         not stay.
@@ -208,31 +208,31 @@ class EditablePost:
             self.ts = None
 
     async def keep(self, message: Message) -> Address | None:
-        """Post or edit it; returns where it stands."""
+        """Post or edit it; returns its address."""
         if not await self.show(message) or self.ts is None:
             return None
         return Address(self._channel, self.ts, self._thread_ts)
 
 
 async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
-    """Post a message in the channel, away from the place of the answer."""
+    """Post a message in the channel, apart from the answer."""
     address = await EditablePost(web, channel).keep(message)
     return dataclasses.replace(address, here=False) if address else None
 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
-    """Announce a change in the channel in one line; in a direct message the answer is enough."""
+    """Announce a change in the channel, in one line; in a direct message the answer is enough."""
     if not message.announce or not channel or channel.startswith("D"):
         return
     try:
         await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
     except (SlackRefused, SlackUnreachable) as error:
-        # The change is made and its asker knows; a missing line must not say otherwise.
+        # The change is made, and its asker knows; a missing line must not deny that.
         log.warning("Could not announce a change in %s: %s", channel, error)
 
 
 class Private:
-    """Answers for the asker's eyes only, through a response URL; lists with rows are kept."""
+    """Private answers through a response URL; lists with rows are kept."""
 
     def __init__(self, web: SlackWeb, lists: RowLists, url: str) -> None:
         self._web = web
@@ -242,19 +242,19 @@ class Private:
     async def show(
         self, message: Message, *, replace: bool = False, progress: bool = False
     ) -> None:
-        """Post it, or replace the message whose button was pressed."""
+        """Post it, or replace the message of the pressed button."""
         rows = any(str(block.get("block_id", "")).startswith("row:") for block in message.blocks)
         shown = self._lists.remember(message) if rows else message
         await self._web.respond(self._url, shown, replace=replace, progress=progress)
 
     async def refuse(self, message: Message) -> None:
-        """Tell the asker alone: the message with the button belongs to others too."""
+        """Tell only the asker: the message with the button belongs to others too."""
         if self._url:
             await self._web.respond(self._url, message)
 
 
 class SlashCommand:
-    """A slash command: private through its response URL, public as a post that is edited."""
+    """A slash command: private through its response URL, or public as an edited post."""
 
     def __init__(self, web: SlackWeb, lists: RowLists, request: Request) -> None:
         self.channel = request.channel
@@ -266,7 +266,7 @@ class SlashCommand:
         self.keep = self._post.keep
 
     async def progress(self, message: Message) -> None:
-        """Post that work is under way, or say so privately, once: that can't be edited."""
+        """Post that work is in progress; privately only once, since that can't be edited."""
         if message.public or self._post.ts or not self._told:
             self._told = True
             await self._show(message, progress=True)
@@ -283,14 +283,14 @@ class SlashCommand:
 
 
 class CardButton:
-    """A button on a card of one monitor: the card itself becomes the answer."""
+    """A button on a monitor's card: the answer replaces the card."""
 
     def __init__(self, web: SlackWeb, lists: RowLists, request: Request) -> None:
         self.channel = request.channel
         self._web = web
         self._private = Private(web, lists, request.response_url)
         source = request.source
-        # Nothing but a press can edit a private card.
+        # only a press can edit a private card
         self._card = (
             Address(request.channel, source.ts, source.thread_ts)
             if source and not request.private
@@ -316,7 +316,7 @@ class CardButton:
 
 
 class Modal:
-    """An open modal, from a form or from Home; a direct message where it was closed meanwhile."""
+    """An open modal, from a form or from Home; if it was closed, a direct message."""
 
     def __init__(self, web: SlackWeb, request: Request, view_id: str) -> None:
         self.channel = request.channel
@@ -325,7 +325,7 @@ class Modal:
         self._user = request.asker.user
 
     async def progress(self, message: Message) -> None:
-        """Show progress in the modal, if that is still open."""
+        """Show progress in the modal, if it is still open."""
         await self._update(message)
 
     async def answer(self, message: Message) -> None:
@@ -339,11 +339,11 @@ class Modal:
         await self._update(message)
 
     async def keep(self, _message: Message) -> Address | None:
-        """Nowhere: a modal may be closed at any time."""
+        """Not in a modal, which may be closed at any time."""
         return None
 
     async def _update(self, message: Message) -> bool:
-        """Show a message in the modal; False if that was closed, or Slack refuses the message."""
+        """Show a message in the modal; False if it was closed, or Slack refuses the message."""
         try:
             await self._web.update_view(self._view_id, message, self.channel)
         except SlackRefused as error:
@@ -353,7 +353,7 @@ class Modal:
 
 
 class Share:
-    """A private answer that its asker shares: it is posted in the channel, with their name."""
+    """A private answer that its asker shares: posted in the channel, with their name."""
 
     def __init__(self, web: SlackWeb, private: Surface, note: Block) -> None:
         self.channel = private.channel
@@ -363,7 +363,7 @@ class Share:
         self.refuse = private.refuse
 
     async def progress(self, _message: Message) -> None:
-        """Nothing: the answer follows shortly."""
+        """Not for a shared answer, which follows at once."""
 
     async def answer(self, message: Message) -> None:
         """Post the card in the channel, or tell the asker that the bot can't post there."""
@@ -373,12 +373,12 @@ class Share:
             await self._private.refuse(replies.not_in_channel())
 
     async def keep(self, _message: Message) -> Address | None:
-        """Nowhere: a shared answer is not edited."""
+        """Not for a shared answer, which is never edited."""
         return None
 
 
 class Mention:
-    """A mention or a direct message: the answer is a message beside it, for all who are there."""
+    """A mention or a direct message: the answer is a message next to it, for everyone there."""
 
     def __init__(self, web: SlackWeb, request: Request) -> None:
         self.channel = request.channel
@@ -389,11 +389,11 @@ class Mention:
         self.keep = self._post.keep
 
     async def progress(self, message: Message) -> None:
-        """Post that work is under way, to be edited later."""
+        """Post that work is in progress, to be edited later."""
         await self._post.show(message)
 
     async def answer(self, message: Message) -> None:
-        """Post the answer, or edit the post; where the bot can't post, tell the asker."""
+        """Post the answer, or edit the post; if the bot can't post, tell the asker privately."""
         if message.secret and not self.channel.startswith("D"):
             await self._web.post(self._user, message)
             message = slack_faults.sent_directly()
@@ -413,10 +413,10 @@ class Mention:
 
 
 async def answer_elsewhere(web: SlackWeb, request: Request, message: Message) -> None:
-    """Bring an answer to its asker by whatever way is left, after its own place has failed.
+    """Bring an answer to its asker in any way that is left, after its own place has failed.
 
-    The ways are the response URL, an ephemeral message, and a direct message. If all of them fail,
-    the log says so.
+    The ways are the response URL, an ephemeral message, and a direct message. If all fail, that is
+    logged.
     """
     user, channel = request.asker.user, request.channel
     ways: list[Callable[[], Awaitable[object]]] = []

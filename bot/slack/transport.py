@@ -1,4 +1,4 @@
-"""How Slack's requests come in: signed HTTP, or Socket Mode; and `/healthz` in both."""
+"""How Slack's requests arrive: signed HTTP, or Socket Mode; and the bot's own HTTP endpoints."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 from bot.slack.metrics import CONTENT_TYPE, Metrics
 
-if TYPE_CHECKING:  # the web server only calls it
+if TYPE_CHECKING:  # only for type checking
     from bot.slack.listeners import BoltApp
 
 log = logging.getLogger(__name__)
 
 EVENTS_PATH = "/slack/events"
-#: A payload of Slack's is a few kilobytes; a message with 50 blocks comes back in a button's.
+#: The largest body: Slack's payloads have a few kilobytes; a press brings up to 50 blocks along.
 MAX_BODY = 4 * 2**20
-#: Two of the ten sockets that Slack allows: a refresh closes one before it opens its next.
+#: Of the ten sockets that Slack permits: while one is refreshed, the other works.
 SOCKETS = 2
 PING_SECONDS = 3.0
-#: The longest wait between two requests for an address: Slack allows one a minute or so (tier 1).
+#: The longest pause between two requests for an address: Slack allows about one a minute (tier 1).
 LONGEST_WAIT = 60.0
 #: Characters of a disconnect message; an event that quotes one is longer.
 LONGEST_DISCONNECT = 300
@@ -43,10 +43,10 @@ Health = Callable[[], Mapping[str, Any]]
 
 
 class _NoTickets(logging.Filter):
-    """Removes what the SDK logs of addresses: each contains a ticket that opens a connection."""
+    """Removes addresses from what the SDK logs: each contains a ticket that opens a connection."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the record, without tickets and tracebacks."""
+        """Keep the record, but without tickets and tracebacks."""
         record.msg = re.sub(r"ticket=[^&\s'\")]+", "ticket=…", record.getMessage())
         record.args, record.exc_info, record.exc_text = (), None, None
         return True
@@ -61,7 +61,7 @@ def _sdk_log() -> logging.Logger:
 
 
 def _proxy_for(address: str) -> str | None:
-    """The proxy of the environment for a websocket; the SDK ignores NO_PROXY."""
+    """The environment's proxy for a websocket; the SDK ignores NO_PROXY."""
     host = urlsplit(address).hostname or ""
     if proxy_bypass(host):
         return None
@@ -72,7 +72,7 @@ def _proxy_for(address: str) -> str | None:
 async def _on_calendar(
     calendar: Callable[[str], Awaitable[bytes | None]], request: web.Request
 ) -> web.Response:
-    """The calendar, for those who know its secret."""
+    """The calendar, for requests with its secret."""
     try:
         found = await calendar(request.match_info["secret"])
     except BotError as fault:
@@ -84,9 +84,9 @@ async def _on_calendar(
 
 
 class HTTPServer:
-    """The bot's own endpoint: its health, its metrics, the calendar; in HTTP mode Slack's requests.
+    """The bot's HTTP endpoints: health, metrics, the calendar; in HTTP mode also Slack's requests.
 
-    `/metrics` is for this machine, and for those who send a bearer token that `knows_key` knows.
+    `/metrics` is for this machine, and for bearer tokens that `knows_key` accepts.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class HTTPServer:
         self._server = Server(routes, logger=log)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; gives the port, which may have been 0. Raises OSError if it is taken."""
+        """Listen; returns the port, which may have been 0. Raises OSError if it is taken."""
         _, port = await self._server.start(host, port)
         return port
 
     async def close(self) -> None:
-        """Stop listening; requests under way get one more second."""
+        """Stop listening; requests in progress get one more second."""
         await self._server.close()
 
     async def _on_health(self, _request: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ class HTTPServer:
         return web.json_response(state, status=200 if state["ok"] else 503)
 
     async def _on_ready(self, _request: web.Request) -> web.Response:
-        """Whether everything that the bot needs works, and which part doesn't."""
+        """Whether everything that the bot needs works, and if not, what doesn't."""
         state = dict(self._health())
         parts = ("slack", "database", "api", "scheduler", "digest")
         down = [name for name in parts if state.get(name, "ok") not in {"ok", "off"}]
@@ -138,7 +138,7 @@ class HTTPServer:
         return web.json_response(body, status=503 if down else 200)
 
     async def _on_metrics(self, request: web.Request) -> web.Response:
-        """The metrics, for this machine or with the key; a reverse proxy is not this machine."""
+        """The metrics, for this machine or with the key; not for reverse proxies without it."""
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not (self._knows_key(given) or _is_local(request)):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
@@ -146,7 +146,7 @@ class HTTPServer:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Whether a program on this machine asks for itself, not on behalf of another one."""
+    """Whether a request comes from a program on this machine, and not on another's behalf."""
     forwarded = {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"} & {*request.headers}
     try:
         return not forwarded and ipaddress.ip_address(request.remote or "").is_loopback
@@ -155,11 +155,11 @@ def _is_local(request: web.Request) -> bool:
 
 
 class Sockets:
-    """Socket Mode connections, supervised: one that is stuck gets a fresh address.
+    """Supervises the Socket Mode connections: one that is stuck gets a new address.
 
-    The SDK retries a refused ticket for ever with the same address, so the watchdog forgets it. If
-    Slack refuses to open connections (the app token was revoked, or Socket Mode was turned off),
-    `ended` gets a SocketModeEnded.
+    The SDK retries a refused ticket forever, so the watchdog drops its address. If Slack refuses to
+    open connections (the app token was revoked, or Socket Mode was turned off), `ended` gets a
+    SocketModeEnded.
     """
 
     ended: asyncio.Future[None]
@@ -187,7 +187,7 @@ class Sockets:
         self.connected = 0
 
     async def start(self) -> None:
-        """Connect all; returns when the first is connected. The others follow in the background."""
+        """Connect all; returns once the first is connected. The others follow in the background."""
         self.ended = asyncio.get_running_loop().create_future()
         self.ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._tasks = [asyncio.create_task(handler.connect_async()) for handler in self._handlers]
@@ -196,13 +196,13 @@ class Sockets:
         self.connected = await self._count()
 
     async def _on_message(self, message: WSMessage) -> None:
-        """Slack says `link_disabled` when Socket Mode was turned off in the app's settings."""
+        """Slack sends `link_disabled` if Socket Mode was turned off in the app's settings."""
         is_text = message.type is WSMsgType.TEXT and len(message.data) < LONGEST_DISCONNECT
         if is_text and '"disconnect"' in message.data and '"link_disabled"' in message.data:
             self._end("Socket Mode was turned off for the app (link_disabled).")
 
     async def _new_address(self, client: SocketModeClient) -> str:
-        """Ask for an address (apps.connections.open), more and more slowly while that fails."""
+        """Request an address (apps.connections.open), with growing pauses while that fails."""
         await asyncio.sleep(self._wait)
         self._wait = min(LONGEST_WAIT, max(1.0, 2 * self._wait))
         try:
@@ -241,7 +241,7 @@ class Sockets:
             self.connected = await self._count()
 
     async def close(self) -> None:
-        """Hang up; what was received is in the app's hands already."""
+        """Disconnect; what was received is already with the app."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -19,9 +19,9 @@ from bot.slack.web import SlackWeb, view_of, view_of_form
 
 log = logging.getLogger(__name__)
 
-#: How long the last message of a request may take; nobody waits for it.
+#: How long a request's last message may take; nobody waits for it.
 LAST_SECONDS = 10.0
-#: How long a form waits for the names of the user groups that it offers.
+#: How long a form waits for the names of user groups.
 GROUPS_SECONDS = 1.0
 
 
@@ -57,7 +57,7 @@ class Views:
         await self._access.admits(modal, request.asker, changes=command.changes)
 
     async def _handles(self) -> Collection[str]:
-        """The handles of the user groups, if Slack names them soon."""
+        """The handles of the user groups, if Slack returns them soon."""
         try:
             async with asyncio.timeout(GROUPS_SECONDS):
                 return await self._web.groups()
@@ -66,7 +66,7 @@ class Views:
             return ()
 
     async def offer_hosts(self, request: Request) -> None:
-        """“Check hosts in message”: offer to check, scan and add what the message names."""
+        """“Check hosts in message”: offer to check, scan and add the hosts in a message."""
         refusal = self._access.refusal_known(request.asker)
         view = view_of(refusal or add_cards.found_hosts(request.hosts), request.channel)
 
@@ -77,7 +77,7 @@ class Views:
         await log_failure(run)
 
     async def on_top(self, surface: Surface, request: Request) -> Surface:
-        """Open a modal on top of the one with the pressed button; Slack stacks three."""
+        """Open a modal on top of the one with the pressed button; Slack stacks up to three."""
         try:
             view_id = await self._web.push_view(request.trigger_id, _working(request.channel))
         except (SlackRefused, SlackUnreachable) as error:
@@ -86,7 +86,7 @@ class Views:
         return Modal(self._web, request, view_id)
 
     async def over_home(self, request: Request) -> Surface | None:
-        """Open a modal for an answer that Home can't show; None if Slack doesn't open it."""
+        """Open a modal for an answer that Home can't show; None if Slack refuses it."""
         try:
             view_id = await self._web.open_view(request.trigger_id, _working())
         except (SlackRefused, SlackUnreachable) as error:
@@ -95,7 +95,7 @@ class Views:
         return Modal(self._web, request, view_id)
 
     async def open_home(self, request: Request) -> None:
-        """Show Home to somebody who opened it, or why they may not see it."""
+        """Show Home to whoever opened it, or why they may not see it."""
         # The event says where Home was opened, not whose workspace that is, so Slack is asked.
         if not await self._access.is_member(request.asker.user):
             return
@@ -108,7 +108,7 @@ class Views:
             await self.publish_home(request, page)
 
     async def publish_home(self, request: Request, otherwise: int) -> None:
-        """Show Home again, on the page that its reader turned to last."""
+        """Show Home again, on the page that its reader last turned to."""
         user = request.asker.user
 
         async def run() -> None:

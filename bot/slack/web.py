@@ -22,17 +22,17 @@ from bot.slack.people import Identity, Person
 T = TypeVar("T")
 
 HISTORY_PAGE = 200
-#: The most pages to read: 10,000 messages since the digest was claimed.
+#: The most pages to read: 10,000 messages.
 HISTORY_PAGES = 50
-#: How far the bot's clock may be ahead of Slack's when it looks for what it posted.
+#: How far the bot's clock may be ahead of Slack's when it searches for its own posts.
 CLOCK_MARGIN = timedelta(minutes=10)
 
 
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
     """The SDK's client on a shared session.
 
-    It retries nothing, since the SDK's own handler sends a message twice when a connection drops
-    after Slack accepted it; `calls.patiently` retries what may be sent again.
+    It never retries, since the SDK's own handler sends a message twice if the connection drops
+    after Slack accepted it; `calls.patiently` retries what is safe to repeat.
     """
     client = AsyncWebClient(token, base_url=api_url, session=session, retry_handlers=[])
     client.proxy = None  # the SDK ignores NO_PROXY; the session knows it
@@ -40,7 +40,7 @@ def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> Asy
 
 
 def view_of(message: Message, channel: str = "") -> Block:
-    """A modal that shows a message; it carries the channel where changes are announced."""
+    """A modal that shows a message, and knows the channel in which changes are announced."""
     return {
         "type": "modal",
         "title": plain_text("SSLmonitor"),
@@ -64,7 +64,7 @@ def view_of_form(form: Form, channel: str) -> Block:
 
 
 def _field(answer: Any, name: str, kind: type[T]) -> T:
-    """A field of an answer. Raises SlackUnreachable if it is missing: the outcome is unknown."""
+    """A field of a reply. Raises SlackUnreachable if it is missing: the outcome is unknown."""
     value = answer.get(name) if isinstance(answer, Mapping | AsyncSlackResponse) else None
     if not isinstance(value, kind) or value == "":
         raise SlackUnreachable(f"Slack's answer has no “{name}”.")
@@ -72,7 +72,7 @@ def _field(answer: Any, name: str, kind: type[T]) -> T:
 
 
 class SlackWeb(SlackCalls):
-    """What the bot asks of Slack. Every method raises SlackRefused or SlackUnreachable."""
+    """Slack's methods, as the bot uses them. Each raises SlackRefused or SlackUnreachable."""
 
     identity: Identity = Identity()
 
@@ -93,7 +93,7 @@ class SlackWeb(SlackCalls):
         return self.identity
 
     async def check_app_token(self, token: str) -> None:
-        """Ask for a Socket Mode address once: the SDK would try for ever, and not say why.
+        """Request a Socket Mode address once: the SDK would retry forever, and not say why.
 
         Raises SocketModeEnded if Slack refuses the token.
         """
@@ -113,7 +113,7 @@ class SlackWeb(SlackCalls):
     async def post_at(
         self, channel: str, message: Message, thread_ts: str | None = None, *, patient: bool = True
     ) -> Address:
-        """Post a message to a channel, or to a user; returns where it stands.
+        """Post a message to a channel, or to a user; returns its address.
 
         Without `patient`, a short rate limit is not waited out.
         """
@@ -135,7 +135,7 @@ class SlackWeb(SlackCalls):
     async def whisper(
         self, channel: str, user: str, message: Message, thread_ts: str | None = None
     ) -> None:
-        """Post a message that one member of the channel sees (chat.postEphemeral)."""
+        """Post a message that only one member of the channel sees (chat.postEphemeral)."""
 
         async def send(sent: Message) -> None:
             await self._write(
@@ -151,10 +151,10 @@ class SlackWeb(SlackCalls):
     async def update(
         self, channel: str, ts: str, message: Message, within: float | None = math.inf
     ) -> None:
-        """Edit a message of ours in its turn (`pace`), or at once if `within` is None.
+        """Edit one of the bot's messages in its turn (`pace`), or at once if `within` is None.
 
-        An edit that a newer one has overtaken is not sent (again). Metadata that it doesn't bring
-        stays as it is. Raises EditsUsedUp if its turn is not `within` seconds.
+        An edit that a newer one has overtaken isn't sent (again). Metadata that it lacks stays as
+        it is. Raises EditsUsedUp if the wait would exceed `within` seconds.
         """
 
         async def send(sent: Message) -> None:
@@ -167,7 +167,7 @@ class SlackWeb(SlackCalls):
         await self._edit((channel, ts), lambda: with_fallback(send, message), before)
 
     async def delete(self, channel: str, ts: str) -> None:
-        """Delete a message of ours; one that is gone already is no error."""
+        """Delete one of the bot's messages; if it is gone already, that is no error."""
         try:
             await self._read(self.client.chat_delete, channel=channel, ts=ts)
         except SlackRefused as fault:
@@ -180,12 +180,12 @@ class SlackWeb(SlackCalls):
         return _field(answer.get("view"), "id", str)
 
     async def push_view(self, trigger_id: str, view: Block) -> str:
-        """Put a modal on top of an open one; returns its ID."""
+        """Open a modal on top of another; returns its ID."""
         answer = await self._write(self.client.views_push, trigger_id=trigger_id, view=view)
         return _field(answer.get("view"), "id", str)
 
     async def replace_view(self, view_id: str, view: Block) -> None:
-        """Show another view in an open modal."""
+        """Replace an open modal's view."""
         await self._edit(
             (view_id,), lambda: self._once(self.client.views_update, view_id=view_id, view=view)
         )
@@ -199,7 +199,7 @@ class SlackWeb(SlackCalls):
         await self._edit((view_id,), lambda: with_fallback(send, message))
 
     async def publish_home(self, user: str, blocks: Sequence[Block], page: int = 0) -> None:
-        """Show a user's Home tab; the view keeps the number of its page."""
+        """Show a user's Home tab; the view keeps its page number."""
         view = {"type": "home", "blocks": list(blocks), "private_metadata": str(page)}
         await self._edit(
             ("home", user), lambda: self._once(self.client.views_publish, user_id=user, view=view)
@@ -229,7 +229,7 @@ class SlackWeb(SlackCalls):
         }
 
     async def id_to_mention(self, name: str) -> str | None:
-        """The ID of the group `@handle`, or this ID itself; None if nobody has it."""
+        """The ID of the group `@handle`, or this ID itself; None if it doesn't exist."""
         if name[0] in "@S":
             groups = await self.groups()
             return groups.get(name) or (name if name in groups.values() else None)
@@ -242,14 +242,14 @@ class SlackWeb(SlackCalls):
         return name
 
     async def members_of_group(self, group: str) -> list[str]:
-        """The user ids in a user group (usergroups.users.list, scope usergroups:read)."""
+        """The IDs of the users in a user group (usergroups.users.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_users_list, usergroup=group)
         return [str(user) for user in _field(answer, "users", list)]
 
     async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
         """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
 
-        The file is uploaded before anything is said, so that a refusal leaves nothing behind.
+        The file is uploaded before anything is posted, so that a refusal leaves nothing behind.
         """
         file = await self._upload(name, content)
         address = await self.post_at(user, Message(text, (section(text),)))
@@ -272,7 +272,7 @@ class SlackWeb(SlackCalls):
         )
 
     async def has_file(self, channel: str, thread_ts: str, name: str) -> bool:
-        """Whether the bot has put a file of this name into a thread (among the first messages).
+        """Whether the bot has put a file of this name into a thread (among its first messages).
 
         Raises SlackRefused if the bot may not read the history.
         """
@@ -287,7 +287,7 @@ class SlackWeb(SlackCalls):
         )
 
     async def _upload(self, name: str, content: bytes) -> Mapping[str, str]:
-        """Upload a file, which nobody sees before it is shared; gives what shares it, once.
+        """Upload a file, which nobody sees until it is shared; returns what shares it, once.
 
         See docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal.
         """
@@ -307,9 +307,9 @@ class SlackWeb(SlackCalls):
     async def find_posts(
         self, channel: str, message: Message, since: datetime | None, thread_ts: str | None = None
     ) -> list[str]:
-        """The ts of each post of this message since then, known by its metadata; oldest first.
+        """The ts of each post of this message since then, by its metadata; oldest first.
 
-        Without `since`, it looks at the newest page only. Raises SlackRefused if the bot may not
+        Without `since`, only the newest page is searched. Raises SlackRefused if the bot may not
         read the history (it must be in the channel).
         """
         read = self.client.conversations_replies if thread_ts else self.client.conversations_history
@@ -344,7 +344,7 @@ class SlackWeb(SlackCalls):
             cursor = {"cursor": following}
 
     async def is_last(self, channel: str, ts: str) -> bool:
-        """Whether nothing was posted in a channel after this message (threads do not count).
+        """Whether this message is the channel's last one (threads don't count).
 
         Raises SlackRefused if the bot may not read the history.
         """
@@ -352,15 +352,15 @@ class SlackWeb(SlackCalls):
         return [str(each["ts"]) for each in _field(answer, "messages", list)] == [ts]
 
     async def channel(self, channel: str) -> Mapping[str, Any]:
-        """What conversations.info says of a channel."""
+        """A channel, as conversations.info returns it."""
         answer = await self._read(self.client.conversations_info, channel=channel)
         return _field(answer, "channel", dict)
 
     async def is_shared(self, channel: str) -> bool | None:
-        """Whether people of other organizations are in a channel; None if Slack does not tell."""
+        """Whether people of other organizations are in a channel; None if Slack doesn't say."""
         try:
             found = await self.channel(channel)
-        except SlackUnreachable:  # whoever asks is told so
+        except SlackUnreachable:  # the asker is told
             return None
         except SlackRefused as fault:
             if fault.reason == "missing_scope":
