@@ -34,7 +34,9 @@ def arguments() -> argparse.ArgumentParser:
     programs = parser.add_subparsers(dest="program", metavar="PROGRAM")
     programs.add_parser("run", help="run the bot, with the settings in the environment")
     demo = programs.add_parser("demo", help="try everything in a browser, without Slack")
-    demo.add_argument("--port", type=int, help=f"the page's port (default: {DEMO_PORT} or any)")
+    demo.add_argument(
+        "--port", type=int, help=f"the page's port (default: {DEMO_PORT}, or any free port)"
+    )
     digest = programs.add_parser("digest", help="post today's digest now, then exit")
     digest.add_argument(
         "--again", action="store_true", help="post it even if it was already posted today"
@@ -62,7 +64,7 @@ def _add_keys(embedded: argparse.ArgumentParser) -> None:
     add.add_argument("--of", type=int, default=1, help="the account of an --only key")
     actions.add_parser("list", help="list the accounts and keys")
     revoke = actions.add_parser("revoke", help="revoke a key; its monitors are no longer scanned")
-    revoke.add_argument("id", type=int, help="its ID in the list")
+    revoke.add_argument("id", type=int, help="the key's ID, from `keys list`")
 
 
 def _limit(text: str) -> int:

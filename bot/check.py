@@ -211,6 +211,6 @@ def _clock(owner: str, at: datetime) -> Finding:
     difference = abs(clock() - at.astimezone(UTC))
     if difference > CLOCK_TOLERANCE:
         seconds = int(difference.total_seconds())
-        text = f"this machine is {seconds} s off {owner}'s clock. Synchronize it (NTP)."
+        text = f"this machine's clock is {seconds} s off {owner}'s. Synchronize it (NTP)."
         return Finding(False, "Clock", text)
-    return Finding(True, "Clock", f"this machine agrees with {owner}'s clock.")
+    return Finding(True, "Clock", f"this machine's clock agrees with {owner}'s.")

@@ -266,7 +266,7 @@ class Watches:
                     return Sighting.of(await self._api.get(row.id), row)
         except (BotError, TimeoutError) as fault:
             why = str(fault) or "timed out"
-            log.info("Could not look at %s before its scan: %s", watch.target, why)
+            log.info("Could not read %s before its scan: %s", watch.target, why)
         return known if known and not good(known, self._clock()) else None
 
     async def _awaiting(self, watch: Watch) -> MonitorSummary | None:

@@ -18,7 +18,7 @@ from bot.store.tables import digests
 from tests.world import Clock, World, new_world, words
 
 CLEAR = "✅ All clear: 1 monitor, none due for renewal."
-EDITED = "Edited rather than posted"
+EDITED = "Updated in place"
 
 
 def later(world: World, **by: float) -> None:

@@ -389,7 +389,7 @@ async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_new
 ) -> None:
     world.api.add("api.demo.test")
     for method, line, told in (
-        ("views.open", "/ssl add", "SLACK DID NOT ANSWER"),
+        ("views.open", "/ssl add", "SLACK IS HAVING PROBLEMS"),
         ("conversations.info", "/ssl notices here", "Nothing is set up yet"),
         ("users.info", "/ssl status api.demo.test", "OK"),
     ):

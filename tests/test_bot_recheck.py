@@ -61,7 +61,8 @@ async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
     assert "Stop" not in labels(fixed)
     reply = await world.card(f"<@{ANN}>", "Fixed", "after 3 scans: expires", f"`{HOST}`", by=BEN)
     assert reply.thread_ts == card.ts
-    assert reply.text.startswith(f"{HOST} is fixed after 3 scans, expires 21 Feb 2027")
+    said = f"{HOST} is fixed after 3 scans; its certificate expires 21 Feb 2027"
+    assert reply.text.startswith(said)
     await pass_time(world, minutes=10)
     assert scans(world) == 3
     assert len(world.seen()) == 2

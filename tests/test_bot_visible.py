@@ -253,7 +253,7 @@ async def test_a_replayed_change_is_refused_after_a_restart_and_by_another_repli
             await world.playground.delivery.send("slash_commands", payload)
             await world.settled()
             assert world.api.rows == {}
-            assert "Refused the replay of a request for a change (add)" in caplog.text
+            assert "Refused a replayed request for a change (add)" in caplog.text
 
 
 def _no_database(within: float | None = None) -> NoReturn:

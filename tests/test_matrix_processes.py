@@ -150,7 +150,7 @@ async def test_all_clear_is_told_once_wherever_the_process_that_edits_it_is_kill
     await until_posted(world)
     done = point.startswith((f"{WEB}.update after", STORE + ".posted"))
     assert len(heads(world)) == (2 if chat and not done else 1)
-    edited = sum("Edited rather than posted" in words(head) for head in heads(world))
+    edited = sum("Updated in place" in words(head) for head in heads(world))
     assert edited == (0 if chat and not done else 1)
 
 

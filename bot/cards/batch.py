@@ -190,7 +190,7 @@ def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> s
 def scanned_unread(number: int, fault: BotError, note: str) -> Message:
     """The scans are done, but the list with the verdicts could not be read."""
     text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
-    told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows them."
+    told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows the results."
     return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
 
 

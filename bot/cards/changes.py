@@ -74,7 +74,7 @@ TOLD = {
 _MANY = {
     "broken": "newly broken",
     "worse": "must be renewed now",
-    "late": "don't serve their new certificates after an hour",
+    "late": "still don't serve their new certificates after an hour",
     "fixed": "fixed",
     "issuer": "have a new issuer",
 }

@@ -188,7 +188,7 @@ def digest(
 
 def in_place(message: Message) -> Message:
     """A digest that replaces an older one, and says so."""
-    note = context("Edited rather than posted, because nothing had been posted here since.")
+    note = context("Updated in place, because nothing else has been posted here since.")
     return replace(message, blocks=(*message.blocks, note))
 
 

@@ -149,7 +149,10 @@ def fixed_reply(asker: str, seen: Comparison, now: datetime, scans: int, also: s
     host, end, times = seen.row.target.short, seen.row.not_after, counted(scans, "scan")
     ends, plain_end = "", ""
     if end is not None:
-        ends, plain_end = f": expires {date(end, '{date_short}')}", f", expires {utc(end)}"
+        ends, plain_end = (
+            f": expires {date(end, '{date_short}')}",
+            f"; its certificate expires {utc(end)}",
+        )
     return Message(
         f"{plain(host, 100)} is fixed after {times}{plain_end}.",
         (

@@ -97,7 +97,7 @@ def needs_form(command: str) -> Message:
     return reply(
         "📝",
         "MORE DETAILS NEEDED",
-        f"`{command}` needs more details. Enter them in the form.",
+        f"Enter them in the form for `/ssl {command}`.",
         actions(button("Open the form", "form", command, about=about, style="primary")),
     )
 

@@ -10,8 +10,8 @@ from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 #: Title and sentence for Slack's error codes.
 _SENTENCES = {
     "is_archived": (
-        "CHANNEL IS ARCHIVED",
-        "The bot can't post in this channel, because it is archived.",
+        "CHANNEL ARCHIVED",
+        "Nobody can post in an archived channel, not even the bot.",
     ),
     "missing_scope": (
         "MISSING SCOPE",
@@ -24,7 +24,7 @@ def failure(error: SlackRefused | SlackUnreachable) -> Message:
     """What Slack did not do, and what the asker can do about it."""
     if isinstance(error, SlackUnreachable):
         text = f"{str(error).rstrip('.')}. Part of the reply may be missing. Try again in a minute."
-        return _card("⚠️", "SLACK DID NOT ANSWER", text)
+        return _card("⚠️", "SLACK IS HAVING PROBLEMS", text)
     if isinstance(error, SlackLimited):
         return busy()
     if error.too_slow:
@@ -37,8 +37,8 @@ def failure(error: SlackRefused | SlackUnreachable) -> Message:
         return _card("⛔", "SLACK REFUSES THE BOT", text)
     if error.reason in _SENTENCES:
         return _card("⚠️", *_SENTENCES[error.reason])
-    text = f"Slack refused what the bot sent: {code(error.reason)}."
-    return _card("⛔", "SLACK REFUSED IT", text)
+    text = f"Its error: {code(error.reason)}. If this keeps happening, tell the bot's operator."
+    return _card("⛔", "SLACK REFUSED THE REQUEST", text)
 
 
 def busy() -> Message:

@@ -148,7 +148,7 @@ async def release(call: Call, which: One) -> Message:
     released = await call.records.marks.release([row.id])
     await call.records.reread()
     if not released:
-        card = _card(call, row, said="Nobody had taken it.")
+        card = _card(call, row, said="It wasn't taken.")
         return replace(card, changed=())
     return _marked(call, row, mark_cards.released_line(await call.who(), row.target), "released")
 

@@ -44,7 +44,7 @@ async def last_seen(
         async with asyncio.timeout(LOOK_SECONDS):
             known = await call.api.get(monitor_id)
     except (BotError, TimeoutError) as fault:
-        log.info("Could not look at monitor %d before its scan: %s", monitor_id, fault)
+        log.info("Could not read monitor %d before its scan: %s", monitor_id, fault)
         return seen, target
     return seen or Sighting.of(known), known.target
 

@@ -53,14 +53,14 @@ class Home:
         try:
             await self._state.keep_note(f"home {user}", str(number))
         except DatabaseUnavailable as fault:
-            log.warning("Could not note the page of a Home: %s", fault)
+            log.warning("Could not store the page of a user's Home: %s", fault)
 
     async def looked_at(self, user: str, otherwise: int) -> int:
         """The page that a user turned to last, or else the given one."""
         try:
             known = await self._state.note(f"home {user}")
         except DatabaseUnavailable as fault:
-            log.warning("Could not read the page of a Home: %s", fault)
+            log.warning("Could not read the page of a user's Home: %s", fault)
             known = None
         return int(known) if known else otherwise
 

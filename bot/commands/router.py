@@ -350,14 +350,14 @@ class Router:
         What was done is reported as done, even if it could not be recorded.
         """
         told = " ".join(filter(None, map(str, arguments)))
-        results: tuple[tuple[str, str], ...] = ((told, "It broke off."),)
+        results: tuple[tuple[str, str], ...] = ((told, "Interrupted"),)
         try:
             answer = await command.run(call, *arguments, **named)
         except (UsageError, NotMonitored):
             results = ()
             raise
         except BotError as fault:
-            results = ((told, f"{'Unconfirmed' if fault.maybe_done else 'It failed'}: {fault}"),)
+            results = ((told, f"{'Unconfirmed' if fault.maybe_done else 'Failed'}: {fault}"),)
             raise
         else:
             results = ((told, answer.text),) if answer.changed is None else answer.changed

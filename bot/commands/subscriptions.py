@@ -207,7 +207,7 @@ async def _following(call: Call, set_up: Subscription, now: datetime) -> datetim
 def _here(call: Call, kind: str) -> Subscription | None:
     """The subscription of this channel. Raises UsageError outside of channels."""
     if not call.channel or call.channel.startswith("D"):
-        raise UsageError("Type this in the channel that it is about.")
+        raise UsageError("Type this in the channel itself.")
     return call.records.subscriptions.get(kind, call.channel)
 
 

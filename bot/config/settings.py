@@ -147,8 +147,8 @@ class Settings:
         readers.interval_or_off,
         "15m",
         meaning="How often the bot compares the list of monitors between digests; every minute if "
-        "it uses its own API. An API that tells changes is also asked for them every 30 seconds. "
-        "`0` turns notices off.",
+        "it uses its own API. An API with monitor/changes is also asked for changes every 30 "
+        "seconds. `0` turns notices off.",
     )
     notice_channel: str = setting(
         "NOTICE_CHANNEL",
@@ -183,8 +183,8 @@ class Settings:
     public_url: str = setting(
         "PUBLIC_URL",
         readers.base_url,
-        meaning="The bot's address from outside, such as `https://bot.example.com`; it makes the "
-        "calendar's link.",
+        meaning="The bot's address from outside, such as `https://bot.example.com`; it is used in "
+        "the calendar's link.",
     )
     metrics_key: Secret = setting(
         "METRICS_KEY",

@@ -58,7 +58,7 @@ class Digests:
                     self._started.add(digest.plan.channel)
                 await digest.tick(ready=ready)
             except Exception:
-                log.exception("Posting the digest in %s failed", digest.plan.channel)
+                log.exception("Could not post the digest in %s", digest.plan.channel)
 
     def lag(self) -> float:
         """For how many seconds the most overdue of today's digests has been due."""

@@ -386,10 +386,10 @@ class SlackBot:
         try:
             first = await self._records.take(request.delivery, self._clock())
         except DatabaseUnavailable as fault:
-            log.warning("Could not check a request for a replay: %s", fault)
+            log.warning("Could not check whether a request is a replay: %s", fault)
             return True
         if not first:
-            log.warning("Refused the replay of a request for a change (%s)", request.verb[:40])
+            log.warning("Refused a replayed request for a change (%s)", request.verb[:40])
         return first
 
     async def _tell(self, surface: Surface, request: Request, message: Message) -> None:

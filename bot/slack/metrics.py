@@ -51,7 +51,7 @@ class Metrics:
         )
         self._digest_lag = Gauge(
             "sslmonitor_bot_digest_lag_seconds",
-            "For how long today's digest has been due without being posted.",
+            "For how long today's digest has been overdue.",
             registry=self.registry,
         )
 

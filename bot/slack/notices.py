@@ -239,7 +239,7 @@ class Notices:
         try:
             changes = await self._changes(was.basis.cursor)
         except APIRefused as fault:
-            log.info("The API no longer knows what changed: %s", fault)
+            log.info("Could not continue reading monitor/changes: %s", fault)
             await self._compare()
             return
         if changes and changes.next != was.basis.cursor:
@@ -256,13 +256,13 @@ class Notices:
                 if found.more:
                     found = found.then(await self._api.extras.changes(found.next))
         except NotFound:
-            log.info("The API describes monitor/changes, but has none; asking for lists instead.")
+            log.info("Could not find monitor/changes in the API; comparing lists instead")
             self._lacks_until = self._clock() + LACKS
             return None
         except (APIRefused, APIUnreachable) as fault:
             if isinstance(fault, APIRefused) and fault.code == GONE:
                 raise
-            log.info("Could not read what changed: %s", fault)
+            log.info("Could not read monitor/changes: %s", fault)
             return None
         return found
 
@@ -303,7 +303,7 @@ class Notices:
         try:
             return await self._changes(cursor)
         except APIRefused as fault:
-            log.info("The API no longer knows what changed: %s", fault)
+            log.info("Could not continue reading monitor/changes: %s", fault)
             return await self._changes("")
 
     async def _keep(
@@ -339,7 +339,7 @@ class Notices:
             await self._post_all()  # new notices before updates
             await self._refresh(rows, complete=complete)
         else:
-            log.info("Another process compared the lists at the same time.")
+            log.info("Another process stored its comparison first; dropping this one")
 
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
         """Change the messages whose rows are outdated; they are drawn later."""
@@ -435,8 +435,7 @@ class Notices:
     async def _found(self, notice: Notice) -> str | None:
         """The ts of a notice that an earlier attempt posted; None if it isn't there.
 
-        If the bot may not look, it is posted once more: twice is better than never, but ten times
-        is not.
+        If the bot may not look, it is posted once more: twice is better than never, not ten times.
         """
         since = (notice.claimed_at or self._clock()) - SKEW
         try:

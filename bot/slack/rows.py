@@ -200,7 +200,7 @@ class Boards:
                 await self._store.keep_list(channel, ts, board, self._clock(), replaces=other)
                 stored = await self._store.board(channel, ts)
         except DatabaseUnavailable as fault:
-            log.warning("Could not read or keep the state of a list: %s", fault)
+            log.warning("Could not read or store the state of a list: %s", fault)
             return
         if stored:
             rows.day = stored.day
@@ -218,7 +218,7 @@ class Boards:
         try:
             stored = await self._store.redraw(channel, ts, functools.partial(_changed, change))
         except DatabaseUnavailable as fault:
-            log.warning("Could not keep the state of a digest: %s", fault)
+            log.warning("Could not store the state of a digest: %s", fault)
         else:
             if stored:
                 rows.adopt(stored.board)
@@ -261,7 +261,7 @@ class Boards:
         try:
             stored, turn = await self._store.turn(channel, ts, within)
         except DatabaseUnavailable as fault:
-            log.warning("Could not book an edit for all processes: %s", fault)
+            log.warning("Could not reserve an edit in the database: %s", fault)
             full = len(self._edits) == EDITS_A_MINUTE
             turn = self._edits[0][2] + 60 - loop.time() if full else 0.0
         if (wait := max(wait, turn)) > within:

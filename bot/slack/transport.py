@@ -76,7 +76,7 @@ async def _on_calendar(
     try:
         found = await calendar(request.match_info["secret"])
     except BotError as fault:
-        log.warning("Could not make the calendar: %s", fault)
+        log.warning("Could not create the calendar: %s", fault)
         raise web.HTTPServiceUnavailable(headers={"Retry-After": "300"}) from None
     if found is None:
         raise web.HTTPNotFound
