@@ -260,7 +260,7 @@ def test_a_date_before_the_calendar_begins_is_none() -> None:
     assert read_date("0001-01-01 00:00", timedelta(hours=2)) is None
 
 
-def test_ping_and_account_are_read_and_forgive() -> None:
+def test_ping_and_account_are_read_leniently() -> None:
     assert read_ping({"date_time": "2026-01-01 00:00", "apikey_id": 888}) == Ping(
         datetime(2026, 1, 1, tzinfo=UTC), 888
     )
@@ -299,7 +299,7 @@ def test_ping_and_account_are_read_and_forgive() -> None:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict | str) else None,
 )
-def test_what_a_ping_tells_of_the_sweep_is_read_where_it_makes_sense(
+def test_the_sweep_in_a_ping_is_read_where_it_is_plausible(
     sent: Any, read: SweepProgress | None
 ) -> None:
     assert read_ping({"apikey_id": 888, "sweep": sent}) == Ping(None, 888, read)

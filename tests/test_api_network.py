@@ -75,7 +75,7 @@ async def test_a_refused_read_is_not_repeated(
     assert len(wire.arrivals) == 1
 
 
-async def test_a_server_that_stays_down_is_asked_as_often_as_said(
+async def test_a_server_that_stays_down_is_asked_as_often_as_configured(
     session: aiohttp.ClientSession,
 ) -> None:
     async with Wire([http(HTML, 502)] * 9).serving() as wire:
@@ -85,7 +85,7 @@ async def test_a_server_that_stays_down_is_asked_as_often_as_said(
     assert len(wire.arrivals) == 4
 
 
-async def test_a_dropped_connection_is_no_end_for_a_read(session: aiohttp.ClientSession) -> None:
+async def test_a_read_survives_a_dropped_connection(session: aiohttp.ClientSession) -> None:
     async with Wire([http(), None, http()]).serving() as wire:
         api = door(session, wire.url)
         await api.ping()
@@ -94,7 +94,7 @@ async def test_a_dropped_connection_is_no_end_for_a_read(session: aiohttp.Client
     assert len(wire.arrivals) == 3
 
 
-async def test_a_long_retry_after_is_told_and_not_waited_for(
+async def test_a_long_retry_after_is_reported_and_not_waited_out(
     session: aiohttp.ClientSession,
 ) -> None:
     async with Wire([http(HTML, 429, "Retry-After: 31\r\n")] * 3).serving() as wire:

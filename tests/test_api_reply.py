@@ -44,7 +44,7 @@ ENVELOPE = {"code": 404, "message": "monitor not found", "req_id": "76a72264"}
         (400, {"code": "9" * 5000, "message": "odd"}, APIRefused, 400),
     ],
 )
-def test_a_refusal_is_told_by_its_body(
+def test_a_refusal_is_recognized_by_its_body(
     status: int, body: object, kind: type[APIRefused], code: int
 ) -> None:
     with pytest.raises(APIRefused) as refusal:
@@ -71,13 +71,13 @@ def test_a_key_that_a_refusal_repeats_is_redacted() -> None:
 
 @pytest.mark.parametrize("success", [1, True, "1", "true", 1.0])
 @pytest.mark.parametrize("status", [200, 500])
-def test_a_body_that_says_success_is_one(success: object, status: int) -> None:
+def test_a_body_that_says_success_counts_as_success(success: object, status: int) -> None:
     body = json.dumps({"success": success, "new": [1]}).encode()
 
     assert set(judge(Reply(status, body))) == {"success", "new"}
 
 
-def test_what_is_nearly_json_is_read_all_the_same() -> None:
+def test_what_is_almost_json_is_read() -> None:
     for body in [
         b'{"success": 1, "list": [{"days": NaN, "host": "a.test"}]}',
         b'{"success": 1, "list": [{"issuer": "\\ud800", "host": "a.test"}]}',
@@ -87,7 +87,7 @@ def test_what_is_nearly_json_is_read_all_the_same() -> None:
         assert value(judge(Reply(200, body)), "list")[0]["host"] == "a.test"
 
 
-def test_a_body_without_a_word_on_success_is_judged_by_its_status() -> None:
+def test_a_body_that_does_not_mention_success_is_judged_by_its_status() -> None:
     assert set(judge(Reply(200, b'\xef\xbb\xbf{"email": "john@example.com"}'))) == {"email"}
     with pytest.raises(APIUnreachable):
         judge(Reply(500, b'{"email": "john@example.com"}'))

@@ -119,7 +119,7 @@ async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> 
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_at_the_end_whoever_waits_is_told_to_ask_again(
+async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
     mode: str, tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, mode=mode, bots=0) as world:
@@ -142,7 +142,7 @@ async def test_at_the_end_whoever_waits_is_told_to_ask_again(
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 
-async def test_a_slack_that_falls_silent_does_not_hold_up_the_end(
+async def test_a_silent_slack_does_not_delay_the_shutdown(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
@@ -159,7 +159,7 @@ async def test_a_slack_that_falls_silent_does_not_hold_up_the_end(
         assert (code, "Traceback" in log) == (0, False)
 
 
-async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
+async def test_a_scan_of_a_silent_host_does_not_delay_the_shutdown(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
@@ -176,7 +176,7 @@ async def test_a_scan_of_a_silent_host_does_not_hold_up_the_end(
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 
-async def test_a_digest_that_waits_for_the_api_does_not_hold_up_the_end(
+async def test_a_digest_that_waits_for_the_api_does_not_delay_the_shutdown(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
@@ -195,7 +195,7 @@ async def test_a_digest_that_waits_for_the_api_does_not_hold_up_the_end(
         assert world.seen() == [], log
 
 
-async def test_work_that_is_nearly_done_is_finished_before_the_end(
+async def test_work_that_is_nearly_done_is_finished_before_the_shutdown(
     tmp_path: Path, empty_database: Path
 ) -> None:
     async with new_world(tmp_path, empty_database, bots=0) as world:
@@ -214,7 +214,7 @@ async def test_work_that_is_nearly_done_is_finished_before_the_end(
                 assert await running.wait() == 0
 
 
-async def test_ctrl_c_ends_the_bot_in_good_order(tmp_path: Path, empty_database: Path) -> None:
+async def test_ctrl_c_shuts_the_bot_down_cleanly(tmp_path: Path, empty_database: Path) -> None:
     async with (
         new_world(tmp_path, empty_database, mode="socket", bots=0) as world,
         bot_process(world, tmp_path / "bot.sqlite3") as running,
@@ -273,7 +273,7 @@ async def test_an_app_token_that_is_revoked_later_ends_the_bot_with_78(
     assert log.decode().splitlines()[-1] == "Stopped: Slack refuses SLACK_APP_TOKEN: token_revoked."
 
 
-async def test_a_wrong_bot_token_is_told_in_one_line(
+async def test_a_wrong_bot_token_is_reported_in_one_line(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -299,7 +299,7 @@ async def test_the_demo_answers_in_both_modes(mode: str) -> None:
         assert not any(asked)  # a demo contacts nothing outside
 
 
-async def test_a_key_that_may_travel_unencrypted_is_told_at_the_start(
+async def test_sending_the_key_unencrypted_is_logged_at_the_start(
     tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with new_world(tmp_path, empty_database, SSLMONITOR_API_ALLOW_HTTP="1"):
@@ -333,7 +333,7 @@ async def test_the_demo_ends_cleanly_while_it_still_adds_its_hosts(tmp_path: Pat
     assert left_in(tmp_path) == []
 
 
-async def test_a_name_look_up_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_a_hanging_name_lookup_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     hang = (
         "import socket, threading\n"
         "usual = socket.getaddrinfo\n"

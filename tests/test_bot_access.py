@@ -80,7 +80,7 @@ async def test_a_guests_form_turns_into_the_refusal(world: World) -> None:
     assert world.slack.modal(GUS) is not None
 
 
-async def test_a_form_that_a_guest_sends_all_the_same_adds_nothing(world: World) -> None:
+async def test_a_form_that_a_guest_submits_anyway_adds_nothing(world: World) -> None:
     await world.say("/ssl add")
     form = await world.modal("Add hosts")
     his = world.slack.push_modal(GUS, form.content)
@@ -234,7 +234,7 @@ async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_wor
 # Where Slack can't be asked
 
 
-async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_not(
+async def test_while_slack_does_not_say_who_somebody_is_they_may_read_but_not_change(
     world: World,
 ) -> None:
     world.api.add("api.demo.test")
@@ -249,7 +249,7 @@ async def test_where_slack_says_nothing_of_a_person_reads_go_on_and_changes_do_n
     assert world.api.asked("monitor/add") == []
 
 
-async def test_where_slack_says_nothing_of_a_group_nobody_else_may_change(
+async def test_while_slack_does_not_list_a_group_nobody_else_may_change(
     ruled_world: World,
 ) -> None:
     ruled_world.slack.faults.add("usergroups.users.list", refusal("missing_scope"), times=9)
@@ -262,7 +262,7 @@ async def test_where_slack_says_nothing_of_a_group_nobody_else_may_change(
     assert len(ruled_world.api.rows) == 1
 
 
-async def test_slack_is_asked_once_in_a_while(world: World) -> None:
+async def test_slacks_answers_about_people_are_cached(world: World) -> None:
     def asked() -> int:
         return sum(entry["name"] == "users.info" for entry in world.slack.traffic)
 
@@ -295,7 +295,7 @@ async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -
 # The log of changes
 
 
-async def test_every_change_is_written_down(world: World) -> None:
+async def test_every_change_is_audited(world: World) -> None:
     number = world.api.add("old.demo.test")
     await world.say("/ssl add new.demo.test")
     await world.card("Ann added")
@@ -319,7 +319,7 @@ async def test_every_change_is_written_down(world: World) -> None:
     assert lines[2].at == world.clock().replace(microsecond=0)
 
 
-async def test_what_changes_nothing_is_not_written_down(world: World) -> None:
+async def test_what_changes_nothing_is_not_audited(world: World) -> None:
     world.api.add("api.demo.test")
     for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
         await world.say(f"/ssl {line}")

@@ -86,7 +86,7 @@ async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World
     assert len(world.api.asked("monitor/add")) == 1
 
 
-async def test_how_far_it_is_is_shown_at_most_every_two_seconds(world: World) -> None:
+async def test_progress_is_shown_at_most_every_two_seconds(world: World) -> None:
     await world.say("/ssl add")
     holds = [world.api.hold("monitor/add") for _ in range(4)]
     hosts = " ".join(f"h{number}.demo.test" for number in range(4))
@@ -108,7 +108,7 @@ async def test_how_far_it_is_is_shown_at_most_every_two_seconds(world: World) ->
     ]  # fmt: skip
 
 
-async def test_a_form_that_was_closed_answers_all_results_as_a_direct_message(world: World) -> None:
+async def test_a_closed_form_sends_all_results_as_a_direct_message(world: World) -> None:
     world.api.refuse("monitor/add", 400, "no such host")
     held = world.api.hold("monitor/list")
     await world.say("/ssl add")
@@ -192,7 +192,7 @@ async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> Non
     await world.card("`api.demo.test`", "Rescan")
 
 
-async def test_an_unknown_verb_is_run_with_its_words_by_one_press(world: World) -> None:
+async def test_one_press_runs_the_command_that_an_unknown_verb_meant(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     await world.say("/ssl statsu api.demo.test")
 

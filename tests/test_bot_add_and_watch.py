@@ -49,7 +49,7 @@ async def test_a_guest_can_neither_add_nor_watch(world: World) -> None:
     assert world.api.asked("monitor/add") == []
 
 
-async def test_a_host_that_was_added_stays_added_though_the_watch_can_not_start(
+async def test_a_host_stays_added_even_if_its_watch_can_not_start(
     world: World,
 ) -> None:
     for number in range(MOST):

@@ -88,7 +88,7 @@ async def test_an_edited_all_clear_is_not_drawn_again(clear_world: World) -> Non
     assert drawn == [0, 0, 0]
 
 
-async def test_all_clear_is_posted_anew_after_other_messages(clear_world: World) -> None:
+async def test_all_clear_is_posted_again_after_other_messages(clear_world: World) -> None:
     world = clear_world
     world.slack.post(CERTS, BEN, "lunch?")
     await next_day(world)
@@ -157,7 +157,7 @@ async def test_an_edit_that_may_have_failed_is_tried_again(
 
 @pytest.mark.parametrize("done", [False, True], ids=["before the edit", "after the edit"])
 @pytest.mark.parametrize("chat", [False, True], ids=["silence", "others post"])
-async def test_a_process_that_dies_beside_the_edit_leaves_one_digest_of_the_day(
+async def test_a_process_that_dies_during_the_edit_leaves_one_digest(
     done: bool, chat: bool, clear_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = clear_world

@@ -27,7 +27,7 @@ async def test_one_press_scans_them_all_and_shows_what_was_found(world: World) -
     assert sorted(int(each["id"]) for each in world.api.asked("monitor/scan")) == [first, second]
 
 
-async def test_a_scan_that_fails_is_counted_and_the_others_are_told(world: World) -> None:
+async def test_a_scan_that_fails_is_counted_and_the_others_are_reported(world: World) -> None:
     broken(world, "a.demo.test", "b.demo.test")
     world.api.refuse("monitor/scan", 400, "no address")
     await world.say("/ssl scan broken")
@@ -35,7 +35,7 @@ async def test_a_scan_that_fails_is_counted_and_the_others_are_told(world: World
     await world.card("Scanned 1 monitor", "1 could not be scanned", "was not scanned: ")
 
 
-async def test_scans_that_are_done_are_told_though_the_list_can_not_be_read(world: World) -> None:
+async def test_finished_scans_are_reported_even_if_the_list_can_not_be_read(world: World) -> None:
     broken(world, "a.demo.test", "b.demo.test")
     await world.say("/ssl scan broken")
     card = await world.card("Scan these 2 monitors?")
@@ -74,7 +74,7 @@ async def test_one_press_deletes_them_all_after_asking(world: World) -> None:
     await world.card("Recent changes", "a.demo.test", "b.demo.test")
 
 
-async def test_what_was_deleted_is_told_and_recorded_though_another_failed(world: World) -> None:
+async def test_deletions_are_reported_and_recorded_even_if_another_one_failed(world: World) -> None:
     broken(world, "a.demo.test", "b.demo.test")
     world.api.refuse("monitor/delete", 403, "locked")
     await world.say("/ssl delete *.demo.test")

@@ -341,7 +341,7 @@ async def test_two_scans_of_one_monitor_at_one_time_are_one(world: World) -> Non
     assert len(world.api.asked("monitor/scan")) == 2
 
 
-async def test_a_question_goes_on_for_the_others_if_one_who_asked_is_gone(world: World) -> None:
+async def test_a_request_continues_for_the_others_if_one_caller_is_cancelled(world: World) -> None:
     world.api.add("api.demo.test")
     held = world.api.hold("monitor/list")
     asked = [asyncio.create_task(world.bot.api.list()) for _ in range(2)]

@@ -75,7 +75,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("during", [False, True], ids=["before", "during"])
-async def test_an_added_host_is_told_as_added_and_announced(
+async def test_an_added_host_is_reported_as_added_and_announced(
     fault: Fault, during: bool, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     adding = world.api.hold("monitor/add")
@@ -97,7 +97,7 @@ async def test_an_added_host_is_told_as_added_and_announced(
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_a_deleted_monitor_is_told_as_deleted_and_announced(
+async def test_a_deleted_monitor_is_reported_as_deleted_and_announced(
     fault: Fault, world: World
 ) -> None:
     world.api.add("api.demo.test")
@@ -136,7 +136,7 @@ async def test_what_needs_the_database_says_that_it_can_not_be_used(
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_an_added_host_stays_told_as_added_if_its_watch_can_not_start(
+async def test_an_added_host_is_still_reported_as_added_if_its_watch_can_not_start(
     fault: Fault, world: World
 ) -> None:
     await world.say("/ssl watch new.demo.test")
@@ -207,7 +207,7 @@ CHANGES: dict[str, tuple[Callable[[World], Awaitable[None]], str, str, list[str]
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_every_change_is_told_as_done_whenever_the_database_fails(
+async def test_every_change_is_reported_as_done_whenever_the_database_fails(
     change: str, when: str, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask, endpoint, told, left = CHANGES[change]

@@ -23,7 +23,7 @@ from tests.world import World, labels, words
 LONG_AGO = "Mon, 23 Nov 2020 07:30:01 GMT"
 
 
-async def test_an_api_that_is_not_there_is_told(world: World) -> None:
+async def test_an_unreachable_api_is_reported(world: World) -> None:
     await world.settled()
     await world.api.close()
 
@@ -199,7 +199,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
 
 
 @pytest.mark.parametrize("error", ["message_not_found", "msg_too_long", "a_new_error"])
-async def test_a_message_that_can_not_be_edited_is_posted_anew(error: str, world: World) -> None:
+async def test_a_message_that_can_not_be_edited_is_posted_again(error: str, world: World) -> None:
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", refusal(error))
 
@@ -399,7 +399,7 @@ async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_new
             await world.ask(line, told, by=BEN)
 
 
-async def test_a_scan_that_was_done_is_told_as_done_though_its_result_can_not_be_read(
+async def test_a_scan_is_reported_as_done_even_if_its_result_can_not_be_read(
     world: World,
 ) -> None:
     number = world.api.add("api.demo.test", days=80)

@@ -53,7 +53,7 @@ async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
     assert len(world.api.rows) == 3
 
 
-async def test_a_fault_comes_back_to_its_field_and_can_be_mended(world: World) -> None:
+async def test_an_error_is_shown_at_its_field_and_can_be_corrected(world: World) -> None:
     await world.say("/ssl add")
     form = await world.modal("Add hosts")
     empty = dict.fromkeys(("proxy_host", "proxy_port", "proxy_username", "proxy_password"), "")
@@ -163,7 +163,7 @@ async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(
         await world.modal("REFUSED", "refused by this server's rules", "error 400")
 
 
-async def test_a_form_that_was_closed_meanwhile_answers_as_a_direct_message(world: World) -> None:
+async def test_a_closed_form_answers_as_a_direct_message(world: World) -> None:
     held = world.api.hold("monitor/add")
     await world.say("/ssl add")
     form = await world.modal("Add hosts")

@@ -82,7 +82,7 @@ async def test_usage_errors_in_a_mention_are_answered_in_the_thread(world: World
     assert card.in_thread
 
 
-async def test_a_mention_where_the_bot_is_not_gets_no_answer(world: World) -> None:
+async def test_a_mention_in_a_channel_without_the_bot_gets_no_answer(world: World) -> None:
     await world.say(f"{BOT} list", to=SECRET)
     await world.settled()
 

@@ -105,7 +105,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
     assert replies(world, posted)[1:] == ["✅ Fixed: 3 monitors"]
 
 
-async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_it_was_told(
+async def test_what_is_fixed_the_next_day_is_a_new_message_and_struck_through_in_the_old_one(
     world: World,
 ) -> None:
     number = world.api.add(HOST, days=80)
@@ -125,7 +125,9 @@ async def test_what_is_fixed_the_next_day_is_told_anew_and_struck_through_where_
     assert len(messages(world)) == 3
 
 
-async def test_a_host_that_answers_again_with_an_urgent_certificate_is_told(world: World) -> None:
+async def test_a_host_that_answers_again_with_an_urgent_certificate_causes_a_notice(
+    world: World,
+) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number, ssl_expire_date_end=None, ssl_message="The scan timed out")
@@ -168,7 +170,7 @@ async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World
     assert replies(world, posted) == ["✅ Fixed: api.demo.test"]
 
 
-async def test_a_reply_whose_answer_was_lost_is_not_repeated(world: World) -> None:
+async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
@@ -194,7 +196,7 @@ async def test_without_the_history_a_notice_is_repeated_at_most_once(world: Worl
     assert len(messages(world)) == 2
 
 
-async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: World) -> None:
+async def test_a_notice_that_could_not_be_posted_for_a_day_is_dropped(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
@@ -205,7 +207,9 @@ async def test_what_could_not_be_posted_for_a_day_is_not_posted_any_more(world: 
     assert messages(world) == []
 
 
-async def test_what_is_over_before_slack_takes_it_wakes_nobody(world: World) -> None:
+async def test_a_notice_whose_trouble_is_over_before_it_is_posted_wakes_nobody(
+    world: World,
+) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world, notice_mention="S0ONCALL")
     for number in numbers:
@@ -245,7 +249,7 @@ async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: 
     assert told == ["Newly broken: h1.demo.test", "✅ Fixed: h0.demo.test"]
 
 
-async def test_what_slack_takes_for_faulty_keeps_no_other_notice_back(world: World) -> None:
+async def test_a_notice_that_slack_rejects_holds_up_no_other(world: World) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
     notices = await begun(world)
     for number in numbers:
@@ -275,7 +279,7 @@ async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -
     assert "~`h0.demo.test`~" in words(messages(world)[0])
 
 
-async def test_what_can_not_be_deleted_keeps_no_other_notice_back(
+async def test_a_post_that_can_not_be_deleted_holds_up_no_other_notice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
@@ -324,7 +328,7 @@ def again(world: World, posted: PostedMessage) -> PostedMessage:
         ({"scan_date": None, "ssl_valid": None, "ssl_expire_date_end": None}, "*New", "Newly"),
     ],
 )
-async def test_what_nobody_knows_is_not_called_fixed(
+async def test_an_unknown_state_is_not_called_fixed(
     fields: dict[str, Any], title: str, text: str, world: World
 ) -> None:
     number = world.api.add(HOST, days=80)

@@ -49,7 +49,7 @@ def told(world: World) -> list[str]:
     return [m.text for m in world.seen(by=BEN)]
 
 
-async def test_what_breaks_is_told_within_the_next_look_and_so_is_its_fix(world: World) -> None:
+async def test_a_breakage_and_its_fix_are_each_told_by_the_next_comparison(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
@@ -77,7 +77,7 @@ async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(worl
     await world.card("Renew now", "`api.demo.test`", by=BEN)
 
 
-async def test_who_has_taken_a_monitor_is_done_once_it_is_renewed_even_if_it_is_muted(
+async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(
     world: World,
 ) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=20) for n in range(2)]
@@ -108,7 +108,7 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
     assert "*WRONG NAME* · `h1.demo.test`" in words(card)
 
 
-async def test_another_issuer_of_a_fine_certificate_is_told(world: World) -> None:
+async def test_another_issuer_of_a_fine_certificate_causes_a_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
@@ -159,7 +159,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     assert "None of these needs attention now." in words(card)
 
 
-async def test_nothing_is_told_of_an_incomplete_list(world: World) -> None:
+async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
@@ -213,7 +213,7 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     assert "`other.demo.test`" not in words(first)
 
 
-async def test_a_muted_monitor_is_not_told_about(world: World) -> None:
+async def test_a_muted_monitor_causes_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)
     await notices.tick()
@@ -319,7 +319,7 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
     assert kinds == ["broken" if turn else "fixed" for turn in turns]
 
 
-async def test_ten_thousand_monitors_are_compared_without_a_word(world: World) -> None:
+async def test_a_comparison_of_ten_thousand_unchanged_monitors_posts_nothing(world: World) -> None:
     store, other = NoticeStore(world.bot.database), NoticeStore(world.bot.database)
     rows = {number: LastSeen(6, "CA", NOW) for number in range(10_000)}
     first, late = await store.standings("here"), await other.standings("here")

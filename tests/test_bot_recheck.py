@@ -80,7 +80,7 @@ async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) ->
     await world.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
-async def test_another_certificate_that_is_no_good_is_told_and_the_watch_goes_on(
+async def test_another_bad_certificate_is_reported_and_the_watch_continues(
     world: World,
 ) -> None:
     number = expired(world)
@@ -298,7 +298,7 @@ async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: Wo
     assert world.seen(by=BEN, to=SECRET) == []
 
 
-async def test_what_the_api_refuses_is_shown_and_tried_again(world: World) -> None:
+async def test_a_scan_that_the_api_refuses_is_shown_and_retried(world: World) -> None:
     number = expired(world)
     await world.say(f"/ssl watch {HOST}")
     card = await watching(world)
@@ -313,7 +313,7 @@ async def test_what_the_api_refuses_is_shown_and_tried_again(world: World) -> No
     await world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
 
 
-async def test_a_first_scan_that_fails_is_shown_and_tried_again(world: World) -> None:
+async def test_a_first_scan_that_fails_is_shown_and_retried(world: World) -> None:
     expired(world)
     world.api.refuse("monitor/scan", 429, "slow down")
 
@@ -325,7 +325,7 @@ async def test_a_first_scan_that_fails_is_shown_and_tried_again(world: World) ->
     await world.card("EXPIRED", "2 scans")
 
 
-async def test_an_edit_that_slack_refuses_is_tried_again_and_told(world: World) -> None:
+async def test_a_refused_edit_is_retried_and_mentioned(world: World) -> None:
     number = expired(world)
     await world.say(f"/ssl watch {HOST}")
     card = await watching(world)
@@ -342,7 +342,7 @@ async def test_an_edit_that_slack_refuses_is_tried_again_and_told(world: World) 
     assert len(world.seen()) == 2
 
 
-async def test_a_card_that_is_gone_is_posted_anew(world: World) -> None:
+async def test_a_card_that_is_gone_is_posted_again(world: World) -> None:
     expired(world)
     await world.say(f"/ssl watch {HOST}")
     card = await watching(world)

@@ -33,7 +33,7 @@ async def lines(
     return faults, "\n".join(said)
 
 
-async def test_a_set_up_that_works_has_no_fault(demo: Demo) -> None:
+async def test_a_working_setup_has_no_faults(demo: Demo) -> None:
     faults, said = await lines(demo, slack_mode="socket")
     assert faults == 0
     assert "FAIL" not in said
@@ -74,7 +74,7 @@ async def test_what_does_not_work_or_is_off_is_named(
     assert words in said
 
 
-async def test_it_says_if_nobody_is_mentioned(demo: Demo) -> None:
+async def test_check_says_if_nobody_would_be_mentioned(demo: Demo) -> None:
     assert "note Notices: NOTICE_MENTION is not set" in (await lines(demo))[1]
     assert "ok   Notices: new breakages mention" in (await lines(demo, notice_mention="U0BEN"))[1]
     off = await lines(demo, notice_interval=timedelta())

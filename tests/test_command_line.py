@@ -44,7 +44,7 @@ def test_an_unknown_program_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("program", ["run", "check"])
-def test_wrong_settings_are_all_listed(
+def test_all_wrong_settings_are_listed(
     program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(
@@ -75,7 +75,7 @@ def test_wrong_settings_are_all_listed(
         "postgres://u:secret@no.such.host.invalid/db",
     ],
 )
-def test_a_database_that_can_not_be_opened_is_told_in_one_line(
+def test_a_database_that_can_not_be_opened_is_reported_in_one_line(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(
@@ -93,7 +93,7 @@ def test_a_database_that_can_not_be_opened_is_told_in_one_line(
     assert (len(told.splitlines()), "secret" in told) == (1, False)
 
 
-def test_a_slack_that_can_not_be_reached_is_told_in_one_line(
+def test_an_unreachable_slack_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(
@@ -171,7 +171,7 @@ def test_a_backup_of_postgresql_names_pg_dump(
     assert "geheim" not in told
 
 
-def test_a_digest_by_hand_does_without_what_takes_long_to_import() -> None:
+def test_posting_a_digest_by_hand_skips_slow_imports() -> None:
     heavy = "{'slack_bolt', 'apscheduler', 'alembic', 'icalendar', 'bot.playground'}"
     asked = f"import sys; from bot.app import programs; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

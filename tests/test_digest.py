@@ -316,7 +316,7 @@ async def test_a_digest_can_be_posted_again_by_hand(bot: Bot) -> None:
     assert bot.channel.parts == [0, 0]
 
 
-async def test_by_hand_a_fault_is_told(bot: Bot) -> None:
+async def test_posting_by_hand_reports_a_fault(bot: Bot) -> None:
     bot.channel.faults = [SlackRefused("channel_not_found")]
     process = await bot.process()
     with pytest.raises(SlackRefused):

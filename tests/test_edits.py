@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 
@@ -24,6 +25,12 @@ NOW, DAY = datetime(2026, 11, 23, 8, tzinfo=UTC), date(2026, 11, 23)
 HEAD = Message("four broken", (section("one"),))
 
 
+@pytest.fixture(autouse=True)
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not pass for a database that is down: edits would be counted apart."""
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 60.0)
+
+
 @pytest_asyncio.fixture
 async def stores(any_url: str) -> AsyncIterator[list[DigestStore]]:
     """Three processes on one database, once for each kind of database."""
@@ -41,12 +48,14 @@ async def posted(store: DigestStore) -> None:
 
 async def test_of_forty_edits_in_a_minute_the_next_one_waits(stores: list[DigestStore]) -> None:
     waits: list[float] = []
+    begun = time.monotonic()
     for n in range(15):  # 45 messages
         turns = await asyncio.gather(*(each.turn("C1", f"{n}.{id(each)}") for each in stores))
         waits += sorted(wait for _, wait in turns)
     assert max(waits[:39]) == 0
     assert sum(wait == 0 for wait in waits) == 40
-    assert all(50 < wait <= 60 for wait in waits if wait)
+    took = time.monotonic() - begun
+    assert all(60 - took < wait <= 60 for wait in waits if wait)
 
 
 async def test_a_digest_is_edited_once_a_second(stores: list[DigestStore]) -> None:
@@ -165,7 +174,7 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
     held.gate.set()
 
 
-async def test_once_a_minutes_edits_are_used_up_answers_are_posted_anew(
+async def test_once_a_minutes_edits_are_used_up_answers_are_posted_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.store.digests.MINUTE", 60_000)

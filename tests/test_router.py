@@ -296,13 +296,13 @@ async def test_a_buttons_fault_names_no_usage_that_can_not_be_typed(router: Rout
     assert "/ssl help" in words_of(message)
 
 
-async def test_a_foreseen_fault_becomes_a_card(router: Router) -> None:
+async def test_an_expected_fault_becomes_a_card(router: Router) -> None:
     command = named(router, "stop")
     message = await router.dispatch(call(), command, lambda: ([], {}))
     assert "Nobody is there." in message.text
 
 
-async def test_a_fault_of_ours_is_not_swallowed(router: Router) -> None:
+async def test_a_bug_is_not_swallowed(router: Router) -> None:
     def bind() -> tuple[list[Any], dict[str, Any]]:
         raise ZeroDivisionError
 

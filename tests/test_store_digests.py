@@ -43,7 +43,7 @@ async def test_a_claim_keeps_all_messages_as_they_are(state: DigestStore) -> Non
     assert (claimed.sent, claimed.ts, claimed.finished) == (0, None, False)
 
 
-async def test_of_many_that_claim_together_one_wins(state: DigestStore) -> None:
+async def test_of_many_concurrent_claims_one_wins(state: DigestStore) -> None:
     claims = await asyncio.gather(*(state.claim(DAY, CHANNEL, NOW, MESSAGES) for _ in range(8)))
     assert sum(claim is not None for claim in claims) == 1
 
@@ -81,7 +81,7 @@ async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: Dige
     assert (anew.sent, anew.ts) == (0, None)
 
 
-async def test_of_many_that_take_over_together_one_wins(state: DigestStore) -> None:
+async def test_of_many_concurrent_takeovers_one_wins(state: DigestStore) -> None:
     left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert left is not None
     later = NOW + timedelta(minutes=5)

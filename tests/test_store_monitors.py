@@ -46,7 +46,7 @@ async def test_a_threshold_set_by_another_process_counts_after_a_refresh(
     assert records.rules.for_(target) is not None
 
 
-async def test_what_was_seen_last_is_remembered_for_each_monitor(database: Database) -> None:
+async def test_the_last_sighting_of_each_monitor_is_stored(database: Database) -> None:
     records = Records(database)
     assert await records.seen(888) is None
 

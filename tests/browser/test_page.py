@@ -47,7 +47,7 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
     page.look("status")
 
 
-def test_a_pressed_rescan_turns_that_very_card_into_the_new_one(page: Page) -> None:
+def test_pressing_rescan_replaces_that_very_card(page: Page) -> None:
     ts = page.answer_to("/ssl status api.demo.test", "api.demo.test", "Only", "Scan & watch")
     page.record(ts)
     card = f'#messages article[data-ts="{ts}"]'
@@ -76,7 +76,7 @@ def test_a_rescan_in_the_digest_answers_in_its_thread_and_renews_its_row(page: P
     page.look("thread")
 
 
-def test_a_form_says_what_is_wrong_at_the_field_and_takes_the_correction(page: Page) -> None:
+def test_a_form_shows_an_error_at_its_field_and_accepts_the_correction(page: Page) -> None:
     target = f"backup.demo.test:{FORM_PORTS[page.size]}"
     page.say("/ssl add")
     page.until_text(f"{MODAL} h2", "Add hosts")

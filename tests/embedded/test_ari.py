@@ -192,7 +192,7 @@ async def test_an_answer_counts_for_as_long_as_it_says(acme: ACME) -> None:
         assert acme.asked == asked
 
 
-async def test_without_a_word_it_is_asked_again_after_six_hours_by_whichever_process(
+async def test_without_retry_after_a_ca_is_asked_again_after_six_hours_by_any_process(
     acme: ACME,
 ) -> None:
     acme.says(answer(*WINDOW))
@@ -255,7 +255,7 @@ async def test_a_window_of_a_certificate_that_is_no_longer_known_is_forgotten(ac
     assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 404"
 
 
-async def test_a_ca_that_is_down_keeps_its_last_word_for_three_days(acme: ACME) -> None:
+async def test_the_last_answer_of_a_ca_that_is_down_counts_for_three_days(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.renewal()
     acme.ca.status = 500
@@ -309,7 +309,7 @@ async def test_a_ca_that_is_silent_holds_up_no_other_certificate(
     acme.ca.gate.set()
 
 
-async def test_only_so_many_answers_are_awaited_at_a_time(
+async def test_the_number_of_pending_requests_is_limited(
     acme: ACME, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await acme.servers.get(acme.directory)
@@ -323,7 +323,7 @@ async def test_only_so_many_answers_are_awaited_at_a_time(
         await first
 
 
-async def test_what_was_known_counts_while_too_many_answers_are_awaited(
+async def test_a_known_answer_counts_while_too_many_requests_are_pending(
     acme: ACME, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme.says(answer(*WINDOW))
@@ -346,7 +346,7 @@ async def test_an_answer_that_comes_too_late_is_used_within_a_minute(acme: ACME)
     assert acme.asked == 1
 
 
-async def test_what_was_known_counts_until_a_late_answer_is_there(acme: ACME) -> None:
+async def test_a_known_answer_counts_until_a_late_one_arrives(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.renewal()
     acme.restart()

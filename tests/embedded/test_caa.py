@@ -83,7 +83,7 @@ async def test_a_wildcard_is_asked_about_as_one() -> None:
     assert zone.asked == ["shop.example"]
 
 
-async def test_what_is_not_known_says_nothing() -> None:
+async def test_an_unknown_ca_says_nothing() -> None:
     refusing = Zone(www_shop_example=issue(";"))
     stranger = replace(LEAF, issuer_o="A CA of our own")
     assert await CAA(refusing).refusal("www.shop.example", stranger) == ""
@@ -98,7 +98,7 @@ async def test_records_that_can_not_be_read_are_unknown_and_asked_for_again() ->
     assert len(zone.asked) == 2
 
 
-async def test_a_question_goes_on_when_its_scan_ends() -> None:
+async def test_a_lookup_continues_when_its_scan_ends() -> None:
     asked, answers = [], asyncio.Event()
 
     async def slow(name: str) -> Records:

@@ -48,7 +48,7 @@ def ids(reply: ChangesReply) -> list[int]:
     return [each.id for each in reply.list]
 
 
-async def test_a_monitors_life_is_told_with_the_monitor_as_it_is_now(
+async def test_each_change_comes_with_the_monitor_as_it_is_now(
     fleet: Fleet, served: Served
 ) -> None:
     begun = (await served.call("monitor/changes")).body
@@ -174,7 +174,7 @@ async def test_a_certificate_stays_revoked_while_its_ca_says_nothing(
     assert seen == [["Revoked"], [], [], ["Valid"], []]
 
 
-async def test_a_page_is_bounded_and_the_next_one_goes_on_behind_it(
+async def test_a_page_is_limited_and_the_next_one_continues_after_it(
     any_database: Database,
 ) -> None:
     begun = await ask(any_database)
@@ -199,7 +199,7 @@ async def test_changes_are_kept_for_a_week_and_older_cursors_are_refused(
     assert ids(await ask(any_database, later.next)) == [2, 3]
 
 
-async def test_whoever_reads_meanwhile_misses_no_change_that_is_stored_later(
+async def test_a_concurrent_reader_misses_no_change_that_is_stored_later(
     any_database: Database,
 ) -> None:
     """A transaction that begins first and ends last must not be overtaken."""

@@ -145,6 +145,6 @@ async def test_openssl_agrees_on_private_anchors(host: str, fleet: Fleet, tmp_pa
 
 
 def test_the_docs_explain_each_difference() -> None:
-    section = DOCS.read_text().partition("## Beside OpenSSL")[2].partition("\n## ")[0]
+    section = DOCS.read_text().partition("## Compared with OpenSSL")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+?) \| [^|]+ \| [^|]+ \|$", section, re.MULTILINE)
     assert {*rows} >= {*DIFFERENCES, "outdated revocation list"}

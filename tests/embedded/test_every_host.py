@@ -275,7 +275,7 @@ async def test_a_pinned_certificate_issues_no_other_one_of_its_name(
     assert (await scan(trusting(tmp_path, pinned), serving)).verdict is not Verdict.VALID
 
 
-async def test_an_intermediate_named_like_its_root_is_no_riddle(
+async def test_an_intermediate_named_like_its_root_is_told_apart(
     fleet: Fleet, tmp_path: Path
 ) -> None:
     root = authority(name("Private CA"))
@@ -298,7 +298,7 @@ async def test_a_certificate_that_is_no_ca_issues_nothing_whatever_its_name(
     assert (await scan(trusting(tmp_path, root), forged)).verdict is not Verdict.VALID
 
 
-async def test_of_a_renewed_anchor_the_valid_one_counts(fleet: Fleet, tmp_path: Path) -> None:
+async def test_the_valid_one_of_two_renewed_anchors_counts(fleet: Fleet, tmp_path: Path) -> None:
     key, subject = new_key("ec"), name("Private CA")
     old, new = (
         Authority(issue(subject, key, None, NOW - 900 * DAY, NOW + days * DAY, CA), key)

@@ -198,7 +198,7 @@ async def test_a_certificate_concerns_every_monitor_of_its_names(
         assert refused(answer, 404) == "monitor not found"
 
 
-async def test_whom_an_announcement_means_is_sought_while_others_write(
+async def test_an_announcements_monitors_are_looked_up_while_others_write(
     served: Served, any_database: Database
 ) -> None:
     await served.add(443, "a.b.fleet.test")
@@ -342,7 +342,9 @@ def test_a_serial_number_is_read_however_it_is_written(text: str) -> None:
         ({"fingerprint": "=" * 64}, "not a SHA-256 fingerprint"),
     ],
 )
-def test_what_can_be_read_in_two_ways_or_none_is_refused(given: dict[str, str], why: str) -> None:
+def test_an_ambiguous_or_malformed_name_of_a_certificate_is_refused(
+    given: dict[str, str], why: str
+) -> None:
     with pytest.raises(ValueError, match=why):
         Expected.read(given)
 

@@ -207,7 +207,7 @@ async def test_a_host_that_was_down_and_is_back_with_the_old_one_is_not_fixed(
     assert not [m for m in server.world.seen() if f"<@{ANN}>" in words(m)]
 
 
-async def test_a_certificate_that_was_renewed_on_another_host_is_told_of_once_it_is_due(
+async def test_a_renewal_on_another_host_is_mentioned_once_it_is_due(
     server: Server,
 ) -> None:
     names = ("fleet.test", "a.fleet.test")
@@ -273,7 +273,7 @@ async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
     assert "✅ fixed, seen" in words(notice)
 
 
-async def test_a_certificate_that_is_live_in_time_is_not_told_of(server: Server) -> None:
+async def test_a_certificate_that_is_live_in_time_causes_no_notice(server: Server) -> None:
     notices = watcher(server.world)
     await notices.tick()
     await server.issued(NEW)

@@ -308,7 +308,7 @@ async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     assert stored == [0, 1, 3, 4]
 
 
-async def test_results_are_kept_while_the_database_is_out_and_askers_are_told(
+async def test_results_are_kept_while_the_database_is_down_and_callers_get_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bot.embedded.writer._RETRY", 0.01)

@@ -208,7 +208,7 @@ async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(playground: Pl
         await other.start(port=port)
 
 
-async def test_waiting_in_vain_reports_the_latest_traffic(
+async def test_a_timeout_reports_the_latest_traffic(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     await client.auth_test()
