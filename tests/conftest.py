@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         r"^pytestmark = (.+?\n)\n", collection_path.read_text(), re.DOTALL | re.MULTILINE
     )
     return True if marks and "mark.slow" in marks[1] else None
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Have each worker begin to import elsewhere: in a fresh clone, they share the compiling."""
+    config, here = session.config, Path(__file__).parent
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args != config.getini("testpaths"):
+        return
+    files = [
+        path
+        for path in sorted(here.rglob("test_*.py"))
+        if not any(pytest_ignore_collect(each, config) for each in (path, path.parent))
+    ]
+    begin = len(files) * int(worker["workerid"][2:]) // worker["workercount"]
+    for path in files[begin:] + files[:begin]:
+        with suppress(Exception):  # the collection tells of it
+            import_module(".".join(path.relative_to(here.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

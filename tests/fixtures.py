@@ -7,12 +7,16 @@ import fcntl
 import gc
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
+import aiosqlite.core
 import pytest
 import pytest_asyncio
 import stamina
@@ -58,6 +62,29 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_teardown() -> None:
     """Forget the test's servers: aiohttp caches 1,024 handlers, with all that they refer to."""
     web_app._cached_build_middleware.cache_clear()
+
+
+class _Turns:
+    """Serves a connection's calls at once: handing them to its thread takes longer than SQLite.
+
+    Only what may wait for another connection's transaction has a thread.
+    """
+
+    def put_nowait(self, call: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
+        future, function = call
+        if future and isinstance(function, partial) and "BEGIN IMMEDIATE" in function.args:
+            Thread(target=self._wait, args=(future, function)).start()
+            return
+        result = function()
+        if future:
+            future.get_loop().call_soon(aiosqlite.core.set_result, future, result)
+
+    def _wait(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
+        tell = future.get_loop().call_soon_threadsafe
+        try:
+            tell(aiosqlite.core.set_result, future, function())
+        except sqlite3.Error as error:
+            tell(aiosqlite.core.set_exception, future, error)
 
 
 class _Response(aiohttp.ClientResponse):
@@ -113,13 +140,15 @@ async def any_database(any_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Retries don't wait; gives the seconds that those to Slack would have waited."""
+    """Nor retries nor SQLite's threads; gives the seconds that those to Slack would have waited."""
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:
         waits.append(seconds)
         await asyncio.sleep(0)
 
+    monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
+    monkeypatch.setattr("aiosqlite.core.Thread", Mock())
     monkeypatch.setattr("bot.slack.calls.sleep", wait)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)

@@ -156,9 +156,9 @@ async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its
     async with world.running_bot() as other:
         eyes = [watching(world, world.bots[0]), watching(world, other)]
         world.api.drop("ping", times=999)
-        for _ in range(70):
+        for _ in range(14):
             await asyncio.gather(*(each.tick() for each in eyes))
-            await _at(world, minutes=1)
+            await _at(world, minutes=5)
         await world.card("The SSLmonitor API can't be reached", "Since <!date", by=BEN)
         world.api.heal()
         for each in eyes:
@@ -191,9 +191,9 @@ async def test_a_key_that_is_refused_for_an_hour_is_told_where_there_are_notices
 async def test_a_short_outage_is_not_told(digest_world: World) -> None:
     world, eyes = digest_world, watching(digest_world)
     world.api.drop("ping", times=999)
-    for _ in range(50):
+    for _ in range(10):
         await eyes.tick()
-        await _at(world, minutes=1)
+        await _at(world, minutes=5)
     world.api.heal()
     await eyes.tick()
     assert world.seen(by=BEN) == []

@@ -34,6 +34,7 @@ ROWS = (
     ("dates",),
     ("blocks", "connections", "target", "errors"),
 )
+LONG_FUNCTION = 60
 STARTERS = frozenset({"app", "demo", "check", "__main__"})
 #: What embedded may import of the bot; the scanner does without the store.
 SHARED = frozenset({"connections", "target", "dates", "errors", "store"})
@@ -232,6 +233,17 @@ CLOCKS = re.compile(
     r"(^|\.)((datetime|date)\.(now|today|utcnow)|time\.(time|time_ns|localtime|gmtime))$"
 )
 ENVIRONMENT = re.compile(r"(^|\.)os\.(environ|getenv|environb)\b")
+
+
+def test_functions_fit_a_screen() -> None:
+    long = [
+        at(path, node.lineno, node.name)
+        for path in MODULES.values()
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= LONG_FUNCTION
+    ]
+    assert long == []
 
 
 def test_the_wall_clock_is_read_in_one_place() -> None:

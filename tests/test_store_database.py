@@ -18,7 +18,7 @@ from bot.config.database_url import engine_arguments
 from bot.dates import Subscription
 from bot.errors import BotError, DatabaseUnavailable
 from bot.sighting import Claim, Mute
-from bot.store.database import QUICK_SECONDS, SHORT_SECONDS, Database
+from bot.store.database import SHORT_SECONDS, Database
 from bot.store.digests import DigestStore
 from bot.store.monitors import AuditLine, Records
 from bot.store.tables import (
@@ -377,7 +377,10 @@ async def test_writes_that_give_up_leave_no_connection_open(
         assert _opened(file) <= 2  # the pool keeps one connection; a second may be closing
 
 
-async def test_one_command_waits_once_for_a_database_that_is_locked(tmp_path: Path) -> None:
+async def test_one_command_waits_once_for_a_database_that_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.6)
     file = tmp_path / "bot.sqlite3"
     async with open_database(f"sqlite:///{file}") as database:
         other = sqlite3.connect(file, isolation_level=None)
@@ -386,7 +389,7 @@ async def test_one_command_waits_once_for_a_database_that_is_locked(tmp_path: Pa
         for number in range(4):
             with pytest.raises(DatabaseUnavailable):
                 await Records(database).take(str(number), NOW)
-        assert time.monotonic() - began < QUICK_SECONDS + 3 * SHORT_SECONDS + 0.7
+        assert 0.6 < time.monotonic() - began < 0.6 + 3 * SHORT_SECONDS + 0.5  # not four times 0.6
         other.rollback()
         other.close()
         assert await Records(database).take("at last", NOW)
@@ -395,8 +398,9 @@ async def test_one_command_waits_once_for_a_database_that_is_locked(tmp_path: Pa
 async def test_a_slow_database_is_waited_for_again_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 1.0)
-    monkeypatch.setattr("bot.store.database.IMPATIENT_SECONDS", 0.5)
+    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.6)
+    monkeypatch.setattr("bot.store.database.SHORT_SECONDS", 0.1)
+    monkeypatch.setattr("bot.store.database.IMPATIENT_SECONDS", 0.25)
     async with open_database(f"sqlite:///{tmp_path}/bot.sqlite3") as database:
         records, done = Records(database), asyncio.Event()
         async with asyncio.TaskGroup() as group, database.write():
@@ -404,7 +408,7 @@ async def test_a_slow_database_is_waited_for_again_after_a_while(
                 with pytest.raises(DatabaseUnavailable):
                     await records.take(str(number), NOW)
             last = group.create_task(records.take("slowly", NOW))
-            asyncio.get_running_loop().call_later(2 * SHORT_SECONDS, done.set)
+            asyncio.get_running_loop().call_later(0.2, done.set)
             await done.wait()
         assert await last
 

@@ -181,7 +181,7 @@ async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
 
 async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_and_again() -> None:
     async with socket_app() as (playground, app):
-        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.02)
         await sockets.start()
         try:
             await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
@@ -195,7 +195,7 @@ async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_a
             with pytest.raises(SocketModeEnded, match="Slack refuses SLACK_APP_TOKEN"):
                 await asyncio.wait_for(sockets.ended, 5)
 
-            await asyncio.sleep(0.5)  # ten pings' time for calls that must not come
+            await asyncio.sleep(0.2)  # ten pings' time for calls that must not come
             assert opens(playground) - before <= 2
         finally:
             await sockets.close()

@@ -436,7 +436,7 @@ async def test_the_sweep_evaluates_a_late_answer_within_a_minute(
 ) -> None:
     acme.says(answer(*WINDOW))
     acme.ca.gate = asyncio.Event()
-    async with monitored(acme, database, deadline=1.5) as (api, session):
+    async with monitored(acme, database, deadline=0.5) as (api, session):
 
         async def status() -> str:
             got = await (await session.get("monitor/get?id=1")).json()

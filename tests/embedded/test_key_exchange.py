@@ -209,7 +209,7 @@ async def test_a_server_that_hangs_at_the_question_keeps_its_verdict(
         await fleets.shake_hands(context, reader, writer)
 
     async with fleets.serve(first_only) as port:
-        result = await scan(trust, port, deadline=1.0)
+        result = await scan(trust, port, deadline=0.5)
     assert supported(result) is None
     assert visits == 2
     assert result.key_exchange
