@@ -70,7 +70,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow by nature, and leave out the matrix unless it is asked for."""
+    """Mark what is slow by nature, leave out the matrix unless it is asked for, and sort."""
     for item in items:
         is_fuzz = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_fuzz or "postgresql" in item.name:
@@ -79,3 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("matrix")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("matrix")]
+    # Each worker begins with what is slow in its share: short tests are shared best at the end.
+    share = len(items) // getattr(config, "workerinput", {}).get("workercount", 1) + 1
+    places = {item: (number // share, not item.get_closest_marker("slow"))
+              for number, item in enumerate(items)}  # fmt: skip
+    items.sort(key=places.__getitem__)

@@ -25,7 +25,7 @@ def running() -> Iterator[DemoThread]:
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def driver() -> Iterator[webdriver.Chrome]:
     """Chromium with the installed driver; Selenium never downloads one."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
