@@ -292,7 +292,7 @@ CHECKS = [
 async def test_the_server_conforms_to_its_openapi_document(
     fleet: Fleet, database: Database
 ) -> None:
-    async with serving(fleet, database, scan_rate_limit=0, deadline=0.2) as served:
+    async with serving(fleet, database, scan_rate_limit=0, deadline=0.1) as served:
         await served.add(443, NOBODY)
         url = served.api.url
         document = json.loads(await served.text("/api/v1/openapi.json"))

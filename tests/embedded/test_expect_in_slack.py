@@ -251,13 +251,13 @@ async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
     notices = watcher(server.world)
     await notices.tick()
     await server.issued(NEW)
-    for _ in range(12):
-        await server.pass_time(minutes=5)
+    for _ in range(4):
+        await server.pass_time(minutes=15)
         await notices.tick()
     assert notices_in(server) == []  # it is an hour old, and no more
 
-    for _ in range(24):
-        await server.pass_time(minutes=5)
+    for _ in range(8):
+        await server.pass_time(minutes=15)
         await notices.tick()
     (notice,) = notices_in(server)
     assert "*New certificate not live after an hour*" in words(notice)

@@ -361,6 +361,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(max_examples=60)
 @given(spelled_hosts() | st.just(("", None)), spelled_numbers(), WORDS, spelled_numbers())
 def test_every_spelling_of_a_filter_parses_to_its_value(
     host: tuple[str, str | None],
