@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -89,14 +89,8 @@ class Rescans:
         cancelled if a scan of the monitor on demand takes over before it has its turn.
         """
         self._queue[lease.id] = lease
-        turn = self._sweep_turn(lease, slots)
-        return _start_once(self._scans, lease.id, lambda: self._scan(lease, turn))
-
-    @asynccontextmanager
-    async def _sweep_turn(self, lease: Lease, slots: asyncio.Semaphore) -> AsyncIterator[None]:
-        async with self._sweep_turns.at(lease.address), slots:
-            self._queue.pop(lease.id, None)
-            yield
+        turn = self._sweep_turns.at(lease.address)
+        return _start_once(self._scans, lease.id, lambda: self._scan(lease, turn, slots))
 
     async def _join(self, tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> T:
         if self._scanner.closed:
@@ -110,7 +104,7 @@ class Rescans:
                 return
         self.leased.add(lease.id)
         turn = self._on_demand_turns.at(lease.address)
-        await self._join(self._scans, id_, lambda: self._scan(lease, turn))
+        await self._join(self._scans, id_, lambda: self._scan(lease, turn, nullcontext()))
 
     async def _acquire(self, id_: int) -> Lease | None:
         """Lease a monitor, or take over its lease from the queue, where its turn may be far off."""
@@ -139,11 +133,17 @@ class Rescans:
             status = await self._leases.status(id_, self._clock())
         return first is None or status is None or status.scanned_at != first.scanned_at
 
-    async def _scan(self, lease: Lease, turn: AbstractAsyncContextManager[None]) -> bool:
+    async def _scan(
+        self,
+        lease: Lease,
+        turn: AbstractAsyncContextManager[None],
+        slot: AbstractAsyncContextManager[None],
+    ) -> bool:
         """Scan and store; false if the result is unconfirmed."""
         self.leased.add(lease.id)
         try:
-            async with turn:
+            async with turn, slot:
+                self._queue.pop(lease.id, None)
                 scan = await self._run(lease.job.open(self._vault), lease.key_exchange)
             result = LeaseResult(lease, scan, on_demand=lease.id in self._requests)
             await self._writer.put(result)

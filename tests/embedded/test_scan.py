@@ -409,7 +409,7 @@ async def test_an_undecodable_certificate_is_a_result(
     def fail(_: object) -> NoReturn:
         raise ValueError("invalid ASN.1")
 
-    monkeypatch.setattr("bot.embedded.scan.certificate.Leaf.read", fail)
+    monkeypatch.setattr("bot.embedded.scan.endpoint.read_certificate", fail)
     async with fleet.tls() as port:
         result = await scan(trust, "fleet.test", port)
     assert (result.verdict, result.leaf, result.host_match) == (

@@ -65,15 +65,19 @@ def reconsidered(
         with suppress(ValueError):
             others.append(readable(der))
     # Among certificates with the same name and key, prefer those that are valid now.
-    valid = [[each for each in some if not date_fault(each, now)] for some in (others, anchors)]
+    valid = [[each for each in some if not _date_fault(each, now)] for some in (others, anchors)]
     path = _path(leaf, *valid) or _path(leaf, others, anchors)
     if path is None or not _verifies(path, now):
         return Reconsidered(faults)
     kept = [fault for fault in faults if fault.code not in _BUILDING]
     for depth, certificate in enumerate(path):
-        if code := date_fault(certificate, now):
+        if code := _date_fault(certificate, now):
             kept.append(ChainFault(code, depth, crypto.X509.from_cryptography(certificate)))
     return Reconsidered(kept, path)
+
+
+def _date_fault(certificate: x509.Certificate, now: datetime) -> int:
+    return date_fault(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
 
 
 def _path(

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cryptography import x509
@@ -123,7 +122,6 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-@lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def places(certificate: x509.Certificate) -> list[Place] | None:
     """Where a certificate's revocation list is published; None if the certificate doesn't say.
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import pairwise
+from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from bot.embedded.ca import crl, ocsp
 from bot.embedded.ca.crl import Place, Revocation, RevocationList, Unreadable
@@ -29,9 +31,23 @@ _NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")
 MOST_PLACES = 4
 #: What a document says of a certificate. Raises Unreadable.
 Read = Callable[[Document], Awaitable[Revocation | None]]
-#: A list's URL, and the CA that signs it.
-_Key = tuple[str, x509.Certificate]
-_Link = tuple[int, x509.Certificate, x509.Certificate]
+#: A list's URL, and the fingerprint of the CA that signs it.
+_Key = tuple[str, bytes]
+
+
+class _Link(NamedTuple):
+    """A certificate of a chain that can be revoked, its issuer, and where its status is told.
+
+    `places` is None if it names no list, `responders` if it names no OCSP responder; either is
+    empty if it names none that can be used.
+    """
+
+    depth: int
+    certificate: x509.Certificate
+    issuer: x509.Certificate
+    places: Sequence[Place] | None
+    responders: Sequence[str] | None
+    key: _Key | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +70,8 @@ class Revocations:
 
     def known(self, path: Sequence[x509.Certificate], now: datetime) -> Found | None:
         """What `look` would return, if it is in memory; else None."""
-        links = _links(path)
-        answers = [self._from_memory(one, issuer, now) for _, one, issuer in links]
+        links = _links(tuple(path))
+        answers = [self._from_memory(link, now) for link in links]
         told = [answer for answer in answers if answer is not None]
         return _found(links, told) if len(told) == len(links) else None
 
@@ -67,55 +83,43 @@ class Revocations:
         The anchor itself isn't looked up: a CA is not what makes it trusted. Without `ask`, only
         what CAs have already said counts.
         """
-        links = _links(path)
-        about = (self._one(one, issuer, now, ask) for _, one, issuer in links)
+        links = _links(tuple(path))
+        about = (self._one(link, now, ask=ask) for link in links)
         return _found(links, await asyncio.gather(*about))
 
-    def _from_memory(
-        self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime
-    ) -> Revocation | str | None:
+    def _from_memory(self, link: _Link, now: datetime) -> Revocation | str | None:
         """The status by the first list, if in memory; empty if the certificate names none."""
-        places = crl.places(certificate)
-        if not places:
-            return "" if places is None and ocsp.locations(certificate) is None else None
-        key = places[0].url, issuer
-        document = self._documents.fresh(places[0].url)
-        read = self._lists.get(key) if document else None
+        if link.key is None or not link.places:
+            return "" if link.places is None and link.responders is None else None
+        document = self._documents.fresh(link.places[0].url)
+        read = self._lists.get(link.key) if document else None
         if read is None or read[0] is not document:
             return None
-        self._lists.move_to_end(key)
+        self._lists.move_to_end(link.key)
         try:
-            return read[1].find(certificate, places[0], now) or GOOD
+            return read[1].find(link.certificate, link.places[0], now) or GOOD
         except Unreadable:
             return None
 
-    async def _one(
-        self, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime, ask: bool
-    ) -> Revocation | str:
+    async def _one(self, link: _Link, now: datetime, *, ask: bool) -> Revocation | str:
         """A revocation, or another status; empty if the CA publishes nothing about it."""
         try:
-            places, responders = crl.places(certificate), ocsp.locations(certificate)
-            if places:
-                return await self._by_list(certificate, issuer, places, now, ask)
-            if responders:
-                return await self._by_ocsp(certificate, issuer, responders, now, ask)
+            if link.places:
+                return await self._by_list(link, link.places, now, ask=ask)
+            if link.responders:
+                return await self._by_ocsp(link, link.responders, now, ask=ask)
         except Unreadable as fault:
             return f"unknown: {fault}"
-        return "" if places is None and responders is None else UNUSABLE
+        return "" if link.places is None and link.responders is None else UNUSABLE
 
     async def _by_list(
-        self,
-        certificate: x509.Certificate,
-        issuer: x509.Certificate,
-        places: Sequence[Place],
-        now: datetime,
-        ask: bool,
+        self, link: _Link, places: Sequence[Place], now: datetime, *, ask: bool
     ) -> Revocation | str:
         """The status by the first usable list. Raises Unreadable."""
 
         def reader(place: Place) -> Read:
             async def look_up(document: Document) -> Revocation | None:
-                return (await self._list(document, issuer)).find(certificate, place, now)
+                return (await self._list(document, link.issuer)).find(link.certificate, place, now)
 
             return look_up
 
@@ -153,7 +157,7 @@ class Revocations:
             return await read(newer)
 
     async def _list(self, document: Document, issuer: x509.Certificate) -> RevocationList:
-        key = (document.url, issuer)
+        key = _key(document.url, issuer)
         known = self._lists.get(key)
         if known and known[0].body == document.body:
             self._lists[key] = (document, known[1])
@@ -183,36 +187,41 @@ class Revocations:
             self._entries -= len(known[1].entries)
 
     async def _by_ocsp(
-        self,
-        certificate: x509.Certificate,
-        issuer: x509.Certificate,
-        urls: Sequence[str],
-        now: datetime,
-        ask: bool,
+        self, link: _Link, urls: Sequence[str], now: datetime, *, ask: bool
     ) -> Revocation | str:
         async def look_up(document: Document) -> Revocation | None:
-            return ocsp.read(document.body, certificate, issuer, now)[0]
+            return ocsp.read(document.body, link.certificate, link.issuer, now)[0]
 
-        question = ocsp.question(certificate, issuer)
+        question = ocsp.question(link.certificate, link.issuer)
         return await self._first([(url, question, look_up) for url in urls], ask)
 
 
-def _links(path: Sequence[x509.Certificate]) -> list[_Link]:
-    """Each certificate that can be revoked, with its depth and its issuer."""
+@lru_cache(maxsize=1000)  # each scan asks for the same again
+def _links(path: tuple[x509.Certificate, ...]) -> Sequence[_Link]:
+    """Each certificate that can be revoked."""
     pairs = enumerate(pairwise(path))
-    return [(depth, one, issuer) for depth, (one, issuer) in pairs if not _exempt(one)]
+    return [_link(depth, one, issuer) for depth, (one, issuer) in pairs if not _exempt(one)]
+
+
+def _link(depth: int, certificate: x509.Certificate, issuer: x509.Certificate) -> _Link:
+    places = crl.places(certificate)
+    key = _key(places[0].url, issuer) if places else None
+    return _Link(depth, certificate, issuer, places, ocsp.locations(certificate), key)
+
+
+def _key(url: str, issuer: x509.Certificate) -> _Key:
+    return url, issuer.fingerprint(SHA256())
 
 
 def _found(links: Sequence[_Link], answers: Sequence[Revocation | str]) -> Found:
-    for (depth, *_), answer in zip(links, answers, strict=True):
+    for link, answer in zip(links, answers, strict=True):
         if isinstance(answer, Revocation):
-            return Found(f"revoked {answer}", answer, depth)
+            return Found(f"revoked {answer}", answer, link.depth)
     unknown = next((answer for answer in answers if answer not in {GOOD, ""}), "")
     # A leaf of unknown status isn't good just because its CA is.
     return Found(str(unknown or next(iter(answers), "")))
 
 
-@lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def _exempt(certificate: x509.Certificate) -> bool:
     """Whether it is too short-lived to be revoked (RFC 9608)."""
     return any(each.oid == _NO_REV_AVAIL for each in extensions(certificate))

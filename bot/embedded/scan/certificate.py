@@ -12,10 +12,17 @@ from ipaddress import ip_address
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot.embedded.ca.encoding import content, extension_values, fields, name_fields, readable, text
+from bot.embedded.ca.encoding import (
+    MALFORMED,
+    content,
+    extension_values,
+    fields,
+    name_fields,
+    readable,
+    text,
+)
 from bot.embedded.scan.dns import Address, is_address
 
 # Identifiers and tags in a certificate's DER (RFC 5280, section 4.2.1.6; X.690).
@@ -90,14 +97,6 @@ class Handshake:
     signature: str = ""
     serial: str = ""
 
-    @classmethod
-    def of(cls, protocol: str, cipher: str, certificate: x509.Certificate) -> Self:
-        """From a connection and the server's own certificate."""
-        return cls(
-            protocol, cipher, _key(certificate), _signature(certificate),
-            f"{certificate.serial_number:x}",
-        )  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class KeyExchange:
@@ -123,7 +122,7 @@ def _key(certificate: x509.Certificate) -> str:
     """`RSA 2048`, `ECDSA secp256r1`, `Ed25519`; empty for an unknown kind of key."""
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except MALFORMED:
         return ""
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
@@ -154,40 +153,50 @@ class SentCertificate:
     fingerprint: str
 
 
-def sent_chain(leaf: Leaf, ders: Sequence[bytes]) -> tuple[SentCertificate, ...]:
-    """The chain as plain values; `leaf` is its first certificate.
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as `cryptography` reads it, and its facts."""
 
-    Other certificates are left out if they can't be decoded.
-    """
-    first = SentCertificate(
-        leaf.subject_cn or leaf.subject_o,
-        leaf.issuer_cn or leaf.issuer_o,
-        leaf.not_before,
-        leaf.not_after,
-        _fingerprint(ders[0]),
-    )
-    return (first, *filter(None, map(_sent, ders[1:])))
+    parsed: x509.Certificate
+    facts: Leaf
+    sent: SentCertificate
+    key: str
+    signature: str
+    serial: str
+
+    @classmethod
+    def read(cls, der: bytes) -> Self:
+        """Read it. Raises ValueError."""
+        parsed = readable(der)
+        facts = Leaf.read(parsed)
+        sent = SentCertificate(
+            facts.subject_cn or facts.subject_o,
+            facts.issuer_cn or facts.issuer_o,
+            facts.not_before,
+            facts.not_after,
+            hashlib.sha256(der).hexdigest(),
+        )
+        serial = f"{parsed.serial_number:x}"
+        return cls(parsed, facts, sent, _key(parsed), _signature(parsed), serial)
+
+    def handshake(self, protocol: str, cipher: str) -> Handshake:
+        """How a connection was secured with it."""
+        return Handshake(protocol, cipher, self.key, self.signature, self.serial)
 
 
-@lru_cache(maxsize=1000)  # a few authorities issue for many servers
-def _sent(der: bytes) -> SentCertificate | None:
-    try:
-        certificate = readable(der)
-    except ValueError:
-        return None
-    subject_cn, subject_o, _ = _names(certificate, subject=True)
-    issuer_cn, issuer_o, _ = _names(certificate, subject=False)
-    return SentCertificate(
-        subject_cn or subject_o,
-        issuer_cn or issuer_o,
-        certificate.not_valid_before_utc,
-        certificate.not_valid_after_utc,
-        _fingerprint(der),
-    )
+@lru_cache(maxsize=1000)  # a few authorities issue for many servers, which keep what they have
+def read_certificate(der: bytes) -> Certificate:
+    """A certificate of a chain. Raises ValueError."""
+    return Certificate.read(der)
 
 
-def _fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()
+def sent_chain(ders: Sequence[bytes]) -> tuple[SentCertificate, ...]:
+    """The chain as plain values, without what can't be decoded."""
+    chain = []
+    for der in ders:
+        with suppress(ValueError):
+            chain.append(read_certificate(der).sent)
+    return tuple(chain)
 
 
 def _names(certificate: x509.Certificate, *, subject: bool) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._unread = b""
+        self._asked = False
         self._hurried = 0
         self._loop = asyncio.get_running_loop()
         self._has_reader = False  # whether the socket is registered with the loop
@@ -42,6 +43,9 @@ class Connection:
         if self._unread:
             data, self._unread = self._unread, b""
             return data
+        if self._asked:  # the answer is hardly here yet
+            self._asked, self._hurried = False, 0
+            await self._wait_readable()
         self._hurried += 1
         if self._hurried >= _MOST_HURRIED:  # a server that never pauses must not stop the others
             self._hurried = 0
@@ -118,7 +122,13 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         """Send. Raises OSError."""
-        await self._loop.sock_sendall(self.sock, data)
+        self._asked = True
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            await self._loop.sock_sendall(self.sock, data[sent:])
 
     def close(self) -> None:
         """Close the socket."""

@@ -19,14 +19,20 @@ from bot.embedded.ca.ari import Renewals
 from bot.embedded.ca.caa import CAA
 from bot.embedded.ca.revocation import Found, Revocations
 from bot.embedded.scan import http, starttls, tls
-from bot.embedded.scan.certificate import Handshake, KeyExchange, Leaf, SentCertificate, sent_chain
+from bot.embedded.scan.certificate import (
+    Handshake,
+    KeyExchange,
+    Leaf,
+    SentCertificate,
+    read_certificate,
+    sent_chain,
+)
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.judge import judge, named
 from bot.embedded.scan.messages import supports
 from bot.embedded.scan.proxy import ProxyFailed
 from bot.embedded.scan.result import ASKED, Renewal
 from bot.embedded.scan.starttls import StartTLSFailed
-from bot.embedded.scan.tls import read_certificate
 from bot.embedded.scan.verdict import Verdict, sentence
 from bot.target import Target
 
@@ -36,6 +42,7 @@ _MAYBE_LEGACY = frozenset({Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.RES
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _LONGEST_CHAIN = 10
 _TRUSTED = frozenset({Verdict.VALID, Verdict.HOST_MISMATCH})
+_UNKNOWN, _UNASKED = Handshake(), Renewal()
 
 # If a name has several addresses, the verdict that comes first here wins: what browsers warn about,
 # then services that are not TLS, then servers that did not respond and may be back in a minute.
@@ -88,9 +95,9 @@ class AddressResult:
     """Whether the chain leads to an anchor, and its dates are right: a CA forgets what expired."""
     revocation: str = ""
     caa: str = ""
-    handshake: Handshake = field(default_factory=Handshake)
+    handshake: Handshake = _UNKNOWN
     key_exchange: KeyExchange | None = None
-    renewal: Renewal = field(default_factory=Renewal)
+    renewal: Renewal = _UNASKED
     response: http.Response = field(default_factory=http.Response)
     no_route: bool = False
     """Whether this machine has no route to addresses of that kind."""
@@ -109,15 +116,15 @@ class AddressResult:
             return
         try:
             certificate = read_certificate(ders[0])
-            leaf = Leaf.read(certificate)
         except ValueError:  # OpenSSL can read more than `cryptography` can
             self.set_verdict(Verdict.HANDSHAKE_FAILED, "the certificate can't be decoded")
             return
-        found = reconsidered(certificate, ders[1:], stream.faults, anchors, now)
-        self.leaf, self.chain, self.path = leaf, sent_chain(leaf, ders), found.path
+        leaf = certificate.facts
+        found = reconsidered(certificate.parsed, ders[1:], stream.faults, anchors, now)
+        self.leaf, self.chain, self.path = leaf, sent_chain(ders), found.path
         self.verdict, self.message = judge(host, leaf, found.faults, now, self.chain[1:])
         self.is_trusted = self.verdict in _TRUSTED
-        self.handshake = Handshake.of(stream.protocol, stream.cipher, certificate)
+        self.handshake = certificate.handshake(stream.protocol, stream.cipher)
         self.host_match = leaf.covers(host)
 
     def judge_revocation(self, found: Found, path: Sequence[x509.Certificate]) -> None:

@@ -32,6 +32,7 @@ _FOREIGN = frozenset({"svg", "math"})
 _EMBEDDED_HTML = frozenset({"foreignObject", "desc", "annotation-xml"})
 _DEEPEST = 100
 _MOST_TAGS = 10_000
+_SHORTEST_TAG = len("<p>")
 _SPACE = b"\t\n\x0c\r "
 _XML_DECLARATION = re.compile(
     rb"""<\?xml[^>]*?encoding[\0- ]*=[\0- ]*(?:"([^"\0- ]{1,40})"|'([^'\0- ]{1,40})')[^>]*>"""
@@ -69,17 +70,17 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
         text = _EMPTY.sub(r"<\1\2></\1>", text)
     page = LexborHTMLParser(text, scripting=True)
     metas: dict[str, str] = {}
-    for meta in page.css("meta"):
+    for meta in page.tags("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
         if (content := meta.attributes.get("content")) is not None:
             metas.setdefault(name, _clean(content))
-    title = next((_clean(each.text()) for each in page.css("title") if not _is_foreign(each)), "")
+    title = next((_clean(each.text()) for each in page.tags("title") if not _is_foreign(each)), "")
     return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))
 
 
 def _beginning(page: str) -> str:
     """The first tags of a page: Lexbor's time may grow with the square of their number."""
-    if page.count("<") < _MOST_TAGS:
+    if len(page) < _SHORTEST_TAG * _MOST_TAGS or page.count("<") < _MOST_TAGS:
         return page
     return "<".join(page.split("<", _MOST_TAGS)[:-1])
 

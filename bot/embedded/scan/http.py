@@ -87,9 +87,9 @@ class Response:
             return False
         self._searched = 0
         head = self._buffer[: end.start()].decode("latin-1")
-        lines = [line.removesuffix("\r") for line in head.split("\n")]
+        first, *lines = head.split("\n")
         del self._buffer[: end.end()]
-        status = _STATUS.match(lines[0])
+        status = _STATUS.match(first.removesuffix("\r"))
         if status is None:
             self.done = True
             return False
@@ -97,8 +97,8 @@ class Response:
         if 100 <= code < 200 and code != 101:  # an interim response (RFC 9110, section 15.2)
             return True
         self.code = code
-        parts = [line.partition(":") for line in lines[1:] if ":" in line]
-        self.headers = [(name.strip(), value.strip()) for name, _, value in parts]
+        parts = [line.partition(":") for line in lines]
+        self.headers = [(name.strip(), value.strip()) for name, colon, value in parts if colon]
         self._named = {name.lower(): value for name, value in reversed(self.headers)}
         self._begin_body(code)
         return True

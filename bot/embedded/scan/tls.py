@@ -8,7 +8,6 @@ them. Nothing secret is ever sent over it.
 from __future__ import annotations
 
 import base64
-import functools
 import logging
 import re
 import ssl
@@ -25,6 +24,7 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.encoding import readable
+from bot.embedded.scan.certificate import read_certificate
 from bot.embedded.scan.connection import Connection
 from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.messages import sent_certificates
@@ -171,11 +171,11 @@ class ChainFault:
     certificate: crypto.X509
 
 
-def date_fault(certificate: x509.Certificate, now: datetime) -> int:
+def date_fault(not_before: datetime, not_after: datetime, now: datetime) -> int:
     """OpenSSL's code for a certificate that has expired or is not valid yet; 0 if it is valid."""
-    if certificate.not_valid_before_utc > now:
+    if not_before > now:
         return _NOT_YET_VALID
-    return _HAS_EXPIRED if certificate.not_valid_after_utc < now else 0
+    return _HAS_EXPIRED if not_after < now else 0
 
 
 class FaultRecorder(list[ChainFault]):
@@ -203,11 +203,11 @@ class FaultRecorder(list[ChainFault]):
 
     def _date_fault(self, certificate: crypto.X509, depth: int) -> int:
         try:
-            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-            self.path[depth] = read_certificate(der)
-            return date_fault(self.path[depth], self._now)
+            known = read_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
         except ValueError:
             return self._by_clock.get(depth, 0)  # only OpenSSL can read it
+        self.path[depth] = known.parsed
+        return date_fault(known.facts.not_before, known.facts.not_after, self._now)
 
 
 def _on_verify(
@@ -384,9 +384,3 @@ class Stream:
         if sent is None:
             return sent_certificates(bytes(self._received), self.faults.secret)
         return [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
-
-
-@functools.lru_cache(maxsize=1000)  # a few authorities issue for many servers
-def read_certificate(der: bytes) -> x509.Certificate:
-    """A certificate of a chain. Raises ValueError."""
-    return readable(der)

@@ -104,5 +104,7 @@ def color(verdict: Verdict, days: int | None) -> Color:
 
 def printable(text: str, limit: int = 200) -> str:
     """Third-party text on one line: U+FFFD for control characters, cut to `limit` characters."""
-    line = "".join(c if c.isprintable() else "\ufffd" for c in text[: limit + 1])
+    line = text[: limit + 1]
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "\ufffd" for c in line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
