@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -82,7 +83,8 @@ async def test_every_parameter_goes_out_as_documented(
     call: Call, path: str, session: aiohttp.ClientSession
 ) -> None:
     async with Recorder(monitor=MONITOR, check=MONITOR, list=[], count=0).serving() as server:
-        await call(door(session, server.url))
+        with suppress(APIUnreachable):  # the reply may be about another host
+            await call(door(session, server.url))
 
         assert server.seen == [("GET", f"/api/v1/{path}", "")]
         assert server.headers[0]["Authorization"] == f"Bearer {KEY}"

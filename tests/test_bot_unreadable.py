@@ -25,6 +25,9 @@ REPLIES: dict[str, Any] = {
     "counted, not delivered": {"count": 1, "list": []},
     "a list that is none": {"count": 1, "list": {"0": "x"}},
     "no list": {"count": 1},
+    "a count as text": {"count": "1", "list": []},
+    "a count as a fraction": {"count": 1.0, "list": []},
+    "an id below 1": {"list": [BROKEN | {"id": -5, "host": "a.test"}]},
 }
 
 
@@ -72,6 +75,35 @@ async def test_two_monitors_with_one_id_are_not_taken_for_one(world: World) -> N
     rows = [world.api.rows[number], world.api.rows[number] | BROKEN | {"host": "bad.demo.test"}]
     world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows}, times=4)
     await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")
+    twice = [world.api.rows[number]] * 2  # two are counted, one is delivered
+    world.api.heal()
+    world.api.reply("monitor/list", {"success": 1, "count": 2, "list": twice}, times=4)
+    await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")
+
+
+async def test_an_empty_list_of_an_unknown_number_of_monitors_is_no_answer(world: World) -> None:
+    counts: tuple[Any, ...] = (True, "many", [])
+    for count in counts:
+        world.api.reply("monitor/list", {"success": 1, "count": count, "list": []}, times=3)
+        await world.ask("/ssl list", "contains no readable count")
+        world.api.heal()
+
+
+async def test_an_answer_about_another_monitor_is_not_shown_for_it(world: World) -> None:
+    world.api.extras = ["/checks"]
+    number = world.api.add("api.demo.test", days=80)
+    other = {"success": 1, "monitor": world.api._monitor(world.api.add("bad.demo.test", days=-1))}
+    world.api.reply("monitor/scan", other, times=2)
+    for which in (str(number), "api.demo.test"):
+        card = await world.ask(f"/ssl scan {which}", "about another monitor, #102", "It may have")
+        assert "bad.demo.test" not in words(card)
+    world.api.reply("monitor/get", other)
+    await world.ask(f"/ssl status #{number}", "about another monitor, #102")
+    world.api.reply("monitor/add", other)
+    await world.ask("/ssl add new.demo.test", "about another monitor", "It may have gone through")
+    rows = {"success": 1, "count": 1, "list": [world.api.rows[102]]}
+    world.api.reply("monitor/list", rows)
+    card = await world.ask("/ssl list api", "No monitors match `host=*api*`")
 
 
 async def test_a_certificate_whose_expiry_date_can_not_be_read_is_not_fine(world: World) -> None:

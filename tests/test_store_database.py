@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -283,6 +284,11 @@ def test_the_parameters_of_libpq_are_translated_for_asyncpg(
     assert made == arguments
 
 
+def test_the_systems_root_certificates_verify_even_if_no_mode_is_named() -> None:
+    made = engine_arguments("postgres://u:p@h/db?sslrootcert=system").connect_args
+    assert (made["ssl"].verify_mode, made["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
 def test_several_hosts_are_all_tried() -> None:
     for hosts, names, ports in [
         ("A:5432,B:6432/db?", ["A", "B"], [5432, 6432]),
@@ -307,6 +313,8 @@ def test_a_password_with_odd_letters_survives() -> None:
         ("options=-c%20x%3D1", "“options” is not supported"),
         ("connect_timeout=soon", "number of seconds"),
         ("sslmode=verify-full&sslrootcert=/no/such.pem", "PEM"),
+        ("sslmode=require&sslrootcert=/no/such.pem", "PEM"),  # as good as verify-ca
+        ("sslmode=require&sslrootcert=system", "needs sslmode=verify-full"),
     ],
 )
 def test_a_parameter_that_can_not_be_honored_is_named(query: str, fault: str) -> None:

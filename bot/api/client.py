@@ -12,11 +12,11 @@ import hashlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -35,6 +35,8 @@ from bot.api.models import (
     MonitorSummary,
     Ping,
     Proxy,
+    count_of,
+    raw_rows,
     read_summary,
 )
 from bot.api.reading import read_account, read_monitor, read_ping
@@ -53,9 +55,6 @@ MOST_IN_FLIGHT = 50
 ROWS_AT_ONCE = 100  # rows read before the event loop gets a turn
 CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 MAX_OFFSET = timedelta(hours=14)  # the largest offset in use; beyond it the clock is wrong
-
-#: The rows of monitor/list: an array, or an object with numbers as keys, as PHP may encode one.
-_Rows = list[msgspec.Raw] | Annotated[dict[str, msgspec.Raw], msgspec.Meta(min_length=1)]
 
 
 class Seconds(Protocol):
@@ -189,7 +188,8 @@ class SSLMonitor:
 
     async def get(self, monitor_id: int) -> Monitor:
         """One monitor with all facts of its last scan (`monitor/get`)."""
-        return self._monitor(await self.read("monitor/get", {"id": str(monitor_id)}))
+        found = self._monitor(await self.read("monitor/get", {"id": str(monitor_id)}))
+        return _about(found, found.id == monitor_id)
 
     async def add(
         self, target: Target | str, proxy: Proxy | None = None, protocol: str = ""
@@ -211,7 +211,9 @@ class SSLMonitor:
                 "proxy_password": proxy.password or None,
             }
         fields = await self._write("monitor/add", _given(place), self._scan_deadline)
-        return self._monitor(fields, written=True)
+        found = self._monitor(fields, written=True)
+        meant = not isinstance(target, Target) or found.target == target
+        return _about(found, meant, written=True)
 
     async def scan(self, monitor_id: int, *, alone: bool = False) -> Monitor:
         """Scan a monitor now, and return the result (`monitor/scan`).
@@ -226,7 +228,8 @@ class SSLMonitor:
                 if joined:
                     return await self.get(monitor_id)
                 fields = await self._write("monitor/scan", query, self._scan_deadline)
-                return self._monitor(fields, written=True)
+                found = self._monitor(fields, written=True)
+                return _about(found, found.id == monitor_id, written=True)
 
         return await self._share(("monitor/scan", str(monitor_id)), scanned)
 
@@ -390,18 +393,25 @@ class SSLMonitor:
     async def _read_rows(self, fields: Fields) -> MonitorList:
         """Decode the rows of monitor/list, a few at a time; unreadable ones are counted."""
         await asyncio.sleep(0)
-        count = _count(fields)
-        rows = _raw_rows(fields, count)
+        count = count_of(fields)
+        rows = raw_rows(fields, count)
         read = MonitorList()
         first: dict[int, MonitorSummary] = {}
+        lost = 0
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
-                with suppress(ValueError, RecursionError):  # counted below
+                try:
                     summary = read_summary(row, self.offset)
-                    if first.setdefault(summary.id, summary) == summary:  # one ID, one monitor
-                        read.append(summary)
-        read.unreadable = max(len(rows), count or 0) - len(read)
+                except (ValueError, RecursionError):
+                    lost += 1
+                    continue
+                known = first.setdefault(summary.id, summary)  # one ID, one monitor
+                if known is summary:
+                    read.append(summary)
+                elif known != summary:
+                    lost += 1
+        read.unreadable = max(lost, (count or 0) - len(read))
         if read.unreadable:
             log.warning("Could not read %d monitors in monitor/list", read.unreadable)
         return read
@@ -411,22 +421,14 @@ def _given(params: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in params.items() if value is not None}
 
 
-def _raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
-    try:
-        listed = msgspec.json.decode(fields["list"], type=_Rows)
-    except (KeyError, ValueError):
-        if count is None:
-            raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
-        return []
-    return list(listed.values()) if isinstance(listed, dict) else listed
-
-
-def _count(fields: Fields) -> int | None:
-    """How many monitors the reply says it lists; None if it doesn't say."""
-    try:
-        return msgspec.json.decode(fields["count"], type=int)
-    except (KeyError, ValueError):
-        return None
+def _about(found: Monitor, meant: bool, *, written: bool = False) -> Monitor:
+    """The monitor of a reply. Raises APIUnreachable if it isn't the one that was meant."""
+    if not meant:
+        raise APIUnreachable(
+            f"The SSLmonitor API's answer is about another monitor, #{found.id}.",
+            maybe_done=written,
+        )
+    return found
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:

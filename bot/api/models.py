@@ -8,15 +8,17 @@ were typed by hand, so only `id` and `host` are relied on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from bot.api.lenient import read_leniently
+from bot.api.reply import Fields, value
+from bot.errors import APIUnreachable
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
 #: The years accepted in a renewal window, so that it can be shown in any time zone.
@@ -229,6 +231,8 @@ class WireSummary(msgspec.Struct, omit_defaults=True):
     renewed: WireRenewed | None = None
 
 
+#: The rows of monitor/list: an array, or an object with numbers as keys, as PHP may encode one.
+_Rows = list[msgspec.Raw] | Annotated[dict[str, msgspec.Raw], msgspec.Meta(min_length=1)]
 _ROWS = msgspec.json.Decoder(WireSummary, strict=False)
 
 
@@ -292,6 +296,8 @@ def read_target(host: str, port: Any) -> Target:
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """Decode a row of monitor/list. Raises ValueError if `id`, `host` or `port` can't be read."""
     wire = _row(raw)
+    if wire.id < 0:  # a check has no ID, which is read as 0
+        raise ValueError("`id` is negative")
     return MonitorSummary(
         id=wire.id,
         target=read_target(wire.host, wire.port),
@@ -324,3 +330,24 @@ def _row(raw: Any) -> WireSummary:
 def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSummary]:
     """The rows of exactly this host and port: the API's own filter may match more."""
     return [row for row in rows if row.target == target]
+
+
+def raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
+    """The rows of a reply that counts so many. Raises APIUnreachable if that is unknown."""
+    try:
+        listed = msgspec.json.decode(fields["list"], type=_Rows)
+    except (KeyError, ValueError):
+        if count is None:
+            raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
+        return []
+    if not listed and count is None and value(fields, "count") is not None:
+        raise APIUnreachable("The SSLmonitor API's answer contains no readable count.")
+    return list(listed.values()) if isinstance(listed, dict) else listed
+
+
+def count_of(fields: Fields) -> int | None:
+    """How many monitors the reply says it lists; None if it doesn't say, or no number."""
+    try:
+        return max(0, msgspec.json.decode(fields["count"], type=int, strict=False))
+    except (KeyError, ValueError):
+        return None

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from bot import digest
@@ -77,8 +78,15 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
 
 
 async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
-    """The monitors that match all filters, in any of the named states."""
-    rows = await call.api.list(**api_filters(filters))
+    """The monitors that match all filters, in any of the named states.
+
+    An API that ignores a host's name must not show others under it.
+    """
+    asked = api_filters(filters)
+    rows = await call.api.list(**asked)
+    if "host" in asked:
+        named = [row for row in rows if fnmatchcase(row.target.host, asked["host"])]
+        rows = MonitorList(named, rows.unreadable)
     states, wanted, now = in_states(filters), marks(filters), call.now()
     if states is None and not wanted:
         return rows

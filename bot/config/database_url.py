@@ -147,6 +147,12 @@ class _Arguments:
 
     def made(self) -> dict[str, Any]:
         """All arguments. Raises ValueError if the file of root certificates can't be read."""
+        if self._roots == "system" and self._mode not in {"", "verify-full"}:
+            raise ValueError("Its sslrootcert=system needs sslmode=verify-full.")
+        if self._roots == "system":
+            self._mode = "verify-full"
+        elif self._roots and self._mode == "require":
+            self._mode = "verify-ca"  # as libpq does
         if self._roots and self._mode.startswith("verify"):
             file = None if self._roots == "system" else self._roots
             try:
