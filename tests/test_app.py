@@ -195,6 +195,34 @@ async def test_a_digest_that_waits_for_the_api_does_not_delay_the_shutdown(
         assert world.seen() == [], log
 
 
+async def test_a_digest_that_slack_is_being_sent_at_the_end_is_posted_once(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
+        world.api.add("api.demo.test", days=-1, valid=False)
+        file = tmp_path / "bot.sqlite3"
+        database = Database(f"sqlite:///{file}")
+        await DigestStore(database).first_start(clock() - timedelta(days=9))
+        await database.close()
+        held = world.slack.faults.hold("chat.postMessage")  # posted, but not answered
+        told = {"DIGEST_CHANNEL": CERTS, "DIGEST_TIME": "00:00"}
+        async with bot_process(world, file, **told) as running:
+            await held.reached.wait()
+
+            code, log = await ended(running, signal.SIGTERM)
+
+        held.release()
+        assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
+        told |= environment(world.playground, "http", file)
+        told |= {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
+        for _ in range(5):  # its lease is a second here
+            async with process("digest", module="tests.killed", **told) as other:
+                if await other.wait() == 0:
+                    break
+        assert len([m for m in world.seen() if not m.in_thread]) == 1
+        assert "EXPIRED" in words(world.seen()[0])
+
+
 async def test_work_that_is_nearly_done_is_finished_before_the_shutdown(
     tmp_path: Path, empty_database: Path
 ) -> None:
