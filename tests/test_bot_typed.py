@@ -177,6 +177,14 @@ async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(
         await world.ask(f"/ssl {line}", told)
 
 
+async def test_a_state_with_a_port_is_the_beginning_of_a_name(world: World) -> None:
+    for host, port in (("fine.demo.test", 8443), ("fine.demo.test", 443), ("a.demo.test", 8443)):
+        world.api.add(host, port=port)
+    await world.ask("/ssl status fine:8443", "fine.demo.test:8443", "OK")
+    card = await world.ask("/ssl status fine:9443", "isn't monitored")
+    assert "a.demo.test" not in words(card)
+
+
 async def test_a_word_that_is_no_filter_is_told_as_a_part_of_a_name(world: World) -> None:
     await world.ask("/ssl list stale", "`host=*stale*`", "`/ssl help list` names the filters.")
 

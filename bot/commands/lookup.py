@@ -294,16 +294,17 @@ def _all_were_readable(rows: MonitorList, what: str) -> None:
 
 
 async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
-    rows = await call.api.list(**_GROUPS.get(which.host, {}))
-    if which.host in STATES or which.host in OTHER_STATES:
-        return _in_state(call, which.host, rows)
+    word = "" if which.port else which.host  # a state has no port
+    rows = await call.api.list(**_GROUPS.get(word, {}))
+    if word in STATES or word in OTHER_STATES:
+        return _in_state(call, word, rows)
     found = [
         row
         for row in rows
         if row.target.host.startswith(which.host) and which.port in {None, row.target.port}
     ]
-    if not found and which.host in MARKS:
-        return _in_state(call, which.host, rows)
+    if not found and word in MARKS:
+        return _in_state(call, word, rows)
     if not found:
         _all_were_readable(rows, f"{which} is monitored")
         near = await nearest(which.host, {row.target.host for row in rows})

@@ -126,9 +126,8 @@ class LeaseResult:
         same, before = row["fingerprint"] == self.lease.fingerprint, self.lease.previous
         if row["caa_refuses"] is None:
             row["caa_refuses"] = same and self.lease.caa_refuses
-        is_unknown = self.scan.revocation.startswith("unknown: ")
         was_revoked = same and before.get("verdict") == Verdict.REVOKED.value
-        if was_revoked and is_unknown and self.scan.verdict is Verdict.VALID:
+        if was_revoked and self.scan.may_be_revoked:
             row |= {name: before[name] for name in ("verdict", "message")}
         return row
 

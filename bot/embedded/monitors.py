@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -163,6 +163,21 @@ class Monitors:
         )
         async with self._database.read() as connection:
             return await connection.scalar(query)
+
+    async def as_known(self, account: int, target: Target, scan: Scan) -> Scan:
+        """A scan, revoked if its CA doesn't tell, and a monitor knows that of the certificate."""
+        if not scan.may_be_revoked:
+            return scan
+        query = select(monitors.c.message).where(
+            monitors.c.account_id == account,
+            monitors.c.host == target.host,
+            monitors.c.port == target.port,
+            monitors.c.verdict == Verdict.REVOKED.value,
+            monitors.c.fingerprint == scan.chain[0].fingerprint,
+        )
+        async with self._database.read() as connection:
+            message = await connection.scalar(query)
+        return replace(scan, verdict=Verdict.REVOKED, message=message) if message else scan
 
     async def history(self, id_: int, slice_: Slice) -> tuple[int, Sequence[RowMapping]]:
         """How many history rows a monitor has, and a slice of them, newest first."""

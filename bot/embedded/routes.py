@@ -310,7 +310,8 @@ class Routes:
     async def checks(self, call: APICall) -> web.StreamResponse:
         """Scan a target once without storing the result."""
         job = params.permitted_job(call.params, self._scanner.guard)
-        scan = await self._scan_once(call, job)
+        found = await self._scan_once(call, job)
+        scan = await self._monitors.as_known(call.account.id, job.target, found)
         return _json(wire.CheckReply(check=wire.check(job.target, scan, self._now())))
 
     async def _monitor(self, account: int, id_: int) -> web.Response:
@@ -439,8 +440,7 @@ async def _in_pieces(
     request: web.Request, head: bytes, pieces: list[bytes], tail: bytes
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": _JSON})
-    commas = max(0, len(pieces) - 1)
-    response.content_length = len(head) + sum(map(len, pieces)) + commas + len(tail)
+    response.content_length = sum(map(len, (head, *pieces, tail))) + max(0, len(pieces) - 1)
     await response.prepare(request)
     await response.write(head)
     for number, piece in enumerate(pieces):

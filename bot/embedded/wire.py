@@ -203,6 +203,8 @@ class CheckResult(Struct):
     http: HTTPFacts
     verdict: VerdictWord
     chain: Chain
+    revocation: RevocationWord
+    caa: CAARemark
 
 
 class SweepState(Struct):
@@ -410,6 +412,8 @@ def check(target: Target, scan: Scan, now: datetime) -> CheckResult:
         _http(scan),
         scan.verdict,
         _chain(scan),
+        scan.revocation,
+        scan.caa,
     )
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bot.api.models import read_summary
+from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca import crl as crls
 from bot.embedded.ca.crl import Place, Unreadable
 from bot.embedded.ca.encoding import Field, content, field, fields
 from bot.embedded.scan.verdict import Verdict
+from bot.severity import Thresholds, state_of
 
 from .authority import CA, DERS, HOURS, Scans, crl, issuing, points
-from .fleet import DAY, NOW, Authority, issue, name, new_key
+from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, serve, web_server
 
 PLACE = Place("http://ca.test/a.crl", frozenset())
 REVOKED = "2027-01-14 (key compromise)"
@@ -147,3 +153,41 @@ async def test_an_empty_document_is_called_empty(scans: Scans, ca: CA) -> None:
     ca.documents["a.crl"] = b""
     found = await scans.scan(path)
     assert found.revocation == "unknown: ca.test answered with an empty document"
+
+
+async def test_monitor_get_tells_what_is_known(
+    scans: Scans, ca: CA, fleet: Fleet, tmp_path: Path
+) -> None:
+    path = scans.leaf(points(ca.url("a.crl")))
+    ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
+    hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}
+    told = EmbeddedSettings(
+        key="k" * 16, scan_allow="127.0.0.1", ca_file=fleet.ca_file, hosts=hosts, revocation=True
+    )
+    api = EmbeddedAPI(told, scans.database, clock=scans.clock)
+    await api.start()
+    headers = {"Authorization": f"Bearer {'k' * 16}"}
+    try:
+        async with (
+            serve(web_server(), context=fleet.context(path)) as port,
+            aiohttp.ClientSession(api.url + "/", headers=headers) as session,
+        ):
+            await session.post("monitor/add", data={"host": "fleet.test", "port": str(port)})
+            got = await (await session.get("monitor/get?id=1")).json()
+            row = (await (await session.get("monitor/list")).json())["list"][0]
+            ca.documents.clear()
+            scans.clock.now += 8 * DAY  # past the list's nextUpdate: nobody tells
+            once = await (await session.get(f"checks?host=fleet.test&port={port}")).json()
+    finally:
+        await api.close()
+    assert (once["check"]["verdict"], once["check"]["ssl_message"]) == (
+        "revoked",
+        row["ssl_message"],
+    )
+    assert once["check"]["revocation"].startswith("unknown: ")
+    assert got["monitor"]["revocation"] == "revoked 2027-01-14 (key compromise)"
+    assert got["monitor"]["verdict"] == "revoked"
+    assert (row["ssl_valid"], row["ssl_color"]) == (False, "red")
+    assert row["ssl_message"] == "Revoked 2027-01-14 (key compromise)"
+    summary = read_summary(row, timedelta())
+    assert state_of(summary, NOW, Thresholds()).word == "REVOKED"

@@ -13,7 +13,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 
 from bot.embedded.ca.anchors import reconsidered
+from bot.embedded.ca.encoding import readable
+from bot.embedded.scan.certificate import Leaf as Facts
 from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.judge import judge
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import ChainFault, Trust
@@ -327,6 +330,38 @@ async def test_an_expired_root_that_another_one_signed_anew_breaks_no_chain(
     trust = trusting(tmp_path, old, newer)
     result = await scan(trust, serve(fleet, tmp_path, between, sent=(between, again)))
     assert result.verdict is verdict
+
+
+def test_a_signature_that_nobody_can_verify_does_not_make_a_chain_incomplete() -> None:
+    """SM2 signs an ID too, which isn't in the certificate."""
+    file = (fleets.FIXTURES / "sm2-self-signed.pem").read_bytes()
+    odd = crypto.load_certificate(crypto.FILETYPE_PEM, file)
+    leaf = readable(crypto.dump_certificate(crypto.FILETYPE_ASN1, odd))
+    fault = ChainFault(SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT, 0, odd)
+    now = leaf.not_valid_before_utc
+    assert judge("fleet.test", Facts.read(leaf), [fault], now, [])[0] is Verdict.SELF_SIGNED
+
+
+async def test_what_is_wrong_with_a_chain_is_said(fleet: Fleet, tmp_path: Path) -> None:
+    root = authority(name("Root"))
+    foreign = x509.NameConstraints([x509.DNSName("other.test")], None)
+    short = x509.BasicConstraints(ca=True, path_length=0)
+    key = new_key("ec")
+    dates = NOW - 900 * DAY, NOW + 900 * DAY
+    limited = Authority(issue(name("Limited"), key, root, *dates, CA, foreign), key)
+    lowest = Authority(issue(name("Lowest"), key, root, *dates, short), key)
+    below = authority(name("Below"), lowest)
+    garbled = (b"\x17\r270415120000Z", b"\x17\r270415126000Z")
+    trust = trusting(tmp_path, root)
+    for serving, why in (
+        (serve(fleet, tmp_path, limited, sent=(limited,)), "a CA above it may not issue for its"),
+        (serve(fleet, tmp_path, below, sent=(below, lowest)), "more CAs are below it than it"),
+        (serve(fleet, tmp_path, root, change=garbled), "its signature is wrong"),
+    ):
+        found = await scan(trust, serving)
+        assert found.verdict is Verdict.UNTRUSTED
+        assert "could not be verified at “" in found.message
+        assert why in found.message, found.message
 
 
 def test_certificates_that_all_sign_each_other_take_little_time() -> None:

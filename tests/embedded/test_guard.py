@@ -51,6 +51,8 @@ REFUSED = [
     "64:ff9b:1::808:808",
     "2002:7f00:1::",
     "2002:a9fe:101::1",
+    "3fff::1",
+    "5f00::1",
 ]
 WRAPPED_METADATA = [
     "::ffff:169.254.169.254",
@@ -64,6 +66,9 @@ WRAPPED_METADATA = [
     "2001::5601:5601",  # Teredo, by its client: all bits inverted
     "fd00::5efe:a9fe:a9fe",  # ISATAP
     "fd00::200:5efe:a9fe:a9fe",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fe80::a9fe:a9fe%lo",
 ]
 
 
@@ -85,7 +90,7 @@ def test_other_addresses_need_an_entry() -> None:
 def test_metadata_services_are_refused_whatever_is_allowed() -> None:
     for address in [*sorted(map(str, METADATA)), *WRAPPED_METADATA]:
         assert not permits(address)
-        assert not permits(address, f"0.0.0.0/0,::/0,{address},host.test")
+        assert not permits(address, f"0.0.0.0/0,::/0,{address.partition('%')[0]},host.test")
 
 
 def test_an_entry_permits_its_network_or_name_on_its_port() -> None:

@@ -109,3 +109,31 @@ def test_hostile_starts_end_soon(piece: bytes) -> None:
     read_page(piece * 50_000, "text/html")
     read_page(b"<svg>" + piece * 5_000 + b"<title/>" * 5_000, "text/html")
     assert time.process_time() - start < 1
+
+
+ATTRIBUTES = [b"%x" % number for number in range(15_000)]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"<meta " + b" ".join(ATTRIBUTES) + b">",
+        b"<i " + b"='>'/".join(ATTRIBUTES) + b">",
+        b'<i a="<i b=c>"' + b'="\n"'.join(ATTRIBUTES) + b">",
+        b"".join(
+            b"<html %b>" % b" ".join(ATTRIBUTES[at : at + 300]) for at in range(0, 15_000, 300)
+        ),
+    ],
+    ids=["names", "quoted", "unseparated", "collected"],
+)
+def test_attributes_without_end_take_little_time_and_hide_no_title(hostile: bytes) -> None:
+    """Lexbor compares each attribute of an element with all others."""
+    start = time.process_time()
+    assert read_page(b"<title>own</title>" + hostile, "text/html").title == "own"
+    assert time.process_time() - start < 0.1
+
+
+def test_many_attributes_of_many_tags_hide_nothing() -> None:
+    tags = b"".join(b"<p " + b" ".join(ATTRIBUTES[:900]) + b"></p>" for _ in range(20))
+    page = read_page(tags + b"<title>own</title>", "text/html")
+    assert page.title == "own"

@@ -78,6 +78,7 @@ def test_the_code_is_the_hosts_final_answer() -> None:
         (b"HTTP/1.1 302 Found\r\nLocation: https://else.test/\r\n\r\n", 302),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 503\r\n\r\n", 503),
         (b"HTTP/2 200\r\n\r\n", 200),
+        (b"\r\n\nhttp/1.1  200 ok\r\n\r\n", 200),
         (b"HTTP/1.1 20x\r\n\r\n", None),
         (b"HTTP/1.1\r\n\r\n", None),
         (b"* OK IMAP4rev1 ready\r\n", None),
@@ -86,6 +87,11 @@ def test_the_code_is_the_hosts_final_answer() -> None:
         (b"HTT", None),
     ]:
         assert page(answer).code == code
+
+
+def test_of_several_content_types_the_last_one_counts() -> None:
+    body = b"Content-Type: application/json\r\ncontent-type: text/html\r\n\r\n<title>a</title>"
+    assert page(b"HTTP/1.1 200 OK\r\n" + body).title == "a"
 
 
 def test_a_response_that_does_not_start_like_http_is_done_at_once() -> None:

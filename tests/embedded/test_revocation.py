@@ -7,16 +7,12 @@ import gzip
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from threading import Event
 from typing import Any
 
-import aiohttp
 import pytest
 from cryptography import x509
 
-from bot.api.models import read_summary
-from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca import crl as crl_module
 from bot.embedded.ca.documents import MOST_BYTES, Document, Documents
 from bot.embedded.scan.guard import Guard, parse_allow
@@ -24,7 +20,6 @@ from bot.embedded.scan.result import ASKED
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.verdict import Verdict, color
 from bot.embedded.schedule import next_scan
-from bot.severity import Thresholds, state_of
 from bot.target import Target
 
 from .authority import (
@@ -35,7 +30,7 @@ from .authority import (
     issuing,
     points,
 )
-from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key, serve, speak_only, web_server
+from .fleet import DAY, NOW, Authority, issue, name, new_key, serve, speak_only, web_server
 
 #: A reason that RFC 5280 doesn't use.
 NO_REASON = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.21"), b"\x0a\x01\x07")
@@ -379,36 +374,6 @@ async def test_a_certificate_that_nobody_lists_is_not_good_because_the_ca_above_
     ca.documents["root.crl"] = crl(root)
     found = await scans.scan(scans.leaf(by=Authority(between, key)))
     assert (found.verdict, found.revocation, len(ca.asked)) == (Verdict.VALID, "", 1)
-
-
-async def test_monitor_get_tells_what_is_known(
-    scans: Scans, ca: CA, fleet: Fleet, tmp_path: Path
-) -> None:
-    path = scans.leaf(points(ca.url("a.crl")))
-    ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
-    hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}
-    told = EmbeddedSettings(
-        key="k" * 16, scan_allow="127.0.0.1", ca_file=fleet.ca_file, hosts=hosts, revocation=True
-    )
-    api = EmbeddedAPI(told, scans.database, clock=scans.clock)
-    await api.start()
-    headers = {"Authorization": f"Bearer {'k' * 16}"}
-    try:
-        async with (
-            serve(web_server(), context=fleet.context(path)) as port,
-            aiohttp.ClientSession(api.url + "/", headers=headers) as session,
-        ):
-            await session.post("monitor/add", data={"host": "fleet.test", "port": str(port)})
-            got = await (await session.get("monitor/get?id=1")).json()
-            row = (await (await session.get("monitor/list")).json())["list"][0]
-    finally:
-        await api.close()
-    assert got["monitor"]["revocation"] == "revoked 2027-01-14 (key compromise)"
-    assert got["monitor"]["verdict"] == "revoked"
-    assert (row["ssl_valid"], row["ssl_color"]) == (False, "red")
-    assert row["ssl_message"] == "Revoked 2027-01-14 (key compromise)"
-    summary = read_summary(row, timedelta())
-    assert state_of(summary, NOW, Thresholds()).word == "REVOKED"
 
 
 async def test_a_certificate_that_nobody_trusts_makes_nobody_fetch_a_list(

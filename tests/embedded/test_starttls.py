@@ -21,6 +21,7 @@ from .fleet import DAY, NOW, Fleet, Leaf
 
 _LDAP = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
 _LDAP_OK = bytes.fromhex("300c02010178070a010004000400")
+_LDAP_GONE = bytes.fromhex("300c02010078070a013404000400")
 _MYSQL = b"\x0a8.0.36\0" + b"\x01\0\0\0" + b"saltsalt" + b"\0" + b"\xff\xff" + bytes(20)
 _MYSQL_PLAIN = _MYSQL.replace(b"\xff\xff", b"\xff\xf7")
 _MARIADB_ERROR = b"\xff\x69\x04Host is blocked"
@@ -118,8 +119,9 @@ async def test_a_bad_certificate_behind_starttls_is_judged_like_any_other(
         ("ldap", [b"\x30\x84\x7f\xff\xff\xff"], "the server does not speak LDAP"),
         ("ldap", [b"\x30"], "the server closed the connection"),
         ("ldap", [_LDAP_OK.replace(b"\x0a\x01\0", b"\x0a\x01\x02")], "result code 2"),
+        ("ldap", [_LDAP_GONE], "result code 52"),
         ("postgres", [b"N"], "the server does not offer TLS"),
-        ("postgres", [b"E\0\0\0\x08no"], "the server does not offer TLS"),
+        ("postgres", [b"E\0\0\0\x08no"], "the server answered with an error"),
         ("postgres", [b"H"], "the server does not speak PostgreSQL"),
         ("postgres", [b"Sx"], "the server sent data before TLS began"),
         ("mysql", [packet(_MYSQL_PLAIN)], "the server does not offer TLS"),

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Self
 
 from bot.embedded.scan.dns import Address, LookUp, look_up, parse_address
@@ -34,6 +34,10 @@ METADATA: frozenset[Address] = frozenset(
         "fd00:ec2::254",  # AWS
         "fd00:ec2::23",  # AWS, pods
         "fd20:ce::254",  # Google
+        "fd00:c1::a9fe:a9fe",  # Oracle
+        "fd00:42::42",  # Scaleway
+        "169.254.42.42",  # Scaleway
+        "fe80::a9fe:a9fe",  # OpenStack
         "168.63.129.16",  # Azure
         "100.100.100.200",  # Alibaba
         "192.0.0.192",  # Oracle
@@ -77,6 +81,9 @@ _SPECIAL: tuple[Network, ...] = tuple(
         "2002::/16",
         "64:ff9b:1::/48",
         "fec0::/10",
+        "100:0:0:1::/64",
+        "3fff::/20",
+        "5f00::/16",
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
@@ -155,6 +162,8 @@ def forms(address: Address) -> tuple[Address, ...]:
     """
     if isinstance(address, IPv4Address):
         return (address,)
+    if address.scope_id:  # it is the same on another interface
+        address = IPv6Address(int(address))
     inner = address.ipv4_mapped or address.sixtofour
     if address in _NAT64:
         inner = IPv4Address(int(address) & 0xFFFFFFFF)

@@ -10,6 +10,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import webencodings
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -31,8 +32,22 @@ _EMPTY = re.compile(r"<(script|style|title|textarea|iframe)((?:\s[^<>]*)?)/>")
 _FOREIGN = frozenset({"svg", "math"})
 _EMBEDDED_HTML = frozenset({"foreignObject", "desc", "annotation-xml"})
 _DEEPEST = 100
-_MOST_TAGS = 10_000
-_SHORTEST_TAG = len("<p>")
+#: Lexbor's time grows with the square of these; no page that people read has as many.
+_MOST_TAGS, _MOST_ATTRIBUTES, _MOST_ROOTS = 5_000, 1_000, 6
+#: How far such tags are read, in all; each place that looks like a tag counts.
+_MOST_READ = 2_000_000
+#: One of these is between two attributes.
+_SEPARATORS, _FEW_SEPARATORS = "\t\n\f\r /\"'", 4_000
+_ATTRIBUTE = (
+    r"""[\t\n\f\r /]*+[^\t\n\f\r />][^\t\n\f\r />=]*+[\t\n\f\r ]*+"""
+    r"""(?:=[\t\n\f\r ]*+(?:"[^"]*+"|'[^']*+'|(?!["'])[^\t\n\f\r >]*+))?+"""
+)
+#: A tag up to its end, tokenized as the standard says, or with too many attributes.
+_TAG = re.compile(
+    rf"(?i)(?=(<[a-z][^\t\n\f\r />]*+(?:{_ATTRIBUTE}){{0,{_MOST_ATTRIBUTES}}}+)({_ATTRIBUTE})?)"
+)
+#: Attributes of further tags of these kinds are added to the first one's.
+_ROOT = re.compile(r"<(?:html|body)[\t\n\f\r />]", re.IGNORECASE)
 _SPACE = b"\t\n\x0c\r "
 _XML_DECLARATION = re.compile(
     rb"""<\?xml[^>]*?encoding[\0- ]*=[\0- ]*(?:"([^"\0- ]{1,40})"|'([^'\0- ]{1,40})')[^>]*>"""
@@ -79,10 +94,24 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
 
 
 def _beginning(page: str) -> str:
-    """The first tags of a page: Lexbor's time may grow with the square of their number."""
-    if len(page) < _SHORTEST_TAG * _MOST_TAGS or page.count("<") < _MOST_TAGS:
+    """The first tags of a page, up to what takes Lexbor too long."""
+    if page.count("<") >= _MOST_TAGS:
+        page = "<".join(page.split("<", _MOST_TAGS)[:-1])
+    if len(page) < _FEW_SEPARATORS or sum(map(page.count, _SEPARATORS)) < _FEW_SEPARATORS:
         return page
-    return "<".join(page.split("<", _MOST_TAGS)[:-1])
+    further = islice(_ROOT.finditer(page), _MOST_ROOTS, None)
+    ends = [each.start() for each in (_crowded(page), next(further, None)) if each]
+    return page[: min(ends, default=len(page))]
+
+
+def _crowded(page: str) -> re.Match[str] | None:
+    """The first tag with too many attributes, or the one where reading tags takes too long."""
+    read = 0
+    for tag in _TAG.finditer(page):
+        read += len(tag[1])
+        if tag[2] or read > _MOST_READ:
+            return tag
+    return None
 
 
 def _is_foreign(node: LexborNode) -> bool:

@@ -21,7 +21,8 @@ _PAGE_CAP = 256 * 1024  # title and meta tags come at the beginning
 #: How this server names itself to those that it asks.
 AGENT = "sslmonitor-bot (TLS certificate check; https://www.sslmonitor.io/)"
 
-_STATUS = re.compile(r"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9]{2})(?:[ \t].*)?\Z", re.DOTALL)
+# As tolerant as browsers: any case, more spaces.
+_STATUS = re.compile(r"(?is)HTTP/[0-9](?:\.[0-9])? +([1-9][0-9]{2})(?:[ \t].*)?\Z")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # The line break in front of it ends the data of the previous chunk.
 _CHUNK_LINE = re.compile(rb"(?:\r?\n)?[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,1000})?\r?\n")
@@ -80,6 +81,8 @@ class Response:
         self.done = self.done or self._total > _TOTAL_CAP
 
     def _read_head(self) -> bool:
+        while self._buffer.startswith((b"\r", b"\n")):  # some servers send an empty line first
+            del self._buffer[:1]
         end = _HEAD_END.search(self._buffer, self._searched)
         if end is None:
             self._searched = max(0, len(self._buffer) - 3)  # the end may be split
@@ -160,7 +163,9 @@ class Response:
         if self.code is None:
             return WebPage()
         facts = PageFacts()
-        if is_html(kind := self.header("content-type")) and read:
+        kinds = [value for name, value in self.headers if name.lower() == "content-type"]
+        kind = next(filter(None, reversed(kinds)), "")  # the last counts (fetch.spec.whatwg.org)
+        if is_html(kind) and read:
             facts = read_page(self._plain(), kind)
         return WebPage(
             self.code,
@@ -185,7 +190,7 @@ class Response:
 
 
 def _may_be_http(start: bytearray) -> bool:
-    return b"HTTP/".startswith(start[:5])
+    return b"HTTP/".startswith(start[:5].upper())
 
 
 async def fetch(stream: ByteStream, target: Target, response: Response) -> None:

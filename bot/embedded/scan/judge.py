@@ -26,6 +26,18 @@ _BY_CODE = {
     67: Verdict.WEAK_KEY,  # X509_V_ERR_CA_KEY_TOO_SMALL
     68: Verdict.WEAK_SIGNATURE,  # X509_V_ERR_CA_MD_TOO_WEAK
 }
+#: Why a chain could not be verified at a certificate.
+_REASONS = {
+    _CODES.ERR_CERT_SIGNATURE_FAILURE: "its signature is wrong",
+    _CODES.ERR_PATH_LENGTH_EXCEEDED: "more CAs are below it than it permits",
+    _CODES.ERR_UNHANDLED_CRITICAL_EXTENSION: "it has an unknown critical extension",
+    _CODES.ERR_PERMITTED_VIOLATION: "a CA above it may not issue for its names",
+    _CODES.ERR_EXCLUDED_VIOLATION: "a CA above it may not issue for its names",
+    _CODES.ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD: "its dates are malformed",
+    _CODES.ERR_ERROR_IN_CERT_NOT_AFTER_FIELD: "its dates are malformed",
+}
+# Signatures that also cover an ID agreed elsewhere (GB/T 32918.2), so that nobody can verify them.
+_SM2 = "1.2.156.10197.1.501"
 # If a chain has several faults, the first of these is the verdict.
 _ORDER = (
     Verdict.EXPIRED,
@@ -82,7 +94,8 @@ def _judge_certificate(
     issuer = facts.issuer_cn or facts.issuer_o
     is_sent = any(each.subject == issuer for each in others)
     code = fault.code
-    if code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT and not _is_self_signed(fault):
+    is_sm2 = certificate.signature_algorithm_oid.dotted_string == _SM2
+    if code == _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT and not (is_sm2 or _is_self_signed(fault)):
         code = _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY  # OpenSSL has compared the names only
     if code in _NO_ISSUER and has_malformed(certificate):
         detail = f"an extension of {name} is malformed, so the chain can't be verified"
@@ -100,7 +113,8 @@ def _judge_certificate(
     if code == _CODES.ERR_INVALID_CA or (verdict is Verdict.PURPOSE and fault.depth):
         verdict, detail = Verdict.UNTRUSTED, f"{name} may not issue certificates for TLS servers"
     elif verdict is Verdict.UNTRUSTED:
-        detail = f"the chain could not be verified at {name}"
+        why = f": {_REASONS[code]}" if code in _REASONS else ""
+        detail = f"the chain could not be verified at {name}{why}"
     return _verdict(verdict, detail)
 
 

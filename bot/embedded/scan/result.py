@@ -55,6 +55,11 @@ class Scan:
     renewal: Renewal = field(default_factory=Renewal)
 
     @property
+    def may_be_revoked(self) -> bool:
+        """Whether a valid certificate may have been revoked: its CA doesn't tell."""
+        return self.verdict is Verdict.VALID and self.revocation.startswith("unknown: ")
+
+    @property
     def asked(self) -> bool:
         """Whether a CA's answer is pending, so that the next scan should come soon."""
         return ASKED in {self.revocation, self.renewal.status, self.caa}

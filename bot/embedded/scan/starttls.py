@@ -108,7 +108,8 @@ async def _pop3(connection: Connection) -> None:
 
 
 _LDAP_START_TLS = b"1.3.6.1.4.1.1466.20037"
-_LDAP_RESULT = re.compile(rb"\x02\x01\x01\x78.{1,5}?\x0a\x01(.)", re.DOTALL)
+# The number 0 announces that the server disconnects (RFC 4511, section 4.4.1).
+_LDAP_RESULT = re.compile(rb"\x02\x01[\x00\x01]\x78.{1,5}?\x0a\x01(.)", re.DOTALL)
 
 
 async def _ldap(connection: Connection) -> None:
@@ -137,8 +138,10 @@ async def _postgres(connection: Connection) -> None:
     """PostgreSQL (its manual, “SSLRequest” under “Message Formats”)."""
     await connection.write((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
     answer = await connection.read_exactly(1)
-    if answer in (b"N", b"E"):
+    if answer == b"N":
         raise StartTLSFailed(_NOT_OFFERED)
+    if answer == b"E":  # anybody could have written its text (CVE-2024-10977)
+        raise StartTLSFailed("the server answered with an error")
     if answer != b"S":
         raise ValueError("not an answer to SSLRequest")
 
