@@ -184,16 +184,21 @@ async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World)
     assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
 
 
-async def test_without_the_history_a_notice_is_repeated_at_most_once(world: World) -> None:
+async def test_without_the_history_a_notice_is_repeated_once_and_what_follows_is_no_reply(
+    world: World,
+) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
-    world.slack.faults.add("chat.postMessage", refusal("fatal_error", after=True), times=9)
-    world.slack.faults.add("conversations.history", refusal("missing_scope"), times=9)
+    world.slack.faults.add("chat.postMessage", refusal("fatal_error", after=True), times=2)
+    world.slack.faults.add("conversations.history", refusal("missing_scope"), times=99)
     for _ in range(6):
         await notices.tick()
         later(world, seconds=LEASE.total_seconds() + 1)
     assert len(messages(world)) == 2
+    world.api.renew(number, days=80)
+    await notices.tick()
+    assert [m.text for m in messages(world)[2:]] == ["✅ Fixed: api.demo.test"]
 
 
 async def test_a_notice_that_could_not_be_posted_for_a_day_is_dropped(world: World) -> None:

@@ -8,7 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, Row, and_, delete, insert, or_, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    and_,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)  # fmt: skip
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.blocks import Block, Message
@@ -23,6 +34,8 @@ T = TypeVar("T")
 Join = Callable[[str, Sequence[Block], Collection[int]], tuple[str, list[Block]]]
 EVENT = "ssl_notice"
 _SOURCE = "notices source"
+#: Begins the key of the note that a post was repeated although the first may not be lost.
+_REPEAT = "repeat "
 #: Rows read or written before the event loop gets a turn.
 _ROWS_AT_ONCE = 500
 #: Notices that could not be posted for this long are dropped: they are outdated.
@@ -236,12 +249,18 @@ class NoticeStore:
     async def unposted(self, now: datetime, lease: timedelta) -> list[Notice]:
         """The notices that are not posted, except those that a process is posting now.
 
-        A follow-up waits until its parent is posted.
+        A follow-up waits until its parent is posted. One without a `thread_ts` is for the channel:
+        nobody can find out where its parent stands.
         """
         parents = notices.alias()
         free = or_(notices.c.claimed_at.is_(None), notices.c.claimed_at < now - lease)
         young = or_(notices.c.at.is_(None), notices.c.at >= now - _TOLD_WITHIN)
-        begun = or_(notices.c.thread.is_(None), parents.c.ts.is_not(None))
+        repeated = notes.c.key == literal(_REPEAT) + notices.c.thread
+        begun = or_(
+            notices.c.thread.is_(None),
+            parents.c.ts.is_not(None),
+            select(notes).where(repeated).exists(),
+        )
         query = (
             select(notices, parents.c.ts.label("thread_ts"))
             .outerjoin(parents, parents.c.key == notices.c.thread)
@@ -286,7 +305,7 @@ class NoticeStore:
 
     async def may_repeat(self, key: str) -> bool:
         """Whether a notice that may have been lost may be repeated; True once."""
-        first = self._database.insert(notes).values(key=f"repeat {key}", value="1")
+        first = self._database.insert(notes).values(key=f"{_REPEAT}{key}", value="1")
         first = first.on_conflict_do_nothing().returning(notes.c.key)
         async with self._database.quick_write() as connection:
             return (await connection.execute(first)).one_or_none() is not None
