@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.errors import DatabaseUnavailable
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
+from bot.store.database import Database
 from bot.store.scans import RunningScans
 from tests.world import Clock, World, labels, words
 
@@ -379,6 +383,30 @@ async def test_a_press_at_another_replica_joins_the_scan_that_runs(
     assert len(world.api.asked("monitor/scan")) == 1
     assert "~`a.demo.test`~" in row_of(shown, number)
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
+async def test_a_press_shows_in_the_row_although_the_database_hangs(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    number = world.api.add("a.demo.test", valid=False)
+    shown = await digest(world)
+    answers = asyncio.Event()
+
+    @asynccontextmanager
+    async def hang(_: Database) -> AsyncIterator[AsyncConnection]:
+        await answers.wait()
+        raise DatabaseUnavailable("no answer in time")
+        yield
+
+    monkeypatch.setattr("bot.store.database.SOON_SECONDS", 0.01)
+    for door in ("quick_read", "quick_write"):
+        monkeypatch.setattr(Database, door, hang)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Scanning…* · `a.demo.test` · Ben" in row_of(shown, number))
+    answers.set()
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))
+    await world.settled()
 
 
 async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(digest_world: World) -> None:

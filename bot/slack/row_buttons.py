@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from bot.blocks import Address, Block, Message
 from bot.cards.row import carried, saying
-from bot.errors import SlackRefused, SlackUnreachable
+from bot.errors import DatabaseUnavailable, SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
 from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
 from bot.slack.surfaces import EditablePost, Private, announce, post_beside
 from bot.slack.web import SlackWeb, view_of
+from bot.store.database import soon
 
 log = logging.getLogger(__name__)
 #: The buttons in rows of Home that open no modal.
@@ -54,7 +55,7 @@ class RowButton:
 
         A press during a scan of the row joins that scan.
         """
-        await self._look()
+        await self._look(hurry=True)
         row = message.row
         old = self._rows.row(row) if self._rows else None
         if self._rows and old and row:
@@ -94,19 +95,19 @@ class RowButton:
         """Show a message to the asker alone, apart from the list."""
         await self._private.show(message, progress=progress)
 
-    async def _draw(self, rows: RowList) -> bool:
+    async def _draw(self, rows: RowList, *, hurry: bool = False) -> bool:
         """Show the list; False if its reader has turned the page, or Slack refuses it."""
         try:
-            return await self._show(rows)
+            return await self._show(rows, hurry=hurry)
         except (SlackRefused, SlackUnreachable) as error:
             log.info("Could not refresh the list: %s", error)
             return False
 
-    async def _show(self, rows: RowList) -> bool:
+    async def _show(self, rows: RowList, *, hurry: bool) -> bool:
         if self._ephemeral:
             await self._web.respond(self._url, rows.message, replace=True)
         else:
-            await self._boards.draw(self.channel, self._ts, rows)
+            await self._boards.draw(self.channel, self._ts, rows, hurry=hurry)
         return True
 
     async def _tell(self, message: Message) -> None:
@@ -133,14 +134,21 @@ class RowButton:
             return await post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
-    async def _look(self) -> None:
-        """Read, once, whether the message is a digest, and its newest state."""
+    async def _look(self, *, hurry: bool = False) -> None:
+        """Read, once, whether the message is a digest, and its newest state.
+
+        In a `hurry`, a slow database is asked again later.
+        """
         if self._looked or self._rows is None or self._ephemeral:
             return
         self._looked = True
         rows = self._rows
         if rows.day is None:
-            await self._boards.look(self.channel, self._ts, rows)
+            look = self._boards.look(self.channel, self._ts, rows)
+            try:
+                await (soon(look) if hurry else look)
+            except DatabaseUnavailable:
+                self._looked = False
         if rows.day and self._boards.is_over(self.channel, rows.day):
             self._rows = None  # after its day, a digest isn't edited any more
 
@@ -172,7 +180,7 @@ class RowButton:
             else:
                 change(rows)
                 rows.changes += 1
-        self._refreshed = await self._draw(rows)
+        self._refreshed = await self._draw(rows, hurry=not keeps)
 
 
 class HomeRow(RowButton):
@@ -213,7 +221,7 @@ class HomeRow(RowButton):
             log.info("views.open failed: %s", error)
             await self._web.post(self._request.asker.user, message)
 
-    async def _show(self, rows: RowList) -> bool:
+    async def _show(self, rows: RowList, *, hurry: bool) -> bool:  # noqa: ARG002 - as above
         user, page, home = self._request.asker.user, self._view.page, self._boards.home
         stays = home is None or await home.looked_at(user, page) == page
         if stays:

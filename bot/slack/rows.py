@@ -36,6 +36,7 @@ from bot.errors import (
     SlackUnreachable,
 )
 from bot.slack.web import SlackWeb
+from bot.store.database import soon
 from bot.store.digests import LIST, Board, DigestStore, StoredBoard
 
 if TYPE_CHECKING:  # only for type checking
@@ -164,12 +165,7 @@ class Boards:
     """
 
     def __init__(
-        self,
-        store: DigestStore,
-        web: SlackWeb,
-        records: Records,
-        *,
-        clock: Callable[[], datetime],
+        self, store: DigestStore, web: SlackWeb, records: Records, *, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._web, self.lists = store, web, RowLists()
         self._clock, self._records = clock, records
@@ -225,15 +221,16 @@ class Boards:
         finally:  # a concurrent draw may lack the change
             rows.changes += 1
 
-    async def draw(self, channel: str, ts: str, rows: RowList) -> None:
+    async def draw(self, channel: str, ts: str, rows: RowList, *, hurry: bool = False) -> None:
         """Draw the newest state, at most once a second, so that one edit may show several changes.
 
-        Raises SlackRefused or SlackUnreachable; then `catch_up` tries again.
+        In a `hurry`, a slow database is not waited for. Raises SlackRefused or SlackUnreachable;
+        then `catch_up` tries again.
         """
         wanted = rows.changes
         async with rows.drawing:
             while rows.drawn < wanted:
-                stored = await self.pace(channel, ts)
+                stored = await self.pace(channel, ts, hurry=hurry)
                 before, rows.drawn = rows.drawn, rows.changes
                 if stored:
                     rows.adopt(stored.board)
@@ -250,7 +247,9 @@ class Boards:
                 if stored and not await self._is_newest(stored, rows):
                     rows.changes = wanted = rows.changes + 1
 
-    async def pace(self, channel: str, ts: str, within: float = math.inf) -> StoredBoard | None:
+    async def pace(
+        self, channel: str, ts: str, within: float = math.inf, *, hurry: bool = False
+    ) -> StoredBoard | None:
         """Wait until a message may be edited; returns its newest board, if it has one.
 
         Raises EditsUsedUp if the wait would exceed `within` seconds.
@@ -259,7 +258,8 @@ class Boards:
         mine = [at for *place, at in self._edits if place == [channel, ts]]
         wait, stored = max(mine, default=-EDIT_SECONDS) + EDIT_SECONDS - loop.time(), None
         try:
-            stored, turn = await self._store.turn(channel, ts, within)
+            booking = self._store.turn(channel, ts, within)
+            stored, turn = await (soon(booking) if hurry else booking)
         except DatabaseUnavailable as fault:
             log.warning("Could not reserve an edit in the database: %s", fault)
             full = len(self._edits) == EDITS_A_MINUTE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
@@ -13,7 +13,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -26,8 +26,11 @@ from bot.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 #: The longest that anybody waits for the bot's own records, in seconds.
 QUICK_SECONDS = 2.0
+#: How many seconds each query may delay what a press shows at once.
+SOON_SECONDS = 0.4
 #: After a timeout, further waits are this short, for this many seconds.
 SHORT_SECONDS, IMPATIENT_SECONDS = 0.2, 10.0
 #: The same for work that nobody waits for.
@@ -230,6 +233,19 @@ def best_effort(what: str) -> Iterator[None]:
         log.warning("Could not %s: %s", what, fault)
     except Exception:
         log.exception("Could not %s", what)
+
+
+async def soon(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, if it takes less than SOON_SECONDS; otherwise it continues unobserved.
+
+    Raises DatabaseUnavailable if it takes longer.
+    """
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait({task}, timeout=SOON_SECONDS)
+    if done:
+        return task.result()
+    task.add_done_callback(lambda late: late.cancelled() or late.exception())
+    raise DatabaseUnavailable("no answer yet")
 
 
 def is_database_fault(error: Exception) -> bool:
