@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import DatabaseUnavailable
-from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, OpenView, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.scans import RunningScans
@@ -307,6 +307,43 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
     assert scanned == {str(numbers[0]), str(numbers[2])}
 
 
+@pytest.mark.parametrize("where", ["digest", "private list", "Home"])
+async def test_a_row_of_many_scattered_monitors_keeps_its_menu(
+    where: str, digest_world: World
+) -> None:
+    world, numbers = digest_world, list[int]()
+    for n in range(40):
+        numbers.append(world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE))
+        world.api.add(f"fine{n}.demo.test")
+
+    def shown() -> PostedMessage | OpenView:
+        if where == "Home":
+            home = world.slack.home(BEN)
+            assert home
+            return home
+        return world.seen(by=BEN)[0]
+
+    if where == "digest":
+        await digest(world)
+    elif where == "private list":
+        await world.ask("/ssl list broken", "and 39 more", by=BEN)
+    else:
+        await world.playground.open_home(BEN)
+        await world.home("and 39 more", by=BEN)
+    await world.press("Rescan", on=shown(), by=BEN, row=f"{numbers[0]} {numbers[1]}")
+    await world.until(lambda: "History" in labels(shown()))
+    assert {"Mute until they change", "Note", "Details"} <= set(labels(shown()))
+    await world.press("Note", on=shown(), by=BEN)
+    form = await world.modal("IDs of the monitors", by=BEN)
+    which = form.blocks[0]["element"]["initial_value"]
+    assert await world.submit(form, which=which, text="ask Ann", by=BEN) == {}
+    await world.modal("and 39 more monitors: ask Ann", by=BEN)
+    await world.press("Mute until they change", on=shown(), by=BEN)
+    await world.until(lambda: "Unmute" in labels(shown()))
+    assert world.bot.records.rules.marks.mutes.keys() == set(numbers)
+    await world.settled()
+
+
 async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
     world = digest_world
     numbers = [
@@ -399,7 +436,8 @@ async def test_a_press_shows_in_the_row_although_the_database_hangs(
         raise DatabaseUnavailable("no answer in time")
         yield
 
-    monkeypatch.setattr("bot.store.database.SOON_SECONDS", 0.01)
+    for module in ("store.database", "slack.row_buttons"):
+        monkeypatch.setattr(f"bot.{module}.SOON_SECONDS", 0.01)
     for door in ("quick_read", "quick_write"):
         monkeypatch.setattr(Database, door, hang)
     await world.press("Rescan", on=shown, by=BEN)

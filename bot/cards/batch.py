@@ -26,6 +26,7 @@ from bot.blocks import (
 )
 from bot.cards import lists, replies
 from bot.cards.changes import HIDDEN, KNOWN, NOTICE, WORSE
+from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
     GONE,
@@ -34,7 +35,6 @@ from bot.cards.row import (
     group_row,
     grouped,
     more_about_group,
-    read_ranges,
     row_id,
 )
 from bot.errors import BotError

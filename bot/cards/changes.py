@@ -32,14 +32,13 @@ from bot.blocks import (
     section,
 )
 from bot.cards.marks import names_changed
-from bot.cards.monitor import headline
+from bot.cards.monitor import headline, ranges
 from bot.cards.row import (
     MOST_RESCANNED,
     group_row,
     grouped,
     list_row,
     more_about_group,
-    ranges,
     rescan_certificate,
     row_id,
     text_row,

@@ -6,7 +6,7 @@ the days left, who issued it, and how old the scan is. Then come at most two but
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -71,6 +71,26 @@ def argument(row: MonitorSummary) -> str:
     """A monitor as a button's argument, which `Selector.parse` reads."""
     full = f"{row.id} {row.target}"
     return full if len(full) <= 120 else str(row.id)
+
+
+def ranges(ids: Iterable[str]) -> str:
+    """Sorted IDs as `101-114,120`: an option of a menu takes few characters."""
+    runs: list[list[str]] = []
+    for each in ids:
+        if runs and int(each) == int(runs[-1][-1]) + 1:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def read_ranges(text: str, most: int) -> list[int]:
+    """The IDs of `101-114,120`, as many as are wanted at most. Raises ValueError."""
+    ids: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        ids += range(int(first), min(int(last or first), int(first) + most) + 1)
+    return ids[:most]
 
 
 def days_text(days: int) -> str:

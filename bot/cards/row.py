@@ -36,6 +36,7 @@ from bot.cards.monitor import (
     ca_request,
     days_text,
     elsewhere,
+    ranges,
     title,
     watch_button,
 )
@@ -72,6 +73,9 @@ GONE = "No longer monitored, seen "
 _RENEWABLE = frozenset({Rank.ACT_NOW, Rank.OVERDUE, Rank.DUE})
 #: The most monitors that one press rescans.
 MOST_RESCANNED = 100
+#: Stands in a menu for IDs that have no room there, which is of so many characters; the first
+#: button below the row has them all.
+THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certificate {"which": ""}')
 #: The lines that fit beside a row's button on a phone, and the characters in each.
 LINES, LINE = 3, 38
 
@@ -307,39 +311,20 @@ def more_about_group(
     taken = all(claim_of(row, now, rules) for row in bad)
     muted = all(mute_of(row, now, rules) for row in bad)
     label, verb = ("Release", "release") if taken else ("I'll take it", "take")
-    of, value, short = f"{len(ids)} monitors of one certificate", " ".join(ids), ranges(ids)
+    of, value = f"{len(ids)} monitors of one certificate", " ".join(ids)
+    short = each if len(each := ranges(ids)) <= MOST_IN_MENU else THIS_ROW
     mute = ("Unmute", "unmute") if muted else ("Mute until they change", "mute")
     choices = [
         (mute[0], f"{mute[1]}_certificate", short),
         ("Note", "form", f"note_certificate {json.dumps({'which': short})}"),
         ("Details", "details", argument(bad[0])),
+        ("History", "history", argument(bad[0])),
     ]
-    fitting = [each for each in choices if len(f"{each[1]} {each[2]}") <= MAX_OPTION_VALUE]
     return actions(
         button("Scan & watch", "watch_certificate", value, "below", about=f"Watch {of}"),
         button(label, f"{verb}_certificate", value, "below", about=f"{verb.capitalize()} {of}"),
-        menu(fitting, "below"),
+        menu(choices, "below"),
     ) | {"block_id": f"more:{ids[0]}"}
-
-
-def ranges(ids: Iterable[str]) -> str:
-    """Sorted IDs as `101-114,120`: a menu's option can hold few characters."""
-    runs: list[list[str]] = []
-    for each in ids:
-        if runs and int(each) == int(runs[-1][-1]) + 1:
-            runs[-1].append(each)
-        else:
-            runs.append([each])
-    return ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-
-
-def read_ranges(text: str, most: int = MOST_RESCANNED) -> list[int]:
-    """The IDs of `101-114,120`, at most as many as wanted. Raises ValueError."""
-    ids: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        ids += range(int(first), min(int(last or first), int(first) + most) + 1)
-    return ids[:most]
 
 
 def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block | None:
@@ -353,10 +338,10 @@ def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block |
         take = button("I'll take it", "take", value, "below", about=f"Take {host}")
     muted = mute_of(row, now, rules) is not None
     mute = ("Unmute", "unmute", value) if muted else ("Mute until it changes", "mute", value)
-    note = ("Note", "form", f"note {json.dumps({'which': str(row.target)})}")
+    which = str(row.target) if value != str(row.id) else value
+    note = ("Note", "form", f"note {json.dumps({'which': which})}")
     others = [("Details", "details", value), ("History", "history", value)]
-    fits = len(f"{note[1]} {note[2]}") <= MAX_OPTION_VALUE
-    choices = menu([mute, *([note] if fits else []), *others], "below")
+    choices = menu([mute, note, *others], "below")
     return actions(watch_button(row, "below"), take, choices) | {"block_id": f"more:{row.id}"}
 
 

@@ -15,7 +15,8 @@ from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
-from bot.cards.row import group_row, more_about_group, ranges, read_ranges, with_row
+from bot.cards.monitor import ranges, read_ranges
+from bot.cards.row import MOST_RESCANNED, THIS_ROW, group_row, more_about_group, with_row
 from bot.commands.arguments import host_and_text, host_first
 from bot.commands.lookup import NO_HOSTS, One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
@@ -45,9 +46,11 @@ class Ids:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `101-114,120`. Raises ValueError with a sentence for the user."""
+        if text == THIS_ROW:
+            raise ValueError("This list is too old for that. Ask for a new one.")
         if not re.fullmatch(r"\d{1,15}(-\d{1,15})?(,\d{1,15}(-\d{1,15})?)*", text, re.ASCII):
             raise ValueError(f"“{text}” isn't a list of IDs. Write them as 101-114,120.")
-        return cls(tuple(read_ranges(text)))
+        return cls(tuple(read_ranges(text, MOST_RESCANNED)))
 
     def __str__(self) -> str:
         return ranges(map(str, self.ids))
@@ -293,9 +296,12 @@ def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
 @router.command("note", example="note example.com ask Ben before you renew it", recorded=True,
                 rewrite=host_and_text, form=mark_cards.note_form)  # fmt: skip
 async def note(
-    call: Call, which: Annotated[Selector, "HOST[:PORT]"], text: Annotated[str, "[TEXT]"] = ""
+    call: Call, which: Annotated[Selector, "HOST[:PORT]|ID"], text: Annotated[str, "[TEXT]"] = ""
 ) -> Message:
     """Put one line of text on a host's card; without text, remove it."""
+    if which.id and not which.host:
+        target = (await find(call, which))[0].target
+        which = replace(which, host=target.host, port=target.port)
     if not which.host or which.is_pattern or which.host in NO_HOSTS:
         raise UsageError("A note belongs to a host.", "which")
     if len(text) > LONGEST_NOTE:

@@ -37,7 +37,7 @@ from bot.slack import requests
 from bot.slack.access import Access
 from bot.slack.metrics import Metrics
 from bot.slack.requests import Body, Origin, Request
-from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton
+from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton, with_ids
 from bot.slack.rows import Boards
 from bot.slack.surfaces import (
     CardButton,
@@ -276,6 +276,7 @@ class SlackBot:
 
     async def _answer(self, request: Request) -> None:
         """Run the command of a request, open its form, or say what is wrong with it."""
+        request = with_ids(request, self._boards.lists)
         verb = request.verb or "menu"
         command = self._router.find(verb, typed=request.typed and verb == request.verb)
         if command and request.typed and (sub := self._router.subcommand(command, request.words)):

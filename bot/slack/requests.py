@@ -54,11 +54,12 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An open modal, or a Home tab with its blocks and the number of the page that it shows."""
+    """An open modal, or a Home tab: its blocks, its page number, and the block of a press."""
 
     id: str
     page: int = 0
     blocks: tuple[Block, ...] = ()
+    block_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def read_press(body: Body) -> Request:
         response_url=str(body.get("response_url", "")),
         private=bool(container.get("is_ephemeral")),
         source=None if view else _source(body, container, action),
-        view=_view(view) if view else None,
+        view=_view(view, str(action.get("block_id", ""))) if view else None,
         draft=draft,
         shares=shares,
         stacks=below and view.get("type") == "modal",
@@ -323,12 +324,12 @@ def _channel(body: Body) -> str:
     return str(metadata.get("channel", "")) if isinstance(metadata, Mapping) else ""
 
 
-def _view(view: Body) -> View:
+def _view(view: Body, block_id: str = "") -> View:
     if view.get("type") != "home":
         return View(str(view["id"]))
     page = str(view.get("private_metadata") or "0")
     blocks = tuple(view.get("blocks") or ())
-    return View(str(view["id"]), int(page) if page.isdecimal() else 0, blocks)
+    return View(str(view["id"]), int(page) if page.isdecimal() else 0, blocks, block_id)
 
 
 def _source(body: Body, container: Body, action: Body) -> Source:

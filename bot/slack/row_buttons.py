@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from bot.blocks import Address, Block, Message
-from bot.cards.row import carried, saying
-from bot.errors import DatabaseUnavailable, SlackRefused, SlackUnreachable
+from bot.cards.monitor import ranges
+from bot.cards.row import THIS_ROW, carried, saying
+from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
 from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
 from bot.slack.surfaces import EditablePost, Private, announce, post_beside
 from bot.slack.web import SlackWeb, view_of
-from bot.store.database import soon
+from bot.store.database import SOON_SECONDS
 
 log = logging.getLogger(__name__)
 #: The buttons in rows of Home that open no modal.
@@ -23,6 +26,21 @@ IN_ROW = frozenset(
         *("mute", "mute_certificate", "unmute", "unmute_certificate"),
     }
 )
+
+
+def with_ids(request: Request, lists: RowLists) -> Request:
+    """The request with the IDs that its row's menu had no room for: another button has them."""
+    draft = dict(request.draft or {})
+    if THIS_ROW not in (request.argument, draft.get("which")):
+        return request
+    rows = _rows_of(request, lists)
+    place = request.view or request.source
+    blocks = request.view.blocks if request.view else rows.blocks if rows else ()
+    more = next((b for b in blocks if place and b.get("block_id") == place.block_id), None)
+    if more is None:
+        return request
+    ids = ranges(str(more["elements"][0]["value"]).split())
+    return replace(request, argument=ids) if not draft else replace(request, draft={"which": ids})
 
 
 class RowButton:
@@ -47,6 +65,7 @@ class RowButton:
         self._joins = False
         self._refreshed = False
         self._looked = False
+        self._looking: asyncio.Task[None] | None = None
         self._story = ""
         self.refuse = self._private.refuse
 
@@ -137,19 +156,18 @@ class RowButton:
     async def _look(self, *, hurry: bool = False) -> None:
         """Read, once, whether the message is a digest, and its newest state.
 
-        In a `hurry`, a slow database is asked again later.
+        In a `hurry`, a slow database is not waited for yet.
         """
-        if self._looked or self._rows is None or self._ephemeral:
-            return
-        self._looked = True
         rows = self._rows
-        if rows.day is None:
+        if self._looked or rows is None or self._ephemeral:
+            return
+        if self._looking is None and rows.day is None:
             look = self._boards.look(self.channel, self._ts, rows)
-            try:
-                await (soon(look) if hurry else look)
-            except DatabaseUnavailable:
-                self._looked = False
-        if rows.day and self._boards.is_over(self.channel, rows.day):
+            self._looking = asyncio.create_task(look)
+        if self._looking:
+            await asyncio.wait({self._looking}, timeout=SOON_SECONDS if hurry else None)
+        self._looked = self._looking is None or self._looking.done()
+        if self._looked and rows.day and self._boards.is_over(self.channel, rows.day):
             self._rows = None  # after its day, a digest isn't edited any more
 
     async def _refresh_all(self, shown: tuple[Block, ...]) -> None:

@@ -189,10 +189,11 @@ class Boards:
     async def look(self, channel: str, ts: str, rows: RowList) -> None:
         """Take over a list's state from the database, which is common to all processes."""
         shown, board = _rows_in(rows.blocks), Board(rows.text, rows.blocks)
+        idle = not any(map(_is_busy, rows.blocks))
         try:
             stored = await self._store.board(channel, ts)
             other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
-            if shown and (stored is None or other) and not any(map(_is_busy, rows.blocks)):
+            if shown and (stored is None or other) and idle:
                 await self._store.keep_list(channel, ts, board, self._clock(), replaces=other)
                 stored = await self._store.board(channel, ts)
         except DatabaseUnavailable as fault:
