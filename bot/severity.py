@@ -41,6 +41,8 @@ UNKNOWN_LIFETIME = 200 * DAY
 LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
 #: A scan older than this says little about the present.
 STALE_AFTER = timedelta(hours=36)
+#: The most that the clock of an API may be ahead of ours.
+AHEAD = timedelta(minutes=5)
 #: A new certificate that isn't served this long after it was issued is late.
 LATE_AFTER = timedelta(hours=1)
 
@@ -324,9 +326,14 @@ def runbook_of(row: MonitorSummary, rules: Thresholds) -> str:
     return links.get(row.issuer.casefold(), "")
 
 
+def is_ahead(row: MonitorSummary, now: datetime) -> bool:
+    """Whether the last scan is dated in the future, so that nobody knows when it ran."""
+    return row.scanned_at is not None and row.scanned_at - now > AHEAD
+
+
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
-    """Whether the last scan is too old to be sure that all is well."""
-    return row.scanned_at is None or now - row.scanned_at > STALE_AFTER
+    """Whether the last scan is too old to trust, or nobody knows when it ran."""
+    return row.scanned_at is None or now - row.scanned_at > STALE_AFTER or is_ahead(row, now)
 
 
 def is_late(row: MonitorSummary) -> bool:

@@ -28,7 +28,7 @@ async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_wor
     world.api.add("fresh.demo.test")
     shown = await digest(world)
     assert labels(shown) == ["Rescan 3 old ones"]
-    assert "OLD DATA* · 3 monitors not scanned in the last 36 hours" in old_row(shown)
+    assert "OLD DATA* · 3 monitors have no scan dated in the last 36 hours" in old_row(shown)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan 3 old ones", on=shown, by=BEN)
     await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in old_row(shown))
@@ -38,7 +38,7 @@ async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_wor
     await world.until(lambda: old_row(shown).startswith("✅ *RESCANNED*"))
     assert "↻ 3 rescanned · Ben, " in old_row(shown)
     assert labels(shown) == []
-    said = "↻ Old data rescanned. When posted: No problems found, but 3 monitors not scanned"
+    said = "↻ Old data rescanned. When posted: No problems found, but 3 monitors have no scan dated"
     assert words(shown).count(said) == 2  # once in the text, once in the head
 
 
@@ -49,7 +49,7 @@ async def test_one_press_rescans_a_hundred_and_offers_the_rest(digest_world: Wor
     assert labels(shown) == ["Rescan 100 old ones"]
     await world.press("Rescan 100 old ones", on=shown, by=BEN)
     await world.card("Scanned 100 monitors", by=BEN)
-    await world.until(lambda: "30 monitors not scanned" in old_row(shown))
+    await world.until(lambda: "30 monitors have no scan dated" in old_row(shown))
     assert "↻ 100 rescanned · Ben, " in old_row(shown)
     assert labels(shown) == ["Rescan 30 old ones"]
     assert "Old data rescanned" not in words(shown)
@@ -62,7 +62,7 @@ async def test_old_data_whose_scan_failed_stays_old(digest_world: World) -> None
     world.api.refuse("monitor/scan", 400, "no")
     await world.press("Rescan 2 old ones", on=shown, by=BEN)
     await world.card("1 could not be scanned", by=BEN)
-    await world.until(lambda: "1 monitor not scanned" in old_row(shown))
+    await world.until(lambda: "1 monitor has no scan dated" in old_row(shown))
     assert labels(shown) == ["Rescan 1 old one"]
 
 
@@ -79,7 +79,7 @@ async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(
     world.api.refuse("monitor/list", 400, "no")
     assert held.gate is not None
     held.gate.set()
-    await world.until(lambda: "2 monitors not scanned" in old_row(shown))
+    await world.until(lambda: "2 monitors have no scan dated" in old_row(shown))
     assert labels(shown) == ["Rescan 2 old ones"]
 
 
@@ -95,7 +95,7 @@ async def test_a_press_counts_once_toward_the_users_limit(
         await world.until(lambda: "Rescan 1 old one" in labels(shown))
         await world.press("Rescan 1 old one", on=shown, by=BEN)
         await world.card("limit", by=BEN)
-        assert "1 monitor not scanned" in old_row(shown)
+        assert "1 monitor has no scan dated" in old_row(shown)
 
 
 async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: World) -> None:
@@ -104,7 +104,7 @@ async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: Worl
     shown = await digest(world)
     world.api.rows[numbers[0]]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
     await refresh(world)
-    assert "2 monitors not scanned" in old_row(shown)
+    assert "2 monitors have no scan dated" in old_row(shown)
     world.api.rows[numbers[1]]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
     await refresh(world)
     assert "↻ rescanned, seen " in old_row(shown)
@@ -142,12 +142,25 @@ async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: 
     await world.card("set up a digest", by=BEN)
     if private:
         await world.say("/ssl digest")
-        shown = await world.card("Certificates now", "102 monitors not scanned")
+        shown = await world.card("Certificates now", "102 monitors have no scan dated")
     else:
         assert isinstance(world.clock, Clock)
         world.clock.move(minutes=91)
         await world.bot.digests.tick()
-        shown = await world.card("Certificates on", "101 monitors not scanned")
+        shown = await world.card("Certificates on", "101 monitors have no scan dated")
     await world.press("Rescan 100 old ones", on=shown)
-    left = "2 monitors not scanned" if private else "1 monitor not scanned"
+    left = "2 monitors have no scan dated" if private else "1 monitor has no scan dated"
     await world.until(lambda: left in old_row(shown))
+
+
+async def test_a_scan_dated_in_the_future_says_nothing_of_today(digest_world: World) -> None:
+    world = digest_world
+    number = world.api.add("a.demo.test", valid=False)
+    fine = world.api.add("b.demo.test")
+    for each in (number, fine):
+        world.api.rows[each]["scan_date"] = "2026-11-26 07:30"
+    assert world.bot.digest is not None
+    await world.bot.digest.post_now(again=True)
+    card = words(await world.card("1 broken", "⚠️ scan dated in the future", by=BEN))
+    assert "2 monitors have no scan dated in the last 36 hours" in card
+    await world.ask("/ssl status b.demo.test", "scanned at an unknown time")

@@ -344,6 +344,24 @@ async def test_a_row_of_many_scattered_monitors_keeps_its_menu(
     await world.settled()
 
 
+async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
+    digest_world: World,
+) -> None:
+    world, host = digest_world, ".".join(["a" * 60] * 4)
+    number = world.api.add(host, valid=False)
+    shown = await digest(world)
+    assert f"`{'a' * 29}…{'a' * 30}`" in row_of(shown, number)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "Note" in labels(shown))
+    await world.press("Note", on=shown, by=BEN)
+    form = await world.modal("Note", by=BEN)
+    assert await world.submit(form, which=f"{number}", text="ask Ann", by=BEN) == {}
+    await world.modal("ask Ann", by=BEN)
+    assert world.bot.records.rules.marks.notes == {f"{host}:443": "ask Ann"}
+    await refresh(world)
+    assert "No longer monitored" not in row_of(shown, number)
+
+
 async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
     world = digest_world
     numbers = [

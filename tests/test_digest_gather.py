@@ -56,7 +56,7 @@ async def test_nothing_is_said_of_monitors_with_old_scans_but_that_they_are_old(
     asked, _ = api([row(id=1, not_after=NOW + 5 * DAY), old, row(id=3)])
     [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
     assert message.text.startswith("1 urgent. 1 other is not due.")
-    assert "1 monitor not scanned in the last 36 hours" in str(message.blocks)
+    assert "1 monitor has no scan dated in the last 36 hours" in str(message.blocks)
 
 
 async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
@@ -89,7 +89,7 @@ async def test_there_is_no_all_clear_while_scans_are_old() -> None:
     [message] = digest_cards.digest(await gather(asked, NOW, USUAL), NOW, day=NOW.date())
     told = f"{message.text} {message.blocks}"
     assert "All clear" not in told
-    assert "2 monitors not scanned in the last 36 hours" in told
+    assert "2 monitors have no scan dated in the last 36 hours" in told
 
 
 async def test_all_clear_is_said_when_all_is_clear() -> None:

@@ -35,6 +35,7 @@ from bot.cards.row import (
     group_row,
     grouped,
     more_about_group,
+    row_host,
     row_id,
 )
 from bot.errors import BotError
@@ -319,7 +320,8 @@ def _members(
     If an ID now belongs to another host, it is another account's.
     """
     first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
-    if ids == [number] and row and code(row.target.short) not in first.partition("\n")[0]:
+    hosts = (row_host(row.target), code(row.target.short)) if row else ()
+    if ids == [number] and row and not any(host in first.partition("\n")[0] for host in hosts):
         return []
     return of_row(ids, found)
 

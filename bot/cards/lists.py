@@ -65,8 +65,9 @@ def ranked(
 
 
 def old_scans(number: int) -> str:
-    """`3 monitors not scanned in the last 36 hours`: their present state is unknown."""
-    return f"{counted(number, 'monitor')} not scanned in the last {STALE_AFTER // HOUR} hours"
+    """`3 monitors have no scan dated in the last 36 hours`: their present state is unknown."""
+    those = f"{counted(number, 'monitor')} {'has' if number == 1 else 'have'}"
+    return f"{those} no scan dated in the last {STALE_AFTER // HOUR} hours"
 
 
 def unreadable(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
@@ -50,6 +50,7 @@ from bot.severity import (
     ca_asks_now,
     claim_of,
     days_left,
+    is_ahead,
     is_stale,
     limits_of,
     mute_of,
@@ -63,8 +64,6 @@ from bot.target import Target
 CardLink = tuple[str, str]
 DETAILS: CardLink = ("Details", "details")
 HISTORY: CardLink = ("History", "history")
-#: If a scan's date is this far in the future, its clock is wrong, and its time unknown.
-AHEAD = timedelta(minutes=5)
 
 
 def argument(row: MonitorSummary) -> str:
@@ -204,7 +203,7 @@ def elsewhere(row: MonitorSummary) -> str:
 
 def _small_print(row: MonitorSummary, now: datetime) -> str:
     parts = [safe(row.issuer, 60)] if row.issuer else []
-    if row.scanned_at and row.scanned_at > now + AHEAD:
+    if row.scanned_at and is_ahead(row, now):
         parts.append(f"⚠️ scanned at an unknown time: the API says {utc(row.scanned_at)}")
     elif row.scanned_at:
         old = " ⚠️ old" if is_stale(row, now) else ""

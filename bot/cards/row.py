@@ -57,6 +57,7 @@ from bot.severity import (
     Thresholds,
     claim_of,
     days_left,
+    is_ahead,
     is_fine,
     is_stale,
     limits_of,
@@ -79,6 +80,8 @@ THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certifica
 #: The lines that fit beside a row's button on a phone, and the characters in each.
 LINES, LINE = 3, 38
 
+#: The most characters of a host that a row shows.
+MOST_HOST = 60
 #: How a note begins; and who pressed, in an outcome.
 NOTE = "📝"
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
@@ -145,7 +148,7 @@ def grouped(
             claim, muted = claim_of(row, now, rules), mute_of(row, now, rules) is not None
             state = state_of(row, now, rules)
             looks = (state, row.message, claim and claim.user, muted, row.caa_refuses)
-            key = (row.fingerprint, looks, is_stale(row, now), row.expected_at)
+            key = (row.fingerprint, looks, is_stale(row, now), is_ahead(row, now), row.expected_at)
         groups.setdefault(key, []).append(row)
     return [tuple(group) for group in groups.values()]
 
@@ -175,13 +178,20 @@ def group_row(
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
-    first = _first(title(state, target, struck=struck), others)
+    named = title(state, target, struck=struck).replace(code(target.short), row_host(target))
+    first = _first(named, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
     return section(
         "\n".join([first, *below]),
         accessory=_rescan(members, target.short),
         block_id=row_id(min(row.id for row in members)),
     )
+
+
+def row_host(target: Target) -> str:
+    """A host as rows show it, in which the middle of a very long one is left out."""
+    host, end = target.short, MOST_HOST // 2
+    return code(host if len(host) <= MOST_HOST else f"{host[: end - 1]}…{host[-end:]}")
 
 
 def _first(title_text: str, others: int) -> str:
@@ -290,9 +300,9 @@ def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
 
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     """The row while a scan runs: it has no button."""
-    host = target.short if target else f"#{monitor_id}"
+    host = row_host(target) if target else code(f"#{monitor_id}")
     by = f" · {safe(who, 60)}" if who else ""
-    return section(f"{BUSY} · {code(host)}{by}", block_id=row_id(monitor_id))
+    return section(f"{BUSY} · {host}{by}", block_id=row_id(monitor_id))
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:
@@ -407,7 +417,9 @@ def _who(
     if all(mute_of(row, now, rules) for row in bad):
         parts.append("🔕 muted")
     if old := [row.scanned_at for row in members if row.scanned_at and is_stale(row, now)]:
-        parts.append(f"⚠️ scanned {since(min(old), now)}")
+        ahead = all(is_ahead(row, now) for row in members)
+        said = "scan dated in the future" if ahead else f"scanned {since(min(old), now)}"
+        parts.append(f"⚠️ {said}")
     return parts
 
 

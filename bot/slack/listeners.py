@@ -276,7 +276,7 @@ class SlackBot:
 
     async def _answer(self, request: Request) -> None:
         """Run the command of a request, open its form, or say what is wrong with it."""
-        request = with_ids(request, self._boards.lists)
+        request = request if request.typed else with_ids(request, self._boards.lists)
         verb = request.verb or "menu"
         command = self._router.find(verb, typed=request.typed and verb == request.verb)
         if command and request.typed and (sub := self._router.subcommand(command, request.words)):
