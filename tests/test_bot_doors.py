@@ -297,7 +297,7 @@ async def test_hostile_text_can_neither_ping_nor_link_on_home(world: World) -> N
 
     await world.playground.open_home(ANN)
 
-    home = await world.home("2 monitors", "Your bank")
+    home = await world.home("2 monitors", "evil.demo.test")
     assert labels(home) == ["Add hosts", "Refresh", "Rescan", "Rescan"]
     assert_harmless(home)
 

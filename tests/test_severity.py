@@ -272,7 +272,8 @@ def test_a_scan_is_old_after_a_day_and_a_half() -> None:
         (like(scanned_at=NOW - STALE_AFTER), False),
         (like(scanned_at=NOW - STALE_AFTER - SECOND), True),
         (like(scanned_at=None), True),
-        (like(scanned_at=NOW + DAY), False),
+        (like(scanned_at=NOW + SECOND), False),
+        (like(scanned_at=NOW + DAY), True),
     ]:
         assert is_stale(row, NOW) is stale
 
