@@ -66,14 +66,14 @@ class UsageError(BotError):
 class APIRefused(BotError):
     """The SSLmonitor API refused the request.
 
-    `code` is the API's own number, or the HTTP status if it sent none. `req_id` is what its support
-    asks for; empty if it sent none. `retry_after` is in seconds.
+    `code` is the API's own number; if it sent none, the HTTP status, or 0 if that means success.
+    `req_id` is what its support asks for; empty if it sent none. `retry_after` is in seconds.
     """
 
     def __init__(
         self, code: int, message: str, req_id: str = "", *, retry_after: float | None = None
     ) -> None:
-        super().__init__(f"{code} {message}")
+        super().__init__(f"{code or ''} {message}".lstrip())
         self.code = code
         self.message = message
         self.req_id = req_id

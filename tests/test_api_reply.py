@@ -42,6 +42,8 @@ ENVELOPE = {"code": 404, "message": "monitor not found", "req_id": "76a72264"}
         (400, {"code": None, "message": "bad", "success": "0"}, APIRefused, 400),
         (400, {"code": {"odd": 1}, "message": ["odd"]}, APIRefused, 400),
         (400, {"code": "9" * 5000, "message": "odd"}, APIRefused, 400),
+        (200, {"success": 0, "message": "no"}, APIRefused, 0),
+        (200, {"success": False}, APIRefused, 0),
     ],
 )
 def test_a_refusal_is_recognized_by_its_body(
@@ -75,6 +77,21 @@ def test_a_body_that_says_success_counts_as_success(success: object, status: int
     body = json.dumps({"success": success, "new": [1]}).encode()
 
     assert set(judge(Reply(status, body))) == {"success", "new"}
+
+
+@pytest.mark.parametrize(
+    "body", [{"success": 1, "code": 500, "list": []}, {"success": True, "code": "404"}]
+)
+async def test_a_reply_of_success_with_the_code_of_an_error_is_not_believed(
+    body: object, session: aiohttp.ClientSession
+) -> None:
+    for call in (READS["list"], WRITES["delete"]):
+        async with Wire([http(body)] * 3).serving() as wire:
+            with pytest.raises(APIUnreachable, match="contradicts itself") as error:
+                await call(door(session, wire.url))
+        assert error.value.maybe_done == (call is WRITES["delete"])
+    for code in (None, 0, 200, "200", "", "Ok"):
+        assert judge(Reply(200, json.dumps({"success": 1, "code": code}).encode()))
 
 
 def test_what_is_almost_json_is_read() -> None:

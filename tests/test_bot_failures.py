@@ -372,6 +372,18 @@ async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world
     assert not [m for m in world.seen() if "WENT WRONG" in words(m)]
 
 
+async def test_a_call_counts_as_done_only_if_slack_says_true(
+    world: World, no_waiting: list[float]
+) -> None:
+    world.api.add("api.demo.test", days=80)
+    for said in ('"false"', "0", "1"):
+        body = f'{{"ok": {said}}}'
+        fault = http_answer(200, body, content_type="application/json")
+        world.slack.faults.add("chat.update", fault)
+        await world.ask("/ssl scan 101", "OK", "asked by Ann")
+    assert len(no_waiting) == 3
+
+
 async def test_a_response_url_may_answer_in_json(world: World) -> None:
     json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
     world.slack.faults.add("response_url", json_answer, times=9)

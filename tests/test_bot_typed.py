@@ -125,6 +125,12 @@ async def test_a_note_or_runbook_says_if_no_monitor_matches(world: World) -> Non
     await world.ask('/ssl note shop ""', "The note on `shop.demo.test` was removed.")
     await world.ask("/ssl note nosuch ask Ben", "`nosuch`", "No monitor matches it yet.")
     await world.ask("/ssl runbook *.nosuch.test https://a.test", "No monitor matches it yet.")
+    shop = await world.ask("/ssl runbook shop https://a.test", "Runbook> of `shop.demo.test`")
+    assert "No monitor matches" not in words(shop)
+    await world.ask("/ssl status shop.demo.test", "<https://a.test|Runbook>")
+    await world.ask("/ssl runbook shop", "The runbook of `shop.demo.test` was removed.")
+    world.api.add("shop.other.test")
+    await world.ask("/ssl runbook shop https://a.test", "The names of 2 hosts begin with “shop”.")
     for typed in ("note broken x", "runbook * https://a.test", "runbook 101 https://a.test"):
         await world.ask(f"/ssl {typed}", "NOT UNDERSTOOD", "for a host" if "run" in typed else "")
 

@@ -31,7 +31,8 @@ def test_a_response_url_says_ok_in_several_ways() -> None:
     assert failure_of_text(200, "ok", {}) is None
     assert failure_of_text(200, '{"ok":true}', {}) is None
     assert isinstance(failure_of_text(404, "expired_url", {}), SlackRefused)
-    for text in ("<html>", "", '{"ok":false}', '{"ok":false,"error":null}', '{"ok":tr', "[]", "5"):
+    said = ("false", '"false"', "0", "1", '"true"', "[true]", "null", 'false,"error":null', "tr")
+    for text in ("<html>", "", "[]", "5", *(f'{{"ok":{each}}}' for each in said)):
         assert isinstance(failure_of_text(200, text, {}), SlackUnreachable), text
     assert isinstance(failure_of_text(500, "", {}), SlackUnreachable)
 

@@ -311,7 +311,7 @@ class SSLMonitor:
         await asyncio.sleep(0)  # reading a long body took a while, and decoding it takes as long
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(reply.body, type=Fields)
-            if fields.get("success") == _SUCCESS:
+            if fields.get("success") == _SUCCESS and "code" not in fields:
                 return fields  # the documented form; `judge` reads all others
         password = ask.params.get("proxy_password", "")
         return judge(reply, hide=[self._key, password, quote(password, safe="")])

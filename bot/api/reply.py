@@ -52,6 +52,9 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
         raise _unusable(reply) from None
     success, code = value(fields, "success"), value(fields, "code")
     if success and str(success).lower() not in {"0", "false"}:
+        number = code if _is_number(code) else 0
+        if int(number) and not 200 <= int(number) < 300:
+            raise APIUnreachable(f"The SSLmonitor API's answer contradicts itself (code {number}).")
         return fields
     if success is not None or code is not None or ("message" in fields and reply.status >= 400):
         raise _refusal(fields, reply, hide)
@@ -78,9 +81,13 @@ def _fields(body: bytes) -> Fields:
         return msgspec.json.decode(plain, type=Fields)
 
 
+def _is_number(code: object) -> bool:
+    return re.fullmatch("[0-9]{1,9}", str(code)) is not None
+
+
 def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
-    code = value(fields, "code")
-    code = int(code) if re.fullmatch("[0-9]{1,9}", str(code)) else reply.status
+    code, status = value(fields, "code"), reply.status if reply.status >= 300 else 0
+    code = int(code) if _is_number(code) else status
     message = str(value(fields, "message") or "The request was refused.")[:LONGEST_MESSAGE]
     for secret in filter(None, hide):
         message = message.replace(secret, "…")

@@ -243,7 +243,7 @@ def _unreachable(error: APIUnreachable) -> str:
 
 def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Message:
     reference = f" · support reference {code(error.req_id, 80)}" if error.req_id else ""
-    small = context(f"SSLmonitor error {error.code}{reference}")
+    small = context(f"SSLmonitor error {error.code or 'without a code'}{reference}")
     return reply("⛔", word, sentence, small, host=host)
 
 

@@ -342,11 +342,11 @@ class Subject(str):
     __slots__ = ()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Subject:
         """Read a subject. Raises ValueError with a sentence for the user."""
         if text.lower().startswith("issuer="):
             if name := text.partition("=")[2].strip().casefold():
-                return cls(name)
+                return Issuer(name)
             raise ValueError("Name the issuer, for example issuer=Let's Encrypt R11.")
         found = cls(host_pattern(text) if "*" in text else str(Selector.parse(text)))
         if found in NO_HOSTS or found.startswith("#"):
@@ -354,6 +354,12 @@ class Subject(str):
                 "A runbook is for a host, a pattern such as *.example.com, or an issuer."
             )
         return found
+
+
+class Issuer(Subject):
+    """A subject that names an issuer."""
+
+    __slots__ = ()
 
 
 def _subject_and_link(words: Sequence[str]) -> list[str]:
@@ -380,12 +386,21 @@ async def runbook(
     """
     if link and not _is_link(link):
         raise UsageError("This isn't a usable http(s) link; it can't contain a login.", "link")
-    done = await call.records.marks.runbook(subject, link, by=call.asker, now=call.now())
+    name = subject if subject in call.rules.marks.runbooks else await _named(call, subject)
+    done = await call.records.marks.runbook(name, link, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
-        return mark_cards.none_to_remove("runbook", subject)
-    card = mark_cards.runbook(subject, link, unmatched=await _matches_none(call, subject))
-    return replace(card, changed=((subject, link or "removed"),))
+        return mark_cards.none_to_remove("runbook", name)
+    card = mark_cards.runbook(name, link, unmatched=await _matches_none(call, name))
+    return replace(card, changed=((name, link or "removed"),))
+
+
+async def _named(call: Call, subject: Subject) -> str:
+    """The subject; if that matches nothing but is the beginning of one host's name, that host."""
+    if isinstance(subject, Issuer) or "*" in subject or not await _matches_none(call, subject):
+        return subject
+    which, _ = await meant(call, Selector.parse(subject))
+    return str(which.target or which.host)
 
 
 async def _matches_none(call: Call, subject: str) -> bool:

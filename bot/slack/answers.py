@@ -95,7 +95,7 @@ def failure_of_text(status: int, text: str, headers: Mapping[str, str]) -> BotEr
     """
     data, word = _read(text)
     if status < 300 and not word:
-        ok = text == "ok" or (isinstance(data, Mapping) and data.get("ok"))
+        ok = text == "ok" or (isinstance(data, Mapping) and data.get("ok") is True)
         return None if ok else SlackUnreachable("Slack's response URL sent no usable answer.")
     if not word and 400 <= status < 500:
         word = f"http_{status}"

@@ -184,11 +184,14 @@ async def asked(
     The errors contain neither token nor body.
     """
     try:
-        return await method(**arguments)
+        answer = await method(**arguments)
     except SlackApiError as fault:
         raise failure_of(fault.response, method.__name__) from None
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
         raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+    if answer.get("ok") is not True:  # for slack_sdk, "false" is true
+        raise failure_of(answer, method.__name__)
+    return answer
 
 
 class Superseded(Exception):
