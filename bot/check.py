@@ -57,7 +57,7 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
     for finding in _settings(environ):
         yield finding
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(make_session())
+        session = await stack.enter_async_context(make_session(settings.slack_api_url))
         async for finding in _slack(settings, session):
             yield finding
         complete = settings
@@ -69,7 +69,8 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             yield _database(database)
             complete = await stack.enter_async_context(own_api(settings, database))
         if complete.api_url:
-            async for finding in _api(complete, session, own=not settings.api_url):
+            to_api = await stack.enter_async_context(make_session(complete.api_url))
+            async for finding in _api(complete, to_api, own=not settings.api_url):
                 yield finding
 
 

@@ -160,7 +160,7 @@ async def first_digest(demo: Demo) -> None:
 
     From then on, every change is announced, including a newcomer's first one.
     """
-    async with make_session() as session:
+    async with make_session(demo.settings.api_url) as session:
         api = make_api(demo.settings, session)
         targets = [Target.parse(target) for target in demo.hosts.targets]
         for target in targets:  # one by one, so that `/ssl scan 1` always means the same

@@ -173,8 +173,10 @@ class Digest:
         then.
         """
         now = self._clock()
-        if self._first_start is None or (self._not_before and now < self._not_before):
+        if self._first_start is None:
             return
+        if self._not_before and self._not_before - RETRY_AFTER <= now < self._not_before:
+            return  # unless the clock was set back meanwhile
         wanted = self.plan.due(now, self._first_start)
         if wanted is None:
             return

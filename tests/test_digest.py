@@ -298,6 +298,17 @@ async def test_after_a_failure_the_next_tries_wait(bot: Bot) -> None:
     assert process.last_error == ""
 
 
+async def test_a_clock_that_was_ahead_for_a_while_delays_no_digest(bot: Bot) -> None:
+    process = await bot.process()
+    bot.monitors.fault = APIUnreachable("Nobody is there.")
+    bot.now = at("2030-11-23 09:00")
+    await process.tick()
+    bot.monitors.fault = None
+    bot.now = at("2026-11-23 09:00")
+    await process.tick()
+    assert (bot.channel.parts, process.last_error) == ([0], "")
+
+
 async def test_a_digest_posted_by_hand_claims_the_day(bot: Bot) -> None:
     process = await bot.process()
     assert await process.post_now()

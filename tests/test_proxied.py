@@ -145,7 +145,7 @@ async def test_the_embedded_api_on_loopback_is_contacted_directly(
         slack = world.playground.url.replace("127.0.0.1", "slack.example.com")
         world.playground.url = world.playground.payloads.url = slack
         own = {"SSLMONITOR_API_URL": "", "SSLMONITOR_API_KEY": ""}
-        variables = {"HTTP_PROXY": url, "NO_PROXY": "127.0.0.1"} | own
+        variables = {"HTTP_PROXY": url} | own
         async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
             await world.say("/ssl list")
             await world.card("There are no monitors yet")

@@ -144,8 +144,9 @@ async def running_bot(
     from bot.slack.listeners import BoltApp, SlackBot  # noqa: PLC0415 - 0.1 s for Bolt
 
     async with AsyncExitStack() as stack:
-        session, metrics = await stack.enter_async_context(make_session()), Metrics()
-        api = make_api(settings, await stack.enter_async_context(make_session()), now, metrics)
+        session = await stack.enter_async_context(make_session(settings.slack_api_url))
+        to_api, metrics = await stack.enter_async_context(make_session(settings.api_url)), Metrics()
+        api = make_api(settings, to_api, now, metrics)
         web, api.turn = make_web(settings, session, metrics), RunningScans(database).turn
         await web.identify()
         stack.push_async_callback(api.close)

@@ -8,14 +8,14 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.request import getproxies
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from bot.api.client import SSLMonitor
 from bot.config import Settings
 from bot.errors import ConfigError
-from bot.slack.calls import follow_nothing
+from bot.slack.calls import follow_nothing, proxies_for
 from bot.slack.metrics import Metrics
 from bot.slack.web import SlackWeb, make_client
 
@@ -58,16 +58,36 @@ def _trusting(file: Path) -> ssl.SSLContext:
     return context
 
 
-def make_session() -> aiohttp.ClientSession:
-    """A session for Slack or the API, through the environment's proxies.
+def make_session(url: str) -> aiohttp.ClientSession:
+    """A session for Slack or the API at this URL, through the environment's proxies.
 
     Each has its own, so that a hanging API can't use up the connections to Slack. The SDK leaves
     its timeout to the session. `trust_env` is only on if there is a proxy, since it makes aiohttp
-    read ~/.netrc for every request.
+    read ~/.netrc for every request. Raises ConfigError for a proxy that can't be used.
     """
-    timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
+    proxies = {kind: proxies_for(url).get(kind, "") for kind in ("http", "https")}
+    if faults := [fault for kind, proxy in proxies.items() if (fault := _fault(kind, proxy))]:
+        raise ConfigError(faults)
     return aiohttp.ClientSession(
-        timeout=timeout, trust_env=bool(getproxies()), middlewares=[follow_nothing]
+        timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS),
+        trust_env=any(proxies.values()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=[follow_nothing],
+    )
+
+
+def _fault(kind: str, proxy: str) -> str:
+    """What is wrong with a proxy's URL, which isn't repeated since it may contain a password."""
+    try:
+        parts = urlsplit(proxy)
+        is_usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if is_usable or not proxy:
+        return ""
+    return (
+        f"{kind.upper()}_PROXY is invalid. Use http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT "
+        "with special characters as %XX."
     )
 
 

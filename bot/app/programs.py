@@ -36,9 +36,10 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
     async with (
         open_database(settings.database_url) as database,
         own_api(settings, database) as complete,
-        make_session() as session,
+        make_session(complete.slack_api_url) as session,
+        make_session(complete.api_url) as to_api,
     ):
-        api = make_api(complete, session)
+        api = make_api(complete, to_api)
         web = make_web(complete, session)
         await web.identify()
         await api.measure_clock()

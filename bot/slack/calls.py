@@ -7,11 +7,15 @@ to a block.
 from __future__ import annotations
 
 import logging
+import re
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -43,6 +47,27 @@ NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 def content(message: Message) -> dict[str, Any]:
     """A message's text and blocks, as arguments of the methods that show it."""
     return {"text": fallback_text(message), "blocks": list(message.blocks)}
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """The environment's proxies by scheme; none for this machine and for what NO_PROXY lists.
+
+    NO_PROXY lists hosts (and so their subdomains) with or without a port, addresses, networks such
+    as 10.0.0.0/8, and `*`. Neither urllib nor aiohttp reads networks, ports or `*.example.com`.
+    """
+    parts, found = urlsplit(url), getproxies()
+    host = (parts.hostname or "").rstrip(".")
+    port = parts.port or (80 if parts.scheme in {"http", "ws"} else 443)
+    listed = re.split(r"[\s,]+", f"localhost,127.0.0.0/8,::1,{found.pop('no', '')}".lower())
+    return {} if any(_covers(entry, host, port) for entry in listed) else found
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY is about this host and port."""
+    with suppress(ValueError):
+        return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
+    name = entry.removesuffix(f":{port}").strip("[]").removeprefix("*").strip(".")
+    return entry == "*" or (bool(name) and f".{host}".endswith(f".{name}"))
 
 
 async def follow_nothing(

@@ -9,8 +9,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import WSMessage, WSMsgType, web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -21,6 +19,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from bot.connections import Server
 from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
+from bot.slack.calls import proxies_for
 from bot.slack.metrics import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:  # only for type checking
@@ -62,10 +61,7 @@ def _sdk_log() -> logging.Logger:
 
 def _proxy_for(address: str) -> str | None:
     """The environment's proxy for a websocket; the SDK ignores NO_PROXY."""
-    host = urlsplit(address).hostname or ""
-    if proxy_bypass(host):
-        return None
-    proxies = getproxies()
+    proxies = proxies_for(address)
     return proxies.get("https") or proxies.get("http")
 
 

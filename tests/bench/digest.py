@@ -57,8 +57,9 @@ with loading():
 async def main():
     settings = read_settings(os.environ)
     async with open_database(settings.database_url) as database:
-        async with own_api(settings, database) as complete, make_session() as session:
-            await make_api(complete, session).list()
+        async with own_api(settings, database) as complete:
+            async with make_session(complete.api_url) as session:
+                await make_api(complete, session).list()
 
 asyncio.run(main())
 """
