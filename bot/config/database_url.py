@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 _POSTGRES = re.compile(
-    r"(?:postgres|postgresql|postgresql\+asyncpg)://(?:(?P<user>[^@/?]*)@)?(?P<hosts>[^/?]*)"
+    r"(?:postgres|postgresql|postgresql\+asyncpg)://(?:(?P<user>[^/?]*)@)?(?P<hosts>[^/?]*)"
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
 )
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
@@ -65,6 +65,8 @@ def engine_arguments(text: str) -> EngineArguments:
 def _postgres(match: re.Match[str]) -> EngineArguments:
     if importlib.util.find_spec("asyncpg") is None:
         raise ValueError("PostgreSQL needs the extra: pip install 'sslmonitor-bot[postgres]'.")
+    if match["user"] is None and "@" in (match["query"] or ""):
+        raise ValueError(f"{_EXAMPLE} Write special characters of the password as %XX.")
     user, colon, password = (match["user"] or "").partition(":")
     query = parse_qsl(match["query"] or "", keep_blank_values=True)
     hosts = [host for host in (match["hosts"] or "").split(",") if host]
