@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -148,7 +149,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         await asyncio.sleep(0)
 
     monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
-    monkeypatch.setattr("aiosqlite.core.Thread", Mock())
+    monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))
     monkeypatch.setattr("bot.slack.calls.sleep", wait)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
