@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -125,7 +125,6 @@ async def running_demo(
     port: int = 0,
     mode: str = "http",
     watch: str = "15s",
-    now: Callable[[], datetime] = clock,
 ) -> AsyncIterator[Demo]:
     """Run the three programs, the sample hosts and a fresh database; all are gone at the end.
 
@@ -133,20 +132,21 @@ async def running_demo(
     """
     with tempfile.TemporaryDirectory(prefix="sslmonitor-demo-") as name:
         directory = Path(name)
-        playground, hosts = Playground(playground_app(), clock=now), SampleHosts(now(), directory)
+        playground = Playground(playground_app(), clock=clock)
+        hosts = SampleHosts(clock(), directory)
         await playground.start("127.0.0.1", port)
         await hosts.start()
         playground.demo = functools.partial(change_host, hosts)
         try:
             settings = demo_settings(
-                playground, hosts, directory, mode=mode, watch=watch, now=now()
+                playground, hosts, directory, mode=mode, watch=watch, now=clock()
             )
             async with (
                 open_database(settings.database_url) as database,
                 own_api(
-                    settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS, now=now
+                    settings, database, hosts=hosts.table, scan_seconds=SCAN_SECONDS, now=clock
                 ) as complete,
-                running_bot(complete, database, now=now) as bot,
+                running_bot(complete, database, now=clock) as bot,
             ):
                 playground.events_url = f"http://127.0.0.1:{bot.port}{EVENTS_PATH}"
                 yield Demo(playground, hosts, complete, bot)

@@ -70,12 +70,11 @@ def details(
     now: datetime,
     rules: Thresholds,
     *,
-    said: str = "",
     link: CardLink = monitor_cards.DETAILS,
     same: Sequence[MonitorSummary] = (),
 ) -> Message:
     """Everything that is known about a monitor; `same` are the others with its certificate."""
-    card = monitor_cards.monitor(row, now, rules, said=said, link=link)
+    card = monitor_cards.monitor(row, now, rules, link=link)
     return Message(
         card.text,
         (card.blocks[0], *facts(found, now, rules), *_same(same), *card.blocks[1:]),

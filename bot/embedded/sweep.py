@@ -202,11 +202,7 @@ def _start_once(tasks: dict[int, asyncio.Task[T]], id_: int, work: Work[T]) -> a
 
 
 class Sweep:
-    """Keeps the result of every monitor fresh.
-
-    `poll` is the number of seconds between two queries for monitors that are due, `renewal` the
-    number between two renewals of the leases.
-    """
+    """Keeps the result of every monitor fresh; leases are renewed every `renewal` seconds."""
 
     def __init__(
         self,
@@ -214,13 +210,11 @@ class Sweep:
         leases: Leases,
         clock: Callable[[], datetime],
         *,
-        poll: float = _POLL,
         renewal: float = _RENEW,
     ) -> None:
         self._rescans = rescans
         self._leases = leases
         self._clock = clock
-        self._poll = poll
         self._renewal = renewal
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._scans: set[asyncio.Task[bool]] = set()
@@ -259,7 +253,7 @@ class Sweep:
             # If scans are what holds up others, wait for one to end.
             busy = self._scans and (not self._has_room() or self._rescans.congested())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), None if busy else self._poll)
+                await asyncio.wait_for(self._changed.wait(), None if busy else _POLL)
 
     def _has_room(self) -> bool:
         scans = len(self._scans) - min(self._rescans.backlog, _MAX_BACKLOG)

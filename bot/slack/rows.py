@@ -376,9 +376,8 @@ def refresh_rows(
 class RowLists:
     """The most recent lists, as many as fit into a number of bytes."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self) -> None:
         self._lists: OrderedDict[str, RowList] = OrderedDict()
-        self._most_bytes = most_bytes
         self._bytes = 0
 
     def remember(self, message: Message) -> Message:
@@ -420,7 +419,7 @@ class RowLists:
             self._bytes += rows.size
         self._lists[list_id] = rows
         self._lists.move_to_end(list_id)
-        while self._bytes > self._most_bytes and len(self._lists) > 1:
+        while self._bytes > MOST_BYTES and len(self._lists) > 1:
             _, oldest = self._lists.popitem(last=False)
             self._bytes -= oldest.size
         return rows
