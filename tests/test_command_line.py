@@ -20,6 +20,12 @@ from tests.world import only
 
 pytestmark = pytest.mark.slow
 
+NO_SLACK = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "SLACK_SIGNING_SECRET": "s",
+    "SLACK_API_URL": "http://127.0.0.1:9/api/",
+}
+
 
 def test_without_a_program_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
@@ -80,9 +86,7 @@ def test_a_database_that_can_not_be_opened_is_reported_in_one_line(
 ) -> None:
     only(
         monkeypatch,
-        SLACK_BOT_TOKEN="xoxb-1",
-        SLACK_SIGNING_SECRET="s",
-        SLACK_API_URL="http://127.0.0.1:9/api/",
+        **NO_SLACK,
         DATABASE_URL=url,
     )
 
@@ -98,9 +102,7 @@ def test_an_unreachable_slack_is_reported_in_one_line(
 ) -> None:
     only(
         monkeypatch,
-        SLACK_BOT_TOKEN="xoxb-1",
-        SLACK_SIGNING_SECRET="s",
-        SLACK_API_URL="http://127.0.0.1:9/api/",
+        **NO_SLACK,
         DATABASE_URL=f"sqlite:///{tmp_path}/bot.sqlite3",
         SSLMONITOR_API_URL="http://127.0.0.1:9/api/v1",
         SSLMONITOR_API_KEY="k",

@@ -45,6 +45,19 @@ async def socket_app() -> AsyncIterator[tuple[Playground, AsyncApp]]:
         await playground.close()
 
 
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Playground, Sockets]]:
+    """A playground, and the app's two sockets to it."""
+    async with socket_app() as (playground, app):
+        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.02)
+        await sockets.start()
+        try:
+            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
+            yield playground, sockets
+        finally:
+            await sockets.close()
+
+
 def opens(playground: Playground) -> int:
     """How often apps.connections.open was called."""
     names = [each["name"] for each in playground.workspace.traffic]
@@ -89,27 +102,20 @@ async def test_a_refused_ticket_is_given_up_for_a_fresh_address(
 
 
 async def test_a_socket_that_slack_closes_comes_back() -> None:
-    async with socket_app() as (playground, app):
-        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
-        await sockets.start()
-        try:
-            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
-            gone = playground.delivery.sockets[0]
+    async with connected() as (playground, sockets):
+        gone = playground.delivery.sockets[0]
 
-            await gone.ws.close()
+        await gone.ws.close()
 
-            await playground.wait_for(
-                lambda _: (
-                    len(playground.delivery.sockets) == 2
-                    and gone not in playground.delivery.sockets
-                )
+        await playground.wait_for(
+            lambda _: (
+                len(playground.delivery.sockets) == 2 and gone not in playground.delivery.sockets
             )
-            for _ in range(2):
-                await playground.say(ANN, CERTS, "/ssl help")
-            assert playground.workspace.notices == []
-        finally:
-            await sockets.close()
-        assert sockets.connected == 0
+        )
+        for _ in range(2):
+            await playground.say(ANN, CERTS, "/ssl help")
+        assert playground.workspace.notices == []
+    assert sockets.connected == 0
 
 
 async def test_a_refreshed_socket_loses_no_command(socket_world: World) -> None:
@@ -180,40 +186,26 @@ async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
 
 
 async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_and_again() -> None:
-    async with socket_app() as (playground, app):
-        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.02)
-        await sockets.start()
-        try:
-            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
-            playground.workspace.faults.add(
-                "apps.connections.open", refusal("token_revoked"), times=99
-            )
-            before = opens(playground)
-            for socket in list(playground.delivery.sockets):
-                await socket.ws.close()
+    async with connected() as (playground, sockets):
+        playground.workspace.faults.add("apps.connections.open", refusal("token_revoked"), times=99)
+        before = opens(playground)
+        for socket in list(playground.delivery.sockets):
+            await socket.ws.close()
 
-            with pytest.raises(SocketModeEnded, match="Slack refuses SLACK_APP_TOKEN"):
-                await asyncio.wait_for(sockets.ended, 5)
+        with pytest.raises(SocketModeEnded, match="Slack refuses SLACK_APP_TOKEN"):
+            await asyncio.wait_for(sockets.ended, 5)
 
-            await asyncio.sleep(0.2)  # ten pings' time for calls that must not come
-            assert opens(playground) - before <= 2
-        finally:
-            await sockets.close()
+        await asyncio.sleep(0.2)  # ten pings' time for calls that must not come
+        assert opens(playground) - before <= 2
 
 
 async def test_socket_mode_that_was_turned_off_ends_with_one_clear_line() -> None:
-    async with socket_app() as (playground, app):
-        sockets = Sockets(app, playground.app.app_token, ping_seconds=0.05)
-        await sockets.start()
-        try:
-            await playground.wait_for(lambda _: len(playground.delivery.sockets) == 2)
-            message = {"type": "disconnect", "reason": "link_disabled"}
-            await playground.delivery.sockets[0].ws.send_json(message)
+    async with connected() as (playground, sockets):
+        message = {"type": "disconnect", "reason": "link_disabled"}
+        await playground.delivery.sockets[0].ws.send_json(message)
 
-            with pytest.raises(SocketModeEnded, match="turned off"):
-                await asyncio.wait_for(sockets.ended, 5)
-        finally:
-            await sockets.close()
+        with pytest.raises(SocketModeEnded, match="turned off"):
+            await asyncio.wait_for(sockets.ended, 5)
 
 
 async def test_no_log_contains_a_sockets_ticket(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -35,6 +35,20 @@ async def add_monitor(database: Database, host: str, port: int, due: timedelta) 
     row = {"host": host, "port": port, "created_at": NOW - DAY, "next_scan_at": NOW + due}
     async with database.write() as connection:
         await connection.execute(insert(monitors), [row])
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def silent_server() -> tuple[asyncio.Event, Serve]:
+    """A server that never answers, and an event that says that a client has connected."""
+    arrived = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
+
+    return arrived, hold
 
 
 async def test_a_server_scans_due_monitors_as_soon_as_it_starts(
@@ -113,12 +127,7 @@ async def test_a_scan_that_raises_is_logged_and_retried_at_its_next_slot(
 async def test_closing_aborts_running_scans_and_leaves_no_task(
     fleet: Fleet, database: Database
 ) -> None:
-    arrived = asyncio.Event()
-
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
-        await reader.read()
-
+    arrived, hold = silent_server()
     before = asyncio.all_tasks()
     async with fleets.serve(hold) as port:
         await add_monitor(database, "fleet.test", port, -HOUR)
@@ -302,12 +311,7 @@ async def test_metrics_and_ping_report_progress_and_lag(served: Served, database
 
 
 async def test_a_restart_resumes_aborted_scans_at_once(fleet: Fleet, database: Database) -> None:
-    arrived = asyncio.Event()
-
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
-        await reader.read()
-
+    arrived, hold = silent_server()
     async with fleets.serve(hold) as port:
         await add_monitor(database, "fleet.test", port, -HOUR)
         async with serving(fleet, database, deadline=60):
@@ -320,12 +324,7 @@ async def test_a_restart_resumes_aborted_scans_at_once(fleet: Fleet, database: D
 async def test_nothing_is_stored_after_shutdown_for_a_client_that_disconnected(
     fleet: Fleet, database: Database
 ) -> None:
-    arrived = asyncio.Event()
-
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
-        await reader.read()
-
+    arrived, hold = silent_server()
     before = asyncio.all_tasks()
     async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
         request = asyncio.create_task(served.call("monitor/add", host="fleet.test", port=str(port)))
