@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import msgspec
 
 from bot.api.lenient import read_leniently
-from bot.api.reply import Fields, value
 from bot.errors import APIUnreachable
 from bot.target import HTTPS_PORT, MAX_PORT, Target, normal_host
 
@@ -332,7 +331,7 @@ def by_target(rows: Iterable[MonitorSummary], target: Target) -> list[MonitorSum
     return [row for row in rows if row.target == target]
 
 
-def raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
+def raw_rows(fields: dict[str, msgspec.Raw], count: int | None) -> Sequence[msgspec.Raw]:
     """The rows of a reply that counts so many. Raises APIUnreachable if that is unknown."""
     try:
         listed = msgspec.json.decode(fields["list"], type=_Rows)
@@ -340,12 +339,13 @@ def raw_rows(fields: Fields, count: int | None) -> Sequence[msgspec.Raw]:
         if count is None:
             raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
         return []
-    if not listed and count is None and value(fields, "count") is not None:
+    said = msgspec.json.decode(fields.get("count", b"null"))
+    if not listed and count is None and said is not None:
         raise APIUnreachable("The SSLmonitor API's answer contains no readable count.")
     return list(listed.values()) if isinstance(listed, dict) else listed
 
 
-def count_of(fields: Fields) -> int | None:
+def count_of(fields: dict[str, msgspec.Raw]) -> int | None:
     """How many monitors the reply says it lists; None if it doesn't say, or no number."""
     try:
         return max(0, msgspec.json.decode(fields["count"], type=int, strict=False))

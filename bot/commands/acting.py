@@ -299,11 +299,7 @@ async def note(
     call: Call, which: Annotated[Selector, "HOST[:PORT]|ID"], text: Annotated[str, "[TEXT]"] = ""
 ) -> Message:
     """Put one line of text on a host's card; without text, remove it."""
-    if which.id and not which.host:
-        target = (await find(call, which))[0].target
-        which = replace(which, host=target.host, port=target.port)
-    if not which.host or which.is_pattern or which.host in NO_HOSTS:
-        raise UsageError("A note belongs to a host.", "which")
+    which = await _host_of_note(call, which)
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     text = "" if text.strip("-–—\"'“” ") == "" else text
@@ -317,6 +313,16 @@ async def note(
         return mark_cards.none_to_remove("note", name)
     card = mark_cards.noted(name, text, unmatched=matching == 0)
     return replace(card, changed=((name, text or "removed"),))
+
+
+async def _host_of_note(call: Call, which: Selector) -> Selector:
+    """The host that is to get a note, if need be by a monitor's ID. Raises UsageError."""
+    if which.id and not which.host:
+        target = (await find(call, which))[0].target
+        which = replace(which, host=target.host, port=target.port)
+    if not which.host or which.is_pattern or which.host in NO_HOSTS:
+        raise UsageError("A note belongs to a host.", "which")
+    return which
 
 
 @router.command("note_certificate", typed=False, recorded=True,

@@ -100,7 +100,6 @@ async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
             f"The names of {len(hosts)} hosts begin with “{which.host}”. Write one, such as "
             f"“{min(hosts)}”, or “{which.host}*” for all.", "which",
         )  # fmt: skip
-    if len(hosts) != 1:
-        return which, 0
-    which = replace(which, host=hosts.pop())
+    if len(hosts) == 1:
+        which = replace(which, host=hosts.pop())
     return which, sum(which.matches(row) for row in rows)

@@ -23,6 +23,7 @@ from bot.embedded.turns import Turns
 from bot.embedded.writer import Writer
 
 _LOG = logging.getLogger(__name__)
+_Place = AbstractAsyncContextManager[None]  # held while a scan runs
 _SWEEP_PER_ADDRESS = 3  # concurrent scans of the sweep at one address
 _ON_DEMAND_PER_ADDRESS = 2  # scans on demand in addition to those, so that nobody waits for long
 _CONCURRENCY = 50  # concurrent scans of the sweep
@@ -133,12 +134,7 @@ class Rescans:
             status = await self._leases.status(id_, self._clock())
         return first is None or status is None or status.scanned_at != first.scanned_at
 
-    async def _scan(
-        self,
-        lease: Lease,
-        turn: AbstractAsyncContextManager[None],
-        slot: AbstractAsyncContextManager[None],
-    ) -> bool:
+    async def _scan(self, lease: Lease, turn: _Place, slot: _Place) -> bool:
         """Scan and store; false if the result is unconfirmed."""
         self.leased.add(lease.id)
         try:

@@ -40,13 +40,8 @@ class RunningScans:
 
         While the database can't be used, each process scans for itself.
         """
-        key, joined = f"scan {monitor_id}", False
-        try:
-            while not joined and not await self._begin(key):
-                joined = await self._ended_well(key)
-        except DatabaseUnavailable as fault:
-            log.warning("Could not check for a scan of monitor %d: %s", monitor_id, fault)
-        if joined:
+        key = f"scan {monitor_id}"
+        if await self._joined(key):
             yield True
             return
         signs, scanned = asyncio.create_task(self._give_signs(key)), False
@@ -57,6 +52,16 @@ class RunningScans:
             signs.cancel()
             with suppress(DatabaseUnavailable):
                 await self._end(key, scanned=scanned)
+
+    async def _joined(self, key: str) -> bool:
+        """Wait until this process scans; True if the scan of another one has succeeded instead."""
+        try:
+            while not await self._begin(key):
+                if await self._ended_well(key):
+                    return True
+        except DatabaseUnavailable as fault:
+            log.warning("Could not look for another process's %s: %s", key, fault)
+        return False
 
     async def _begin(self, key: str) -> bool:
         """Note that this process scans, unless another one does."""

@@ -58,6 +58,8 @@ class Scanner:
     `revocations` and `renewals` are for certificates that are otherwise valid, `caa` is for all.
     """
 
+    closed = False
+
     def __init__(
         self,
         guard: Guard,
@@ -79,7 +81,6 @@ class Scanner:
         self._caa = caa
         self._renewals = renewals
         self._timeouts: set[asyncio.Timeout] = set()
-        self.closed = False
 
     def close(self) -> None:
         """Abort the running scans; whoever waits for one gets ScannerClosed."""
