@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -82,10 +83,11 @@ class _Turns:
 
     def _wait(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
         tell = future.get_loop().call_soon_threadsafe
-        try:
-            tell(aiosqlite.core.set_result, future, function())
-        except sqlite3.Error as error:
-            tell(aiosqlite.core.set_exception, future, error)
+        with suppress(RuntimeError):  # the test has ended, and with it the loop
+            try:
+                tell(aiosqlite.core.set_result, future, function())
+            except sqlite3.Error as error:
+                tell(aiosqlite.core.set_exception, future, error)
 
 
 class _Response(aiohttp.ClientResponse):

@@ -309,7 +309,8 @@ def test_a_password_with_odd_letters_survives() -> None:
 def test_no_part_of_a_password_becomes_a_host_or_is_repeated() -> None:
     url = engine_arguments("postgresql://u:s3@cret:x@h:5433/db?sslmode=disable").url
     assert (url.password, url.host, url.port) == ("s3@cret:x", "h", 5433)
-    for password in ("s3?cret", "s3?cret=1", "s3/a?cret"):
+    assert engine_arguments("postgresql:///db?host=/run/pg&application_name=a@b").url.host is None
+    for password in ("s3?cret", "s3?cret=1", "s3/a?cret", "s3?sslmode=cret"):
         with pytest.raises(ValueError, match="as %XX") as error:
             engine_arguments(f"postgresql://u:{password}@h/db")
         assert "cret" not in str(error.value)

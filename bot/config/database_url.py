@@ -65,16 +65,11 @@ def engine_arguments(text: str) -> EngineArguments:
 def _postgres(match: re.Match[str]) -> EngineArguments:
     if importlib.util.find_spec("asyncpg") is None:
         raise ValueError("PostgreSQL needs the extra: pip install 'sslmonitor-bot[postgres]'.")
-    if match["user"] is None and "@" in (match["query"] or ""):
-        raise ValueError(f"{_EXAMPLE} Write special characters of the password as %XX.")
     user, colon, password = (match["user"] or "").partition(":")
     query = parse_qsl(match["query"] or "", keep_blank_values=True)
     hosts = [host for host in (match["hosts"] or "").split(",") if host]
     hosts += [host for name, value in query if name == "host" for host in value.split(",")]
-    arguments = _Arguments()
-    for name, value in query:
-        if name != "host":
-            arguments.read(name, value)
+    arguments = _read_parameters(query, "" if match["user"] else match["query"] or "")
     base = "postgresql+asyncpg://"
     if match["user"]:
         base += quote(unquote(user), safe="") + colon + quote(unquote(password), safe="") + "@"
@@ -90,6 +85,20 @@ def _postgres(match: re.Match[str]) -> EngineArguments:
     if (url.port or 1) > MAX_PORT:
         raise ValueError(_EXAMPLE)
     return EngineArguments(url, arguments.made() | _several(hosts))
+
+
+def _read_parameters(query: list[tuple[str, str]], suspect: str) -> _Arguments:
+    """The parameters but the hosts; in `suspect`, a part of a password may stand before an `@`."""
+    arguments = _Arguments()
+    try:
+        for name, value in query:
+            if name != "host":
+                arguments.read(name, value)
+    except ValueError:
+        if "@" not in suspect:
+            raise
+        raise ValueError(f"{_EXAMPLE} Write special characters of the password as %XX.") from None
+    return arguments
 
 
 def _several(hosts: list[str]) -> dict[str, Any]:
