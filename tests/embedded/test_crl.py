@@ -53,7 +53,7 @@ def test_a_list_is_read_in_whatever_wrapping(scans: Scans) -> None:
     pem = x509.load_der_x509_crl(der).public_bytes(serialization.Encoding.PEM)
     for body in (der, der + b"\n", pem, b"Version 2 (0x1)\n" + pem, b"\xef\xbb\xbf" + pem):
         assert says(scans, body) == REVOKED
-    for body in (b"", b"\x30", der[:-1], b"<html>", pem[:200]):
+    for body in (b"", b"\x30", der[:-1], der + b"x", b"<html>", pem[:200]):
         assert says(scans, body) == "unknown: the revocation list can't be read"
 
 

@@ -188,14 +188,15 @@ def read(body: bytes, issuer: x509.Certificate) -> RevocationList:
 
 
 def _loaded(body: bytes) -> x509.CertificateRevocationList:
-    """A list as DER or PEM, whatever comes after the one or before the other."""
+    """A list as DER, perhaps with a line break at its end, or as PEM, perhaps after other text."""
     with suppress(*MALFORMED):
         return x509.load_der_x509_crl(body)
     begin = body.find(b"-----BEGIN X509 CRL-----")
     try:
         if begin >= 0:
             return x509.load_pem_x509_crl(body[begin:])
-        return x509.load_der_x509_crl(field(*next(fields(body), (0, b""))))
+        first = field(*next(fields(body), (0, b"")))
+        return x509.load_der_x509_crl(first + body[len(first) :].strip())
     except MALFORMED:
         raise Unreadable("the revocation list can't be read") from None
 
