@@ -201,3 +201,18 @@ async def socket_world(
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture
+def postgresql_url(postgres: Cluster) -> str:
+    """The URL of a database of PostgreSQL with the schema."""
+    return postgres.new_database("migrated")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once for each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.sqlite3"
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster.new_database()

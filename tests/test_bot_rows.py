@@ -11,11 +11,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import DatabaseUnavailable
-from bot.playground.objects import ANN, BEN, CERTS, GENERAL, OpenView, PostedMessage
+from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.scans import RunningScans
 from tests.world import Clock, World, labels, words
+
+#: The fingerprint of a certificate that several monitors have.
+ONE = "ab" * 32
 
 
 async def digest(world: World) -> PostedMessage:
@@ -186,163 +189,6 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
 
 # One row for each certificate
 
-ONE = "ab" * 32
-
-
-async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
-    digest_world: World,
-) -> None:
-    world = digest_world
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
-    world.api.add("other.demo.test", days=-1, valid=False)
-    shown = await digest(world)
-    assert "4 broken" in words(shown)
-    assert "`h0.demo.test` and 2 more" in row_of(shown, numbers[0])
-    assert "One renewal fixes 3 monitors" in row_of(shown, numbers[0])
-    assert "h1.demo.test" not in words(shown)
-    assert labels(shown) == ["Rescan all broken", "Rescan", "Rescan"]
-
-    held = world.api.hold("monitor/scan")
-    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
-    await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in row_of(shown, numbers[0]))
-    await held.reached.wait()
-    assert held.gate is not None
-    for number in numbers:
-        world.api.renew(number, days=80)
-        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
-    held.gate.set()
-    await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
-    assert "fixed · Ben" in row_of(shown, numbers[0])
-    assert "✅ 1 of 2 rows fixed. When posted: 4 broken." in words(shown)
-
-
-async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:
-    for n in range(3):
-        world.api.add(f"h{n}.demo.test", ssl_fingerprint=ONE)
-    world.api.add("other.demo.test", ssl_fingerprint="cd" * 32)
-    await world.say("/ssl status h0.demo.test")
-    await world.press("Details", on=await world.card("`h0.demo.test`"))
-    card = words(await world.card("*Also on 2 other monitors*", "`h1.demo.test` `h2.demo.test`"))
-    assert "other.demo.test" not in card
-
-
-async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
-    digest_world: World,
-) -> None:
-    world = digest_world
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
-    shown = await digest(world)
-    world.api.renew(numbers[0], days=80)
-    world.api.rows[numbers[0]]["ssl_fingerprint"] = "cd" * 32
-    await refresh(world)
-    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
-    assert "`h1.demo.test` and 2 more" in row_of(shown, numbers[0])
-    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
-    await world.card("Scanned 3 monitors")
-    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
-    assert "Scanning…" not in words(shown)
-
-
-async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -> None:
-    world = digest_world
-    numbers = [world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
-    shown = await digest(world)
-    await world.press("Rescan", on=shown, by=BEN)
-    await world.until(lambda: "I'll take it" in labels(shown))
-    await world.press("I'll take it", on=shown, by=BEN)
-    await world.card("Ben has taken `h0.demo.test` and 100 more monitors.", by=ANN)
-    await refresh(world)
-    assert "and 100 more" in row_of(shown, numbers[0])
-    assert "🙋 Ben" in row_of(shown, numbers[0])
-    await world.bot.records.marks.release(numbers[:2])  # by another process
-    await world.press("Release", on=shown, by=BEN)
-    await world.card("Ben released `h10.demo.test` and 98 more monitors", by=ANN)
-
-
-async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
-    digest_world: World,
-) -> None:
-    world = digest_world
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
-    shown = await digest(world)
-    await world.press("Rescan", on=shown, by=BEN)
-    await world.until(lambda: "Scan & watch" in labels(shown))
-
-    await world.press("Note", on=shown, by=BEN)
-    form = await world.modal("Note", "IDs of the monitors", by=BEN)
-    assert "Write them as 101" in str(await world.submit(form, which="1-", text="Ann", by=BEN))
-    ids = f"{numbers[0]}-{numbers[2]}"
-    assert await world.submit(form, which=ids, text="ask Ann first", by=BEN) == {}
-    await world.modal("Note on `h0.demo.test:443` and 2 more monitors: ask Ann first", by=BEN)
-    assert world.bot.records.rules.marks.notes.keys() == {f"h{n}.demo.test:443" for n in range(3)}
-
-    await world.press("Mute until they change", on=shown, by=BEN)
-    await world.card("Ben muted `h0.demo.test` and 2 more monitors, each until it changes", by=ANN)
-    assert world.bot.records.rules.marks.mutes.keys() == set(numbers)
-    await world.until(lambda: "Unmute" in labels(shown) and "🔕" in row_of(shown, numbers[0]))
-    await world.press("Unmute", on=shown, by=BEN)
-    await world.card("Ben unmuted `h0.demo.test` and 2 more monitors.", by=ANN)
-    assert world.bot.records.rules.marks.mutes == {}
-
-    await world.press("Scan & watch", on=shown, by=BEN)
-    await world.card("2 other monitors with the old one will be rescanned too.", by=BEN)
-    for number in numbers[:2]:
-        world.api.renew(number, days=80)
-        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
-    del world.api.calls[:]
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=2)
-    await world.bot.watches.tick()
-    await world.card("*Fixed*", "0 of 1 other monitor with the old certificate are fixed", by=BEN)
-    scanned = {call["id"] for call in world.api.asked("monitor/scan")}
-    assert scanned == {str(numbers[0]), str(numbers[2])}
-
-
-@pytest.mark.parametrize("where", ["digest", "private list", "Home"])
-async def test_a_row_of_many_scattered_monitors_keeps_its_menu(
-    where: str, digest_world: World
-) -> None:
-    world, numbers = digest_world, list[int]()
-    for n in range(40):
-        numbers.append(world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE))
-        world.api.add(f"fine{n}.demo.test")
-
-    def shown() -> PostedMessage | OpenView:
-        if where == "Home":
-            home = world.slack.home(BEN)
-            assert home
-            return home
-        return world.seen(by=BEN)[0]
-
-    if where == "digest":
-        await digest(world)
-    elif where == "private list":
-        await world.ask("/ssl list broken", "and 39 more", by=BEN)
-    else:
-        await world.playground.open_home(BEN)
-        await world.home("and 39 more", by=BEN)
-    await world.press("Rescan", on=shown(), by=BEN, row=f"{numbers[0]} {numbers[1]}")
-    await world.until(lambda: "History" in labels(shown()))
-    assert {"Mute until they change", "Note", "Details"} <= set(labels(shown()))
-    await world.press("Note", on=shown(), by=BEN)
-    form = await world.modal("IDs of the monitors", by=BEN)
-    which = form.blocks[0]["element"]["initial_value"]
-    assert await world.submit(form, which=which, text="ask Ann", by=BEN) == {}
-    await world.modal("and 39 more monitors: ask Ann", by=BEN)
-    await world.press("Mute until they change", on=shown(), by=BEN)
-    await world.until(lambda: "Unmute" in labels(shown()))
-    assert world.bot.records.rules.marks.mutes.keys() == set(numbers)
-    await world.settled()
-
 
 async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
     digest_world: World,
@@ -360,21 +206,6 @@ async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
     assert world.bot.records.rules.marks.notes == {f"{host}:443": "ask Ann"}
     await refresh(world)
     assert "No longer monitored" not in row_of(shown, number)
-
-
-async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
-    world = digest_world
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(101)
-    ]
-    world.api.add("other.test")
-    shown = await digest(world)
-    for number in numbers[:100]:
-        world.api.rows[number]["ssl_fingerprint"] = ""
-    await world.press("Rescan", on=shown, row=" ".join(map(str, numbers[:100])))
-    await world.card("Scanned 100 monitors")
-    await world.until(lambda: "and 99 more" in row_of(shown, numbers[0]))
 
 
 async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(

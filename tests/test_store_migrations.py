@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select
 
 from bot.store.database import Database
 from bot.store.tables import metadata
 from bot.store.upgrade import newest_migration, open_database, upgrade
-from tests.postgres import Cluster
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/test.sqlite3"
-    cluster: Cluster = request.getfixturevalue("postgres")
-    return cluster.new_database()
 
 
 def fill(connection: Connection) -> None:
