@@ -26,8 +26,8 @@ T = TypeVar("T")
 class People:
     """What people do in the playground: type, press, fill in forms, open Home.
 
-    What Slack would refuse a person ends in a notice; what a person can't even try (pressing a
-    button that doesn't exist) raises PlaygroundError.
+    An action that Slack would refuse leads to a notice. One that nobody could attempt, such as
+    pressing a button that doesn't exist, raises PlaygroundError.
     """
 
     def __init__(self, app: App, *, clock: Callable[[], datetime], ack_limit: float = 3.0) -> None:
