@@ -267,7 +267,8 @@ def test_an_issuers_name_may_contain_commas() -> None:
     "text",
     ["https://a.example", "=https://a.example", "A=", "A=a.example", "A=https://u:p@a.example",
      "A=https://a.example B=https://b.example", "A=https://a.example; B=https://b.example",
-     "A=https://a.example, B", ",", "A=ftp://a.example"],
+     "A=https://a.example, B", ",", "A=ftp://a.example", "A=https://a.example,,B=https://b.example",
+     "A=https://a.example, a=https://b.example"],
 )  # fmt: skip
 def test_directories_that_make_no_sense_are_refused(text: str) -> None:
     (fault,) = faults(ARI_DIRECTORIES=text)

@@ -22,7 +22,7 @@ from bot.dates import parse_duration
 SECRET_KEY_LENGTH = 16
 
 #: After the start or a comma: an issuer, and its URL.
-_DIRECTORY = r"(?:^|,)\s*([^=\s][^=]*?)\s*=\s*([^\s,=]+)\s*(?=,|$)"
+_DIRECTORY = r"(?:^|,)\s*([^=\s,][^=]*?)\s*=\s*([^\s,=]+)\s*(?=,|$)"
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 S = TypeVar("S", bound=str)
@@ -104,7 +104,10 @@ def directories(text: str) -> Mapping[str, str]:
     """URLs by issuer: `ISSUER=URL, ISSUER=URL`; an issuer's name may contain commas."""
     if text and not re.fullmatch(rf"(?:{_DIRECTORY})+,?", text):
         raise ValueError("Use ISSUER=URL, separated by commas.")
-    return {name: base_url(url) for name, url in re.findall(_DIRECTORY, text)}
+    found = re.findall(_DIRECTORY, text)
+    if len({name.casefold() for name, _ in found}) < len(found):
+        raise ValueError("Use each issuer's name once.")
+    return {name: base_url(url) for name, url in found}
 
 
 def slack_api_url(text: str) -> str:

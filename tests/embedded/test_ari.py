@@ -103,10 +103,6 @@ def test_a_certificate_is_named_as_in_the_rfcs_example() -> None:
                                       NOW + DAY)  # fmt: skip
     made = builder.add_extension(KEY, critical=False).sign(key, hashes.SHA256())
     assert certificate_id(made) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
-
-
-def test_a_certificate_without_its_issuers_key_has_no_name() -> None:
-    key = new_key("ec")
     with pytest.raises(Unreadable, match="does not name its issuer's key"):
         certificate_id(issue(name("x"), key, None, NOW, NOW + DAY, NO_CA))
 
@@ -233,11 +229,8 @@ def test_retry_after_is_read_within_limits() -> None:
     assert header("soon") is None
     assert header("Fri, 99 Jan 99999999999 11:00:00 GMT") is None
     assert header("") is None
-
-
-def test_a_date_to_retry_after_counts_from_the_servers_own_clock() -> None:
     wait = header("Sun, 17 Jan 2027 15:00:00 GMT", Date="Sun, 17 Jan 2027 12:00:00 GMT")
-    assert wait == 3 * HOURS
+    assert wait == 3 * HOURS  # by the server's own clock
 
 
 async def test_a_certificate_that_the_ca_does_not_know_is_unknown_for_six_hours(acme: ACME) -> None:
@@ -250,19 +243,26 @@ async def test_a_certificate_that_the_ca_does_not_know_is_unknown_for_six_hours(
 async def test_a_window_of_a_certificate_that_is_no_longer_known_is_forgotten(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.renewal()
-    del acme.ca.documents[acme.name]
+    acme.ca.status = 410
     acme.scans.clock.now = NOW + 7 * HOURS
-    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 404"
+    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 410"
 
 
-async def test_the_last_answer_of_a_ca_that_is_down_counts_for_three_days(acme: ACME) -> None:
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [(500, b"down", "answered with HTTP 500"), (403, b"no", "answered with HTTP 403"),
+     (200, b"<html>", "can't be read"), (200, answer(NOW, NOW), "makes no sense")],
+)  # fmt: skip
+async def test_the_last_answer_of_a_ca_that_gives_no_other_counts_for_three_days(
+    acme: ACME, status: int, body: bytes, said: str
+) -> None:
     acme.says(answer(*WINDOW))
     await acme.renewal()
-    acme.ca.status = 500
+    acme.ca.documents, acme.ca.status = dict.fromkeys(acme.ca.documents, body), status
     acme.scans.clock.now = NOW + 3 * DAY
-    assert (await acme.renewal()).status == "known"
+    assert await acme.renewal() == Renewal("known", *WINDOW)
     acme.scans.clock.now = NOW + 3 * DAY + HOURS
-    assert (await acme.renewal()).status == "unknown: ca.test answered with HTTP 500"
+    assert said in (await acme.renewal()).status
 
 
 async def test_an_overloaded_ca_is_left_alone_for_as_long_as_it_says(acme: ACME) -> None:
@@ -372,14 +372,15 @@ async def test_the_server_must_be_the_one_it_claims_to_be(scans: Scans) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server).start()
     port = runner.addresses[0][1]
-    asking = [ACMEServers(scans.database, scans.guard, scans.clock, context, [])
-              for context in (trusted, untrusted)]  # fmt: skip
-    for servers, host, said in (
-        (asking[0], "ca.test", "the directory of ca.test names no https URL"),
-        (asking[0], "elsewhere.test", "the certificate of elsewhere.test is not trusted"),
-        (asking[1], "ca.test", "the certificate of ca.test is not trusted"),
+    asking: list[ACMEServers] = []
+    for context, host, said in (
+        (trusted, "ca.test", "the directory of ca.test names no https URL"),
+        (trusted, "elsewhere.test", "the certificate of elsewhere.test is not trusted"),
+        (untrusted, "ca.test", "the certificate of ca.test is not trusted"),
     ):
-        url = f"https://{host}:{port}/{said.replace(' ', '-')}"
+        url = f"https://{host}:{port}/{len(asking)}"
+        servers = ACMEServers(scans.database, scans.guard, scans.clock, context, [url])
+        asking.append(servers)
         scans.renewals = Renewals({ISSUER: url}, servers)
         assert (await scans.scan(scans.leaf(KEY))).renewal.status == f"unknown: {said}"
     await asyncio.gather(*(each.close() for each in asking))

@@ -40,6 +40,8 @@ LEAST_WAIT, MOST_WAIT = timedelta(minutes=1), LONGEST
 RESTING = timedelta(minutes=1)
 #: How long the last answer counts while a CA doesn't answer.
 LAST_WORD = timedelta(days=3)
+#: How a CA says that it doesn't know a certificate, or no longer: HTTP statuses.
+_UNKNOWN = (404, 410)
 #: The years accepted in a window.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 #: A link that people may follow: http or https, printable, without a user name.
@@ -105,10 +107,13 @@ class ACMEServers(Documents):
         if self._is_fresh(rest := await self._read(_rest(url))):
             raise Unreadable(rest.fault)
         try:
-            return await super()._answer(known, url, body)
+            status, headers, fetched = await super()._answer(known, url, body)
         except Silent as silence:
             self._resting[host_of(url)] = self._clock() + RESTING, str(silence)
             raise
+        if status == 200 and fetched:  # nonsense counts as no answer (RFC 9773, section 4.2)
+            read_directory(fetched, url) if url in self._directories else read(fetched, url)
+        return status, headers, fetched
 
     def _wait(self, headers: Mapping[str, str], now: datetime) -> timedelta:
         return retry_after(headers, now) or FRESH
@@ -118,7 +123,7 @@ class ACMEServers(Documents):
     ) -> Document:
         """Pause for an overloaded server; drop the answer for a certificate it doesn't know."""
         found = await super()._refused(known, url, status, headers, now)
-        if status == 404 and url not in self._directories:
+        if status in _UNKNOWN and url not in self._directories:
             return replace(found, body=b"", fresh_until=now + self._wait(headers, now))
         if status == 429 or status >= 500:
             until = now + (retry_after(headers, now) or RESTING)
@@ -170,7 +175,7 @@ class Renewals:
 
 def _resource(found: Document, directory: str, certificate: x509.Certificate) -> str:
     """The URL for a certificate, as the directory names it. Raises Unreadable."""
-    resource: str = _decoded(found.body, _Directory, host_of(directory)).url
+    resource = read_directory(found.body, directory)
     if directory.lower().startswith("https:") and not resource.lower().startswith("https:"):
         raise Unreadable(f"the directory of {host_of(directory)} names no https URL")
     return f"{resource.removesuffix('/')}/{certificate_id(certificate)}"
@@ -180,7 +185,7 @@ def _told(found: Document, now: datetime) -> Renewal:
     """Read the CA's answer about a certificate. Raises Unreadable."""
     if found.fault and (found.fetched_at is None or now - found.fetched_at > LAST_WORD):
         raise Unreadable(found.fault)
-    return read(found.body, host_of(found.url))
+    return read(found.body, found.url)
 
 
 def certificate_id(certificate: x509.Certificate) -> str:
@@ -197,8 +202,14 @@ def certificate_id(certificate: x509.Certificate) -> str:
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
-def read(body: bytes, host: str) -> Renewal:
-    """Read a CA's answer (RFC 9773, section 4.2). Raises Unreadable."""
+def read_directory(body: bytes, url: str) -> str:
+    """Where a CA's directory says that it answers. Raises Unreadable."""
+    return str(_decoded(body, _Directory, host_of(url)).url)
+
+
+def read(body: bytes, url: str) -> Renewal:
+    """Read the answer of a CA at a URL (RFC 9773, section 4.2). Raises Unreadable."""
+    host = host_of(url)
     found = _decoded(body, _Information, host)
     try:
         start, end = (each.astimezone(UTC) for each in (found.window.start, found.window.end))
