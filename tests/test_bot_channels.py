@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import UTC, datetime, time
 
 from bot.app import make_notices
 from bot.config import Settings
@@ -90,6 +90,21 @@ async def test_a_paused_digest_comes_back_by_itself(world: World) -> None:
     later(world, hours=1)
     await world.bot.digests.tick()
     assert len(digests(world)) == 1
+
+
+async def test_a_pause_of_days_ends_at_the_same_local_time_though_the_clocks_change(
+    world: World,
+) -> None:
+    assert isinstance(world.clock, Clock)
+    for zone, fridays, mondays in (
+        ("Europe/Berlin", datetime(2027, 3, 26, 7, 30, tzinfo=UTC), "29 Mar 2027 06:30 UTC"),
+        ("Australia/Sydney", datetime(2027, 4, 1, 21, 30, tzinfo=UTC), "4 Apr 2027 22:30 UTC"),
+    ):
+        world.clock.now = fridays  # at 08:30
+        await world.say(f"/ssl digest here at 09:00 {zone}", to=GENERAL)
+        await world.card(f"every day at 09:00 {zone}", to=GENERAL)
+        await world.say("/ssl digest pause 3d", to=GENERAL)
+        await world.card("is paused until", mondays, to=GENERAL)
 
 
 async def test_a_digest_is_resumed_before_its_time_and_turned_off(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Self
 
 import msgspec
@@ -320,7 +320,9 @@ async def _pause(call: Call, kind: str, length: Length) -> Message:
     here, now = _here(call, kind), call.now()
     if here is None or here.off:
         return replace(cards.nothing_here(kind), changed=())
-    until = now + length
+    days, rest = divmod(length, DAY)  # local days: one may have 23 or 25 hours
+    local = now.astimezone(call.records.subscriptions.zone_of(call.channel))
+    until = (local + days * DAY).astimezone(UTC) + rest
     await call.records.subscriptions.put(msgspec.structs.replace(here, paused_until=until))
     card = cards.paused(kind, until, await call.who())
     return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))
