@@ -71,11 +71,15 @@ class RecheckPoster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The result of one scan: the updated watch, its card, and a reply if there is news."""
+    """The result of one scan: the updated watch, its card, and a reply if there is news.
+
+    `fixed` is the monitor's row, once it is.
+    """
 
     watch: Watch
     card: Message
     reply: Message | None = None
+    fixed: MonitorSummary | None = None
 
 
 def wait_after(scans: int, interval: timedelta) -> timedelta:
@@ -110,6 +114,8 @@ class Watches:
         self._name_of = name_of
         self._clock = clock
         self._missed: dict[int, str] = {}
+        #: Shows in digests and notices that a monitor is fixed.
+        self.show_fixed: Callable[[MonitorSummary], Awaitable[None]] | None = None
 
     # For the commands
 
@@ -304,6 +310,7 @@ class Watches:
             replace(watch, state=FIXED),
             recheck_cards.ended(card, line, self._notes(watch)),
             recheck_cards.fixed_reply(watch.asker, seen, now, watch.scans, also),
+            fixed=row,
         )
 
     async def _rescan_others(self, watch: Watch, old: str) -> str:
@@ -365,6 +372,8 @@ class Watches:
             await self._reply(watch, turn.reply)
         self._missed.pop(watch.id, None)
         await self._store.keep(watch, mine)
+        if turn.fixed and self.show_fixed:
+            await self.show_fixed(turn.fixed)
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
         """Edit the card; if that is impossible, post another. Returns its address."""

@@ -13,9 +13,11 @@ from bot.errors import BotError
 from bot.recheck import Watches
 from bot.slack.notices import CHANGES_EVERY, MANY, Blindness, Notices
 from bot.slack.rows import Boards
+from bot.store.database import best_effort
 from bot.store.monitors import Records
 
 if TYPE_CHECKING:
+    from bot.api.models import MonitorSummary
     from bot.slack.digests import Digests
     from bot.slack.listeners import Tasks
 
@@ -66,6 +68,7 @@ class Scheduler:
         every: timedelta,
     ) -> None:
         """Start all jobs: rechecks and digests at once, notices first after `every`."""
+        watches.show_fixed = functools.partial(self._show_fixed, records)
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
@@ -132,13 +135,19 @@ class Scheduler:
             rows = await self._api.list()
             if len(rows) > MANY:
                 self._look_again = now + LONG_LIST
-            if not rows.unreadable:
-                found = {row.id: row for row in rows}
-                changed = await self._boards.refresh(found, records.rules)
-                await records.end_claims(rows, now)
-                await self._boards.draw_all(changed)
+            found, complete = {row.id: row for row in rows}, not rows.unreadable
+            changed = await self._boards.refresh(found, records.rules, complete=complete)
+            await records.end_claims(rows, now)
+            await self._boards.draw_all(changed)
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
+
+    async def _show_fixed(self, records: Records, row: MonitorSummary) -> None:
+        """Show at once in today's digests and notices that a watch found a monitor fixed."""
+        with best_effort(f"show that monitor {row.id} is fixed"):
+            changed = await self._boards.refresh({row.id: row}, records.rules, complete=False)
+            await records.end_claims([row], self._now())
+            self._tasks.start(self._boards.draw_all(changed))
 
     async def _tick(self) -> None:
         """Post the digests that are due, once the API's clock is measured: its dates need it."""
