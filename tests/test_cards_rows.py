@@ -56,6 +56,18 @@ def test_a_row_of_several_has_somebody_or_is_muted_only_if_all_of_it_is() -> Non
     assert "Release" in str(more_about_group(rows, NOW, whole))
 
 
+def test_a_row_shows_its_note_only_where_a_line_is_left_for_it() -> None:
+    claims = {1: Claim(1, "U0BEN", "Ben", NOW)}
+    for host, noted in (("a.test", True), ("a-host-of-two-lines.example", False)):
+        expired = row(id=1, target=Target(host), not_after=NOW - DAY, valid=False)
+        rules = Thresholds(marks=Marks(claims, notes={host: "ask Ann"}))
+        first, *below = str(list_row(expired, NOW, rules)["text"]["text"]).split("\n")
+        assert "EXPIRED" in first
+        assert below[0].startswith("Expired <!date")
+        assert below[0].endswith("🙋 Ben")
+        assert below[1:] == ["📝 ask Ann"] * noted
+
+
 def test_a_row_of_several_says_that_one_of_the_scans_is_too_old() -> None:
     rows = [row(id=n, fingerprint="aa", scanned_at=NOW - n * DAY) for n in (1, 3)]
     assert "3 days ago" in str(group_row(rows, NOW, RULES)["text"]["text"])

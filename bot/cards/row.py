@@ -223,23 +223,23 @@ def certificate_ids(numbers: Iterable[int]) -> list[str]:
 def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> list[str]:
     """The lines below the first: what matters and who has it, then the result of a press.
 
-    A phone shows at most LINES: of the `facts`, the first that fits is used, if any.
+    A phone shows at most LINES: of the `facts`, the first that fits is used, if any. A note is left
+    out where it would hide them.
     """
     room = LINES - _title_lines(first) - bool(last)
     lines = [" · ".join([fact, *who]) for fact in facts]
     fits = next((line for line in lines if _width(line) <= room * LINE), None)
     if fits is None and last:
-        return [_one_line(who, last)]
+        note = last.startswith(NOTE)
+        return _below(first, facts, who, "") if note else [_one_line(who, last)]
     fits = fits or (" · ".join(who) if who else lines[-1])
     return [fits, last] if last else [fits]
 
 
 def _one_line(who: Sequence[str], last: str) -> str:
-    """Who has it, and the result of the press, in one line of a phone; a note is left out first."""
+    """Who has it, and the result of the press, in one line of a phone."""
     owner = [part for part in who if part.startswith(_WHO[0])]
     choices = [[*who, last], [*owner, last], [*owner, _PRESSED_BY.sub(", ", last)], [last]]
-    if last.startswith(NOTE) and who:
-        choices = [[*who, last], list(who)]
     lines = [" · ".join(parts) for parts in choices]
     return next((line for line in lines if _width(line) <= LINE), lines[-1])
 
