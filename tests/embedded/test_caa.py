@@ -50,7 +50,14 @@ def issue(*values: str, tag: str = "issue") -> Records:
     [
         (issue("letsencrypt.org"), False),
         (issue("digicert.com", "letsencrypt.org; accounturi=https://x/1"), False),
-        (issue("LetsEncrypt.Org."), False),
+        (issue(" LetsEncrypt.Org\t; a = b;c="), False),
+        (issue("letsencrypt.org;"), False),
+        (issue("letsencrypt.org."), True),  # malformed, so it names nobody (RFC 8659, section 4.2)
+        (issue("letsencrypt.org; dns-01"), True),
+        (issue("letsencrypt.org; a=b;"), True),
+        (issue("letsencrypt.org other"), True),
+        (issue("https://letsencrypt.org"), True),
+        (issue("letsencrypt.org.", "letsencrypt.org"), False),
         (issue("digicert.com"), True),
         (issue(";"), True),
         ([("iodef", "mailto:x@shop.example")], False),
@@ -62,6 +69,23 @@ def issue(*values: str, tag: str = "issue") -> Records:
 async def test_a_ca_that_is_not_named_is_refused(records: Records, refused: bool) -> None:
     said = await CAA(Zone(www_shop_example=records)).refusal("www.shop.example", LEAF)
     assert bool(said) is refused
+
+
+async def test_a_record_that_permits_nobody_says_why() -> None:
+    for records, said in (
+        (issue(";"), "permits no CA"),
+        (issue("letsencrypt.org."), "permits no CA: “letsencrypt.org.” is malformed"),
+        (issue("letsencrypt.org;x", "pki.goog", tag="issuewild"),
+         "permits pki.goog, and not Let's Encrypt: “letsencrypt.org;x” is malformed"),
+    ):  # fmt: skip
+        found = await CAA(Zone(shop_example=records)).refusal("www.shop.example", WILDCARD)
+        assert found == f"the CAA record of shop.example {said}"
+
+
+async def test_a_ca_that_issues_for_another_is_named_like_it() -> None:
+    zero = replace(LEAF, issuer_o="ZeroSSL")
+    for name in ("sectigo.com", "comodoca.com"):
+        assert await CAA(Zone(example=issue(name))).refusal("www.shop.example", zero) == ""
 
 
 async def test_the_nearest_parent_with_records_decides() -> None:

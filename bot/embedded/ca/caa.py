@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+import re
+from collections.abc import Callable, Collection, Coroutine, Sequence
 
 from bot.embedded.scan.certificate import Leaf
 from bot.embedded.scan.dns import is_address
@@ -12,22 +13,25 @@ from bot.embedded.scan.verdict import printable
 
 log = logging.getLogger(__name__)
 
+_SECTIGO = (
+    "sectigo.com", "comodo.com", "comodoca.com", "usertrust.com", "trust-provider.com",
+)  # fmt: skip
+_DIGICERT = (
+    "digicert.com", "geotrust.com", "rapidssl.com", "thawte.com", "symantec.com",
+    "digicert.ne.jp", "cybertrust.ne.jp", "volusion.digitalcertvalidation.com",
+    "stratossl.digitalcertvalidation.com", "intermediatecertificate.digitalcertvalidation.com",
+    "1and1.digitalcertvalidation.com", "digitalcertvalidation.com", "quovadisglobal.com",
+)  # fmt: skip
 #: A CA's names in CAA records, as it documents them, by the organization that its certificates name
 #: as their issuer. Other CAs are passed over.
 NAMES = {
     "Let's Encrypt": ("letsencrypt.org",),
     "Google Trust Services": ("pki.goog",),
     "Google Trust Services LLC": ("pki.goog",),
-    "ZeroSSL": ("sectigo.com", "zerossl.com"),
-    "Sectigo Limited": (
-        "sectigo.com", "comodo.com", "comodoca.com", "usertrust.com", "trust-provider.com",
-    ),
-    "DigiCert Inc": (
-        "digicert.com", "geotrust.com", "rapidssl.com", "thawte.com", "symantec.com",
-        "digicert.ne.jp", "cybertrust.ne.jp", "volusion.digitalcertvalidation.com",
-        "stratossl.digitalcertvalidation.com", "intermediatecertificate.digitalcertvalidation.com",
-        "1and1.digitalcertvalidation.com", "digitalcertvalidation.com", "quovadisglobal.com",
-    ),
+    "ZeroSSL": (*_SECTIGO, "zerossl.com"),  # Sectigo issues for it
+    "Sectigo Limited": _SECTIGO,
+    "DigiCert Inc": _DIGICERT,
+    "DigiCert, Inc.": _DIGICERT,
     "Amazon": ("amazon.com", "amazontrust.com", "awstrust.com", "amazonaws.com", "aws.amazon.com"),
     "GlobalSign nv-sa": ("globalsign.com",),
     "GoDaddy.com, Inc.": ("godaddy.com", "starfieldtech.com"),
@@ -48,6 +52,14 @@ _KNOWN = frozenset(
     {"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"}
 )
 _CRITICAL, _IS_CRITICAL = "!", 0x80
+_LABEL = "[a-z0-9](?:-*[a-z0-9])*"
+_PARAMETER = rf"{_LABEL}[ \t]*+=[ \t]*+[!-:<-~]*+[ \t]*+"
+#: A value that names a CA, or nobody; any other permits nobody (RFC 8659, section 4.2).
+_NAMED = re.compile(
+    rf"[ \t]*+({_LABEL}(?:\.{_LABEL})*)?[ \t]*+"
+    rf"(?:;[ \t]*+(?:{_PARAMETER}(?:;[ \t]*+{_PARAMETER})*)?)?",
+    re.IGNORECASE | re.ASCII,
+)
 #: The (tag, value) pairs at one name; empty if it has none. Raises OSError if they can't be looked
 #: up.
 Records = Sequence[tuple[str, str]]
@@ -107,8 +119,7 @@ class CAA:
         allowed = permitted(records, wildcard=wildcard)
         if allowed is None or set(ours) & allowed:
             return ""
-        named = printable(", ".join(sorted(allowed))) or "no CA"
-        return f"the CAA record of {name} permits {named}, and not {leaf.issuer_o}"
+        return f"the CAA record of {name} {_permission(records, allowed, leaf.issuer_o)}"
 
     async def _relevant(self, host: str) -> tuple[str, Records]:
         """The records of the host, or of the nearest parent that has any (RFC 8659, section 3)."""
@@ -136,8 +147,17 @@ class CAA:
 def permitted(records: Records, *, wildcard: bool) -> set[str] | None:
     """The CAs that may issue; None if the records restrict nobody (RFC 8659, sections 4.2, 4.3)."""
     for tag in ("issuewild", "issue") if wildcard else ("issue",):
-        values = [value for each, value in records if each == tag]
+        values = [_NAMED.fullmatch(value) for each, value in records if each == tag]
         if values:
-            names = (value.partition(";")[0].strip().lower().rstrip(".") for value in values)
-            return {name for name in names if name}
+            return {found[1].lower() for found in values if found and found[1]}
     return None
+
+
+def _permission(records: Records, allowed: Collection[str], issuer: str) -> str:
+    """Whom records permit, as they don't permit the issuer."""
+    said = f"permits {printable(', '.join(sorted(allowed)))}, and not {issuer}"
+    said = said if allowed else "permits no CA"
+    for tag, value in records:
+        if tag in {"issue", "issuewild"} and not _NAMED.fullmatch(value):
+            return f"{said}: “{printable(value, 50)}” is malformed"
+    return said
