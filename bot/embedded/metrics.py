@@ -64,7 +64,7 @@ class _Certificates(Collector):
         names = ["host", "port"]
         not_after = GaugeMetricFamily(
             "ssl_cert_not_after", "When the certificate expires, in seconds since 1970.",
-            labels=[*names, "issuer_cn"],
+            labels=[*names, "issuer"],
         )  # fmt: skip
         not_before = GaugeMetricFamily(
             "ssl_cert_not_before", "When its validity begins, in seconds since 1970.", labels=names
@@ -85,7 +85,7 @@ class _Certificates(Collector):
                 end, start = map(_seconds, (row.ssl_expire_date_end, row.ssl_expire_date_start))
                 not_after.add_metric([*where, row.ssl_issuer or ""], end)
                 not_before.add_metric(where, start)
-                own = end - min(max(0, end - start) / 3, _MOST_DUE)
+                own = end - min((end - start) / 3 if start < end else _MOST_DUE, _MOST_DUE)
                 due.add_metric(where, min(own, _window_start(row.renewal, end)))
             if row.scan_date:
                 scanned.add_metric(where, _seconds(row.scan_date))

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
+from msgspec import structs
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.embedded.ca.facts import RenewalFacts
@@ -57,7 +58,7 @@ async def test_each_monitor_has_its_dates_and_whether_it_is_valid(
     assert status == 200
     ends = datetime(2027, 4, 15, 13, tzinfo=UTC).timestamp()
     found = re.search(
-        r'ssl_cert_not_after{host="fleet.test",issuer_cn="([^"]+)",port="\d+"} (\S+)', text
+        r'ssl_cert_not_after{host="fleet.test",issuer="([^"]+)",port="\d+"} (\S+)', text
     )
     assert found
     assert (found[1], float(found[2])) == ("Fleet Trust", ends)
@@ -80,6 +81,8 @@ async def test_renewal_is_due_when_the_bot_says_so(fleet: Fleet, database: Datab
                   f"{end:%F %H:%M}", True, "CA", 200, None, None, False)  # fmt: skip
     own = end - limits(end - start).due
     assert renewal_due(row) == own.timestamp()
+    backward = structs.replace(row, ssl_expire_date_start=row.ssl_expire_date_end)
+    assert renewal_due(backward) == (end - limits(timedelta()).due).timestamp()
     for begins, ends, expected in ((3, 4, start + timedelta(days=2)), (9, 9, own), (3, 10, own)):
         row.renewal = RenewalFacts(
             "known", f"2027-01-{begins:02} 00:00", f"2027-01-{ends:02} 00:00"
@@ -114,9 +117,11 @@ DAY = 86_400
 CASES: dict[str, tuple[int, int, int, int, set[str]]] = {
     "fine.test": (80, 90, 1, 1, set()),
     "due.test": (20, 90, 1, 1, {"CertificateShouldBeRenewed"}),
-    "short.test": (5, 9, 1, 1, {"CertificateExpiresSoon"}),
+    "short.test": (5, 9, 1, 1, set()),
+    "short-due.test": (2, 9, 1, 1, {"CertificateExpiresSoon", "CertificateShouldBeRenewed"}),
     "soon.test": (3, 90, 1, 1, {"CertificateExpiresSoon", "CertificateShouldBeRenewed"}),
     "broken.test": (80, 90, 0, 1, {"CertificateInvalid"}),
+    "expired.test": (-2, 90, 0, 1, {"CertificateInvalid", "CertificateShouldBeRenewed"}),
     "old.test": (80, 90, 1, 40, {"CertificateNotScanned"}),
 }
 
@@ -135,13 +140,20 @@ def test_the_alerts_of_the_docs_fire_when_they_should(tmp_path: Path) -> None:
     for host, (left, lifetime, valid, age, _) in CASES.items():
         said, labels = "Valid" if valid else "Expired", f'host="{host}",port="443"'
         values = {
-            f'ssl_cert_not_after{{{labels},issuer_cn="CA"}}': at + left * DAY,
+            f'ssl_cert_not_after{{{labels},issuer="CA"}}': at + left * DAY,
             f"ssl_cert_not_before{{{labels}}}": at + (left - lifetime) * DAY,
             f"ssl_cert_renewal_due{{{labels}}}": at + (left - min(lifetime / 3, 30)) * DAY,
             f'sslmonitor_certificate_valid{{{labels},message="{said}"}}': valid,
             f"sslmonitor_last_scan{{{labels}}}": at - age * 3600,
         }
         series += [{"series": name, "values": f"{value}x100"} for name, value in values.items()]
+    # Invalid for another reason since a moment ago: the alert goes on.
+    changing = 'sslmonitor_certificate_valid{host="broken.test",port="443",message="%s"}'
+    series = [each for each in series if each["series"] != changing % "Expired"]
+    series += [
+        {"series": changing % "Reset", "values": "0x39 stale"},
+        {"series": changing % "Timed out", "values": "_x40 0x60"},
+    ]
     asked = [
         {
             "expr": f'count by (host) (ALERTS{{alertname="{name}",alertstate="firing"}})',
@@ -155,10 +167,23 @@ def test_the_alerts_of_the_docs_fire_when_they_should(tmp_path: Path) -> None:
         for name in names
     ]
     assert len(names) == 4
+    told = [
+        {"exp_labels": {"severity": "critical", "host": host, "port": "443"},
+         "exp_annotations": {"summary": f"{host}:443: {message}"}}
+        for host, message in (("broken.test", "Timed out"), ("expired.test", "Expired"))
+    ]  # fmt: skip
+    invalid = {"alertname": names[0], "eval_time": "10d", "exp_alerts": told}
     test = {
         "rule_files": ["rules.yml"],
         "evaluation_interval": "6h",
-        "tests": [{"interval": "6h", "input_series": series, "promql_expr_test": asked}],
+        "tests": [
+            {
+                "interval": "6h",
+                "input_series": series,
+                "promql_expr_test": asked,
+                "alert_rule_test": [invalid],
+            }
+        ],
     }
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
     done = subprocess.run(
