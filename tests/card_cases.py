@@ -254,7 +254,7 @@ def batch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """Scanning and deleting many monitors at once."""
     order = list_cards.ranked(rows(texts).values(), NOW, RULES)
     many = order * 20
-    for name, ask in (("scan", batch_cards.ask_scan), ("delete", batch_cards.ask_delete)):
+    for name, ask in (("scan", list_cards.ask_scan), ("delete", list_cards.ask_delete)):
         for number, asked in (("few", order), ("too many", many)):
             title, offer = ask(asked)
             card = list_cards.monitors(order, NOW, RULES, title=title, offer=offer)

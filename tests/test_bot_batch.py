@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.cards.batch import MAX_DELETED, MAX_SCANNED
+from bot.cards.lists import MAX_DELETED
+from bot.cards.row import MOST_RESCANNED
 from tests.world import BEN, World, labels, words
 
 
@@ -57,9 +58,9 @@ async def test_many_presses_of_a_batch_count_as_one_scan_each(world: World) -> N
 
 
 async def test_one_press_scans_at_most_the_worst_hundred(world: World) -> None:
-    broken(world, *(f"h{number}.demo.test" for number in range(MAX_SCANNED + 1)))
+    broken(world, *(f"h{number}.demo.test" for number in range(MOST_RESCANNED + 1)))
     await world.say("/ssl scan broken")
-    assert f"Scan {MAX_SCANNED}" in labels(await world.card("Scan 100 of 101 monitors?"))
+    assert f"Scan {MOST_RESCANNED}" in labels(await world.card("Scan 100 of 101 monitors?"))
 
 
 async def test_one_press_deletes_them_all_after_asking(world: World) -> None:

@@ -85,14 +85,40 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 
-async def test_an_incomplete_list_ends_no_row(digest_world: World) -> None:
+async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(
+    digest_world: World,
+) -> None:
     world = digest_world
-    number = world.api.add("a.demo.test", valid=False)
+    lost, fixed = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
     await digest(world)
-    odd = world.api.rows[number] | {"id": None}
-    world.api.reply("monitor/list", {"success": 1, "count": 1, "list": [odd]})
+    await world.say("/ssl take b.demo.test", by=BEN)
+    await world.card("Ben has taken")
+    world.api.renew(fixed, days=80)
+    rows = [world.api.rows[lost] | {"id": None}, world.api.rows[fixed]]
+    world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
     await refresh(world)
+    await world.card("~`b.demo.test`~", "✅ 1 of 2 fixed. Now: 1 broken.", by=BEN)
     assert "No longer monitored" not in words(world.seen(by=BEN)[0])
+    assert world.bot.records.rules.marks.claims == {}
+
+
+async def test_the_head_of_a_digest_counts_what_got_worse_and_what_is_gone(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    due, gone = world.api.add("a.demo.test", days=12), world.api.add("b.demo.test", valid=False)
+    shown = await digest(world)
+    assert "1 broken, 1 due." in words(shown)
+    world.api.rows[due] |= {"ssl_valid": False}
+    await refresh(world)
+    await world.card("Now: 2 broken. When posted: 1 broken, 1 due.", by=BEN)
+    assert shown.text.startswith("Now: 2 broken. ")
+    del world.api.rows[gone]
+    await refresh(world)
+    await world.card("Now: 1 broken. When posted: 1 broken, 1 due.", by=BEN)
+    world.api.rows[due] |= {"ssl_valid": True}
+    await refresh(world)
+    await world.card("Now: 1 due. When posted: 1 broken, 1 due.", by=BEN)
 
 
 async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: World) -> None:
@@ -196,7 +222,7 @@ async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
     world, host = digest_world, ".".join(["a" * 60] * 4)
     number = world.api.add(host, valid=False)
     shown = await digest(world)
-    assert f"`{'a' * 29}…{'a' * 30}`" in row_of(shown, number)
+    assert f"`{'a' * 21}…{'a' * 10}`" in row_of(shown, number)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Note" in labels(shown))
     await world.press("Note", on=shown, by=BEN)

@@ -36,7 +36,7 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
     held.gate.set()
     await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
     assert "fixed · Ben" in row_of(shown, numbers[0])
-    assert "✅ 1 of 2 rows fixed. When posted: 4 broken." in words(shown)
+    assert "✅ 1 of 2 rows fixed. Now: 1 broken. When posted: 4 broken." in words(shown)
 
 
 async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -12,11 +13,8 @@ from bot.api.models import MonitorSummary
 from bot.blocks import (
     Block,
     Message,
-    actions,
     bare,
-    button,
     code,
-    confirmation,
     context,
     counted,
     date,
@@ -35,15 +33,17 @@ from bot.cards.row import (
     group_row,
     grouped,
     more_about_group,
-    row_host,
+    names_host,
     row_id,
 )
 from bot.errors import BotError
 from bot.severity import (
     ACT_NOW,
+    DUE,
     EXPIRED,
     OK,
     ON_SCHEDULE,
+    OVERDUE,
     UNKNOWN,
     UNREACHABLE,
     Rank,
@@ -54,57 +54,27 @@ from bot.severity import (
 )
 from bot.target import Target
 
-#: The most monitors that one press scans or deletes.
-MAX_SCANNED = MOST_RESCANNED
-MAX_DELETED = 50
 FAULTS_SHOWN = 10
 #: How the rows of monitors begin that are broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
-#: What the first lines of a digest say about its fixed rows.
-_FIXED = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?When posted: ")
-#: How the first line of a row with several monitors ends.
-_GROUP = re.compile(r"`~? (and [\d,]+ more|\+[\d,]+)$")
+#: What the first lines of a digest say about its rows as they are now, before what was posted.
+_NOW = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?"
+                  r"((Now|Rows below): [^.]*\. )?When posted: ")  # fmt: skip
+#: How the first line of a row with several monitors ends, and what it says if some are fixed.
+_GROUP = re.compile(r"`~? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
+_PART = re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
+#: What the rows count as in the first lines of a digest, by their first character.
+_COUNTED = {
+    **dict.fromkeys((EXPIRED.symbol, UNREACHABLE.symbol), "broken"),
+    ACT_NOW.symbol: "urgent",
+    OVERDUE.symbol: "overdue",
+    DUE.symbol: "due",
+    UNKNOWN.symbol: "unknown",
+}
+_POSTED = re.compile(rf"([\d,]+) ({'|'.join(dict.fromkeys(_COUNTED.values()))})\b")
 #: Appended to the line about the monitors that a notice has no room for, once all are fixed.
 _OVER = " ✅ None of these needs attention now."
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
-
-#: Makes the question above a list of monitors: its title, and the button that confirms it.
-Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
-
-
-def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
-    """Offer to scan these monitors: the worst first, up to the limit for one press."""
-    number = min(len(order), MAX_SCANNED)
-    about = f"Scan {number} monitors"
-    go = button(f"Scan {number}", "scan_all", _ids(order[:number]), about=about, style="primary")
-    if number < len(order):
-        title = f"Scan {number} of {len(order):,} monitors?"
-        return title, (actions(go), context(f"One press scans the worst {number}."))
-    return f"Scan these {number} monitors?", (actions(go),)
-
-
-def ask_delete(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
-    """Offer to delete these monitors, unless they exceed the limit for one press."""
-    number = len(order)
-    if number > MAX_DELETED:
-        narrow = f"One press deletes at most {MAX_DELETED} monitors. Narrow the pattern."
-        return f"Nothing was deleted: {number:,} monitors match", (context(narrow),)
-    sure = confirmation(
-        f"Delete {number} monitors?",
-        f"{counted(number, 'monitor')} will no longer be monitored. "
-        "If you add them again, their history starts over.",
-        "Delete",
-        "Keep them",
-    )
-    about = f"Delete {number} monitors"
-    go = button(
-        f"Delete {number}", "delete_all", _ids(order), about=about, style="danger", confirm=sure
-    )
-    return f"Delete these {number} monitors?", (actions(go),)
-
-
-def _ids(rows: Sequence[MonitorSummary]) -> str:
-    return " ".join(str(row.id) for row in rows)
 
 
 def progress(
@@ -320,8 +290,7 @@ def _members(
     If an ID now belongs to another host, it is another account's.
     """
     first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
-    hosts = (row_host(row.target), code(row.target.short)) if row else ()
-    if ids == [number] and row and not any(host in first.partition("\n")[0] for host in hosts):
+    if ids == [number] and row and not names_host(first, row.target):
         return []
     return of_row(ids, found)
 
@@ -374,21 +343,49 @@ def _is_digest(blocks: Sequence[Block]) -> bool:
 def _digest_redrawn(
     text: str, blocks: Sequence[Block], idle: Sequence[Block]
 ) -> tuple[str, tuple[Block, ...]]:
-    """A digest whose summary says how many of its rows are fixed, if any."""
+    """A digest whose summary says how many rows are fixed, and what the others are now."""
     old, rest = (
         [b for b in idle if (_name(b) == lists.OLD_ROW) is is_old] for is_old in (True, False)
     )
-    rows = [each.partition("\n")[0] for each in _row_texts(rest)]
+    rows, summary = _row_texts(rest), blocks[1]
+    posted = _NOW.sub("", str(summary["text"]["text"]), count=1)
     fixed, fresh = sum(map(_is_struck, rows)), "".join(_row_texts(old)).startswith(lists.FRESH)
-    if not (fixed or fresh):
-        return text, tuple(blocks)
     group = " rows" if any(map(_GROUP.search, rows)) else ""
     said = f"✅ {fixed} of {len(rows)}{group} fixed. " if fixed else ""
     said += "↻ Old data rescanned. " if fresh else ""
-    summary = blocks[1]
-    text = f"{said}When posted: {_FIXED.sub('', str(summary['text']['text']), count=1)}"
+    said += _now(rows, posted.partition(".")[0]) if fixed < len(rows) else ""
+    if not said and posted == summary["text"]["text"]:
+        return text, tuple(blocks)
+    text = f"{said}When posted: {posted}" if said else posted
     shown = {**summary, "text": {**summary["text"], "text": text}}
     return bare(text), (blocks[0], shown, *blocks[2:])
+
+
+def _now(rows: Sequence[str], posted: str) -> str:
+    """What the rows count as now: `Now: 2 broken. `; empty if that is what was `posted`.
+
+    What was posted may also count monitors that have no row: these are the last in its order.
+    """
+    now, were, room = Counter[str](), Counter[str](), sum(map(_number, rows))
+    for row in rows:
+        if row[:1] in _COUNTED and not _is_gone(row):
+            part = _PART.search(row)
+            now[_COUNTED[row[:1]]] += _number(row) - (int(part[1]) if part else 0)
+    for found, kind in _POSTED.findall(posted):
+        number = int(found.replace(",", ""))
+        were[kind] = max(0, min(room, number))
+        room -= number
+    if now == were:
+        return ""
+    kinds = dict.fromkeys(_COUNTED.values())
+    counts = ", ".join(f"{now[kind]:,} {kind}" for kind in kinds if now[kind])
+    return f"{'Rows below' if room < 0 else 'Now'}: {counts or 'none of these'}. "
+
+
+def _number(row: str) -> int:
+    """How many monitors a row has."""
+    more = _GROUP.search(row)
+    return 1 + int(more[1].replace(",", "")) if more else 1
 
 
 def _end(kind: str, rows: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -14,6 +14,7 @@ from bot.blocks import (
     bare,
     button,
     code,
+    confirmation,
     context,
     counted,
     fitting,
@@ -37,6 +38,10 @@ OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: The most hosts named in one line.
 NAMED = 5
+#: The most monitors that one press deletes.
+MAX_DELETED = 50
+#: Makes the question above a list of monitors: its title, and the button that confirms it.
+Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
 
 
 def tally(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -229,3 +234,38 @@ def names(rows: Sequence[MonitorSummary]) -> str:
     """The first hosts by name, and how many more there are."""
     first = ", ".join(code(row.target.short, 80) for row in rows[:NAMED])
     return f"{first} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else first
+
+
+def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    """Offer to scan these monitors: the worst first, up to the limit for one press."""
+    number = min(len(order), MOST_RESCANNED)
+    about = f"Scan {number} monitors"
+    go = button(f"Scan {number}", "scan_all", _ids(order[:number]), about=about, style="primary")
+    if number < len(order):
+        title = f"Scan {number} of {len(order):,} monitors?"
+        return title, (actions(go), context(f"One press scans the worst {number}."))
+    return f"Scan these {number} monitors?", (actions(go),)
+
+
+def ask_delete(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
+    """Offer to delete these monitors, unless they exceed the limit for one press."""
+    number = len(order)
+    if number > MAX_DELETED:
+        narrow = f"One press deletes at most {MAX_DELETED} monitors. Narrow the pattern."
+        return f"Nothing was deleted: {number:,} monitors match", (context(narrow),)
+    sure = confirmation(
+        f"Delete {number} monitors?",
+        f"{counted(number, 'monitor')} will no longer be monitored. "
+        "If you add them again, their history starts over.",
+        "Delete",
+        "Keep them",
+    )
+    about = f"Delete {number} monitors"
+    go = button(
+        f"Delete {number}", "delete_all", _ids(order), about=about, style="danger", confirm=sure
+    )
+    return f"Delete these {number} monitors?", (actions(go),)
+
+
+def _ids(rows: Sequence[MonitorSummary]) -> str:
+    return " ".join(str(row.id) for row in rows)

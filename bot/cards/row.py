@@ -77,11 +77,8 @@ MOST_RESCANNED = 100
 #: Stands in a menu for IDs that have no room there, which is of so many characters; the first
 #: button below the row has them all.
 THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certificate {"which": ""}')
-#: The lines that fit beside a row's button on a phone, and the characters in each.
-LINES, LINE = 3, 38
-
-#: The most characters of a host that a row shows.
-MOST_HOST = 60
+#: The lines that fit beside a row's button on a phone, the characters in each, and those in code.
+LINES, LINE, MOST_HOST = 3, 38, 32
 #: How a note begins; and who pressed, in an outcome.
 NOTE = "📝"
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
@@ -178,8 +175,7 @@ def group_row(
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = outcome or _note(worst, rules)
-    named = title(state, target, struck=struck).replace(code(target.short), row_host(target))
-    first = _first(named, others)
+    first = _first(title(state, target, struck=struck), target, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
     return section(
         "\n".join([first, *below]),
@@ -188,18 +184,27 @@ def group_row(
     )
 
 
-def row_host(target: Target) -> str:
-    """A host as rows show it, in which the middle of a very long one is left out."""
-    host, end = target.short, MOST_HOST // 2
-    return code(host if len(host) <= MOST_HOST else f"{host[: end - 1]}…{host[-end:]}")
+def row_host(target: Target, also: int = 0) -> str:
+    """A host in one line of a phone, without its middle if need be; `also` characters follow."""
+    host, room = target.short, MOST_HOST - also
+    end = room // 3  # of a long host, the end has the port
+    return code(host if len(host) <= room else f"{host[: room - end - 1]}…{host[-end:]}")
 
 
-def _first(title_text: str, others: int) -> str:
+def names_host(row_text: str, target: Target) -> bool:
+    """Whether this is the text of a host's row."""
+    shown = re.search("`([^`]*)`", row_text)
+    form = re.escape(shown[1]).replace("…", ".*") if shown else ""
+    return re.fullmatch(form, code(target.short).strip("`")) is not None
+
+
+def _first(title_text: str, target: Target, others: int) -> str:
     """The first line of a row, with the number of its other monitors, in full or short."""
-    if not others:
-        return title_text
-    whole = f"{title_text} and {others:,} more"
-    return whole if _title_lines(whole) < LINES else f"{title_text} +{others:,}"
+    whole = f"{title_text} and {others:,} more" if others else title_text
+    if _title_lines(whole) < LINES:
+        return whole
+    more = f" +{others:,}" if others else ""
+    return title_text.replace(code(target.short), row_host(target, len(more))) + more
 
 
 def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:

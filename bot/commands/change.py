@@ -42,7 +42,7 @@ async def scan(call: Call, which: One) -> Message:
     monitor_id, target = which.id, which.target
     if monitor_id is None:
         rows = await find(call, which)
-        if answer := several(call, which, rows, batch_cards.ask_scan):
+        if answer := several(call, which, rows, list_cards.ask_scan):
             return answer
         monitor_id, target = rows[0].id, rows[0].target
     call.spend("scans", 1)
@@ -86,7 +86,7 @@ async def delete(call: Call, which: One) -> Message:
     A pattern such as *.example.com deletes up to 50 monitors, after a preview.
     """
     rows = await find(call, which)
-    card = several(call, which, rows, batch_cards.ask_delete) or monitor_cards.confirm_delete(
+    card = several(call, which, rows, list_cards.ask_delete) or monitor_cards.confirm_delete(
         rows[0], call.now(), call.rules
     )
     return replace(card, changed=())
@@ -191,7 +191,7 @@ def _with_old(
 @router.command("delete_all", typed=False, changes=True)
 async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Delete the monitors of a preview, one after another."""
-    rows, gone = await _listed(call, ids[: batch_cards.MAX_DELETED])
+    rows, gone = await _listed(call, ids[: list_cards.MAX_DELETED])
     progress = _Progress(call, "Deleting", len(rows))
     done: list[MonitorSummary] = []
     faults: list[tuple[Target, BotError]] = []
@@ -232,7 +232,7 @@ def _beyond(
     everything: Sequence[MonitorSummary], rows: Sequence[MonitorSummary], ids: Sequence[int]
 ) -> list[MonitorSummary]:
     """The monitors of a row that has more of them than one press scans."""
-    if len(ids) < batch_cards.MAX_SCANNED:
+    if len(ids) < row_cards.MOST_RESCANNED:
         return []
     prints = {row.fingerprint for row in rows} - {""}
     return [row for row in everything if row.fingerprint in prints and row.id not in ids]

@@ -14,7 +14,7 @@ from bot.api.models import Monitor, MonitorList, MonitorSummary, by_target
 from bot.blocks import Message, code
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
-from bot.cards.batch import Question
+from bot.cards.lists import Question
 from bot.commands.named_hosts import INVISIBLE
 from bot.commands.router import Call, Router
 from bot.errors import BotError, NotFound, NotMonitored

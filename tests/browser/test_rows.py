@@ -42,12 +42,18 @@ def measured(page: Page, css: str) -> list[dict[str, Any]]:
 
 
 def every_row() -> list[Block]:
-    """Rows in each state, of hosts with names of a usual length: new, pressed, taken, muted."""
+    """Rows in each state, of hosts with short and long names: new, pressed, taken, muted."""
     hosts = ("api.example.com", "intranet.demo.test:40151", "payments.eu-west.example.com")
+    longer = (
+        "a" * 21 + ".example.com",
+        "w-" * 16 + "mm.example.com",
+        f"{'wm.' * 14}example.org:65535",
+    )
     shown: list[Block] = []
     outcome = outcome_line("no change", "Benjamin", NOW)
-    for number, (name, found) in enumerate(rows().items()):
-        target = Target.parse(hosts[number % 3])
+    every = [(each, names) for each in rows().items() for names in (hosts, longer)]
+    for number, ((name, found), names) in enumerate(every):
+        target = Target.parse(names[number // 2 % 3])
         row = msgspec.structs.replace(
             found,
             id=number + 1,
@@ -59,7 +65,7 @@ def every_row() -> list[Block]:
         )
         taken = Marks(
             claims={row.id: Claim(row.id, "U0ANN", "Ann", NOW)},
-            mutes={row.id: Mute("U0ANN", "Ann", NOW, NOW + DAY)} if number % 4 == 0 else {},
+            mutes={row.id: Mute("U0ANN", "Ann", NOW, NOW + DAY)} if number % 3 == 0 else {},
             notes={target.host: "ask Ben before you renew this certificate, he knows the vendor"},
         )
         for marks, said in ((Marks(), ""), (Marks(), outcome), (taken, ""), (taken, outcome)):
