@@ -193,9 +193,8 @@ def row_host(target: Target, also: int = 0) -> str:
 
 def names_host(row_text: str, target: Target) -> bool:
     """Whether this is the text of a host's row."""
-    shown = re.search("`([^`]*)`", row_text)
-    form = re.escape(shown[1]).replace("…", ".*") if shown else ""
-    return re.fullmatch(form, code(target.short).strip("`")) is not None
+    shown = re.escape(row_text.partition("`")[2].partition("`")[0]).replace("…", ".*")
+    return re.fullmatch(shown, code(target.short)[1:-1]) is not None
 
 
 def _first(title_text: str, target: Target, others: int) -> str:
@@ -293,8 +292,9 @@ def _title_lines(first: str) -> int:
 
 
 def _width(text: str) -> int:
-    """How many characters a reader sees of finished mrkdwn."""
-    return len(bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text)))
+    """How many characters a reader sees of finished mrkdwn; an emoji is as wide as two."""
+    shown = bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text))
+    return sum(2 if each > "⸀" else 1 for each in shown)
 
 
 def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
