@@ -242,6 +242,9 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
     assert "`a.demo.test:443`" in words(card)
     assert "Ben · add · `b.demo.test:636` · added" in words(one)
     assert "a.demo.test" not in words(one)
+    for typed, said in (("*.demo.test", "*.demo.test"), ("b", "b*"), ("b:636", "b*:636")):
+        await world.say(f"/ssl audit {typed}")
+        await world.card(f"for `{said}`", "`b.demo.test:636`")
 
 
 async def test_audit_of_a_host_that_nobody_changed_says_so(world: World) -> None:

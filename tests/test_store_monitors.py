@@ -123,10 +123,14 @@ async def test_the_log_of_changes_is_newest_first_and_can_be_asked_for_one_host(
 ) -> None:
     records = Records(database)
     hosts = ["a.example.com:443", "a.example.com:8443", "b.example.com:443", "a.example.com.evil:1"]
+    hosts += ["[2001:db8::1]:443"]
     for number, host in enumerate(hosts):
         at = NOW + timedelta(minutes=number)
         await records.log(AuditLine(at, "U0ANN", "Ann", "add", host, "added"))
 
     assert [line.target for line in await records.audit()] == hosts[::-1]
     assert [line.target for line in await records.audit("a.example.com")] == hosts[1::-1]
+    assert [line.target for line in await records.audit("*.example.com")] == hosts[2::-1]
+    assert [line.target for line in await records.audit("a.*:443")] == hosts[:1]
+    assert [line.target for line in await records.audit("2001:db8::1")] == hosts[4:]
     assert await records.audit("%") == []

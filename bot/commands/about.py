@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 from bot.blocks import Message
@@ -36,11 +37,13 @@ async def menu(call: Call) -> Message:
 @router.command("audit", example="audit example.com")
 async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL) -> Message:
     """Show who changed what and when, for all hosts or one."""
-    host = which.host
+    host = str(which.target or which.host)
     if which.id is not None and not host:
         host = str((await find(call, which))[0].target)
-    elif which.target is not None:
-        host = str(which.target)
     lines = await call.records.audit(host)
+    begins = replace(which, host=f"{which.host}*")
+    if which.host and not lines:
+        lines = await call.records.audit(str(begins.target or begins.host))
+        host = str(begins) if lines else host
     told = [(line.at, line.user_name, line.command, line.target, line.result) for line in lines]
     return add_cards.audit(told, host)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
@@ -159,11 +160,12 @@ class Records:
         return False
 
     async def audit(self, host: str = "") -> Sequence[AuditLine]:
-        """The newest audit entries, for all hosts or one."""
+        """The newest audit entries, for all hosts, one, or those that match a pattern with `*`."""
         query = select(audit).order_by(audit.c.id.desc()).limit(AUDIT_SHOWN)
         if host:
-            ports = audit.c.target.startswith(f"{host}:", autoescape=True)
-            query = query.where((audit.c.target == host) | ports)
+            like = re.sub(r"([\\%_])", r"\\\1", host).replace("*", "%")
+            forms = (like, f"{like}:%", f"[{like}]:%")
+            query = query.where(or_(*(audit.c.target.like(form, escape="\\") for form in forms)))
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [
