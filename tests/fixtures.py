@@ -30,7 +30,7 @@ from sqlalchemy import Engine
 from bot.store.database import Database
 from tests import world as world_module
 from tests.postgres import Cluster
-from tests.world import CERTS, World, new_world
+from tests.world import CERTS, MakeWorld, World, new_world
 
 pytest_plugins = ["tests.postgres"]
 # Machines that run tests are busy at times; how long an example takes says nothing.
@@ -161,39 +161,37 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         yield waits
 
 
+@pytest.fixture
+def make_world(tmp_path: Path, empty_database: Path, no_waiting: list[float]) -> MakeWorld:
+    """Makes a world with these settings: `async with make_world(bots=0) as world:`."""
+    return partial(new_world, tmp_path, empty_database)
+
+
 @pytest_asyncio.fixture
-async def world(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def world(make_world: MakeWorld) -> AsyncIterator[World]:
     """The playground, the bot and the stub API, with signed HTTP requests."""
-    async with new_world(tmp_path, empty_database) as running:
+    async with make_world() as running:
         yield running
 
 
 @pytest_asyncio.fixture(params=["http", "socket"])
-async def any_world(
-    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def any_world(request: pytest.FixtureRequest, make_world: MakeWorld) -> AsyncIterator[World]:
     """A world, once with signed HTTP requests and once in Socket Mode."""
-    async with new_world(tmp_path, empty_database, mode=request.param) as running:
+    async with make_world(mode=request.param) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def digest_world(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def digest_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A world with a digest at 09:00 UTC in #certificates; it is 07:30 there."""
-    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=CERTS) as running:
+    async with make_world(DIGEST_CHANNEL=CERTS) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def socket_world(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def socket_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A world in Socket Mode."""
-    async with new_world(tmp_path, empty_database, mode="socket") as running:
+    async with make_world(mode="socket") as running:
         yield running
 
 

@@ -28,6 +28,11 @@ class Fault:
     gate: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def release(self) -> None:
+        """Let a held call go on."""
+        assert self.gate is not None
+        self.gate.set()
+
 
 class StubAPI:
     """The seven endpoints over rows in memory; `calls` are the paths and parameters asked for.
@@ -102,7 +107,7 @@ class StubAPI:
         self._queue(path, Fault(times=times, drop=True))
 
     def hold(self, path: str) -> Fault:
-        """Hold the answer to the next call until the test sets the fault's `gate`."""
+        """Hold the answer to the next call until the test calls the fault's `release`."""
         return self._queue(path, Fault(gate=asyncio.Event()))
 
     def heal(self) -> None:

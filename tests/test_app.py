@@ -26,7 +26,7 @@ from bot.store.database import Database
 from bot.store.digests import DigestStore
 from tests.client_wire import close
 from tests.stub_api import KEY
-from tests.world import World, environment, new_world, only, words
+from tests.world import MakeWorld, World, environment, only, words
 
 pytestmark = pytest.mark.slow
 
@@ -120,9 +120,9 @@ async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
-    mode: str, tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, mode: str, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, mode=mode, bots=0) as world:
+    async with make_world(mode=mode, bots=0) as world:
         world.api.add("api.demo.test")
         scanning = world.api.hold("monitor/scan")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
@@ -143,9 +143,9 @@ async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
 
 
 async def test_a_silent_slack_does_not_delay_the_shutdown(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with make_world(bots=0) as world:
         held = world.api.hold("monitor/list")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
             await world.say("/ssl list")
@@ -160,9 +160,9 @@ async def test_a_silent_slack_does_not_delay_the_shutdown(
 
 
 async def test_a_scan_of_a_silent_host_does_not_delay_the_shutdown(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
+    async with make_world(bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
             await log_until(running, "using the embedded API")
@@ -177,9 +177,9 @@ async def test_a_scan_of_a_silent_host_does_not_delay_the_shutdown(
 
 
 async def test_a_digest_that_waits_for_the_api_does_not_delay_the_shutdown(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with make_world(bots=0) as world:
         file = tmp_path / "bot.sqlite3"
         database = Database(f"sqlite:///{file}")
         await DigestStore(database).first_start(clock() - timedelta(days=9))
@@ -196,9 +196,9 @@ async def test_a_digest_that_waits_for_the_api_does_not_delay_the_shutdown(
 
 
 async def test_a_digest_that_slack_is_being_sent_at_the_end_is_posted_once(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
+    async with make_world(bots=0, real_time=True) as world:
         world.api.add("api.demo.test", days=-1, valid=False)
         file = tmp_path / "bot.sqlite3"
         database = Database(f"sqlite:///{file}")
@@ -224,17 +224,16 @@ async def test_a_digest_that_slack_is_being_sent_at_the_end_is_posted_once(
 
 
 async def test_work_that_is_nearly_done_is_finished_before_the_shutdown(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with make_world(bots=0) as world:
         world.api.add("api.demo.test")
         held = world.api.hold("monitor/list")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
             await world.say("/ssl list")
             await held.reached.wait()
             running.send_signal(signal.SIGTERM)
-            assert held.gate is not None
-            held.gate.set()
+            held.release()
 
             await world.card("1 monitor")
 
@@ -242,9 +241,9 @@ async def test_work_that_is_nearly_done_is_finished_before_the_shutdown(
                 assert await running.wait() == 0
 
 
-async def test_ctrl_c_shuts_the_bot_down_cleanly(tmp_path: Path, empty_database: Path) -> None:
+async def test_ctrl_c_shuts_the_bot_down_cleanly(make_world: MakeWorld, tmp_path: Path) -> None:
     async with (
-        new_world(tmp_path, empty_database, mode="socket", bots=0) as world,
+        make_world(mode="socket", bots=0) as world,
         bot_process(world, tmp_path / "bot.sqlite3") as running,
     ):
         code, log = await ended(running, signal.SIGINT)
@@ -255,9 +254,9 @@ async def test_ctrl_c_shuts_the_bot_down_cleanly(tmp_path: Path, empty_database:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_start_that_waits_for_slack_can_be_ended(
-    number: signal.Signals, tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, number: signal.Signals, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world, silent_server() as silent:
+    async with make_world(bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         told["SLACK_API_URL"] = f"http://127.0.0.1:{silent.port}/api/"
         async with process("run", **told) as running:
@@ -270,9 +269,9 @@ async def test_a_start_that_waits_for_slack_can_be_ended(
 
 
 async def test_a_refused_app_token_ends_the_bot_with_78(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with make_world(bots=0) as world:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **(told | {"SLACK_APP_TOKEN": "xapp-wrong"})) as running:
             _, log = await asyncio.wait_for(running.communicate(), 15)
@@ -283,10 +282,10 @@ async def test_a_refused_app_token_ends_the_bot_with_78(
 
 
 async def test_an_app_token_that_is_revoked_later_ends_the_bot_with_78(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
     async with (
-        new_world(tmp_path, empty_database, mode="socket", bots=0) as world,
+        make_world(mode="socket", bots=0) as world,
         bot_process(world, tmp_path / "bot.sqlite3") as running,
     ):
         delivery = world.playground.delivery
@@ -302,10 +301,12 @@ async def test_an_app_token_that_is_revoked_later_ends_the_bot_with_78(
 
 
 async def test_a_wrong_bot_token_is_reported_in_one_line(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch,
+    make_world: MakeWorld,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+) -> None:
+    async with make_world(bots=0) as world:
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         told |= {"DIGEST_CHANNEL": CERTS, "SLACK_BOT_TOKEN": "xoxb-wrong"}
         only(monkeypatch, **told)
@@ -328,9 +329,9 @@ async def test_the_demo_answers_in_both_modes(mode: str) -> None:
 
 
 async def test_sending_the_key_unencrypted_is_logged_at_the_start(
-    tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with new_world(tmp_path, empty_database, SSLMONITOR_API_ALLOW_HTTP="1"):
+    async with make_world(SSLMONITOR_API_ALLOW_HTTP="1"):
         assert "the API key is sent unencrypted" in caplog.text
 
 

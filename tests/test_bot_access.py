@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,19 +13,17 @@ from bot.blocks import text_input
 from bot.commands import router
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, GUS, OLGA, PARTNERS, Json
-from tests.world import Clock, World, new_world, words
+from tests.world import MakeWorld, World, words
 
 BOT = "@SSLmonitor"
 GROUP = "S0ADMINS"
 
 
 @pytest_asyncio.fixture
-async def ruled_world(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def ruled_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A world where Ann may change things, and whoever is in the group of admins."""
     admins = f"{ANN}, {GROUP}"
-    async with new_world(tmp_path, empty_database, SSL_ADMINS=admins) as running:
+    async with make_world(SSL_ADMINS=admins) as running:
         running.slack.usergroups[GROUP] = {"id": GROUP, "handle": "admins", "users": []}
         yield running
 
@@ -44,8 +41,7 @@ async def test_a_guest_is_refused_whatever_they_type(world: World) -> None:
 
 async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl scan api.demo.test")
-    card = await world.card("asked by Ann", "Rescan")
+    card = await world.ask("/ssl scan api.demo.test", "asked by Ann", "Rescan")
     await world.settled()
     before = words(card)
     world.api.calls.clear()
@@ -58,18 +54,14 @@ async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) ->
 
 
 async def test_a_guests_mention_is_refused_for_their_eyes_only(world: World) -> None:
-    await world.say(f"{BOT} list", by=GUS)
-
-    card = await world.card("FULL MEMBERS ONLY", by=GUS)
+    card = await world.ask(f"{BOT} list", "FULL MEMBERS ONLY", by=GUS)
     await world.settled()
     assert card.ephemeral_for == GUS
     assert world.seen() == []
 
 
 async def test_a_guests_direct_message_is_refused(world: World) -> None:
-    await world.say("list", by=GUS, to="D0GUS")
-
-    await world.card("FULL MEMBERS ONLY", by=GUS, to="D0GUS")
+    await world.ask("list", "FULL MEMBERS ONLY", by=GUS, to="D0GUS")
     assert world.api.work == []
 
 
@@ -105,9 +97,7 @@ async def test_a_guests_home_says_that_it_is_not_for_them(world: World) -> None:
 async def test_a_stranger_whom_the_payload_calls_ours_is_refused(world: World) -> None:
     world.slack.users[BEN].is_stranger = True
 
-    await world.say("/ssl list", by=BEN)
-
-    await world.card("MEMBERS ONLY", by=BEN)
+    await world.ask("/ssl list", "MEMBERS ONLY", by=BEN)
     assert world.api.work == []
 
 
@@ -129,11 +119,8 @@ async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World)
 async def test_non_admins_may_view_and_scan(ruled_world: World) -> None:
     ruled_world.api.add("api.demo.test")
 
-    await ruled_world.say("/ssl status api.demo.test", by=BEN)
-    await ruled_world.card("`api.demo.test`", by=BEN)
-    await ruled_world.say("/ssl scan api.demo.test", by=BEN)
-
-    await ruled_world.card("asked by Ben", by=BEN)
+    await ruled_world.ask("/ssl status api.demo.test", "`api.demo.test`", by=BEN)
+    await ruled_world.ask("/ssl scan api.demo.test", "asked by Ben", by=BEN)
 
 
 @pytest.mark.parametrize("line", ["/ssl add a.demo.test", "/ssl delete api.demo.test"])
@@ -142,9 +129,7 @@ async def test_non_admins_may_not_change_anything_and_learn_who_may(
 ) -> None:
     ruled_world.api.add("api.demo.test")
 
-    await ruled_world.say(line, by=BEN)
-
-    card = await ruled_world.card("ADMINS ONLY", f"<@{ANN}>", by=BEN)
+    card = await ruled_world.ask(line, "ADMINS ONLY", f"<@{ANN}>", by=BEN)
     await ruled_world.settled()
     assert f"<!subteam^{GROUP}>" in words(card)
     assert card.ephemeral_for == BEN
@@ -172,8 +157,7 @@ async def test_a_non_admins_form_turns_into_the_refusal(ruled_world: World) -> N
 
 
 async def test_a_press_that_would_change_something_is_refused(ruled_world: World) -> None:
-    await ruled_world.say("/ssl status a.demo.test", by=BEN)
-    card = await ruled_world.card("NOT MONITORED", by=BEN)
+    card = await ruled_world.ask("/ssl status a.demo.test", "NOT MONITORED", by=BEN)
 
     await ruled_world.press("Add", on=card, by=BEN)
 
@@ -240,22 +224,16 @@ async def test_while_slack_does_not_say_who_somebody_is_they_may_read_but_not_ch
     world.api.add("api.demo.test")
     world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
-    await world.say("/ssl status api.demo.test")
-    await world.card("`api.demo.test`", "Rescan")
-    await world.say("/ssl add a.demo.test")
-
-    await world.card("NOTHING WAS CHANGED", "Try again in a minute")
+    await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Rescan")
+    await world.ask("/ssl add a.demo.test", "NOTHING WAS CHANGED", "Try again in a minute")
     await world.settled()
     assert world.api.asked("monitor/add") == []
 
 
-async def test_while_slack_does_not_list_a_group_nobody_else_may_change(
-    ruled_world: World,
-) -> None:
+async def test_while_slack_does_not_list_a_group_nobody_else_may_change(ruled_world: World) -> None:
     ruled_world.slack.faults.add("usergroups.users.list", refusal("missing_scope"), times=9)
 
-    await ruled_world.say("/ssl add b.demo.test", by=BEN)
-    await ruled_world.card("NOTHING WAS CHANGED", by=BEN)
+    await ruled_world.ask("/ssl add b.demo.test", "NOTHING WAS CHANGED", by=BEN)
     await ruled_world.say("/ssl add a.demo.test")
 
     await ruled_world.card("Ann added `a.demo.test`.", by=BEN)
@@ -271,18 +249,15 @@ async def test_slacks_answers_about_people_are_cached(world: World) -> None:
         await world.settled()
     assert asked() == 1
 
-    world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    world.later(minutes=11)
     world.slack.users[ANN].is_restricted = True
-    await world.say("/ssl account")
-
-    await world.card("FULL MEMBERS ONLY")
+    await world.ask("/ssl account", "FULL MEMBERS ONLY")
     assert asked() == 2
 
 
 async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -> None:
-    await world.say("/ssl list", by=GUS)
-    await world.card("FULL MEMBERS ONLY", by=GUS)
-    world.clock.move(minutes=11)  # type: ignore[attr-defined]
+    await world.ask("/ssl list", "FULL MEMBERS ONLY", by=GUS)
+    world.later(minutes=11)
     world.slack.faults.add("users.info", refusal("internal_error"), times=9)
 
     await world.say("/ssl list", by=GUS)
@@ -297,14 +272,12 @@ async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -
 
 async def test_every_change_is_audited(world: World) -> None:
     number = world.api.add("old.demo.test")
-    await world.say("/ssl add new.demo.test")
-    await world.card("Ann added")
+    await world.ask("/ssl add new.demo.test", "Ann added")
     await world.say(f"/ssl delete {number}", by=BEN)
     await world.press("Delete", on=await world.card("Delete the monitor", by=BEN), by=BEN)
     await world.card("Ben deleted")
     world.api.refuse("monitor/add", 400, "not this one")
-    await world.say("/ssl add bad.demo.test")
-    await world.card("REFUSED")
+    await world.ask("/ssl add bad.demo.test", "REFUSED")
     await world.settled()
 
     lines = await world.bot.slack._records.audit()
@@ -341,13 +314,11 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
     grid_member(world, ANN, "T0002", "T0LOCAL")
     world.api.add("api.demo.test", days=80)
 
-    await world.say("/ssl scan api.demo.test")
-    card = await world.card("OK", "asked by Ann")
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann")
     await world.settled()
     await world.press("Rescan", on=card)
     await world.settled()
-    await world.say("@SSLmonitor status api.demo.test")
-    await world.card("OK", "Rescan")
+    await world.ask("@SSLmonitor status api.demo.test", "OK", "Rescan")
     await world.say("/ssl add")
     await world.submit(await world.modal("Hosts"), targets="new.demo.test")
 
@@ -370,10 +341,8 @@ async def test_too_many_scans_are_refused_with_the_time_to_come_back(world: Worl
 
     await world.card("The limit for each user is 30 scans in 10 minutes. Try again at")
     assert len(world.api.asked("monitor/scan")) == 30
-    await world.say(f"/ssl scan {number}", by=BEN)
-    await world.card("OK", "asked by Ben", by=BEN)
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=10)
+    await world.ask(f"/ssl scan {number}", "OK", "asked by Ben", by=BEN)
+    world.later(minutes=10)
     await world.say(f"/ssl scan {number}")
     await world.settled()
     assert len(world.api.asked("monitor/scan")) == 32
@@ -393,8 +362,7 @@ async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> N
 
 async def test_whoever_may_not_change_may_read_but_set_nothing_up(ruled_world: World) -> None:
     world = ruled_world
-    await world.say("/ssl digest", by=BEN)
-    await world.card("Certificates now", by=BEN)
+    await world.ask("/ssl digest", "Certificates now", by=BEN)
     for typed in ("digest here at 09:00", "digest off", "notices here", "notices pause 1d"):
         await world.say(f"/ssl {typed}", by=BEN)
     await world.settled()

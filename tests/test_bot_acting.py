@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS
 from tests.test_bot_rows import digest, row_of
-from tests.world import Clock, World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 HOST = "api.demo.test"
 
 
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
+
+
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:
     world.api.add(HOST, days=-1, valid=False)
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Taken by Ann")
+    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
     await world.card("🙋 Ann has taken `api.demo.test`.", by=BEN)
-    await world.say("/ssl list", by=BEN)
-    await world.card("🙋 Ann", "`api.demo.test`", by=BEN)
+    await world.ask("/ssl list", "🙋 Ann", "`api.demo.test`", by=BEN)
     await world.say(f"/ssl release {HOST}", by=BEN)
     await world.card("Ben released `api.demo.test`: nobody has it now.")
-    await world.say("/ssl list taken")
-    await world.card("No monitors match")
+    await world.ask("/ssl list taken", "No monitors match")
 
 
 async def test_of_two_who_take_one_monitor_the_first_has_it(world: World) -> None:
     world.api.add(HOST, days=-1, valid=False)
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Taken by Ann")
-    await world.say(f"/ssl take {HOST}", by=BEN)
-    await world.card("Ann took it", "They, or you, can release it.", by=BEN)
+    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
+    await world.ask(f"/ssl take {HOST}", "Ann took it", "They, or you, can release it.", by=BEN)
 
 
 async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
@@ -46,12 +46,10 @@ async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
 @pytest.mark.parametrize("seen_by", ["scan", "sweep"])
 async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World) -> None:
     number = world.api.add(HOST, days=12)
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Taken by Ann")
+    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
     world.api.renew(number, 80)
     if seen_by == "scan":
-        await world.say(f"/ssl scan {HOST}")
-        await world.card("OK", "asked by Ann")
+        await world.ask(f"/ssl scan {HOST}", "OK", "asked by Ann")
         await world.settled()
     else:
         await world.bot.scheduler._refresh(world.bot.records)
@@ -60,21 +58,17 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World
 
 async def test_a_monitor_that_is_fine_can_not_be_taken(world: World) -> None:
     world.api.add(HOST, days=80)
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Not taken: it was fine at its last scan.")
+    await world.ask(f"/ssl take {HOST}", "Not taken: it was fine at its last scan.")
     assert world.bot.slack._records.rules.marks.claims == {}
 
 
-async def test_a_claim_is_carried_over_to_the_next_digest(digest_world: World) -> None:
-    world = digest_world
+async def test_a_claim_is_carried_over_to_the_next_digest(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
-    await world.say(f"/ssl take {number}")
-    await world.card("Taken by Ann")
+    await world.ask(f"/ssl take {number}", "Taken by Ann")
     assert "🙋 Ann" in row_of(await digest(world), number)
 
 
-async def test_a_muted_monitor_is_counted_and_never_all_clear(digest_world: World) -> None:
-    world = digest_world
+async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> None:
     world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl mute {HOST} moving to a new host")
     await world.card("Muted by Ann until it changes", "moving to a new host")
@@ -82,46 +76,36 @@ async def test_a_muted_monitor_is_counted_and_never_all_clear(digest_world: Worl
     shown = words(await digest(world))
     assert "Nothing new; 1 broken is muted." in shown
     assert "All clear" not in shown
-    await world.say("/ssl list muted")
-    await world.card("1 monitor", HOST)
+    await world.ask("/ssl list muted", "1 monitor", HOST)
     await world.say(f"/ssl unmute {HOST}")
     await world.card("Ann unmuted `api.demo.test`.", by=BEN)
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=1)
+    world.later(minutes=1)
     assert "1 broken." in words(await digest(world))
 
 
 @pytest.mark.parametrize("change", ["renewed", "worse", "time"])
 async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_30_days(
-    change: str, digest_world: World
+    change: str, world: World
 ) -> None:
-    world = digest_world
     number = world.api.add(HOST, days=12)
-    await world.say(f"/ssl mute {HOST}")
-    await world.card("Muted by Ann until it changes")
-    await world.say("/ssl list muted")
-    await world.card("1 monitor", HOST)
-    assert isinstance(world.clock, Clock)
+    await world.ask(f"/ssl mute {HOST}", "Muted by Ann until it changes")
+    await world.ask("/ssl list muted", "1 monitor", HOST)
     if change == "renewed":
         world.api.renew(number, 13)
     elif change == "worse":
-        world.clock.move(days=8)
+        world.later(days=8)
     else:
         world.api.rows[number]["ssl_expire_date_end"] = "2027-01-02 07:30"
-        await world.say(f"/ssl mute {HOST} for=29d")
-        await world.card("until", "muted")
-        world.clock.move(days=30)
-    await world.say("/ssl list muted")
-    await world.card("No monitors match")
+        await world.ask(f"/ssl mute {HOST} for=29d", "until", "muted")
+        world.later(days=30)
+    await world.ask("/ssl list muted", "No monitors match")
 
 
 async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
     for host in (HOST, "shop.demo.test"):
         world.api.add(host, days=-1)
-        await world.say(f"/ssl mute {host}")
-        await world.card("Muted by Ann", f"`{host}`")
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Taken by Ann")
+        await world.ask(f"/ssl mute {host}", "Muted by Ann", f"`{host}`")
+    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
 
     await world.say("/ssl list muted free")
 
@@ -133,24 +117,17 @@ async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
     await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
     await world.card("Muted by Ann until", "waiting for the vendor")
     world.api.renew(number, 5)
-    await world.say("/ssl list muted")
-    await world.card("1 monitor", HOST)
-    assert isinstance(world.clock, Clock)
-    world.clock.move(days=2, minutes=1)
-    await world.say("/ssl list muted")
-    await world.card("No monitors match")
+    await world.ask("/ssl list muted", "1 monitor", HOST)
+    world.later(days=2, minutes=1)
+    await world.ask("/ssl list muted", "No monitors match")
 
 
-async def test_only_those_who_may_change_things_mute(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> None:
-    async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
+async def test_only_those_who_may_change_things_mute(make_world: MakeWorld) -> None:
+    async with make_world(SSL_ADMINS=ANN) as world:
         world.api.add(HOST, days=-1, valid=False)
         for line in (f"mute {HOST}", f"unmute {HOST}", f"runbook {HOST} https://wiki.test/x"):
-            await world.say(f"/ssl {line}", by=BEN)
-            await world.card("Ask one of them", by=BEN)
-        await world.say(f"/ssl take {HOST}", by=BEN)
-        await world.card("Taken by Ben", by=BEN)
+            await world.ask(f"/ssl {line}", "Ask one of them", by=BEN)
+        await world.ask(f"/ssl take {HOST}", "Taken by Ben", by=BEN)
         await world.say(f"/ssl note {HOST} ask Ben first", by=BEN)
         await world.card("Note on `api.demo.test`: ask Ben first", by=BEN)
 
@@ -160,13 +137,12 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
     await world.ask(f"/ssl note {HOST} ask *Ben* <!channel> first", "Note on")
     await world.say("/ssl runbook *.demo.test https://wiki.test/tls")
     await world.card("Runbook> of `*.demo.test` is linked.")
-    await world.say(f"/ssl status {HOST}")
-    card = await world.card("DUE", "📝 ask", "<https://wiki.test/tls|Runbook>")
+    card = await world.ask(
+        f"/ssl status {HOST}", "DUE", "📝 ask", "<https://wiki.test/tls|Runbook>"
+    )
     assert "<!channel>" not in words(card)
-    await world.say("/ssl audit")
-    await world.card("Recent changes", "note", "runbook", "https://wiki.test/tls")
-    await world.say(f"/ssl note {HOST}")
-    await world.card("The note on `api.demo.test` was removed.")
+    await world.ask("/ssl audit", "Recent changes", "note", "runbook", "https://wiki.test/tls")
+    await world.ask(f"/ssl note {HOST}", "The note on `api.demo.test` was removed.")
     await world.ask(f"/ssl note {HOST}", "had no note, so none was removed")
     await world.ask(f"/ssl runbook {HOST}", "had no runbook, so none was removed")
 
@@ -188,30 +164,26 @@ async def test_the_most_specific_runbook_counts(world: World) -> None:
     ):
         await world.say(f"/ssl runbook {subject} {link}")
         await world.settled()
-        await world.say(f"/ssl status {HOST}")
-        await world.card(f"<{link}|Runbook>")
+        await world.ask(f"/ssl status {HOST}", f"<{link}|Runbook>")
 
 
 # The row tells the story
 
 
-async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(digest_world: World) -> None:
-    world = digest_world
+async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
     await world.until(lambda: "⏳ *Scanning…* · `api.demo.test` · Ben" in row_of(shown, number))
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.until(lambda: "↻ no change · Ben, " in row_of(shown, number))
 
 
 @pytest.mark.parametrize("label", ["I'll take it", "Scan & watch"])
 async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
-    label: str, digest_world: World
+    label: str, world: World
 ) -> None:
-    world = digest_world
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST)
@@ -224,30 +196,22 @@ async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
     assert "✅ 1 of 1 fixed." in words(shown)
 
 
-async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
     await held.reached.wait()
-    await world.say(f"/ssl take {HOST}")
-    await world.card("Taken by Ann")
+    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
     await world.bot.scheduler._refresh(world.bot.slack._records)
     del world.api.rows[number]
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.until(lambda: "↻ not monitored · Ben, " in row_of(shown, number))
     assert "Expired <!date" in row_of(shown, number)  # the short form of since when
     assert " · 🙋 Ann" in row_of(shown, number)
 
 
-async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(world: World) -> None:
     hosts = [f"h{number}.demo.test" for number in range(3)]
     for host in hosts:
         world.api.add(host, days=-1, valid=False)
@@ -263,8 +227,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(
     assert labels(shown).count("I'll take it") == 2
 
 
-async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> None:
-    world = digest_world
+async def test_taking_from_a_row_shows_in_the_row_alone(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
@@ -279,8 +242,7 @@ async def test_taking_from_a_row_shows_in_the_row_alone(digest_world: World) -> 
     assert told == ["🙋 Ben has taken api.demo.test."]
 
 
-async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: World) -> None:
-    world = digest_world
+async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
@@ -297,9 +259,8 @@ async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(digest_world: 
 
 
 async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
-    digest_world: World,
+    world: World,
 ) -> None:
-    world = digest_world
     first = world.api.add("a.demo.test", days=-1, valid=False)
     world.api.add("b.demo.test", days=-1, valid=False)
     shown = await digest(world)
@@ -315,8 +276,7 @@ async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
     assert words(shown).count("of 2 fixed") == 2  # once in the text, once in the head
 
 
-async def test_one_press_rescans_all_broken_monitors_of_a_digest(digest_world: World) -> None:
-    world = digest_world
+async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=-1, valid=False) for n in range(3)]
     world.api.add("due.demo.test", days=12)
     shown = await digest(world)
@@ -325,8 +285,7 @@ async def test_one_press_rescans_all_broken_monitors_of_a_digest(digest_world: W
     await held.reached.wait()
     for number in numbers[:2]:
         world.api.renew(number, 80)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.card("Scanned 3 monitors", "2 fixed.", by=BEN)
     await world.until(lambda: "✅ 2 of 4 fixed." in words(shown))
     assert "↻ fixed · Ben, " in row_of(shown, numbers[0])

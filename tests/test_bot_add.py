@@ -21,8 +21,7 @@ async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) ->
 
     shown = await world.modal("Checking…")
     await held.reached.wait()
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     done = await world.modal("Added 2 of 2 hosts.")
     assert shown.id == done.id == form.id
 
@@ -80,8 +79,7 @@ async def test_hosts_beyond_the_quota_are_named_before_any_is_added(world: World
     await world.submit(await world.modal("Add hosts"), targets="a.demo.test b.demo.test")
 
     await world.modal("Adding…", "`a.demo.test`", "`b.demo.test` was not added", "1 of 2")
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.modal("Added 1 of 2 hosts.", "Correct")
     assert len(world.api.asked("monitor/add")) == 1
 
@@ -98,9 +96,8 @@ async def test_progress_is_shown_at_most_every_two_seconds(world: World) -> None
         modal = world.slack.modal(ANN)
         assert modal is not None
         counted.append(words(modal).splitlines()[-1])
-        world.clock.move(seconds=1.5 if number < 3 else 2.5)  # type: ignore[attr-defined]
-        assert held.gate is not None
-        held.gate.set()
+        world.later(seconds=1.5 if number < 3 else 2.5)
+        held.release()
 
     await world.modal("Added 4 of 4 hosts.")
     assert [line.strip("⏳ *") for line in counted] == [
@@ -116,9 +113,8 @@ async def test_a_closed_form_sends_all_results_as_a_direct_message(world: World)
     await world.submit(form, targets="bad.demo.test good.demo.test")
     await held.reached.wait()
     await world.playground.close_view(ANN, form.id)
-    assert held.gate is not None
 
-    held.gate.set()
+    held.release()
 
     card = await world.card("Added 1 of 2 hosts.", "no such host", to="D0ANN")
     await world.press("Correct", on=card)
@@ -140,9 +136,7 @@ async def test_more_than_three_typed_hosts_are_shown_before_they_are_added(world
 async def test_too_many_typed_hosts_are_refused(world: World) -> None:
     hosts = " ".join(f"h{number}.demo.test" for number in range(51))
 
-    await world.say(f"/ssl add {hosts}")
-
-    await world.card("At most 50 hosts")
+    await world.ask(f"/ssl add {hosts}", "At most 50 hosts")
 
 
 async def test_an_api_without_proxies_is_not_asked_for_one_twice(world: World) -> None:
@@ -164,18 +158,14 @@ async def test_a_unique_prefix_of_a_host_name_is_enough(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     world.api.add("shop.demo.test", days=80)
 
-    await world.say("/ssl status api")
-
-    await world.card("`api.demo.test`", "Rescan", "#101")
+    await world.ask("/ssl status api", "`api.demo.test`", "Rescan", "#101")
 
 
 async def test_the_beginning_of_several_names_lists_them_worst_first(world: World) -> None:
     world.api.add("api1.demo.test", days=80)
     world.api.add("api2.demo.test", days=-1, valid=False)
 
-    await world.say("/ssl scan api")
-
-    text = words(await world.card("2 monitors"))
+    text = words(await world.ask("/ssl scan api", "2 monitors"))
     assert text.index("`api2.demo.test`") < text.index("`api1.demo.test`")
     assert world.api.asked("monitor/scan") == []
 
@@ -183,8 +173,7 @@ async def test_the_beginning_of_several_names_lists_them_worst_first(world: Worl
 async def test_a_name_that_is_nearly_right_gets_the_nearest(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     world.api.add("elsewhere.example.org", days=80)
-    await world.say("/ssl status appi.demo.test")
-    card = await world.card("NOT MONITORED", "Did you mean")
+    card = await world.ask("/ssl status appi.demo.test", "NOT MONITORED", "Did you mean")
     assert labels(card) == ["api.demo.test", "Add"]
 
     await world.press("api.demo.test", on=card)
@@ -234,20 +223,14 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
     await world.card("Ben added")
     await world.settled()
 
-    await world.say("/ssl audit")
-    card = await world.card("Recent changes")
-    await world.say("/ssl audit b.demo.test")
-
-    one = await world.card("Recent changes", "for `b.demo.test`")
+    card = await world.ask("/ssl audit", "Recent changes")
+    one = await world.ask("/ssl audit b.demo.test", "Recent changes", "for `b.demo.test`")
     assert "`a.demo.test:443`" in words(card)
     assert "Ben · add · `b.demo.test:636` · added" in words(one)
     assert "a.demo.test" not in words(one)
     for typed, said in (("*.demo.test", "*.demo.test"), ("b", "b*"), ("b:636", "b*:636")):
-        await world.say(f"/ssl audit {typed}")
-        await world.card(f"for `{said}`", "`b.demo.test:636`")
+        await world.ask(f"/ssl audit {typed}", f"for `{said}`", "`b.demo.test:636`")
 
 
 async def test_audit_of_a_host_that_nobody_changed_says_so(world: World) -> None:
-    await world.say("/ssl audit api.demo.test")
-
-    await world.card("No changes recorded for `api.demo.test`.")
+    await world.ask("/ssl audit api.demo.test", "No changes recorded for `api.demo.test`.")

@@ -28,8 +28,7 @@ async def test_an_unmonitored_host_is_added_and_watched_with_one_button(world: W
 
 
 async def test_pressing_add_and_watch_twice_adds_one_monitor(world: World) -> None:
-    await world.say("/ssl watch new.demo.test")
-    card = await world.card("NOT MONITORED")
+    card = await world.ask("/ssl watch new.demo.test", "NOT MONITORED")
 
     await asyncio.gather(*(world.press("Add and watch", on=card) for _ in range(2)))
 
@@ -49,9 +48,7 @@ async def test_a_guest_can_neither_add_nor_watch(world: World) -> None:
     assert world.api.asked("monitor/add") == []
 
 
-async def test_a_host_stays_added_even_if_its_watch_can_not_start(
-    world: World,
-) -> None:
+async def test_a_host_stays_added_even_if_its_watch_can_not_start(world: World) -> None:
     for number in range(MOST):
         expired(world, f"h{number}.demo.test")
         await world.say(f"/ssl watch h{number}.demo.test")

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from bot.app import Bot
-from bot.digest import Digest
 from bot.playground.faults import InjectedFault, cut_answer, dropped_connection, refusal
 from bot.playground.objects import BEN, CERTS
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.tables import digests
-from tests.world import Clock, World, new_world, words
+from tests.world import MakeWorld, World, digest_of, words
 
 CLEAR = "✅ All clear: 1 monitor, none due for renewal."
 EDITED = "Updated in place"
 
 
-def later(world: World, **by: float) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(**by)
-
-
-def digest_of(bot: Bot) -> Digest:
-    assert bot.digest is not None
-    return bot.digest
-
-
 def pass_a_day(world: World) -> None:
     """Let a day pass in which all monitors were scanned."""
-    later(world, days=1)
+    world.later(days=1)
     for row in world.api.rows.values():
         row["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
 
@@ -41,7 +28,7 @@ def pass_a_day(world: World) -> None:
 async def next_day(world: World) -> None:
     """Let a day pass and its digest be posted."""
     pass_a_day(world)
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
 
 
 def days(world: World) -> list[str]:
@@ -58,8 +45,8 @@ def days(world: World) -> list[str]:
 async def clear_world(digest_world: World) -> World:
     """A world where all is clear, with the digest of 23 November, a Monday."""
     digest_world.api.add("fine.demo.test")
-    later(digest_world, minutes=91)
-    await digest_of(digest_world.bot).tick()
+    digest_world.later(minutes=91)
+    await digest_world.digest.tick()
     assert days(digest_world) == ["23 clear"]
     return digest_world
 
@@ -76,7 +63,7 @@ async def test_yesterdays_all_clear_is_edited_while_it_is_the_last_message(
     [message] = world.seen(by=BEN)
     assert message.ts == first.ts
     assert EDITED in words(message)
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
 async def test_an_edited_all_clear_is_not_drawn_again(clear_world: World) -> None:
@@ -134,7 +121,7 @@ async def test_all_clear_is_posted_where_the_old_one_can_not_be_read_or_edited(
     world.slack.faults.add(method, refusal(reason))
     await next_day(world)
     assert days(world) == ["23 clear", "24 clear"]
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize(
@@ -148,11 +135,11 @@ async def test_an_edit_that_may_have_failed_is_tried_again(
     world = clear_world
     world.slack.faults.add("chat.update", fault, times=3)
     await next_day(world)
-    assert "Slack" in digest_of(world.bot).last_error
-    later(world, minutes=6)
-    await digest_of(world.bot).tick()
+    assert "Slack" in world.digest.last_error
+    world.later(minutes=6)
+    await world.digest.tick()
     assert days(world) == ["24 clear"]
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["before the edit", "after the edit"])
@@ -170,14 +157,14 @@ async def test_a_process_that_dies_during_the_edit_leaves_one_digest(
             dying.setattr(DigestStore, "posted", die)
         else:
             dying.setattr(world.bot.web, "update", die)
-        later(world, days=1)
+        world.later(days=1)
         with pytest.raises(ConnectionResetError):
-            await digest_of(world.bot).tick()
+            await world.digest.tick()
     if chat:
         world.slack.post(CERTS, BEN, "lunch?")
     async with world.running_bot() as heir:
         for _ in range(3):
-            later(world, minutes=3)
+            world.later(minutes=3)
             await digest_of(heir).tick()
         assert digest_of(heir).last_error == ""
     assert days(world) == (["23 clear", "24 clear"] if chat and not done else ["24 clear"])
@@ -196,49 +183,45 @@ async def test_two_bots_at_once_edit_or_post_one_all_clear(clear_world: World) -
 
 
 async def test_a_digest_by_hand_again_is_posted_beside_all_clear(clear_world: World) -> None:
-    later(clear_world, minutes=5)
-    assert await digest_of(clear_world.bot).post_now(again=True)
+    clear_world.later(minutes=5)
+    assert await clear_world.digest.post_now(again=True)
     assert days(clear_world) == ["23 clear", "23 clear"]
 
 
 async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on_any(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+    make_world: MakeWorld,
 ) -> None:
-    async with new_world(
-        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
-    ) as world:
+    async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
         world.api.add("fine.demo.test")
-        later(world, minutes=91)
-        await digest_of(world.bot).tick()
+        world.later(minutes=91)
+        await world.digest.tick()
         for _ in range(2):
             await next_day(world)
         assert days(world) == ["23 clear"]
-        assert not await digest_of(world.bot).post_now()
-        assert await digest_of(world.bot).needs_none()
+        assert not await world.digest.post_now()
+        assert await world.digest.needs_none()
         broken = world.api.add("gone.demo.test", valid=False)
         await next_day(world)
         del world.api.rows[broken]
         for _ in range(3):
             await next_day(world)
-            await digest_of(world.bot).tick()
-            assert digest_of(world.bot).lag() == 0
-            later(world, days=1)
-            assert await digest_of(world.bot).missed() is None
-            later(world, days=-1)
+            await world.digest.tick()
+            assert world.digest.lag() == 0
+            world.later(days=1)
+            assert await world.digest.missed() is None
+            world.later(days=-1)
         assert days(world) == ["23 clear", "26 broken"]
         await next_day(world)
         assert days(world) == ["23 clear", "26 broken", "30 clear"]
-        assert digest_of(world.bot).last_error == ""
+        assert world.digest.last_error == ""
 
 
 async def test_weekly_the_first_digest_of_a_week_is_posted_whatever_its_day(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+    make_world: MakeWorld,
 ) -> None:
-    async with new_world(
-        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly"
-    ) as world:
+    async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
         world.api.add("fine.demo.test")
-        later(world, days=2, minutes=91)
+        world.later(days=2, minutes=91)
         for _ in range(2):
             await next_day(world)
         assert days(world) == ["26 clear"]

@@ -15,14 +15,12 @@ def broken(world: World, *hosts: str) -> list[int]:
 
 async def test_one_press_scans_them_all_and_shows_what_was_found(world: World) -> None:
     first, second = broken(world, "a.demo.test", "b.demo.test")
-    await world.say("/ssl scan broken")
-    card = await world.card("Scan these 2 monitors?")
+    card = await world.ask("/ssl scan broken", "Scan these 2 monitors?")
     scan = world.api.hold("monitor/scan")
     await world.press("Scan 2", on=card)
     await scan.reached.wait()
     world.api.renew(first, days=80)
-    assert scan.gate is not None
-    scan.gate.set()
+    scan.release()
     card = await world.card("Scanned 2 monitors: 1 broken, 1 OK. 1 fixed.", "asked by Ann")
     assert "a.demo.test" in words(card)
     assert sorted(int(each["id"]) for each in world.api.asked("monitor/scan")) == [first, second]
@@ -38,14 +36,12 @@ async def test_a_scan_that_fails_is_counted_and_the_others_are_reported(world: W
 
 async def test_finished_scans_are_reported_even_if_the_list_can_not_be_read(world: World) -> None:
     broken(world, "a.demo.test", "b.demo.test")
-    await world.say("/ssl scan broken")
-    card = await world.card("Scan these 2 monitors?")
+    card = await world.ask("/ssl scan broken", "Scan these 2 monitors?")
     scan = world.api.hold("monitor/scan")
     await world.press("Scan 2", on=card)
     await scan.reached.wait()
     world.api.refuse("monitor/list", 400, "no list", times=9)
-    assert scan.gate is not None
-    scan.gate.set()
+    scan.release()
     await world.card("Scanned 2 monitors, but the results could not be read")
 
 
@@ -71,8 +67,7 @@ async def test_one_press_deletes_them_all_after_asking(world: World) -> None:
     await world.card("Deleted 2 monitors.")
     await world.card("Ann deleted the monitors for", by=BEN)
     assert [row["host"] for row in world.api.rows.values()] == ["c.other.test"]
-    await world.say("/ssl audit")
-    await world.card("Recent changes", "a.demo.test", "b.demo.test")
+    await world.ask("/ssl audit", "Recent changes", "a.demo.test", "b.demo.test")
 
 
 async def test_deletions_are_reported_and_recorded_even_if_another_one_failed(world: World) -> None:
@@ -86,16 +81,14 @@ async def test_deletions_are_reported_and_recorded_even_if_another_one_failed(wo
 
 async def test_too_many_to_delete_at_once_are_not_offered(world: World) -> None:
     broken(world, *(f"h{number}.demo.test" for number in range(MAX_DELETED + 1)))
-    await world.say("/ssl delete *.demo.test")
-    card = await world.card("Nothing was deleted: 51 monitors match")
+    card = await world.ask("/ssl delete *.demo.test", "Nothing was deleted: 51 monitors match")
     assert not [label for label in labels(card) if label.startswith("Delete 5")]
 
 
 @pytest.mark.parametrize("verb", ["scan", "delete"])
 async def test_monitors_that_are_gone_by_the_press_are_counted(verb: str, world: World) -> None:
     numbers = broken(world, "a.demo.test", "b.demo.test")
-    await world.say(f"/ssl {verb} broken")
-    card = await world.card(f"{verb.title()} these 2 monitors?")
+    card = await world.ask(f"/ssl {verb} broken", f"{verb.title()} these 2 monitors?")
     del world.api.rows[numbers[0]]
     await world.press(f"{verb.title()} 2", on=card)
     await world.card("1 monitor is no longer listed")
@@ -104,15 +97,13 @@ async def test_monitors_that_are_gone_by_the_press_are_counted(verb: str, world:
 async def test_progress_leaves_a_response_url_enough_uses_for_the_answer(world: World) -> None:
     """Slack takes five answers for each response URL."""
     broken(world, *(f"h{number}.demo.test" for number in range(12)))
-    await world.say("/ssl delete *.demo.test")
-    card = await world.card("Delete these 12 monitors?")
+    card = await world.ask("/ssl delete *.demo.test", "Delete these 12 monitors?")
     held = [world.api.hold("monitor/delete") for _ in range(12)]
     await world.press("Delete 12", on=card)
     for each in held:
         await each.reached.wait()
-        world.clock.move(seconds=3)  # type: ignore[attr-defined]
-        assert each.gate is not None
-        each.gate.set()
+        world.later(seconds=3)
+        each.release()
     await world.card("Deleted 12 monitors.")
     shown = [call for call in world.slack.traffic if "Deleting" in str(call)]
     assert 1 <= len(shown) <= 2

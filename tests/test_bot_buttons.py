@@ -10,6 +10,12 @@ from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
 from tests.world import World, labels, words
 
 
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
+
+
 async def public_card(world: World, host: str) -> PostedMessage:
     await world.say(f"/ssl scan {host}")
     return await world.card("Rescan", f"`{host}`", by=BEN)
@@ -22,8 +28,7 @@ async def private_card(world: World, host: str) -> PostedMessage:
 
 async def posted_digest(world: World) -> PostedMessage:
     """Today's digest in the channel."""
-    assert world.bot.digest is not None
-    assert await world.bot.digest.post_now()
+    assert await world.digest.post_now()
     return await world.card("Certificates on 23 November 2026", by=BEN)
 
 
@@ -44,8 +49,7 @@ async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World
     busy = await world.card("Scanning…")
     assert (busy.ts, labels(busy)) == (card.ts, [])
     world.api.renew(number, 90.5)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     became = await world.card("OK", "in 90 days", "asked by Ann")
     assert (became.ts, became.ephemeral_for) == (card.ts, card.ephemeral_for)
@@ -66,8 +70,7 @@ async def test_rescan_on_a_public_card_names_who_pressed(world: World) -> None:
 async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: World) -> None:
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)
-    await world.say("/ssl list")
-    shown = await world.card("2 monitors")
+    shown = await world.ask("/ssl list", "2 monitors")
     other = row_of(shown, second)
     held = world.api.hold("monitor/scan")
 
@@ -75,8 +78,7 @@ async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: Wor
     await world.until(lambda: "Scanning…" in row_of(shown, first))
     assert row_of(shown, second) == other
     world.api.renew(first, 90.5)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     await world.until(lambda: "in 90 days" in row_of(shown, first))
     assert "~`a.demo.test`~" in row_of(shown, first)
@@ -88,9 +90,7 @@ async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: Wor
     assert world.seen(by=BEN) == []
 
 
-async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
-    world: World,
-) -> None:
+async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     world.api.add("b.demo.test", days=6.5)
     await world.say("/ssl lisst")
@@ -106,8 +106,7 @@ async def test_a_list_that_took_a_cards_place_has_rows_that_can_be_renewed(
 async def test_only_a_row_that_was_not_fine_is_struck_through_by_a_rescan(world: World) -> None:
     fine = world.api.add("a.demo.test", days=80.5)
     fixed = world.api.add("b.demo.test", days=-1.5, valid=False)
-    await world.say("/ssl list")
-    shown = await world.card("2 monitors")
+    shown = await world.ask("/ssl list", "2 monitors")
     world.api.renew(fixed, 90.5)
 
     await world.press("Rescan", on=shown, row="a.demo.test")
@@ -121,8 +120,7 @@ async def test_only_a_row_that_was_not_fine_is_struck_through_by_a_rescan(world:
 async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: World) -> None:
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)
-    await world.say("/ssl list")
-    shown = await world.card("2 monitors")
+    shown = await world.ask("/ssl list", "2 monitors")
     holds = [world.api.hold("monitor/scan"), world.api.hold("monitor/scan")]
     for held, row in zip(holds, ("a.demo.test", "b.demo.test"), strict=True):
         await world.press("Rescan", on=shown, row=row)
@@ -132,8 +130,7 @@ async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: W
     world.api.renew(second, 80.5)
 
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
     await world.settled()
 
     assert "in 90 days" in row_of(shown, first)
@@ -144,8 +141,7 @@ async def test_two_rescans_at_once_on_one_private_list_lose_neither_row(world: W
 async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     world.api.add("b.demo.test", days=6.5)
-    await world.say("/ssl list")
-    shown = await world.card("2 monitors")
+    shown = await world.ask("/ssl list", "2 monitors")
     before = row_of(shown, number)
     world.api.refuse("monitor/scan", 500, "no worker is free")
     world.api.drop("monitor/scan")
@@ -163,13 +159,10 @@ async def test_a_failed_rescan_on_a_private_list_brings_the_old_row_back(world: 
         assert before.startswith(row_of(shown, number).partition("\n↻")[0])
 
 
-async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(
-    world: World,
-) -> None:
+async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     world.api.add("b.demo.test", days=6.5)
-    await world.say("/ssl list")
-    shown = await world.card("2 monitors")
+    shown = await world.ask("/ssl list", "2 monitors")
     before = row_of(shown, number)
 
     async with world.running_bot():
@@ -180,10 +173,7 @@ async def test_a_private_list_that_the_bot_has_forgotten_is_left_as_it_is(
     assert row_of(shown, number) == before
 
 
-async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_digest_from_before_a_restart_can_still_be_rescanned(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     world.api.renew(number, 90.5)
@@ -193,8 +183,7 @@ async def test_a_digest_from_before_a_restart_can_still_be_rescanned(
         await world.until(lambda: "in 90 days" in row_of(shown, number))
 
 
-async def test_rescan_on_the_card_in_a_thread_stays_there(digest_world: World) -> None:
-    world = digest_world
+async def test_rescan_on_the_card_in_a_thread_stays_there(world: World) -> None:
     world.api.add("a.demo.test", days=5.5)
     shown = await posted_digest(world)
     await world.press("Rescan", on=shown, row="a.demo.test")
@@ -207,9 +196,8 @@ async def test_rescan_on_the_card_in_a_thread_stays_there(digest_world: World) -
 
 
 async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_alone(
-    digest_world: World,
+    world: World,
 ) -> None:
-    world = digest_world
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)
     shown = await posted_digest(world)
@@ -220,8 +208,7 @@ async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_al
     await world.until(lambda: "⏳ *Scanning…* · `a.demo.test` · Ben" in row_of(shown, first))
     await held.reached.wait()
     world.api.renew(first, 90.5)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     card = await world.card("OK", "`a.demo.test`", "asked by Ben", by=BEN)
     assert (card.thread_ts, card.ephemeral_for) == (shown.ts, None)
@@ -232,8 +219,7 @@ async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_al
     assert labels(shown) == ["Rescan", "Rescan"]
 
 
-async def test_two_rescans_at_once_on_one_digest_lose_neither_row(digest_world: World) -> None:
-    world = digest_world
+async def test_two_rescans_at_once_on_one_digest_lose_neither_row(world: World) -> None:
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)
     shown = await posted_digest(world)
@@ -246,8 +232,7 @@ async def test_two_rescans_at_once_on_one_digest_lose_neither_row(digest_world: 
     world.api.renew(second, 80.5)
 
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
     await world.settled()
 
     assert "in 90 days" in row_of(shown, first)
@@ -280,8 +265,7 @@ async def test_details_on_a_public_card_are_for_the_one_who_asks(world: World) -
 @pytest.mark.parametrize("line", ["/ssl status a.demo.test", "/ssl scan a.demo.test"])
 async def test_delete_in_the_menu_asks_once_more_below(line: str, world: World) -> None:
     number = world.api.add("a.demo.test")
-    await world.say(line)
-    shown = await world.card("Rescan", "`a.demo.test`")
+    shown = await world.ask(line, "Rescan", "`a.demo.test`")
 
     await world.press("Delete this monitor", on=shown, row="a.demo.test")
 
@@ -296,9 +280,7 @@ async def test_a_long_list_is_a_table_with_rescan_for_the_worst_above_it(world: 
     for days in range(1, 31):
         world.api.add(f"h{days}.demo.test", days=days + 0.5)
 
-    await world.say("/ssl list")
-
-    card = await world.card("30 monitors")
+    card = await world.ask("/ssl list", "30 monitors")
     assert labels(card) == ["Rescan", "Rescan", "Rescan", "CSV", "Share here"]
     [table] = [block for block in card.blocks if block["type"] == "data_table"]
     hosts = [row[0]["text"] for row in table["rows"][1:]]
@@ -316,12 +298,9 @@ async def test_a_button_on_a_monitor_that_is_gone_says_so(world: World) -> None:
     assert became.ts == card.ts
 
 
-async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(
-    world: World,
-) -> None:
+async def test_rescan_on_the_private_preview_of_the_digest_posts_nothing(world: World) -> None:
     world.api.add("a.demo.test", days=5.5)
-    await world.say("/ssl digest")
-    shown = await world.card("Certificates now")
+    shown = await world.ask("/ssl digest", "Certificates now")
 
     await world.press("Rescan", on=shown)
     await world.card("Certificates now", "no change · Ann", "Scan & watch")
@@ -347,8 +326,7 @@ async def test_a_request_continues_for_the_others_if_one_caller_is_cancelled(wor
     asked = [asyncio.create_task(world.bot.api.list()) for _ in range(2)]
     await held.reached.wait()
     asked[0].cancel()
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     assert [row.target.host for row in await asked[1]] == ["api.demo.test"]
     assert len(world.api.asked("monitor/list")) == 1
@@ -356,8 +334,7 @@ async def test_a_request_continues_for_the_others_if_one_caller_is_cancelled(wor
 
 async def test_two_presses_of_one_button_are_one(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    await world.say("/ssl scan api.demo.test")
-    card = await world.card("OK", "asked by Ann")
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann")
     await world.settled()
 
     await asyncio.gather(*(world.press("Rescan", on=card) for _ in range(3)))

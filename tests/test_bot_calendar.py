@@ -49,10 +49,8 @@ async def test_a_new_address_replaces_the_old_one_and_a_wrong_one_opens_nothing(
     world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     base = f"http://127.0.0.1:{world.bot.port}"
-    await world.say("/ssl calendar")
-    old = subscribed(await world.card("Subscribe to this address"))
-    await world.say("/ssl calendar")
-    await world.card("keeps no copy of the address")
+    old = subscribed(await world.ask("/ssl calendar", "Subscribe to this address"))
+    await world.ask("/ssl calendar", "keeps no copy of the address")
     await world.say("/ssl calendar new")
     await world.until(lambda: sum("Subscribe" in words(m) for m in world.seen()) == 2)
     new = subscribed(world.seen()[-1])
@@ -78,5 +76,4 @@ async def test_an_address_that_was_asked_for_in_a_channel_is_a_direct_message(wo
 async def test_in_socket_mode_the_calendar_needs_an_address_to_listen_on(
     socket_world: World,
 ) -> None:
-    await socket_world.say("/ssl calendar")
-    await socket_world.card("No calendar: the bot only listens on its own machine")
+    await socket_world.ask("/ssl calendar", "No calendar: the bot only listens on its own machine")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from bot.slack.notices import LACKS, MANY, Notices
 from bot.store.digests import DigestStore
 from bot.store.notices import NoticeStore
 from tests.stub_api import OK
-from tests.test_bot_notices import HOST, later, told, watcher
-from tests.world import World, new_world, words
+from tests.test_bot_notices import HOST, told, watcher
+from tests.world import MakeWorld, World, words
 
 CHANGES = "monitor/changes"
 
@@ -47,14 +46,13 @@ async def begun(world: World) -> Notices:
 
 
 async def test_a_change_is_told_by_the_next_poll_after_the_scan_that_saw_it(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld,
 ) -> None:
-    async with new_world(tmp_path, empty_database, scans=True) as world:
+    async with make_world(scans=True) as world:
         assert world.hosts is not None
         target = next(each for each in world.hosts.targets if each.startswith("shop"))
         name = target.partition(":")[0]
-        await world.say(f"/ssl add {target}")
-        await world.card("OK", target)
+        await world.ask(f"/ssl add {target}", "OK", target)
         notices = watcher(world)
         await notices.tick()
         await world.hosts.change(name, "break")
@@ -163,15 +161,13 @@ async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_ask
     await world.say("/ssl notices here all")
     await world.card("Ann set up notices", by=BEN)
     say(world, page(change(world, number, **names), then="c2"))
-    later(world, days=1)
+    world.later(days=1)
     await notices.poll()
     card = await world.card("Names changed", HOST, by=BEN)
     assert "names removed: old.test · names added: ∗bold∗.test, new.test" in words(card)
 
 
-async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(
-    world: World,
-) -> None:
+async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
@@ -184,9 +180,7 @@ async def test_a_cursor_that_is_too_old_costs_a_whole_list_and_loses_nothing(
     assert basis.cursor == "d0"
 
 
-async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(
-    world: World,
-) -> None:
+async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)
     for _ in range(5):
@@ -215,7 +209,7 @@ async def test_an_api_that_describes_changes_but_has_none_is_asked_for_lists(
     await notices.tick()
     assert len(told(world)) == 1
     assert "WARNING" not in {record.levelname for record in caplog.records[-3:]}
-    later(world, seconds=LACKS.total_seconds() + 1)
+    world.later(seconds=LACKS.total_seconds() + 1)
     world.api.heal()
     say(world, page(then="c0"))
     await notices.tick()
@@ -238,7 +232,7 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
     await notices.poll()
     assert len(told(world)) == 1
     assert len(world.api.asked("monitor/list")) == lists
-    later(world, minutes=15)
+    world.later(minutes=15)
     say(world, page(then="c2"))
     await notices.tick()
     assert len(world.api.asked("monitor/list")) == lists + 1

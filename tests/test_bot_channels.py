@@ -11,12 +11,7 @@ from bot.playground.faults import refusal
 from bot.playground.objects import BEN, CERTS, GENERAL, PARTNERS, PostedMessage
 from bot.slack.notices import Notices
 from bot.target import Target
-from tests.world import Clock, World, words
-
-
-def later(world: World, **by: float) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(**by)
+from tests.world import World, words
 
 
 def digests(world: World, channel: str = GENERAL) -> list[str]:
@@ -33,7 +28,7 @@ async def test_a_channel_gets_its_own_digest_at_its_own_time(world: World) -> No
     await world.bot.digests.tick()
     assert digests(world) == []
     for _ in range(3):
-        later(world, minutes=31)
+        world.later(minutes=31)
         await world.bot.digests.tick()
     (posted,) = digests(world)
     assert "shop.demo.test" in posted
@@ -41,8 +36,7 @@ async def test_a_channel_gets_its_own_digest_at_its_own_time(world: World) -> No
 
 
 async def test_a_digest_that_is_set_up_after_its_hour_begins_the_next_day(world: World) -> None:
-    await world.say("/ssl digest here at 7:00", to=GENERAL)
-    card = await world.card("every day at 07:00 UTC", to=GENERAL)
+    card = await world.ask("/ssl digest here at 7:00", "every day at 07:00 UTC", to=GENERAL)
     assert "24 Nov 2026 07:00 UTC" in words(card)
     await world.bot.digests.tick()
     assert digests(world) == []
@@ -54,7 +48,7 @@ async def test_a_digest_is_about_the_hosts_that_were_named(world: World) -> None
     world.api.add("c.shop.test", port=8443, valid=False)
     await world.say("/ssl digest here 08:00 *.shop.test port=443", to=GENERAL)
     await world.card("only about `*.shop.test port=443`", to=GENERAL)
-    later(world, minutes=31)
+    world.later(minutes=31)
     await world.bot.digests.tick()
     (posted,) = digests(world)
     assert "a.shop.test" in posted
@@ -77,17 +71,16 @@ async def test_the_preview_shows_what_this_channel_would_get(world: World) -> No
 
 async def test_a_paused_digest_comes_back_by_itself(world: World) -> None:
     world.api.add("shop.demo.test", days=2)
-    await world.say("/ssl digest here at 08:00", to=GENERAL)
-    await world.card("every day at 08:00 UTC", to=GENERAL)
+    await world.ask("/ssl digest here at 08:00", "every day at 08:00 UTC", to=GENERAL)
     await world.say("/ssl digest pause 1d", to=GENERAL)
     await world.card("Ann paused the digest of this channel until", to=GENERAL, by=BEN)
-    later(world, minutes=40)
+    world.later(minutes=40)
     await world.bot.digests.tick()
     assert digests(world) == []
-    later(world, hours=23)  # 07:10: the pause ended, but not before the hour
+    world.later(hours=23)  # 07:10: the pause ended, but not before the hour
     await world.bot.digests.tick()
     assert digests(world) == []
-    later(world, hours=1)
+    world.later(hours=1)
     await world.bot.digests.tick()
     assert len(digests(world)) == 1
 
@@ -95,7 +88,6 @@ async def test_a_paused_digest_comes_back_by_itself(world: World) -> None:
 async def test_a_pause_of_days_ends_at_the_same_local_time_though_the_clocks_change(
     world: World,
 ) -> None:
-    assert isinstance(world.clock, Clock)
     for zone, fridays, mondays in (
         ("Europe/Berlin", datetime(2027, 3, 26, 7, 30, tzinfo=UTC), "29 Mar 2027 06:30 UTC"),
         ("Australia/Sydney", datetime(2027, 4, 1, 21, 30, tzinfo=UTC), "4 Apr 2027 22:30 UTC"),
@@ -103,26 +95,20 @@ async def test_a_pause_of_days_ends_at_the_same_local_time_though_the_clocks_cha
         world.clock.now = fridays  # at 08:30
         await world.say(f"/ssl digest here at 09:00 {zone}", to=GENERAL)
         await world.card(f"every day at 09:00 {zone}", to=GENERAL)
-        await world.say("/ssl digest pause 3d", to=GENERAL)
-        await world.card("is paused until", mondays, to=GENERAL)
+        await world.ask("/ssl digest pause 3d", "is paused until", mondays, to=GENERAL)
 
 
 async def test_a_digest_is_resumed_before_its_time_and_turned_off(world: World) -> None:
-    await world.say("/ssl digest here at 08:00", to=GENERAL)
-    await world.card("every day at 08:00 UTC", to=GENERAL)
-    await world.say("/ssl digest pause 3d", to=GENERAL)
-    await world.card("is paused until", to=GENERAL)
+    await world.ask("/ssl digest here at 08:00", "every day at 08:00 UTC", to=GENERAL)
+    await world.ask("/ssl digest pause 3d", "is paused until", to=GENERAL)
     await world.say("/ssl digest resume", to=GENERAL)
     await world.card("The digest of this channel is on again", "23 Nov 2026 08:00", to=GENERAL)
-    await world.say("/ssl digest resume", to=GENERAL)
-    await world.card("is not paused", to=GENERAL)
-    await world.say("/ssl digest off", to=GENERAL)
-    await world.card("The digest of this channel is off", to=GENERAL)
-    later(world, hours=1)
+    await world.ask("/ssl digest resume", "is not paused", to=GENERAL)
+    await world.ask("/ssl digest off", "The digest of this channel is off", to=GENERAL)
+    world.later(hours=1)
     await world.bot.digests.tick()
     assert digests(world) == []
-    await world.say("/ssl digest off", to=GENERAL)
-    await world.card("This channel gets no digest", to=GENERAL)
+    await world.ask("/ssl digest off", "This channel gets no digest", to=GENERAL)
 
 
 async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
@@ -130,9 +116,8 @@ async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
 ) -> None:
     world = digest_world
     world.api.add("shop.demo.test", days=2)
-    await world.say("/ssl digest off")
-    await world.card("The digest of this channel is off")
-    later(world, days=2)
+    await world.ask("/ssl digest off", "The digest of this channel is off")
+    world.later(days=2)
     await world.bot.digests.tick()
     assert digests(world, CERTS) == []
     async with world.running_bot() as other:  # also after a restart
@@ -142,14 +127,12 @@ async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
 
 async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(world: World) -> None:
     world.api.add("shop.demo.test", days=2)
-    await world.say("/ssl digest here at 08:00", to=GENERAL)
-    await world.card("every day at 08:00 UTC", to=GENERAL)
-    later(world, minutes=35)
+    await world.ask("/ssl digest here at 08:00", "every day at 08:00 UTC", to=GENERAL)
+    world.later(minutes=35)
     await world.bot.digests.tick()
-    await world.say("/ssl digest here at 10:00", to=GENERAL)
-    card = await world.card("every day at 10:00 UTC", to=GENERAL)
+    card = await world.ask("/ssl digest here at 10:00", "every day at 10:00 UTC", to=GENERAL)
     assert "24 Nov 2026 10:00 UTC" in words(card)
-    later(world, hours=3)
+    world.later(hours=3)
     await world.bot.digests.tick()
     assert len(digests(world)) == 1
 
@@ -198,8 +181,7 @@ async def test_what_can_not_be_read_sets_nothing_up(world: World) -> None:
 
 
 async def test_a_direct_message_gets_no_digest(world: World) -> None:
-    await world.say("digest here at 09:00", to="D0ANN")
-    await world.card("Type this in the channel", to="D0ANN")
+    await world.ask("digest here at 09:00", "Type this in the channel", to="D0ANN")
 
 
 # Notices
@@ -246,8 +228,7 @@ async def test_a_user_group_is_mentioned_by_its_handle(world: World) -> None:
     await world.card("New breakages mention <!subteam^S0ONCALL>", to=GENERAL)
     await world.say("/ssl notices here *.demo.test", to=GENERAL)
     await world.card("`*.demo.test`", "<!subteam^S0ONCALL>", to=GENERAL)  # it stays
-    await world.say("/ssl notices here mention nobody", to=GENERAL)
-    await world.card("Nobody is mentioned", to=GENERAL)
+    await world.ask("/ssl notices here mention nobody", "Nobody is mentioned", to=GENERAL)
 
 
 async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_monitors(
@@ -280,13 +261,13 @@ async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: Worl
     world.api.add("new.demo.test")
     await notices.tick()
     assert "Added" not in " ".join(words(m) for m in world.seen())
-    later(world, hours=2)
+    world.later(hours=2)
     await world.bot.digests.tick()
     await world.card("Since yesterday: 1 added.")
     world.api.add("newer.demo.test")
-    later(world, hours=2)
+    world.later(hours=2)
     await notices.tick()
-    later(world, hours=22)
+    world.later(hours=22)
     await world.bot.digests.tick()
     await world.card("Since the last digest: 1 added.")
 
@@ -297,15 +278,13 @@ async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
     await notices.tick()
-    await world.say("/ssl notices pause 2h", to=GENERAL)
-    await world.card("The notices of this channel are paused", to=GENERAL)
+    await world.ask("/ssl notices pause 2h", "The notices of this channel are paused", to=GENERAL)
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
-    later(world, hours=3)
+    world.later(hours=3)
     await notices.tick()
     assert "Newly broken" not in " ".join(told(world))
-    await world.say("/ssl notices", to=GENERAL)
-    await world.card("*Notices* · on", "*Digest* · none in this channel", to=GENERAL)
+    await world.ask("/ssl notices", "*Notices* · on", "*Digest* · none in this channel", to=GENERAL)
 
 
 async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
@@ -314,12 +293,10 @@ async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
     await world.say("/ssl notices here", to=GENERAL)
     await world.card("Ann set up notices", to=GENERAL, by=BEN)
     await notices.tick()
-    await world.say("/ssl notices off", to=GENERAL)
-    await world.card("The notices of this channel are off", to=GENERAL)
+    await world.ask("/ssl notices off", "The notices of this channel are off", to=GENERAL)
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
-    await world.say("/ssl notices resume", to=GENERAL)
-    await world.card("The notices of this channel are on again", to=GENERAL)
+    await world.ask("/ssl notices resume", "The notices of this channel are on again", to=GENERAL)
     await notices.tick()
     assert "Newly broken" not in " ".join(told(world))
 
@@ -335,11 +312,9 @@ async def test_what_could_not_be_posted_is_not_told_after_the_notices_were_off(
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
     await notices.tick()
-    await world.say("/ssl notices off", to=GENERAL)
-    await world.card("The notices of this channel are off", to=GENERAL)
+    await world.ask("/ssl notices off", "The notices of this channel are off", to=GENERAL)
     await notices.tick()
-    await world.say("/ssl notices resume", to=GENERAL)
-    await world.card("The notices of this channel are on again", to=GENERAL)
+    await world.ask("/ssl notices resume", "The notices of this channel are on again", to=GENERAL)
     await notices.tick()
     assert "Newly broken" not in " ".join(told(world))
 
@@ -413,21 +388,20 @@ async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world:
     world.api.add("taken.demo.test", valid=False)
     await world.say("/ssl notices here mention U0BEN")
     await world.card("Ann set up notices", by=BEN)
-    await world.say("/ssl take taken.demo.test")
-    await world.card("Taken by Ann")
-    later(world, hours=2)
+    await world.ask("/ssl take taken.demo.test", "Taken by Ann")
+    world.later(hours=2)
     mentioned = []
     first = world.bot.digests.current()[0]
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
     await world.bot.digests.tick()  # one that nobody saw does not count, nor one that is repeated
-    later(world, minutes=6)
+    world.later(minutes=6)
     for _ in range(4):
         await world.bot.digests.tick()
         mentioned.append("<@U0BEN> Nobody has taken" in digests(world, CERTS)[-1])
-        later(world, minutes=1)
+        world.later(minutes=1)
         await first.post_now(again=True)
         assert "Nobody has taken" not in digests(world, CERTS)[-1]
-        later(world, days=1)
+        world.later(days=1)
     assert mentioned == [False, False, True, False]
     said = next(text for text in digests(world, CERTS) if "Nobody has taken" in text)
     assert "Nobody has taken `left.demo.test` since the digest before last." in said

@@ -1,25 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from bot.commands import router
 from bot.playground.objects import ANN
-from tests.world import World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 
 async def test_help_names_every_command_with_its_usage(world: World) -> None:
-    await world.say("/ssl help")
-
-    card = await world.card("/ssl status HOST[:PORT]|ID|PATTERN")
+    card = await world.ask("/ssl help", "/ssl status HOST[:PORT]|ID|PATTERN")
     assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
     assert card.ephemeral_for == ANN
     assert world.api.work == []
 
 
 async def test_help_for_one_command_leaves_the_others_out(world: World) -> None:
-    await world.say("/ssl help add")
-
-    card = await world.card("/ssl add TARGET…")
+    card = await world.ask("/ssl help add", "/ssl add TARGET…")
     assert "/ssl list" not in words(card)
 
 
@@ -57,9 +51,7 @@ async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -
     world.api.add("b.demo.test", days=-1, valid=False)
     world.api.add("other.test", days=-1, valid=False)
 
-    await world.say("/ssl status *.demo.test")
-
-    card = await world.card("2 monitors", "1 broken, 1 OK")
+    card = await world.ask("/ssl status *.demo.test", "2 monitors", "1 broken, 1 OK")
     text = words(card)
     assert text.index("`b.demo.test`") < text.index("`a.demo.test`")
     assert "other.test" not in text
@@ -106,8 +98,7 @@ async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
 async def test_adding_what_is_already_monitored_changes_nothing(world: World) -> None:
     world.api.add("old.demo.test")
 
-    await world.say("/ssl add old.demo.test")
-    await world.card("`old.demo.test`", "already monitored")
+    await world.ask("/ssl add old.demo.test", "`old.demo.test`", "already monitored")
     await world.settled()
 
     assert world.api.asked("monitor/add") == []
@@ -115,9 +106,7 @@ async def test_adding_what_is_already_monitored_changes_nothing(world: World) ->
 
 
 async def test_one_bad_host_among_many_adds_none(world: World) -> None:
-    await world.say("/ssl add a.demo.test b..demo")
-
-    await world.card("NOT UNDERSTOOD", "/ssl add example.com")
+    await world.ask("/ssl add a.demo.test b..demo", "NOT UNDERSTOOD", "/ssl add example.com")
     await world.settled()
     assert world.api.work == []
 
@@ -149,17 +138,13 @@ async def test_list_asks_with_the_filters(world: World) -> None:
 
 
 async def test_list_says_what_is_wrong_with_a_filter(world: World) -> None:
-    await world.say("/ssl list colour=red")
-
-    await world.card("“colour” is not a filter", "Try port=443")
+    await world.ask("/ssl list colour=red", "“colour” is not a filter", "Try port=443")
 
 
 async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> None:
-    await world.say("/ssl list")
-    await world.card("There are no monitors yet")
+    await world.ask("/ssl list", "There are no monitors yet")
 
-    await world.say("/ssl list expires<30")
-    await world.card("No monitors match `expires&lt;30`")
+    await world.ask("/ssl list expires<30", "No monitors match `expires&lt;30`")
 
 
 async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
@@ -194,8 +179,7 @@ async def test_a_deleted_monitor_can_be_added_again(world: World) -> None:
 
 async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
     number = world.api.add("old.demo.test")
-    await world.say(f"/ssl delete {number}")
-    card = await world.card("Delete the monitor")
+    card = await world.ask(f"/ssl delete {number}", "Delete the monitor")
 
     await world.press("Keep it", on=card)
 
@@ -207,18 +191,14 @@ async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
 async def test_the_delete_that_is_confirmed_can_not_be_typed(world: World) -> None:
     number = world.api.add("old.demo.test")
 
-    await world.say(f"/ssl delete_now {number}")
-
-    await world.card("UNKNOWN COMMAND")
+    await world.ask(f"/ssl delete_now {number}", "UNKNOWN COMMAND")
     await world.settled()
     assert number in world.api.rows
 
 
 async def test_account_shows_the_quota(world: World) -> None:
     world.api.add("a.demo.test")
-    await world.say("/ssl account")
-
-    await world.card("ops@example.com", "1,000", "999")
+    await world.ask("/ssl account", "ops@example.com", "1,000", "999")
 
 
 async def test_ping_shows_that_the_api_answers(world: World) -> None:
@@ -232,16 +212,13 @@ async def test_digest_is_for_its_asker_alone(world: World) -> None:
     world.api.add("api.demo.test", days=12.5)
     world.api.add("fine.demo.test")
 
-    await world.say("/ssl digest")
-
-    card = await world.card("Certificates now", "1 due", "1 other is not due")
+    card = await world.ask("/ssl digest", "Certificates now", "1 due", "1 other is not due")
     assert card.ephemeral_for == ANN
     assert labels(card) == ["Rescan", "Share here"]
 
 
 async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> None:
-    await world.say("/ssl acount")
-    card = await world.card("UNKNOWN COMMAND", "Did you mean `account`?")
+    card = await world.ask("/ssl acount", "UNKNOWN COMMAND", "Did you mean `account`?")
 
     await world.press("Run account", on=card)
 
@@ -250,9 +227,7 @@ async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> No
 
 
 async def test_a_word_like_no_command_points_to_help(world: World) -> None:
-    await world.say("/ssl xyzzy")
-
-    card = await world.card("UNKNOWN COMMAND", "/ssl help")
+    card = await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help")
     assert labels(card) == []
 
 
@@ -274,15 +249,11 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: Wo
 async def test_what_a_phone_types_is_understood(world: World) -> None:
     world.api.add("api.demo.test")
 
-    await world.say("/ssl Status “api.demo.test”")
-
-    await world.card("OK", "`api.demo.test`")
+    await world.ask("/ssl Status “api.demo.test”", "OK", "`api.demo.test`")
 
 
-async def test_the_bot_monitors_real_hosts_with_its_embedded_api(
-    tmp_path: Path, empty_database: Path
-) -> None:
-    async with new_world(tmp_path, empty_database, mode="socket", scans=True) as world:
+async def test_the_bot_monitors_real_hosts_with_its_embedded_api(make_world: MakeWorld) -> None:
+    async with make_world(mode="socket", scans=True) as world:
         assert world.hosts is not None
         expired = next(t for t in world.hosts.targets if t.startswith("intranet"))
         await world.say(f"/ssl add {expired}")

@@ -16,7 +16,7 @@ from bot.commands import router
 from bot.playground.objects import ANN, BEN
 from bot.store.database import Database
 from bot.store.monitors import AuditLine
-from tests.world import World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 pytestmark = pytest.mark.slow
 
@@ -79,14 +79,13 @@ async def test_an_added_host_is_reported_as_added_and_announced(
     fault: Fault, during: bool, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     adding = world.api.hold("monitor/add")
-    assert adding.gate is not None
     if during:
         await world.say("/ssl add api.demo.test")
         await adding.reached.wait()
     with fault(file_of(world)):
         if not during:
             await world.say("/ssl add api.demo.test")
-        adding.gate.set()
+        adding.release()
         card = await world.card("`api.demo.test`", "added", "could not be recorded")
         await world.card("Ann added `api.demo.test`.", by=BEN)
         await world.settled()
@@ -101,8 +100,7 @@ async def test_a_deleted_monitor_is_reported_as_deleted_and_announced(
     fault: Fault, world: World
 ) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl delete api.demo.test")
-    card = await world.card("Delete the monitor")
+    card = await world.ask("/ssl delete api.demo.test", "Delete the monitor")
     with fault(file_of(world)):
         await world.press("Delete", on=card)
         await world.card("no longer monitored", "could not be recorded")
@@ -127,8 +125,7 @@ async def test_what_needs_the_database_says_that_it_can_not_be_used(
 ) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
     with fault(file_of(world)):
-        await world.say(line)
-        card = await world.card("The bot's database can't be used")
+        card = await world.ask(line, "The bot's database can't be used")
         await world.settled()
     assert card.ephemeral_for == ANN
     assert "✅" not in words(card)
@@ -139,8 +136,7 @@ async def test_what_needs_the_database_says_that_it_can_not_be_used(
 async def test_an_added_host_is_still_reported_as_added_if_its_watch_can_not_start(
     fault: Fault, world: World
 ) -> None:
-    await world.say("/ssl watch new.demo.test")
-    card = await world.card("NOT MONITORED")
+    card = await world.ask("/ssl watch new.demo.test", "NOT MONITORED")
     with fault(file_of(world)):
         await world.press("Add and watch", on=card)
         await world.card("`new.demo.test` is now monitored", "could not start")
@@ -219,7 +215,6 @@ async def test_every_change_is_reported_as_done_whenever_the_database_fails(
             stack.enter_context(locked(file_of(world)))
 
         held = world.api.hold(endpoint)
-        assert held.gate is not None
         if when == "before":
             break_it()
         await ask(world)
@@ -228,7 +223,7 @@ async def test_every_change_is_reported_as_done_whenever_the_database_fails(
             break_it()
         if when == "after":
             _break_after(world, break_it)
-        held.gate.set()
+        held.release()
         await world.card(told, within=8)
         await world.settled()
     hosts = [row["host"].partition(".")[0] for row in world.api.rows.values()]
@@ -262,20 +257,15 @@ def test_the_table_of_changes_is_complete() -> None:
 
 
 async def test_a_database_that_bot_and_engine_share_is_named_when_it_can_not_be_reached(
-    tmp_path: Path,
-    empty_database: Path,
-    no_waiting: list[float],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(_: Database) -> NoReturn:
         raise OperationalError("SELECT", {}, sqlite3.OperationalError("unable to open the file"))
 
-    async with new_world(tmp_path, empty_database, scans=True) as world:
+    async with make_world(scans=True) as world:
         monkeypatch.setattr(Database, "read", unreachable)
         await world.say("/ssl list")
         await world.card("The database of this SSLmonitor API can't be reached", "in a minute")
-        await world.say("/ssl help")
-        await world.card("What /ssl can do")
+        await world.ask("/ssl help", "What /ssl can do")
     assert "Could not use the database: OperationalError" in caplog.text
     assert "Traceback" not in caplog.text

@@ -12,7 +12,6 @@ import pytest
 
 from bot.__main__ import main
 from bot.app import Bot
-from bot.digest import Digest
 from bot.playground.faults import (
     InjectedFault,
     cut_answer,
@@ -21,24 +20,19 @@ from bot.playground.faults import (
     refusal,
 )
 from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
-from tests.world import Clock, World, environment, labels, new_world, words
+from tests.world import MakeWorld, World, digest_of, environment, labels, words
 
 TITLE = "Certificates on 23 November 2026"
 
 
-def digest_of(bot: Bot) -> Digest:
-    assert bot.digest is not None
-    return bot.digest
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
 
 
 def nine_o_clock(world: World) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(hours=1, minutes=31)
-
-
-def later(world: World, minutes: float) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=minutes)
+    world.later(hours=1, minutes=31)
 
 
 def posted(world: World) -> list[PostedMessage]:
@@ -51,10 +45,8 @@ async def health(bot: Bot) -> tuple[int, dict[str, Any]]:
         return answer.status, await answer.json()
 
 
-async def test_the_scheduled_digest_is_posted_once_over_restarts(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> None:
-    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+async def test_the_scheduled_digest_is_posted_once_over_restarts(make_world: MakeWorld) -> None:
+    async with make_world(bots=0, DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
         world.api.add("gone.demo.test", days=-2, valid=False)
         world.api.add("fine.demo.test")
@@ -67,7 +59,7 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
             card = await world.card(TITLE, "1 broken, 1 urgent", "1 other is not due", by=BEN)
         async with world.running_bot() as bot:
             await digest_of(bot).tick()
-            later(world, 600)
+            world.later(minutes=600)
             await digest_of(bot).tick()
 
         assert posted(world) == [card]
@@ -77,25 +69,24 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(
         assert "late" not in words(card)
 
 
-async def test_the_next_day_has_its_own_digest(digest_world: World) -> None:
-    nine_o_clock(digest_world)
-    await digest_of(digest_world.bot).tick()
-    later(digest_world, 24 * 60)
+async def test_the_next_day_has_its_own_digest(world: World) -> None:
+    nine_o_clock(world)
+    await world.digest.tick()
+    world.later(minutes=24 * 60)
 
-    await digest_of(digest_world.bot).tick()
+    await world.digest.tick()
 
-    assert [words(m).count("Certificates on") for m in posted(digest_world)] == [1, 1]
-    assert "Certificates on 24 November 2026" in words(posted(digest_world)[1])
+    assert [words(m).count("Certificates on") for m in posted(world)] == [1, 1]
+    assert "Certificates on 24 November 2026" in words(posted(world)[1])
 
 
-async def test_fridays_digest_also_names_what_is_urgent_before_mondays(digest_world: World) -> None:
-    world = digest_world
+async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: World) -> None:
     world.api.add("weekend.demo.test", days=4 + 8.5)
     world.api.add("later.demo.test", days=4 + 11.5)
     nine_o_clock(world)
     for _ in range(5):
-        await digest_of(world.bot).tick()
-        later(world, 24 * 60)
+        await world.digest.tick()
+        world.later(minutes=24 * 60)
     said = [words(message) for message in posted(world)]
     assert ["COMING UP" in each for each in said] == [False] * 4 + [True]
     assert (
@@ -104,20 +95,20 @@ async def test_fridays_digest_also_names_what_is_urgent_before_mondays(digest_wo
     ) in said[-1]
 
 
-async def test_a_digest_posted_by_hand_is_the_days_digest(digest_world: World) -> None:
-    assert await digest_of(digest_world.bot).post_now()
-    assert not await digest_of(digest_world.bot).post_now()
-    nine_o_clock(digest_world)
+async def test_a_digest_posted_by_hand_is_the_days_digest(world: World) -> None:
+    assert await world.digest.post_now()
+    assert not await world.digest.post_now()
+    nine_o_clock(world)
 
-    await digest_of(digest_world.bot).tick()
+    await world.digest.tick()
 
-    assert len(posted(digest_world)) == 1
+    assert len(posted(world)) == 1
 
 
 async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_once(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+    make_world: MakeWorld,
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+    async with make_world(bots=0, DIGEST_CHANNEL=CERTS) as world:
         nine_o_clock(world)
         async with world.running_bot() as bot:
             await world.settled()
@@ -126,7 +117,7 @@ async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_
             assert "This is the first digest; the next ones come daily at 09:00 UTC." in words(
                 first
             )
-            later(world, 24 * 60)
+            world.later(minutes=24 * 60)
 
             await digest_of(bot).tick()
 
@@ -134,10 +125,8 @@ async def test_a_bot_that_first_starts_after_the_hour_posts_its_first_digest_at_
             assert "first digest" not in words(posted(world)[1])
 
 
-async def test_two_bots_at_once_post_one_digest(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> None:
-    async with new_world(tmp_path, empty_database, bots=2, DIGEST_CHANNEL=CERTS) as world:
+async def test_two_bots_at_once_post_one_digest(make_world: MakeWorld) -> None:
+    async with make_world(bots=2, DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
         nine_o_clock(world)
 
@@ -147,21 +136,20 @@ async def test_two_bots_at_once_post_one_digest(
 
 
 async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
-    digest_world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = digest_world
     world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     await world.api.close()
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     assert posted(world) == []
     assert "Could not post the digest of" in caplog.text
     _, state = await health(world.bot)
     assert "could not be reached" in state["digest"]
 
     await world.api.start()
-    later(world, 20)
-    await digest_of(world.bot).tick()
+    world.later(minutes=20)
+    await world.digest.tick()
 
     (card,) = posted(world)
     assert TITLE in words(card)
@@ -169,39 +157,35 @@ async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
     assert (await health(world.bot))[1]["digest"] == "ok"
 
 
-async def test_one_of_the_three_questions_failing_is_no_digest(digest_world: World) -> None:
-    world = digest_world
+async def test_one_of_the_three_questions_failing_is_no_digest(world: World) -> None:
     nine_o_clock(world)
     world.api.refuse("monitor/list", 400, "no")
 
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     assert posted(world) == []
-    later(world, 1)
-    await digest_of(world.bot).tick()
+    world.later(minutes=1)
+    await world.digest.tick()
     assert posted(world) == []
-    later(world, 5)
-    await digest_of(world.bot).tick()
+    world.later(minutes=5)
+    await world.digest.tick()
 
     assert "All clear" not in "".join(map(words, posted(world)))
     assert len(posted(world)) == 1
 
 
-async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     (card,) = posted(world)
 
     for _ in range(3):
-        later(world, 6)
-        await digest_of(world.bot).tick()
+        world.later(minutes=6)
+        await world.digest.tick()
 
     assert posted(world) == [card]
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize(
@@ -216,89 +200,81 @@ async def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(
     ids=["504", "fatal_error", "internal_error", "ok without ts", "cut"],
 )
 async def test_a_digest_that_slack_accepted_and_then_failed_is_in_the_channel_once(
-    fault: InjectedFault, digest_world: World
+    fault: InjectedFault, world: World
 ) -> None:
-    world = digest_world
     world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", fault)
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     world.slack.faults.add("conversations.history", refusal("ratelimited"), times=2)
 
     for _ in range(4):
-        later(world, 6)
-        await digest_of(world.bot).tick()
+        world.later(minutes=6)
+        await world.digest.tick()
 
     assert len(posted(world)) == 1
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
-async def test_a_lost_digest_is_found_under_250_later_messages(digest_world: World) -> None:
-    world = digest_world
+async def test_a_lost_digest_is_found_under_250_later_messages(world: World) -> None:
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     for number in range(250):
         world.slack.post(CERTS, BEN, f"message {number}")
 
-    later(world, 6)
-    await digest_of(world.bot).tick()
+    world.later(minutes=6)
+    await world.digest.tick()
 
     assert len([m for m in posted(world) if "Certificates on" in words(m)]) == 1
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
-async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_post_is_found_though_the_bots_clock_is_ahead_of_slacks(world: World) -> None:
     nine_o_clock(world)
     world.slack.clock = lambda: world.clock() - timedelta(minutes=1)
     world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     assert len(posted(world)) == 1
 
-    later(world, 6)
-    await digest_of(world.bot).tick()
+    world.later(minutes=6)
+    await world.digest.tick()
 
     assert len(posted(world)) == 1
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
-async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_channel_that_refuses_the_digest_gets_it_when_it_takes_it(world: World) -> None:
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", refusal("is_archived"))
-    await digest_of(world.bot).tick()
-    assert "is_archived" in digest_of(world.bot).last_error
+    await world.digest.tick()
+    assert "is_archived" in world.digest.last_error
 
-    later(world, 6)
-    await digest_of(world.bot).tick()
+    world.later(minutes=6)
+    await world.digest.tick()
 
     assert len(posted(world)) == 1
 
 
 async def test_a_digest_for_a_channel_without_the_bot_says_so_in_health(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
+    make_world: MakeWorld,
 ) -> None:
-    async with new_world(tmp_path, empty_database, DIGEST_CHANNEL=SECRET) as world:
+    async with make_world(DIGEST_CHANNEL=SECRET) as world:
         nine_o_clock(world)
 
-        await digest_of(world.bot).tick()
+        await world.digest.tick()
 
         status, state = await health(world.bot)
         assert (status, state["digest"]) == (200, "Slack refused: channel_not_found")
 
 
 async def test_the_command_line_posts_once_and_again_where_told(
+    make_world: MakeWorld,
     tmp_path: Path,
-    empty_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+    async with make_world(bots=0, DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": "k3y-for-tests"}
@@ -315,12 +291,12 @@ async def test_the_command_line_posts_once_and_again_where_told(
 
 
 async def test_the_command_line_fails_where_the_api_gives_nothing(
+    make_world: MakeWorld,
     tmp_path: Path,
-    empty_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0, DIGEST_CHANNEL=CERTS) as world:
+    async with make_world(bots=0, DIGEST_CHANNEL=CERTS) as world:
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": "another"}
         for name, value in (told | api | {"DIGEST_CHANNEL": CERTS}).items():

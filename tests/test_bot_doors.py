@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,7 +17,7 @@ from slack_sdk.signature import SignatureVerifier
 from bot.playground.delivery import Outcome
 from bot.playground.objects import ANN, BEN, CERTS, OLGA, PARTNERS, Json
 from bot.playground.payloads import http_body, signed_headers
-from tests.world import World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 HOSTILE = "<!channel> <@U0BEN> <https://evil.test|Your bank> *b* _i_ ~s~ `c`\u202e\u0007\n> quote"
 
@@ -45,8 +44,7 @@ async def test_an_outsiders_command_is_refused(world: World) -> None:
 
 async def test_an_outsiders_press_is_refused_and_leaves_the_message(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl scan api.demo.test", to=PARTNERS)
-    card = await world.card("OK", "asked by Ann", to=PARTNERS)
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=PARTNERS)
     await world.settled()
     before = words(card)
     world.api.calls.clear()
@@ -119,10 +117,10 @@ async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
 
 
 async def test_a_request_that_is_refused_leaves_nothing_of_itself_in_the_log(
-    tmp_path: Path, empty_database: Path, caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with new_world(tmp_path, empty_database) as world:
+    async with make_world() as world:
         body, content_type = http_body("slash_commands", command(world, "a-secret-word"))
         headers = signed_by_another("", body) | {"Content-Type": content_type}
         async with (
@@ -176,8 +174,7 @@ async def test_a_request_that_comes_twice_runs_once(world: World) -> None:
 
 async def test_a_press_that_comes_twice_runs_once(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl status api.demo.test")
-    card = await world.card("OK")
+    card = await world.ask("/ssl status api.demo.test", "OK")
     button = card.blocks[2]["elements"][0]
     action = {**button, "block_id": card.blocks[2]["block_id"], "action_ts": "1.1"}
     payload = world.playground.payloads.message_press(world.slack.users[ANN], card, [action], {})
@@ -202,9 +199,7 @@ async def test_the_ack_does_not_wait_for_the_api(line: str, world: World) -> Non
 
     assert ack.outcome is Outcome.ACKED
     await held.reached.wait()
-    assert held.gate is not None
-    assert not held.gate.is_set()
-    held.gate.set()
+    held.release()
     await world.card("Rescan")
 
 
@@ -215,8 +210,7 @@ async def test_many_commands_wait_side_by_side(world: World) -> None:
     await asyncio.gather(*(world.say(f"/ssl list port={n}") for n in range(1, 21)))
     await asyncio.gather(*(held.reached.wait() for held in holds))
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
 
     await world.until(lambda: len(world.seen()) == len(holds))
 
@@ -270,8 +264,7 @@ def watch_hostile(world: World) -> None:
 async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_world: World) -> None:
     world = digest_world
     watch_hostile(world)
-    assert world.bot.digest is not None
-    await world.bot.digest.post_now()
+    await world.digest.post_now()
     verbs = ("status", "scan", "delete")
     lines = [f"{verb} {number}" for verb in verbs for number in (101, 102)]
     for line in (*lines, "list", "digest", "list *evil*", f"status {HOSTILE}", HOSTILE):
@@ -314,7 +307,5 @@ async def test_a_hostile_name_pings_nobody(world: World) -> None:
 async def test_an_errors_hostile_words_can_neither_ping_nor_link(world: World) -> None:
     world.api.refuse("monitor/list", 400, HOSTILE)
 
-    await world.say("/ssl list")
-
-    card = await world.card("REFUSED", "Your bank")
+    card = await world.ask("/ssl list", "REFUSED", "Your bank")
     assert_harmless(card)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,17 +10,15 @@ import pytest_asyncio
 from bot.api.extras import PORTS
 from bot.embedded.scan.starttls import PROTOCOLS
 from bot.playground.objects import ANN, BEN, CERTS
-from tests.world import Clock, World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 LACKS = ("NOT AVAILABLE HERE", "isn't available with the hosted API", "embedded API")
 
 
 @pytest_asyncio.fixture
-async def own_world(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> AsyncIterator[World]:
+async def own_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A bot that scans real hosts by its embedded API."""
-    async with new_world(tmp_path, empty_database, scans=True) as running:
+    async with make_world(scans=True) as running:
         yield running
 
 
@@ -33,9 +30,7 @@ def place_of(world: World, name: str) -> str:
 
 async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World) -> None:
     place = place_of(own_world, "shop")
-    await own_world.say(f"/ssl check https://{place}/cart")
-
-    await own_world.card("Checking…", f"`{place}`")
+    await own_world.ask(f"/ssl check https://{place}/cart", "Checking…", f"`{place}`")
     card = await own_world.card("OK", f"`{place}`", "just now>. Nothing was stored.")
 
     told = words(card)
@@ -51,8 +46,7 @@ async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World
 
 async def test_a_checked_host_is_added_by_one_press(own_world: World) -> None:
     place = place_of(own_world, "intranet")
-    await own_world.say(f"/ssl check {place}")
-    card = await own_world.card("EXPIRED", "Nothing was stored.")
+    card = await own_world.ask(f"/ssl check {place}", "EXPIRED", "Nothing was stored.")
 
     await own_world.press("Add", on=card)
 
@@ -96,8 +90,7 @@ async def test_a_check_understands_every_way_to_name_a_host(world: World) -> Non
 
 async def test_a_check_that_named_tls_is_repeated_with_it(world: World) -> None:
     world.api.extras = ["/checks"]
-    await world.say("/ssl check api.demo.test:25 tls")
-    card = await world.card("DUE", "Nothing was stored.")
+    card = await world.ask("/ssl check api.demo.test:25 tls", "DUE", "Nothing was stored.")
 
     await world.press("Check again", on=card)
 
@@ -137,13 +130,10 @@ async def test_a_check_that_got_no_answer_can_be_tried_again(world: World) -> No
     assert (await world.card("DUE", "Nothing was stored.")).ts == card.ts
 
 
-async def test_whoever_may_not_change_things_may_check_but_not_watch(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float]
-) -> None:
-    async with new_world(tmp_path, empty_database, SSL_ADMINS=ANN) as world:
+async def test_whoever_may_not_change_things_may_check_but_not_watch(make_world: MakeWorld) -> None:
+    async with make_world(SSL_ADMINS=ANN) as world:
         world.api.extras = ["/checks"]
-        await world.say("/ssl check new.demo.test", by=BEN)
-        card = await world.card("DUE", "Nothing was stored.", by=BEN)
+        card = await world.ask("/ssl check new.demo.test", "DUE", "Nothing was stored.", by=BEN)
 
         await world.press("Add", on=card, by=BEN)
 
@@ -152,8 +142,7 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(
 
 
 async def test_a_ping_tells_whether_the_regular_scans_are_on_time(own_world: World) -> None:
-    await own_world.say(f"/ssl add {place_of(own_world, 'shop')}")
-    await own_world.card("OK", "added")
+    await own_world.ask(f"/ssl add {place_of(own_world, 'shop')}", "OK", "added")
 
     await own_world.say("/ssl ping")
 
@@ -163,8 +152,7 @@ async def test_a_ping_tells_whether_the_regular_scans_are_on_time(own_world: Wor
 async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     assert own_world.hosts is not None
-    await own_world.say(f"/ssl add {place}")
-    card = await own_world.card("EXPIRED", "added")
+    card = await own_world.ask(f"/ssl add {place}", "EXPIRED", "added")
     own_world.hosts.renew("intranet.demo.test", days=90)
     await own_world.press("Rescan", on=card)
     card = await own_world.card("OK", "in 89 days")
@@ -184,8 +172,7 @@ async def test_the_history_tells_what_changed_and_details_lead_there(own_world: 
 
 async def test_a_bare_host_name_finds_its_history(own_world: World) -> None:
     place = place_of(own_world, "shop")
-    await own_world.say(f"/ssl add {place}")
-    await own_world.card("OK", "added")
+    await own_world.ask(f"/ssl add {place}", "OK", "added")
 
     await own_world.say("/ssl hist shop")
 
@@ -197,9 +184,7 @@ async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
     line: str, world: World
 ) -> None:
     world.api.add("api.demo.test")
-    await world.say(f"/ssl {line}")
-
-    card = await world.card(*LACKS, f"`/ssl {line.partition(' ')[0]}`")
+    card = await world.ask(f"/ssl {line}", *LACKS, f"`/ssl {line.partition(' ')[0]}`")
     assert (card.ephemeral_for, labels(card)) == (ANN, [])
     await world.settled()
     assert world.api.work == []
@@ -208,12 +193,11 @@ async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
 
 
 async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> None:
-    assert isinstance(world.clock, Clock)
     for _ in range(3):
         await world.say("/ssl check new.demo.test")
         await world.settled()
     assert len(world.api.asked("openapi.json")) == 1
-    world.clock.move(minutes=61)
+    world.later(minutes=61)
     world.api.extras = ["/monitor/history"]
 
     await world.say("/ssl check new.demo.test")
@@ -223,9 +207,7 @@ async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> 
     assert world.api.work == []
 
 
-async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(
-    world: World,
-) -> None:
+async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(world: World) -> None:
     world.api.add("api.demo.test")
     await world.say("/ssl status api.demo.test")
     await world.press("Details", on=await world.card("OK"))
@@ -246,17 +228,13 @@ async def test_details_do_without_an_answer_about_extras(world: World) -> None:
 
 async def test_a_fault_does_not_count_as_lacking_the_extra(world: World) -> None:
     world.api.answer("openapi.json", 503, times=3)
-    await world.say("/ssl check new.demo.test")
-    await world.card("SSLMONITOR IS NOT ANSWERING")
+    await world.ask("/ssl check new.demo.test", "SSLMONITOR IS NOT ANSWERING")
 
-    await world.say("/ssl check new.demo.test")
-
-    await world.card(*LACKS)
+    await world.ask("/ssl check new.demo.test", *LACKS)
 
 
 async def test_usage_errors_ask_the_api_nothing(world: World) -> None:
-    await world.say("/ssl check")
-    await world.card("NOT UNDERSTOOD", "/ssl check example.com")
+    await world.ask("/ssl check", "NOT UNDERSTOOD", "/ssl check example.com")
     await world.say("/ssl check mail.demo.test gopher")
     await world.card("“gopher” is not a protocol", "tls, smtp, imap")
     await world.settled()
@@ -264,7 +242,5 @@ async def test_usage_errors_ask_the_api_nothing(world: World) -> None:
 
 
 async def test_help_says_that_they_need_the_embedded_api(world: World) -> None:
-    await world.say("/ssl help check")
-
-    await world.card("/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
+    await world.ask("/ssl help check", "/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
     assert world.seen(to=CERTS)[-1].ephemeral_for == ANN

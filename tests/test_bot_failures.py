@@ -27,17 +27,13 @@ async def test_an_unreachable_api_is_reported(world: World) -> None:
     await world.settled()
     await world.api.close()
 
-    await world.say("/ssl status api.demo.test")
-
-    await world.card("could not be reached", "/ssl ping")
+    await world.ask("/ssl status api.demo.test", "could not be reached", "/ssl ping")
 
 
 async def test_a_connection_that_breaks_during_an_add_may_have_done_it(world: World) -> None:
     world.api.drop("monitor/add")
 
-    await world.say("/ssl add api.demo.test")
-
-    await world.card("It may have gone through", "/ssl list")
+    await world.ask("/ssl add api.demo.test", "It may have gone through", "/ssl list")
     assert len(world.api.asked("monitor/add")) == 1
 
 
@@ -62,31 +58,23 @@ async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> Non
 
 
 async def test_an_id_that_is_unknown_is_not_found(world: World) -> None:
-    await world.say("/ssl status 999")
-
-    await world.card("NOT FOUND", "/ssl list", "req-404")
+    await world.ask("/ssl status 999", "NOT FOUND", "/ssl list", "req-404")
 
 
 async def test_too_many_requests_says_how_long_to_wait(world: World) -> None:
     world.api.answer("monitor/list", 429, {"Retry-After": "100"})
 
-    await world.say("/ssl list")
-
-    await world.card("TOO MANY REQUESTS", "Try again in 100 s")
+    await world.ask("/ssl list", "TOO MANY REQUESTS", "Try again in 100 s")
 
 
 async def test_an_error_with_status_200_shows_its_words_and_its_reference(world: World) -> None:
     world.api.refuse("account", 500, "the *database* is <!here> away", times=3)
 
-    await world.say("/ssl account")
-
-    card = await world.card("REFUSED", "error 500", "`req-0815`")
+    card = await world.ask("/ssl account", "REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)
 
 
-async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(
-    world: World,
-) -> None:
+async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.refuse("monitor/scan", 500, "no worker is free")
     await world.say("/ssl scan api.demo.test")
@@ -112,9 +100,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", rate_limit(0), times=6)
 
-    await world.say("/ssl scan api.demo.test")
-
-    card = await world.card("RATE-LIMITED", "api.demo.test", "OK")
+    card = await world.ask("/ssl scan api.demo.test", "RATE-LIMITED", "api.demo.test", "OK")
     assert card.ephemeral_for == ANN
     late = await world.card("OK", "asked by Ann", by=BEN)
     assert late.ephemeral_for is None
@@ -170,14 +156,10 @@ async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world
     assert card.ephemeral_for is None
 
 
-async def test_a_limited_response_url_gets_the_card_when_the_limit_has_passed(
-    world: World,
-) -> None:
+async def test_a_limited_response_url_gets_the_card_when_the_limit_has_passed(world: World) -> None:
     world.slack.faults.add("response_url", rate_limit())
 
-    await world.say("/ssl ping")
-
-    await world.card("SSLmonitor answers in")
+    await world.ask("/ssl ping", "SSLmonitor answers in")
 
 
 @pytest.mark.parametrize(
@@ -190,9 +172,7 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(
     world.api.add("api.demo.test", days=5.5)
     world.slack.faults.add(method, refusal(error))
 
-    await world.say(line)
-
-    card = await world.card("api.demo.test ACT NOW, expires in 5 days")
+    card = await world.ask(line, "api.demo.test ACT NOW, expires in 5 days")
     assert labels(card) == []
     assert [block["type"] for block in card.blocks] == ["section"]
     assert "Slack refused the blocks" in caplog.text
@@ -218,9 +198,7 @@ async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
     monkeypatch.setattr("bot.cards.lists.monitors", fail)
     world.api.add("api.demo.test")
 
-    await world.say("/ssl list")
-
-    card = await world.card("BUG IN THE BOT", "If this keeps happening")
+    card = await world.ask("/ssl list", "BUG IN THE BOT", "If this keeps happening")
     reference = re.search(r"`([0-9a-f]{12})`", words(card))
     assert reference is not None
     assert reference[1] in caplog.text
@@ -249,9 +227,7 @@ async def test_an_answer_whose_response_url_has_expired_is_posted_for_the_asker_
     caplog.set_level(logging.DEBUG)
     world.slack.faults.add("response_url", refusal("expired_url"), times=2)
 
-    await world.say("/ssl ping")
-
-    card = await world.card("SSLmonitor answers")
+    card = await world.ask("/ssl ping", "SSLmonitor answers")
     assert card.ephemeral_for == ANN
     assert "/response/" not in caplog.text
 
@@ -292,9 +268,7 @@ async def test_a_result_that_can_not_be_edited_in_reaches_its_asker(
     for method in ("chat.update", "chat.postMessage"):
         world.slack.faults.add(method, refusal(reason), times=9)
 
-    await world.say("/ssl scan 101")
-
-    await world.card("OK", "asked by Ann")
+    await world.ask("/ssl scan 101", "OK", "asked by Ann")
 
 
 @pytest.mark.parametrize(
@@ -317,9 +291,7 @@ async def test_every_form_of_retry_after_is_waited_out(
 async def test_a_form_that_slack_was_too_slow_for_says_press_again(world: World) -> None:
     world.slack.faults.add("views.open", refusal("expired_trigger_id"))
 
-    await world.say("/ssl add")
-
-    card = await world.card("SLACK WAS SLOW", "Press again")
+    card = await world.ask("/ssl add", "SLACK WAS SLOW", "Press again")
     await world.press("Open the form", on=card)
     await world.modal("Hosts")
 
@@ -361,8 +333,7 @@ async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) 
 
 async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl delete api.demo.test")
-    asked = await world.card("Delete the monitor for")
+    asked = await world.ask("/ssl delete api.demo.test", "Delete the monitor for")
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
 
     await world.press("Delete", on=asked)
@@ -389,9 +360,7 @@ async def test_a_response_url_may_answer_in_json(world: World) -> None:
     world.slack.faults.add("response_url", json_answer, times=9)
     world.api.add("api.demo.test")
 
-    await world.say("/ssl status api.demo.test")
-
-    await world.card("api.demo.test")
+    await world.ask("/ssl status api.demo.test", "api.demo.test")
     await world.settled()
     assert len(world.seen()) == 1
 
@@ -411,16 +380,13 @@ async def test_an_answer_of_slacks_without_what_it_promises_is_no_bug_and_no_new
             await world.ask(line, told, by=BEN)
 
 
-async def test_a_scan_is_reported_as_done_even_if_its_result_can_not_be_read(
-    world: World,
-) -> None:
+async def test_a_scan_is_reported_as_done_even_if_its_result_can_not_be_read(world: World) -> None:
     number = world.api.add("api.demo.test", days=80)
     scan = world.api.hold("monitor/scan")
     await world.say(f"/ssl scan {number}")
     await scan.reached.wait()
     world.api.drop("monitor/list", times=9)
-    assert scan.gate is not None
-    scan.gate.set()
+    scan.release()
     card = await world.card("`api.demo.test` was scanned, but its result could not be read")
     world.api.heal()
     await world.press("Result", on=card)

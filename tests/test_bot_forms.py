@@ -10,7 +10,7 @@ import pytest
 
 from bot.playground.objects import ANN, BEN
 from bot.process import set_up_logging
-from tests.world import World, new_world, words
+from tests.world import MakeWorld, World, words
 
 PASSWORD = "s3same/“öffne” &amp; dich–"  # a clean-up of typed words would change it
 
@@ -45,8 +45,7 @@ async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
 
     assert faults == {}
     busy = await world.modal("Adding 1 of 3…")
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     shown = await world.modal("Added 3 of 3 hosts.", "`b.demo.test:8443`")
     assert busy.id == shown.id == form.id
     await world.card("Ann added `a.demo.test`, `b.demo.test:8443`, `c.demo.test`.", by=BEN)
@@ -146,10 +145,8 @@ async def test_a_password_that_the_api_repeats_is_not_shown(world: World) -> Non
     assert "s3same" not in everything_seen(world)
 
 
-async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(
-    tmp_path: Path, empty_database: Path
-) -> None:
-    async with new_world(tmp_path, empty_database, scans=True) as world:
+async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(make_world: MakeWorld) -> None:
+    async with make_world(scans=True) as world:
         assert world.hosts is not None
         await world.say("/ssl add")
 
@@ -172,8 +169,7 @@ async def test_a_closed_form_answers_as_a_direct_message(world: World) -> None:
     await held.reached.wait()
 
     await world.playground.close_view(ANN, form.id)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     await world.card("OK", "`a.demo.test`", "added", to="D0ANN")
     await world.card("Ann added `a.demo.test`.", by=BEN)

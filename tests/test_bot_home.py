@@ -36,8 +36,7 @@ async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> Non
     await world.playground.open_home(ANN)
     await asyncio.gather(listed.reached.wait(), account.reached.wait())
     for held in (listed, account):
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
 
     await world.home("`api.demo.test`", "1 of 1,000 used")
     await world.settled()
@@ -88,8 +87,7 @@ async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: Wor
     async with world.running_bot():  # a replica turns the page
         await world.press("Next", on=home)
         await world.home("21 to 23")
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
         await world.settled()
     assert "21 to 23" in words(home)
     if press == "Rescan":
@@ -129,7 +127,7 @@ async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) 
     await digest_world.playground.open_home(ANN)
     await digest_world.home("none yet", "daily at 09:00 UTC in <#C0CERTS>", "every full member")
 
-    await digest_world.bot.digest.post_now()
+    await digest_world.digest.post_now()
     await digest_world.playground.open_home(ANN)
 
     await digest_world.home("*Last digest*\n<!date^", "every 60 seconds at first")
@@ -137,8 +135,7 @@ async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) 
 
 async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
-    await world.say("/ssl watch api.demo.test")
-    await world.card("Watching until")
+    await world.ask("/ssl watch api.demo.test", "Watching until")
     await world.settled()
     await world.playground.open_home(ANN)
     home = await world.home("Scan & watch, running", "1 scan")
@@ -164,8 +161,7 @@ async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: Wo
     await world.home("Scanning…", "`api.demo.test` · Ann")
     world.api.renew(number, 90.5)
     world.api.renew(elsewhere, 80.5)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     await world.home("~`api.demo.test`~", "fine · Ann", "*✅ OK*\n2", "~`other.demo.test`~")
     await world.settled()
@@ -250,9 +246,7 @@ async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World
     await world.home("`api.demo.test`", "*Monitors*\nunknown")
 
 
-async def test_where_the_modal_can_not_be_opened_nothing_is_watched(
-    world: World,
-) -> None:
+async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     await world.press("Rescan", on=await world.home("in 5 days"))

@@ -17,8 +17,7 @@ from tests.world import CERTS, World, labels, words
 
 async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> None:
     number = world.api.add("api.demo.test", days=5.5)
-    await world.say("/ssl scan api.demo.test")
-    await world.card("No change: still the old certificate.")
+    await world.ask("/ssl scan api.demo.test", "No change: still the old certificate.")
     await world.settled()
 
     world.api.renew(number, days=90.5)
@@ -53,9 +52,7 @@ async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> 
     await world.settled()
     world.api.renew(number, days=180.5)
 
-    await world.say("/ssl scan api.demo.test")
-
-    await world.card("Changed: expiry date")
+    await world.ask("/ssl scan api.demo.test", "Changed: expiry date")
     assert world.api.work.count("monitor/get") == 1
 
 
@@ -95,8 +92,7 @@ async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(world: World)
     world.api.add("api.demo.test")
     world.api.names = ["a.demo.test"]
     world.api.refuse("account", 500, "broken", times=9)
-    await world.say("/ssl scan api.demo.test")
-    await world.card("OK", "No change: still the old certificate.")
+    await world.ask("/ssl scan api.demo.test", "OK", "No change: still the old certificate.")
 
 
 def test_wildcards_and_other_non_hosts_are_never_offered() -> None:
@@ -118,17 +114,14 @@ def test_no_more_names_are_offered_than_a_button_holds() -> None:
 
 async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None:
     world.api.add("api.demo.test", days=45.5)
-    await world.say("/ssl warn *.demo.test 60d")
-    await world.card("Ann set the threshold of `*.demo.test` to 60d.")
+    await world.ask("/ssl warn *.demo.test 60d", "Ann set the threshold of `*.demo.test` to 60d.")
     await world.card("Renewal of `*.demo.test` is due when 60 days are left.")
 
-    await world.say("/ssl status api.demo.test")
-    await world.card("DUE", "in 45 days")
+    await world.ask("/ssl status api.demo.test", "DUE", "in 45 days")
 
     await world.say("/ssl warn *.demo.test default")
     await world.card("`*.demo.test` uses the default threshold again.")
-    await world.say("/ssl status api.demo.test")
-    await world.card("OK", "in 45 days")
+    await world.ask("/ssl status api.demo.test", "OK", "in 45 days")
     assert [m.ephemeral_for for m in world.seen() if "default threshold again" in words(m)] == [ANN]
 
 
@@ -146,8 +139,7 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
     for number in range(12):
         world.api.add(f"h{number}.demo.test", days=3.5)
     world.api.add("fine.demo.test")
-    await world.say("/ssl list expires<30")
-    card = await world.card("12 monitors")
+    card = await world.ask("/ssl list expires<30", "12 monitors")
 
     await world.press("CSV", on=card)
 
@@ -165,8 +157,7 @@ async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
     for number in range(9):
         world.api.add(f"h{number}.demo.test", days=-1)
     world.api.add("fine.demo.test")
-    await world.say(f"/ssl list {typed}")
-    card = await world.card("9 monitors")
+    card = await world.ask(f"/ssl list {typed}", "9 monitors")
 
     await world.press("CSV", on=card)
 
@@ -200,8 +191,7 @@ async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offere
     world.api.names = ["api.demo.test", "www.demo.test"]
     await world.say("/ssl add api.demo.test")
     card = await world.card("1 name on this certificate isn't monitored: `www.demo.test`.")
-    await world.say("/ssl scan api.demo.test")
-    await world.card("No change: still the old certificate.")
+    await world.ask("/ssl scan api.demo.test", "No change: still the old certificate.")
     assert "monitor/get" not in world.api.work
 
     await world.press("Add 1", on=card)
@@ -239,8 +229,7 @@ async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_re
     await world.press("I'll take it", on=shown)
     await world.card("Ann has taken `h0.demo.test` and 13 more monitors.", by=BEN)
     await world.card("15 monitors", "🙋 Ann", "Release")
-    await world.say("/ssl list mine")
-    await world.card("14 monitors: 14 broken.")
+    await world.ask("/ssl list mine", "14 monitors: 14 broken.")
     await world.press("Release", on=shown)
     await world.card("Ann released `h0.demo.test` and 13 more monitors: nobody has them now.")
 
@@ -253,8 +242,7 @@ async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certifica
 ) -> None:
     for n in range(3):
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-    await world.say("/ssl list")
-    shown = await world.card("3 monitors")
+    shown = await world.ask("/ssl list", "3 monitors")
     await world.press("Rescan", on=shown)
     await world.card("3 monitors: 3 broken", "I'll take it")
     await world.say("/ssl take h1.demo.test", by=BEN)
@@ -279,8 +267,7 @@ async def test_the_menu_of_a_pressed_row_asks_for_a_note_with_the_host_filled_in
     world: World,
 ) -> None:
     world.api.add("a.demo.test", days=5.5)
-    await world.say("/ssl list")
-    shown = await world.card("1 monitor")
+    shown = await world.ask("/ssl list", "1 monitor")
     await world.press("Rescan", on=shown)
     pressed = await world.card("1 monitor", "no change · Ann")
     assert labels(pressed)[:7] == [
@@ -291,5 +278,4 @@ async def test_the_menu_of_a_pressed_row_asks_for_a_note_with_the_host_filled_in
     form = await world.modal("Note")
     assert await world.submit(form, which="a.demo.test:443", text="ask Ben first") == {}
     await world.modal("Note on `a.demo.test:443`: ask Ben first")
-    await world.say("/ssl list")
-    await world.card("📝 ask Ben first")
+    await world.ask("/ssl list", "📝 ask Ben first")

@@ -11,17 +11,22 @@ import pytest
 from bot.playground.faults import InjectedFault, delay, http_answer, refusal
 from bot.playground.objects import BEN
 from bot.store.digests import DigestStore, StoredDigest
-from tests.test_bot_digest import digest_of, later, nine_o_clock, posted
-from tests.world import World, labels, words
+from tests.test_bot_digest import nine_o_clock, posted
+from tests.world import World, digest_of, labels, words
 
 
-async def test_five_hundred_monitors_are_three_messages_and_a_file(digest_world: World) -> None:
-    world = digest_world
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
+
+
+async def test_five_hundred_monitors_are_three_messages_and_a_file(world: World) -> None:
     for number in range(500):
         world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
 
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
 
     first, file, table, chart = posted(world)
     assert labels(first) == ["Rescan"] * 20
@@ -50,18 +55,17 @@ async def test_five_hundred_monitors_are_three_messages_and_a_file(digest_world:
     ids=["refused", "no scope", "not taken", "perhaps"],
 )
 async def test_without_the_csv_file_its_button_stays_and_the_table_says_why(
-    method: str, fault: InjectedFault, said: str, digest_world: World
+    method: str, fault: InjectedFault, said: str, world: World
 ) -> None:
-    world = digest_world
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     world.slack.faults.add(method, fault)
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     _, table, _ = posted(world)
     assert said in words(table)
     assert "in the CSV file above" not in words(table)
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
     await world.press("CSV", on=table, by=BEN)
     await world.card("direct messages, as a CSV file", by=BEN)
     await world.settled()
@@ -97,19 +101,18 @@ async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_d
     ids=["readable", "not readable"],
 )
 async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
-    history: list[InjectedFault], said: str, digest_world: World
+    history: list[InjectedFault], said: str, world: World
 ) -> None:
-    world = digest_world
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     held = world.slack.faults.hold("files.completeUploadExternal", after=True)
-    dying = asyncio.create_task(digest_of(world.bot).tick())
+    dying = asyncio.create_task(world.digest.tick())
     await asyncio.wait_for(held.reached.wait(), 5)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     async with world.running_bot() as heir:
-        later(world, 3)
+        world.later(minutes=3)
         for fault in history:
             world.slack.faults.add("conversations.replies", fault)
         await digest_of(heir).tick()
@@ -119,15 +122,14 @@ async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
     assert said in words(table)
 
 
-async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) -> None:
-    world = digest_world
+async def test_without_a_new_block_only_that_block_is_lost(world: World) -> None:
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     refused = refusal("invalid_blocks")
     for fault in (delay(0), refused, delay(0), refused):
         world.slack.faults.add("chat.postMessage", fault)
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
     first, _, rest, chart = posted(world)
     assert "Expiring by week" in words(chart)
     assert "in the CSV file above" in words(rest)
@@ -136,31 +138,27 @@ async def test_without_a_new_block_only_that_block_is_lost(digest_world: World) 
     }
 
 
-async def test_a_digest_that_somebody_deletes_at_once_is_not_continued(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_digest_that_somebody_deletes_at_once_is_not_continued(world: World) -> None:
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     nine_o_clock(world)
     world.slack.faults.add("chat.postMessage", delay(0))
     world.slack.faults.add("chat.postMessage", refusal("thread_not_found"), times=2)
 
-    await digest_of(world.bot).tick()
-    later(world, 6)
-    await digest_of(world.bot).tick()
+    await world.digest.tick()
+    world.later(minutes=6)
+    await world.digest.tick()
 
     first, *file = posted(world)
     assert "more monitors" in words(first)
     assert [words(each) for each in file if not each.files] == []
-    assert digest_of(world.bot).last_error == ""
+    assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
-    part: int, digest_world: World, monkeypatch: pytest.MonkeyPatch
+    part: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = digest_world
     for number in range(200):
         world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
     nine_o_clock(world)
@@ -174,17 +172,17 @@ async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest
     with monkeypatch.context() as dying:
         dying.setattr(DigestStore, "posted", die)
         with pytest.raises(ConnectionResetError):
-            await digest_of(world.bot).tick()
+            await world.digest.tick()
     assert len(posted(world)) == part + 1 + (part > 0)
 
     async with world.running_bot() as heir:
         await digest_of(heir).tick()
         assert len(posted(world)) == part + 1 + (part > 0)  # the claim may still be somebody's
-        later(world, 3)
+        world.later(minutes=3)
         await digest_of(heir).tick()
         await world.settled()  # the heir's own clock may have begun it
         whole = [words(message) for message in posted(world)]
-        later(world, 30)
+        world.later(minutes=30)
         await digest_of(heir).tick()
 
     assert [words(message) for message in posted(world)] == whole

@@ -92,9 +92,7 @@ async def test_a_mention_in_a_channel_without_the_bot_gets_no_answer(world: Worl
 async def test_a_direct_message_is_answered_plain(world: World) -> None:
     world.api.add("api.demo.test")
 
-    await world.say("status api.demo.test", to=DM)
-
-    card = await world.card("`api.demo.test`", "Rescan", to=DM)
+    card = await world.ask("status api.demo.test", "`api.demo.test`", "Rescan", to=DM)
     assert (card.in_thread, card.ephemeral_for) == (False, None)
     assert "Share here" not in labels(card)
 
@@ -105,19 +103,15 @@ async def test_a_direct_message_is_answered_plain(world: World) -> None:
 async def test_a_direct_message_is_cleaned_like_a_command(text: str, world: World) -> None:
     world.api.add("api.demo.test")
 
-    await world.say(text, to=DM)
-
-    await world.card("`api.demo.test`", "asked by Ann", to=DM)
+    await world.ask(text, "`api.demo.test`", "asked by Ann", to=DM)
 
 
 async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None:
     world.api.add("api.demo.test")
     held = world.api.hold("monitor/scan")
-    await world.say("scan api.demo.test", to=DM)
-    busy = await world.card("Scanning…", to=DM)
-    assert held.gate is not None
+    busy = await world.ask("scan api.demo.test", "Scanning…", to=DM)
 
-    held.gate.set()
+    held.release()
 
     card = await world.card("asked by Ann", "Rescan", to=DM)
     assert card.ts == busy.ts
@@ -159,9 +153,7 @@ async def test_edits_and_other_bots_are_not_answered(kind: str, channel: str, wo
         assert world.api.work == [], fields
 
 
-async def test_a_message_in_a_channel_that_is_no_mention_is_not_for_the_bot(
-    world: World,
-) -> None:
+async def test_a_message_in_a_channel_that_is_no_mention_is_not_for_the_bot(world: World) -> None:
     payload = event(world, "message", "list", CERTS)
 
     await world.playground.delivery.send("events_api", payload)
@@ -193,9 +185,7 @@ async def test_the_bot_does_not_answer_itself(world: World) -> None:
 
 
 async def test_an_outsiders_mention_is_refused_for_their_eyes_only(world: World) -> None:
-    await world.say(f"{BOT} list", by=OLGA, to=PARTNERS)
-
-    card = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
+    card = await world.ask(f"{BOT} list", "MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert card.ephemeral_for == OLGA
     assert "FULL MEMBERS ONLY" not in "".join(words(m) for m in world.seen(to=PARTNERS))

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot.app import Bot
 from bot.playground.faults import rate_limit, refusal
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.notices import LEASE, Notices
 from bot.store.notices import EVENT
 from tests.card_values import NOW
-from tests.test_bot_notices import HOST, later, watcher
+from tests.test_bot_notices import HOST, begun, watcher
 from tests.world import World, labels, words
 
 
@@ -25,12 +24,6 @@ def messages(world: World) -> list[PostedMessage]:
 
 def replies(world: World, to: PostedMessage) -> list[str]:
     return [m.text for m in world.seen(by=BEN) if m.thread_ts == to.ts]
-
-
-async def begun(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
-    notices = watcher(world, bot, **settings)
-    await notices.tick()
-    return notices
 
 
 def set_state(world: World, number: int, **fields: Any) -> None:
@@ -49,7 +42,7 @@ async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had
     await world.card("Newly broken", "🙋 Ben", by=ANN)
     await world.settled()
     await world.bot.records.refresh_rules()
-    later(world, minutes=45)
+    world.later(minutes=45)
     world.api.renew(number, days=80)
     await notices.tick()
     (posted,) = messages(world)
@@ -68,9 +61,9 @@ async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_i
 ) -> None:
     world.api.add(HOST, days=9)
     notices = await begun(world)
-    later(world, days=8, hours=17)
+    world.later(days=8, hours=17)
     await notices.tick()
-    later(world, hours=7)
+    world.later(hours=7)
     await notices.tick()
     urgent, broken = messages(world)
     assert "*Renew now*" in words(urgent)
@@ -90,7 +83,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
         set_state(world, number)
     await notices.tick()
     set_state(world, numbers[2])
-    later(world, minutes=15)
+    world.later(minutes=15)
     await notices.tick()
     (posted,) = messages(world)
     assert "`h0.demo.test` and 2 more" in words(posted)
@@ -112,13 +105,13 @@ async def test_what_is_fixed_the_next_day_is_a_new_message_and_struck_through_in
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
-    later(world, days=1)
+    world.later(days=1)
     world.api.renew(number, days=80)
     await notices.tick()
     first, second = messages(world)
     assert "~`api.demo.test`~" in words(first)
     assert "*✅ Fixed*" in words(second)
-    later(world, hours=1)
+    world.later(hours=1)
     set_state(world, number)
     await notices.tick()
     await world.card("*✅ Fixed* · changed again", "NOT TRUSTED", by=BEN)
@@ -178,7 +171,7 @@ async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World)
     world.api.renew(number, days=80)
     world.slack.faults.add("chat.postMessage", refusal("internal_error", after=True))
     await notices.tick()
-    later(world, seconds=LEASE.total_seconds() + 1)
+    world.later(seconds=LEASE.total_seconds() + 1)
     await notices.tick()
     await notices.tick()
     assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
@@ -194,7 +187,7 @@ async def test_without_the_history_a_notice_is_repeated_once_and_what_follows_is
     world.slack.faults.add("conversations.history", refusal("missing_scope"), times=99)
     for _ in range(6):
         await notices.tick()
-        later(world, seconds=LEASE.total_seconds() + 1)
+        world.later(seconds=LEASE.total_seconds() + 1)
     assert len(messages(world)) == 2
     world.api.renew(number, days=80)
     await notices.tick()
@@ -207,7 +200,7 @@ async def test_a_notice_that_could_not_be_posted_for_a_day_is_dropped(world: Wor
     set_state(world, number)
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
     await notices.tick()
-    later(world, days=1, minutes=1)
+    world.later(days=1, minutes=1)
     await notices.tick()
     assert messages(world) == []
 
@@ -221,11 +214,11 @@ async def test_a_notice_whose_trouble_is_over_before_it_is_posted_wakes_nobody(
         set_state(world, number)
     world.slack.faults.add("chat.postMessage", rate_limit(1200))
     await notices.tick()
-    later(world, minutes=15)
+    world.later(minutes=15)
     world.api.renew(numbers[0], days=80)
     await notices.tick()
     assert messages(world) == []  # Slack has asked to wait
-    later(world, minutes=15)
+    world.later(minutes=15)
     await notices.tick()
     await notices.tick()
     over, broken = messages(world)
@@ -247,7 +240,7 @@ async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: 
     set_state(world, numbers[1])
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
     await notices.tick()
-    later(world, seconds=LEASE.total_seconds() + 1)
+    world.later(seconds=LEASE.total_seconds() + 1)
     await notices.tick()
     await notices.tick()
     told = sorted(m.text.partition(" NOT")[0] for m in messages(world))
@@ -308,7 +301,7 @@ async def test_a_row_that_is_being_scanned_counts_as_what_it_was(world: World) -
     notices = await begun(world)
     set_state(world, number)
     await notices.tick()
-    later(world, days=1)
+    world.later(days=1)
     world.api.renew(number, days=80)
     await notices.tick()
     for posted in messages(world):
@@ -317,8 +310,7 @@ async def test_a_row_that_is_being_scanned_counts_as_what_it_was(world: World) -
         await world.press("Rescan", on=posted, by=BEN)
         await world.card("⏳ *Scanning…*", by=BEN)
         assert words(again(world, posted)).partition("\n")[0] == before
-        assert held.gate
-        held.gate.set()
+        held.release()
         await world.settled()
 
 
@@ -412,16 +404,14 @@ async def test_whoever_may_not_change_things_may_not_choose_whom_to_wake(world: 
 
 
 async def test_a_channel_without_notices_says_how_to_set_them_up(world: World) -> None:
-    await world.say("/ssl notices here", to=GENERAL)
-    await world.card("Between digests, the bot posts here", to=GENERAL)
+    await world.ask("/ssl notices here", "Between digests, the bot posts here", to=GENERAL)
     notices = await begun_elsewhere(world)
     number = world.api.add(HOST, days=80)
     await notices.tick()
     set_state(world, number)
     await notices.tick()
     (posted,) = [m for m in world.seen(to=GENERAL, by=BEN) if "Newly broken" in m.text]
-    await world.say("/ssl notices off", to=GENERAL)
-    await world.card("are off", to=GENERAL)
+    await world.ask("/ssl notices off", "are off", to=GENERAL)
     await world.press("Mention a group", on=posted)
     form = await world.modal("Mention a group")
     assert await world.submit(form, whom="U0BEN") == {}

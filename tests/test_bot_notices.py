@@ -23,7 +23,7 @@ from bot.store.notices import NoticeStore
 from bot.store.subscriptions import Subscriptions
 from tests.card_values import NOW, RULES, row
 from tests.test_bot_digest import health
-from tests.world import Clock, World, labels, words
+from tests.world import World, labels, words
 
 HOST = "api.demo.test"
 
@@ -40,9 +40,11 @@ def watcher(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
     return made
 
 
-def later(world: World, **by: float) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(**by)
+async def begun(world: World, bot: Bot | None = None, **settings: Any) -> Notices:
+    """Notices that have compared once."""
+    notices = watcher(world, bot, **settings)
+    await notices.tick()
+    return notices
 
 
 def told(world: World) -> list[str]:
@@ -51,8 +53,7 @@ def told(world: World) -> list[str]:
 
 async def test_a_breakage_and_its_fix_are_each_told_by_the_next_comparison(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     assert told(world) == []  # the first look compares with nothing
 
     world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"}
@@ -60,7 +61,7 @@ async def test_a_breakage_and_its_fix_are_each_told_by_the_next_comparison(world
     card = await world.card("Newly broken", "`api.demo.test`", "Self-signed", by=BEN)
     assert labels(card)[:3] == ["Rescan", "Scan & watch", "I'll take it"]
 
-    later(world, minutes=15)
+    world.later(minutes=15)
     await notices.tick()
     world.api.rows[number] |= {"ssl_valid": True}
     await notices.tick()
@@ -70,24 +71,18 @@ async def test_a_breakage_and_its_fix_are_each_told_by_the_next_comparison(world
 
 async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(world: World) -> None:
     world.api.add(HOST, days=9)
-    notices = watcher(world)
-    await notices.tick()
-    later(world, days=3)
+    notices = await begun(world)
+    world.later(days=3)
     await notices.tick()
     await world.card("Renew now", "`api.demo.test`", by=BEN)
 
 
-async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(
-    world: World,
-) -> None:
+async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(world: World) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=20) for n in range(2)]
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     for number in numbers:
-        await world.say(f"/ssl take {number}")
-        await world.card("Taken by", f"#{number}")
-    await world.say("/ssl mute h1.demo.test for=7d")
-    await world.card("Muted by")
+        await world.ask(f"/ssl take {number}", "Taken by", f"#{number}")
+    await world.ask("/ssl mute h1.demo.test for=7d", "Muted by")
     for number in numbers:
         world.api.renew(number, days=80)
     await notices.tick()
@@ -99,8 +94,7 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
     numbers = [
         world.api.add(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
     ]
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     for number, matches in zip(numbers, (True, False, True), strict=True):
         world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": matches}
     await notices.tick()
@@ -110,8 +104,7 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
 
 async def test_another_issuer_of_a_fine_certificate_causes_a_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_issuer"] = "Strange CA"
     await notices.tick()
     await world.card("New issuer", "`api.demo.test`", by=BEN)
@@ -119,12 +112,11 @@ async def test_another_issuer_of_a_fine_certificate_causes_a_notice(world: World
 
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     for _ in range(4):
         for valid in (False, True):
             world.api.rows[number]["ssl_valid"] = valid
-            later(world, minutes=15)
+            world.later(minutes=15)
             await notices.tick()
     posted, follow_up = world.seen(by=BEN)
     assert "~`api.demo.test`~" in words(posted)
@@ -133,8 +125,7 @@ async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
 
 async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     numbers = [world.api.add(f"h{number}.demo.test", days=80) for number in range(12)]
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     for number in numbers:
         world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
@@ -149,7 +140,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     assert "~*12 monitors newly broken*~" not in words(world.seen(by=BEN)[0])
     for number in numbers:
         world.api.rows[number]["ssl_valid"] = True
-    later(world, minutes=1)
+    world.later(minutes=1)
     await notices.tick()
     card, *follow_ups = world.seen(by=BEN)
     assert ["✅ Fixed: 6 monitors" in words(each) for each in follow_ups] == [True] * 2
@@ -161,8 +152,7 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
 
 async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     odd = world.api.rows[number] | {"id": None}
     rows = [world.api.rows[number], odd]
@@ -177,13 +167,12 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
     world: World,
 ) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     odd = world.api.add("odd.demo.test", days=80)
     world.api.rows[odd]["port"] = None
     for _ in range(26):
         await notices.tick()
-        later(world, hours=1)
+        world.later(hours=1)
     said = "Certificate notices are on hold: 1 monitor could not be read."
     world.bot.scheduler.notices = notices
     assert (told(world), (await health(world.bot))[1]["notices"]) == ([said] * 2, said)
@@ -196,8 +185,7 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
 
 async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
     assert len(told(world)) == 1
@@ -215,10 +203,8 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
 
 async def test_a_muted_monitor_causes_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
-    await world.say(f"/ssl mute {HOST} for=7d")
-    await world.card("Muted by")
+    notices = await begun(world)
+    await world.ask(f"/ssl mute {HOST} for=7d", "Muted by")
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
     await world.settled()
@@ -227,8 +213,7 @@ async def test_a_muted_monitor_causes_no_notice(world: World) -> None:
 
 async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world, notice_mention="S0ONCALL")
-    await notices.tick()
+    notices = await begun(world, notice_mention="S0ONCALL")
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
     await world.card("*Newly broken* · <!subteam^S0ONCALL>", by=BEN)
@@ -255,15 +240,14 @@ async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
     lost: bool, world: World
 ) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", dropped_connection(after=lost))
     await notices.tick()
-    later(world, seconds=LEASE.total_seconds() + 1)
+    world.later(seconds=LEASE.total_seconds() + 1)
     world.slack.faults.add("conversations.history", rate_limit(30))  # it can't be looked up now
     await notices.tick()
-    later(world, seconds=31)
+    world.later(seconds=31)
     await notices.tick()
     await notices.tick()
     assert len(told(world)) == 1
@@ -271,8 +255,7 @@ async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
 
 async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
     await notices.tick()
@@ -283,8 +266,7 @@ async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World
 
 async def test_a_process_that_dies_after_its_comparison_loses_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
-    notices = watcher(world)
-    await notices.tick()
+    notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     await notices._compare()  # and then the process is gone
     await watcher(world).tick()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bot.playground.objects import BEN, CERTS, PostedMessage
 from tests.test_bot_rows import digest, refresh
-from tests.world import Clock, World, labels, new_world, words
+from tests.world import MakeWorld, World, labels, words
 
 TOO_OLD = "2026-11-20 08:00"
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
 
 
 def old_row(shown: PostedMessage) -> str:
@@ -22,8 +26,7 @@ def watch_old(world: World, number: int) -> list[int]:
     return [world.api.add(f"h{n}.demo.test", scan_date=TOO_OLD) for n in range(number)]
 
 
-async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_world: World) -> None:
-    world = digest_world
+async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(world: World) -> None:
     watch_old(world, 3)
     world.api.add("fresh.demo.test")
     shown = await digest(world)
@@ -32,8 +35,7 @@ async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_wor
     held = world.api.hold("monitor/scan")
     await world.press("Rescan 3 old ones", on=shown, by=BEN)
     await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in old_row(shown))
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.card("Scanned 3 monitors: 3 OK.", by=BEN)
     await world.until(lambda: old_row(shown).startswith("✅ *RESCANNED*"))
     assert "↻ 3 rescanned · Ben, " in old_row(shown)
@@ -42,8 +44,7 @@ async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(digest_wor
     assert words(shown).count(said) == 2  # once in the text, once in the head
 
 
-async def test_one_press_rescans_a_hundred_and_offers_the_rest(digest_world: World) -> None:
-    world = digest_world
+async def test_one_press_rescans_a_hundred_and_offers_the_rest(world: World) -> None:
     watch_old(world, 130)
     shown = await digest(world)
     assert labels(shown) == ["Rescan 100 old ones"]
@@ -55,8 +56,7 @@ async def test_one_press_rescans_a_hundred_and_offers_the_rest(digest_world: Wor
     assert "Old data rescanned" not in words(shown)
 
 
-async def test_old_data_whose_scan_failed_stays_old(digest_world: World) -> None:
-    world = digest_world
+async def test_old_data_whose_scan_failed_stays_old(world: World) -> None:
     watch_old(world, 2)
     shown = await digest(world)
     world.api.refuse("monitor/scan", 400, "no")
@@ -66,10 +66,7 @@ async def test_old_data_whose_scan_failed_stays_old(digest_world: World) -> None
     assert labels(shown) == ["Rescan 1 old one"]
 
 
-async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(world: World) -> None:
     watch_old(world, 2)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
@@ -77,18 +74,13 @@ async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(
     await world.until(lambda: "Scanning…" in old_row(shown))
     assert labels(shown) == []
     world.api.refuse("monitor/list", 400, "no")
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.until(lambda: "2 monitors have no scan dated" in old_row(shown))
     assert labels(shown) == ["Rescan 2 old ones"]
 
 
-async def test_a_press_counts_once_toward_the_users_limit(
-    tmp_path: Path, empty_database: Path, no_waiting: None
-) -> None:
-    async with new_world(
-        tmp_path, empty_database, DIGEST_CHANNEL=CERTS, USER_SCAN_LIMIT="1"
-    ) as world:
+async def test_a_press_counts_once_toward_the_users_limit(make_world: MakeWorld) -> None:
+    async with make_world(DIGEST_CHANNEL=CERTS, USER_SCAN_LIMIT="1") as world:
         watch_old(world, 101)
         shown = await digest(world)
         await world.press("Rescan 100 old ones", on=shown, by=BEN)
@@ -98,8 +90,7 @@ async def test_a_press_counts_once_toward_the_users_limit(
         assert "1 monitor has no scan dated" in old_row(shown)
 
 
-async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: World) -> None:
-    world = digest_world
+async def test_old_data_that_the_sweep_scans_is_old_no_longer(world: World) -> None:
     numbers = watch_old(world, 2)
     shown = await digest(world)
     world.api.rows[numbers[0]]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
@@ -111,8 +102,7 @@ async def test_old_data_that_the_sweep_scans_is_old_no_longer(digest_world: Worl
     assert "↻ Old data rescanned." in words(shown)
 
 
-async def test_what_has_become_old_since_the_digest_is_not_denied(digest_world: World) -> None:
-    world = digest_world
+async def test_what_has_become_old_since_the_digest_is_not_denied(world: World) -> None:
     (old,) = watch_old(world, 1)
     other = world.api.add("other.demo.test")
     shown = await digest(world)
@@ -123,9 +113,8 @@ async def test_what_has_become_old_since_the_digest_is_not_denied(digest_world: 
 
 
 async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
-    digest_world: World,
+    world: World,
 ) -> None:
-    world = digest_world
     watch_old(world, 2)
     shown = await digest(world)
     world.api.rows[world.api.add("odd.demo.test")]["host"] = ""
@@ -144,8 +133,7 @@ async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: 
         await world.say("/ssl digest")
         shown = await world.card("Certificates now", "102 monitors have no scan dated")
     else:
-        assert isinstance(world.clock, Clock)
-        world.clock.move(minutes=91)
+        world.later(minutes=91)
         await world.bot.digests.tick()
         shown = await world.card("Certificates on", "101 monitors have no scan dated")
     await world.press("Rescan 100 old ones", on=shown)
@@ -153,14 +141,12 @@ async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: 
     await world.until(lambda: left in old_row(shown))
 
 
-async def test_a_scan_dated_in_the_future_says_nothing_of_today(digest_world: World) -> None:
-    world = digest_world
+async def test_a_scan_dated_in_the_future_says_nothing_of_today(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     fine = world.api.add("b.demo.test")
     for each in (number, fine):
         world.api.rows[each]["scan_date"] = "2026-11-26 07:30"
-    assert world.bot.digest is not None
-    await world.bot.digest.post_now(again=True)
+    await world.digest.post_now(again=True)
     card = words(await world.card("1 broken", "⚠️ scan dated in the future", by=BEN))
     assert "2 monitors have no scan dated in the last 36 hours" in card
     await world.ask("/ssl status b.demo.test", "scanned at an unknown time")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.test_bot_notice_threads import begun, messages, replies, set_state
-from tests.test_bot_notices import later
+from tests.test_bot_notice_threads import messages, replies, set_state
+from tests.test_bot_notices import begun
 from tests.world import World, labels, words
 
 
@@ -19,7 +19,7 @@ async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) ->
             set_state(world, number, **down)
         await notices.tick()
         await world.bot.slack._boards.catch_up()
-        later(world, hours=2)
+        world.later(hours=2)
     (posted,) = messages(world)
     assert posted.text == "7 monitors newly broken."
     assert [f"`h{n}.demo.test`" in words(posted) for n in range(7)] == [True] * 5 + [False] * 2
@@ -43,8 +43,8 @@ async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: Wor
     for number in numbers[:14]:
         set_state(world, number, **down)
         await notices.tick()
-        later(world, minutes=25)
-    later(world, hours=1)
+        world.later(minutes=25)
+    world.later(hours=1)
     set_state(world, numbers[14], **down)
     await notices.tick()
     await world.bot.slack._boards.catch_up()
@@ -63,7 +63,7 @@ async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_
     for start, end in ((0, 4), (4, 10), (10, 13), (13, 16)):
         for number in numbers[start:end]:
             set_state(world, number)
-        later(world, minutes=1)
+        world.later(minutes=1)
         await notices.tick()
     titles = [m.text.partition(":")[0] for m in messages(world)]
     assert titles == [*["Newly broken"] * 4, *(f"{n} monitors newly broken." for n in (6, 3, 3))]

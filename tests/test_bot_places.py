@@ -15,9 +15,8 @@ async def test_a_scan_is_public_and_says_that_it_runs(world: World) -> None:
     busy = await world.card("Scanning…", "`api.demo.test`", "asked by Ann", by=BEN)
     assert labels(busy) == []
     world.api.renew(number, 90.5)
-    assert held.gate is not None
 
-    held.gate.set()
+    held.release()
 
     card = await world.card("OK", "in 90 days", "asked by Ann", by=BEN)
     assert (card.ts, card.ephemeral_for) == (busy.ts, None)
@@ -25,8 +24,7 @@ async def test_a_scan_is_public_and_says_that_it_runs(world: World) -> None:
 
 
 async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(world: World) -> None:
-    await world.say("/ssl add api.demo.test")
-    await world.card("OK", "added")
+    await world.ask("/ssl add api.demo.test", "OK", "added")
 
     line = await world.card("Ann added `api.demo.test`.", by=BEN)
 
@@ -38,9 +36,7 @@ async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(worl
 
 async def test_where_the_bot_is_no_member_a_scan_is_answered_privately(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl scan api.demo.test", to=SECRET)
-
-    card = await world.card("OK", "asked by Ann", to=SECRET)
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=SECRET)
     await world.settled()
 
     assert card.ephemeral_for == ANN
@@ -48,9 +44,7 @@ async def test_where_the_bot_is_no_member_a_scan_is_answered_privately(world: Wo
 
 
 async def test_where_the_bot_is_no_member_a_change_is_not_announced(world: World) -> None:
-    await world.say("/ssl add api.demo.test", to=SECRET)
-
-    await world.card("OK", "added", to=SECRET)
+    await world.ask("/ssl add api.demo.test", "OK", "added", to=SECRET)
     await world.settled()
 
     assert world.seen(by=BEN, to=SECRET) == []
@@ -68,10 +62,8 @@ async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: W
 async def test_everything_in_a_direct_message_is_answered_there(world: World) -> None:
     world.api.add("api.demo.test")
 
-    await world.say("/ssl scan api.demo.test", to=DM)
-    await world.card("OK", "`api.demo.test`", "asked by Ann", to=DM)
-    await world.say("/ssl add new.demo.test", to=DM)
-    await world.card("OK", "`new.demo.test`", "added", to=DM)
+    await world.ask("/ssl scan api.demo.test", "OK", "`api.demo.test`", "asked by Ann", to=DM)
+    await world.ask("/ssl add new.demo.test", "OK", "`new.demo.test`", "added", to=DM)
     await world.settled()
 
     assert world.seen(by=BEN, to=CERTS) == []
@@ -82,8 +74,7 @@ async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) 
     world.api.add("api.demo.test")
     world.api.add("api.demo.test", port=8443)
 
-    await world.say("/ssl scan api.demo.test")
-    await world.card("Scan these 2 monitors?", "2 monitors")
+    await world.ask("/ssl scan api.demo.test", "Scan these 2 monitors?", "2 monitors")
     await world.settled()
 
     assert world.seen(by=BEN) == []
@@ -91,7 +82,5 @@ async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) 
 
 
 async def test_a_scan_of_an_unknown_host_privately_offers_to_add_it(world: World) -> None:
-    await world.say("/ssl scan new.demo.test")
-
-    card = await world.card("NOT MONITORED", "`new.demo.test`")
+    card = await world.ask("/ssl scan new.demo.test", "NOT MONITORED", "`new.demo.test`")
     assert card.ephemeral_for == ANN

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from itertools import count
-from typing import cast
 
 import pytest
 
@@ -15,7 +14,7 @@ from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, PostedMess
 from bot.recheck import MOST
 from bot.store.digests import DigestStore
 from bot.store.rechecks import RecheckStore, Watch
-from tests.world import Clock, World, labels, words
+from tests.world import World, labels, words
 
 DM = "D0ANN"
 HOST = "api.demo.test"
@@ -23,7 +22,7 @@ HOST = "api.demo.test"
 
 async def pass_time(world: World, **by: float) -> None:
     """Let time pass, and the scheduler look."""
-    cast("Clock", world.clock).move(**by)
+    world.later(**by)
     await world.bot.watches.tick()
 
 
@@ -70,8 +69,7 @@ async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
 
 async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) -> None:
     number = world.api.add(HOST, days=3)
-    await world.say(f"/ssl watch {HOST}")
-    await world.card("ACT NOW", "Watching until")
+    await world.ask(f"/ssl watch {HOST}", "ACT NOW", "Watching until")
     await world.settled()
 
     world.api.renew(number, 90.5)
@@ -80,9 +78,7 @@ async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) ->
     await world.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
-async def test_another_bad_certificate_is_reported_and_the_watch_continues(
-    world: World,
-) -> None:
+async def test_another_bad_certificate_is_reported_and_the_watch_continues(world: World) -> None:
     number = expired(world)
     await world.say(f"/ssl watch {HOST}")
     card = await watching(world)
@@ -99,9 +95,7 @@ async def test_another_bad_certificate_is_reported_and_the_watch_continues(
     assert fixed.thread_ts == card.ts
 
 
-async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(
-    world: World,
-) -> None:
+async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(world: World) -> None:
     number = expired(world)
     await world.say(f"/ssl watch {HOST} for=1m")
     await watching(world)
@@ -109,14 +103,10 @@ async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(
     await world.card("Watch ended at")
 
     world.api.renew(number, 90.5)
-    await world.say(f"/ssl watch {HOST}")
-
-    await world.card(f"<@{ANN}>", "Fixed", "after 1 scan")
+    await world.ask(f"/ssl watch {HOST}", f"<@{ANN}>", "Fixed", "after 1 scan")
 
 
-async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(
-    world: World,
-) -> None:
+async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(world: World) -> None:
     expired(world)
     await world.say(f"/ssl watch {HOST} for=2m")
     card = await watching(world)
@@ -154,7 +144,7 @@ async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
     await world.say(f"/ssl watch {HOST}")
     await watching(world)
     async with world.running_bot() as other:
-        cast("Clock", world.clock).move(seconds=60)
+        world.later(seconds=60)
         held = world.api.hold("monitor/scan")
         first = world.bot.slack.tasks.start(other.watches.tick())
         await held.reached.wait()
@@ -162,8 +152,7 @@ async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
         await world.bots[0].watches.tick()
 
         assert scans(world) == 2
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
         await first
     assert "2 scans" in words(await world.card("Watching until"))
 
@@ -175,14 +164,13 @@ async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(wor
     world.api.renew(number, 90.5)
     world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
     async with world.running_bot() as other:
-        cast("Clock", world.clock).move(seconds=60)
+        world.later(seconds=60)
         held = world.api.hold("monitor/scan")
         first = world.bot.slack.tasks.start(other.watches.tick())
         await held.reached.wait()
-        cast("Clock", world.clock).move(minutes=4)
+        world.later(minutes=4)
         await world.bots[0].watches.tick()
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
         await first
     mentions = [card for card in world.seen() if f"<@{ANN}>" in words(card)]
     assert len(mentions) == 1
@@ -201,7 +189,7 @@ async def test_an_edit_whose_turn_comes_after_the_claim_has_ended_is_put_off(
 
     with monkeypatch.context() as patched:
         patched.setattr(DigestStore, "turn", used_up)
-        cast("Clock", world.clock).move(seconds=60)
+        world.later(seconds=60)
         await asyncio.wait_for(world.bot.watches.tick(), 5)
     await pass_time(world, seconds=200)
     assert len([card for card in world.seen() if "Fixed" in words(card)]) == 2
@@ -229,9 +217,7 @@ async def test_without_the_database_a_watch_is_no_bug_and_goes_on_after_it(
     await world.card("EXPIRED", "2 scans")
 
 
-async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(
-    world: World,
-) -> None:
+async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(world: World) -> None:
     for number in range(MOST + 1):
         expired(world, f"h{number}.demo.test")
     for number in range(MOST):
@@ -250,14 +236,12 @@ async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(
     await world.press("Stop", on=full, row=str(first.id))
     await world.card("`h1.demo.test`", "Stopped by Ann")
     await world.settled()
-    await world.say(f"/ssl watch h{MOST}.demo.test")
-    await world.card("Watching until", f"`h{MOST}.demo.test`")
+    await world.ask(f"/ssl watch h{MOST}.demo.test", "Watching until", f"`h{MOST}.demo.test`")
 
 
 async def test_from_a_private_card_a_new_one_is_posted_in_the_channel(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl status {HOST}")
-    private = await world.card("EXPIRED", "Visitors see an error")
+    private = await world.ask(f"/ssl status {HOST}", "EXPIRED", "Visitors see an error")
     assert private.ephemeral_for == ANN
 
     await world.press("Scan & watch", on=private)
@@ -317,8 +301,7 @@ async def test_a_first_scan_that_fails_is_shown_and_retried(world: World) -> Non
     expired(world)
     world.api.refuse("monitor/scan", 429, "slow down")
 
-    await world.say(f"/ssl watch {HOST}")
-    await world.card("TOO MANY REQUESTS", "Watching until")
+    await world.ask(f"/ssl watch {HOST}", "TOO MANY REQUESTS", "Watching until")
     await world.settled()
     await pass_time(world, seconds=60)
 
@@ -370,9 +353,7 @@ async def test_the_same_asker_watches_a_host_once(world: World) -> None:
     await world.say(f"/ssl watch {HOST}")
     await watching(world)
 
-    await world.say(f"/ssl watch {HOST}")
-
-    again = await world.card("You are already watching")
+    again = await world.ask(f"/ssl watch {HOST}", "You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
     assert scans(world) == 1
 
@@ -414,8 +395,7 @@ async def test_in_a_direct_message_the_card_and_the_reply_are_there(world: World
 
 async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World) -> None:
     number = expired(digest_world)
-    assert digest_world.bot.digest is not None
-    await digest_world.bot.digest.post_now()
+    await digest_world.digest.post_now()
     posted = await digest_world.card("Certificates on 23 November 2026", "EXPIRED")
 
     await digest_world.press("Rescan", on=posted, row=HOST, by=BEN)

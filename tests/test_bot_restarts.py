@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,19 +10,14 @@ import pytest_asyncio
 
 from bot.playground.objects import ANN
 from tests.test_bot_recheck import HOST, expired, watching
-from tests.world import Clock, World, new_world
+from tests.world import Clock, MakeWorld, World
 
 
 @pytest_asyncio.fixture
-async def no_bot(
-    tmp_path: Path,
-    empty_database: Path,
-    no_waiting: list[float],
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[World]:
+async def no_bot(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A world in which no bot runs yet; one that ends hardly waits for what a test holds."""
     monkeypatch.setattr("bot.app.composition.DRAIN_SECONDS", 0.05)
-    async with new_world(tmp_path, empty_database, bots=0) as running:
+    async with make_world(bots=0) as running:
         yield running
 
 

@@ -15,15 +15,20 @@ from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.scans import RunningScans
-from tests.world import Clock, World, labels, words
+from tests.world import World, labels, words
 
 #: The fingerprint of a certificate that several monitors have.
 ONE = "ab" * 32
 
 
+@pytest.fixture
+def world(digest_world: World) -> World:
+    """Here every world has a digest."""
+    return digest_world
+
+
 async def digest(world: World) -> PostedMessage:
-    assert world.bot.digest is not None
-    await world.bot.digest.post_now(again=True)
+    await world.digest.post_now(again=True)
     return await world.card("Certificates on 23 November 2026", by=BEN)
 
 
@@ -37,10 +42,7 @@ async def refresh(world: World) -> None:
     await bot.scheduler._refresh(bot.slack._records)
 
 
-async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(world: World) -> None:
     fixed = world.api.add("a.demo.test", valid=False)
     world.api.add("b.demo.test", valid=False)
     await digest(world)
@@ -52,10 +54,7 @@ async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(
     assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
 
 
-async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     await digest(world)
     world.api.renew(number, days=80)
@@ -67,9 +66,8 @@ async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(
 
 
 async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
-    digest_world: World,
+    world: World,
 ) -> None:
-    world = digest_world
     world.api.add("a.demo.test", valid=False)
     gone = world.api.add("b.demo.test", valid=False)
     await digest(world)
@@ -85,10 +83,7 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 
-async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(world: World) -> None:
     lost, fixed = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
     await digest(world)
     await world.say("/ssl take b.demo.test", by=BEN)
@@ -102,10 +97,7 @@ async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(
     assert world.bot.records.rules.marks.claims == {}
 
 
-async def test_the_head_of_a_digest_counts_what_got_worse_and_what_is_gone(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_the_head_of_a_digest_counts_what_got_worse_and_what_is_gone(world: World) -> None:
     due, gone = world.api.add("a.demo.test", days=12), world.api.add("b.demo.test", valid=False)
     shown = await digest(world)
     assert "1 broken, 1 due." in words(shown)
@@ -121,8 +113,7 @@ async def test_the_head_of_a_digest_counts_what_got_worse_and_what_is_gone(
     await world.card("Now: 1 due. When posted: 1 broken, 1 due.", by=BEN)
 
 
-async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: World) -> None:
-    world = digest_world
+async def test_the_rows_of_a_digest_are_known_after_a_restart(world: World) -> None:
     first = world.api.add("a.demo.test", valid=False)
     world.api.add("b.demo.test", valid=False)
     shown = await digest(world)
@@ -138,18 +129,15 @@ async def test_the_rows_of_a_digest_are_known_after_a_restart(digest_world: Worl
         assert len(replies) == 1  # the story of a monitor is one reply, also after a restart
 
 
-async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: World) -> None:
-    world = digest_world
+async def test_a_digest_stays_as_it_is_when_its_day_has_ended(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")
-    assert isinstance(world.clock, Clock)
-    world.clock.move(hours=16, minutes=29)
+    world.later(hours=16, minutes=29)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Scanning…" in row_of(shown, number))
-    world.clock.move(minutes=2)
-    assert held.gate is not None
-    held.gate.set()
+    world.later(minutes=2)
+    held.release()
     await world.until(lambda: "no change · Ben" in row_of(shown, number))  # begun before midnight
     await world.settled()
     before = words(shown)
@@ -163,9 +151,8 @@ async def test_a_digest_stays_as_it_is_when_its_day_has_ended(digest_world: Worl
 
 @pytest.mark.parametrize("people", [10, 3], ids=["digest", "list"])
 async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
-    people: int, digest_world: World
+    people: int, world: World
 ) -> None:
-    world = digest_world
     for n in range(people):
         world.slack.users[f"U{n}"] = replace(world.slack.users[BEN], id=f"U{n}", name=f"Nr. {n}")
         world.slack.channels[CERTS].members.add(f"U{n}")
@@ -193,9 +180,8 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
 
 
 async def test_many_presses_at_once_are_shown_by_few_edits(
-    digest_world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = digest_world
     for n in range(6):
         world.api.add(f"h{n}.demo.test", valid=False)
     shown = await digest(world)
@@ -207,8 +193,7 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
     edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
     assert len(edits) <= 3
     for each in held:
-        assert each.gate is not None
-        each.gate.set()
+        each.release()
     await world.settled()
     assert "Scanning…" not in words(world.seen(by=BEN)[0])
 
@@ -216,10 +201,8 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
 # One row for each certificate
 
 
-async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
-    digest_world: World,
-) -> None:
-    world, host = digest_world, ".".join(["a" * 60] * 4)
+async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(world: World) -> None:
+    host = ".".join(["a" * 60] * 4)
     number = world.api.add(host, valid=False)
     shown = await digest(world)
     assert f"`{'a' * 21}…{'a' * 10}`" in row_of(shown, number)
@@ -235,9 +218,8 @@ async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(
 
 
 async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
-    digest_world: World,
+    world: World,
 ) -> None:
-    world = digest_world
     numbers = [
         world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
         for n in range(2)
@@ -250,8 +232,7 @@ async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
     await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
 
 
-async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World) -> None:
-    world = digest_world
+async def test_a_press_while_a_scan_of_the_row_runs_joins_it(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)
@@ -261,8 +242,7 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World
     await held.reached.wait()
     edit.release()
     await world.until(lambda: "Scanning…* · `a.demo.test` · Ben" in row_of(shown, number))
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.until(lambda: "no change ·" in row_of(shown, number))
     await world.settled()
     assert "Scanning…" not in row_of(shown, number)
@@ -270,9 +250,9 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(digest_world: World
 
 
 async def test_a_press_at_another_replica_joins_the_scan_that_runs(
-    digest_world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, joined, wait = digest_world, asyncio.Event(), RunningScans._ended_well
+    joined, wait = asyncio.Event(), RunningScans._ended_well
 
     def join(scans: RunningScans, key: str) -> Awaitable[bool]:
         joined.set()
@@ -289,8 +269,7 @@ async def test_a_press_at_another_replica_joins_the_scan_that_runs(
         edit.release()
         await asyncio.wait_for(joined.wait(), 5)
         world.api.renew(number, days=80)
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
         await world.settled()
     assert len(world.api.asked("monitor/scan")) == 1
     assert "~`a.demo.test`~" in row_of(shown, number)
@@ -298,9 +277,8 @@ async def test_a_press_at_another_replica_joins_the_scan_that_runs(
 
 
 async def test_a_press_shows_in_the_row_although_the_database_hangs(
-    digest_world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = digest_world
     number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     answers = asyncio.Event()
@@ -322,8 +300,7 @@ async def test_a_press_shows_in_the_row_although_the_database_hangs(
     await world.settled()
 
 
-async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(digest_world: World) -> None:
-    world = digest_world
+async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(world: World) -> None:
     world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held = world.slack.faults.hold("chat.postMessage", after=False)
@@ -337,8 +314,7 @@ async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(digest_world
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 
-async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(digest_world: World) -> None:
-    world = digest_world
+async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(world: World) -> None:
     numbers = [
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)

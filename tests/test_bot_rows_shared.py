@@ -6,13 +6,16 @@ import pytest
 
 from bot.playground.objects import ANN, BEN, OpenView, PostedMessage
 from tests.test_bot_rows import ONE, digest, refresh, row_of
-from tests.world import Clock, World, labels, words
+from tests.world import World, labels, words
 
 
-async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
-    digest_world: World,
-) -> None:
-    world = digest_world
+@pytest.fixture
+def world(world: World) -> World:
+    """Here every world has a digest."""
+    return world
+
+
+async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(world: World) -> None:
     numbers = [
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
@@ -29,11 +32,10 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
     await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in row_of(shown, numbers[0]))
     await held.reached.wait()
-    assert held.gate is not None
     for number in numbers:
         world.api.renew(number, days=80)
         world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
-    held.gate.set()
+    held.release()
     await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
     assert "fixed · Ben" in row_of(shown, numbers[0])
     assert "✅ 1 of 2 rows fixed. Now: 1 broken. When posted: 4 broken." in words(shown)
@@ -49,10 +51,7 @@ async def test_details_name_the_other_hosts_with_this_certificate(world: World) 
     assert "other.demo.test" not in card
 
 
-async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(world: World) -> None:
     numbers = [
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
@@ -69,8 +68,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(
     assert "Scanning…" not in words(shown)
 
 
-async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -> None:
-    world = digest_world
+async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
     numbers = [world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
     shown = await digest(world)
     await world.press("Rescan", on=shown, by=BEN)
@@ -85,10 +83,7 @@ async def test_all_of_a_row_of_many_is_taken_by_one_press(digest_world: World) -
     await world.card("Ben released `h10.demo.test` and 98 more monitors", by=ANN)
 
 
-async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
-    digest_world: World,
-) -> None:
-    world = digest_world
+async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world: World) -> None:
     numbers = [
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(3)
@@ -119,8 +114,7 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
         world.api.renew(number, days=80)
         world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
     del world.api.calls[:]
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=2)
+    world.later(minutes=2)
     await world.bot.watches.tick()
     await world.card("*Fixed*", "0 of 1 other monitor with the old certificate are fixed", by=BEN)
     scanned = {call["id"] for call in world.api.asked("monitor/scan")}
@@ -128,10 +122,8 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(
 
 
 @pytest.mark.parametrize("where", ["digest", "private list", "Home"])
-async def test_a_row_of_many_scattered_monitors_keeps_its_menu(
-    where: str, digest_world: World
-) -> None:
-    world, numbers = digest_world, list[int]()
+async def test_a_row_of_many_scattered_monitors_keeps_its_menu(where: str, world: World) -> None:
+    numbers = list[int]()
     for n in range(40):
         numbers.append(world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE))
         world.api.add(f"fine{n}.demo.test")
@@ -164,8 +156,7 @@ async def test_a_row_of_many_scattered_monitors_keeps_its_menu(
     await world.settled()
 
 
-async def test_monitors_without_a_certificate_join_no_row_of_many(digest_world: World) -> None:
-    world = digest_world
+async def test_monitors_without_a_certificate_join_no_row_of_many(world: World) -> None:
     numbers = [
         world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
         for n in range(101)

@@ -82,17 +82,14 @@ async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) 
     for number in range(5):
         world.api.add(f"h{number}.demo.test", days=5 * number + 1.5)
 
-    await world.say("/ssl")
-
-    card = await world.card("5 monitors", "`h0.demo.test`", "`h2.demo.test`")
+    card = await world.ask("/ssl", "5 monitors", "`h0.demo.test`", "`h2.demo.test`")
     assert "h3.demo.test" not in words(card)
     assert labels(card) == ["Rescan"] * 3 + ["Add…", "List", "Due now", "Help"]
     assert card.ephemeral_for == ANN
 
 
 async def test_the_menus_buttons_run_the_commands(world: World) -> None:
-    await world.say("/ssl")
-    card = await world.card("There are no monitors yet", "Help")
+    card = await world.ask("/ssl", "There are no monitors yet", "Help")
 
     await world.press("Help", on=card)
     await world.card("/ssl status HOST")
@@ -118,8 +115,7 @@ async def test_the_menu_is_there_without_the_api(world: World) -> None:
 
 async def test_a_private_answer_can_be_shared(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    await world.say("/ssl status api.demo.test")
-    card = await world.card("`api.demo.test`", "Share here")
+    card = await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Share here")
 
     await world.press("Share here", on=card)
 

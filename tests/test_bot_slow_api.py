@@ -18,12 +18,10 @@ async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world
     await world.until(lambda: any("waiting for" in words(m) for m in world.seen()) or None)
 
     async with asyncio.timeout(1):
-        await world.say("/ssl help")
-        await world.card("What /ssl can do")
+        await world.ask("/ssl help", "What /ssl can do")
 
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
     await world.settled()
 
 
@@ -40,8 +38,7 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
     told = await world.card("SSLmonitor is slow; the card follows.")
     waiting = await world.card("Waiting for SSLmonitor…", by=BEN)
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
 
     await world.card("OK", "`api.demo.test`", "Share here")
     answer = await world.card("1 monitor: 1 OK.", by=BEN)
@@ -60,8 +57,7 @@ async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_i
     hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
     _, second, _ = [world.api.add(host, days=80) for host in hosts]
     world.api.names = ["other.demo.test"]
-    await world.say("/ssl status a.demo.test")
-    button = await world.card("OK", "a.demo.test")
+    button = await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
     world.api.latency = 8 / 4
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -81,7 +77,6 @@ async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_i
 
 async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    await world.say("/ssl status api.demo.test")
-    await world.card("OK")
+    await world.ask("/ssl status api.demo.test", "OK")
     await world.settled()
     assert len(world.seen()) == 1

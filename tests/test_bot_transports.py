@@ -28,8 +28,7 @@ async def test_commands_and_buttons(any_world: World) -> None:
     world = any_world
     number = world.api.add("api.demo.test", days=5.5)
 
-    await world.say("/ssl status api.demo.test")
-    card = await world.card("`api.demo.test`", "Rescan")
+    card = await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Rescan")
     assert card.ephemeral_for == ANN
 
     await world.press("Rescan", on=card)
@@ -42,8 +41,7 @@ async def test_commands_and_buttons(any_world: World) -> None:
     details = await world.card("`api.demo.test`", "Issuer", by=BEN)
     assert details.ephemeral_for == BEN
 
-    await world.say("/ssl list", by=GUS)
-    await world.card("MEMBERS ONLY", by=GUS)
+    await world.ask("/ssl list", "MEMBERS ONLY", by=GUS)
     assert len(world.api.asked("monitor/scan")) == 2
 
 
@@ -70,8 +68,7 @@ async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world:
     await adding.reached.wait()
 
     await world.playground.close_view(ANN, form.id)
-    assert adding.gate is not None
-    adding.gate.set()
+    adding.release()
 
     await world.card("`a.demo.test`", to=DM)
 
@@ -95,8 +92,7 @@ async def test_mentions_direct_messages_and_the_shortcut(any_world: World) -> No
     answer = await world.card("`api.demo.test`", "Rescan", by=BEN)
     assert answer.thread_ts == world.said("status").ts
 
-    await world.say("status api.demo.test", to=DM)
-    await world.card("`api.demo.test`", "Rescan", to=DM)
+    await world.ask("status api.demo.test", "`api.demo.test`", "Rescan", to=DM)
 
     await world.say("is api.demo.test down?", by=BEN)
     await world.shortcut(world.said("down?"))
@@ -127,8 +123,7 @@ async def test_the_ack_waits_neither_for_the_api_nor_for_other_commands(any_worl
     assert {ack.outcome for ack in await asyncio.gather(*acks)} == {Outcome.ACKED}
     await asyncio.gather(*(held.reached.wait() for held in holds))
     for held in holds:
-        assert held.gate is not None
-        held.gate.set()
+        held.release()
     await world.until(lambda: len(world.seen()) == len(holds))
 
 

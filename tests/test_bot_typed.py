@@ -72,8 +72,7 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
     await world.card("Renewal of `shop.demo.test` is due when 14 days are left.")
     await world.say("/ssl warn nosuch.example.com 14d")
     await world.card("`nosuch.example.com`", "No monitor matches it yet.")
-    await world.say("/ssl warn")
-    await world.card("*Thresholds*", "`shop.demo.test` 14d", "`nosuch.example.com` 14d")
+    await world.ask("/ssl warn", "*Thresholds*", "`shop.demo.test` 14d", "`nosuch.example.com` 14d")
 
 
 async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
@@ -154,9 +153,7 @@ async def test_lists_understand_names_states_and_spaces(world: World) -> None:
         assert shown == hosts, line
 
 
-async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(
-    world: World,
-) -> None:
+async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(world: World) -> None:
     world.api.add("mail.demo.test", days=80)
     world.api.add("old.demo.test", days=-1, valid=False)
     for line, host in (
@@ -279,8 +276,7 @@ async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None
 
 async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
     world.api.extras = ["/monitor/add?protocol"]
-    await world.say("/ssl add a.demo.test, b.demo.test imap, c.demo.test")
-    await world.card("Added 3 of 3 hosts.")
+    await world.ask("/ssl add a.demo.test, b.demo.test imap, c.demo.test", "Added 3 of 3 hosts.")
     assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [
         ("443", None), ("143", "imap"), ("443", None)
     ]  # fmt: skip
@@ -297,11 +293,9 @@ async def test_a_preview_keeps_the_protocols(world: World) -> None:
 async def test_an_api_that_knows_no_starttls_gets_no_monitor_that_would_try_tls(
     world: World,
 ) -> None:
-    await world.say("/ssl add mail.demo.test:25 smtp")
-    await world.card("NOT AVAILABLE HERE", "`/ssl add HOST smtp`")
+    await world.ask("/ssl add mail.demo.test:25 smtp", "NOT AVAILABLE HERE", "`/ssl add HOST smtp`")
     assert world.api.rows == {}
-    await world.say("/ssl add mail.demo.test:25")
-    await world.card("`mail.demo.test:25`", "added")
+    await world.ask("/ssl add mail.demo.test:25", "`mail.demo.test:25`", "added")
     assert "protocol" not in world.api.asked("monitor/add")[0]
 
 
@@ -394,15 +388,13 @@ async def test_a_text_after_a_host_stays_as_it_was_typed(world: World) -> None:
 async def test_a_check_uses_the_port_that_is_monitored(world: World) -> None:
     world.api.extras = ["/checks"]
     world.api.add("shop.demo.test", port=42807)
-    await world.say("/ssl check shop.demo.test")
-    await world.card("`shop.demo.test:42807`")
+    await world.ask("/ssl check shop.demo.test", "`shop.demo.test:42807`")
 
 
 async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
     world.api.add("api.fleet.test")
     world.api.add("mail.fleet.test")
-    await world.say("/ssl status nowhere.fleet.test")
-    card = await world.card("NOT MONITORED")
+    card = await world.ask("/ssl status nowhere.fleet.test", "NOT MONITORED")
     assert labels(card) == ["Add"]
     for typed in ("shop.fleet.tset", "nowhere.fleet.example"):
         assert labels(await world.ask(f"/ssl status {typed}", f"`{typed}` isn't")) == ["Add"]

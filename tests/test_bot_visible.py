@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from pathlib import Path
 from typing import NoReturn
 
 import aiohttp
@@ -14,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot.app import Bot
 from bot.config import Secret
-from bot.digest import Digest
 from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL
@@ -22,7 +20,7 @@ from bot.process import JSONLines
 from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
 from bot.store.digests import DigestStore
-from tests.world import Clock, World, new_world
+from tests.world import MakeWorld, World
 
 METRICS_KEY = "a-metrics-key-of-a-test"
 
@@ -45,13 +43,10 @@ async def metrics(port: int, **headers: str) -> tuple[int, dict[tuple[str, str],
 async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
     world = any_world
     world.api.add("api.demo.test")
-    await world.say("/ssl status api.demo.test")
-    await world.card("OK")
-    await world.say("/ssl scan")
-    await world.card("NOT UNDERSTOOD")
+    await world.ask("/ssl status api.demo.test", "OK")
+    await world.ask("/ssl scan", "NOT UNDERSTOOD")
     world.api.drop("monitor/list", times=9)
-    await world.say("/ssl list")
-    await world.card("SSLmonitor is not answering")
+    await world.ask("/ssl list", "SSLmonitor is not answering")
     await world.settled()
 
     _, found = await metrics(world.bot.port)
@@ -101,15 +96,15 @@ async def test_without_a_configured_key_every_key_is_wrong() -> None:
 async def test_the_digests_lag_grows_until_it_is_posted(digest_world: World) -> None:
     world = digest_world
     world.api.drop("monitor/list", times=99)
-    await _at(world, hours=2, minutes=30)  # an hour after the digest was due
-    await digest_of(world.bot).tick()
+    world.later(hours=2, minutes=30)  # an hour after the digest was due
+    await world.digest.tick()
     _, found = await metrics(world.bot.port)
     assert found["sslmonitor_bot_digest_lag_seconds", ""] == pytest.approx(3600, abs=1)
 
     world.api.heal()
-    await _at(world, minutes=10)
-    await digest_of(world.bot).tick()
-    await digest_of(world.bot).tick()
+    world.later(minutes=10)
+    await world.digest.tick()
+    await world.digest.tick()
     _, found = await metrics(world.bot.port)
     assert found["sslmonitor_bot_digest_lag_seconds", ""] == 0
 
@@ -133,20 +128,10 @@ def test_a_log_line_can_be_json_with_its_traceback() -> None:
 # The bot was blind
 
 
-def digest_of(bot: Bot) -> Digest:
-    assert bot.digest is not None
-    return bot.digest
-
-
 def watching(world: World, bot: Bot | None = None) -> Blindness:
     bot = bot or world.bot
     store = DigestStore(bot.database)
     return Blindness(bot.api, bot.digests, store, bot.web, clock=world.clock)
-
-
-async def _at(world: World, **by: float) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(**by)
 
 
 async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its_return(
@@ -158,7 +143,7 @@ async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its
         world.api.drop("ping", times=999)
         for _ in range(14):
             await asyncio.gather(*(each.tick() for each in eyes))
-            await _at(world, minutes=5)
+            world.later(minutes=5)
         await world.card("The SSLmonitor API can't be reached", "Since <!date", by=BEN)
         world.api.heal()
         for each in eyes:
@@ -177,13 +162,12 @@ async def test_a_key_that_is_refused_for_an_hour_is_told_where_there_are_notices
     world.api.refuse("monitor/list", 401, "bad key", times=999)
     for _ in range(2):
         await eyes.tick()
-        await _at(world, minutes=61)
+        world.later(minutes=61)
     await world.card("The SSLmonitor API refuses to list the monitors", to=GENERAL, by=BEN)
     world.api.heal()
-    await world.say("/ssl notices pause 2h", to=GENERAL)
-    await world.card("are paused until", to=GENERAL)
+    await world.ask("/ssl notices pause 2h", "are paused until", to=GENERAL)
     await eyes.tick()
-    await _at(world, hours=3)
+    world.later(hours=3)
     await eyes.tick()
     await world.card("The bot could not read the monitors from", to=GENERAL, by=BEN)
 
@@ -193,7 +177,7 @@ async def test_a_short_outage_is_not_told(digest_world: World) -> None:
     world.api.drop("ping", times=999)
     for _ in range(10):
         await eyes.tick()
-        await _at(world, minutes=5)
+        world.later(minutes=5)
     world.api.heal()
     await eyes.tick()
     assert world.seen(by=BEN) == []
@@ -203,7 +187,7 @@ async def test_an_outage_that_slack_refuses_to_show_is_told_later(digest_world: 
     world, eyes = digest_world, watching(digest_world)
     world.api.drop("ping", times=999)
     await eyes.tick()
-    await _at(world, minutes=61)
+    world.later(minutes=61)
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
     await eyes.tick()
     assert world.seen(by=BEN) == []
@@ -214,9 +198,9 @@ async def test_an_outage_that_slack_refuses_to_show_is_told_later(digest_world: 
 async def test_a_day_without_a_digest_is_told_the_next_day_once(digest_world: World) -> None:
     world = digest_world
     world.api.drop("monitor/list", times=999)
-    await _at(world, hours=2)
-    await digest_of(world.bot).tick()
-    await _at(world, days=1, hours=-2)
+    world.later(hours=2)
+    await world.digest.tick()
+    world.later(days=1, hours=-2)
     eyes = watching(world)
     await asyncio.gather(eyes.tick(), watching(world).tick())
     await eyes.tick()
@@ -226,9 +210,9 @@ async def test_a_day_without_a_digest_is_told_the_next_day_once(digest_world: Wo
 
 async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> None:
     world = digest_world
-    await _at(world, hours=2)
-    await digest_of(world.bot).tick()
-    await _at(world, days=1)
+    world.later(hours=2)
+    await world.digest.tick()
+    world.later(days=1)
     await watching(world).tick()
     assert not [m for m in world.seen(by=BEN) if "was not posted" in m.text]
 
@@ -237,9 +221,9 @@ async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> No
 
 
 async def test_a_replayed_change_is_refused_after_a_restart_and_by_another_replica(
-    tmp_path: Path, empty_database: Path, no_waiting: list[float], caplog: pytest.LogCaptureFixture
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with new_world(tmp_path, empty_database, bots=0) as world:
+    async with make_world(bots=0) as world:
         slack = world.slack
         payload = world.playground.payloads.command(
             slack.users[ANN], slack.channels[CERTS], "/ssl", "add api.demo.test"

@@ -80,8 +80,7 @@ async def test_a_body_that_never_ends_gets_408() -> None:
 async def test_commands_are_answered_beside_a_thousand_incomplete_requests(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     async with incomplete_requests(world.bot.port, 450):
-        await world.say("/ssl status api.demo.test")
-        await world.card("OK")
+        await world.ask("/ssl status api.demo.test", "OK")
 
 
 async def test_odd_signature_headers_get_401_and_no_traceback(

@@ -143,8 +143,7 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     await world.until(lambda: "Scanning…" in row_of(world, "a.demo.test"))
     world.api.renew(number, days=80)
     world.slack.faults.add("chat.update", fault, times=times)
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await world.card("asked by Ben")  # the reply in the thread
     await world.settled()
     assert "Scanning…" in row_of(world, "a.demo.test")
@@ -170,8 +169,7 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
         edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
         await other.slack._boards.catch_up()
         assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
 
 async def test_once_a_minutes_edits_are_used_up_answers_are_posted_again(

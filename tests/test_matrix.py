@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from bot.digest import Digest
 from bot.playground.faults import (
     InjectedFault,
     cut_answer,
@@ -16,7 +15,7 @@ from bot.playground.faults import (
     refusal,
 )
 from bot.playground.objects import BEN, CERTS, PostedMessage
-from tests.world import Clock, World, words
+from tests.world import World, words
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
@@ -50,24 +49,14 @@ ANSWERS: dict[str, InjectedFault] = {
 }
 
 
-def digest_of(world: World) -> Digest:
-    assert world.bot.digest is not None
-    return world.bot.digest
-
-
 def digests(world: World) -> list[PostedMessage]:
     return [m for m in world.seen(by=BEN) if "Certificates on" in words(m) and not m.in_thread]
 
 
-async def pass_time(world: World, minutes: int) -> None:
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=minutes)
-
-
 async def later(world: World, times: int = 5) -> None:
     for _ in range(times):
-        await pass_time(world, 6)
-        await digest_of(world).tick()
+        world.later(minutes=6)
+        await world.digest.tick()
 
 
 @pytest.mark.parametrize("fault", ANSWERS.values(), ids=ANSWERS)
@@ -76,22 +65,22 @@ async def test_there_is_one_digest_after_any_answer_of_slacks(
 ) -> None:
     world = digest_world
     world.api.add("api.demo.test", days=5.5)
-    await pass_time(world, 91)
+    world.later(minutes=91)
     world.slack.faults.add("chat.postMessage", fault)
 
-    await digest_of(world).tick()
+    await world.digest.tick()
     await later(world)
 
     assert len(digests(world)) == 1
-    assert digest_of(world).last_error == ""
+    assert world.digest.last_error == ""
 
 
 async def all_clear(world: World) -> None:
     """Let today's digest say that all is clear, and tomorrow's, which is due, say so too."""
     number = world.api.add("fine.demo.test")
-    await pass_time(world, 91)
-    await digest_of(world).tick()
-    await pass_time(world, 24 * 60)
+    world.later(minutes=91)
+    await world.digest.tick()
+    world.later(minutes=24 * 60)
     world.api.rows[number]["scan_date"] = f"{world.clock():%Y-%m-%d %H:%M}"
 
 
@@ -107,10 +96,10 @@ async def test_all_clear_is_told_once_a_day_after_any_answer_of_slacks(
     world = digest_world
     await all_clear(world)
     world.slack.faults.add(method, fault, times=3)
-    await digest_of(world).tick()
+    await world.digest.tick()
     await later(world)
     assert clear_days(world) in (["24"], ["23", "24"])
-    assert digest_of(world).last_error == ""
+    assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize("chat", [False, True], ids=["silence", "others post"])
@@ -122,7 +111,7 @@ async def test_all_clear_is_told_once_wherever_a_process_breaks_off(
     world = digest_world
     await all_clear(world)
     held = world.slack.faults.hold(method, after=after)
-    broken = asyncio.create_task(digest_of(world).tick())
+    broken = asyncio.create_task(world.digest.tick())
     await asyncio.wait_for(held.reached.wait(), 5)
     broken.cancel()
     await asyncio.gather(broken, return_exceptions=True)
@@ -132,7 +121,7 @@ async def test_all_clear_is_told_once_wherever_a_process_breaks_off(
         await later(world, 3)
         edited = not chat or (method, after) == ("chat.update", True)
         assert clear_days(world) == (["24"] if edited else ["23", "24"])
-        assert digest_of(world).last_error == ""
+        assert world.digest.last_error == ""
 
 
 POINTS = [
@@ -152,13 +141,13 @@ async def test_there_is_one_digest_wherever_a_process_breaks_off(
     world = digest_world
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=5.5)
-    await pass_time(world, 91)
+    world.later(minutes=91)
     if point == "monitor/list":
         reached = world.api.hold(point).reached
     else:
         reached = world.slack.faults.hold(point, after=after).reached
 
-    broken = asyncio.create_task(digest_of(world).tick())
+    broken = asyncio.create_task(world.digest.tick())
     await asyncio.wait_for(reached.wait(), 5)
     broken.cancel()
     await asyncio.gather(broken, return_exceptions=True)
@@ -167,4 +156,4 @@ async def test_there_is_one_digest_wherever_a_process_breaks_off(
             await later(world, 3)
 
         assert len(digests(world)) == 1
-        assert digest_of(world).last_error == ""
+        assert world.digest.last_error == ""

@@ -24,7 +24,7 @@ from bot.store.tables import subscriptions
 from tests.postgres import Cluster
 from tests.test_edits import edit_times
 from tests.test_matrix_processes import KILLED, ended, environ
-from tests.world import World, new_world, words
+from tests.world import MakeWorld, World, words
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
@@ -86,9 +86,9 @@ DIGESTS = [
 
 
 @pytest_asyncio.fixture
-async def hosts(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
+async def hosts(make_world: MakeWorld) -> AsyncIterator[World]:
     """Two fine hosts in the machine's time; the bot has seen them, and its digest is not due."""
-    async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
+    async with make_world(bots=0, real_time=True) as world:
         for number in range(2):
             world.api.add(f"h{number}.demo.test", days=80)
         yield world

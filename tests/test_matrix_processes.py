@@ -20,7 +20,7 @@ from bot.store.tables import digests
 from bot.store.upgrade import upgrade
 from tests.postgres import Cluster, standby_of
 from tests.stub_api import KEY
-from tests.world import World, environment, new_world, words
+from tests.world import MakeWorld, World, environment, words
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
@@ -47,9 +47,9 @@ POINTS = [
 
 
 @pytest_asyncio.fixture
-async def machine_world(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
+async def machine_world(make_world: MakeWorld) -> AsyncIterator[World]:
     """A world without a bot, in the machine's time, whose digest has two messages."""
-    async with new_world(tmp_path, empty_database, bots=0, real_time=True) as world:
+    async with make_world(bots=0, real_time=True) as world:
         for number in range(40):
             world.api.add(f"h{number}.demo.test", days=5.5)
         yield world

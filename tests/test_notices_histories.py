@@ -124,9 +124,7 @@ def test_no_certificate_has_two_messages_of_a_stage_and_day(steps: Sequence[Any]
 
 
 @given(STEPS)
-def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(
-    steps: Sequence[Any],
-) -> None:
+def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(steps: Sequence[Any]) -> None:
     for _, _, before, made in told(steps):
         first = {about for topic in before if topic.thread is None for about in topic.about}
         for topic in made:
@@ -207,8 +205,7 @@ class History:
         await asyncio.gather(*(each.tick() for each in looking))
         if not incomplete:
             self._model()
-        assert isinstance(world.clock, Clock)
-        world.clock.move(minutes=chance.choice([1, 30, 400]))
+        world.later(minutes=chance.choice([1, 30, 400]))
 
     def _model(self) -> None:
         """What the comparison that has just been made has to tell."""
@@ -229,7 +226,7 @@ class History:
             bot.slack._boards._owed.clear()
         for _ in range(3):
             assert isinstance(self.world.clock, Clock)
-            self.world.clock.move(seconds=LEASE.total_seconds() + 1)
+            self.world.later(seconds=LEASE.total_seconds() + 1)
             await self.both[0].tick()
             await self.world.bots[0].slack._boards.catch_up()
         self._model()

@@ -15,7 +15,7 @@ from bot.playground.objects import BEN
 from tests.client_wire import close
 from tests.stub_api import KEY
 from tests.test_app import log_until, process
-from tests.world import World, environment, new_world
+from tests.world import MakeWorld, World, environment
 
 pytestmark = pytest.mark.slow
 
@@ -93,12 +93,12 @@ async def proxied_bot(world: World, file: Path, **environ: str) -> AsyncIterator
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
-    mode: str, tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, mode: str, tmp_path: Path
 ) -> None:
     """`slack.example.com` and `api.example.com` are names that only the proxy can resolve."""
     proxy = Proxy()
     async with (
-        new_world(tmp_path, empty_database, mode=mode, bots=0) as world,
+        make_world(mode=mode, bots=0) as world,
         proxy.serving() as url,
     ):
         world.api.add("a.demo.test", days=80)
@@ -110,8 +110,7 @@ async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
         async with proxied_bot(
             world, tmp_path / "bot.sqlite3", SSLMONITOR_API_URL=api, **variables
         ):
-            await world.say("/ssl status a.demo.test")
-            await world.card("OK", "a.demo.test")
+            await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
             await world.say("@SSLmonitor status a.demo.test")
             await world.card("OK", "a.demo.test", by=BEN)
     assert set(proxy.asked) == {"slack.example.com", "api.example.com"}
@@ -119,27 +118,26 @@ async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_a_host_of_no_proxy_is_contacted_directly_even_slacks(
-    mode: str, tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, mode: str, tmp_path: Path
 ) -> None:
     proxy = Proxy()
     async with (
-        new_world(tmp_path, empty_database, mode=mode, bots=0) as world,
+        make_world(mode=mode, bots=0) as world,
         proxy.serving() as url,
     ):
         world.api.add("a.demo.test", days=80)
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
         async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
-            await world.say("/ssl status a.demo.test")
-            await world.card("OK", "a.demo.test")
+            await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
     assert proxy.asked == []
 
 
 async def test_the_embedded_api_on_loopback_is_contacted_directly(
-    tmp_path: Path, empty_database: Path
+    make_world: MakeWorld, tmp_path: Path
 ) -> None:
     proxy = Proxy()
     async with (
-        new_world(tmp_path, empty_database, bots=0) as world,
+        make_world(bots=0) as world,
         proxy.serving() as url,
     ):
         slack = world.playground.url.replace("127.0.0.1", "slack.example.com")
@@ -147,6 +145,5 @@ async def test_the_embedded_api_on_loopback_is_contacted_directly(
         own = {"SSLMONITOR_API_URL": "", "SSLMONITOR_API_KEY": ""}
         variables = {"HTTP_PROXY": url} | own
         async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
-            await world.say("/ssl list")
-            await world.card("There are no monitors yet")
+            await world.ask("/ssl list", "There are no monitors yet")
     assert set(proxy.asked) == {"slack.example.com"}

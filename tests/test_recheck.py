@@ -73,8 +73,7 @@ async def test_a_host_that_is_trusted_again_with_its_old_certificate_has_no_new_
     world: World,
 ) -> None:
     number = world.api.add("api.demo.test", valid=False, expected_date="2026-11-23 06:00")
-    await world.say("/ssl watch api.demo.test")
-    await world.card("NOT TRUSTED", "Watching until")
+    await world.ask("/ssl watch api.demo.test", "NOT TRUSTED", "Watching until")
     await world.settled()
     world.api.rows[number]["ssl_valid"] = True
     await pass_time(world, seconds=60)

@@ -87,9 +87,7 @@ async def test_a_database_of_an_older_version_is_upgraded_and_one_of_a_newer_is_
             pass
 
 
-async def test_a_database_that_can_not_be_written_is_told_at_the_start(
-    url: str,
-) -> None:
+async def test_a_database_that_can_not_be_written_is_told_at_the_start(url: str) -> None:
     async with open_database(url) as database, database.write() as connection:
         if "postgresql" in url:
             name = database.engine.url.database

@@ -23,7 +23,7 @@ from bot.playground.objects import ANN, CERTS
 from bot.process import OncePerMinute
 from bot.slack.transport import HTTPServer, Sockets
 from bot.slack.web import make_client
-from tests.world import Clock, World
+from tests.world import World
 
 
 @asynccontextmanager
@@ -152,8 +152,7 @@ async def test_work_that_began_on_a_socket_is_answered_though_the_socket_is_gone
 
     for socket in list(world.playground.delivery.sockets):
         await socket.ws.close()
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
 
     await world.card("1 monitor")
 
@@ -228,18 +227,15 @@ async def ready(world: World) -> tuple[int, list[str]]:
 async def test_readiness_names_the_part_that_is_down(world: World) -> None:
     assert await ready(world) == (200, [])
     world.api.drop("monitor/list", times=6)
-    await world.say("/ssl list")
-    await world.card("NOT ANSWERING")
+    await world.ask("/ssl list", "NOT ANSWERING")
     await world.settled()
     assert await ready(world) == (503, ["api"])
-    await world.say("/ssl list")
-    await world.card("no monitors yet")
+    await world.ask("/ssl list", "no monitors yet")
     await world.settled()
     assert await ready(world) == (200, [])
     world.bot.database.faults["read"] = "OperationalError"
     assert await ready(world) == (503, ["database"])
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=5)
+    world.later(minutes=5)
     assert await ready(world) == (503, ["database", "scheduler"])
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import pytest
 
 from bot.app import Bot, own_api, running_bot
 from bot.app.outside import clock as wall_clock
 from bot.config import SETTINGS, Settings, read_settings
 from bot.demo import playground_app
+from bot.digest import Digest
 from bot.playground import Playground
 from bot.playground.hosts import SampleHosts
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, OpenView, PostedMessage
@@ -30,9 +32,22 @@ from bot.store.database import Database
 from bot.store.upgrade import open_database
 from tests.stub_api import KEY, StubAPI
 
-__all__ = ["ANN", "BEN", "CERTS", "Clock", "World", "labels", "new_world", "words"]
+__all__ = [
+    "ANN",
+    "BEN",
+    "CERTS",
+    "Clock",
+    "MakeWorld",
+    "World",
+    "digest_of",
+    "labels",
+    "new_world",
+    "words",
+]
 
 T = TypeVar("T")
+#: Makes a world in the directories of a test: the fixture `make_world`.
+MakeWorld = Callable[..., AbstractAsyncContextManager["World"]]
 #: With microseconds, as every real time has: the database keeps none.
 MORNING = datetime(2026, 11, 23, 7, 30, 0, 123_456, tzinfo=UTC)
 
@@ -49,6 +64,12 @@ class Clock:
     def move(self, **by: float) -> None:
         """Let time pass: `minutes=5`."""
         self.now += timedelta(**by)
+
+
+def digest_of(bot: Bot) -> Digest:
+    """The digest of a bot that has one."""
+    assert bot.digest is not None
+    return bot.digest
 
 
 def words(shown: PostedMessage | OpenView) -> str:
@@ -111,6 +132,22 @@ class World:
     def slack(self) -> Workspace:
         """What everybody in the workspace sees."""
         return self.playground.workspace
+
+    @property
+    def digest(self) -> Digest:
+        """The bot's digest."""
+        return digest_of(self.bot)
+
+    def later(self, **by: float) -> None:
+        """Let time pass: `minutes=5`."""
+        assert isinstance(self.clock, Clock)
+        self.clock.move(**by)
+
+    async def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The status and the JSON at a path of the bot's own server, such as `/healthz`."""
+        url = f"http://127.0.0.1:{self.bot.port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.json()
 
     @asynccontextmanager
     async def running_bot(self) -> AsyncIterator[Bot]:

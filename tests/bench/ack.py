@@ -121,8 +121,7 @@ async def slow(seconds: float = SLOW_SECONDS, commands: int = SLOW_COMMANDS) -> 
         await asyncio.gather(*(fault.reached.wait() for fault in held))
         assert not world.seen()
         for fault in held:
-            assert fault.gate is not None
-            asyncio.get_running_loop().call_later(seconds, fault.gate.set)
+            asyncio.get_running_loop().call_later(seconds, fault.release)
         await world.until(
             lambda: all(any(host in words(card) for card in world.seen()) for host in hosts),
             within=seconds + 10,

@@ -44,8 +44,7 @@ def _shown(world: World) -> str:
 
 async def _let_go(held: Fault, seconds: float) -> None:
     await held.reached.wait()
-    assert held.gate is not None
-    asyncio.get_running_loop().call_later(seconds, held.gate.set)
+    asyncio.get_running_loop().call_later(seconds, held.release)
 
 
 async def measured(

@@ -17,7 +17,7 @@ from pathlib import Path
 from bot.playground.faults import delay
 from bot.playground.objects import BEN, CERTS
 from bot.playground.web_api.methods import METHODS
-from tests.world import Clock, World, empty_database, new_world, words
+from tests.world import World, empty_database, new_world, words
 
 ROUNDS = 7
 SLACK_SECONDS = 0.15
@@ -43,8 +43,7 @@ async def measured(rounds: int = ROUNDS) -> tuple[list[float], list[float]]:
 
 async def _press(world: World, *, minutes: float) -> float:
     """Let time pass, post a digest, and press its row; the scan begins when the row says so."""
-    assert isinstance(world.clock, Clock)
-    world.clock.move(minutes=minutes)
+    world.later(minutes=minutes)
     assert world.bot.digest is not None
     await world.bot.digest.post_now(again=True)
     shown = world.seen(by=BEN)[-1]
@@ -53,8 +52,7 @@ async def _press(world: World, *, minutes: float) -> float:
     press = asyncio.create_task(world.press("Rescan", on=shown, by=BEN))
     await world.until(lambda: "⏳ *Scanning…* · `gone.demo.test` · Ben" in words(shown))
     seconds = time.perf_counter() - begun
-    assert held.gate is not None
-    held.gate.set()
+    held.release()
     await press
     await world.until(lambda: "no change · Ben" in words(shown))
     await world.settled()

@@ -10,7 +10,7 @@ from bot.app import make_notices
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.playground.objects import BEN
 from bot.slack.notices import Notices
-from tests.world import CERTS, MORNING, Clock, World, new_world
+from tests.world import CERTS, MORNING, World, new_world
 
 from .authority import CA, HOURS, Scans
 from .fleet import DAY, serve, web_server
@@ -58,23 +58,20 @@ async def test_a_window_that_was_moved_forward_is_told_in_a_notice_and_in_the_di
             SSLMONITOR_API_KEY=KEY,
         ) as world,
     ):  # fmt: skip
-        assert isinstance(world.clock, Clock)
         host = f"fleet.test:{port}"
-        await world.say(f"/ssl add {host}")
-        await world.card("OK", host)
+        await world.ask(f"/ssl add {host}", "OK", host)
         notices = notices_of(world)
         await notices.tick()
 
         acme.says(answer(MORNING - HOURS, MORNING, explanationURL=WHY))
         scans.clock.now += 7 * HOURS
-        world.clock.move(hours=7)
+        world.later(hours=7)
         await world.say(f"/ssl scan {host}")
         card = await world.card("ACT NOW", f"The CA asks to renew now (<{WHY}|why>).")
         await notices.tick()
         asks = f"the CA asks to renew now (<{WHY}|why>)"
         await world.card("Renew now", "🚨 *ACT NOW*", f"`{host}`", asks, by=BEN)
-        assert world.bot.digest is not None
-        assert await world.bot.digest.post_now()
+        assert await world.digest.post_now()
         await world.card("Certificates on", "🚨 *ACT NOW*", f"`{host}`", asks, by=BEN)
         await world.press("Details", on=card)
         await world.card("The CA asked for a renewal between", f"(<{WHY}|why>)")

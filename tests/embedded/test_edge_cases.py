@@ -223,9 +223,7 @@ async def test_scan_settings_reach_the_scans(
     assert refused(denied, 400) == "The address is refused by this server's rules."
 
 
-async def test_a_forbidden_target_is_refused_with_and_without_a_proxy(
-    served: Served,
-) -> None:
+async def test_a_forbidden_target_is_refused_with_and_without_a_proxy(served: Served) -> None:
     proxy = {"proxy_host": NOBODY, "proxy_port": "3128"}
     for target in ("169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"):
         for extra in ({}, proxy):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from bot.embedded import Accounts, EmbeddedAPI, EmbeddedSettings
 from bot.playground.objects import ANN, BEN, PostedMessage
 from bot.store.database import Database
-from tests.test_bot_notices import watcher
+from tests.test_bot_notices import begun
 from tests.world import MORNING, Clock, World, labels, new_world, words
 
 from .fleet import DAY, NOW, Fleet, Leaf, serve, web_server
@@ -100,8 +100,7 @@ async def server(
         ) as world,
     ):
         server = Server(world, api, clock, fleet, context, f"fleet.test:{port}", hook_key, hosts)
-        await world.say(f"/ssl add {server.host}")
-        await world.card("OVERDUE", server.host)
+        await world.ask(f"/ssl add {server.host}", "OVERDUE", server.host)
         yield server
 
 
@@ -129,8 +128,7 @@ async def test_the_card_and_the_row_say_that_the_server_must_be_reloaded(server:
     await world.press("Details", on=card)
     details = await world.card("Waiting for the certificate", "SHA-256")
     assert reload_it in words(details)
-    await world.say("/ssl list overdue")
-    row = await world.card("OVERDUE", "Rescan", reload_it)
+    row = await world.ask("/ssl list overdue", "OVERDUE", "Rescan", reload_it)
 
     server.load(NEW)
     await world.press("Rescan", on=row, row="fleet.test")
@@ -155,8 +153,7 @@ async def test_a_fine_host_that_was_not_reloaded_can_be_watched_too(server: Serv
 async def test_a_watch_waits_for_exactly_the_certificate_that_was_issued(server: Server) -> None:
     world = server.world
     await server.issued(NEW)
-    await world.say(f"/ssl watch {server.host}")
-    await world.card("OVERDUE", "Watching until", "1 scan,")
+    await world.ask(f"/ssl watch {server.host}", "OVERDUE", "Watching until", "1 scan,")
 
     server.load(THIRD)
     await server.pass_time(minutes=1)
@@ -207,9 +204,7 @@ async def test_a_host_that_was_down_and_is_back_with_the_old_one_is_not_fixed(
     assert not [m for m in server.world.seen() if f"<@{ANN}>" in words(m)]
 
 
-async def test_a_renewal_on_another_host_is_mentioned_once_it_is_due(
-    server: Server,
-) -> None:
+async def test_a_renewal_on_another_host_is_mentioned_once_it_is_due(server: Server) -> None:
     names = ("fleet.test", "a.fleet.test")
     old, new = Leaf(names, OLD.left, OLD.since), Leaf(names, 80 * DAY)
     world, told = server.world, "lready renewed elsewhere: `a.fleet.test:"
@@ -220,8 +215,7 @@ async def test_a_renewal_on_another_host_is_mentioned_once_it_is_due(
         await world.say(f"/ssl scan {server.host}")
         assert told not in words(await world.card("OVERDUE", "names added"))
 
-        await world.say(f"/ssl add a.fleet.test:{port}")
-        await world.card("OK", f"a.fleet.test:{port}")
+        await world.ask(f"/ssl add a.fleet.test:{port}", "OK", f"a.fleet.test:{port}")
         card = await status(server)
         assert f"{told}{port}` serves one valid until" in words(card)
         assert "Deploy it here." in words(card)
@@ -248,8 +242,7 @@ async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
     server.load(before)
     await server.world.say(f"/ssl scan {server.host}")
     await server.world.card("fleet.test", "scanned", "OVERDUE" if before is OLD else "OK")
-    notices = watcher(server.world)
-    await notices.tick()
+    notices = await begun(server.world)
     await server.issued(NEW)
     for _ in range(4):
         await server.pass_time(minutes=15)
@@ -274,8 +267,7 @@ async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
 
 
 async def test_a_certificate_that_is_live_in_time_causes_no_notice(server: Server) -> None:
-    notices = watcher(server.world)
-    await notices.tick()
+    notices = await begun(server.world)
     await server.issued(NEW)
     await server.pass_time(minutes=50)
     server.load(NEW)

@@ -137,9 +137,7 @@ async def test_a_target_has_one_monitor(served: Served) -> None:
     assert (await served.call("account")).body["monitor_used"] == 2
 
 
-async def test_concurrent_adds_of_a_target_make_one_monitor(
-    served: Served,
-) -> None:
+async def test_concurrent_adds_of_a_target_make_one_monitor(served: Served) -> None:
     calls = (served.call("monitor/add", host=NOBODY, port="443") for _ in range(5))
     answers = await asyncio.gather(*calls)
     assert sorted(answer.status for answer in answers) == [200, 400, 400, 400, 400]
@@ -281,9 +279,7 @@ async def test_a_monitor_that_was_never_scanned_is_listed_as_such(
     assert (got["scan_date"], got["ssl"]["date_end"], got["http"]["code"]) == (None, None, None)
 
 
-async def test_the_first_value_of_a_parameter_counts_and_the_form_wins(
-    served: Served,
-) -> None:
+async def test_the_first_value_of_a_parameter_counts_and_the_form_wins(served: Served) -> None:
     twice = await served.ask("GET", f"{served.api.url}/monitor/get?id=7&id=x")
     refused(twice, 404)
     both = await served.ask("POST", f"{served.api.url}/monitor/get?id=7", data={"id": "x"})

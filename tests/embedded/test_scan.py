@@ -385,9 +385,7 @@ def test_an_unreadable_ca_file_is_named(tmp_path: Path) -> None:
             Trust(path)
 
 
-async def test_a_server_with_outdated_ciphers_only_is_read_anyway(
-    fleet: Fleet,
-) -> None:
+async def test_a_server_with_outdated_ciphers_only_is_read_anyway(fleet: Fleet) -> None:
     trust = Trust(fleet.ca_file)
     trust.modern.set_cipher_list(b"ECDHE+AESGCM")
     context = fleet.context(fleet.file(Leaf(key="rsa2048")))

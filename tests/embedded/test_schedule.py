@@ -18,9 +18,7 @@ TARGETS = st.builds(Target, st.text("abc.", min_size=1), st.integers(1, 65535))
 
 
 @given(TARGETS)
-def test_a_target_is_scanned_once_per_interval_give_or_take_the_jitter(
-    target: Target,
-) -> None:
+def test_a_target_is_scanned_once_per_interval_give_or_take_the_jitter(target: Target) -> None:
     slot = next_scan(target, NOW, INTERVAL)
     assert NOW < slot <= NOW + 1.05 * INTERVAL + timedelta(seconds=1)
     for _ in range(5):

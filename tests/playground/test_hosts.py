@@ -84,17 +84,13 @@ async def test_the_silent_host_accepts_connections_and_sends_nothing(hosts: Samp
     await writer.wait_closed()
 
 
-async def test_a_renewed_certificate_is_served_from_then_on(
-    hosts: SampleHosts,
-) -> None:
+async def test_a_renewed_certificate_is_served_from_then_on(hosts: SampleHosts) -> None:
     for target in hosts.targets[:-1]:
         hosts.renew(split(target)[0])
         assert await verify(hosts, target) == "ok"
 
 
-async def test_only_hosts_with_a_certificate_can_be_renewed(
-    hosts: SampleHosts,
-) -> None:
+async def test_only_hosts_with_a_certificate_can_be_renewed(hosts: SampleHosts) -> None:
     for name in (split(hosts.targets[-1])[0], "elsewhere.demo.test"):
         with pytest.raises(KeyError):
             hosts.renew(name)
