@@ -92,7 +92,7 @@ async def test_a_pause_of_days_ends_at_the_same_local_time_though_the_clocks_cha
         ("Europe/Berlin", datetime(2027, 3, 26, 7, 30, tzinfo=UTC), "29 Mar 2027 06:30 UTC"),
         ("Australia/Sydney", datetime(2027, 4, 1, 21, 30, tzinfo=UTC), "4 Apr 2027 22:30 UTC"),
     ):
-        world.clock.now = fridays  # at 08:30
+        world.later(seconds=(fridays - world.clock()).total_seconds())  # it is 08:30
         await world.say(f"/ssl digest here at 09:00 {zone}", to=GENERAL)
         await world.card(f"every day at 09:00 {zone}", to=GENERAL)
         await world.ask("/ssl digest pause 3d", "is paused until", mondays, to=GENERAL)
