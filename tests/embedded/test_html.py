@@ -94,19 +94,49 @@ def test_only_html_has_a_title() -> None:
     assert read_page(b"", "") == PageFacts()
 
 
-def test_an_element_that_is_empty_in_xml_hides_nothing() -> None:
-    page = b"<html><head><script src='a.js'/><style/><title>own</title></head></html>"
-    assert read_page(page, "application/xhtml+xml; charset=utf-8").title == "own"
-    assert read_page(page, "text/html").title == ""
+def test_xhtml_is_read_as_xml() -> None:
+    for page, title, in_html in (
+        ("<script src='a.js'/><style/><title>own</title>", "own", ""),
+        ("<title><![CDATA[a <b> &amp; c]]>\n&lt;d></title>", "a <b> &amp; c <d>",
+         "<![CDATA[a <b> & c]]> <d>"),
+        ("<title>a<!-- <title> -->b<?x </title>?></title>", "ab", "a<!-- <title> -->b<?x"),
+        ("<script><![CDATA[</script><title>x</title>]]></script><title>own</title>", "own", "x"),
+        ("<!-- <![CDATA[ --><title>own</title><!-- ]]> -->", "own", "own"),
+        ("<title><![CDATA[cut", "cut", "<![CDATA[cut"),
+    ):  # fmt: skip
+        for kind, told in (("application/xhtml+xml; charset=utf-8", title), ("text/html", in_html)):
+            assert read_page(page.encode(), kind).title == told
+
+
+def test_the_charset_of_a_header_is_its_parameter() -> None:
+    for header, title in (
+        ('text/html; Charset="koi8-r"', "д"),
+        ("text/html;a=b;charset=koi8-r ;x", "д"),
+        ("text/html; charset=koi8-r; charset=latin1", "д"),
+        ('text/html; a="\\"; charset=gbk"; charset=koi8-r', "д"),
+        ("text/html; x-charset=koi8-r", "Ä"),
+        ("text/html; charset = koi8-r", "Ä"),
+        ("charset=koi8-r", "Ä"),
+    ):
+        assert read_page(b"<meta charset=latin1><title>\xc4</title>", header).title == title
+
+
+def test_only_its_declaration_says_how_xhtml_is_encoded() -> None:
+    page = b"<?xml version='1.0' encoding='koi8-r'?><meta charset='gbk'/><title>\xc4</title>"
+    assert read_page(page, "application/xhtml+xml").title == "д"
+    undeclared = "<meta charset='gbk'/><title>ü</title>".encode()
+    assert read_page(undeclared, "application/xhtml+xml").title == "ü"
 
 
 @pytest.mark.parametrize(
-    "piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#", b"<dl><dd>", b"<g>"]
-)
+    "piece", [b"<", b"<meta ", b"<a b='", b"<!--", b"<?", b"</", b"&#", b"<dl><dd>", b"<g>",
+              b"<![CDATA[", b"<![CDATA[&]]>"]
+)  # fmt: skip
 def test_hostile_starts_end_soon(piece: bytes) -> None:
     start = time.process_time()
     declared_encoding(piece * 400)
     read_page(piece * 50_000, "text/html")
+    read_page(piece * 20_000, "application/xhtml+xml")
     read_page(b"<svg>" + piece * 5_000 + b"<title/>" * 5_000, "text/html")
     assert time.process_time() - start < 1
 

@@ -10,6 +10,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from itertools import islice
 
 import webencodings
@@ -26,6 +27,10 @@ _MARKS = (
 )
 _XHTML = "application/xhtml+xml"
 _HTML_TYPES = frozenset({"", "text/html", _XHTML})
+#: What HTML has no counterpart of, and would show as text; in a section of CDATA, all is text.
+_XML_ONLY = re.compile(
+    r"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL
+)
 #: `<title/>` is a whole element in XML; in HTML, these elements stay open until they are closed.
 _EMPTY = re.compile(r"<(script|style|title|textarea|iframe)((?:\s[^<>]*)?)/>")
 #: Elements whose content is no part of the document's own title.
@@ -54,6 +59,8 @@ _XML_DECLARATION = re.compile(
 )
 #: How an XML declaration begins in UTF-16 without a mark.
 _XML_IN_UTF_16 = (("<?x".encode("utf-16-le"), "utf-16le"), ("<?x".encode("utf-16-be"), "utf-16be"))
+#: Each parameter of a Content-Type: its name, and its value with or without quotation marks.
+_PARAMETER = re.compile(r';[\t\n\r ]*([^;=]*)(?:=(?:"((?:\\.|[^"\\])*+)"?[^;]*|([^;]*)))?')
 _CHARSET = re.compile(
     r"""charset[\t\n\x0c\r ]*=[\t\n\x0c\r ]*(?:"([^"]*)"|'([^']*)'|([^"'\s;][^\s;]*))""",
     re.IGNORECASE,
@@ -80,10 +87,11 @@ def _kind(content_type: str) -> str:
 
 def read_page(body: bytes, content_type: str) -> PageFacts:
     """Read the beginning of a page."""
-    text = _beginning(decoded(body, content_type))
+    text = decoded(body, content_type)
     if _kind(content_type) == _XHTML:
+        text = _XML_ONLY.sub(lambda found: escape(found[1] or "", quote=False), text)
         text = _EMPTY.sub(r"<\1\2></\1>", text)
-    page = LexborHTMLParser(text, scripting=True)
+    page = LexborHTMLParser(_beginning(text), scripting=True)
     metas: dict[str, str] = {}
     for meta in page.tags("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
@@ -138,11 +146,19 @@ def decoded(body: bytes, content_type: str) -> str:
     for mark, label in _MARKS:
         if body.startswith(mark):
             return _decode(body[len(mark) :], label)
-    declared = _CHARSET.search(content_type)
-    label = next(filter(None, declared.groups()), "") if declared else ""
+    label = _charset(content_type)
     if not webencodings.lookup(label):
-        label = declared_encoding(body[:_PRESCAN])
+        start, is_xml = body[:_PRESCAN], _kind(content_type) == _XHTML
+        label = _of_declaration(start) if is_xml else declared_encoding(start)
     return _decode(body, label or "utf-8")
+
+
+def _charset(content_type: str) -> str:
+    """The charset of a Content-Type (mimesniff.spec.whatwg.org, “parsing a MIME type”)."""
+    for name, quoted, plain in _PARAMETER.findall(content_type):
+        if name.lower() == "charset":
+            return str(quoted or plain).strip()
+    return ""
 
 
 def _decode(body: bytes, label: str) -> str:
@@ -156,11 +172,17 @@ def declared_encoding(start: bytes) -> str:
 
     A meta tag outside comments counts first, then an XML declaration.
     """
+    lower = start.lower()
+    return (_prescan(start) if b"charset" in lower else "") or _of_declaration(start)
+
+
+def _of_declaration(start: bytes) -> str:
+    """The encoding that an XML declaration names; empty without one."""
     for beginning, name in _XML_IN_UTF_16:
         if start.startswith(beginning):
             return name
-    lower = start.lower()
-    return _prescan(start) if b"charset" in lower or b"encoding" in lower else ""
+    found = _XML_DECLARATION.match(start)
+    return _named((found[1] or found[2]).decode("latin-1")) if found else ""
 
 
 def _prescan(start: bytes) -> str:
@@ -183,8 +205,7 @@ def _prescan(start: bytes) -> str:
             at = end_of_tag + 1 if end_of_tag >= 0 else len(start)
         else:
             at += 1
-    found = _XML_DECLARATION.match(start)
-    return _named((found[1] or found[2]).decode("latin-1")) if found else ""
+    return ""
 
 
 def _of_meta(attributes: dict[str, str]) -> str:
