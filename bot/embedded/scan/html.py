@@ -42,7 +42,7 @@ _MOST_TAGS, _MOST_ATTRIBUTES, _MOST_ROOTS = 5_000, 1_000, 6
 #: How far such tags are read, in all; each place that looks like a tag counts.
 _MOST_READ = 2_000_000
 #: One of these is between two attributes.
-_SEPARATORS, _FEW_SEPARATORS = "\t\n\f\r /\"'", 4_000
+_SEPARATORS, _FEW_SEPARATORS = b"\t\n\f\r /\"'", 4_000
 _ATTRIBUTE = (
     r"""[\t\n\f\r /]*+[^\t\n\f\r />][^\t\n\f\r />=]*+[\t\n\f\r ]*+"""
     r"""(?:=[\t\n\f\r ]*+(?:"[^"]*+"|'[^']*+'|(?!["'])[^\t\n\f\r >]*+))?+"""
@@ -103,13 +103,21 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
 
 def _beginning(page: str) -> str:
     """The first tags of a page, up to what takes Lexbor too long."""
+    if _is_simple(page):
+        return page
     if page.count("<") >= _MOST_TAGS:
         page = "<".join(page.split("<", _MOST_TAGS)[:-1])
-    if len(page) < _FEW_SEPARATORS or sum(map(page.count, _SEPARATORS)) < _FEW_SEPARATORS:
-        return page
     further = islice(_ROOT.finditer(page), _MOST_ROOTS, None)
     ends = [each.start() for each in (_crowded(page), next(further, None)) if each]
     return page[: min(ends, default=len(page))]
+
+
+def _is_simple(page: str) -> bool:
+    """Whether a page can't have too many tags or attributes."""
+    if len(page) < _FEW_SEPARATORS:
+        return True
+    encoded = page.encode()  # `bytes.translate` counts many characters in one pass
+    return len(encoded) - len(encoded.translate(None, _SEPARATORS + b"<")) < _FEW_SEPARATORS
 
 
 def _crowded(page: str) -> re.Match[str] | None:
