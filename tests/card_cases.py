@@ -108,7 +108,7 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "list: one", list_cards.monitors([held["ok"]], NOW, RULES)
     yield (
         "list: several",
-        list_cards.monitors(many(8, texts), NOW, RULES, title=f"Monitors for {texts.typed}"),
+        list_cards.monitors(many(8, texts), NOW, RULES, title=f"Monitors: {texts.typed}"),
     )
     yield "list: rows", list_cards.monitors(many(16, texts), NOW, RULES)
     yield "list: one too many", list_cards.monitors(many(61, texts), NOW, RULES)

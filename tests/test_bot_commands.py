@@ -51,7 +51,7 @@ async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -
     world.api.add("b.demo.test", days=-1, valid=False)
     world.api.add("other.test", days=-1, valid=False)
 
-    card = await world.ask("/ssl status *.demo.test", "2 monitors", "1 broken, 1 OK")
+    card = await world.ask("/ssl status *.demo.test", "Monitors: *.demo.test", "1 broken, 1 OK")
     text = words(card)
     assert text.index("`b.demo.test`") < text.index("`a.demo.test`")
     assert "other.test" not in text

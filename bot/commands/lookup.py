@@ -392,7 +392,7 @@ def several(
         return None
     if rows:
         order = list_cards.ranked(rows, call.now(), call.rules)
-        title, offer = ask(order) if ask else (f"Monitors for {which}", ())
+        title, offer = ask(order) if ask else (f"Monitors: {which}", ())
         return list_cards.monitors(order, call.now(), call.rules, title=title, offer=offer)
     return list_cards.none_found(code(str(which)))
 
