@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import ssl
+from typing import Any
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, mldsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from bot.embedded.scan.certificate import Leaf
+from bot.embedded.scan.certificate import Leaf, read_certificate
 from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.scanner import Scanner
@@ -12,7 +18,7 @@ from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict, color, printable, sentence
 from bot.target import Target
 
-from .fleet import DAY, NOW, Fleet, general_name, issue, name, new_key
+from .fleet import DAY, FIXTURES, NOW, Fleet, general_name, issue, name, new_key
 from .fleet import Leaf as FleetLeaf
 
 
@@ -117,3 +123,22 @@ async def test_a_scan_tells_how_the_connection_was_secured(
     assert (found.protocol, found.key, found.signature) == ("TLSv1.3", key, signature)
     assert found.cipher.startswith("TLS_")
     assert int(found.serial, 16) > 0
+
+
+def test_every_kind_of_key_and_signature_has_its_name() -> None:
+    digest = hashes.SHA256()
+    elliptic = ec.generate_private_key(ec.BrainpoolP256R1())
+    kinds: list[tuple[Any, Any, str, str]] = [
+        (dsa.generate_private_key(1024), digest, "DSA 1024", "dsa-with-sha256"),
+        (mldsa.MLDSA65PrivateKey.generate(), None, "ML-DSA-65", "ML-DSA-65"),
+        (ed448.Ed448PrivateKey.generate(), None, "Ed448", "ed448"),
+        (elliptic, hashes.SHA3_256(), "ECDSA brainpoolP256r1", "ecdsa_with_SHA3-256"),
+    ]
+    for key, algorithm, named, signed in kinds:
+        builder = x509.CertificateBuilder(name("x"), name("x"), key.public_key(), 1, NOW, NOW + DAY)
+        der = builder.sign(key, algorithm).public_bytes(Encoding.DER)
+        found = read_certificate(der).handshake("", "")
+        assert (found.key, found.signature) == (named, signed)
+    sm2 = (FIXTURES / "sm2-self-signed.pem").read_text()
+    found = read_certificate(ssl.PEM_cert_to_DER_cert(sm2)).handshake("", "")
+    assert (found.key, found.signature) == ("", "SM2-with-SM3")

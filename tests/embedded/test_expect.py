@@ -309,6 +309,7 @@ async def test_a_key_for_web_servers_sees_its_accounts_monitors_only_and_ends_wi
 
 SERIALS = {
     "04:AB:cd": "4abcd",
+    "04 AB cd": "4abcd",
     "0x04abcd": "4abcd",
     "serial=04ABCD": "4abcd",
     " 0000abcd": "abcd",
@@ -351,7 +352,8 @@ def test_an_ambiguous_or_malformed_name_of_a_certificate_is_refused(
 
 def test_a_fingerprint_is_read_as_openssl_and_browsers_write_it() -> None:
     plain = Expected("fingerprint", "ab" * 32)
-    for text in ("sha256 Fingerprint=" + ":".join(["AB"] * 32), "AB" * 32, " " + "ab" * 32):
+    pairs = ["AB"] * 32
+    for text in ("sha256 Fingerprint=" + ":".join(pairs), "".join(pairs), "\n" + " ".join(pairs)):
         assert Expected.read({"fingerprint": text}) == plain
     assert Expected.of(str(plain)) == plain
 

@@ -28,6 +28,7 @@ LONGEST_WAIT = timedelta(days=30)
 _LONGEST_SERIAL = 40  # hexadecimal digits: 20 octets (RFC 5280, section 4.1.2.2)
 _LONGEST_INPUT = 1000
 _HEX = re.compile(r"[0-9a-f]+")
+_BETWEEN = re.compile(r"[\s:]")  # between pairs of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Expected:
 
 
 def _fingerprint(text: str) -> str:
-    """64 hexadecimal digits, with or without colons, also after `sha256 Fingerprint=`."""
-    digits = text.rpartition("=")[2].replace(":", "").strip().lower()
+    """64 hexadecimal digits, also with colons or spaces, or after `sha256 Fingerprint=`."""
+    digits = _BETWEEN.sub("", text.rpartition("=")[2]).lower()
     if _HEX.fullmatch(digits) and len(digits) == 64:
         return digits
     if _HEX.fullmatch(digits) and len(digits) == 40:
@@ -85,12 +86,12 @@ def _fingerprint(text: str) -> str:
 
 
 def _serial(text: str) -> str:
-    """Hexadecimal digits, also with colons, leading zeros, `0x`, or OpenSSL's `serial=`.
+    """Hexadecimal digits, also with colons, spaces, leading zeros, `0x` or OpenSSL's `serial=`.
 
     Plain digits could be decimal as well, unless they begin with a zero.
     """
     told = text.lower().removeprefix("serial=").removeprefix("0x")
-    digits = told.replace(":", "").strip()
+    digits = _BETWEEN.sub("", told)
     if not _HEX.fullmatch(digits) or len(digits.lstrip("0")) > _LONGEST_SERIAL:
         raise ValueError(f"“{text[:80]}” is not a serial number: at most 40 hexadecimal digits.")
     if text == digits and digits.isdecimal() and len(digits) > 1 and digits[0] != "0":

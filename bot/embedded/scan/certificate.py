@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from typing import Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import crypto
 
 from bot.embedded.ca.encoding import (
     MALFORMED,
@@ -124,18 +125,21 @@ def _key(certificate: x509.Certificate) -> str:
         key = certificate.public_key()
     except MALFORMED:
         return ""
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"RSA {key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"ECDSA {key.curve.name}"
-    return type(key).__name__.removesuffix("PublicKey").lstrip("_")
+    kind = type(key).__name__.removesuffix("PublicKey").replace("MLDSA", "ML-DSA-")
+    return f"{kind} {getattr(key, 'key_size', '')}".strip("_ ")
 
 
 def _signature(certificate: x509.Certificate) -> str:
     """`sha256WithRSAEncryption`, `ecdsa-with-SHA256`; the dotted number of an unnamed algorithm."""
     oid = certificate.signature_algorithm_oid
-    name = getattr(oid, "_name", "")
-    return oid.dotted_string if name in {"", "Unknown OID"} else str(name)
+    name = str(getattr(oid, "_name", ""))
+    if name not in {"", "Unknown OID"}:
+        return name
+    with suppress(ValueError):  # OpenSSL knows more names
+        return crypto.X509.from_cryptography(certificate).get_signature_algorithm().decode()
+    return oid.dotted_string
 
 
 @dataclass(frozen=True, slots=True)
