@@ -113,6 +113,8 @@ class Delivery:
             async for message in ws:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     _read_ack(socket, message.data)
+        except aiohttp.ClientConnectionResetError:  # the app closed it while its ping was answered
+            pass
         finally:
             self.sockets.remove(socket)
             for future in socket.pending.values():

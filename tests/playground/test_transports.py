@@ -317,6 +317,21 @@ async def test_a_ticket_opens_one_websocket(
     await ws.close()
 
 
+async def test_an_app_that_is_gone_before_its_pings_are_answered_leaves_no_traceback(
+    playground: Playground, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    ws = await raw_socket(playground, session)
+    for _ in range(10):
+        await ws.ping()
+    transport = ws._writer.transport
+    assert transport is not None
+    transport.abort()
+    while playground.delivery.sockets:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+    assert not caplog.records
+
+
 async def test_websockets_take_turns(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
