@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from bot.app.engine import own_api
-from bot.app.outside import clock, make_api, make_session, make_web
+from bot.app.outside import clock, make_api, make_session, make_web, slack_session
 from bot.blocks import counted
 from bot.config import SCOPES, SETTINGS, Settings, unknown_variables
 from bot.errors import BotError, SlackRefused
@@ -57,7 +57,7 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
     for finding in _settings(environ):
         yield finding
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(make_session(settings.slack_api_url))
+        session = await stack.enter_async_context(slack_session(settings.slack_api_url))
         async for finding in _slack(settings, session):
             yield finding
         complete = settings

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
 import pytest
 
-from bot.app import make_session
+from bot.app import make_session, slack_session
 from bot.errors import ConfigError
 from bot.slack.calls import proxies_for
 from tests.client_wire import Recorder
+from tests.test_proxied import Proxy
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,29 @@ def test_a_proxy_that_can_not_be_used_is_a_fault_that_is_named_and_not_repeated(
             make_session("https://slack.com/api/")
         assert "s3cret" not in str(fault.value)
         assert "socks5" not in str(fault.value)
+
+
+async def test_each_host_of_slacks_is_reached_by_its_own_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Response URLs and uploads have other hosts than the Web API."""
+    server, proxy = Recorder(), Proxy()
+    async with server.serving(), proxy.serving() as through:
+        port = urlsplit(server.url).port
+        monkeypatch.setenv("HTTP_PROXY", through.replace("//", "//me:p%40ss@"))
+        for base, host, listed, proxied in [
+            ("slack.test", "hooks.slack.test", "", True),
+            ("127.0.0.1", "hooks.slack.test", "", True),
+            ("slack.test", "127.0.0.1", "", False),
+            ("slack.test", "localhost", "10.0.0.0/8", False),
+            ("slack.test", "files.slack.test", f"files.slack.test:{port + 1}", True),
+        ]:
+            monkeypatch.setenv("NO_PROXY", listed)
+            proxy.asked.clear()
+            async with slack_session(f"http://{base}:{port}/api/") as session:
+                await session.post(f"http://{host}:{port}/x", data=b"file")
+            assert proxy.asked == ([host] if proxied else []), (base, host)
+    assert [method for method, *_ in server.seen] == ["POST"] * 5
 
 
 async def test_cookies_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

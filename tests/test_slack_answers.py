@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import pytest
 
+from bot.app import slack_session
+from bot.blocks import Message
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds
+from bot.slack.calls import asked
+from bot.slack.web import SlackWeb, make_client
+from tests.client_wire import Wire, http
 
 
 def test_an_answer_is_of_one_of_three_kinds() -> None:
@@ -49,3 +57,24 @@ def test_retry_after_is_a_number_or_a_date_or_nothing() -> None:
     ]:
         headers = {"Retry-After": text, "Date": "Mon, 23 Nov 2026 07:30:00 GMT"}
         assert retry_seconds(headers) == seconds
+
+
+async def test_what_is_no_object_or_too_long_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.slack.calls.MOST_BYTES", 2**17)
+    as_json, as_text = (f"Content-Type: {kind}\r\n" for kind in ("application/json", "text/plain"))
+    long = json.dumps({"ok": True, "pad": "a" * 2**18}).encode()
+    packed = f"{as_json}Content-Encoding: gzip\r\n"
+    answers = [
+        *((body, as_json) for body in (b"[]", b"null", b"[" * 100_000, b'"ok"', b"5")),
+        *((body, as_text) for body in (b"ok", b'{"ok":true}')),
+        *((long, as_json), (gzip.compress(long), packed), (gzip.compress(long)[:99], packed)),
+    ]
+    for body, headers in answers:
+        server = Wire([http(body, headers=headers)] * 2)
+        async with server.serving() as wire, slack_session(wire.url) as session:
+            web = SlackWeb(make_client("xoxb-1", f"{server.url}/", session), session)
+            with pytest.raises(SlackUnreachable):
+                await asked(web.client.auth_test)
+            if body not in {b"ok", b'{"ok":true}'}:
+                with pytest.raises(SlackUnreachable):
+                    await web.respond(server.url, Message("hi", ()))

@@ -2,7 +2,7 @@
 
 from bot.app.composition import Bot, make_notices, notice_interval, running_bot
 from bot.app.engine import own_api
-from bot.app.outside import clock, make_api, make_session
+from bot.app.outside import clock, make_api, make_session, slack_session
 
 __all__ = [
     "Bot",
@@ -13,4 +13,5 @@ __all__ = [
     "notice_interval",
     "own_api",
     "running_bot",
+    "slack_session",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bot.api.client import SSLMonitor
-from bot.app.outside import clock, make_api, make_session, make_web
+from bot.app.outside import clock, make_api, make_session, make_web, slack_session
 from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Settings
@@ -144,7 +144,7 @@ async def running_bot(
     from bot.slack.listeners import BoltApp, SlackBot  # noqa: PLC0415 - 0.1 s for Bolt
 
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(make_session(settings.slack_api_url))
+        session = await stack.enter_async_context(slack_session(settings.slack_api_url))
         to_api, metrics = await stack.enter_async_context(make_session(settings.api_url)), Metrics()
         api = make_api(settings, to_api, now, metrics)
         web, api.turn = make_web(settings, session, metrics), RunningScans(database).turn

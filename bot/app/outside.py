@@ -8,14 +8,16 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 
 from bot.api.client import SSLMonitor
 from bot.config import Settings
 from bot.errors import ConfigError
-from bot.slack.calls import follow_nothing, proxies_for
+from bot.slack.calls import ShortReply, follow_nothing, proxies_for, through_proxy
 from bot.slack.metrics import Metrics
 from bot.slack.web import SlackWeb, make_client
 
@@ -59,21 +61,36 @@ def _trusting(file: Path) -> ssl.SSLContext:
 
 
 def make_session(url: str) -> aiohttp.ClientSession:
-    """A session for Slack or the API at this URL, through the environment's proxies.
+    """A session for the API at this URL, through the environment's proxies.
 
-    Each has its own, so that a hanging API can't use up the connections to Slack. The SDK leaves
-    its timeout to the session. `trust_env` is only on if there is a proxy, since it makes aiohttp
-    read ~/.netrc for every request. Raises ConfigError for a proxy that can't be used.
+    Slack has its own, so that a hanging API can't use up the connections to Slack. `trust_env` is
+    only on if there is a proxy, since it makes aiohttp read ~/.netrc for every request. Raises
+    ConfigError for a proxy that can't be used.
     """
+    return _session(trust_env=_needs_proxy(url))
+
+
+def slack_session(url: str) -> aiohttp.ClientSession:
+    """A session for Slack, whose Web API has this URL. Raises ConfigError.
+
+    The SDK leaves its timeout to the session.
+    """
+    _needs_proxy(url)
+    proxied = [through_proxy] if getproxies() else []
+    return _session(middlewares=[follow_nothing, *proxied], response_class=ShortReply)
+
+
+def _session(**more: Any) -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(total=SLACK_SECONDS)
+    return aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), **more)
+
+
+def _needs_proxy(url: str) -> bool:
+    """Whether there is a proxy for this URL. Raises ConfigError if it can't be used."""
     proxies = {kind: proxies_for(url).get(kind, "") for kind in ("http", "https")}
     if faults := [fault for kind, proxy in proxies.items() if (fault := _fault(kind, proxy))]:
         raise ConfigError(faults)
-    return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=SLACK_SECONDS),
-        trust_env=any(proxies.values()),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=[follow_nothing],
-    )
+    return any(proxies.values())
 
 
 def _fault(kind: str, proxy: str) -> str:

@@ -6,7 +6,7 @@ import logging
 
 from bot.app.composition import make_digest, make_records, running_bot
 from bot.app.engine import own_api
-from bot.app.outside import clock, make_api, make_session, make_web
+from bot.app.outside import clock, make_api, make_session, make_web, slack_session
 from bot.config import Settings
 from bot.errors import BotError, SlackRefused
 from bot.process import ended_by_signals, forever
@@ -36,7 +36,7 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
     async with (
         open_database(settings.database_url) as database,
         own_api(settings, database) as complete,
-        make_session(complete.slack_api_url) as session,
+        slack_session(complete.slack_api_url) as session,
         make_session(complete.api_url) as to_api,
     ):
         api = make_api(complete, to_api)

@@ -21,6 +21,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from yarl import URL
 
 from bot.blocks import Message, as_text, fallback_text, plain
 from bot.errors import BotError, SlackLimited, SlackRefused, SlackUnreachable
@@ -40,6 +41,8 @@ RETRY_WAITS = (0.5, 2.0)
 #: How many uses a response URL has, how many of them progress leaves for the answer, and for how
 #: many URLs the uses are counted.
 RESPONSE_URL_USES, KEPT_FOR_ANSWER, RESPONSE_URLS_KEPT = 5, 3, 10_000
+#: The most bytes of a reply: a page of the history has some megabytes, a response URL a few words.
+MOST_BYTES, MOST_WORDS = 32 * 2**20, 64 * 2**10
 #: Keeps Slack from adding previews of linked pages.
 NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 
@@ -70,6 +73,16 @@ def _covers(entry: str, host: str, port: int) -> bool:
     return entry == "*" or (bool(name) and f".{host}".endswith(f".{name}"))
 
 
+async def through_proxy(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request through the proxy for its host: response URLs and uploads have their own."""
+    if proxy := proxies_for(str(request.url)).get(request.url.scheme):
+        url, auth = aiohttp.helpers.strip_auth_from_url(URL(proxy))
+        request.update_proxy(url, auth, None)
+    return await handler(request)
+
+
 async def follow_nothing(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -79,6 +92,26 @@ async def follow_nothing(
         response.close()
         raise aiohttp.ClientError("Slack sent a redirect")
     return response
+
+
+class ShortReply(aiohttp.ClientResponse):
+    """A reply that is read up to MOST_BYTES, as sent and decompressed."""
+
+    async def read(self) -> bytes:
+        """The whole body. Raises ClientPayloadError if it is too long."""
+        if self._body is None:
+            self._body = await read_up_to(MOST_BYTES, self.content)
+        return await super().read()
+
+
+async def read_up_to(most: int, body: aiohttp.StreamReader) -> bytes:
+    """The whole body, decompressed. Raises ClientPayloadError if it is longer than `most` bytes."""
+    found = bytearray()
+    async for part in body.iter_any():
+        found += part
+        if max(len(found), body.total_raw_bytes) > most:
+            raise aiohttp.ClientPayloadError("Slack's reply is too long")
+    return bytes(found)
 
 
 class SlackCalls:
@@ -127,7 +160,8 @@ class SlackCalls:
             del self._uses[next(iter(self._uses))]
         try:
             async with self._session.post(url, json=body, allow_redirects=False) as answer:
-                text = (await answer.text()).strip()
+                said = await read_up_to(MOST_WORDS, answer.content)
+                text = said.decode("utf-8-sig", "replace").strip()
                 ok = answer.status == 200 and text == "ok"
                 fault = None if ok else failure_of_text(answer.status, text, answer.headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
@@ -214,6 +248,8 @@ async def asked(
         raise failure_of(fault.response, method.__name__) from None
     except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
         raise SlackUnreachable(f"Slack did not answer ({type(fault).__name__}).") from None
+    except (AttributeError, RecursionError):  # the SDK takes any JSON for an object
+        raise SlackUnreachable("Slack's answer could not be read.") from None
     if answer.get("ok") is not True:  # for slack_sdk, "false" is true
         raise failure_of(answer, method.__name__)
     return answer
