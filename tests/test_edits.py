@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 
 from bot.blocks import Message, section
 from bot.playground.faults import InjectedFault, rate_limit, refusal
-from bot.playground.objects import ANN, BEN, PostedMessage
+from bot.playground.objects import ANN, BEN, Json, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
@@ -96,13 +96,16 @@ def edit_times(world: World, shown: PostedMessage) -> list[float]:
     times: list[float] = []
 
     def note() -> None:
-        updates = [call for call in world.slack.traffic if call["name"] == "chat.update"]
-        edits = [call for call in updates if call["request"]["ts"] == shown.ts]
+        edits = [call for call in edit_calls(world) if call["request"]["ts"] == shown.ts]
         now = asyncio.get_running_loop().time()
         times.extend([now] * (len(edits) - len(times)))
 
     world.slack.subscribe(note)
     return times
+
+
+def edit_calls(world: World) -> list[Json]:
+    return [call for call in world.slack.traffic if call["name"] == "chat.update"]
 
 
 def row_of(world: World, host: str) -> str:
@@ -147,6 +150,11 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     await world.card("asked by Ben")  # the reply in the thread
     await world.settled()
     assert "Scanning…" in row_of(world, "a.demo.test")
+    if fault.retry_after:  # Slack isn't asked again before that
+        edits = len(edit_calls(world))
+        await world.bot.slack._boards.catch_up()
+        assert len(edit_calls(world)) == edits
+        world.bot.slack._boards._limited_until = 0.0
     await world.bot.slack._boards.catch_up()
     assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
 
@@ -166,9 +174,9 @@ async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
     async with world.running_bot() as other:  # the first one is still scanning
         await other.slack._boards.catch_up()
         assert "Scanning…" not in words(shown)
-        edits = len([call for call in world.slack.traffic if call["name"] == "chat.update"])
+        edits = len(edit_calls(world))
         await other.slack._boards.catch_up()
-        assert edits == len([c for c in world.slack.traffic if c["name"] == "chat.update"])
+        assert len(edit_calls(world)) == edits
     held.release()
 
 

@@ -153,7 +153,7 @@ class RowList:
         self.blocks = [block for block in self.blocks if _name(block) not in folded]
 
 
-#: A message to draw: its channel, its ts, and its newest state.
+#: The channel and ts of a message to draw, and its newest state.
 Drawing = tuple[str, str, RowList]
 
 
@@ -168,15 +168,12 @@ class Boards:
         self, store: DigestStore, web: SlackWeb, records: Records, *, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._web, self.lists = store, web, RowLists()
-        self._clock, self._records = clock, records
+        self.now, self._records = clock, records
         self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
         self._owed: dict[tuple[str, str], RowList] = {}
+        self._limited_until = 0.0
         self.home: Home | None = None
         web.pace = self.pace
-
-    def now(self) -> datetime:
-        """The time."""
-        return self._clock()
 
     async def find(self, channel: str, ts: str) -> StoredBoard | None:
         """The digest posted at this ts; None if it isn't one, or can't be read."""
@@ -194,7 +191,7 @@ class Boards:
             stored = await self._store.board(channel, ts)
             other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
             if shown and (stored is None or other) and idle:
-                await self._store.keep_list(channel, ts, board, self._clock(), replaces=other)
+                await self._store.keep_list(channel, ts, board, self.now(), replaces=other)
                 stored = await self._store.board(channel, ts)
         except DatabaseUnavailable as fault:
             log.warning("Could not read or store the state of a list: %s", fault)
@@ -205,7 +202,7 @@ class Boards:
 
     def is_over(self, channel: str, day: date) -> bool:
         """Whether the local day of a channel's digest has ended."""
-        return self._clock().astimezone(self._records.subscriptions.zone_of(channel)).date() > day
+        return self.now().astimezone(self._records.subscriptions.zone_of(channel)).date() > day
 
     async def change(
         self, channel: str, ts: str, rows: RowList, change: Callable[[RowList], None]
@@ -239,10 +236,7 @@ class Boards:
                     await self._web.update(channel, ts, rows.message, within=None)
                 except BaseException as fault:
                     rows.drawn = before
-                    if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
-                        await self._give_up(channel, ts, stored)
-                    else:
-                        self._owed[channel, ts] = rows
+                    await self._failed((channel, ts), rows, stored, fault)
                     raise
                 self._owed.pop((channel, ts), None)
                 if stored and not await self._is_newest(stored, rows):
@@ -273,9 +267,17 @@ class Boards:
         self._edits.append((channel, ts, loop.time()))
         return stored
 
-    async def _give_up(self, channel: str, ts: str, stored: StoredBoard | None) -> None:
-        """Give up a message that can't be edited, for example because it was deleted."""
-        self._owed.pop((channel, ts), None)
+    async def _failed(
+        self, place: tuple[str, str], rows: RowList, stored: StoredBoard | None, why: BaseException
+    ) -> None:
+        """Try a failed edit later; give up a message that can't be edited: it was deleted, say."""
+        if not isinstance(why, SlackRefused) or isinstance(why, SlackLimited):
+            wait = why.retry_after or 0 if isinstance(why, SlackLimited) else -math.inf
+            self._owed[place] = rows
+            now = asyncio.get_running_loop().time()
+            self._limited_until = max(self._limited_until, now + wait)
+            return
+        self._owed.pop(place, None)
         if stored:
             with contextlib.suppress(DatabaseUnavailable):
                 await self._store.drawn(stored)
@@ -294,7 +296,7 @@ class Boards:
     async def catch_up(self) -> None:
         """Draw what a failed edit, or a process that died, has left outdated."""
         try:
-            undrawn = await self._store.undrawn(self._clock())
+            undrawn = await self._store.undrawn(self.now())
         except DatabaseUnavailable as fault:
             log.warning("Could not look up outdated digests: %s", fault)
             undrawn = []
@@ -308,7 +310,7 @@ class Boards:
 
     async def today(self) -> list[StoredBoard]:
         """The digests of the current local day, and the notices that are still edited."""
-        stored = await self._store.boards(self._clock())
+        stored = await self._store.boards(self.now())
         return [each for each in stored if not self.is_over(each.channel, each.day)]
 
     async def refresh(
@@ -318,12 +320,12 @@ class Boards:
 
         If `found` isn't `complete`, a monitor that is missing from it may still exist.
         """
-        now, changed = self._clock(), list[Drawing]()
+        now, changed = self.now(), list[Drawing]()
         look = functools.partial(refreshed, found=found, now=now, rules=rules, complete=complete)
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
-            settled = bool(whom) and any(map(_is_offer, blocks))
+            settled = bool(whom) and any(_name(each).startswith(OFFER) for each in blocks)
             if not (settled or any(map(look, blocks))):
                 continue
             change = functools.partial(
@@ -336,8 +338,11 @@ class Boards:
         return changed
 
     async def draw_all(self, changed: Sequence[Drawing]) -> None:
-        """Draw the newest state of these messages, one after another."""
+        """Draw the newest state of these messages, one after another; later if Slack says so."""
         for channel, ts, rows in changed:
+            if asyncio.get_running_loop().time() < self._limited_until:
+                self._owed[channel, ts] = rows
+                continue
             try:
                 await self.draw(channel, ts, rows)
             except (SlackRefused, SlackUnreachable) as fault:
@@ -365,7 +370,7 @@ def refresh_rows(
     Once it is `settled` whom to mention, the message no longer offers it.
     """
     if settled:
-        rows.blocks = [block for block in rows.blocks if not _is_offer(block)]
+        rows.blocks = [each for each in rows.blocks if not _name(each).startswith(OFFER)]
     for block in list(rows.blocks):
         if fresh := refreshed(block, found, now, rules, complete):
             row, more = fresh
@@ -423,10 +428,6 @@ class RowLists:
             _, oldest = self._lists.popitem(last=False)
             self._bytes -= oldest.size
         return rows
-
-
-def _is_offer(block: Block) -> bool:
-    return _name(block).startswith(OFFER)
 
 
 def _is_busy(block: Block) -> bool:
