@@ -141,9 +141,11 @@ class SocketModeEnded(BotError):
 class DatabaseUnavailable(BotError):
     """The bot's own database can't be read or written: its operator must look at it."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The bot's database can't be used ({reason}).")
+    def __init__(self, reason: str, *, maybe_done: bool = False) -> None:
+        also = " The change may have been stored; look before you repeat it." if maybe_done else ""
+        super().__init__(f"The bot's database can't be used ({reason}).{also}")
         self.reason = reason
+        self.maybe_done = maybe_done
 
 
 class SlackRefused(BotError):

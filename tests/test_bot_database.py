@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from bot.commands import router
@@ -142,6 +143,49 @@ async def test_an_added_host_is_still_reported_as_added_if_its_watch_can_not_sta
         await world.card("`new.demo.test` is now monitored", "could not start")
         await world.card("Ann added `new.demo.test`.", by=BEN)
         await world.settled()
+
+
+#: Each command that only changes the bot's own records, and what is told once it is done.
+OWN = {
+    "take b.demo.test": "has taken", "mute b.demo.test 3d": "Ann muted",
+    "note b.demo.test ask Ben": "Note on", "warn b.demo.test 9d": "set the threshold",
+    "runbook b.demo.test https://a.test": "is linked", "release b.demo.test": "Ann released",
+    "unmute b.demo.test": "Ann unmuted", "digest here at 09:00": "set up a digest",
+    "digest pause 3d": "Ann paused", "digest resume": "Ann resumed", "digest off": "turned off",
+    "calendar new": "/calendar/", "notices here": "set up notices",
+    "notices pause 3d": "Ann paused", "notices resume": "Ann resumed", "notices off": "turned off",
+}  # fmt: skip
+
+
+async def test_a_change_of_the_bots_own_records_is_never_told_wrongly(world: World) -> None:
+    """Each fails once before it is stored, and once when nobody knows whether it was stored."""
+
+    def fails(*_: object) -> NoReturn:
+        raise OperationalError("COMMIT", None, sqlite3.OperationalError("disk I/O error"))
+
+    world.api.add("b.demo.test", days=-1, valid=False)
+    engine = world.bot.database.engine.sync_engine
+    for line, done in OWN.items():
+        with locked(file_of(world)):
+            card = await world.ask(f"/ssl {line}", "The bot's database can't be used")
+        assert "may have been stored" not in words(card)
+        event.listen(engine, "commit", fails)
+        await world.ask(f"/ssl {line}", "may have been stored; look before you repeat it")
+        event.remove(engine, "commit", fails)
+        await world.ask(f"/ssl {line}", done)
+
+
+@pytest.mark.parametrize("line", ["digest here daily", "digest resume"])
+async def test_a_digest_is_not_set_up_if_the_answer_says_that_it_failed(
+    line: str, world: World
+) -> None:
+    await world.ask("/ssl digest here daily", "set up a digest")
+    await world.ask("/ssl digest off", "turned off")
+    with sqlite3.connect(file_of(world)) as other:
+        other.execute("ALTER TABLE digests RENAME TO lost")
+    other.close()
+    await world.ask(f"/ssl {line}", "The bot's database can't be used")
+    assert world.bot.records.subscriptions.digests() == []
 
 
 async def test_reading_goes_on_without_the_database(world: World) -> None:

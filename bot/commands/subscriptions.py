@@ -187,8 +187,8 @@ async def digest_here(
         was, at=at.at or was.at, zone=zone.name or was.zone, days=days.days or was.days,
         which=about.which, since=now, paused_until=None, off=False, set_by=call.asker,
     )  # fmt: skip
-    await call.records.subscriptions.put(set_up)
     following = await _following(call, set_up, now)
+    await call.records.subscriptions.put(set_up)
     card = cards.digest_set(set_up, following, await call.who())
     return replace(card, changed=((call.channel, f"{set_up.when} {set_up.which}".strip()),))
 
@@ -335,8 +335,8 @@ async def _resume(call: Call, kind: str) -> Message:
     if here.runs(now):
         return replace(cards.runs_already(here), changed=())
     again = msgspec.structs.replace(here, paused_until=None, off=False, since=now)
-    await call.records.subscriptions.put(again)
     following = await _following(call, again, now) if kind == DIGEST else None
+    await call.records.subscriptions.put(again)
     card = cards.resumed(again, following, await call.who())
     return replace(card, changed=((call.channel, "resumed"),))
 

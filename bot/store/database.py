@@ -142,14 +142,19 @@ class Database:
     async def quick_write(self, within: float | None = None) -> AsyncIterator[AsyncConnection]:
         """Like `write`, but raises DatabaseUnavailable as `quick_read` does.
 
-        If it does, the changes may still have been stored.
+        If the changes may have been stored all the same, its `maybe_done` is true.
         """
         async with self._turns("write", self._turn, within) as left:
             # For a writer in another process.
             waits = min(BUSY_SECONDS, max(0.0, left - GRACE_SECONDS))
             engine = self.engine.execution_options(patience=waits)
-            async with self._quickly("write", left), engine.begin() as connection:
-                yield connection
+            written = False
+            try:
+                async with self._quickly("write", left), engine.begin() as connection:
+                    yield connection
+                    written = True
+            except DatabaseUnavailable as fault:
+                raise DatabaseUnavailable(fault.reason, maybe_done=written) from fault.__cause__
 
     @asynccontextmanager
     async def _turns(
