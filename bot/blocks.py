@@ -250,7 +250,8 @@ def ago(then: datetime, now: datetime) -> str:
 
 def since(then: datetime, now: datetime) -> str:
     """How long ago, counted by Slack when the card is read; the fallback counts to `now`."""
-    return f"<!date^{int(then.timestamp())}^{{ago}}|{ago(then, now)}>"
+    past = min(then, now)  # another clock may be ahead, or this one was set back
+    return f"<!date^{int(past.timestamp())}^{{ago}}|{ago(past, now)}>"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -223,7 +223,7 @@ class Digest:
         if stored.finished:
             self._done = wanted.day
             return False
-        if now - stored.claimed_at < LEASE:
+        if abs(now - stored.claimed_at) < LEASE:
             return False
         # Looked up before the take-over, which changes the time of the claim: if the look-up fails,
         # the next attempt must search from the same time.
@@ -304,7 +304,9 @@ class Digest:
         If the history can't be read, the message is posted again, once a day: one digest too many
         is better than none, but ten are not.
         """
-        message, since, thread = stored.messages[stored.sent], stored.claimed_at, stored.ts
+        message, now, thread = stored.messages[stored.sent], self._clock(), stored.ts
+        # a claim from the future: the clock was set back since
+        since = stored.claimed_at if stored.claimed_at <= now else now - DAY
         if stored.edits:
             since, thread = datetime.fromtimestamp(float(stored.edits), UTC), None
         begun = since - CLOCK_SKEW

@@ -29,6 +29,7 @@ from bot.blocks import (
     plain,
     safe,
     section,
+    since,
     text_input,
     utc,
 )
@@ -127,6 +128,8 @@ def test_elapsed_time_is_given_in_one_unit() -> None:
         (timedelta(days=1200), "1,200 days ago"),
     ]:
         assert ago(NOW - past, NOW) == told
+    now = f"<!date^{int(NOW.timestamp())}^{{ago}}|just now>"
+    assert since(NOW + timedelta(hours=3), NOW) == now  # by a clock that was ahead
 
 
 def test_things_are_counted_in_singular_and_plural() -> None:

@@ -344,8 +344,7 @@ class Notices:
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
         """Change the messages whose rows are outdated; they are drawn later."""
         found = {row.id: row for row in rows}
-        rules = self._records.rules
-        self._undrawn += await self._boards.refresh(found, rules, complete=complete)
+        self._undrawn += await self._boards.refresh(found, self._records.rules, complete=complete)
         await self._records.end_claims(rows, self._clock())
 
     async def _draw(self) -> None:
@@ -437,7 +436,8 @@ class Notices:
 
         If the bot may not look, it is posted once more: twice is better than never, not ten times.
         """
-        since = (notice.claimed_at or self._clock()) - SKEW
+        claimed, now = notice.claimed_at, self._clock()  # in the future if the clock was set back
+        since = (claimed if claimed and claimed <= now else now - timedelta(days=1)) - SKEW
         try:
             posts = await self._web.find_posts(
                 notice.channel, notice.message, since, notice.thread_ts

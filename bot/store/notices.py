@@ -253,7 +253,8 @@ class NoticeStore:
         nobody can find out where its parent stands.
         """
         parents = notices.alias()
-        free = or_(notices.c.claimed_at.is_(None), notices.c.claimed_at < now - lease)
+        claimed_at = notices.c.claimed_at  # in the future if the clock was set back since
+        free = or_(claimed_at.is_(None), claimed_at < now - lease, claimed_at > now + lease)
         young = or_(notices.c.at.is_(None), notices.c.at >= now - _TOLD_WITHIN)
         repeated = notes.c.key == literal(_REPEAT) + notices.c.thread
         begun = or_(
