@@ -48,10 +48,12 @@ _BAD_TOKEN = frozenset(
 class BotError(Exception):
     """Base class of the errors that this package raises on purpose; their text is a sentence.
 
-    `maybe_done` is true if a request for a change may have reached the API.
+    `maybe_done` is true if a request for a change may have reached the API. `retry_after` is how
+    many seconds to wait before a retry, if that is known.
     """
 
     maybe_done = False
+    retry_after: float | None = None
 
 
 class UsageError(BotError):

@@ -23,25 +23,23 @@ from bot.cards import recheck as recheck_cards
 from bot.cards import replies
 from bot.cards.recheck import Comparison
 from bot.errors import (
-    APIRefused,
     BotError,
     DatabaseUnavailable,
     NotFound,
+    SlackLimited,
     SlackRefused,
     SlackUnreachable,
 )
-from bot.sighting import Sighting
+from bot.sighting import Sighting, good
 from bot.store.database import Database, best_effort
 from bot.store.monitors import Records
-from bot.store.rechecks import FIXED, GONE, OVER, STOPPED, RecheckStore, Watch
+from bot.store.rechecks import ACTIVE, FIXED, GONE, OVER, STOPPED, RecheckStore, Watch, wait_after
 from bot.target import Target
 
 log = logging.getLogger(__name__)
 
 #: The most watches that may run at a time: each makes an API call and an edit every minute.
 MOST = 10
-#: After this many scans, each wait is half as long again as the last, up to MOST_WAIT.
-STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 #: How long looking up the last known state may delay the first scan.
 LOOK_SECONDS = 2.0
 #: After a renewal, at most this many other monitors of that certificate are rescanned, for at most
@@ -68,6 +66,11 @@ class RecheckPoster(Protocol):
     ) -> None:
         """Edit one of the bot's messages; SlackLimited if its turn is not `within` seconds."""
 
+    async def find_posts(
+        self, channel: str, message: Message, since: datetime | None, thread_ts: str | None = None
+    ) -> list[str]:
+        """The ts of each post of this message, by its metadata, in a thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -80,16 +83,6 @@ class Turn:
     card: Message
     reply: Message | None = None
     fixed: MonitorSummary | None = None
-
-
-def wait_after(scans: int, interval: timedelta) -> timedelta:
-    """How long to wait after this many scans: steady at first, then longer and longer."""
-    return interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
-
-
-def good(seen: Sighting, now: datetime) -> bool:
-    """Whether the host serves a valid certificate."""
-    return seen.valid is True and (seen.not_after is None or seen.not_after > now)
 
 
 class Watches:
@@ -114,6 +107,7 @@ class Watches:
         self._name_of = name_of
         self._clock = clock
         self._missed: dict[int, str] = {}
+        self._not_before: datetime | None = None
         #: Shows in digests and notices that a monitor is fixed.
         self.show_fixed: Callable[[MonitorSummary], Awaitable[None]] | None = None
 
@@ -152,32 +146,62 @@ class Watches:
             raise
         watch = replace(watch, address=address)
         await self._store.keep(watch, watch)
+        return address, await self._begun(watch)
+
+    async def _begun(self, watch: Watch) -> Message:
+        """Scan for the first time, and return the card; somebody may have stopped the watch."""
+        card = recheck_cards.unknown(watch.target)
         try:
             turn = await self._scanned(watch)
+            card, alone = turn.card, watch.address.here and not turn.reply
+            kept = await (self._store.keep(turn.watch, watch) if alone else self._tell(watch, turn))
         except asyncio.CancelledError:
             await self._store.put_off(watch, self._clock())
             raise
-        try:
-            if address.here and not turn.reply:
-                await self._store.keep(turn.watch, watch)
-            else:
-                await self._tell(watch, turn)
         except (SlackRefused, SlackUnreachable) as fault:
-            await self._put_off(watch, str(fault), _asked_to_wait(fault))
-        return address, turn.card
+            await self._put_off(watch, str(fault), fault.retry_after)
+            return card
+        stored = None if kept else await self._store.get(watch.id)
+        if stored is None or stored.state != STOPPED:
+            return card
+        card = recheck_cards.ended(await self._card(watch, self._clock()), "⏹️ Stopped")
+        if not stored.address.ts:  # whoever stopped it could not find its card
+            await self._show_end(watch, card)
+        return card
 
     async def stop(self, watch_id: int, who: str) -> Message:
         """End a watch and return its card; the posted card is edited too."""
         watch, now = await self._store.get(watch_id), self._clock()
-        if watch is None or not await self._store.end(watch, STOPPED):
+        if watch is None or watch.state != ACTIVE:
             return recheck_cards.no_longer(watch_id)
         line = recheck_cards.stopped_line(now, who, watch.scans)
         card = recheck_cards.ended(await self._card(watch, now), line)
-        try:
-            await self._poster.update(watch.address.channel, watch.address.ts, card)
-        except (SlackRefused, SlackUnreachable) as fault:
-            log.warning("Could not edit the card of watch %d: %s", watch_id, fault)
+        if not await self._store.stop(watch, card):
+            return recheck_cards.no_longer(watch_id)
+        await self._show_end(watch, card)
         return card
+
+    async def _show_end(self, watch: Watch, card: Message) -> None:
+        """Edit the card of a stopped watch, or try again later."""
+        try:
+            if watch.address.ts:  # otherwise, its card is only about to be posted
+                await self._edit(watch, card)
+        except (SlackRefused, SlackUnreachable) as fault:
+            now = self._clock()
+            if now - watch.ends_at <= GIVE_UP_AFTER:
+                log.warning("Could not edit the card of watch %d; retrying: %s", watch.id, fault)
+                wait = fault.retry_after or 0
+                self._not_before = now + max(self.interval, timedelta(seconds=wait))
+                return
+            log.error("Giving up on the card of watch %d: %s", watch.id, fault)  # noqa: TRY400 - Slack's reason is all
+        await self._store.shown(watch)
+
+    async def _show_stopped(self) -> None:
+        """Edit the cards of stopped watches that don't show it yet."""
+        with best_effort("show that watches were stopped"):
+            if self._not_before is None or self._clock() >= self._not_before:
+                for watch, card in await self._store.stopped():
+                    await self._show_end(watch, card)
 
     async def _card(self, watch: Watch, now: datetime) -> Message:
         """The monitor's card from the list, without a scan."""
@@ -194,7 +218,7 @@ class Watches:
     async def tick(self) -> None:
         """Take all turns that are due, concurrently, so that no watch delays another."""
         waiting = await self._store.due(self._clock())
-        await asyncio.gather(*(self._turn(watch) for watch in waiting))
+        await asyncio.gather(*(self._turn(watch) for watch in waiting), self._show_stopped())
 
     async def _turn(self, due: Watch) -> None:
         """Scan and report; whatever goes wrong, the watch continues.
@@ -212,7 +236,7 @@ class Watches:
             await self._store.put_off(watch, self._clock())
             raise
         except (SlackRefused, SlackUnreachable) as fault:
-            await self._put_off(watch, str(fault), _asked_to_wait(fault))
+            await self._put_off(watch, str(fault), fault.retry_after)
         except DatabaseUnavailable:
             raise
         except Exception:
@@ -234,6 +258,8 @@ class Watches:
     async def _scanned(self, watch: Watch) -> Turn:
         """Scan once and judge the result. Raises none of the API's errors."""
         before = watch.first or await self._before(watch)
+        if before and not watch.first:  # a scan that is broken off may have been the fix
+            await self._store.keep(replace(watch, first=before), watch)
         try:
             row, sighting = await self._scan(watch)
         except NotFound as fault:
@@ -245,7 +271,7 @@ class Watches:
         except BotError as fault:
             counted = replace(watch, scans=watch.scans + 1)
             card = recheck_cards.failed(fault, watch.target)
-            return await self._goes_on(counted, card, _asked_to_wait(fault))
+            return await self._goes_on(counted, card, fault.retry_after)
         return await self._judged(watch, before, row, sighting)
 
     async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
@@ -357,23 +383,24 @@ class Watches:
 
     # To Slack
 
-    async def _tell(self, claimed: Watch, turn: Turn) -> None:
-        """Edit the card, then reply, then store the result.
+    async def _tell(self, claimed: Watch, turn: Turn) -> bool:
+        """Edit the card, then reply, then store the result; returns whether it is stored.
 
         Nothing happens if the watch was stopped, or if its claim has expired, since another process
         has it then. The claim is renewed first: the scan may have taken most of it.
         """
         mine = await self._store.claim(claimed, self._clock())
         if mine is None:
-            return
+            return False
         address = await self._edit(turn.watch, turn.card)
         watch = replace(turn.watch, address=address)
         if turn.reply:
             await self._reply(watch, turn.reply)
         self._missed.pop(watch.id, None)
-        await self._store.keep(watch, mine)
+        kept = await self._store.keep(watch, mine)
         if turn.fixed and self.show_fixed:
             await self.show_fixed(turn.fixed)
+        return kept
 
     async def _edit(self, watch: Watch, card: Message) -> Address:
         """Edit the card; if that is impossible, post another. Returns its address."""
@@ -388,7 +415,26 @@ class Watches:
         return await self._post(watch, card, address.thread_ts)
 
     async def _reply(self, watch: Watch, reply: Message) -> None:
-        await self._post(watch, reply, watch.address.thread_ts or watch.address.ts)
+        """Reply once, also if a process was ended between its reply and the record of it.
+
+        If an earlier attempt can't be looked up, the reply is repeated once.
+        """
+        thread, state = watch.address.thread_ts or watch.address.ts, watch.state
+        payload = {"watch": watch.id, "scans": watch.scans, "state": state}
+        mark = {"event_type": "ssl_watch", "event_payload": payload}
+        reply = replace(reply, metadata=mark)
+        if not await self._store.may_tell(watch, 1) and await self._was_told(watch, reply, thread):
+            return
+        await self._post(watch, reply, thread)
+
+    async def _was_told(self, watch: Watch, reply: Message, thread: str) -> bool:
+        try:
+            return bool(await self._poster.find_posts(watch.address.channel, reply, None, thread))
+        except SlackLimited:
+            raise
+        except SlackRefused as fault:
+            log.info("Could not look for the reply of watch %d: %s", watch.id, fault)
+            return not await self._store.may_tell(watch, 2)
 
     async def _post(self, watch: Watch, message: Message, thread_ts: str | None) -> Address:
         """Post in the watch's channel; if the bot can't, send the asker a direct message."""
@@ -399,8 +445,3 @@ class Watches:
             if not fault.may_not_post:
                 raise
         return await self._poster.post_at(watch.asker, message)
-
-
-def _asked_to_wait(fault: BotError) -> float | None:
-    """How many seconds a refusal asks to wait, if it says."""
-    return fault.retry_after if isinstance(fault, APIRefused | SlackRefused) else None

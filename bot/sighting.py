@@ -126,3 +126,8 @@ class Marks:
     mutes: Mapping[int, Mute] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     runbooks: Mapping[str, str] = field(default_factory=dict)
+
+
+def good(seen: Sighting, now: datetime) -> bool:
+    """Whether the host serves a valid certificate."""
+    return seen.valid is True and (seen.not_after is None or seen.not_after > now)

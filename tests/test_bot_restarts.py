@@ -1,16 +1,21 @@
-"""What becomes of watches and scans while the bot restarts."""
+"""What becomes of watches, scans and digests while the bot restarts."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import cast
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select, update
 
-from bot.playground.objects import ANN
+from bot.playground.faults import InjectedFault, rate_limit
+from bot.playground.objects import ANN, BEN
+from bot.store.tables import digests
 from tests.test_bot_recheck import HOST, expired, watching
-from tests.world import Clock, MakeWorld, World
+from tests.world import CERTS, Clock, MakeWorld, World, words
 
 
 @pytest_asyncio.fixture
@@ -83,3 +88,104 @@ async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
         card = await no_bot.card("EXPIRED", "Watching until", "1 scan")
 
     assert card.ts == busy.ts
+
+
+@pytest.mark.parametrize("turn", ["first", "later"])
+async def test_a_fix_is_told_once_though_the_bot_ends_before_it_is_recorded(
+    turn: str, no_bot: World
+) -> None:
+    number = expired(no_bot)
+    async with no_bot.running_bot() as bot:
+        await no_bot.ask(f"/ssl {'scan' if turn == 'first' else 'watch'} {HOST}", "EXPIRED")
+        await no_bot.settled()
+        no_bot.api.renew(number, 90.5)
+        cast("Clock", no_bot.clock).move(minutes=2)
+        if turn == "first":
+            no_bot.slack.faults.add("chat.postMessage", InjectedFault())  # the card
+        held = no_bot.slack.faults.hold("chat.postMessage")
+        if turn == "first":
+            await no_bot.say(f"/ssl watch {HOST}")
+        else:
+            bot.slack.tasks.start(bot.watches.tick())
+        await held.reached.wait()
+    held.release()
+    cast("Clock", no_bot.clock).move(minutes=5)
+    async with no_bot.running_bot():
+        await no_bot.settled()
+    said = [words(each) for each in no_bot.seen()]
+    assert sum(f"<@{ANN}> ✅ *Fixed*" in each for each in said) == 1
+    assert not any("Watching" in each or "Scanning" in each for each in said)
+
+
+async def test_a_stopped_watch_says_so_as_soon_as_slack_takes_it(no_bot: World) -> None:
+    expired(no_bot)
+    async with no_bot.running_bot() as bot:
+        await no_bot.say(f"/ssl watch {HOST}")
+        card = await watching(no_bot)
+        no_bot.slack.faults.add("chat.update", rate_limit(120))
+        await no_bot.ask(f"/ssl watch {HOST}", "already watching")
+        await no_bot.press("Stop", on=await no_bot.card("already watching"))
+        await no_bot.card("Stopped by Ann")
+        assert "Watching until" in words(card)
+        await bot.watches.tick()
+        assert "Watching until" in words(card)  # not before Slack's time is over
+    async with no_bot.running_bot() as bot:
+        await bot.watches.tick()
+        assert "Stopped by Ann" in words(card)
+        edits = len(no_bot.slack.traffic)
+        await bot.watches.tick()
+        assert len(no_bot.slack.traffic) == edits
+
+
+async def test_a_watch_that_is_stopped_during_its_first_scan_does_not_go_on(no_bot: World) -> None:
+    expired(no_bot)
+    async with no_bot.running_bot():
+        held = no_bot.api.hold("monitor/scan")
+        await no_bot.say(f"/ssl watch {HOST}")
+        await held.reached.wait()
+        await no_bot.ask(f"/ssl watch {HOST}", "already watching")
+        await no_bot.press("Stop", on=await no_bot.card("already watching"))
+        await no_bot.card("Stopped by Ann")
+        held.release()
+        await no_bot.settled()
+    assert "Watching until" not in "".join(map(words, no_bot.seen()))
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed late", "never confirmed"])
+@pytest.mark.parametrize("line", ["scan", "watch"])
+async def test_scanning_does_not_stay_though_the_bot_ends_before_slack_confirms_it(
+    line: str, confirmed: bool, no_bot: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.surfaces.LAST_SECONDS", 1.0 if confirmed else 0.05)
+    expired(no_bot)
+    held = no_bot.slack.faults.hold("chat.postMessage")
+    async with no_bot.running_bot():
+        await no_bot.say(f"/ssl {line} {HOST}")
+        await held.reached.wait()
+        if confirmed:  # after the bot has broken off what waits for it
+            asyncio.get_running_loop().call_later(0.4, held.release)
+    held.release()
+    assert "The bot is restarting" in words(no_bot.seen(by=BEN)[0])
+    assert "⏳" not in "".join(map(words, no_bot.seen()))
+
+
+async def test_a_digest_that_was_claimed_by_a_clock_that_was_ahead_is_posted_once(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world(DIGEST_CHANNEL=CERTS) as world:
+        world.api.add("api.demo.test", days=5.5)
+        cast("Clock", world.clock).move(hours=2)
+        held = world.slack.faults.hold("chat.postMessage")
+        assert world.bot.digest is not None
+        posting = asyncio.create_task(world.bot.digest.tick())
+        await held.reached.wait()
+        posting.cancel()
+        async with world.bot.database.write() as connection:
+            ahead = world.clock() + timedelta(hours=3)
+            await connection.execute(update(digests).values(claimed_at=ahead))
+        async with world.running_bot():
+            await world.settled()
+            async with world.bot.database.read() as connection:
+                done = await connection.scalar(select(digests.c.finished_at))
+        assert done is not None
+        assert len([m for m in world.seen() if "Certificates on" in words(m)]) == 1

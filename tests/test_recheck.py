@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.commands.recheck import Length
-from bot.recheck import good, wait_after
-from bot.sighting import Sighting
+from bot.sighting import Sighting, good
+from bot.store.rechecks import wait_after
 from tests.test_bot_recheck import pass_time
 from tests.world import World, words
 

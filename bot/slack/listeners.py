@@ -47,9 +47,8 @@ from bot.slack.surfaces import (
     Share,
     SlashCommand,
     Surface,
-    answer_elsewhere,
 )
-from bot.slack.views import Views, log_failure
+from bot.slack.views import Views, answer_elsewhere, log_failure
 from bot.slack.web import SlackWeb, view_of
 from bot.store.monitors import AuditLine, Records
 

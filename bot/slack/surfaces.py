@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LIMIT_SECONDS = 30.0
 #: A limit that lasts longer is not waited out: Slack may ask for a day.
 LONGEST_LIMIT = 60.0
+#: At the end of the bot, how long Slack's confirmation of a post is waited for; in seconds.
+LAST_SECONDS = 1.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
 #: After this many seconds, the asker is told what the bot is waiting for: where that can be edited,
@@ -151,25 +153,40 @@ class EditablePost:
             raise
         except SlackRefused as error:
             log.info("chat.update failed in %s: %s", self._channel, error)
-            await self._withdraw()  # it may say “Scanning…” for ever
+            await self.withdraw()  # it may say “Scanning…” for ever
         else:
             return True
         self.ts = None
         return False
 
     async def _posted(self, message: Message) -> str:
-        """Post the message, and return its ts; if Slack's reply was lost, look it up."""
+        """Post the message, and return its ts; if Slack's reply was lost, look it up.
+
+        If the bot ends meanwhile, `ts` is set all the same: “Scanning…” must not stay.
+        """
+        sending = self._web.post(self._channel, message, self._thread_ts)
+        posting = asyncio.ensure_future(sending)
         try:
-            return await self._web.post(self._channel, message, self._thread_ts)
+            return await asyncio.shield(posting)
         except SlackUnreachable:
-            try:
-                posts = await self._web.find_posts(self._channel, message, None, self._thread_ts)
-            except (SlackRefused, SlackUnreachable) as error:
-                log.info("conversations.history failed in %s: %s", self._channel, error)
-                posts = []
-            if not posts:
-                raise
-            return posts[0]
+            if ts := await self._found(message):
+                return ts
+            raise
+        except asyncio.CancelledError:
+            await asyncio.wait({posting}, timeout=LAST_SECONDS)
+            posted = posting.done() and not posting.exception()
+            self.ts = posting.result() if posted else await self._found(message)
+            posting.cancel()
+            raise
+
+    async def _found(self, message: Message) -> str | None:
+        """The ts of this message if Slack has it, and the bot may read the history."""
+        try:
+            posts = await self._web.find_posts(self._channel, message, None, self._thread_ts)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("conversations.history failed in %s: %s", self._channel, error)
+            posts = []
+        return next(iter(posts), None)
 
     async def answer(
         self,
@@ -189,7 +206,7 @@ class EditablePost:
                 raise
             wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
             if wait > LONGEST_LIMIT:
-                await self._withdraw()
+                await self.withdraw()
                 await aside(slack_faults.answered_privately(message, later=False))
                 return
             await aside(slack_faults.answered_privately(message))
@@ -198,9 +215,9 @@ class EditablePost:
                 await show(message)
             except (SlackRefused, SlackUnreachable) as again:
                 log.warning("Could not show an answer in %s: %s", self._channel, again)
-                await self._withdraw()
+                await self.withdraw()
 
-    async def _withdraw(self) -> None:
+    async def withdraw(self) -> None:
         """Delete the post, if there is one: what it says is no longer true."""
         if self.ts is not None:
             with suppress(SlackRefused, SlackUnreachable):
@@ -216,7 +233,12 @@ class EditablePost:
 
 async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
     """Post a message in the channel, apart from the answer."""
-    address = await EditablePost(web, channel).keep(message)
+    post = EditablePost(web, channel)
+    try:
+        address = await post.keep(message)
+    except asyncio.CancelledError:
+        await post.withdraw()
+        raise
     return dataclasses.replace(address, here=False) if address else None
 
 
@@ -410,26 +432,3 @@ class Mention:
             await self._web.post(self.channel, message, self._thread_ts)
         else:
             await self._web.whisper(self.channel, self._user, message, self._thread_ts)
-
-
-async def answer_elsewhere(web: SlackWeb, request: Request, message: Message) -> None:
-    """Bring an answer to its asker in any way that is left, after its own place has failed.
-
-    The ways are the response URL, an ephemeral message, and a direct message. If all fail, that is
-    logged.
-    """
-    user, channel = request.asker.user, request.channel
-    ways: list[Callable[[], Awaitable[object]]] = []
-    if request.response_url:
-        ways.append(lambda: web.respond(request.response_url, message))
-    if channel and not channel.startswith("D"):
-        ways.append(lambda: web.whisper(channel, user, message, request.thread_ts))
-    ways.append(lambda: web.post(user, message))
-    for way in ways:
-        try:
-            await way()
-        except (SlackRefused, SlackUnreachable) as error:
-            log.info("Could not answer %s: %s; trying another way", user, error)
-        else:
-            return
-    log.error("Could not answer %s in any way: %s", user, message.text)

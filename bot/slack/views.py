@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from bot.blocks import Block
+from bot.blocks import Block, Message
 from bot.cards import add as add_cards
 from bot.cards import replies
 from bot.commands.home import Home
@@ -131,3 +131,26 @@ async def log_failure(run: Callable[[], Awaitable[None]]) -> None:
             await run()
     except (SlackRefused, SlackUnreachable, TimeoutError) as error:
         log.warning("Could not send a message to Slack: %s", error)
+
+
+async def answer_elsewhere(web: SlackWeb, request: Request, message: Message) -> None:
+    """Bring an answer to its asker in any way that is left, after its own place has failed.
+
+    The ways are the response URL, an ephemeral message, and a direct message. If all fail, that is
+    logged.
+    """
+    user, channel = request.asker.user, request.channel
+    ways: list[Callable[[], Awaitable[object]]] = []
+    if request.response_url:
+        ways.append(lambda: web.respond(request.response_url, message))
+    if channel and not channel.startswith("D"):
+        ways.append(lambda: web.whisper(channel, user, message, request.thread_ts))
+    ways.append(lambda: web.post(user, message))
+    for way in ways:
+        try:
+            await way()
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("Could not answer %s: %s; trying another way", user, error)
+        else:
+            return
+    log.error("Could not answer %s in any way: %s", user, message.text)

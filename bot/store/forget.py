@@ -16,7 +16,7 @@ from bot.store.tables import deliveries, digests, notes, notices, small_changes,
 REPLAYED = timedelta(hours=1)
 KEPT, SMALL_KEPT, DIGESTS_KEPT = timedelta(days=30), timedelta(days=8), timedelta(days=90)
 #: What the keys of notes begin with that go on with the day that they are about.
-DATED = ("repeat", "missed", "file")
+DATED = ("repeat", "missed", "file", "stopped", "told")
 
 
 def _notes(now: datetime) -> ColumnElement[bool]:

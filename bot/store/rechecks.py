@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Update, delete, func, insert, select, update
 
-from bot.blocks import Address
+from bot.blocks import Address, Message
 from bot.sighting import Sighting
 from bot.store.database import Database
 from bot.store.tables import notes
@@ -19,6 +19,9 @@ from bot.target import Target
 
 #: A claim without progress for this long belongs to a process that has died.
 LEASE = timedelta(minutes=3)
+#: After this many scans, each wait is half as long again as the last, up to MOST_WAIT.
+STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
+_STOPPED, _TOLD = "stopped", "told"
 ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
 
 
@@ -109,13 +112,44 @@ class RecheckStore:
         """End a watch; False if it had ended already."""
         return await self._update(watch, state=state)
 
+    async def stop(self, watch: Watch, card: Message) -> bool:
+        """End a watch that its card must still show; False if it had ended already."""
+        note = {"key": _stopped(watch), "value": msgspec.json.encode(card).decode()}
+        async with self._database.quick_write() as connection:
+            done = await connection.execute(_changed(watch, state=STOPPED))
+            if done.rowcount:
+                await connection.execute(self._database.put(notes, note))
+        return done.rowcount == 1
+
+    async def stopped(self) -> list[tuple[Watch, Message]]:
+        """The stopped watches whose cards don't show it yet, with those cards."""
+        query = select(notes).where(notes.c.key.startswith(f"{_STOPPED} "))
+        async with self._database.quick_read() as connection:
+            rows = (await connection.execute(query)).all()
+            cards = {int(row.key.rpartition(" ")[2]): row.value for row in rows}
+            ended = await connection.execute(select(table).where(table.c.id.in_(cards)))
+            watches = list(map(_watch, ended))
+        return [(each, msgspec.json.decode(cards[each.id], type=Message)) for each in watches]
+
+    async def shown(self, watch: Watch) -> None:
+        """Note that the card of a stopped watch shows it."""
+        async with self._database.quick_write() as connection:
+            await connection.execute(delete(notes).where(notes.c.key == _stopped(watch)))
+
+    async def may_tell(self, watch: Watch, attempt: int) -> bool:
+        """Whether the reply to a turn has not been sent yet, at this attempt; True once."""
+        key = f"{_TOLD} {watch.ends_at.date()} {watch.id} {watch.scans} {watch.state} {attempt}"
+        new = self._database.insert(notes).values(key=key, value="").on_conflict_do_nothing()
+        async with self._database.quick_write() as connection:
+            return bool((await connection.execute(new)).rowcount)
+
     async def put_off(self, watch: Watch, next_at: datetime) -> None:
         """Postpone the next turn."""
         await self._update(watch, next_at=next_at)
 
-    async def keep(self, watch: Watch, claimed: Watch) -> None:
-        """Store the result of a turn, unless the watch was stopped or another process has it."""
-        await self._update(
+    async def keep(self, watch: Watch, claimed: Watch) -> bool:
+        """Store the result of a turn; False if the watch was stopped or another process has it."""
+        return await self._update(
             watch,
             table.c.next_at == claimed.next_at,
             channel=watch.address.channel,
@@ -133,10 +167,20 @@ class RecheckStore:
             return [_watch(row) for row in await connection.execute(query)]
 
     async def _update(self, watch: Watch, *conditions: ColumnElement[bool], **values: Any) -> bool:
-        runs = (table.c.id == watch.id, table.c.state == ACTIVE, *conditions)
         async with self._database.quick_write() as connection:
-            done = await connection.execute(update(table).where(*runs).values(**values))
+            done = await connection.execute(_changed(watch, *conditions, **values))
         return done.rowcount == 1
+
+
+def _changed(watch: Watch, *conditions: ColumnElement[bool], **values: Any) -> Update:
+    """Changes a watch that runs."""
+    runs = (table.c.id == watch.id, table.c.state == ACTIVE, *conditions)
+    return update(table).where(*runs).values(**values)
+
+
+def _stopped(watch: Watch) -> str:
+    """The key of the note with the card of a stopped watch."""
+    return f"{_STOPPED} {watch.ends_at.date()} {watch.id}"
 
 
 def _watch(row: Row[Any]) -> Watch:
@@ -152,3 +196,8 @@ def _watch(row: Row[Any]) -> Watch:
         first=msgspec.json.decode(row.first, type=Sighting) if row.first else None,
         state=row.state,
     )
+
+
+def wait_after(scans: int, interval: timedelta) -> timedelta:
+    """How long to wait after this many scans: steady at first, then longer and longer."""
+    return interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
