@@ -81,7 +81,7 @@ async def test_each_host_of_slacks_is_reached_by_its_own_way(
     """Response URLs and uploads have other hosts than the Web API."""
     server, proxy = Recorder(), Proxy()
     async with server.serving(), proxy.serving() as through:
-        port = urlsplit(server.url).port
+        port = urlsplit(server.url).port or 0
         monkeypatch.setenv("HTTP_PROXY", through.replace("//", "//me:p%40ss@"))
         for base, host, listed, proxied in [
             ("slack.test", "hooks.slack.test", "", True),
