@@ -283,6 +283,8 @@ async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -
     held = world.api.hold("monitor/scan")
     await world.press("Rescan all broken", on=shown, by=BEN)
     await held.reached.wait()
+    await world.until(lambda: "⏳ *Scanning…* · 0 of 3 · Ben" in words(shown))
+    assert "Rescan all broken" not in labels(shown)
     for number in numbers[:2]:
         world.api.renew(number, 80)
     held.release()
@@ -291,3 +293,5 @@ async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -
     assert "↻ fixed · Ben, " in row_of(shown, numbers[0])
     assert "↻ no change · Ben, " in row_of(shown, numbers[2])
     assert len(world.api.asked("monitor/scan")) == 3
+    await world.settled()
+    assert labels(shown)[0] == "Rescan all broken"

@@ -93,8 +93,8 @@ _PROXY_FAILS = re.compile(r"The proxy (\S+) (could not|closed|did not answer lik
 FOLLOWED_UP = 10  # monitors named in a reply
 Names = tuple[tuple[str, ...], tuple[str, ...]]
 #: How block IDs begin: a notice's title, the line about monitors without a row, `offer`, and the
-#: button that rescans all monitors of an outage.
-NOTICE, HIDDEN, OFFER, _ALL = "notice:", "hidden:", "offer:", "all"
+#: button that rescans all broken monitors.
+NOTICE, HIDDEN, OFFER, ALL_BROKEN = "notice:", "hidden:", "offer:", "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +361,7 @@ def _all_of(kind: str, ids: Sequence[int], hidden: Sequence[int]) -> list[Block]
         value = " ".join(map(str, ids[:MOST_RESCANNED]))
         about = f"Rescan {min(len(ids), MOST_RESCANNED)} broken monitors"
         press = button("Rescan all broken", "scan_all", value, "below", about=about)
-        blocks.append(actions(press) | {"block_id": _ALL})
+        blocks.append(actions(press) | {"block_id": ALL_BROKEN})
     return blocks
 
 
@@ -382,14 +382,14 @@ def joined(
     """
     names = [str(block.get("block_id", "")) for block in blocks]
     rows = [name for name in names if name.startswith("row:")]
-    if len(rows) == 1 and _ALL not in names and not news[0].about.startswith(PROXY):
+    if len(rows) == 1 and ALL_BROKEN not in names and not news[0].about.startswith(PROXY):
         text = re.sub(r"( and [\d,]+ more)?$", f" and {len(ids) - 1:,} more", text, count=1)
         return text, _shared_row(blocks, rows[0], ids)
     title, top = f"{counted(len(ids), 'monitor')} {_MANY[kind]}", ("row:", "more:")
     new = [list_row(each.row, now, rules) for each in news if each.row]
     new = new[: max(0, OUTAGE_ROWS - len(rows))]
     shown = [block for block, name in zip(blocks, names, strict=True) if name.startswith(top)]
-    other = (*top, NOTICE, HIDDEN, _ALL)
+    other = (*top, NOTICE, HIDDEN, ALL_BROKEN)
     below = [block for block, name in zip(blocks, names, strict=True) if not name.startswith(other)]
     visible = {*(int(name[4:]) for name in rows), *(each.id for each in news[: len(new)])}
     rest = _all_of(kind, sorted(ids), sorted(set(ids) - visible))

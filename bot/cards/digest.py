@@ -24,7 +24,7 @@ from bot.blocks import (
 )
 from bot.blocks import date as when
 from bot.cards import table as table_cards
-from bot.cards.changes import counted_kinds
+from bot.cards.changes import ALL_BROKEN, counted_kinds
 from bot.cards.lists import (
     LIST_ROWS,
     names,
@@ -256,7 +256,8 @@ def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds
     if len(broken) < 2:
         return []
     value, about = " ".join(str(row.id) for row in broken), f"Rescan {len(broken)} broken monitors"
-    return [actions(button("Rescan all broken", "scan_all", value, "below", about=about))]
+    press = button("Rescan all broken", "scan_all", value, "below", about=about)
+    return [actions(press) | {"block_id": ALL_BROKEN}]
 
 
 def _rule(found: DigestContent) -> str:

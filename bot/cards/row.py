@@ -186,9 +186,8 @@ def group_row(
 
 def row_host(target: Target, also: int = 0) -> str:
     """A host in one line of a phone, without its middle if need be; `also` characters follow."""
-    host, room = target.short, MOST_HOST - also
-    end = room // 3  # of a long host, the end has the port
-    return code(host if len(host) <= room else f"{host[: room - end - 1]}…{host[-end:]}")
+    host, room = target.short, MOST_HOST - also  # hosts differ in their beginnings and ports
+    return code(host if len(host) <= room else f"{host[: room - 7]}…{host[-6:]}")
 
 
 def names_host(row_text: str, target: Target) -> bool:

@@ -17,6 +17,7 @@ from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards import row as row_cards
 from bot.cards.add import PROGRESS_EVERY
+from bot.cards.changes import ALL_BROKEN
 from bot.cards.row import busy_group, outcome_line, row_id, with_row
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
@@ -139,11 +140,10 @@ async def _scan_many(
     call.spend("scans", 1)
     who, total = await call.who(), len(ids)
     note = replies.asked_by(who)
-    shared = row_id(first) if first else list_cards.OLD_ROW
-    busy = partial(busy_group, total=total, block_id=shared, who=who) if first or old else None
+    shown = row_id(first) if first else list_cards.OLD_ROW if old else ALL_BROKEN
+    busy = partial(busy_group, total=total, block_id=shown, who=who)
     progress = _Progress(call, "Scanning", total, note, busy)
-    if busy:
-        await progress.show()
+    await progress.show()
     rows, gone = await _listed(call, ids)
     if not rows:
         return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")

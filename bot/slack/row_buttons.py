@@ -258,7 +258,7 @@ def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> Non
     old, more = busy
     if (row := rows.row(old)) and not rows.is_busy(row):
         old, more = row, rows.more(row) or more
-    rows.replace(saying(old, says) if says else old, more)
+    rows.replace(saying(old, says) if says and "text" in old else old, more)
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:

@@ -25,7 +25,7 @@ import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message
 from bot.cards.batch import is_over, redrawn, refreshed
-from bot.cards.changes import OFFER
+from bot.cards.changes import ALL_BROKEN, OFFER
 from bot.cards.lists import OLD_MORE, OLD_ROW
 from bot.cards.row import BUSY
 from bot.errors import (
@@ -431,8 +431,8 @@ class RowLists:
 
 
 def _is_busy(block: Block) -> bool:
-    text = str(block.get("text", {}).get("text", "")) if _name(block).startswith("row:") else ""
-    return text.startswith(BUSY)
+    has_row = _name(block).startswith("row:") or _name(block) == ALL_BROKEN
+    return has_row and str(block.get("text", {}).get("text", "")).startswith(BUSY)
 
 
 def _rows_in(blocks: Sequence[Block]) -> set[str]:
