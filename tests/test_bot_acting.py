@@ -14,9 +14,9 @@ HOST = "api.demo.test"
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:

@@ -11,9 +11,9 @@ from tests.world import World, labels, words
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 async def public_card(world: World, host: str) -> PostedMessage:

@@ -26,9 +26,9 @@ TITLE = "Certificates on 23 November 2026"
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 def nine_o_clock(world: World) -> None:

@@ -16,9 +16,9 @@ from tests.world import World, digest_of, labels, words
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 async def test_five_hundred_monitors_are_three_messages_and_a_file(world: World) -> None:

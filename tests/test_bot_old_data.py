@@ -12,9 +12,9 @@ TOO_OLD = "2026-11-20 08:00"
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 def old_row(shown: PostedMessage) -> str:

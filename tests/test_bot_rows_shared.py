@@ -10,9 +10,9 @@ from tests.world import World, labels, words
 
 
 @pytest.fixture
-def world(world: World) -> World:
+def world(digest_world: World) -> World:
     """Here every world has a digest."""
-    return world
+    return digest_world
 
 
 async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(world: World) -> None:
