@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
+from selectolax.lexbor import LexborHTMLParser
 
 from bot.embedded.scan.html import PageFacts, declared_encoding, is_html, read_page
 
@@ -161,6 +163,42 @@ def test_attributes_without_end_take_little_time_and_hide_no_title(hostile: byte
     start = time.process_time()
     assert read_page(b"<title>own</title>" + hostile, "text/html").title == "own"
     assert time.process_time() - start < 0.1
+
+
+def test_nothing_is_parsed_after_the_last_tag_that_may_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str, *, scripting: bool) -> LexborHTMLParser:
+        parsed.append(text)
+        return LexborHTMLParser(text, scripting=scripting)
+
+    monkeypatch.setattr("bot.embedded.scan.html.LexborHTMLParser", parse)
+    head = "<title>own</title><meta name=keywords content=a>"
+    assert read_page(f"{head}{'<p>words' * 4000}".encode(), "text/html").keywords == "a"
+    assert parsed == [head]
+    assert read_page(b"<p>words" * 4000, "text/html") == PageFacts()
+    assert parsed[1:] == [""]
+
+
+PIECES = (
+    *("<title>", "</title>", "<title>a</title>", "<TITLE>b</TITLE x='<meta>'>", "<svg>", "</svg>"),
+    *("<meta name=description content=c>", "<META NAME='Keywords' CONTENT=\"<meta> d\">"),
+    *("<meta name=description content='\"</title> e'>", "<meta name=keywords content", "='late'>"),
+    *("<div a='<meta name=keywords content=no>' b>", "<img alt=\"a>b\" title='<meta'>"),
+    *("<!--", "-->", "<script>'<meta>'", "</script>", "<frameset>", "<textarea>", "</textarea>"),
+    *("<p>it's", '"', "'", ">", " ", "<table>", "</table>", "<b>", "</b>", "<template>"),
+)  # fmt: skip
+
+
+def test_what_is_not_parsed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(11)
+    pages = ["".join(chance.choices(PIECES, k=chance.randrange(1, 14))) for _ in range(1500)]
+    pages.append("<b><meta name=keywords content=a><frameset>")  # which removes the body
+    short = [read_page(page.encode(), "text/html") for page in pages]
+    monkeypatch.setattr("bot.embedded.scan.html._up_to_facts", str)
+    assert short == [read_page(page.encode(), "text/html") for page in pages]
 
 
 def test_many_attributes_of_many_tags_hide_nothing() -> None:

@@ -51,6 +51,9 @@ _ATTRIBUTE = (
 _TAG = re.compile(
     rf"(?i)(?=(<[a-z][^\t\n\f\r />]*+(?:{_ATTRIBUTE}){{0,{_MOST_ATTRIBUTES}}}+)({_ATTRIBUTE})?)"
 )
+_REST_OF_TAG = re.compile(rf"(?:{_ATTRIBUTE}){{0,{_MOST_ATTRIBUTES}}}+[\t\n\f\r /]*+>")
+#: What the facts depend on: a frameset may remove what precedes it.
+_OF_FACTS = re.compile(r"<(?:meta|frameset|(/?)title)", re.IGNORECASE)
 #: Attributes of further tags of these kinds are added to the first one's.
 _ROOT = re.compile(r"<(?:html|body)[\t\n\f\r />]", re.IGNORECASE)
 _SPACE = b"\t\n\x0c\r "
@@ -91,7 +94,7 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
     if _kind(content_type) == _XHTML:
         text = _XML_ONLY.sub(lambda found: escape(found[1] or "", quote=False), text)
         text = _EMPTY.sub(r"<\1\2></\1>", text)
-    page = LexborHTMLParser(_beginning(text), scripting=True)
+    page = LexborHTMLParser(_beginning(_up_to_facts(text)), scripting=True)
     metas: dict[str, str] = {}
     for meta in page.tags("meta"):
         name = (meta.attributes.get("name") or "").strip().lower()
@@ -99,6 +102,19 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
             metas.setdefault(name, _clean(content))
     title = next((_clean(each.text()) for each in page.tags("title") if not _is_foreign(each)), "")
     return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))
+
+
+def _up_to_facts(page: str) -> str:
+    """The page up to its last title, meta tag or frameset: parsing the rest is most of the work."""
+    last, closes = -1, "/"
+    for found in _OF_FACTS.finditer(page):
+        last, closes = found.start(), closes if found[1] is None else found[1]
+    if last < 0 or not closes:  # a title without an end is the rest of the page
+        return page if last >= 0 else ""
+    # It may also be in the value of another tag's attribute: cut where that would end.
+    starts = (last + 1, page.find('"', last) + 1, page.find("'", last) + 1)
+    ends = [_REST_OF_TAG.match(page, start) for start in starts if start]
+    return page[: max(end.end() for end in ends if end)] if all(ends) else page
 
 
 def _beginning(page: str) -> str:
