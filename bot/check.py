@@ -18,6 +18,7 @@ from bot.config import SCOPES, SETTINGS, Settings, unknown_variables
 from bot.errors import BotError, SlackRefused
 from bot.slack.web import SlackWeb
 from bot.store.database import Database
+from bot.store.subscriptions import Subscriptions
 from bot.store.upgrade import open_database
 
 #: Slack rejects signatures that are five minutes old; a clock that is wrong by half of that is a
@@ -67,6 +68,8 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
         else:
             yield _database(database)
+            async for finding in _woken(settings, database):
+                yield finding
             complete = await stack.enter_async_context(own_api(settings, database))
         if complete.api_url:
             to_api = await stack.enter_async_context(make_session(complete.api_url))
@@ -108,7 +111,6 @@ async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIte
         yield _clock("Slack", parsedate_to_datetime(identity.date))
     yield await _transport(settings, web)
     yield await _channel(settings, web)
-    yield _woken(settings)
 
 
 def _scopes(granted: frozenset[str]) -> list[Finding]:
@@ -155,14 +157,23 @@ async def _channel(settings: Settings, web: SlackWeb) -> Finding:
     return _verdict(settings, channel, web.identity.scopes)
 
 
-def _woken(settings: Settings) -> Finding:
-    """Whether anybody is mentioned when a host breaks."""
-    if not settings.notice_interval:
-        return Finding(None, "Notices", "NOTICE_INTERVAL is 0, so notices are off.")
-    if settings.notice_mention:
-        return Finding(True, "Notices", f"new breakages mention {settings.notice_mention}.")
-    text = "NOTICE_MENTION is not set, so nobody is mentioned when a host breaks."
-    return Finding(None, "Notices", text)
+async def _woken(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+    """Where somebody is mentioned when a host breaks, and where nobody is."""
+    known = Subscriptions(database, settings.subscriptions)
+    await known.refresh()
+    found = known.notices() if settings.notice_interval else []
+    for each in found:
+        text = f"new breakages mention {each.mention} in {each.channel}."
+        if not each.runs(clock()):
+            until = f"{each.paused_until:%Y-%m-%d %H:%M} UTC"
+            text = f"notices are paused in {each.channel} until {until}."
+        elif not each.mention:
+            text = f"nobody is mentioned in {each.channel} when a host breaks."
+            text += " Set NOTICE_MENTION, or type /ssl notices here mention @oncall there."
+        yield Finding(bool(each.mention and each.runs(clock())) or None, "Notices", text)
+    if not found:
+        why = "no channel gets notices" if settings.notice_interval else "NOTICE_INTERVAL is 0"
+        yield Finding(None, "Notices", f"{why}, so nobody is told when a host breaks.")
 
 
 def _verdict(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:

@@ -84,8 +84,10 @@ async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: Wo
     world.api.add("weekend.demo.test", days=4 + 8.5)
     world.api.add("later.demo.test", days=4 + 11.5)
     nine_o_clock(world)
-    for _ in range(5):
+    for day in range(5):
         await world.digest.tick()
+        if day == 4:
+            await world.ask("/ssl digest preview", "Certificates now", "COMING UP")
         world.later(minutes=24 * 60)
     said = [words(message) for message in posted(world)]
     assert ["COMING UP" in each for each in said] == [False] * 4 + [True]

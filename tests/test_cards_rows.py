@@ -16,8 +16,9 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Block, context, counted
 from bot.cards import details as detail_cards
 from bot.cards import lists as list_cards
-from bot.cards.batch import refreshed
+from bot.cards.batch import redrawn, refreshed
 from bot.cards.changes import HIDDEN
+from bot.cards.digest import content, digest
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
 from bot.cards.monitor import monitor as one_card
@@ -243,3 +244,13 @@ def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() ->
     assert found is not None
     assert "other.example.net" not in str(found)
     assert "No longer monitored" in found[0]["text"]["text"]
+
+
+def test_an_edited_digest_mentions_nobody() -> None:
+    bad = row(valid=False)
+    found = content([], [bad], [bad], NOW, RULES)
+    (posted,) = digest(replace(found, left=(bad,), mention="U0BEN"), NOW, day=NOW.date())
+    assert "<@U0BEN> Nobody has taken" in str(posted.blocks)
+    _, edited = redrawn(posted.text, posted.blocks)
+    assert "Nobody has taken" in str(edited)
+    assert "U0BEN" not in str(edited)

@@ -58,8 +58,7 @@ FAULTS_SHOWN = 10
 #: How the rows of monitors begin that are broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
-_NOW = re.compile(r"(✅ \d+ of \d+( rows)? fixed\. )?(↻ Old data rescanned\. )?"
-                  r"((Now|Rows below): [^.]*\. )?When posted: ")  # fmt: skip
+_NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
 #: How the first line of a row with several monitors ends, and what it says if some are fixed.
 _GROUP = re.compile(r"`~? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 _PART = re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
@@ -75,6 +74,7 @@ _POSTED = re.compile(rf"([\d,]+) ({'|'.join(dict.fromkeys(_COUNTED.values()))})\
 #: Appended to the line about the monitors that a notice has no room for, once all are fixed.
 _OVER = " ✅ None of these needs attention now."
 _MENTIONED = re.compile(r" · <[@!][^>]*>")
+_LEFT = re.compile(r"<[@!][^>]*> (?=Nobody has taken )")
 
 
 def progress(
@@ -319,12 +319,14 @@ def redrawn(
 ) -> tuple[str, tuple[Block, ...]]:
     """A list as edited: the first lines of a digest or notice say what is fixed.
 
-    An edited notice mentions nobody, and its title is struck through once it is over. `idle` are
-    the blocks as if none of their rows were being scanned.
+    An edit mentions nobody, and strikes through the title of a notice that is over. `idle` are the
+    blocks as if none of their rows were being scanned.
     """
     kind, idle = _kind_of(blocks), idle or blocks
     if kind is None:
-        return _digest_redrawn(text, blocks, idle) if _is_digest(blocks) else (text, tuple(blocks))
+        if not _is_digest(blocks):
+            return text, tuple(blocks)
+        return _digest_redrawn(text, [_silent(block) for block in blocks], idle)
     head, rows = blocks[0], _row_texts(idle)
     title = _MENTIONED.sub("", str(head["text"]["text"]))
     if kind in WORSE and is_over(idle):
@@ -332,6 +334,13 @@ def redrawn(
     elif kind not in {*WORSE, "added"} and not all(map(_is_well, rows)):
         title = f"{title} · changed again"
     return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
+
+
+def _silent(block: Block) -> Block:
+    """A digest's block, without the mention for what nobody has taken."""
+    text = str(block.get("text", {}).get("text", ""))
+    found = _LEFT.match(text)
+    return {**block, "text": {**block["text"], "text": text[found.end() :]}} if found else block
 
 
 def _is_digest(blocks: Sequence[Block]) -> bool:

@@ -228,8 +228,10 @@ async def _question(
 async def digest_preview(call: Call) -> Message:
     """Show what this channel's digest would say now, only to you."""
     here, now = _here(call, DIGEST), call.now()
-    which = here.which if here else ALL
-    found = await digest.gather(call.api, now, call.rules, which)
+    which, until = (
+        (here.which, here.plan.next_at_work(here.plan.today(now))) if here else (ALL, None)
+    )
+    found = await digest.gather(call.api, now, call.rules, which, until)
     return digest_cards.preview(found, now)
 
 
