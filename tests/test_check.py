@@ -78,22 +78,24 @@ async def test_what_does_not_work_or_is_off_is_named(
 
 async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     assert "note Notices: nobody is mentioned in C0CERTS when a host" in (await lines(demo))[1]
-    whom = {"notice_mention": "U0BEN"}
-    assert "ok   Notices: new breakages mention U0BEN in C0" in (await lines(demo, **whom))[1]
-    off = await lines(demo, **whom, notice_interval=timedelta())
+    assert (
+        "ok   Notices: new breakages mention U0BEN in C0"
+        in (await lines(demo, notice_mention="U0BEN"))[1]
+    )
+    off = await lines(demo, notice_mention="U0BEN", notice_interval=timedelta())
     assert "note Notices: NOTICE_INTERVAL is 0, so nobody is told" in off[1]
-    alone = await lines(demo, **whom, digest_channel="")
+    alone = await lines(demo, notice_mention="U0BEN", digest_channel="")
     assert "note Notices: no channel gets notices, so nobody is told" in alone[1]
 
     known = demo.bot.records.subscriptions
     here, until = Subscription(NOTICES, "C0GENERAL"), datetime(2099, 1, 2, 3, 4, tzinfo=UTC)
     await known.put(here)
-    said = (await lines(demo, **whom))[1]
+    said = (await lines(demo, notice_mention="U0BEN"))[1]
     assert "ok   Notices: new breakages mention U0BEN in C0CERTS." in said
     assert "note Notices: nobody is mentioned in C0GENERAL when a host breaks." in said
     await known.put(msgspec.structs.replace(here, mention="U0BEN", paused_until=until))
     paused = "note Notices: notices are paused in C0GENERAL until 2099-01-02 03:04 UTC."
-    assert paused in (await lines(demo, **whom))[1]
+    assert paused in (await lines(demo, notice_mention="U0BEN"))[1]
     await known.put(msgspec.structs.replace(here, off=True))
 
 

@@ -59,7 +59,7 @@ FAULTS_SHOWN = 10
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
-#: How the first line of a row with several monitors ends, and what it says if some are fixed.
+#: How a first line of several monitors ends, and what follows if some are fixed.
 _GROUP = re.compile(r"`~? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 _PART = re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
@@ -353,10 +353,8 @@ def _digest_redrawn(
     text: str, blocks: Sequence[Block], idle: Sequence[Block]
 ) -> tuple[str, tuple[Block, ...]]:
     """A digest whose summary says how many rows are fixed, and what the others are now."""
-    old, rest = (
-        [b for b in idle if (_name(b) == lists.OLD_ROW) is is_old] for is_old in (True, False)
-    )
-    rows, summary = _row_texts(rest), blocks[1]
+    old = [block for block in idle if _name(block) == lists.OLD_ROW]
+    rows, summary = _row_texts([block for block in idle if block not in old]), blocks[1]
     posted = _NOW.sub("", str(summary["text"]["text"]), count=1)
     fixed, fresh = sum(map(_is_struck, rows)), "".join(_row_texts(old)).startswith(lists.FRESH)
     group = " rows" if any(map(_GROUP.search, rows)) else ""
