@@ -172,7 +172,7 @@ async def test_a_scan_of_a_silent_host_does_not_delay_the_shutdown(
 
             code, log = await ended(running, signal.SIGTERM)
 
-        await world.card("The bot is restarting. Try again in a minute.", "Adding")
+        await world.card("The bot is restarting. The change may have gone through", "Adding")
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 

@@ -189,3 +189,23 @@ async def test_a_digest_that_was_claimed_by_a_clock_that_was_ahead_is_posted_onc
                 done = await connection.scalar(select(digests.c.finished_at))
         assert done is not None
         assert len([m for m in world.seen() if "Certificates on" in words(m)]) == 1
+
+
+async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) -> None:
+    no_bot.api.add("a.demo.test")
+    async with no_bot.running_bot():
+        no_bot.slack.faults.add("response_url", InjectedFault())  # “Checking…”
+        held = no_bot.slack.faults.hold("response_url", after=False)
+        await no_bot.say("/ssl add b.demo.test")
+        await held.reached.wait()
+    await no_bot.card("`b.demo.test`", "added")
+    held.release()
+    async with no_bot.running_bot():
+        await no_bot.press("Delete", on=await no_bot.ask("/ssl delete a.demo.test", "Delete the"))
+        await no_bot.card("Ann deleted", by=BEN)
+        await no_bot.settled()
+        deleting = no_bot.api.hold("monitor/delete")
+        await no_bot.press("Delete", on=await no_bot.ask("/ssl delete b.demo.test", "Delete the"))
+        await deleting.reached.wait()
+    await no_bot.card("The bot is restarting. The change may have gone through")
+    assert "Try again" not in "".join(map(words, no_bot.seen()))

@@ -347,15 +347,6 @@ def unrecorded(message: Message) -> Message:
     return replace(message, blocks=(*message.blocks[: MAX_BLOCKS - 1], note))
 
 
-def restarting(doing: str = "") -> Message:
-    """For those who are waiting when the bot stops; `doing` is what was in progress."""
-    more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
-    return Message(
-        "The bot is restarting. Try again in a minute.",
-        (section("🔄 *The bot is restarting. Try again in a minute.*"), *more),
-    )
-
-
 def broken(reference: str) -> Message:
     """A bug in the bot; the reference is in the log."""
     return reply(

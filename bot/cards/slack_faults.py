@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.blocks import Message, bare, code, plain, section
+from bot.blocks import Message, bare, code, context, plain, safe, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 
 #: Title and sentence for Slack's error codes.
@@ -69,3 +69,16 @@ def _card(symbol: str, title: str, sentence: str) -> Message:
         plain(bare(f"{title.capitalize()}. {sentence}"), 600),
         (section(f"{symbol} *{title}*\n{sentence}"),),
     )
+
+
+def restarting(doing: str = "", *, changes: bool = False) -> Message:
+    """For those who are waiting when the bot stops; `doing` is what was in progress.
+
+    A change may have been made all the same.
+    """
+    more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
+    advice = "Try again in a minute."
+    if changes:
+        advice = "The change may have gone through; check before you retry."
+    text = f"The bot is restarting. {advice}"
+    return Message(text, (section(f"🔄 *{text}*"), *more))

@@ -327,7 +327,8 @@ class SlackBot:
         if request.shares:
             name = await self._access.name_of(request.asker.user, request.asker.name)
             surface = Share(self._web, surface, add_cards.shared_note(name))
-        progress, outcome = Progress(surface, request.origin), "broken"
+        progress = Progress(surface, request.origin, changes=command.recorded)
+        outcome = "broken"
         async with self._guarded(surface, request, progress):
             try:
                 outcome = await self._dispatch(surface, request, command, bind, progress)
@@ -343,7 +344,7 @@ class SlackBot:
             return "refused"
         call = self._call(surface, request, command, progress)
         async with progress.of_slow_work():
-            message = await self._router.dispatch(call, command, bind)
+            message = progress.answer = await self._router.dispatch(call, command, bind)
         await self._deliver(surface, request, message)
         return message.outcome
 
@@ -414,8 +415,8 @@ class SlackBot:
         try:
             yield
         except asyncio.CancelledError:
-            waited_for = progress.told if progress else ""
-            await log_failure(lambda: surface.answer(replies.restarting(waited_for)))
+            last = progress.last_words() if progress else slack_faults.restarting()
+            await log_failure(lambda: surface.answer(last))
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("Slack failed during a command: %s", error)
             await self._deliver(surface, request, slack_faults.failure(error))

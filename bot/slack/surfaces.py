@@ -58,11 +58,17 @@ class Surface(Protocol):
 class Progress:
     """Shows the asker what the bot is doing; `told` is the latest message, if any."""
 
-    def __init__(self, surface: Surface, origin: Origin) -> None:
-        self._surface = surface
+    def __init__(self, surface: Surface, origin: Origin, *, changes: bool = False) -> None:
+        self._surface, self._changes = surface, changes
         self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
         self._follows = "answer" if origin is Origin.ROW_BUTTON else "card"
         self.told = ""
+        self.answer: Message | None = None
+        """The answer, once it is known."""
+
+    def last_words(self) -> Message:
+        """What to tell the asker if the bot ends now."""
+        return self.answer or slack_faults.restarting(self.told, changes=self._changes)
 
     async def show(self, message: Message) -> None:
         """Show progress where the answer will be."""
