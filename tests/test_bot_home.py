@@ -184,7 +184,14 @@ async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world:
     await world.press("I'll take it", on=home, row="h2.demo.test")
     await world.until(lambda: "🙋 Ann" in words(home))
     assert "no change · Ann" in words(home).partition("🙋 Ann")[2]
+    await world.home("Taken by you")
+    mine, _, others = words(home).partition("Not taken")
+    assert "`h2.demo.test`" in mine
+    assert "`h2.demo.test`" not in others
+    assert words(home).count("no change · Ann") == 3
     assert labels(home).count("Release") == 1
+    await world.press("Release", on=home)
+    await world.until(lambda: "Taken by you" not in words(home))
     assert world.slack.modal(ANN) is None
 
 

@@ -7,16 +7,20 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bot.blocks import Address, Block, Message
 from bot.cards.monitor import ranges
 from bot.cards.row import THIS_ROW, carried, saying
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
-from bot.slack.rows import Boards, RowList, RowLists, refresh_rows
+from bot.slack.rows import MOST_OF_HOME, Boards, RowList, RowLists, refresh_rows
 from bot.slack.surfaces import EditablePost, Private, announce, post_beside
 from bot.slack.web import SlackWeb, view_of
 from bot.store.database import SOON_SECONDS
+
+if TYPE_CHECKING:  # only for type checking
+    from bot.commands.home import Home
 
 log = logging.getLogger(__name__)
 #: The buttons in rows of Home that open no modal.
@@ -217,17 +221,37 @@ class HomeRow(RowButton):
         self.refuse = self._beside
 
     async def answer(self, message: Message) -> None:
-        """Show the answer in the row, then update the counts and the other rows."""
+        """Show the answer in the row, then update the rest of Home."""
         await super().answer(message)
         rows, home = self._rows, self._boards.home
         if rows is None or home is None:
             return
+        if "scan" in self._request.verb:
+            await self._count(rows, home)
+        elif message.row:
+            await self._rearrange(rows, home, message.row)
+        await self._draw(rows)
+
+    async def _count(self, rows: RowList, home: Home) -> None:
+        """Update the counts and the other rows; a fixed row stays, struck through."""
         counts, found, rules = await home.changes()
         async with rows.lock:
             if counts and rows.row(counts):
                 rows.replace(counts)
                 refresh_rows(rows, found, self._boards.now(), rules, complete=True)
-        await self._draw(rows)
+
+    async def _rearrange(self, rows: RowList, home: Home, pressed: Block) -> None:
+        """Move the rows to their parts, such as “Taken by you”, with their results and buttons."""
+        blocks = await home.page(self._request.asker.user, self._view.page)
+        new = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
+        if new.row(pressed) is None:
+            return  # it is on another page now, or the API didn't answer
+        async with rows.lock:
+            for old in rows.blocks:
+                if str(old.get("block_id", "")).startswith("row:") and (row := new.row(old)):
+                    shown = old if rows.is_busy(old) else carried(old, row, self._boards.now())
+                    new.replace(shown, rows.more(old))
+            rows.blocks = new.blocks
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
         if progress:
