@@ -14,6 +14,7 @@ from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET, PostedMess
 from bot.recheck import MOST
 from bot.store.digests import DigestStore
 from bot.store.rechecks import RecheckStore, Watch
+from tests.test_bot_rows import joining
 from tests.world import World, labels, words
 
 DM = "D0ANN"
@@ -157,7 +158,9 @@ async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
     assert "2 scans" in words(await world.card("Watching until"))
 
 
-async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(world: World) -> None:
+async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = expired(world)
     await world.say(f"/ssl watch {HOST}")
     await watching(world)
@@ -169,9 +172,11 @@ async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(wor
         first = world.bot.slack.tasks.start(other.watches.tick())
         await held.reached.wait()
         world.later(minutes=4)
-        await world.bots[0].watches.tick()
+        joined = joining(monkeypatch)
+        second = world.bot.slack.tasks.start(world.bots[0].watches.tick())
+        await asyncio.wait_for(joined.wait(), 5)
         held.release()
-        await first
+        await asyncio.gather(first, second)
     mentions = [card for card in world.seen() if f"<@{ANN}>" in words(card)]
     assert len(mentions) == 1
 

@@ -249,9 +249,8 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(world: World) -> No
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 
-async def test_a_press_at_another_replica_joins_the_scan_that_runs(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event that says that somebody waits for a scan that another process runs."""
     joined, wait = asyncio.Event(), RunningScans._ended_well
 
     def join(scans: RunningScans, key: str) -> Awaitable[bool]:
@@ -259,6 +258,13 @@ async def test_a_press_at_another_replica_joins_the_scan_that_runs(
         return wait(scans, key)
 
     monkeypatch.setattr(RunningScans, "_ended_well", join)
+    return joined
+
+
+async def test_a_press_at_another_replica_joins_the_scan_that_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = joining(monkeypatch)
     number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
     held, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)

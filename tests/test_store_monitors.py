@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import Insert, Table, func, insert, select
 
 from bot.sighting import Claim, LastSeen, Mute, Sighting
 from bot.store.database import Database
-from bot.store.forget import OLD
+from bot.store.forget import OLD, forget_old
 from bot.store.monitors import AuditLine, Records
 from bot.store.notices import NoticeStore
 from bot.store.rechecks import ACTIVE, STOPPED
 from bot.store.tables import deliveries, digests, metadata, notes, notices, small_changes, watches
 from bot.target import Target
+from tests.world import MORNING, World
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
 SEEN = Sighting(True, NOW, "Test CA", ("a.example.com",), 200)
 
 
@@ -92,6 +95,16 @@ async def test_what_is_too_old_is_forgotten(database: Database) -> None:
     async with database.read() as connection:
         counts = [(t, await connection.scalar(select(func.count()).select_from(t))) for t in OLD]
     assert dict(counts) == left
+
+
+async def test_a_bot_that_starts_forgets_at_once_what_is_too_old(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.monitors.forget_old", forget_old)  # worlds do without it
+    await world.bot.records.take("an old delivery", MORNING - DAY)
+    async with world.running_bot():
+        await world.settled()
+        assert await world.bot.records.take("an old delivery", MORNING)
 
 
 def test_every_table_of_the_bots_has_its_rows_deleted_at_some_time() -> None:
