@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Meta, Struct
 from sqlalchemy import ColumnElement, RowMapping, or_
 
+from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.result import Scan
 from bot.store.tables import monitors
 from bot.target import normal_host
@@ -216,7 +217,7 @@ def read_names(text: str) -> tuple[str, ...]:
 
 def names_for(host: str) -> set[str]:
     """The names in certificates that match a host: `*` is its first label (RFC 6125, 6.4)."""
-    return {host, f"*.{host.partition('.')[2]}"}
+    return {host} if is_address(host) else {host, f"*.{host.partition('.')[2]}"}
 
 
 def normal_name(name: str) -> str:
