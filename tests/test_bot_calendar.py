@@ -23,8 +23,9 @@ def subscribed(card: PostedMessage) -> str:
 async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_read(
     world: World, session: aiohttp.ClientSession
 ) -> None:
-    for host in ("a.demo.test", "b.demo.test"):
-        world.api.add(host, days=70, ssl_fingerprint="ab" * 32)
+    world.api.add("a.demo.test", days=70, ssl_fingerprint="ab" * 32)
+    window = {"status": "known", "start": "2026-12-20 12:00", "end": "2026-12-25 12:00"}
+    world.api.add("b.demo.test", days=70, ssl_fingerprint="ab" * 32, renewal=window)
     world.api.add("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
     world.api.add("none.demo.test", ssl_expire_date_end=None)
     await world.say("/ssl calendar")
@@ -36,8 +37,8 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     events = icalendar.Calendar.from_ical(file).walk("VEVENT")
     seen = [(str(event["summary"]), event.decoded("dtstart")) for event in events]
     assert seen == [
-        ("Renew a.demo.test and 1 more", date(2027, 1, 2)),  # 30 days before it expires
-        ("Renew c.demo.test", date(2026, 10, 21)),
+        ("Renew a.demo.test and 1 more", date(2026, 12, 20)),  # when the CA asks for it
+        ("Renew c.demo.test", date(2026, 10, 21)),  # 30 days before it expires
     ]
     others = vobject.readOne(file).vevent_list
     assert [(str(e.summary.value), e.dtstart.value) for e in others] == seen

@@ -182,11 +182,11 @@ def as_calendar(
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Certificates to renew")
     for group in _certificates(rows).values():
-        first, event = group[0], Event()
-        if first.not_after is None:
+        end, event = group[0].not_after, Event()
+        if end is None:
             continue
-        due = (first.not_after - limits_of(first, rules).due).astimezone(zone).date()
-        for name, value in _event(group, first.not_after, due, now).items():
+        due = end - max(limits_of(each, rules).due for each in group)
+        for name, value in _event(group, end, due.astimezone(zone).date(), now).items():
             event.add(name, value)
         calendar.add_component(event)
     return bytes(calendar.to_ical())
