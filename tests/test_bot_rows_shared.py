@@ -57,14 +57,20 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
         for n in range(3)
     ]
     shown = await digest(world)
-    world.api.renew(numbers[0], days=80)
-    world.api.rows[numbers[0]]["ssl_fingerprint"] = "cd" * 32
-    await refresh(world)
-    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
-    assert "`h1.demo.test` and 2 more" in row_of(shown, numbers[0])
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
-    await world.card("Scanned 3 monitors")
-    await world.until(lambda: "1 of 3 fixed" in row_of(shown, numbers[0]))
+    await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
+    for fixed in (1, 0):
+        world.api.renew(numbers[fixed], days=80)
+        world.api.rows[numbers[fixed]]["ssl_fingerprint"] = "cd" * 32
+        await refresh(world)
+        await world.card(f"\n{2 - fixed} of 3 fixed")
+        assert f"Now: {1 + fixed} broken. When posted: 3 broken." in words(shown)
+    assert "`h2.demo.test` and 2 more" in row_of(shown, numbers[0])
+    await world.press("I'll take it", on=shown)
+    await world.until(lambda: "2 of 3 fixed · 🙋 Ann" in row_of(shown, numbers[0]))
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
+    await world.card("Scanned 3 monitors", "2 OK")
+    await world.until(lambda: "2 of 3 fixed" in row_of(shown, numbers[0]))
     assert "Scanning…" not in words(shown)
 
 

@@ -29,6 +29,7 @@ from bot.cards.row import (
     BUSY,
     GONE,
     MOST_RESCANNED,
+    PART,
     fixed_line,
     group_row,
     grouped,
@@ -59,9 +60,8 @@ FAULTS_SHOWN = 10
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
-#: How a first line of several monitors ends, and what follows if some are fixed.
+#: How a first line of several monitors ends.
 _GROUP = re.compile(r"`~? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
-_PART = re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
 _COUNTED = {
     **dict.fromkeys((EXPIRED.symbol, UNREACHABLE.symbol), "broken"),
@@ -308,9 +308,9 @@ def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[Moni
 
 
 def _volatile(lines: Sequence[str]) -> tuple[list[str], bool]:
-    """The parts of a row that may change in one state: marks, and an awaited certificate."""
+    """The parts of a row that may change in one state: marks, what is fixed, what is awaited."""
     parts = [part for line in lines[1:] for part in line.split(" · ")]
-    marks = [part for part in parts if part.startswith(("🙋", "🔕", "📝"))]
+    marks = [part for part in parts if part.startswith(("🙋", "🔕", "📝")) or PART.match(part)]
     return marks, any(part.lower().startswith("issued ") for part in parts)
 
 
@@ -376,7 +376,7 @@ def _now(rows: Sequence[str], posted: str) -> str:
     now, were, room = Counter[str](), Counter[str](), sum(map(_number, rows))
     for row in rows:
         if row[:1] in _COUNTED and not _is_gone(row):
-            part = _PART.search(row)
+            part = PART.search(row)
             now[_COUNTED[row[:1]]] += _number(row) - (int(part[1]) if part else 0)
     for found, kind in _POSTED.findall(posted):
         number = int(found.replace(",", ""))

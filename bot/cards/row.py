@@ -79,8 +79,8 @@ MOST_RESCANNED = 100
 THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certificate {"which": ""}')
 #: The lines that fit beside a row's button on a phone, the characters in each, and those in code.
 LINES, LINE, MOST_HOST = 3, 38, 32
-#: How a note begins; and who pressed, in an outcome.
-NOTE = "📝"
+#: How a note begins; what a row says of which only some monitors are fixed; and who pressed.
+NOTE, PART = "📝", re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
@@ -174,7 +174,7 @@ def group_row(
         if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
-    last = outcome or _note(worst, rules)
+    last = (outcome if fine in {0, len(members)} else "") or _note(worst, rules)
     first = _first(title(state, target, struck=struck), target, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
     return section(
@@ -261,7 +261,7 @@ def carried(old: Block, new: Block, now: datetime) -> Block:
     if text.startswith(_FINE) and "issued " not in text.lower() and not was.startswith(_NOT_BAD):
         struck = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
         return saying({**new, "text": {**new["text"], "text": struck}}, fixed_line(now))
-    return saying(new, f"↻{said}") if said else new
+    return saying(new, f"↻{said}") if said and not PART.search(text) else new
 
 
 def fixed_line(now: datetime) -> str:
