@@ -137,17 +137,13 @@ async def test_non_admins_may_not_change_anything_and_learn_who_may(
 
 
 async def test_an_admin_by_name_may_change(ruled_world: World) -> None:
-    await ruled_world.say("/ssl add a.demo.test")
-
-    await ruled_world.card("Ann added `a.demo.test`.", by=BEN)
+    await ruled_world.ask("/ssl add a.demo.test", "Ann added `a.demo.test`.", seen_by=BEN)
 
 
 async def test_an_admin_by_group_may_change(ruled_world: World) -> None:
     ruled_world.slack.usergroups[GROUP]["users"] = [BEN]
 
-    await ruled_world.say("/ssl add a.demo.test", by=BEN)
-
-    await ruled_world.card("Ben added `a.demo.test`.", by=ANN)
+    await ruled_world.ask("/ssl add a.demo.test", "Ben added `a.demo.test`.", by=BEN, seen_by=ANN)
 
 
 async def test_a_non_admins_form_turns_into_the_refusal(ruled_world: World) -> None:
@@ -167,9 +163,7 @@ async def test_a_press_that_would_change_something_is_refused(ruled_world: World
 
 
 async def test_without_admins_every_full_member_may_change(world: World) -> None:
-    await world.say("/ssl add a.demo.test", by=BEN)
-
-    await world.card("Ben added `a.demo.test`.")
+    await world.ask("/ssl add a.demo.test", "Ben added `a.demo.test`.", by=BEN, seen_by=ANN)
 
 
 #: The fields of each form.
@@ -234,9 +228,7 @@ async def test_while_slack_does_not_list_a_group_nobody_else_may_change(ruled_wo
     ruled_world.slack.faults.add("usergroups.users.list", refusal("missing_scope"), times=9)
 
     await ruled_world.ask("/ssl add b.demo.test", "NOTHING WAS CHANGED", by=BEN)
-    await ruled_world.say("/ssl add a.demo.test")
-
-    await ruled_world.card("Ann added `a.demo.test`.", by=BEN)
+    await ruled_world.ask("/ssl add a.demo.test", "Ann added `a.demo.test`.", seen_by=BEN)
     assert len(ruled_world.api.rows) == 1
 
 

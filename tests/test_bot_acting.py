@@ -77,8 +77,7 @@ async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> N
     assert "Nothing new; 1 broken is muted." in shown
     assert "All clear" not in shown
     await world.ask("/ssl list muted", "1 monitor", HOST)
-    await world.say(f"/ssl unmute {HOST}")
-    await world.card("Ann unmuted `api.demo.test`.", by=BEN)
+    await world.ask(f"/ssl unmute {HOST}", "Ann unmuted `api.demo.test`.", seen_by=BEN)
     world.later(minutes=1)
     assert "1 broken." in words(await digest(world))
 

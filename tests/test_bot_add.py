@@ -219,8 +219,7 @@ async def test_the_event_loop_gets_its_turn_while_ten_thousand_names_are_compare
 
 
 async def test_audit_shows_who_changed_what(world: World) -> None:
-    await world.say("/ssl add a.demo.test b.demo.test:636", by=BEN)
-    await world.card("Ben added")
+    await world.ask("/ssl add a.demo.test b.demo.test:636", "Ben added", by=BEN, seen_by=ANN)
     await world.settled()
 
     card = await world.ask("/ssl audit", "Recent changes")

@@ -38,8 +38,7 @@ async def test_pressing_add_and_watch_twice_adds_one_monitor(world: World) -> No
 
 
 async def test_a_guest_can_neither_add_nor_watch(world: World) -> None:
-    await world.say("@SSLmonitor watch new.demo.test")
-    card = await world.card("NOT MONITORED", by=BEN)
+    card = await world.ask("@SSLmonitor watch new.demo.test", "NOT MONITORED", seen_by=BEN)
 
     await world.press("Add and watch", on=card, by=GUS)
 

@@ -67,8 +67,7 @@ async def test_a_new_address_replaces_the_old_one_and_a_wrong_one_opens_nothing(
 
 
 async def test_an_address_that_was_asked_for_in_a_channel_is_a_direct_message(world: World) -> None:
-    await world.say("@SSLmonitor calendar")
-    await world.card("the bot sent you a direct message", by=BEN)
+    await world.ask("@SSLmonitor calendar", "the bot sent you a direct message", seen_by=BEN)
     await world.card("Subscribe to this address", to="D0ANN")
     await world.settled()
     assert "/calendar/" not in "".join(map(words, world.seen()))

@@ -158,8 +158,7 @@ async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_ask
     counted = await DigestStore(world.bot.database).small_changes(world.clock().replace(hour=0))
     assert [kind for kind, _ in counted] == ["names"]
 
-    await world.say("/ssl notices here all")
-    await world.card("Ann set up notices", by=BEN)
+    await world.ask("/ssl notices here all", "Ann set up notices", seen_by=BEN)
     say(world, page(change(world, number, **names), then="c2"))
     world.later(days=1)
     await notices.poll()

@@ -236,10 +236,8 @@ async def test_only_who_asks_for_all_is_told_of_renewals_and_of_new_and_removed_
 ) -> None:
     renewed, removed = world.api.add("a.shop.test", days=40), world.api.add("b.demo.test")
     notices = watcher(world)
-    await world.say("/ssl notices here all", to=GENERAL)
-    await world.card("Ann set up notices", to=GENERAL, by=BEN)
-    await world.say("/ssl notices here")
-    await world.card("Ann set up notices", by=BEN)
+    await world.ask("/ssl notices here all", "Ann set up notices", to=GENERAL, seen_by=BEN)
+    await world.ask("/ssl notices here", "Ann set up notices", seen_by=BEN)
     await notices.tick()
     world.api.renew(renewed, days=89)
     world.api.add("c.demo.test")
@@ -275,8 +273,7 @@ async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: Worl
 async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -> None:
     number = world.api.add("a.shop.test")
     notices = watcher(world)
-    await world.say("/ssl notices here", to=GENERAL)
-    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     await notices.tick()
     await world.ask("/ssl notices pause 2h", "The notices of this channel are paused", to=GENERAL)
     world.api.rows[number]["ssl_valid"] = False
@@ -290,8 +287,7 @@ async def test_a_paused_channel_is_not_told_later_what_it_missed(world: World) -
 async def test_a_new_subscription_gets_no_old_news(world: World) -> None:
     number = world.api.add("a.shop.test")
     notices = watcher(world)
-    await world.say("/ssl notices here", to=GENERAL)
-    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     await notices.tick()
     await world.ask("/ssl notices off", "The notices of this channel are off", to=GENERAL)
     world.api.rows[number]["ssl_valid"] = False
@@ -306,8 +302,7 @@ async def test_what_could_not_be_posted_is_not_told_after_the_notices_were_off(
 ) -> None:
     number = world.api.add("a.shop.test")
     notices = watcher(world)
-    await world.say("/ssl notices here", to=GENERAL)
-    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     await notices.tick()
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
@@ -386,8 +381,7 @@ async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world:
     world = digest_world
     world.api.add("left.demo.test", valid=False)
     world.api.add("taken.demo.test", valid=False)
-    await world.say("/ssl notices here mention U0BEN")
-    await world.card("Ann set up notices", by=BEN)
+    await world.ask("/ssl notices here mention U0BEN", "Ann set up notices", seen_by=BEN)
     await world.ask("/ssl take taken.demo.test", "Taken by Ann")
     world.later(hours=2)
     mentioned = []

@@ -114,8 +114,7 @@ async def test_a_deleted_monitor_is_reported_as_deleted_and_announced(
 async def test_a_scan_is_shown_with_its_result(fault: Fault, world: World) -> None:
     world.api.add("api.demo.test", days=80)
     with fault(file_of(world)):
-        await world.say("/ssl scan api.demo.test")
-        await world.card("OK", "asked by Ann", by=BEN)
+        await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
         await world.settled()
 
 

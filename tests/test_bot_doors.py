@@ -298,9 +298,7 @@ async def test_hostile_text_can_neither_ping_nor_link_on_home(world: World) -> N
 async def test_a_hostile_name_pings_nobody(world: World) -> None:
     world.slack.users[ANN].name = "<!channel> *Ann*"
 
-    await world.say("/ssl add api.demo.test")
-
-    line = await world.card("added `api.demo.test`.", by=BEN)
+    line = await world.ask("/ssl add api.demo.test", "added `api.demo.test`.", seen_by=BEN)
     assert_harmless(line)
 
 

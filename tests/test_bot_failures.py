@@ -91,9 +91,7 @@ async def test_slacks_short_limit_is_waited_for(world: World) -> None:
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", rate_limit(0))
 
-    await world.say("/ssl scan api.demo.test")
-
-    await world.card("OK", "asked by Ann", by=BEN)
+    await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
 
 
 async def test_slacks_lasting_limit_is_told(world: World) -> None:
@@ -150,9 +148,7 @@ async def test_a_scan_whose_progress_can_not_be_shown_is_done_all_the_same(world
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
 
-    await world.say("/ssl scan api.demo.test")
-
-    card = await world.card("OK", "asked by Ann", by=BEN)
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
     assert card.ephemeral_for is None
 
 
@@ -183,9 +179,7 @@ async def test_a_message_that_can_not_be_edited_is_posted_again(error: str, worl
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", refusal(error))
 
-    await world.say("/ssl scan api.demo.test")
-
-    await world.card("OK", "asked by Ann", by=BEN)
+    await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
     assert not any("Scanning…" in words(message) for message in world.seen(by=BEN))
 
 
@@ -215,9 +209,7 @@ async def test_a_bug_behind_a_public_scan_takes_the_place_of_scanning(
     monkeypatch.setattr("bot.cards.monitor.monitor", fail)
     world.api.add("api.demo.test")
 
-    await world.say("/ssl scan api.demo.test")
-
-    await world.card("BUG IN THE BOT", by=BEN)
+    await world.ask("/ssl scan api.demo.test", "BUG IN THE BOT", seen_by=BEN)
     assert not any("Scanning…" in words(message) for message in world.seen())
 
 
@@ -252,9 +244,7 @@ async def test_one_hiccup_of_slacks_changes_nothing(
     world.api.add("api.demo.test", days=80)
     world.slack.faults.add(target, fault)
 
-    await world.say(line)
-
-    await world.card("OK", "asked by Ann", by=BEN)
+    await world.ask(line, "OK", "asked by Ann", seen_by=BEN)
     await world.settled()
     assert "BUG" not in "".join(map(words, world.seen()))
     assert "Scanning…" not in "".join(map(words, world.seen()))
@@ -282,9 +272,7 @@ async def test_every_form_of_retry_after_is_waited_out(
     world.slack.faults.add("chat.postMessage", rate_limit(retry_after))
     world.slack.faults.add("chat.update", rate_limit(retry_after))
 
-    await world.say("/ssl scan 101")
-
-    await world.card("OK", "asked by Ann", by=BEN)
+    await world.ask("/ssl scan 101", "OK", "asked by Ann", seen_by=BEN)
     assert no_waiting == [seconds, seconds]
 
 
@@ -316,9 +304,7 @@ async def test_an_unknown_refusal_is_logged_by_name(
     world.api.add("api.demo.test", days=80)
     world.slack.faults.add("chat.update", refusal("brand_new_error"))
 
-    await world.say("/ssl scan 101")
-
-    await world.card("OK", "asked by Ann", by=BEN)
+    await world.ask("/ssl scan 101", "OK", "asked by Ann", seen_by=BEN)
     assert "unknown error: brand_new_error" in caplog.text
 
 
@@ -326,9 +312,7 @@ async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) 
     world.api.add("api.demo.test")
     world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
-    await world.say("/ssl scan api.demo.test")
-
-    await world.card("OK", "asked by ann", by=BEN)
+    await world.ask("/ssl scan api.demo.test", "OK", "asked by ann", seen_by=BEN)
 
 
 async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:

@@ -79,8 +79,7 @@ async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_d
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     world.api.add("elsewhere.test", days=3)
-    await world.say("/ssl digest here at 09:00 *.demo.test")
-    await world.card("set up a digest", by=BEN)
+    await world.ask("/ssl digest here at 09:00 *.demo.test", "set up a digest", seen_by=BEN)
     nine_o_clock(world)
     world.slack.faults.add("files.completeUploadExternal", refusal("not_in_channel"))
     await world.bot.digests.tick()

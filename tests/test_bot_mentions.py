@@ -27,9 +27,7 @@ async def test_a_mention_is_answered_in_its_thread_for_all_to_see(world: World) 
 
 async def test_a_read_by_mention_is_visible_too_and_offers_no_share(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say(f"{BOT}, status api.demo.test")
-
-    card = await world.card("`api.demo.test`", "Rescan", by=BEN)
+    card = await world.ask(f"{BOT}, status api.demo.test", "`api.demo.test`", "Rescan", seen_by=BEN)
     assert card.in_thread
     assert "Share here" not in labels(card)
 
@@ -47,8 +45,7 @@ async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) ->
 
 async def test_a_button_on_the_answer_to_a_mention_stays_in_the_thread(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say(f"{BOT} status api.demo.test")
-    card = await world.card("`api.demo.test`", "Rescan", by=BEN)
+    card = await world.ask(f"{BOT} status api.demo.test", "`api.demo.test`", "Rescan", seen_by=BEN)
 
     await world.press("Rescan", on=card, by=BEN)
 
@@ -65,8 +62,7 @@ async def test_an_add_by_mention_is_announced_in_the_channel(world: World) -> No
 
 
 async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: World) -> None:
-    await world.say(f"{BOT} add")
-    card = await world.card("MORE DETAILS NEEDED", by=BEN)
+    card = await world.ask(f"{BOT} add", "MORE DETAILS NEEDED", seen_by=BEN)
 
     await world.press("Open the form", on=card)
 
@@ -76,9 +72,7 @@ async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: Wo
 
 
 async def test_usage_errors_in_a_mention_are_answered_in_the_thread(world: World) -> None:
-    await world.say(f"{BOT} scan")
-
-    card = await world.card("NOT UNDERSTOOD", "/ssl scan", by=BEN)
+    card = await world.ask(f"{BOT} scan", "NOT UNDERSTOOD", "/ssl scan", seen_by=BEN)
     assert card.in_thread
 
 

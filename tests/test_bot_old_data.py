@@ -127,8 +127,7 @@ async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
 async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: bool) -> None:
     watch_old(world, 101)
     world.api.add("elsewhere.test", scan_date=TOO_OLD)
-    await world.say("/ssl digest here at 09:00 *.demo.test")
-    await world.card("set up a digest", by=BEN)
+    await world.ask("/ssl digest here at 09:00 *.demo.test", "set up a digest", seen_by=BEN)
     if private:
         await world.say("/ssl digest")
         shown = await world.card("Certificates now", "102 monitors have no scan dated")

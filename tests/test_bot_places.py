@@ -53,9 +53,7 @@ async def test_where_the_bot_is_no_member_a_change_is_not_announced(world: World
 
 async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: World) -> None:
     world.api.add("api.demo.test")
-    await world.say("/ssl scan api.demo.test", to=GENERAL)
-
-    card = await world.card("OK", "asked by Ann", to=GENERAL, by=BEN)
+    card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=GENERAL, seen_by=BEN)
     assert card.ephemeral_for is None
 
 

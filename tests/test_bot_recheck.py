@@ -262,8 +262,7 @@ async def test_from_a_private_card_a_new_one_is_posted_in_the_channel(world: Wor
 
 async def test_from_a_public_card_that_very_card_is_watched(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl scan {HOST}")
-    card = await world.card("EXPIRED", "asked by Ann", by=BEN)
+    card = await world.ask(f"/ssl scan {HOST}", "EXPIRED", "asked by Ann", seen_by=BEN)
     await world.settled()
 
     await world.press("Scan & watch", on=card, by=BEN)

@@ -71,14 +71,12 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     world.api.add("a.demo.test", valid=False)
     gone = world.api.add("b.demo.test", valid=False)
     await digest(world)
-    await world.say("/ssl take a.demo.test", by=BEN, to=GENERAL)
-    await world.card("Ben has taken", to=GENERAL)
+    await world.ask("/ssl take a.demo.test", "Ben has taken", by=BEN, to=GENERAL, seen_by=ANN)
     del world.api.rows[gone]
     await refresh(world)
     card = words(await world.card("🙋 Ben", "No longer monitored, seen", by=BEN))
     assert "fixed" not in card
-    await world.say("/ssl mute a.demo.test", by=BEN, to=GENERAL)
-    await world.card("Ben muted", to=GENERAL)
+    await world.ask("/ssl mute a.demo.test", "Ben muted", by=BEN, to=GENERAL, seen_by=ANN)
     await refresh(world)
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
@@ -86,8 +84,7 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
 async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(world: World) -> None:
     lost, fixed = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
     await digest(world)
-    await world.say("/ssl take b.demo.test", by=BEN)
-    await world.card("Ben has taken")
+    await world.ask("/ssl take b.demo.test", "Ben has taken", by=BEN, seen_by=ANN)
     world.api.renew(fixed, days=80)
     rows = [world.api.rows[lost] | {"id": None}, world.api.rows[fixed]]
     world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
@@ -160,8 +157,7 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
     if people == 10:
         shown = await digest(world)
     else:
-        await world.say("@SSLmonitor list")
-        shown = await world.card(f"{people} monitors", by=BEN)
+        shown = await world.ask("@SSLmonitor list", f"{people} monitors", seen_by=BEN)
     async with world.running_bot():
         for turn in ("no change", "fixed"):
             for n in range(people):  # each row, in turn by each replica

@@ -99,9 +99,7 @@ async def test_the_menus_buttons_run_the_commands(world: World) -> None:
 
 
 async def test_a_mention_alone_shows_the_menu_in_the_thread(world: World) -> None:
-    await world.say("@SSLmonitor")
-
-    card = await world.card("There are no monitors yet", by=BEN)
+    card = await world.ask("@SSLmonitor", "There are no monitors yet", seen_by=BEN)
     assert card.in_thread
 
 

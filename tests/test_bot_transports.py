@@ -132,7 +132,5 @@ async def test_a_refusal_from_slack_is_answered_another_way(any_world: World) ->
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", refusal("message_not_found"))
 
-    await world.say("/ssl scan api.demo.test")
-
-    card = await world.card("asked by Ann", "Rescan", by=BEN)
+    card = await world.ask("/ssl scan api.demo.test", "asked by Ann", "Rescan", seen_by=BEN)
     assert "`api.demo.test`" in words(card)

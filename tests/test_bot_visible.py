@@ -156,8 +156,7 @@ async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its
 async def test_a_key_that_is_refused_for_an_hour_is_told_where_there_are_notices_alone(
     world: World,
 ) -> None:
-    await world.say("/ssl notices here", to=GENERAL)
-    await world.card("Ann set up notices", to=GENERAL, by=BEN)
+    await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     eyes = watching(world)
     world.api.refuse("monitor/list", 401, "bad key", times=999)
     for _ in range(2):

@@ -111,8 +111,7 @@ async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
             world, tmp_path / "bot.sqlite3", SSLMONITOR_API_URL=api, **variables
         ):
             await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
-            await world.say("@SSLmonitor status a.demo.test")
-            await world.card("OK", "a.demo.test", by=BEN)
+            await world.ask("@SSLmonitor status a.demo.test", "OK", "a.demo.test", seen_by=BEN)
     assert set(proxy.asked) == {"slack.example.com", "api.example.com"}
 
 

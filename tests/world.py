@@ -192,13 +192,18 @@ class World:
 
         return await self.playground.wait_for(look, within)
 
-    async def ask(self, text: str, *parts: str, by: str = ANN, to: str = CERTS) -> PostedMessage:
-        """Type this, and wait for a new message of the bot's that says all of these parts."""
-        before = {message.ts for message in self.seen(by=by, to=to)}
+    async def ask(
+        self, text: str, *parts: str, by: str = ANN, to: str = CERTS, seen_by: str = ""
+    ) -> PostedMessage:
+        """Type this, and wait for a new message of the bot's that says all of these parts.
+
+        Whoever asks has to see it, or `seen_by`.
+        """
+        before = {message.ts for message in self.seen(by=seen_by or by, to=to)}
         await self.say(text, by=by, to=to)
 
         def look(_: Workspace) -> PostedMessage | None:
-            new = [m for m in self.seen(by=by, to=to) if m.ts not in before]
+            new = [m for m in self.seen(by=seen_by or by, to=to) if m.ts not in before]
             return next((m for m in new if all(part in words(m) for part in parts)), None)
 
         return await self.playground.wait_for(look)

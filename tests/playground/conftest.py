@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import App, AppCommand, Completion, Playground, Shortcut
@@ -78,3 +80,11 @@ def client(playground: Playground, session: aiohttp.ClientSession) -> AsyncWebCl
     return AsyncWebClient(
         playground.app.bot_token, base_url=playground.api_url, session=session, retry_handlers=[]
     )
+
+
+@contextmanager
+def refused(error: str) -> Iterator[pytest.ExceptionInfo[SlackApiError]]:
+    """The playground refuses a call with this error."""
+    with pytest.raises(SlackApiError) as caught:
+        yield caught
+    assert caught.value.response["error"] == error
