@@ -20,7 +20,10 @@ def test_the_title_is_the_documents_own() -> None:
         ("<svg><g><title>part</title></g></svg><title>own</title>", "own"),
         ("<svg><foreignObject><title>own</title></foreignObject></svg><title>later", "own"),
         ("<head><noscript><title>for others</title></noscript><title>own</title>", "own"),
-        ("<math><mi><title>sign</title></mi></math><title>own</title>", "own"),
+        ("<math><title>formula</title><mi><title>own</title></mi></math>", "own"),
+        ("<math><annotation-xml><title>note</title></annotation-xml></math><title>own", "own"),
+        ("<math><annotation-xml encoding='Text/HTML'><title>own</title></annotation-xml>", "own"),
+        ("<svg><title><title>own</title></title></svg><title>later</title>", "own"),
         ("<textarea><title>typed</title></textarea><title>own</title>", "own"),
         ("<template><title>template</title></template><title>own</title>", "own"),
         ("<title>a &lt;b&gt;\n c</title>", "a <b> c"),
@@ -98,7 +101,7 @@ def test_only_html_has_a_title() -> None:
 
 def test_xhtml_is_read_as_xml() -> None:
     for page, title, in_html in (
-        ("<script src='a.js'/><style/><title>own</title>", "own", ""),
+        ("<script src='a.js'/><style/><noframes/><title>own</title>", "own", ""),
         ("<title><![CDATA[a <b> &amp; c]]>\n&lt;d></title>", "a <b> &amp; c <d>",
          "<![CDATA[a <b> & c]]> <d>"),
         ("<title>a<!-- <title> -->b<?x </title>?></title>", "ab", "a<!-- <title> -->b<?x"),
@@ -116,6 +119,8 @@ def test_the_charset_of_a_header_is_its_parameter() -> None:
         ("text/html;a=b;charset=koi8-r ;x", "д"),
         ("text/html; charset=koi8-r; charset=latin1", "д"),
         ('text/html; a="\\"; charset=gbk"; charset=koi8-r', "д"),
+        ("text/html; charset=koi8-r, text/html", "д"),
+        ('text/html; charset="koi\\8-r"', "д"),
         ("text/html; x-charset=koi8-r", "Ä"),
         ("text/html; charset = koi8-r", "Ä"),
         ("charset=koi8-r", "Ä"),

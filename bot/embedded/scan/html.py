@@ -32,10 +32,15 @@ _XML_ONLY = re.compile(
     r"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL
 )
 #: `<title/>` is a whole element in XML; in HTML, these elements stay open until they are closed.
-_EMPTY = re.compile(r"<(script|style|title|textarea|iframe)((?:\s[^<>]*)?)/>")
+_EMPTY = re.compile(
+    r"<(script|style|title|textarea|iframe|noembed|noframes|noscript|plaintext|xmp)"
+    r"((?:\s[^<>]*)?)/>"
+)
 #: Elements whose content is no part of the document's own title.
 _FOREIGN = frozenset({"svg", "math"})
-_EMBEDDED_HTML = frozenset({"foreignObject", "desc", "annotation-xml"})
+#: In these, HTML goes on; a title within a title is one within that of a drawing.
+_EMBEDDED_HTML = frozenset({"foreignObject", "desc", "title", "mi", "mo", "mn", "ms", "mtext"})
+_ANNOTATION, _ANNOTATED = "annotation-xml", frozenset({"text/html", _XHTML})
 _DEEPEST = 100
 #: Lexbor's time grows with the square of these; no page that people read has as many.
 _MOST_TAGS, _MOST_ATTRIBUTES, _MOST_ROOTS = 5_000, 1_000, 6
@@ -63,7 +68,7 @@ _XML_DECLARATION = re.compile(
 #: How an XML declaration begins in UTF-16 without a mark.
 _XML_IN_UTF_16 = (("<?x".encode("utf-16-le"), "utf-16le"), ("<?x".encode("utf-16-be"), "utf-16be"))
 #: Each parameter of a Content-Type: its name, and its value with or without quotation marks.
-_PARAMETER = re.compile(r';[\t\n\r ]*([^;=]*)(?:=(?:"((?:\\.|[^"\\])*+)"?[^;]*|([^;]*)))?')
+_PARAMETER = re.compile(r';[\t\n\r ]*([^;=]*)(?:=(?:"((?:\\.|[^"\\])*+)"?[^;]*|([^;,]*)))?')
 _CHARSET = re.compile(
     r"""charset[\t\n\x0c\r ]*=[\t\n\x0c\r ]*(?:"([^"]*)"|'([^']*)'|([^"'\s;][^\s;]*))""",
     re.IGNORECASE,
@@ -150,12 +155,18 @@ def _is_foreign(node: LexborNode) -> bool:
     """Whether a title belongs to a drawing rather than to the document."""
     above = node.parent
     for _ in range(_DEEPEST):
-        if above is None or above.tag in _EMBEDDED_HTML:
+        if above is None or above.tag in _EMBEDDED_HTML or _is_annotated(above):
             return False
         if above.tag in _FOREIGN:
             return True
         above = above.parent
     return False
+
+
+def _is_annotated(node: LexborNode) -> bool:
+    """Whether a node of a formula contains HTML."""
+    encoding = node.attributes.get("encoding") if node.tag == _ANNOTATION else None
+    return (encoding or "").lower() in _ANNOTATED
 
 
 def _clean(text: str) -> str:
@@ -181,7 +192,7 @@ def _charset(content_type: str) -> str:
     """The charset of a Content-Type (mimesniff.spec.whatwg.org, “parsing a MIME type”)."""
     for name, quoted, plain in _PARAMETER.findall(content_type):
         if name.lower() == "charset":
-            return str(quoted or plain).strip()
+            return str(quoted.replace("\\", "") or plain).strip()
     return ""
 
 
