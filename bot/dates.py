@@ -50,6 +50,20 @@ _LENGTH = re.compile(
     re.ASCII,
 )
 
+_IN_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBER = re.compile(
+    rf"\b({'|'.join(_IN_WORDS)}|a couple(?: of)?) (?=(?:min|hour|day|week|month|year))",
+    re.IGNORECASE,
+)
+_HALF = re.compile(r"\b(?:half an?|an? half) (hour|day)\b", re.IGNORECASE)
+
+
+def in_digits(text: str) -> str:
+    """`two weeks` and `half an hour` as `2 weeks` and `30 min`."""
+    values = {word: f"{value} " for value, word in enumerate(_IN_WORDS, 2)}
+    text = _HALF.sub(lambda at: "30 min" if at[1].lower() == "hour" else "12 hours", text)
+    return _NUMBER.sub(lambda at: values.get(at[1].lower(), "2 "), text)
+
 
 def parse_duration(text: str) -> timedelta:
     """Read `90s`, `30m`, `12h` or `1d`; upper case works too. The caller checks the range.
@@ -66,7 +80,7 @@ def parse_duration(text: str) -> timedelta:
 
 def parse_length(text: str) -> timedelta:
     """Read what people type: `for 2 weeks`, `an hour` and `P14D` too. Raises ValueError."""
-    found = _LENGTH.fullmatch(text.lower())
+    found = _LENGTH.fullmatch(in_digits(text.lower()))
     if found is None:
         return parse_duration(text)
     number = int(found["number"]) if found["number"].isdecimal() else 1

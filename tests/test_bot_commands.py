@@ -227,7 +227,7 @@ async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> No
 
 
 async def test_a_word_like_no_command_points_to_help(world: World) -> None:
-    card = await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help")
+    card = await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help", "`/ssl list xyzzy` finds")
     assert labels(card) == []
 
 
@@ -237,6 +237,7 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: Wo
         ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),
         ("/ssl status a.test b.test", "takes one at a time", "/ssl status"),
         ("/ssl scan a.test,b.test", "one at a time", "/ssl scan"),
+        ("/ssl scan a.test and b.test", "takes one at a time", "/ssl scan"),
         ("/ssl status a.test:99999", "port", "/ssl status"),
         ("/ssl status exa mple", "", "/ssl status"),
         ("/ssl delete", "needs a host or an ID", "/ssl delete example.com"),

@@ -31,6 +31,7 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         "@SSLmonitor status `api.demo.test` ?",
         "@SSLmonitor status api.demo.test !",
         "@SSLmonitor status = api.demo.test",
+        "@SSLmonitor status=api.demo.test asap",
         "@SSLmonitor a) ・status api.demo.test",
         "@SSLmonitor api.demo.test status ?",
     ):
@@ -78,7 +79,10 @@ async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -
 async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
     world.api.add("mail.demo.test")
     world.api.add("mail2.demo.test")
-    for typed, told in (("2 weeks", "14 days"), ("at P14D", "14 days"), ("20 percent", "20% of")):
+    for typed, told in (
+        ("2 weeks", "14 days"), ("at P14D", "14 days"), ("two weeks before", "14 days"),
+        ("20 percent", "20% of"),
+    ):  # fmt: skip
         await world.ask(f"/ssl warn mail2.demo.test {typed}", f"is due when {told}")
     await world.ask("/ssl warn mail 14d", "The names of 2 hosts begin with “mail”")
     for word in ("broken", "all", "expired"):
@@ -98,11 +102,16 @@ async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: Wo
         ("for: 3 days – moved", "until 26 Nov 2026 07:30 UTC: moved."),
         ("moved for 3d", "until 26 Nov 2026 07:30 UTC: moved."),
         ("a month", "until 23 Dec 2026 07:30 UTC."),
+        ("for two weeks", "until 7 Dec 2026 07:30 UTC."),
+        ("half an hour", "until 23 Nov 2026 08:00 UTC."),
+        ("for fun", "until it changes, at most until 23 Dec 2026 07:30 UTC: for fun."),
     ):
         await world.ask(f"/ssl mute old.demo.test {typed}", f"Ann muted old.demo.test {told}")
     for typed in ("until friday", "until 2026-12-01", "for=0d", "for 60 days"):
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
-    for typed in ("1d12h", "1.5d", "3 Tage", "till monday", "forever", "0"):
+    await world.ask("/ssl mute for 3d", "NOT UNDERSTOOD", "“for” is not a host name")
+    whiles = ("tonight", "for the weekend", "over the next few days", "for a while", "this week")
+    for typed in ("1d12h", "1.5d", "3 Tage", "till monday", "forever", "0", *whiles):
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
 
 
@@ -130,6 +139,8 @@ async def test_a_note_or_runbook_says_if_no_monitor_matches(world: World) -> Non
     await world.ask("/ssl runbook shop", "The runbook of `shop.demo.test` was removed.")
     world.api.add("shop.other.test")
     await world.ask("/ssl runbook shop https://a.test", "The names of 2 hosts begin with “shop”.")
+    await world.ask("/ssl runbook shop.demo.test wiki.test/tls", "A link begins with https://")
+    await world.ask("/ssl runbook shop.demo.test none", "had no runbook")
     for typed in ("note broken x", "runbook * https://a.test", "runbook 101 https://a.test"):
         await world.ask(f"/ssl {typed}", "NOT UNDERSTOOD", "for a host" if "run" in typed else "")
 
@@ -147,6 +158,8 @@ async def test_lists_understand_names_states_and_spaces(world: World) -> None:
         ("list valid = false", ["old.demo.test"]),
         ("list port=443 and expires<10", ["old.demo.test"]),
         ("list fine", ["mail.demo.test"]),
+        ("list expired or broken", ["old.demo.test"]),
+        ("list fine, broken", ["mail.demo.test", "old.demo.test"]),
     ):
         card = await world.ask(f"/ssl {line}", f"{len(hosts)} monitor")
         shown = [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)]
@@ -365,6 +378,11 @@ async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
         ("untake api.demo.test", "Run release api.demo.test"),
         ("dontdelete api.demo.test", None),
         ("create new.demo.test", None),
+        ("muted", "Run list muted"),
+        ("expires < 30", "Run list expires < 30"),
+        ("port=443", "Run list port=443"),
+        ("expiry api.demo.test", "Run status api.demo.test"),
+        ("how do I add a host?", None),
     ):
         found = labels(await world.ask(f"/ssl {line}", "UNKNOWN COMMAND"))
         assert found == [run] * bool(run), line

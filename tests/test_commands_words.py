@@ -246,6 +246,13 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("< 30 days", "expires<30"),
         ("10 < expires < 30", "expires>10 expires<30"),
         ("not yet valid", "not-yet-valid"),
+        ("expires < two weeks", "expires<14"),
+        ("expiring within a couple of months", "expires<60"),
+        ("expiring this week", "expires<7"),
+        ("expires in the next 30 days", "expires<30"),
+        ("expires tomorrow", "expires<2"),
+        ("ssl_valid=false ssl_expire_days<30", "valid=false expires<30"),
+        ("what is expired but not muted", "expired !muted"),
         ("self-signed or wrong name", "untrusted mismatch"),
     ],
 )

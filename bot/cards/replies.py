@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -120,11 +121,11 @@ def press_again(command: str) -> Message:
 
 
 def unknown_command(
-    word: str, nearest: str = "", argument: str = "", *, runs: bool = False
+    word: str, nearest: str = "", argument: str = "", *, runs: bool = False, part: bool = False
 ) -> Message:
     """There is no such command; the nearest one is named, with a button if it changes nothing.
 
-    The button shows the whole line that it runs.
+    The button shows the whole line that it runs. The word may be `part` of a host's name.
     """
     more: list[Block] = []
     sentence = f"There is no command {code(word, 40)}."
@@ -134,9 +135,10 @@ def unknown_command(
         line = f"{nearest} {argument}".strip()
         about = f"Run /ssl {line}"
         more.append(actions(button(plain(f"Run {line}", 75), nearest, argument, about=about)))
-    return reply(
-        "🤔", "UNKNOWN COMMAND", sentence, *more, context("`/ssl help` lists all commands.")
-    )
+    small = "`/ssl help` lists all commands."
+    if part and re.fullmatch(r"[\w-]{2,40}", word):
+        small += f" {code(f'/ssl list {word}')} finds hosts by a part of their names."
+    return reply("🤔", "UNKNOWN COMMAND", sentence, *more, context(small))
 
 
 def failure(error: BotError, *, host: str = "") -> Message:

@@ -21,7 +21,7 @@ from bot.commands.arguments import host_and_text, host_first
 from bot.commands.lookup import NO_HOSTS, One, Selector, find, host_pattern, router, several
 from bot.commands.router import Call
 from bot.commands.thresholds import meant
-from bot.dates import DAY, parse_length
+from bot.dates import DAY, in_digits, parse_length
 from bot.errors import BotError, NotFound, UsageError
 from bot.severity import (
     Thresholds,
@@ -93,7 +93,11 @@ _MUTED_FOR = tuple(
 )
 # What begins like a time, but is none that a mute can last.
 _UNREAD_LENGTH = re.compile(
-    r"(?:until|till|til|forever|always|for)\s*$|(?:un)?till? |(?:for )?\d", re.IGNORECASE
+    r"(?:until|till|til|forever|always|for)\s*$|(?:un)?till? |(?:for )?\d"
+    r"|(?:(?:for|over|during|the|this|next|a|an|some) )+(?:rest of |few |half )?"
+    r"(?:weekend|week|day|night|evening|month|year|while|bit|moment|time|hour)s?\b"
+    r"|(?:tonight|today|tomorrow|temporarily)\b",
+    re.IGNORECASE,
 )
 
 
@@ -102,7 +106,7 @@ def _quoted(words: Sequence[str]) -> list[str]:
     if len(words) < 2:
         return list(words)
     host, *rest = host_first(words)
-    text = re.sub(r"^for ?[=:] ?(?=\w)", "for ", " ".join(rest), flags=re.IGNORECASE)
+    text = re.sub(r"^for ?[=:] ?(?=\w)", "for ", in_digits(" ".join(rest)), flags=re.IGNORECASE)
     if text.lower() in {"until change", "until-change", "until it changes"}:
         return [host]
     for pattern in _MUTED_FOR:
@@ -374,8 +378,11 @@ def _subject_and_link(words: Sequence[str]) -> list[str]:
         words = [*words[1:], words[0]]
     words = host_first(words)
     link = words[-1:] if len(words) > 1 and "://" in words[-1] else []
-    text = " ".join(words[: len(words) - len(link)])
+    removes = len(words) > 1 and words[-1].lower() in {"none", "off", "remove", "delete"}
+    text = " ".join(words[: len(words) - len(link) - removes])
     subject = re.sub(r"^issuer ?[=: ] ?", "issuer=", text, flags=re.IGNORECASE)
+    if " " in subject and not subject.startswith("issuer="):
+        raise UsageError("A link begins with https://, as in https://wiki.example.com/tls.", "link")
     return [subject, *link] if subject else link
 
 

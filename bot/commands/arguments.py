@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from bot.commands.lookup import DOTTED, MARKS, host_pattern
 from bot.commands.router import FILLERS
-from bot.dates import parse_clock, parse_days, parse_zone
+from bot.dates import in_digits, parse_clock, parse_days, parse_zone
 from bot.errors import UsageError
-from bot.severity import EVERY_STATE, STATES, State
+from bot.severity import EVERY_STATE, STATES, Rank, State
 from bot.target import MAX_PORT, normal_host, split_target
 
 _FILTER = re.compile(r"^(?P<key>[a-z]+)(?P<sign>!=|<=|>=|==|=|<|>|:)(?P<value>.+)$")
@@ -61,6 +61,7 @@ _FILLERS = frozenset(
             "which",
         ),
         *("monitor", "monitors", "host", "hosts", "certificates", "certs", "certificate"),
+        *("what", "what's", "have", "has", "already", "currently"),
         *("where", "whose", "of", "for", "me", "only", "just", "any"),
     }
 )
@@ -72,6 +73,16 @@ _WRITTEN = tuple(
         (r"(\d+) ?<(=?) ?(expires|days)\b", r"\3>\2\1 \3"),
         (r"\bport(?: is| in| equals)+ (?!not)", "port "),
         (r"\bport (?:is )?(?:not|isn't)(?: in)? ?=?|\bport ?<> ?", "port!="),
+        (r"\bbut not\b", "not"),
+        (r"\bssl_(?=[a-z])", ""),
+        (r"\bexpire_days\b", "expires"),
+        (r"\b(expir(?:es?|y|ing)) (?:with)?(?:in )?(?:the )?(?:next|coming) (?=\d)", r"\1 in "),
+        (
+            r"\b(expir(?:es?|y|ing)) (?:with)?(?:in )?(?:this|the coming) (?=week|month)",
+            r"\1 in 1 ",
+        ),
+        (r"\b(expir(?:es?|y|ing)) today\b", r"\1<1"),
+        (r"\b(expir(?:es?|y|ing)) (?:by )?tomorrow\b", r"\1<2"),
         (r"\bnot[ -]yet[ -]valid\b", "not-yet-valid"),
         (r"\bact[ -]now\b", "urgent"),
         (r"\b(?:not[ -]trusted|self[ -]?signed)\b", "untrusted"),
@@ -106,6 +117,9 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _DAYS_IN = {"d": 1, "w": 7, "mo": 30, "y": 365}
+#: A broken monitor is in one of these states, so that other states can be asked for too.
+_BROKEN = [name for name, which in STATES.items() if all(s.rank is Rank.BROKEN for s in which)]
+_GROUPS = {"broken": _BROKEN, "invalid": _BROKEN}
 #: The filters that the API lacks; the bot applies them itself.
 OWN = ("state", "mark")
 #: More days than any condition names.
@@ -211,12 +225,14 @@ def near_filter(filters: Sequence[Filter]) -> str:
 
 def joined(words: Iterable[str]) -> list[str]:
     """Words as filters: `expires < 30 and port 443` becomes `expires<30`, `port=443`."""
-    text = " ".join(words)
+    text = in_digits(" ".join(words))
     for form, written in _WRITTEN:
         text = form.sub(written, text)
     text = _PORTS.sub(lambda at: ",".join([at[1], *re.findall(r"\d+", at[2])]), text)
     text = _UNIT.sub(_in_days, text)
     found = _negated(word for word in text.split() if word.lower() not in _FILLERS)
+    if not STATES.keys().isdisjoint(map(str.lower, found)):
+        found = [each for word in found for each in _GROUPS.get(word.lower(), [word])]
     if "or" in map(str.lower, found):
         found = [word for word in found if word.lower() != "or"]
         if not STATES.keys() >= set(map(str.lower, found)):
@@ -333,7 +349,7 @@ _BEFORE_HOST = re.compile(
 
 def host_first(words: Sequence[str]) -> list[str]:
     """The words, with a host that words of no meaning or a length precede in the first place."""
-    text = " ".join(words)
+    text = in_digits(" ".join(words))
     if not (found := _BEFORE_HOST.match(text)):
         return list(words)
     lengths = re.findall(_LENGTH, found[1], re.IGNORECASE)

@@ -172,6 +172,10 @@ def _peeled(word: str) -> str:
     return word
 
 
+#: Words that stand before a host, and are none.
+_NO_NAMES = frozenset({"for", "to", "of", "the", "on", "at", "with", "me", "my", "until"})
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which monitor is meant: an id, a host (on any port), a host and port, or a pattern with `*`.
@@ -187,6 +191,9 @@ class Selector:
     def parse(cls, text: str) -> Self:
         """Read an id, a host, a host and port, a URL or a pattern. Raises ValueError."""
         text = re.sub(r"^(?:(?:host|id)=|id:(?=\d+$))", "", text, flags=re.IGNORECASE)
+        text = "all" if text.lower() == "everything" else text
+        if text.lower() in _NO_NAMES:
+            raise ValueError(f"“{text}” is not a host name.")
         number, space, target = text.partition(" ")
         number = number.removeprefix("#")
         if number.isascii() and number.isdecimal():

@@ -134,7 +134,8 @@ class Command:
         """The words as arguments. Raises UsageError."""
         if self.rewrite is None and not any(each.many for each in self.parameters):
             # `check example.com for me`
-            words = [*words[:1], *(word for word in words[1:] if word.lower() not in FILLERS)]
+            plain = [word for word in words if word.lower() not in FILLERS]
+            words = plain or list(words[:1])
         left, bound = self.rewrite(words) if self.rewrite else list(words), []
         for parameter in self.parameters:
             if parameter.form_only:
@@ -156,6 +157,7 @@ class Command:
         plain = [word for word in words if word.lower() not in FILLERS]
         if self.rewrite is None and len(plain) < len(words):
             return self.bind_words(plain)
+        left = [word for word in left if word.lower() not in {"and", "&", "or", "+"}] or left
         several = re.fullmatch(r"#?\d+|[^-].*[.:].*", left[0]) and not words[0].startswith("-")
         if several and self.parameters:
             raise UsageError(f"“{self.words}” takes one at a time, or a pattern for several.")
@@ -215,6 +217,7 @@ FILLERS = frozenset(
     {
         *("of", "for", "the", "on", "at", "to", "me", "my", "host", "monitor", "now", "again"),
         *("id", "here", "with", "via", "over", "using", "about"),
+        *("asap", "quick", "quickly", "urgently", "today", "immediately"),
     }
 )
 #: How people ask for a host's status, or for the hosts in a state.
@@ -227,6 +230,7 @@ MEANT = {
     **dict.fromkeys(("snooze", "silence", "ignore"), "mute"),
     **dict.fromkeys(("unsnooze", "unsilence"), "unmute"),
     **dict.fromkeys(("test", "verify", "probe", "inspect"), "check"),
+    **dict.fromkeys(("expiry", "expires", "expire", "expiration", "validity"), "status"),
     **dict.fromkeys(("details", "view", "open", "describe", *QUESTIONS), "status"),
     **dict.fromkeys(("export", "csv", "monitors", "certs", "certificates", "hosts"), "list"),
     **dict.fromkeys(("threshold", "thresholds", "warning", "settings", "config"), "warn"),
@@ -375,15 +379,18 @@ class Router:
             return replies.command_help(watch.usage, watch.help, watch.details, watch.example, ())
         near = self.nearest(word)
         hosts = [each for each in words if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", each)]
-        said = [each for each in (word, *words) if each.lower() in {*STATES, *OTHER_STATES}]
+        known = {*STATES, *OTHER_STATES, "muted", "taken", "free"}
+        said = [each for each in (word, *words) if each.lower() in known]
         if len(hosts) == 1 and near and near.name == "status":
             words = hosts
         elif said and (word in QUESTIONS or word in said):
             near, words = self.commands.get("list"), said
+        elif re.match(r"(expir\w*|days|ports?|valid)\b.*[<>=\d]", " ".join([word, *words])):
+            near, words = self.commands.get("list"), [word, *words]
         elif word in QUESTIONS:
             near = None
         if near is None:
-            return replies.unknown_command(word)
+            return replies.unknown_command(word, part=not words and word not in QUESTIONS)
         argument = " ".join(words)
         runs = not near.changes and near.takes(argument)
         return replies.unknown_command(word, near.name, argument, runs=runs)

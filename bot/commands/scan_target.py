@@ -30,6 +30,10 @@ class Protocol:
         """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
         name = re.sub(r"^-*(?:starttls|protocol|proto)[=:]", "", text.lower())
         name = ALSO_CALLED.get(name, name)
+        if name == "starttls":
+            raise ValueError("Name the protocol, for example mail.example.com:25 smtp.")
+        if "." in name:
+            raise ValueError("Name one host at a time.")
         if name not in {TLS, *PORTS}:
             raise ValueError(
                 f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."

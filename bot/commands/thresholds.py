@@ -27,7 +27,8 @@ class Rule:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `14d`, `2 weeks`, `20%` or `default`. Raises ValueError with a sentence."""
-        text = re.sub(r" ?(%|percent)$", "%", text.lower()).removeprefix("at ").lstrip("<= ")
+        text = re.sub(r" (?:before|left|ahead|in advance|prior)\b.*", "", text.lower())
+        text = re.sub(r" ?(%|percent)$", "%", text).removeprefix("at ").lstrip("<= ")
         if text in {"default", "reset", "off", "none"}:
             return cls(None)
         with suppress(ValueError):

@@ -234,6 +234,9 @@ def _verb(words: list[str]) -> tuple[str, str]:
     """
     if not words:
         return "", ""
+    both = re.match(r"([a-z]+)[=:](?=.)", words[0], re.IGNORECASE)
+    if both and router.find(both[1].lower()):  # `status=example.com`
+        words = [both[1], words[0][both.end() :], *words[1:]]
     if words[-1].lower() == "help" and all(re.fullmatch("[a-z_]+", w.lower()) for w in words):
         return "help", " ".join(words[:-1])
     verb = words[0].lower() if "." in words[0] else words[0].lower().strip("*")
