@@ -267,7 +267,7 @@ def batch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "batch: scanned", scanned(order, order, failed, 1)
     yield "batch: none scanned", scanned([], [], failed, 0)
     yield "batch: unread", batch_cards.scanned_unread(12, fault, "asked by Ann")
-    yield "batch: deleted", batch_cards.deleted([target] * 5, failed, 2, texts.user)
+    yield "batch: deleted", list_cards.deleted([target] * 5, failed, 2, texts.user)
 
 
 def watch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:

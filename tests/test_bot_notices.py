@@ -137,7 +137,8 @@ async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     for number in numbers[:6]:
         world.api.rows[number]["ssl_valid"] = True
     await notices.tick()
-    assert "~*12 monitors newly broken*~" not in words(world.seen(by=BEN)[0])
+    card = await world.card("*12 monitors newly broken* · 6 left", "6 of these are left.", by=BEN)
+    assert card.text == "6 left. When posted: 12 monitors newly broken."
     for number in numbers:
         world.api.rows[number]["ssl_valid"] = True
     world.later(minutes=1)

@@ -14,11 +14,9 @@ from bot.blocks import (
     Block,
     Message,
     bare,
-    code,
     context,
     counted,
     date,
-    packed,
     safe,
     section,
 )
@@ -55,7 +53,6 @@ from bot.severity import (
 )
 from bot.target import Target
 
-FAULTS_SHOWN = 10
 #: How the rows of monitors begin that are broken, urgent, unknown, or being scanned.
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
@@ -71,9 +68,12 @@ _COUNTED = {
     UNKNOWN.symbol: "unknown",
 }
 _POSTED = re.compile(rf"([\d,]+) ({'|'.join(dict.fromkeys(_COUNTED.values()))})\b")
-#: Appended to the line about the monitors that a notice has no room for, once all are fixed.
-_OVER = " ✅ None of these needs attention now."
-_MENTIONED = re.compile(r" · <[@!][^>]*>")
+#: How the line about the monitors that a notice has no room for ends once all or some are fixed.
+_OVER, _LEFT_OF = (
+    " ✅ None of these needs attention now.",
+    re.compile(r" ([\d,]+) of these (?:is|are) left\.$"),
+)
+_MENTIONED = re.compile(r" · (<[@!][^>]*>|[\d,]+ left)")
 _LEFT = re.compile(r"<[@!][^>]*> (?=Nobody has taken )")
 
 
@@ -111,15 +111,19 @@ def scanned(
     if after:
         said += f": {lists.tally(after, now, rules)}"
     said += f". {len(fixed)} fixed." if fixed else "."
-    said += _counted_faults(faults, "scanned")
+    said += lists.counted_faults(faults, "scanned")
     if gone:
-        said += f" {_missing(gone)}."
+        said += f" {lists.missing(gone)}."
     told = [replies.not_done(target, fault, "scanned") for target, fault in faults]
     if not after:
-        blocks = (section(f"⛔ {said}"), *packed(told[:FAULTS_SHOWN], section), context(note))
+        blocks = (
+            section(f"⛔ {said}"),
+            *lists.shown(told),
+            context(note),
+        )
         return Message(said, blocks, public=True, row_says=outcomes.get(0, ""))
     card = lists.monitors(after, now, rules, title="Scanned", said=said)
-    more = (*_shown(told), context(note))
+    more = (*lists.shown(told), context(note))
     fallback = (*card.fallback, *more) if card.fallback else ()
     groups = [tuple(before)] if first else grouped(before, now, rules)
     rows = tuple(_rows(groups, after, now, rules, outcomes))
@@ -165,48 +169,6 @@ def scanned_unread(number: int, fault: BotError, note: str) -> Message:
     return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
 
 
-def deleted(
-    done: Sequence[Target], faults: Sequence[tuple[Target, BotError]], gone: int, who: str
-) -> Message:
-    """Which monitors were deleted, and which not."""
-    text = f"Deleted {counted(len(done), 'monitor')}."
-    text += _counted_faults(faults, "deleted")
-    if gone:
-        text += f" {_missing(gone)}."
-    lines = [f"• {code(target.short, 120)}" for target in done]
-    told = [replies.not_done(target, fault, "deleted") for target, fault in faults]
-    blocks: list[Block] = [section(text), *packed(lines, section), *_shown(told)]
-    changed = [(str(target), "deleted") for target in done]
-    changed += [
-        (str(target), f"{'unconfirmed' if fault.maybe_done else 'not deleted'}: {fault}")
-        for target, fault in faults
-    ]
-    hosts = ", ".join(code(target.short, 120) for target in done[:3])
-    if len(done) > 3:
-        hosts = f"{counted(len(done), 'host')}: {code(done[0].short, 120)} and others"
-    line = f"{safe(who, 80)} deleted the monitors for {hosts}." if done else ""
-    return Message(text, tuple(blocks), announce=line, changed=tuple(changed))
-
-
-def _counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
-    """How many could not be scanned (or deleted), and for how many that is uncertain."""
-    unsure = sum(fault.maybe_done for _, fault in faults)
-    failed = len(faults) - unsure
-    said = f" {failed} could not be {what}." if failed else ""
-    return f"{said} {unsure} may have been {what}: no answer came." if unsure else said
-
-
-def _missing(gone: int) -> str:
-    return f"{counted(gone, 'monitor')} {'is' if gone == 1 else 'are'} no longer listed"
-
-
-def _shown(told: Sequence[str]) -> list[Block]:
-    blocks = list(packed(told[:FAULTS_SHOWN], section))
-    if len(told) > FAULTS_SHOWN:
-        blocks.append(context(f"and {len(told) - FAULTS_SHOWN} more"))
-    return blocks
-
-
 def refreshed(
     block: Block,
     found: Mapping[int, MonitorSummary],
@@ -250,16 +212,17 @@ def refreshed(
 def _hidden(
     block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[Block, None] | None:
-    """The line about the monitors that a notice has no room for, which says if all are fixed."""
+    """The line about the monitors that a notice has no room for, which says how many are left."""
     if _name(block) == HIDDEN:
         return None
     ids = read_ranges(_name(block).removeprefix(HIDDEN), KNOWN)
-    over = all(_is_well(f"{state_of(found[n], now, rules).symbol}") for n in ids if n in found)
-    text = str(block["elements"][0]["text"])
-    if over is text.endswith(_OVER):
-        return None
-    line = context(f"{text}{_OVER}" if over else text.removesuffix(_OVER))
-    return line | {"block_id": _name(block)}, None
+    left = sum(n in found and not _is_well(state_of(found[n], now, rules).symbol) for n in ids)
+    old = str(block["elements"][0]["text"])
+    new = _LEFT_OF.sub("", old.removesuffix(_OVER))
+    if left < len(ids):
+        verb = "is" if left == 1 else "are"
+        new += f" {left:,} of these {verb} left." if left else _OVER
+    return None if new == old else (context(new) | {"block_id": _name(block)}, None)
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -329,8 +292,11 @@ def redrawn(
         return _digest_redrawn(text, [_silent(block) for block in blocks], idle)
     head, rows = blocks[0], _row_texts(idle)
     title = _MENTIONED.sub("", str(head["text"]["text"]))
+    left, total = _left(idle, late=kind == "late")
     if kind in WORSE and is_over(idle):
         title, text = f"~{title}~", f"{_end(kind, rows)}. When posted: {text}"
+    elif kind in WORSE and 0 < left < total:
+        title, text = f"{title} · {left:,} left", f"{left:,} left. When posted: {text}"
     elif kind not in {*WORSE, "added"} and not all(map(_is_well, rows)):
         title = f"{title} · changed again"
     return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
@@ -376,8 +342,7 @@ def _now(rows: Sequence[str], posted: str) -> str:
     now, were, room = Counter[str](), Counter[str](), sum(map(_number, rows))
     for row in rows:
         if row[:1] in _COUNTED and not _is_gone(row):
-            part = PART.search(row)
-            now[_COUNTED[row[:1]]] += _number(row) - (int(part[1]) if part else 0)
+            now[_COUNTED[row[:1]]] += _number(row) - _fixed_of(row)
     for found, kind in _POSTED.findall(posted):
         number = int(found.replace(",", ""))
         were[kind] = max(0, min(room, number))
@@ -395,6 +360,12 @@ def _number(row: str) -> int:
     return 1 + int(more[1].replace(",", "")) if more else 1
 
 
+def _fixed_of(row: str) -> int:
+    """How many of a row's monitors are fixed, if only some are."""
+    part = PART.search(row)
+    return int(part[1]) if part else 0
+
+
 def _end(kind: str, rows: Sequence[str]) -> str:
     """How a notice ended: a monitor that was deleted, or is merely less urgent, is not fixed."""
     if any(map(_is_gone, rows)):
@@ -404,11 +375,24 @@ def _end(kind: str, rows: Sequence[str]) -> str:
 
 def is_over(blocks: Sequence[Block]) -> bool:
     """Whether no monitor of a notice is broken or urgent any more, judging by its rows."""
-    rows = _row_texts(blocks)
-    hidden = [str(b["elements"][0]["text"]) for b in blocks if _name(b).startswith(HIDDEN)]
-    hides = any(not text.endswith(_OVER) for text in hidden)
-    late = _kind_of(blocks) == "late"
-    return bool(rows) and not hides and all(_is_well(row, late=late) for row in rows)
+    return not _left(blocks, late=_kind_of(blocks) == "late")[0] and bool(_row_texts(blocks))
+
+
+def _left(blocks: Sequence[Block], *, late: bool) -> tuple[int, int]:
+    """How many monitors of a notice still need attention, and of how many, as far as is known."""
+    rows = [row for row in _row_texts(blocks) if not _is_well(row, late=late)]
+    left = sum(_number(row) - _fixed_of(row) for row in rows)
+    total = sum(map(_number, _row_texts(blocks)))
+    for block in blocks:
+        ids = _name(block).removeprefix(HIDDEN)
+        if ids and ids != _name(block):
+            hidden, text = len(read_ranges(ids, KNOWN)), str(block["elements"][0]["text"])
+            some = _LEFT_OF.search(text)
+            left += int(some[1].replace(",", "")) if some else 0 if text.endswith(_OVER) else hidden
+            total += hidden
+        elif _name(block) == HIDDEN:
+            return 1, 1  # nobody knows
+    return left, total
 
 
 def _name(block: Block) -> str:

@@ -20,14 +20,18 @@ from bot.blocks import (
     fitting,
     header,
     packed,
+    safe,
     section,
     text_length,
 )
+from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
+from bot.errors import BotError
 from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
+from bot.target import Target
 
 LIST_CARDS = 8
 LIST_ROWS = 20
@@ -38,8 +42,8 @@ OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: The most hosts named in one line.
 NAMED = 5
-#: The most monitors that one press deletes.
-MAX_DELETED = 50
+#: The most monitors that one press deletes, and the most faults that are told.
+MAX_DELETED, FAULTS_SHOWN = 50, 10
 #: Makes the question above a list of monitors: its title, and the button that confirms it.
 Question = Callable[[Sequence[MonitorSummary]], tuple[str, Sequence[Block]]]
 
@@ -269,3 +273,47 @@ def ask_delete(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
 
 def _ids(rows: Sequence[MonitorSummary]) -> str:
     return " ".join(str(row.id) for row in rows)
+
+
+def deleted(
+    done: Sequence[Target], faults: Sequence[tuple[Target, BotError]], gone: int, who: str
+) -> Message:
+    """Which monitors were deleted, and which not."""
+    text = f"Deleted {counted(len(done), 'monitor')}."
+    text += counted_faults(faults, "deleted")
+    if gone:
+        text += f" {missing(gone)}."
+    lines = [f"• {code(target.short, 120)}" for target in done]
+    told = [replies.not_done(target, fault, "deleted") for target, fault in faults]
+    blocks: list[Block] = [section(text), *packed(lines, section), *shown(told)]
+    changed = [(str(target), "deleted") for target in done]
+    changed += [
+        (str(target), f"{'unconfirmed' if fault.maybe_done else 'not deleted'}: {fault}")
+        for target, fault in faults
+    ]
+    hosts = ", ".join(code(target.short, 120) for target in done[:3])
+    if len(done) > 3:
+        hosts = f"{counted(len(done), 'host')}: {code(done[0].short, 120)} and others"
+    line = f"{safe(who, 80)} deleted the monitors for {hosts}." if done else ""
+    return Message(text, tuple(blocks), announce=line, changed=tuple(changed))
+
+
+def counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
+    """How many could not be scanned (or deleted), and for how many that is uncertain."""
+    unsure = sum(fault.maybe_done for _, fault in faults)
+    failed = len(faults) - unsure
+    said = f" {failed} could not be {what}." if failed else ""
+    return f"{said} {unsure} may have been {what}: no answer came." if unsure else said
+
+
+def missing(gone: int) -> str:
+    """`1 monitor is no longer listed`."""
+    return f"{counted(gone, 'monitor')} {'is' if gone == 1 else 'are'} no longer listed"
+
+
+def shown(told: Sequence[str]) -> list[Block]:
+    """The first of these faults, and how many more there are."""
+    blocks = list(packed(told[:FAULTS_SHOWN], section))
+    if len(told) > FAULTS_SHOWN:
+        blocks.append(context(f"and {len(told) - FAULTS_SHOWN} more"))
+    return blocks

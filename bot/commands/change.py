@@ -204,7 +204,7 @@ async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
         else:
             done.append(row)
     await call.records.forget(*(row.id for row in done))
-    return batch_cards.deleted([row.target for row in done], faults, gone, await call.who())
+    return list_cards.deleted([row.target for row in done], faults, gone, await call.who())
 
 
 async def _scan_each(
