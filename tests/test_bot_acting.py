@@ -169,16 +169,6 @@ async def test_the_most_specific_runbook_counts(world: World) -> None:
 # The row tells the story
 
 
-async def test_a_press_shows_in_the_row_and_its_outcome_stays_there(world: World) -> None:
-    number = world.api.add(HOST, days=-1, valid=False)
-    shown = await digest(world)
-    held = world.api.hold("monitor/scan")
-    await world.press("Rescan", on=shown, row=HOST, by=BEN)
-    await world.until(lambda: "⏳ *Scanning…* · `api.demo.test` · Ben" in row_of(shown, number))
-    held.release()
-    await world.until(lambda: "↻ no change · Ben, " in row_of(shown, number))
-
-
 @pytest.mark.parametrize("label", ["I'll take it", "Scan & watch"])
 async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
     label: str, world: World

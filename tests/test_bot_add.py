@@ -26,17 +26,6 @@ async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) ->
     assert shown.id == done.id == form.id
 
 
-async def test_a_fault_goes_to_its_field_and_the_corrected_form_is_taken(world: World) -> None:
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
-
-    faults = await world.submit(form, targets="a..demo b.demo.test")
-    assert list(faults) == ["targets"]
-    assert await world.submit(form, targets="a.demo.test b.demo.test") == {}
-
-    await world.modal("Added 2 of 2 hosts.")
-
-
 async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world: World) -> None:
     world.api.add("old.demo.test")
     world.api.refuse("monitor/add", 400, "no such host")

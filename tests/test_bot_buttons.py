@@ -57,16 +57,6 @@ async def test_rescan_turns_the_card_into_the_new_one(make: object, world: World
     assert len(world.seen()) == before
 
 
-async def test_rescan_on_a_public_card_names_who_pressed(world: World) -> None:
-    world.api.add("api.demo.test", days=5.5)
-    card = await public_card(world, "api.demo.test")
-
-    await world.press("Rescan", on=card, by=BEN)
-
-    became = await world.card("asked by Ben", by=BEN)
-    assert became.ts == card.ts
-
-
 async def test_rescan_on_a_private_list_is_answered_in_that_row_alone(world: World) -> None:
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)

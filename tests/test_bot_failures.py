@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from itertools import product
 
 import aiohttp
 import pytest
 
 from bot.playground.faults import (
-    InjectedFault,
     dropped_connection,
     http_answer,
     rate_limit,
@@ -37,13 +37,11 @@ async def test_a_connection_that_breaks_during_an_add_may_have_done_it(world: Wo
     assert len(world.api.asked("monitor/add")) == 1
 
 
-@pytest.mark.parametrize("status", [200, 401])
-async def test_a_refused_key_names_the_setting(status: int, world: World) -> None:
-    world.api.refuse("monitor/list", 401, "who are you", status=status)
-
-    await world.say("/ssl list")
-
-    await world.card("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
+async def test_a_refused_key_names_the_setting(world: World) -> None:
+    for status in (200, 401):
+        world.api.refuse("monitor/list", 401, "who are you", status=status)
+        told = ("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
+        await world.ask("/ssl list", *told)
 
 
 async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> None:
@@ -158,29 +156,32 @@ async def test_a_limited_response_url_gets_the_card_when_the_limit_has_passed(wo
     await world.ask("/ssl ping", "SSLmonitor answers in")
 
 
-@pytest.mark.parametrize(
-    ("line", "method"), [("/ssl scan 101", "chat.update"), ("/ssl status 101", "response_url")]
-)
-@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long"])
 async def test_blocks_that_slack_refuses_are_sent_as_text(
-    line: str, method: str, error: str, world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.api.add("api.demo.test", days=5.5)
-    world.slack.faults.add(method, refusal(error))
+    for error, (line, method) in product(
+        ("invalid_blocks", "msg_blocks_too_long"),
+        (("/ssl scan 101", "chat.update"), ("/ssl status 101", "response_url")),
+    ):
+        world.slack.faults.add(method, refusal(error))
+        card = await world.ask(line, "api.demo.test ACT NOW, expires in 5 days")
+        assert labels(card) == []
+        assert [block["type"] for block in card.blocks] == ["section"]
+        await world.settled()
+    assert caplog.text.count("Slack refused the blocks") == 4
 
-    card = await world.ask(line, "api.demo.test ACT NOW, expires in 5 days")
-    assert labels(card) == []
-    assert [block["type"] for block in card.blocks] == ["section"]
-    assert "Slack refused the blocks" in caplog.text
 
-
-@pytest.mark.parametrize("error", ["message_not_found", "msg_too_long", "a_new_error"])
-async def test_a_message_that_can_not_be_edited_is_posted_again(error: str, world: World) -> None:
+async def test_a_message_that_can_not_be_edited_is_posted_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.api.add("api.demo.test")
-    world.slack.faults.add("chat.update", refusal(error))
-
-    await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
-    assert not any("Scanning…" in words(message) for message in world.seen(by=BEN))
+    for error in ("msg_too_long", "brand_new_error"):
+        world.slack.faults.add("chat.update", refusal(error))
+        await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", seen_by=BEN)
+        await world.settled()
+        assert not any("Scanning…" in words(message) for message in world.seen(by=BEN))
+    assert "unknown error: brand_new_error" in caplog.text
 
 
 async def test_a_bug_in_a_command_is_told_with_a_reference_that_the_log_knows(
@@ -233,19 +234,12 @@ async def test_an_answer_that_fits_nowhere_is_a_direct_message(world: World) -> 
     await world.card("SSLmonitor answers", to="D0ANN")
 
 
-@pytest.mark.parametrize("fault", [http_answer(500), dropped_connection()], ids=["500", "dropped"])
-@pytest.mark.parametrize(
-    ("line", "target"),
-    [("/ssl scan 101", "chat.update"), ("@SSLmonitor scan 101", "chat.update")],
-)
-async def test_one_hiccup_of_slacks_changes_nothing(
-    line: str, target: str, fault: InjectedFault, world: World
-) -> None:
+async def test_one_hiccup_of_slacks_changes_nothing(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    world.slack.faults.add(target, fault)
-
-    await world.ask(line, "OK", "asked by Ann", seen_by=BEN)
-    await world.settled()
+    for fault, who in product((http_answer(500), dropped_connection()), ("/ssl", "@SSLmonitor")):
+        world.slack.faults.add("chat.update", fault)
+        await world.ask(f"{who} scan 101", "OK", "asked by Ann", seen_by=BEN)
+        await world.settled()
     assert "BUG" not in "".join(map(words, world.seen()))
     assert "Scanning…" not in "".join(map(words, world.seen()))
 
@@ -261,19 +255,18 @@ async def test_a_result_that_can_not_be_edited_in_reaches_its_asker(
     await world.ask("/ssl scan 101", "OK", "asked by Ann")
 
 
-@pytest.mark.parametrize(
-    ("retry_after", "seconds"),
-    [("1.5", 1.5), ("soon", 1.0), ("9" * 400, 1.0), (None, 1.0), (LONG_AGO, 0.0)],
-)
 async def test_every_form_of_retry_after_is_waited_out(
-    retry_after: str | None, seconds: float, world: World, no_waiting: list[float]
+    world: World, no_waiting: list[float]
 ) -> None:
     world.api.add("api.demo.test", days=80)
-    world.slack.faults.add("chat.postMessage", rate_limit(retry_after))
-    world.slack.faults.add("chat.update", rate_limit(retry_after))
-
-    await world.ask("/ssl scan 101", "OK", "asked by Ann", seen_by=BEN)
-    assert no_waiting == [seconds, seconds]
+    for retry_after, seconds in (
+        ("1.5", 1.5), ("soon", 1.0), ("9" * 400, 1.0), (None, 1.0), (LONG_AGO, 0.0)
+    ):  # fmt: skip
+        no_waiting.clear()
+        for method in ("chat.postMessage", "chat.update"):
+            world.slack.faults.add(method, rate_limit(retry_after))
+        await world.ask("/ssl scan 101", "OK", "asked by Ann", seen_by=BEN)
+        assert no_waiting == [seconds, seconds]
 
 
 async def test_a_form_that_slack_was_too_slow_for_says_press_again(world: World) -> None:
@@ -296,16 +289,6 @@ async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: 
         session.get(f"http://127.0.0.1:{world.bot.port}/healthz") as answer,
     ):
         assert (answer.status, (await answer.json())["slack"]) == (503, "token_revoked")
-
-
-async def test_an_unknown_refusal_is_logged_by_name(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    world.api.add("api.demo.test", days=80)
-    world.slack.faults.add("chat.update", refusal("brand_new_error"))
-
-    await world.ask("/ssl scan 101", "OK", "asked by Ann", seen_by=BEN)
-    assert "unknown error: brand_new_error" in caplog.text
 
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:

@@ -160,21 +160,6 @@ async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(make_world:
         await world.modal("REFUSED", "refused by this server's rules", "error 400")
 
 
-async def test_a_closed_form_answers_as_a_direct_message(world: World) -> None:
-    held = world.api.hold("monitor/add")
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
-    await world.submit(form, targets="a.demo.test")
-    await world.modal("Adding…")
-    await held.reached.wait()
-
-    await world.playground.close_view(ANN, form.id)
-    held.release()
-
-    await world.card("OK", "`a.demo.test`", "added", to="D0ANN")
-    await world.card("Ann added `a.demo.test`.", by=BEN)
-
-
 async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_speak(
     world: World,
 ) -> None:

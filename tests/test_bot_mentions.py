@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, OLGA, PARTNERS, SECRET
-from tests.world import World, labels, words
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET
+from tests.world import World, labels
 
 DM = "D0ANN"
 BOT = "@SSLmonitor"
@@ -176,11 +176,3 @@ async def test_the_bot_does_not_answer_itself(world: World) -> None:
     await world.settled()
 
     assert world.seen(to=DM) == [message]
-
-
-async def test_an_outsiders_mention_is_refused_for_their_eyes_only(world: World) -> None:
-    card = await world.ask(f"{BOT} list", "MEMBERS ONLY", by=OLGA, to=PARTNERS)
-    await world.settled()
-    assert card.ephemeral_for == OLGA
-    assert "FULL MEMBERS ONLY" not in "".join(words(m) for m in world.seen(to=PARTNERS))
-    assert world.api.work == []

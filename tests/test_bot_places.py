@@ -24,29 +24,27 @@ async def test_a_scan_is_public_and_says_that_it_runs(world: World) -> None:
 
 
 async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(world: World) -> None:
-    await world.ask("/ssl add api.demo.test", "OK", "added")
-
-    line = await world.card("Ann added `api.demo.test`.", by=BEN)
+    card = await world.ask(
+        "/ssl add https://shop.demo.test/cart", "OK", "`shop.demo.test`", "added"
+    )
+    line = await world.card("Ann added `shop.demo.test`.", by=BEN)
 
     await world.settled()
-    assert world.seen(by=BEN) == [line]
+    assert (card.ephemeral_for, world.seen(by=BEN)) == (ANN, [line])
+    assert world.api.asked("monitor/add") == [{"host": "shop.demo.test", "port": "443"}]
     assert "<@" not in words(line)
     assert "<!" not in words(line)
 
 
-async def test_where_the_bot_is_no_member_a_scan_is_answered_privately(world: World) -> None:
+async def test_where_the_bot_is_no_member_it_answers_privately_and_announces_nothing(
+    world: World,
+) -> None:
     world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=SECRET)
+    await world.ask("/ssl add new.demo.test", "OK", "added", to=SECRET)
     await world.settled()
 
     assert card.ephemeral_for == ANN
-    assert world.seen(by=BEN, to=SECRET) == []
-
-
-async def test_where_the_bot_is_no_member_a_change_is_not_announced(world: World) -> None:
-    await world.ask("/ssl add api.demo.test", "OK", "added", to=SECRET)
-    await world.settled()
-
     assert world.seen(by=BEN, to=SECRET) == []
     assert "WENT WRONG" not in "".join(words(m) for m in world.seen(to=SECRET))
 

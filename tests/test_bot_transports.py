@@ -70,7 +70,8 @@ async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world:
     await world.playground.close_view(ANN, form.id)
     adding.release()
 
-    await world.card("`a.demo.test`", to=DM)
+    await world.card("OK", "`a.demo.test`", "added", to=DM)
+    await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
 async def test_home(any_world: World) -> None:
@@ -134,3 +135,4 @@ async def test_a_refusal_from_slack_is_answered_another_way(any_world: World) ->
 
     card = await world.ask("/ssl scan api.demo.test", "asked by Ann", "Rescan", seen_by=BEN)
     assert "`api.demo.test`" in words(card)
+    assert not any("Scanning…" in words(message) for message in world.seen(by=BEN))

@@ -56,7 +56,7 @@ async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
 
 async def test_a_bare_host_or_id_means_its_status(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    for which in ("api.demo.test", "101", "#101"):
+    for which in ("api.demo.test", "101", "#101", "Status “api.demo.test”"):
         await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
 
@@ -450,8 +450,3 @@ async def test_help_for_one_command_explains_its_forms_and_shows_a_line_that_wor
         "/ssl list [FILTER…]", "part of a name", "For example `/ssl list expires&lt;30`"
     )
     assert "/ssl scan" not in words(card)
-
-
-async def test_help_is_grouped(world: World) -> None:
-    await world.say("/ssl help")
-    await world.card("*Look up and scan*", "*Change*", "`/ssl help list` explains one command")
