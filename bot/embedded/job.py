@@ -6,13 +6,13 @@ The proxy's password is stored encrypted with the operator's SECRET_KEY.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Row, RowMapping
 
 from bot.embedded.scan.proxy import HTTPProxy
 from bot.store.tables import monitors
@@ -72,18 +72,13 @@ class Job:
     proxy: HTTPProxy | None = None
 
     @classmethod
-    def from_row(cls, row: Row[Any] | RowMapping) -> Job:
-        """Read COLUMNS of a row; the password stays encrypted."""
-        values = row if isinstance(row, RowMapping) else row._mapping  # noqa: SLF001 - public API
+    def from_row(cls, row: Sequence[Any]) -> Job:
+        """Read the values of COLUMNS; the password stays encrypted."""
+        host, port, protocol, proxy_host, proxy_port, username, password = row
         proxy = None
-        if values["proxy_host"] is not None:
-            proxy = HTTPProxy(
-                values["proxy_host"],
-                values["proxy_port"],
-                values["proxy_username"] or "",
-                values["proxy_password"] or "",
-            )
-        return cls(Target(values["host"], values["port"]), values["protocol"], proxy)
+        if proxy_host is not None:
+            proxy = HTTPProxy(proxy_host, proxy_port, username or "", password or "")
+        return cls(Target(host, port), protocol, proxy)
 
     def to_row(self) -> dict[str, Any]:
         """The values of COLUMNS."""

@@ -53,6 +53,7 @@ _AWAITED = (
 )
 # What a scan without news sets; the other columns, and most indexes, stay.
 _FRESH = ("scanned_at", "ip", "http_code", "key_exchange_at", "post_quantum")
+_NOTHING = dict[str, Any].fromkeys(HISTORY_COLUMNS)
 # Since when monitors wait for a certificate, by ID; None for a wait that ends with this scan.
 Awaited = Mapping[int, datetime | None]
 _LEASE_COLUMNS = (
@@ -91,9 +92,10 @@ class Lease:
 
     def differs_from(self, row: dict[str, Any]) -> bool:
         """Whether a scan changed any column that a list shows."""
-        new = {"fingerprint": self.fingerprint, "renewal": self.renewal}
-        known = self.previous | new | {"caa_refuses": self.caa_refuses}
-        return any(row[name] != known.get(name) for name in (*HISTORY_COLUMNS, *new, "caa_refuses"))
+        known = _NOTHING | self.previous
+        known |= {"fingerprint": self.fingerprint, "renewal": self.renewal}
+        known["caa_refuses"] = self.caa_refuses
+        return known != {name: row[name] for name in known}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,9 @@ class LeaseResult:
     def unconfirmed(self) -> bool:
         """Whether a host that was up failed, but not often enough for that to be stored."""
         last = self.lease.previous.get("verdict")
-        was_up = last is not None and not is_failure(Verdict(last))
-        return was_up and not self.on_demand and 0 < self.failures < TRIES
+        if self.on_demand or last is None or not 0 < self.failures < TRIES:
+            return False
+        return not is_failure(Verdict(last))
 
 
 class Leases:
@@ -269,18 +272,18 @@ class Leases:
         await record_changes(connection, told)
 
     def _reschedule(self, result: LeaseResult, awaited: Awaited) -> dict[str, Any]:
-        leaf = result.scan.leaf
+        leaf, failures = result.scan.leaf, result.failures
         return {
             "of_id": result.lease.id,
             "lease": None,
-            "failures": result.failures,
+            "failures": failures,
             "next_scan_at": next_scan(
                 result.lease.job.target,
                 result.scan.at,
                 self._interval,
                 not_before=leaf.not_before if leaf else None,
                 not_after=leaf.not_after if leaf else None,
-                failures=result.failures,
+                failures=failures,
                 asked=result.scan.asked,
                 awaited=awaited.get(result.lease.id),
             ),
@@ -288,21 +291,25 @@ class Leases:
 
 
 def _read_lease(row: Row[Any]) -> Lease:
-    previous = {name: getattr(row, name) for name in HISTORY_COLUMNS}
+    """Read _LEASE_COLUMNS by their position, which is faster than by name."""
+    id_, *target = row[: -len(HISTORY_COLUMNS)]
+    target, about = target[: len(job.COLUMNS)], target[len(job.COLUMNS) :]
+    ip, failures, account, fingerprint, asked_at, post_quantum, renewal, refuses = about
     known = UNASKED
-    if row.fingerprint and row.key_exchange_at:
-        known = KeyExchange(row.fingerprint, row.key_exchange_at, row.post_quantum)
+    if fingerprint and asked_at:
+        known = KeyExchange(fingerprint, asked_at, post_quantum)
+    previous = dict(zip(HISTORY_COLUMNS, row[-len(HISTORY_COLUMNS) :], strict=True))
     return Lease(
-        row.id,
-        Job.from_row(row),
-        row.ip or row.host,
-        row.failures,
+        id_,
+        Job.from_row(target),
+        ip or target[0],
+        failures,
         previous,
-        row.account_id,
-        row.fingerprint,
+        account,
+        fingerprint,
         known,
-        row.renewal,
-        bool(row.caa_refuses),
+        renewal,
+        bool(refuses),
     )
 
 

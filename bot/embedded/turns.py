@@ -6,8 +6,8 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +31,34 @@ class _Queue:
     length: int = field(default=0)
 
 
+@dataclass(slots=True)
+class _Turn(AbstractAsyncContextManager[None]):
+    queues: dict[str, _Queue]
+    address: str
+    limit: int
+
+    async def __aenter__(self) -> None:
+        queue = self.queues.get(self.address)
+        if queue is None:
+            queue = self.queues[self.address] = _Queue(asyncio.Semaphore(self.limit))
+        queue.length += 1
+        try:
+            await queue.semaphore.acquire()
+        except BaseException:
+            self._leave(queue)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        queue = self.queues[self.address]
+        queue.semaphore.release()
+        self._leave(queue)
+
+    def _leave(self, queue: _Queue) -> None:
+        queue.length -= 1
+        if not queue.length:
+            del self.queues[self.address]
+
+
 class Turns:
     """Lets at most `limit` scans run at each address; the others queue."""
 
@@ -38,18 +66,9 @@ class Turns:
         self._limit = limit
         self._queues: dict[str, _Queue] = {}
 
-    @asynccontextmanager
-    async def at(self, address: str) -> AsyncIterator[None]:
+    def at(self, address: str) -> _Turn:
         """Wait for a turn at an address, and keep it until the end of the block."""
-        queue = self._queues.setdefault(address, _Queue(asyncio.Semaphore(self._limit)))
-        queue.length += 1
-        try:
-            async with queue.semaphore:
-                yield
-        finally:
-            queue.length -= 1
-            if not queue.length:
-                del self._queues[address]
+        return _Turn(self._queues, address, self._limit)
 
     def congested(self) -> list[str]:
         """The addresses with a queue."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import starmap
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -344,7 +345,7 @@ def _http(scan: Scan) -> HTTPFacts:
     page, place = scan.page, (scan.ip or None, scan.ip_rev, scan.ip_geo)
     if page.code is None:
         return HTTPFacts(*place)
-    headers = tuple(HTTPHeader(name, value) for name, value in page.headers)
+    headers = tuple(starmap(HTTPHeader, page.headers))
     texts = page.title, page.description, page.keywords
     return HTTPFacts(*place, page.code, page.size, headers, *texts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
@@ -51,6 +52,7 @@ class RenewalFacts(Struct, gc=False):
 _RENEWALS = msgspec.json.Decoder(RenewalFacts)
 
 
+@lru_cache(maxsize=1000)  # a few authorities issue for many servers
 def date(moment: datetime | None) -> str | None:
     """A date in the API's format."""
     if moment is None:

@@ -125,7 +125,7 @@ class AddressResult:
         self.verdict, self.message = judge(host, leaf, found.faults, now, self.chain[1:])
         self.is_trusted = self.verdict in _TRUSTED
         self.handshake = certificate.handshake(stream.protocol, stream.cipher)
-        self.host_match = leaf.covers(host)
+        self.host_match = self.verdict is Verdict.VALID or leaf.covers(host)
 
     def judge_revocation(self, found: Found, path: Sequence[x509.Certificate]) -> None:
         """Record the revocation status, and the verdict if a certificate was revoked."""

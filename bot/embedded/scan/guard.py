@@ -208,7 +208,7 @@ class Guard:
     def permits(self, host: str, address: Address, port: int) -> bool:
         """Whether a scan of `host` may connect to this address of it."""
         certain, possible = forms(address), possible_forms(address)
-        if any(form in METADATA for form in possible):
+        if not METADATA.isdisjoint(possible):
             return False
         if any(entry.matches(host, possible, port) for entry in self.deny):
             return False

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import certifi
 from cryptography import x509
@@ -38,7 +38,7 @@ _SYSTEM_ROOTS = (
 )
 _LOG = logging.getLogger(__name__)
 _CHECK_INTERVAL = timedelta(minutes=1)
-_CHUNK = 65536
+_CHUNK = 4096  # most of what we send at once is shorter
 CURRENT = frozenset({"TLSv1.2", "TLSv1.3"})
 _NOT_YET_VALID: int = SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID
 _HAS_EXPIRED: int = SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED
@@ -188,6 +188,7 @@ class FaultRecorder(list[ChainFault]):
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._by_clock: dict[int, int] = {}
+        self._ders: dict[Any, bytes] = {}
         self.path: dict[int, x509.Certificate] = {}
         self.secret = b""
 
@@ -203,11 +204,20 @@ class FaultRecorder(list[ChainFault]):
 
     def _date_fault(self, certificate: crypto.X509, depth: int) -> int:
         try:
-            known = read_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+            known = read_certificate(self.der(certificate))
         except ValueError:
             return self._by_clock.get(depth, 0)  # only OpenSSL can read it
         self.path[depth] = known.parsed
         return date_fault(known.facts.not_before, known.facts.not_after, self._now)
+
+    def der(self, certificate: crypto.X509) -> bytes:
+        """A certificate in DER, encoded once; the same one may be in the path and the chain."""
+        pointer = certificate._x509  # noqa: SLF001 - pyOpenSSL has no other way to compare them
+        der = self._ders.get(pointer)
+        if der is None:
+            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+            self._ders[pointer] = der
+        return der
 
 
 def _on_verify(
@@ -383,4 +393,4 @@ class Stream:
         sent = self.tls.get_peer_cert_chain()
         if sent is None:
             return sent_certificates(bytes(self._received), self.faults.secret)
-        return [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in sent]
+        return [self.faults.der(each) for each in sent]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 from bot.target import REFUSED, REVOKED_MESSAGE
@@ -85,6 +86,7 @@ _NO_HANDSHAKE = frozenset(
 )
 
 
+@lru_cache(maxsize=100)  # most have no details
 def sentence(verdict: Verdict, detail: str = "") -> str:
     """The `ssl_message` of a verdict: "Valid", or what is wrong, without a full stop."""
     return _SENTENCES[verdict].format(printable(detail))
