@@ -80,6 +80,10 @@ class StubAPI:
         }
         return number
 
+    def add_many(self, many: int, **fields: Any) -> list[int]:
+        """Put so many monitors there: h0.demo.test, h1.demo.test, ...; gives their ids."""
+        return [self.add(f"h{number}.demo.test", **fields) for number in range(many)]
+
     def renew(self, number: int, days: float) -> None:
         """Let the next look at a monitor find a later end date."""
         end = _date(self.clock() + timedelta(days=days))

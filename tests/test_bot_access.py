@@ -38,8 +38,7 @@ async def test_a_guest_is_refused_at_every_door(world: World) -> None:
         card = await world.ask(line, "FULL MEMBERS ONLY", "full member", by=GUS)
         assert card.ephemeral_for == GUS
     await world.ask("list", "FULL MEMBERS ONLY", by=GUS, to="D0GUS")
-    await world.playground.open_home(GUS)
-    await world.home("FULL MEMBERS ONLY", by=GUS)
+    await world.open_home("FULL MEMBERS ONLY", by=GUS)
 
     await world.say("/ssl add")
     his = world.slack.push_modal(GUS, (await world.modal("Add hosts")).content)
@@ -283,8 +282,7 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
     await world.submit(await world.modal("Hosts"), targets="new.demo.test")
 
     await world.card("Ann added `new.demo.test`.", by=BEN)
-    await world.playground.open_home(ANN)
-    await world.home("2 monitors")
+    await world.open_home("2 monitors")
     assert len(world.api.asked("monitor/scan")) == 2
 
 

@@ -266,7 +266,7 @@ async def test_the_head_of_a_digest_counts_what_is_fixed_and_strikes_it_through(
 
 
 async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=-1, valid=False) for n in range(3)]
+    numbers = world.api.add_many(3, days=-1, valid=False)
     world.api.add("due.demo.test", days=12)
     shown = await digest(world)
     held = world.api.hold("monitor/scan")

@@ -14,8 +14,7 @@ PROXY = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": "me
 
 async def test_a_submitted_form_is_answered_at_once_by_checking(world: World) -> None:
     held = world.api.hold("monitor/list")
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
 
     await world.submit(form, targets="a.demo.test, b.demo.test")
 
@@ -46,8 +45,7 @@ async def test_each_host_gets_its_result_and_what_is_left_can_be_corrected(world
 
 async def test_a_correction_asks_for_the_password_again(world: World) -> None:
     world.api.refuse("monitor/add", 400, "wrong password")
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     await world.submit(form, targets="a.demo.test", proxy_password=PASSWORD, **PROXY)
 
     await world.press("Correct", on=await world.modal("REFUSED", "wrong password"))
@@ -97,8 +95,7 @@ async def test_progress_is_shown_at_most_every_two_seconds(world: World) -> None
 async def test_a_closed_form_sends_all_results_as_a_direct_message(world: World) -> None:
     world.api.refuse("monitor/add", 400, "no such host")
     held = world.api.hold("monitor/list")
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     await world.submit(form, targets="bad.demo.test good.demo.test")
     await held.reached.wait()
     await world.playground.close_view(ANN, form.id)
@@ -130,8 +127,7 @@ async def test_too_many_typed_hosts_are_refused(world: World) -> None:
 
 async def test_an_api_without_proxies_is_not_asked_for_one_twice(world: World) -> None:
     world.api.refuse("monitor/add", 400, "proxies are not supported yet")
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     await world.submit(form, targets="api.demo.test", **PROXY)
 
     await world.press("Correct", on=await world.modal("REFUSED", "not supported"))

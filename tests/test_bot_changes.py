@@ -70,7 +70,7 @@ async def test_a_change_is_told_by_the_next_poll_after_the_scan_that_saw_it(
 
 
 async def test_what_changed_is_told_without_asking_for_the_list(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = world.api.add_many(3, days=80)
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     for number in numbers[:2]:
@@ -93,7 +93,7 @@ async def test_a_flood_of_changes_is_read_in_parts_that_lose_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.notices.PAGES", 1)
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(4)]
+    numbers = world.api.add_many(4, days=80)
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))
     for place, number in enumerate(numbers):
@@ -220,7 +220,7 @@ async def test_a_long_list_is_compared_every_interval_and_its_changes_at_once(
 ) -> None:
     monkeypatch.setattr("bot.slack.notices.MANY", 2)
     assert MANY > 2
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = world.api.add_many(3, days=80)
     world.api.add("near.demo.test", days=7 + 10 / 1440)
     notices = await begun(world)
     lists = len(world.api.asked("monitor/list"))

@@ -205,8 +205,7 @@ async def test_reading_goes_on_without_the_database(world: World) -> None:
 async def test_home_is_shown_without_the_database(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     with no_tables(file_of(world)):
-        await world.playground.open_home(ANN)
-        home = await world.home("`api.demo.test`", "database can't be read")
+        home = await world.open_home("`api.demo.test`", "database can't be read")
     assert "Rescan" in labels(home)
 
 

@@ -65,8 +65,7 @@ async def test_an_outsiders_home_stays_empty(world: World) -> None:
     world.api.add("api.demo.test")
 
     await world.playground.open_home(OLGA)
-    await world.playground.open_home(ANN)
-    await world.home("1 monitor")
+    await world.open_home("1 monitor")
     await world.settled()
 
     assert world.slack.home(OLGA) is None
@@ -257,9 +256,7 @@ async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_worl
 async def test_hostile_text_can_neither_ping_nor_link_on_home(world: World) -> None:
     watch_hostile(world)
 
-    await world.playground.open_home(ANN)
-
-    home = await world.home("2 monitors", "evil.demo.test")
+    home = await world.open_home("2 monitors", "evil.demo.test")
     assert labels(home) == ["Add hosts", "Refresh", "Rescan", "Rescan"]
     assert_harmless(home)
 

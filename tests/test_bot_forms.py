@@ -37,8 +37,7 @@ async def test_add_without_words_opens_the_form(world: World) -> None:
 
 
 async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     held = world.api.hold("monitor/add")
 
     faults = await world.submit(form, targets="a.demo.test\nhttps://b.demo.test:8443, c.demo.test")
@@ -53,8 +52,7 @@ async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
 
 
 async def test_an_error_is_shown_at_its_field_and_can_be_corrected(world: World) -> None:
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     empty = dict.fromkeys(("proxy_host", "proxy_port", "proxy_username", "proxy_password"), "")
     for fields, field, says in (
         ({"targets": "a..demo"}, "targets", "a..demo"),
@@ -98,8 +96,7 @@ async def test_a_proxy_and_its_password_go_to_the_api_and_nowhere_else(
 ) -> None:
     set_up_logging(logging.DEBUG)
     caplog.set_level(logging.DEBUG)
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
 
     await world.submit(
         form,

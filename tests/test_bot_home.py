@@ -20,9 +20,7 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     world.api.add("gone.demo.test", days=-3, valid=False)
     world.api.add("fine.demo.test", days=60)
 
-    await world.playground.open_home(ANN)
-
-    home = await world.home("31 monitors", "*🔴 Broken*\n1", "*✅ OK*\n1", "31 of 1,000 used")
+    home = await world.open_home("31 monitors", "*🔴 Broken*\n1", "*✅ OK*\n1", "31 of 1,000 used")
     text = words(home)
     assert text.index("`gone.demo.test`") < text.index("`h1.demo.test`")
     assert labels(home) == [*ALWAYS, *["Rescan"] * PAGE, "Next"]
@@ -46,8 +44,7 @@ async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> Non
 async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     for days in range(PAGE + 3):
         world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
-    await world.playground.open_home(ANN)
-    first = await world.home("1 to 20 of 23 that need attention", "`h00.demo.test`")
+    first = await world.open_home("1 to 20 of 23 that need attention", "`h00.demo.test`")
 
     await world.press("Next", on=first)
 
@@ -77,8 +74,7 @@ async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
 async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: World) -> None:
     for days in range(PAGE + 3):
         world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
-    await world.playground.open_home(ANN)
-    home = await world.home("1 to 20")
+    home = await world.open_home("1 to 20")
     await world.press("Rescan", on=home, row="h00.demo.test")
     await world.settled()
     held = world.api.hold("monitor/scan")
@@ -96,8 +92,7 @@ async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: Wor
 
 async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> None:
     numbers = [world.api.add(f"h{n:02}.demo.test", days=n + 0.5) for n in range(PAGE + 3)]
-    await world.playground.open_home(ANN)
-    first = await world.home("1 to 20 of 23")
+    first = await world.open_home("1 to 20 of 23")
     for number in numbers[10:]:
         world.api.renew(number, 89)
 
@@ -110,35 +105,29 @@ async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> N
 async def test_home_says_when_all_is_well(world: World) -> None:
     world.api.add("fine.demo.test", days=60)
 
-    await world.playground.open_home(ANN)
-
-    home = await world.home("1 monitor", "Nothing needs to be done", "Last digest")
+    home = await world.open_home("1 monitor", "Nothing needs to be done", "Last digest")
     assert labels(home) == ALWAYS
 
 
 async def test_home_says_how_to_begin(world: World) -> None:
-    await world.playground.open_home(ANN)
-
-    await world.home("There are no monitors yet", "/ssl add")
+    await world.open_home("There are no monitors yet", "/ssl add")
 
 
 async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) -> None:
     assert digest_world.bot.digest is not None
-    await digest_world.playground.open_home(ANN)
-    await digest_world.home("none yet", "daily at 09:00 UTC in <#C0CERTS>", "every full member")
+    await digest_world.open_home(
+        "none yet", "daily at 09:00 UTC in <#C0CERTS>", "every full member"
+    )
 
     await digest_world.digest.post_now()
-    await digest_world.playground.open_home(ANN)
-
-    await digest_world.home("*Last digest*\n<!date^", "every 60 seconds at first")
+    await digest_world.open_home("*Last digest*\n<!date^", "every 60 seconds at first")
 
 
 async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
     await world.ask("/ssl watch api.demo.test", "Watching until")
     await world.settled()
-    await world.playground.open_home(ANN)
-    home = await world.home("Scan & watch, running", "1 scan")
+    home = await world.open_home("Scan & watch, running", "1 scan")
 
     await world.press("Stop", on=home)
 
@@ -153,8 +142,7 @@ async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World)
 async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: World) -> None:
     number = world.api.add("api.demo.test", days=5.5)
     elsewhere = world.api.add("other.demo.test", days=-1, valid=False)
-    await world.playground.open_home(ANN)
-    home = await world.home("in 5 days", "*🚨 Act now*\n1")
+    home = await world.open_home("in 5 days", "*🚨 Act now*\n1")
     held = world.api.hold("monitor/scan")
 
     await world.press("Rescan", on=home, row="api.demo.test")
@@ -174,8 +162,7 @@ async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: Wo
 async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world: World) -> None:
     for n in range(3):
         world.api.add(f"h{n}.demo.test", days=n + 0.5)
-    await world.playground.open_home(ANN)
-    home = await world.home("3 monitors")
+    home = await world.open_home("3 monitors")
     for n in range(3):
         await world.press("Rescan", on=home, row=f"h{n}.demo.test")
         await world.settled()
@@ -199,8 +186,7 @@ async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.api.add("api.demo.test", days=5.5)
-    await world.playground.open_home(ANN)
-    home = await world.home("in 5 days")
+    home = await world.open_home("in 5 days")
     await world.press("Rescan", on=home)
     await world.settled()
     monkeypatch.setattr("bot.slack.views.LAST_SECONDS", 0.0)
@@ -210,8 +196,7 @@ async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
 
 async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
-    await world.playground.open_home(ANN)
-    home = await world.home("in 5 days")
+    home = await world.open_home("in 5 days")
     world.api.refuse("monitor/scan", 422, "host not allowed")
 
     await world.press("Rescan", on=home)
@@ -222,8 +207,7 @@ async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(wor
 
 async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
-    await world.playground.open_home(ANN)
-    home = await world.home("EXPIRED")
+    home = await world.open_home("EXPIRED")
     await world.press("Rescan", on=home, row="api.demo.test")
 
     await world.press("Scan & watch", on=await world.home("no change · Ann"))
@@ -236,21 +220,16 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
 async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.refuse("monitor/list", 401, "who are you")
-    await world.playground.open_home(ANN)
-    await world.home("KEY REFUSED", "About this bot")
+    await world.open_home("KEY REFUSED", "About this bot")
 
-    await world.playground.open_home(ANN)
-
-    await world.home("1 monitor", "Nothing needs to be done")
+    await world.open_home("1 monitor", "Nothing needs to be done")
 
 
 async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     world.api.refuse("account", 403, "not for this key")
 
-    await world.playground.open_home(ANN)
-
-    await world.home("`api.demo.test`", "*Monitors*\nunknown")
+    await world.open_home("`api.demo.test`", "*Monitors*\nunknown")
 
 
 async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World) -> None:
@@ -268,8 +247,7 @@ async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World
 
 
 async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
-    await world.playground.open_home(ANN)
-    home = await world.home("There are no monitors yet")
+    home = await world.open_home("There are no monitors yet")
 
     await world.press("Add hosts", on=home)
 
@@ -287,8 +265,7 @@ async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -
     for host, who in (("mine", ANN), ("bens", BEN)):
         await world.say(f"/ssl take {host}.demo.test", by=who)
         await world.card("has taken", f"{host}.demo.test")
-    await world.playground.open_home(ANN)
-    text = words(await world.home("Taken by you"))
+    text = words(await world.open_home("Taken by you"))
     order = [
         *("Add hosts", "Taken by you", "`mine.demo.test`", "Not taken", "`gone.demo.test`"),
         *("`free.demo.test`", "Taken by others", "`bens.demo.test`"),

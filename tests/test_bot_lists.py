@@ -136,8 +136,7 @@ async def test_a_threshold_that_makes_no_sense_is_explained(world: World) -> Non
 
 
 async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:
-    for number in range(12):
-        world.api.add(f"h{number}.demo.test", days=3.5)
+    world.api.add_many(12, days=3.5)
     world.api.add("fine.demo.test")
     card = await world.ask("/ssl list expires<30", "12 monitors")
 
@@ -154,8 +153,7 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
 
 @pytest.mark.parametrize("typed", ["expired", "free"])
 async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
-    for number in range(9):
-        world.api.add(f"h{number}.demo.test", days=-1)
+    world.api.add_many(9, days=-1)
     world.api.add("fine.demo.test")
     card = await world.ask(f"/ssl list {typed}", "9 monitors")
 
@@ -177,8 +175,7 @@ async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) 
 
 
 async def test_without_the_scope_for_files_the_card_says_so(world: World) -> None:
-    for number in range(9):
-        world.api.add(f"h{number}.demo.test")
+    world.api.add_many(9)
     world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
     await world.say("/ssl list")
     await world.press("CSV", on=await world.card("9 monitors"))
@@ -210,10 +207,7 @@ ONE = "ab" * 32
 async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_rescan(
     world: World,
 ) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(14)
-    ]
+    numbers = world.api.add_many(14, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
     await world.say("/ssl list")
     shown = await world.card("15 monitors: 14 broken, 1 OK.", "with one certificate share a row")
@@ -240,8 +234,7 @@ async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_re
 async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certificate(
     world: World,
 ) -> None:
-    for n in range(3):
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+    world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await world.ask("/ssl list", "3 monitors")
     await world.press("Rescan", on=shown)
     await world.card("3 monitors: 3 broken", "I'll take it")
@@ -253,11 +246,9 @@ async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certifica
 
 
 async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world: World) -> None:
-    for n in range(3):
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
+    world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
-    await world.playground.open_home(ANN)
-    home = await world.home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` and 2 more")
+    home = await world.open_home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` and 2 more")
     assert "`name.demo.test`" in words(home)
     assert labels(home).count("Rescan") == 2
 

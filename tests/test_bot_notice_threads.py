@@ -12,7 +12,7 @@ from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.notices import LEASE, Notices
 from bot.store.notices import EVENT
 from tests.card_values import NOW
-from tests.test_bot_notices import HOST, begun, watcher
+from tests.test_bot_notices import HOST, begun, newly_broken, watcher
 from tests.world import World, labels, words
 
 
@@ -33,10 +33,7 @@ def set_state(world: World, number: int, **fields: Any) -> None:
 async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had_it(
     world: World,
 ) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     (posted,) = messages(world)
     await world.press("I'll take it", on=posted, by=BEN)
     await world.card("Newly broken", "🙋 Ben", by=ANN)
@@ -75,9 +72,7 @@ async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_i
 async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow_up(
     world: World,
 ) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=80, ssl_fingerprint="ab" * 32)
     notices = await begun(world)
     for number in numbers[:2]:
         set_state(world, number)
@@ -101,10 +96,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
 async def test_what_is_fixed_the_next_day_is_a_new_message_and_struck_through_in_the_old_one(
     world: World,
 ) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     world.later(days=1)
     world.api.renew(number, days=80)
     await notices.tick()
@@ -133,10 +125,7 @@ async def test_a_host_that_answers_again_with_an_urgent_certificate_causes_a_not
 async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     world.api.renew(number, days=80)
     world.slack.faults.add("chat.update", rate_limit(600))
     await notices.tick()
@@ -164,10 +153,7 @@ async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World
 
 
 async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     world.api.renew(number, days=80)
     world.slack.faults.add("chat.postMessage", refusal("internal_error", after=True))
     await notices.tick()
@@ -208,7 +194,7 @@ async def test_a_notice_that_could_not_be_posted_for_a_day_is_dropped(world: Wor
 async def test_a_notice_whose_trouble_is_over_before_it_is_posted_wakes_nobody(
     world: World,
 ) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = world.api.add_many(2, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
     for number in numbers:
         set_state(world, number)
@@ -230,7 +216,7 @@ async def test_a_notice_whose_trouble_is_over_before_it_is_posted_wakes_nobody(
 
 
 async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = world.api.add_many(2, days=80)
     notices = await begun(world)
     set_state(world, numbers[0])
     await notices.tick()
@@ -248,7 +234,7 @@ async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: 
 
 
 async def test_a_notice_that_slack_rejects_holds_up_no_other(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = world.api.add_many(2, days=80)
     notices = await begun(world)
     for number in numbers:
         set_state(world, number)
@@ -258,7 +244,7 @@ async def test_a_notice_that_slack_rejects_holds_up_no_other(world: World) -> No
 
 
 async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = world.api.add_many(3, days=80)
     notices = await begun(world)
     set_state(world, numbers[0])
     await notices.tick()
@@ -280,7 +266,7 @@ async def test_new_notices_do_not_wait_for_the_edits_of_old_ones(world: World) -
 async def test_a_post_that_can_not_be_deleted_holds_up_no_other_notice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(2)]
+    numbers = world.api.add_many(2, days=80)
     notices = await begun(world)
     for number in numbers:
         set_state(world, number)
@@ -297,10 +283,7 @@ async def test_a_post_that_can_not_be_deleted_holds_up_no_other_notice(
 
 
 async def test_a_row_that_is_being_scanned_counts_as_what_it_was(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     world.later(days=1)
     world.api.renew(number, days=80)
     await notices.tick()
@@ -328,10 +311,7 @@ def again(world: World, posted: PostedMessage) -> PostedMessage:
 async def test_an_unknown_state_is_not_called_fixed(
     fields: dict[str, Any], title: str, text: str, world: World
 ) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    number, notices = await newly_broken(world)
     set_state(world, number, **fields)
     await notices.tick()
     (posted,) = messages(world)
@@ -362,7 +342,7 @@ async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world:
 
 
 async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(3)]
+    numbers = world.api.add_many(3, days=80)
     notices = await begun(world)
     set_state(world, numbers[0])
     set_state(world, numbers[1])
@@ -392,10 +372,7 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
 
 
 async def test_whoever_may_not_change_things_may_not_choose_whom_to_wake(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    set_state(world, number)
-    await notices.tick()
+    await newly_broken(world)
     world.bot.slack._access._admins = frozenset({ANN})
     (posted,) = messages(world)
     await world.press("Mention a group", on=posted, by=BEN)

@@ -47,6 +47,15 @@ async def begun(world: World, bot: Bot | None = None, **settings: Any) -> Notice
     return notices
 
 
+async def newly_broken(world: World, **settings: Any) -> tuple[int, Notices]:
+    """A host that was fine and has broken, of which the channel was told."""
+    number = world.api.add(HOST, days=80)
+    notices = await begun(world, **settings)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"}
+    await notices.tick()
+    return number, notices
+
+
 def told(world: World) -> list[str]:
     return [m.text for m in world.seen(by=BEN)]
 
@@ -78,7 +87,7 @@ async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(worl
 
 
 async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=20) for n in range(2)]
+    numbers = world.api.add_many(2, days=20)
     notices = await begun(world)
     for number in numbers:
         await world.ask(f"/ssl take {number}", "Taken by", f"#{number}")
@@ -91,9 +100,7 @@ async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(worl
 
 
 async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=80, ssl_fingerprint="ab" * 32) for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=80, ssl_fingerprint="ab" * 32)
     notices = await begun(world)
     for number, matches in zip(numbers, (True, False, True), strict=True):
         world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": matches}
@@ -124,7 +131,7 @@ async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
 
 
 async def test_many_that_break_at_once_are_one_message(world: World) -> None:
-    numbers = [world.api.add(f"h{number}.demo.test", days=80) for number in range(12)]
+    numbers = world.api.add_many(12, days=80)
     notices = await begun(world)
     for number in numbers:
         world.api.rows[number]["ssl_valid"] = False
@@ -185,10 +192,7 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
 
 
 async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    world.api.rows[number]["ssl_valid"] = False
-    await notices.tick()
+    number, notices = await newly_broken(world)
     assert len(told(world)) == 1
     world.api.rows[number] |= {"host": "other.demo.test", "ssl_valid": True}
     # another account has another host under the same number
@@ -213,10 +217,7 @@ async def test_a_muted_monitor_causes_no_notice(world: World) -> None:
 
 
 async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world, notice_mention="S0ONCALL")
-    world.api.rows[number]["ssl_valid"] = False
-    await notices.tick()
+    number, notices = await newly_broken(world, notice_mention="S0ONCALL")
     await world.card("*Newly broken* · <!subteam^S0ONCALL>", by=BEN)
     world.api.rows[number]["ssl_valid"] = True
     await notices.tick()

@@ -8,7 +8,7 @@ from tests.world import World, labels, words
 
 
 async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(9)]
+    numbers = world.api.add_many(9, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
     down = {
         "ssl_expire_date_end": None,
@@ -37,7 +37,7 @@ async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) ->
 
 
 async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(15)]
+    numbers = world.api.add_many(15, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
     down = {"ssl_expire_date_end": None, "ssl_message": "The scan timed out"}
     for number in numbers[:14]:
@@ -58,7 +58,7 @@ async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: Wor
 async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_once(
     world: World,
 ) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(16)]
+    numbers = world.api.add_many(16, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
     for start, end in ((0, 4), (4, 10), (10, 13), (13, 16)):
         for number in numbers[start:end]:
@@ -72,7 +72,7 @@ async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_
 
 
 async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=80) for n in range(12)]
+    numbers = world.api.add_many(12, days=80)
     notices = await begun(world)
     for number in numbers:
         world.api.rows[number]["ssl_issuer"] = "Strange CA"

@@ -42,12 +42,17 @@ async def watching(world: World, *, to: str = CERTS) -> PostedMessage:
     return card
 
 
+async def watch(world: World) -> PostedMessage:
+    """Watch the host; gives Ann's card."""
+    await world.say(f"/ssl watch {HOST}")
+    return await watching(world)
+
+
 async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
     world: World,
 ) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
     assert labels(card) == ["Stop"]
     assert "1 scan, next" in words(card)
     await pass_time(world, seconds=60)
@@ -81,8 +86,7 @@ async def test_a_new_certificate_on_a_good_host_counts_as_fixed(world: World) ->
 
 async def test_another_bad_certificate_is_reported_and_the_watch_continues(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
 
     world.api.renew(number, 90.5)
     world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
@@ -127,8 +131,7 @@ async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(wor
 
 async def test_anybody_may_stop_a_watch(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
 
     await world.press("Stop", on=card, by=BEN)
 
@@ -142,8 +145,7 @@ async def test_anybody_may_stop_a_watch(world: World) -> None:
 
 async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     async with world.running_bot() as other:
         world.later(seconds=60)
         held = world.api.hold("monitor/scan")
@@ -162,8 +164,7 @@ async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     world.api.renew(number, 90.5)
     world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
     async with world.running_bot() as other:
@@ -185,8 +186,7 @@ async def test_an_edit_whose_turn_comes_after_the_claim_has_ended_is_put_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     world.api.renew(number, 90.5)
 
     async def used_up(*_: object) -> tuple[None, float]:
@@ -204,8 +204,7 @@ async def test_without_the_database_a_watch_is_no_bug_and_goes_on_after_it(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     claim, calls = RecheckStore.claim, count()
 
     async def failing(store: RecheckStore, watch: Watch, now: datetime) -> Watch | None:
@@ -288,8 +287,7 @@ async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: Wo
 
 async def test_a_scan_that_the_api_refuses_is_shown_and_retried(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
 
     world.api.refuse("monitor/scan", 500, "out of order")
     await pass_time(world, seconds=60)
@@ -314,8 +312,7 @@ async def test_a_first_scan_that_fails_is_shown_and_retried(world: World) -> Non
 
 async def test_a_refused_edit_is_retried_and_mentioned(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
     world.api.renew(number, 90.5)
     world.slack.faults.add("chat.update", refusal("internal_error"), times=3)
     await pass_time(world, seconds=60)
@@ -331,8 +328,7 @@ async def test_a_refused_edit_is_retried_and_mentioned(world: World) -> None:
 
 async def test_a_card_that_is_gone_is_posted_again(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    card = await watching(world)
+    card = await watch(world)
     world.slack.faults.add("chat.update", refusal("message_not_found"))
 
     await pass_time(world, seconds=60)
@@ -342,8 +338,7 @@ async def test_a_card_that_is_gone_is_posted_again(world: World) -> None:
 
 async def test_a_monitor_that_is_deleted_ends_its_watch(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     del world.api.rows[number]
 
     await pass_time(world, seconds=60)
@@ -354,8 +349,7 @@ async def test_a_monitor_that_is_deleted_ends_its_watch(world: World) -> None:
 
 async def test_the_same_asker_watches_a_host_once(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
 
     again = await world.ask(f"/ssl watch {HOST}", "You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
@@ -419,8 +413,7 @@ async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World)
 
 async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> None:
     expired(world)
-    await world.say(f"/ssl watch {HOST}")
-    await watching(world)
+    await watch(world)
     world.slack.faults.add("chat.update", refusal("internal_error"), times=6)
 
     await pass_time(world, minutes=31)

@@ -153,7 +153,7 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
     for n in range(people):
         world.slack.users[f"U{n}"] = replace(world.slack.users[BEN], id=f"U{n}", name=f"Nr. {n}")
         world.slack.channels[CERTS].members.add(f"U{n}")
-    numbers = [world.api.add(f"h{n}.demo.test", valid=False) for n in range(people)]
+    numbers = world.api.add_many(people, valid=False)
     if people == 10:
         shown = await digest(world)
     else:
@@ -178,8 +178,7 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
 async def test_many_presses_at_once_are_shown_by_few_edits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(6):
-        world.api.add(f"h{n}.demo.test", valid=False)
+    world.api.add_many(6, valid=False)
     shown = await digest(world)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.3)
     held = [world.api.hold("monitor/scan") for _ in range(6)]
@@ -216,10 +215,7 @@ async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(world:
 async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
     world: World,
 ) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
-        for n in range(2)
-    ]
+    numbers = world.api.add_many(2, days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
     shown = await digest(world)
     for number in numbers:
         world.api.renew(number, days=80)
@@ -317,10 +313,7 @@ async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(world: World
 
 
 async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)
     world.api.refuse("monitor/scan", 422, "host not allowed", times=2)
     await world.press("Rescan", on=shown, by=BEN)

@@ -16,10 +16,7 @@ def world(digest_world: World) -> World:
 
 
 async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.demo.test", days=-1, valid=False)
     shown = await digest(world)
     assert "4 broken" in words(shown)
@@ -42,8 +39,7 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(world: 
 
 
 async def test_details_name_the_other_hosts_with_this_certificate(world: World) -> None:
-    for n in range(3):
-        world.api.add(f"h{n}.demo.test", ssl_fingerprint=ONE)
+    world.api.add_many(3, ssl_fingerprint=ONE)
     world.api.add("other.demo.test", ssl_fingerprint="cd" * 32)
     await world.say("/ssl status h0.demo.test")
     await world.press("Details", on=await world.card("`h0.demo.test`"))
@@ -52,10 +48,7 @@ async def test_details_name_the_other_hosts_with_this_certificate(world: World) 
 
 
 async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
     await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
@@ -75,7 +68,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
 
 
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
-    numbers = [world.api.add(f"h{n}.demo.test", days=20, ssl_fingerprint=ONE) for n in range(101)]
+    numbers = world.api.add_many(101, days=20, ssl_fingerprint=ONE)
     shown = await digest(world)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "I'll take it" in labels(shown))
@@ -90,10 +83,7 @@ async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
 
 
 async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(3)
-    ]
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Scan & watch" in labels(shown))
@@ -146,8 +136,7 @@ async def test_a_row_of_many_scattered_monitors_keeps_its_menu(where: str, world
     elif where == "private list":
         await world.ask("/ssl list broken", "and 39 more", by=BEN)
     else:
-        await world.playground.open_home(BEN)
-        await world.home("and 39 more", by=BEN)
+        await world.open_home("and 39 more", by=BEN)
     await world.press("Rescan", on=shown(), by=BEN, row=f"{numbers[0]} {numbers[1]}")
     await world.until(lambda: "History" in labels(shown()))
     assert {"Mute until they change", "Note", "Details"} <= set(labels(shown()))
@@ -163,10 +152,7 @@ async def test_a_row_of_many_scattered_monitors_keeps_its_menu(where: str, world
 
 
 async def test_monitors_without_a_certificate_join_no_row_of_many(world: World) -> None:
-    numbers = [
-        world.api.add(f"h{n}.demo.test", days=-1, valid=False, ssl_fingerprint=ONE)
-        for n in range(101)
-    ]
+    numbers = world.api.add_many(101, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.test")
     shown = await digest(world)
     for number in numbers[:100]:

@@ -61,8 +61,7 @@ async def test_a_form_with_a_mistake_and_its_correction(any_world: World) -> Non
 
 async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world: World) -> None:
     world = any_world
-    await world.say("/ssl add")
-    form = await world.modal("Hosts")
+    form = await world.add_form()
     adding = world.api.hold("monitor/add")
     await world.submit(form, targets="a.demo.test")
     await adding.reached.wait()
@@ -77,8 +76,7 @@ async def test_a_form_closed_before_its_result_sends_a_direct_message(any_world:
 async def test_home(any_world: World) -> None:
     world = any_world
     number = world.api.add("api.demo.test", days=5.5)
-    await world.playground.open_home(ANN)
-    home = await world.home("`api.demo.test`")
+    home = await world.open_home("`api.demo.test`")
 
     await world.press("Rescan", on=home)
 

@@ -314,8 +314,7 @@ async def test_an_api_that_knows_no_starttls_gets_no_monitor_that_would_try_tls(
 
 async def test_the_form_takes_a_protocol_for_hosts_that_name_none(world: World) -> None:
     world.api.extras = ["/monitor/add?protocol"]
-    await world.say("/ssl add")
-    form = await world.modal("Add hosts")
+    form = await world.add_form()
     await world.submit(form, targets="a.demo.test\nb.demo.test:8443 tls", protocol="imap")
     await world.card("Ann added a.demo.test:143, b.demo.test:8443.")
     assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [

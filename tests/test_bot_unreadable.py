@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.playground.objects import ANN, BEN
+from bot.playground.objects import BEN
 from tests.world import World, words
 
 FALSELY_GOOD = (
@@ -43,8 +43,7 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
     await world.say("/ssl status a.test")
     await world.say("/ssl scan *.test")
     await world.say("/ssl delete expired")
-    await world.playground.open_home(ANN)
-    home = await world.home("1 monitor could not be read")
+    home = await world.open_home("1 monitor could not be read")
     world.later(hours=2)
     await world.digest.tick()
 

@@ -117,6 +117,13 @@ class Bot:
         await started.start()
         return started
 
+    async def at_nine(self) -> Digest:
+        """A process that has done at nine what is due then."""
+        process = await self.process()
+        self.now = at("2026-11-23 09:00")
+        await process.tick()
+        return process
+
 
 @pytest_asyncio.fixture
 async def bot(database: Database) -> Bot:
@@ -174,9 +181,7 @@ async def test_replicas_post_it_once(bot: Bot) -> None:
 
 async def test_the_parts_of_a_long_digest_go_to_its_thread(bot: Bot) -> None:
     bot.monitors.rows = half_due()
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    await bot.at_nine()
     assert bot.channel.parts == list(range(len(bot.channel.messages)))
     assert bot.channel.parts == [0, 1, 2]
     threads = [thread for _, thread, _ in bot.channel.messages]
@@ -186,9 +191,7 @@ async def test_the_parts_of_a_long_digest_go_to_its_thread(bot: Bot) -> None:
 async def test_a_thread_that_broke_off_goes_on_where_it_stopped(bot: Bot) -> None:
     bot.monitors.rows = half_due()
     bot.channel.faults = [None, None, SlackRefused("internal_error")]
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    await bot.at_nine()
     assert bot.channel.parts == [0, 1]
     bot.now += RETRY_AFTER
     bot.monitors.rows = []  # what was claimed is posted, not what is so now
@@ -209,9 +212,7 @@ async def test_a_post_that_may_have_arrived_is_looked_up_and_not_repeated(
     bot.monitors.rows = half_due()
     bot.channel.faults = [*[None] * broken, SlackUnreachable("The connection broke.")]
     bot.channel.lost = True
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    process = await bot.at_nine()
     assert process.last_error == "The connection broke."
     bot.now += RETRY_AFTER
     await process.tick()
@@ -223,9 +224,7 @@ async def test_a_post_that_may_have_arrived_is_looked_up_and_not_repeated(
 
 async def test_a_post_that_did_not_arrive_is_posted_after_the_look_up(bot: Bot) -> None:
     bot.channel.faults = [SlackUnreachable("The connection broke.")]
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    process = await bot.at_nine()
     bot.now += RETRY_AFTER
     await process.tick()
     assert bot.channel.parts == [0]
@@ -238,9 +237,7 @@ async def test_a_look_up_that_fails_leaves_the_next_one_the_same_time_to_look_fr
     bot.channel.faults = [SlackUnreachable("The connection broke.")]
     bot.channel.lost = True
     bot.channel.search_fault = SlackUnreachable("Slack is down.")
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    process = await bot.at_nine()
     bot.now += RETRY_AFTER
     await process.tick()
     assert process.last_error == "Slack is down."
@@ -266,9 +263,7 @@ async def test_a_claim_is_left_alone_until_its_lease_ends(bot: Bot) -> None:
 
 async def test_a_refusal_gives_the_day_back_and_the_next_try_asks_anew(bot: Bot) -> None:
     bot.channel.faults = [SlackRefused("not_in_channel")]
-    process = await bot.process()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
+    process = await bot.at_nine()
     assert process.last_error == "Slack refused: not_in_channel"
     assert await bot.state.digest(date(2026, 11, 23), CHANNEL) is None
     bot.monitors.rows = []

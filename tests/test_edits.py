@@ -118,7 +118,7 @@ async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the
 ) -> None:
     world = digest_world
     monkeypatch.setattr("bot.store.digests.SECOND", 300)
-    numbers = [world.api.add(f"h{n}.demo.test", valid=False) for n in range(10)]
+    numbers = world.api.add_many(10, valid=False)
     shown = await digest(world)
     for number in numbers:
         world.api.renew(number, days=80)
@@ -186,8 +186,7 @@ async def test_once_a_minutes_edits_are_used_up_answers_are_posted_again(
     monkeypatch.setattr("bot.store.digests.MINUTE", 60_000)
     async with world.bot.database.write() as connection:
         await connection.execute(delete(edits).where(edits.c.slot >= 4))
-    for number in range(7):
-        world.api.add(f"h{number}.demo.test")
+    world.api.add_many(7)
     async with asyncio.TaskGroup() as group:
         for number in range(7):
             asker = ANN if number % 2 else BEN

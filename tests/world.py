@@ -230,6 +230,16 @@ class World:
 
         return await self.playground.wait_for(look)
 
+    async def open_home(self, *parts: str, by: str = ANN) -> OpenView:
+        """Open Home, and wait until it says all of this."""
+        await self.playground.open_home(by)
+        return await self.home(*parts, by=by)
+
+    async def add_form(self) -> OpenView:
+        """Open the form of `/ssl add`."""
+        await self.say("/ssl add")
+        return await self.modal("Add hosts")
+
     async def press(
         self, label: str, *, on: PostedMessage | OpenView, row: str = "", by: str = ANN
     ) -> None:

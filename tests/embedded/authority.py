@@ -34,6 +34,7 @@ from .fleet import (
     name,
     new_key,
     pem,
+    private_pem,
     serve,
     speak_only,
 )
@@ -109,11 +110,7 @@ class Scans:
         key = new_key("ec")
         leaf = issue(name("fleet.test"), key, by, NOW - 90 * DAY, NOW + 90 * DAY, NO_CA, NAMES,
                      *extensions)  # fmt: skip
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+        private = private_pem(key)
         path = self.directory / f"{leaf.serial_number}.pem"
         path.write_bytes(private + pem(leaf) + pem(by.certificate))
         self.certificate = leaf

@@ -73,6 +73,14 @@ def pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def private_pem(key: Key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
 def new_key(kind: str) -> Key:
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
@@ -177,11 +185,7 @@ class Fleet:
                 *([sans] if leaf.names else []),
             )
             path = self.directory / f"leaf{len(self._made)}.pem"
-            private = key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
+            private = private_pem(key)
             chain = pem(issuer.certificate) if issuer and send_chain else b""
             path.write_bytes(private + pem(certificate) + chain)
             self._made[leaf, send_chain] = path

@@ -29,7 +29,19 @@ from bot.store.tables import monitors
 from bot.target import Target
 
 from . import fleet as fleets
-from .fleet import DAY, HOUR, NOW, Fleet, Leaf, Serving, general_name, issue, name, new_key
+from .fleet import (
+    DAY,
+    HOUR,
+    NOW,
+    Fleet,
+    Leaf,
+    Serving,
+    general_name,
+    issue,
+    name,
+    new_key,
+    private_pem,
+)
 from .serving import Served, serving
 from .test_geo import database as geo_database
 from .test_routes import NOBODY, refused
@@ -56,11 +68,7 @@ def unusual(fleet: Fleet, file: Path, *extensions: x509.ExtensionType, version: 
     leaf = issue(name("fleet.test"), key, by, NOW - DAY, NOW + 90 * DAY, *extensions)
     der = leaf.public_bytes(serialization.Encoding.DER)
     sent = der.replace(VERSION, VERSION[:-1] + bytes([version]), 1)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+    private = private_pem(key)
     chain = ssl.DER_cert_to_PEM_cert(sent).encode() + fleets.pem(by.certificate)
     file.write_bytes(private + chain)
     return fleets.serve(fleets.web_server(), context=fleet.context(file))

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import crypto
 
@@ -25,7 +25,7 @@ from bot.target import Target
 
 from . import fleet as fleets
 from .authority import CA, DERS, NAMES, NO_CA, Scans, crl, issuing, points
-from .fleet import DAY, NOW, Authority, issue, name, new_key, pem
+from .fleet import DAY, NOW, Authority, issue, name, new_key, pem, private_pem
 from .test_every_host import authority
 
 Change = Callable[[list[Field]], None]
@@ -133,11 +133,7 @@ def serve(scans: Scans, change: Change, *extensions: x509.ExtensionType) -> tupl
     )
     scans.certificate = leaf
     der = signed(leaf, by, change)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+    private = private_pem(key)
     path = scans.directory / "odd.pem"
     path.write_bytes(private + fleets.pem_of(der) + pem(by.certificate))
     return path, der

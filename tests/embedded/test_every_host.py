@@ -24,7 +24,7 @@ from bot.embedded.scan.verdict import Verdict
 from bot.target import Target
 
 from . import fleet as fleets
-from .fleet import DAY, NOW, Authority, Fleet, Leaf, Serving, issue, name, new_key, pem
+from .fleet import DAY, NOW, Authority, Fleet, Leaf, Serving, issue, name, new_key, pem, private_pem
 
 CA = x509.BasicConstraints(ca=True, path_length=None)
 NO_CA = x509.BasicConstraints(ca=False, path_length=None)
@@ -70,11 +70,7 @@ def serve(
         assert der.count(change[0]) == 1
         der = der.replace(*change)
     path = directory / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+    private = private_pem(key)
     chain = b"".join(pem(each.certificate) for each in sent)
     path.write_bytes(private + fleets.pem_of(der) + chain)
     return fleets.serve(fleets.web_server(), context=fleet.context(path))
