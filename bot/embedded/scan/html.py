@@ -36,11 +36,13 @@ _EMPTY = re.compile(
     r"<(script|style|title|textarea|iframe|noembed|noframes|noscript|plaintext|xmp)"
     r"((?:\s[^<>]*)?)/>"
 )
-#: Elements whose content is no part of the document's own title.
-_FOREIGN = frozenset({"svg", "math"})
-#: In these, HTML goes on; a title within a title is one within that of a drawing.
-_EMBEDDED_HTML = frozenset({"foreignObject", "desc", "title", "mi", "mo", "mn", "ms", "mtext"})
-_ANNOTATION, _ANNOTATED = "annotation-xml", frozenset({"text/html", _XHTML})
+#: Elements of drawings and of formulas in which HTML goes on.
+_ANNOTATION = "annotation-xml"
+_EMBEDDED_HTML = {
+    "svg": frozenset({"foreignObject", "desc", "title"}),
+    "math": frozenset({"mi", "mo", "mn", "ms", "mtext", _ANNOTATION}),
+}
+_ANNOTATED = frozenset({"text/html", _XHTML})
 _DEEPEST = 100
 #: Lexbor's time grows with the square of these; no page that people read has as many.
 _MOST_TAGS, _MOST_ATTRIBUTES, _MOST_ROOTS = 5_000, 1_000, 6
@@ -152,21 +154,22 @@ def _crowded(page: str) -> re.Match[str] | None:
 
 
 def _is_foreign(node: LexborNode) -> bool:
-    """Whether a title belongs to a drawing rather than to the document."""
-    above = node.parent
+    """Whether a title belongs to a drawing or a formula rather than to the document."""
+    above, between = node.parent, set[str | None]()
     for _ in range(_DEEPEST):
-        if above is None or above.tag in _EMBEDDED_HTML or _is_annotated(above):
+        if above is None:
             return False
-        if above.tag in _FOREIGN:
-            return True
+        if embedded := _EMBEDDED_HTML.get(above.tag or ""):
+            return between.isdisjoint(embedded)
+        if above.tag != _ANNOTATION or _is_annotated(above):
+            between.add(above.tag)
         above = above.parent
     return False
 
 
 def _is_annotated(node: LexborNode) -> bool:
-    """Whether a node of a formula contains HTML."""
-    encoding = node.attributes.get("encoding") if node.tag == _ANNOTATION else None
-    return (encoding or "").lower() in _ANNOTATED
+    """Whether an annotation is HTML."""
+    return (node.attributes.get("encoding") or "").lower() in _ANNOTATED
 
 
 def _clean(text: str) -> str:
