@@ -246,6 +246,12 @@ class Subscription(msgspec.Struct, frozen=True):
         return f"{self.at:%H:%M} {self.zone}, {days_text(self.days)}"
 
     @property
+    def fields(self) -> dict[str, str]:
+        """What the form that sets up a digest shows."""
+        at, days = f"{self.at:%H:%M}", days_text(self.days)
+        return {"at": at, "zone": self.zone, "days": days, "about": str(self.which)}
+
+    @property
     def plan(self) -> Plan:
         """When its digests are due."""
         return Plan(self.channel, self.at, self.timezone, self.days, self.which, self.begins)

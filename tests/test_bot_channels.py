@@ -160,6 +160,10 @@ async def test_the_form_sets_up_the_same(world: World) -> None:
     await world.modal("on sat at 10:15 Europe/Berlin", "`port=443`")
     (made,) = world.bot.slack._records.subscriptions.digests()
     assert (made.channel, made.at, made.days) == (GENERAL, time(10, 15), (5,))
+    await world.say("/ssl digest here", to=GENERAL)  # the form shows what is set up
+    again = await world.modal("Daily digest")
+    shown = [block["element"].get("initial_value") for block in again.blocks]
+    assert shown == ["10:15", "Europe/Berlin", "sat", "port=443"]
 
 
 async def test_what_can_not_be_read_sets_nothing_up(world: World) -> None:

@@ -175,7 +175,7 @@ class SlackBot:
         self._records = records
         self._access = access
         self._watches = watches
-        self._views = Views(web, access, home)
+        self._views = Views(web, access, home, records)
         self._metrics = metrics
         self._clock = clock
         self._boards, boards.home = boards, home

@@ -16,6 +16,7 @@ from bot.slack.access import Access
 from bot.slack.requests import Origin, Request
 from bot.slack.surfaces import Modal, Surface
 from bot.slack.web import SlackWeb, view_of, view_of_form
+from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ GROUPS_SECONDS = 1.0
 class Views:
     """Opens modals, and shows Home."""
 
-    def __init__(self, web: SlackWeb, access: Access, home: Home) -> None:
-        self._web = web
+    def __init__(self, web: SlackWeb, access: Access, home: Home, records: Records) -> None:
+        self._web, self._records = web, records
         self._access = access
         self._home = home
 
@@ -42,12 +43,16 @@ class Views:
             return
         if any(each.name == "whom" for each in command.parameters):
             learnt = {*learnt, *await self._handles()}
-        form = view_of_form(command.filled(request.draft or {}, learnt), surface.channel)
+        known = {}
+        if command.name == "digest_here":
+            known = self._records.subscriptions.fields_of_digest(surface.channel)
+        form = command.filled({**known, **(request.draft or {})}, learnt)
+        view = view_of_form(form, surface.channel)
         if request.origin is Origin.MODAL and request.view:
-            await self._web.replace_view(request.view.id, form)
+            await self._web.replace_view(request.view.id, view)
             return
         try:
-            view_id = await self._web.open_view(request.trigger_id, form)
+            view_id = await self._web.open_view(request.trigger_id, view)
         except SlackRefused as error:
             if not error.too_slow:
                 raise

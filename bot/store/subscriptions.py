@@ -70,6 +70,11 @@ class Subscriptions:
         """A channel's subscription, even if it is turned off."""
         return self._known.get((kind, channel))
 
+    def fields_of_digest(self, channel: str) -> dict[str, str]:
+        """What the form for a channel's digest shows; empty if it has none."""
+        digest = self.get(DIGEST, channel)
+        return digest.fields if digest else {}
+
     async def was_posted(self, day: date, channel: str) -> bool:
         """Whether the digest of this day was posted in this channel, or is being posted."""
         same = (digests.c.day == day.isoformat()) & (digests.c.channel == channel)
