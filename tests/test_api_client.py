@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from msgspec import Raw
 
 from bot.api.models import Account, Ping, Proxy
 from bot.api.reply import Reply, judge
@@ -22,9 +23,13 @@ from tests.client_wire import (
     OK,
     PASSWORD,
     PROXY,
+    READS,
+    WRITES,
     Call,
     Recorder,
+    Wire,
     door,
+    http,
 )
 
 # What is asked: every documented parameter, as it stands on the wire.
@@ -182,6 +187,26 @@ async def test_an_empty_list_is_no_failure(
 
     assert await door(session).list() == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_count_beyond_all_numbers_is_none(session: aiohttp.ClientSession) -> None:
+    for count in (b"1e400", b"9" * 5000):
+        fields = {"success": Raw(b"1"), "list": Raw(b"[]"), "count": Raw(count)}
+        with pytest.raises(APIUnreachable, match="no readable count"):
+            await door(session)._read_rows(fields)
+        rows = await door(session)._read_rows(
+            fields | {"list": Raw(json.dumps([MONITOR]).encode())}
+        )
+        assert [row.id for row in rows] == [888]
+
+
+async def test_what_can_not_be_decompressed_is_told_as_that(session: aiohttp.ClientSession) -> None:
+    for encoding in ("gzip", "deflate", "br"):
+        answers = [http(b"no \xff such", headers=f"Content-Encoding: {encoding}\r\n")] * 3
+        async with Wire(answers).serving() as server:
+            for call in (READS["ping"], WRITES["delete"]):
+                with pytest.raises(APIUnreachable, match="could not be decompressed"):
+                    await call(door(session, server.url, attempts=1))
 
 
 @pytest.mark.parametrize("fields", [{}, {"list": {}}, {"list": None}], ids=str)

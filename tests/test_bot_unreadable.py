@@ -27,6 +27,7 @@ REPLIES: dict[str, Any] = {
     "no list": {"count": 1},
     "a count as text": {"count": "1", "list": []},
     "a count as a fraction": {"count": 1.0, "list": []},
+    "an id without end": {"list": [BROKEN | {"id": 10**30, "host": "a.test"}]},
     "an id below 1": {"list": [BROKEN | {"id": -5, "host": "a.test"}]},
 }
 

@@ -45,14 +45,17 @@ def what_happened(error: Exception, deadline: float) -> str:
     """What happened, as a sentence without the error's own text."""
     match error:
         case TimeoutError():
-            return f"The SSLmonitor API did not answer within {deadline:g} seconds."
+            said = f"did not answer within {deadline:g} seconds."
         case aiohttp.ClientConnectorDNSError():
             return "The SSLmonitor API's name could not be resolved."
         case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
             return "The SSLmonitor API's own certificate was not accepted."
         case aiohttp.ClientConnectorError():
-            return "The SSLmonitor API could not be reached."
+            said = "could not be reached."
+        case _ if "content-encoding" in str(error).lower():
+            said = "sent an answer that could not be decompressed."
         case aiohttp.ClientResponseError():
             return "Something other than the SSLmonitor API answered. Check its address."
         case _:
             return "The connection to the SSLmonitor API broke off before its answer was complete."
+    return f"The SSLmonitor API {said}"

@@ -292,11 +292,15 @@ def read_target(host: str, port: Any) -> Target:
     return Target(host, number)
 
 
+#: No ID has more digits than a button or a command takes.
+MOST_ID = 10**15
+
+
 def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
     """Decode a row of monitor/list. Raises ValueError if `id`, `host` or `port` can't be read."""
     wire = _row(raw)
-    if wire.id < 0:  # a check has no ID, which is read as 0
-        raise ValueError("`id` is negative")
+    if not 0 <= wire.id < MOST_ID:  # a check has no ID, which is read as 0
+        raise ValueError("`id` can't be one")
     return MonitorSummary(
         id=wire.id,
         target=read_target(wire.host, wire.port),
@@ -339,8 +343,8 @@ def raw_rows(fields: dict[str, msgspec.Raw], count: int | None) -> Sequence[msgs
         if count is None:
             raise APIUnreachable("The SSLmonitor API's answer contains no list.") from None
         return []
-    said = msgspec.json.decode(fields.get("count", b"null"))
-    if not listed and count is None and said is not None:
+    says_count = bytes(fields.get("count", b"null")).strip() != b"null"
+    if not listed and count is None and says_count:
         raise APIUnreachable("The SSLmonitor API's answer contains no readable count.")
     return list(listed.values()) if isinstance(listed, dict) else listed
 
