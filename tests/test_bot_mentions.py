@@ -25,11 +25,17 @@ async def test_a_mention_is_answered_in_its_thread_for_all_to_see(world: World) 
     assert world.seen(by=BEN) == [card]
 
 
-async def test_a_read_by_mention_is_visible_too_and_offers_no_share(world: World) -> None:
+async def test_a_read_by_mention_is_visible_too_and_its_buttons_stay_in_the_thread(
+    world: World,
+) -> None:
     world.api.add("api.demo.test")
-    card = await world.ask(f"{BOT}, status api.demo.test", "`api.demo.test`", "Rescan", seen_by=BEN)
+    told = ("`api.demo.test`", "Rescan")
+    card = await world.ask(f"{BOT}, status api.demo.test", *told, seen_by=BEN)
     assert card.in_thread
     assert "Share here" not in labels(card)
+    await world.press("Rescan", on=card, by=BEN)
+    became = await world.card("asked by Ben", by=BEN)
+    assert (became.ts, became.thread_ts) == (card.ts, card.thread_ts)
 
 
 async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) -> None:
@@ -43,16 +49,6 @@ async def test_a_mention_in_a_thread_is_answered_in_that_thread(world: World) ->
     assert card.thread_ts == first.ts
 
 
-async def test_a_button_on_the_answer_to_a_mention_stays_in_the_thread(world: World) -> None:
-    world.api.add("api.demo.test")
-    card = await world.ask(f"{BOT} status api.demo.test", "`api.demo.test`", "Rescan", seen_by=BEN)
-
-    await world.press("Rescan", on=card, by=BEN)
-
-    became = await world.card("asked by Ben", by=BEN)
-    assert (became.ts, became.thread_ts) == (card.ts, card.thread_ts)
-
-
 async def test_an_add_by_mention_is_announced_in_the_channel(world: World) -> None:
     await world.say(f"{BOT} add new.demo.test")
 
@@ -61,7 +57,11 @@ async def test_an_add_by_mention_is_announced_in_the_channel(world: World) -> No
     assert (card.in_thread, line.in_thread) == (True, False)
 
 
-async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: World) -> None:
+async def test_what_a_mention_lacks_is_told_in_its_thread_or_asked_for_in_a_form(
+    world: World,
+) -> None:
+    wrong = await world.ask(f"{BOT} scan", "NOT UNDERSTOOD", "/ssl scan", seen_by=BEN)
+    assert wrong.in_thread
     card = await world.ask(f"{BOT} add", "MORE DETAILS NEEDED", seen_by=BEN)
 
     await world.press("Open the form", on=card)
@@ -71,11 +71,6 @@ async def test_a_mention_that_needs_a_form_gets_a_button_that_opens_it(world: Wo
     await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
-async def test_usage_errors_in_a_mention_are_answered_in_the_thread(world: World) -> None:
-    card = await world.ask(f"{BOT} scan", "NOT UNDERSTOOD", "/ssl scan", seen_by=BEN)
-    assert card.in_thread
-
-
 async def test_a_mention_in_a_channel_without_the_bot_gets_no_answer(world: World) -> None:
     await world.say(f"{BOT} list", to=SECRET)
     await world.settled()
@@ -83,21 +78,13 @@ async def test_a_mention_in_a_channel_without_the_bot_gets_no_answer(world: Worl
     assert world.seen(to=SECRET) == []
 
 
-async def test_a_direct_message_is_answered_plain(world: World) -> None:
+async def test_a_direct_message_is_answered_plain_and_cleaned_like_a_command(world: World) -> None:
     world.api.add("api.demo.test")
-
     card = await world.ask("status api.demo.test", "`api.demo.test`", "Rescan", to=DM)
     assert (card.in_thread, card.ephemeral_for) == (False, None)
     assert "Share here" not in labels(card)
-
-
-@pytest.mark.parametrize(
-    "text", ["Scan “api.demo.test”", "ssl scan api.demo.test", "scan http://api.demo.test/login"]
-)
-async def test_a_direct_message_is_cleaned_like_a_command(text: str, world: World) -> None:
-    world.api.add("api.demo.test")
-
-    await world.ask(text, "`api.demo.test`", "asked by Ann", to=DM)
+    for text in ("Scan “api.demo.test”", "ssl scan api.demo.test", "scan http://api.demo.test/x"):
+        await world.ask(text, "`api.demo.test`", "asked by Ann", to=DM)
 
 
 async def test_a_scan_by_direct_message_edits_its_own_card(world: World) -> None:

@@ -9,47 +9,27 @@ TEXT = "api.demo.test is down, see https://shop.demo.test:8443/cart (report.pdf,
 
 
 async def test_the_shortcut_offers_what_can_be_done_with_each_host(world: World) -> None:
+    number = world.api.add("api.demo.test", days=80)
     await world.say(TEXT, by=BEN)
-
     await world.shortcut(world.said("is down"))
-
     found = await world.modal("This message names 2 hosts.", "`api.demo.test`")
     assert "`shop.demo.test:8443`" in words(found)
     assert labels(found) == ["Status", "Scan", "Add"] * 2
     assert world.api.work == []
 
-
-async def test_status_from_the_shortcut_comes_on_top_of_the_hosts(world: World) -> None:
-    world.api.add("api.demo.test", days=80)
-    await world.say(TEXT, by=BEN)
-    await world.shortcut(world.said("is down"))
-    found = await world.modal("This message names")
-
     await world.press("Status", on=found, row="api.demo.test")
-
     shown = await world.modal("`api.demo.test`", "Rescan")
     assert (shown.id != found.id, len(world.slack.modals(ANN))) == (True, 2)
 
+    await world.playground.close_view(ANN, shown.id)
+    await world.press("Scan", on=found, row="api.demo.test")
+    scanned = await world.modal("`api.demo.test`", "asked by Ann", "Rescan")
+    assert world.api.asked("monitor/scan") == [{"id": str(number)}]
 
-async def test_add_from_the_shortcut_is_announced_in_the_messages_channel(world: World) -> None:
-    await world.say(TEXT, by=BEN)
-    await world.shortcut(world.said("is down"))
-
-    await world.press("Add", on=await world.modal("names"), row="shop.demo.test")
-
+    await world.playground.close_view(ANN, scanned.id)
+    await world.press("Add", on=found, row="shop.demo.test")
     await world.modal("`shop.demo.test:8443`", "added")
     await world.card("Ann added `shop.demo.test:8443`.", by=BEN)
-
-
-async def test_scan_from_the_shortcut_scans(world: World) -> None:
-    number = world.api.add("api.demo.test")
-    await world.say(TEXT)
-    await world.shortcut(world.said("is down"))
-
-    await world.press("Scan", on=await world.modal("names"), row="api.demo.test")
-
-    await world.modal("`api.demo.test`", "asked by Ann", "Rescan")
-    assert world.api.asked("monitor/scan") == [{"id": str(number)}]
 
 
 async def test_hosts_in_blocks_are_found_too(world: World) -> None:
@@ -111,7 +91,7 @@ async def test_the_menu_is_there_without_the_api(world: World) -> None:
     assert "Add…" in labels(await world.card("REFUSED", "not now"))
 
 
-async def test_a_private_answer_can_be_shared(world: World) -> None:
+async def test_a_private_answer_can_be_shared_and_so_can_its_details(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     card = await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Share here")
 
@@ -121,15 +101,8 @@ async def test_a_private_answer_can_be_shared(world: World) -> None:
     assert shared.ephemeral_for is None
     assert "Share here" not in labels(shared)
     assert "<@" not in words(shared)
-
-
-async def test_details_of_a_private_card_can_be_shared_as_well(world: World) -> None:
-    world.api.add("api.demo.test", days=80)
-    await world.say("/ssl status api.demo.test")
-    await world.press("Details", on=await world.card("Rescan"))
-
+    await world.press("Details", on=card)
     await world.press("Share here", on=await world.card("Names"))
-
     await world.card("Names", "shared by Ann", by=BEN)
 
 
