@@ -53,12 +53,6 @@ async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -
     assert "other.test" not in text
 
 
-async def test_a_pattern_that_matches_nothing_offers_nothing_to_add(world: World) -> None:
-    await world.say("/ssl status *.demo.test")
-
-    assert "Add" not in labels(await world.card("No monitors match `*.demo.test`"))
-
-
 async def test_an_unknown_host_can_be_added_by_one_press(world: World) -> None:
     await world.say("/ssl status new.demo.test:8443")
     card = await world.card("NOT MONITORED", "`new.demo.test:8443`")
@@ -123,6 +117,8 @@ async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> No
     await world.ask("/ssl list", "There are no monitors yet")
 
     await world.ask("/ssl list expires<30", "No monitors match `expires&lt;30`")
+    card = await world.ask("/ssl status *.demo.test", "No monitors match `*.demo.test`")
+    assert "Add" not in labels(card)
 
 
 async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
@@ -148,7 +144,7 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
     await world.card("OK", "`old.demo.test:8443`", "added")
 
 
-async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
+async def test_only_the_button_that_confirms_it_deletes_a_monitor(world: World) -> None:
     number = world.api.add("old.demo.test")
     card = await world.ask(f"/ssl delete {number}", "Delete the monitor")
 
@@ -156,26 +152,15 @@ async def test_keeping_a_monitor_deletes_nothing(world: World) -> None:
 
     became = await world.card("OK", "`old.demo.test`")
     assert became.ts == card.ts
-    assert number in world.api.rows
-
-
-async def test_the_delete_that_is_confirmed_can_not_be_typed(world: World) -> None:
-    number = world.api.add("old.demo.test")
-
     await world.ask(f"/ssl delete_now {number}", "UNKNOWN COMMAND")
     await world.settled()
     assert number in world.api.rows
 
 
-async def test_account_shows_the_quota(world: World) -> None:
+async def test_account_shows_the_quota_and_ping_that_the_api_answers(world: World) -> None:
     world.api.add("a.demo.test")
     await world.ask("/ssl account", "ops@example.com", "1,000", "999")
-
-
-async def test_ping_shows_that_the_api_answers(world: World) -> None:
-    await world.say("/ssl ping")
-
-    card = await world.card("SSLmonitor answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
+    card = await world.ask("/ssl ping", "answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
     assert "scans" not in words(card)
 
 
@@ -195,11 +180,7 @@ async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> No
 
     became = await world.card("ops@example.com")
     assert became.ts == card.ts
-
-
-async def test_a_word_like_no_command_points_to_help(world: World) -> None:
-    card = await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help", "`/ssl list xyzzy` finds")
-    assert labels(card) == []
+    assert labels(await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help")) == []
 
 
 async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: World) -> None:

@@ -141,14 +141,6 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(make_world:
         assert world.api.asked("monitor/add") == []
 
 
-async def test_a_ping_tells_whether_the_regular_scans_are_on_time(own_world: World) -> None:
-    await own_world.ask(f"/ssl add {place_of(own_world, 'shop')}", "OK", "added")
-
-    await own_world.say("/ssl ping")
-
-    await own_world.card("SSLmonitor answers", "*Regular scans*\nOn time: 1 monitor, none due now.")
-
-
 async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     assert own_world.hosts is not None
@@ -170,13 +162,15 @@ async def test_the_history_tells_what_changed_and_details_lead_there(own_world: 
     assert labels(history) == ["Details", "Share here"]
 
 
-async def test_a_bare_host_name_finds_its_history(own_world: World) -> None:
+async def test_a_bare_host_name_finds_its_history_and_a_ping_tells_of_regular_scans(
+    own_world: World,
+) -> None:
     place = place_of(own_world, "shop")
     await own_world.ask(f"/ssl add {place}", "OK", "added")
-
-    await own_world.say("/ssl hist shop")
-
-    await own_world.card("*History*", f"`{place}`", "1 entry,", "First scan", "Issuer: Demo")
+    told = ("*History*", f"`{place}`", "1 entry,", "First scan", "Issuer: Demo")
+    await own_world.ask("/ssl hist shop", *told)
+    on_time = "*Regular scans*\nOn time: 1 monitor, none due now."
+    await own_world.ask("/ssl ping", "SSLmonitor answers", on_time)
 
 
 @pytest.mark.parametrize("line", ["check new.demo.test", "history api.demo.test"])

@@ -7,7 +7,6 @@ import logging
 import re
 from itertools import product
 
-import aiohttp
 import pytest
 
 from bot.playground.faults import (
@@ -284,11 +283,8 @@ async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: 
     await world.say("/ssl scan 101")
     await world.settled()
 
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{world.bot.port}/healthz") as answer,
-    ):
-        assert (answer.status, (await answer.json())["slack"]) == (503, "token_revoked")
+    status, state = await world.get("/healthz")
+    assert (status, state["slack"]) == (503, "token_revoked")
 
 
 async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:

@@ -22,7 +22,6 @@ from bot.slack.notices import LEASE, Notices
 from bot.store.notices import NoticeStore
 from bot.store.subscriptions import Subscriptions
 from tests.card_values import NOW, RULES, row
-from tests.test_bot_digest import health
 from tests.world import World, labels, words
 
 HOST = "api.demo.test"
@@ -183,12 +182,12 @@ async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a
         world.later(hours=1)
     said = "Certificate notices are on hold: 1 monitor could not be read."
     world.bot.scheduler.notices = notices
-    assert (told(world), (await health(world.bot))[1]["notices"]) == ([said] * 2, said)
+    assert (told(world), (await world.get("/healthz"))[1]["notices"]) == ([said] * 2, said)
     world.api.rows[odd]["port"] = 443
     world.api.rows[number]["ssl_valid"] = False
     await notices.tick()
     await world.card("Newly broken", by=BEN)
-    assert (await health(world.bot))[1]["notices"] == "ok"
+    assert (await world.get("/healthz"))[1]["notices"] == "ok"
 
 
 async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: World) -> None:

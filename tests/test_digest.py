@@ -171,14 +171,6 @@ async def test_a_restart_over_the_hour_skips_nothing_and_says_that_it_is_late(bo
     assert "This digest is late" in str(message.blocks)
 
 
-async def test_replicas_post_it_once(bot: Bot) -> None:
-    replicas = [await bot.process() for _ in range(3)]
-    bot.now = at("2026-11-23 09:00")
-    for replica in replicas * 2:
-        await replica.tick()
-    assert bot.channel.parts == [0]
-
-
 async def test_the_parts_of_a_long_digest_go_to_its_thread(bot: Bot) -> None:
     bot.monitors.rows = half_due()
     await bot.at_nine()

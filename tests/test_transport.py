@@ -177,7 +177,7 @@ async def test_health_is_a_status_that_a_machine_reads(ok: bool, status: int) ->
 
 async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
     world = any_world
-    status, state = await health(world.bot.port)
+    status, state = await world.get("/healthz")
 
     assert (status, state["ok"], state["mode"]) == (200, True, world.mode)
     assert (state["sockets"] is None) == (world.mode == "http")
@@ -219,9 +219,8 @@ async def test_no_log_contains_a_sockets_ticket(caplog: pytest.LogCaptureFixture
 
 
 async def ready(world: World) -> tuple[int, list[str]]:
-    url = f"http://127.0.0.1:{world.bot.port}/readyz"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status, (await answer.json())["down"]
+    status, state = await world.get("/readyz")
+    return status, state["down"]
 
 
 async def test_readiness_names_the_part_that_is_down(world: World) -> None:
@@ -241,13 +240,12 @@ async def test_readiness_names_the_part_that_is_down(world: World) -> None:
 
 async def test_health_says_why_nothing_could_be_compared(digest_world: World) -> None:
     world = digest_world
-    scheduler, url = world.bot.scheduler, f"http://127.0.0.1:{world.bot.port}/healthz"
+    scheduler = world.bot.scheduler
     assert scheduler.notices is not None
     world.api.drop("monitor/list", times=6)
     with pytest.raises(APIUnreachable):
         await scheduler._compare(scheduler.notices)
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        assert "broke off" in (await answer.json())["notices"]
+    assert "broke off" in (await world.get("/healthz"))[1]["notices"]
     world.api.heal()
     await scheduler._compare(scheduler.notices)
     assert scheduler.notices.fault == "ok"
