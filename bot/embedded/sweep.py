@@ -54,7 +54,7 @@ class Rescans:
         self._metrics = metrics
         self._clock = clock
         self._vault = vault
-        self._writer = Writer(leases.save)
+        self._writer = Writer(leases.save, lambda: not (self._running or self._queue))
         self._sweep_turns = Turns(_SWEEP_PER_ADDRESS)
         self._on_demand_turns = Turns(_ON_DEMAND_PER_ADDRESS)
         self._requests: dict[int, asyncio.Task[None]] = {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # only for type checking
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 200  # results in one transaction
-_LINGER = 0.2  # seconds that a result waits for others to share its transaction
+_LINGER = 1.0  # seconds that a result waits for others to share its transaction
 _RETRY = 1.0  # seconds before an unavailable database is tried again
 _LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
 _Entry = tuple["LeaseResult", asyncio.Future[None]]
@@ -24,12 +24,18 @@ _Entry = tuple["LeaseResult", asyncio.Future[None]]
 class Writer:
     """Stores results in batches; a transaction costs 2 ms, whatever its size.
 
-    A result of a scan on demand is stored at once, together with all that wait. While the database
-    can't be used, the others are kept until it can, or until `close`.
+    A result of a scan on demand is stored at once, together with all that wait, and so is the
+    `last` one, which no other scan follows. While the database can't be used, the others are kept
+    until it can, or until `close`.
     """
 
-    def __init__(self, save: Callable[[Sequence[LeaseResult]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        save: Callable[[Sequence[LeaseResult]], Awaitable[None]],
+        last: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._save = save
+        self._last = last
         self._queue: list[_Entry] = []
         self.backlog = 0
         """How many results are not stored yet."""
@@ -42,7 +48,7 @@ class Writer:
         """Store a result: returns once it is stored, or raises what storing it raised."""
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((result, stored))
-        if result.on_demand or len(self._queue) >= _BATCH:
+        if result.on_demand or len(self._queue) >= _BATCH or self._last():
             self._flush.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
@@ -80,7 +86,8 @@ class Writer:
             await asyncio.wait_for(self._closing.wait(), _RETRY)
 
     def _is_urgent(self) -> bool:
-        return len(self._queue) >= _BATCH or any(result.on_demand for result, _ in self._queue)
+        is_full = len(self._queue) >= _BATCH
+        return is_full or self._last() or any(result.on_demand for result, _ in self._queue)
 
     async def _save_one_by_one(self, batch: list[_Entry], fault: Exception) -> None:
         """Retry a failed batch, so that one bad result spoils no other."""

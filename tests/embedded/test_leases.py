@@ -290,6 +290,8 @@ async def test_a_full_batch_and_a_result_on_demand_are_stored_at_once(
     await writer.close()
     assert batches == [200, 200, 2, 1]
     await puts[0]
+    await Writer(save, last=lambda: True).put(LeaseResult(lease_of(404), scan()))
+    assert batches == [200, 200, 2, 1, 1]
 
 
 async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
