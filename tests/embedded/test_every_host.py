@@ -216,8 +216,9 @@ def latin(o: str) -> x509.Name:
         (0x14, "Müller AG", "Müller AG".encode("latin-1")),
         (0x1E, "Zürich", "Zürich".encode("utf-16-be")),
         (0x16, "Plain Ltd", b"Plain Ltd"),
+        (0x34, "Müller AG", b"\x14\x03M\xfcl\x14\x06ler AG"),
     ],
-    ids=["T61String", "BMPString", "IA5String"],
+    ids=["T61String", "BMPString", "IA5String", "string in pieces"],
 )
 async def test_a_name_of_any_string_type_is_shown_and_hides_no_other(
     kind: int, text: str, encoded: bytes, *, fleet: Fleet, trust: Trust, tmp_path: Path

@@ -168,6 +168,9 @@ def comparable_name(inside: bytes) -> list[frozenset[tuple[bytes, str]]]:
 
 def text(kind: int, value: bytes) -> str:
     """A string of a name; one that contradicts its declared type is read as Latin-1."""
+    if kind & _CONSTRUCTED and kind not in {_SEQUENCE, _SET}:
+        with suppress(ValueError, IndexError):  # in pieces (X.690, section 8.23.6)
+            kind, value = kind ^ _CONSTRUCTED, b"".join(piece for _, piece in fields(value))
     try:
         return value.decode(_STRINGS.get(kind, "utf-8"))
     except UnicodeDecodeError:
