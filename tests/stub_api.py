@@ -84,10 +84,10 @@ class StubAPI:
         """Put so many monitors there: h0.demo.test, h1.demo.test, ...; gives their ids."""
         return [self.add(f"h{number}.demo.test", **fields) for number in range(many)]
 
-    def renew(self, number: int, days: float) -> None:
+    def renew(self, number: int, days: float, **fields: Any) -> None:
         """Let the next look at a monitor find a later end date."""
         end = _date(self.clock() + timedelta(days=days))
-        self.rows[number] |= {"ssl_expire_date_end": end, "ssl_valid": True}
+        self.rows[number] |= {"ssl_expire_date_end": end, "ssl_valid": True, **fields}
 
     def refuse(
         self, path: str, code: int, message: str, *, status: int | None = None, times: int = 1

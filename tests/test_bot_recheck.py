@@ -88,8 +88,7 @@ async def test_another_bad_certificate_is_reported_and_the_watch_continues(world
     number = expired(world)
     card = await watch(world)
 
-    world.api.renew(number, 90.5)
-    world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
+    world.api.renew(number, 90.5, ssl_valid=False, ssl_host_match=False)
     await pass_time(world, seconds=60)
     await world.card(f"<@{ANN}>", "new certificate", "*WRONG NAME*")
     await world.card("WRONG NAME", "Watching until")
@@ -165,8 +164,7 @@ async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(
 ) -> None:
     number = expired(world)
     await watch(world)
-    world.api.renew(number, 90.5)
-    world.api.rows[number] |= {"ssl_valid": False, "ssl_host_match": False}
+    world.api.renew(number, 90.5, ssl_valid=False, ssl_host_match=False)
     async with world.running_bot() as other:
         world.later(seconds=60)
         held = world.api.hold("monitor/scan")

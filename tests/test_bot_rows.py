@@ -218,8 +218,7 @@ async def test_a_press_on_a_row_that_awaits_a_certificate_does_not_call_it_fine(
     numbers = world.api.add_many(2, days=20, ssl_fingerprint=ONE, ssl_issuer="A CA")
     shown = await digest(world)
     for number in numbers:
-        world.api.renew(number, days=80)
-        world.api.rows[number]["expected_date"] = "2026-11-22 08:00"
+        world.api.renew(number, 80, expected_date="2026-11-22 08:00")
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
 

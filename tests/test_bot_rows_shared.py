@@ -30,8 +30,7 @@ async def test_monitors_with_one_certificate_are_one_row_with_one_rescan(world: 
     await world.until(lambda: "Scanning…* · 0 of 3 · Ben" in row_of(shown, numbers[0]))
     await held.reached.wait()
     for number in numbers:
-        world.api.renew(number, days=80)
-        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
+        world.api.renew(number, 80, ssl_fingerprint="cd" * 32)
     held.release()
     await world.until(lambda: "~`h0.demo.test`~ and 2 more" in row_of(shown, numbers[0]))
     assert "fixed · Ben" in row_of(shown, numbers[0])
@@ -107,8 +106,7 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world
     await world.press("Scan & watch", on=shown, by=BEN)
     await world.card("2 other monitors with the old one will be rescanned too.", by=BEN)
     for number in numbers[:2]:
-        world.api.renew(number, days=80)
-        world.api.rows[number]["ssl_fingerprint"] = "cd" * 32
+        world.api.renew(number, 80, ssl_fingerprint="cd" * 32)
     del world.api.calls[:]
     world.later(minutes=2)
     await world.bot.watches.tick()

@@ -12,6 +12,7 @@ from bot.store.database import Database
 
 from .authority import CA, Scans
 from .fleet import Fleet
+from .serving import Served, serving
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 @pytest.fixture(scope="session")
 def trust(fleet: Fleet) -> Trust:
     return Trust(fleet.ca_file)
+
+
+@pytest_asyncio.fixture
+async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
+    """The embedded API, which may scan the fleet."""
+    async with serving(fleet, database) as served:
+        yield served
 
 
 @pytest_asyncio.fixture

@@ -14,9 +14,14 @@ from aiohttp import web
 from yarl import URL
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
+from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.result import Scan
+from bot.embedded.scan.scanner import Scanner
+from bot.embedded.scan.tls import Trust
 from bot.store.database import Database
+from bot.target import Target
 
-from .fleet import NOW, Fleet
+from .fleet import NOW, Fleet, Serving
 
 KEY = "the-key"
 #: The fleet's names on loopback; `elsewhere.test` has an address that scans may not connect to.
@@ -80,6 +85,14 @@ class Served:
         async with self.session.request(method, url, headers=headers, **more) as response:
             body = json.loads(await response.read())
             return Answer(response.status, response.content_type, body)
+
+
+async def scan(trust: Trust, serving: Serving, protocol: str = "") -> Scan:
+    """Scan fleet.test, as it is served."""
+    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+    async with serving as port:
+        target = Target("fleet.test", port)
+        return await Scanner(guard, trust, 5.0).scan(target, NOW, protocol=protocol)
 
 
 @asynccontextmanager

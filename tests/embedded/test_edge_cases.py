@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import insert, select
@@ -19,14 +17,12 @@ from sqlalchemy import insert, select
 from bot.embedded.leases import LEASE, Leases
 from bot.embedded.metrics import Metrics
 from bot.embedded.scan.guard import Guard, parse_allow
-from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict
 from bot.embedded.sweep import Rescans, Sweep
 from bot.store.database import Database
 from bot.store.tables import monitors
-from bot.target import Target
 
 from . import fleet as fleets
 from .fleet import (
@@ -42,24 +38,12 @@ from .fleet import (
     new_key,
     private_pem,
 )
-from .serving import Served, serving
+from .serving import Served, scan, serving
 from .test_geo import database as geo_database
 from .test_routes import NOBODY, refused
 
 VERSION = bytes.fromhex("a003020102")  # a certificate's version: [0] INTEGER 2, which means v3
 DATED = ("ping", "monitor/list", "monitor/get", "monitor/history")
-
-
-@pytest_asyncio.fixture
-async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
-    async with serving(fleet, database) as served:
-        yield served
-
-
-async def scan(trust: Trust, serving: Serving) -> Scan:
-    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
-    async with serving as port:
-        return await Scanner(guard, trust, 5.0).scan(Target("fleet.test", port), NOW)
 
 
 def unusual(fleet: Fleet, file: Path, *extensions: x509.ExtensionType, version: int = 2) -> Serving:

@@ -15,27 +15,17 @@ from OpenSSL import SSL, crypto
 from bot.embedded.ca.anchors import reconsidered
 from bot.embedded.ca.encoding import readable
 from bot.embedded.scan.certificate import Leaf as Facts
-from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.judge import judge
-from bot.embedded.scan.result import Scan
-from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import ChainFault, Trust
 from bot.embedded.scan.verdict import Verdict
-from bot.target import Target
 
 from . import fleet as fleets
 from .fleet import DAY, NOW, Authority, Fleet, Leaf, Serving, issue, name, new_key, pem, private_pem
+from .serving import scan
 
 CA = x509.BasicConstraints(ca=True, path_length=None)
 NO_CA = x509.BasicConstraints(ca=False, path_length=None)
 NAMES = x509.SubjectAlternativeName([x509.DNSName("fleet.test")])
-
-
-async def scan(trust: Trust, serving: Serving, protocol: str = "") -> Scan:
-    guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
-    async with serving as port:
-        target = Target("fleet.test", port)
-        return await Scanner(guard, trust, 5.0).scan(target, NOW, protocol=protocol)
 
 
 def authority(subject: x509.Name, issuer: Authority | None = None) -> Authority:

@@ -4,10 +4,8 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import insert, text
 
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
@@ -20,12 +18,6 @@ from .serving import KEY, Answer, Served, serving
 from .test_wire import ERROR, WIRE, faults
 
 NOBODY = "elsewhere.test"  # resolves to a forbidden address: nothing is dialed
-
-
-@pytest_asyncio.fixture
-async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
-    async with serving(fleet, database) as served:
-        yield served
 
 
 def refused(answer: Answer, code: int) -> str:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import insert, select
 
 from bot.embedded.scan.scanner import Scanner
@@ -23,12 +22,6 @@ pytestmark = pytest.mark.slow
 
 INTERVAL = timedelta(hours=12)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest_asyncio.fixture
-async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
-    async with serving(fleet, database) as served:
-        yield served
 
 
 async def add_monitor(database: Database, host: str, port: int, due: timedelta) -> None:

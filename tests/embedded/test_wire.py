@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-
-from bot.store.database import Database
 
 from .fleet import HTML, Fleet
-from .serving import Served, serving
+from .serving import Served
 
 Shape = dict[str, Any]
 
@@ -161,12 +157,6 @@ CALLS = {
     "monitor/scan": {"id": "1"},
     "monitor/delete": {"id": "1"},
 }
-
-
-@pytest_asyncio.fixture
-async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
-    async with serving(fleet, database) as served:
-        yield served
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
