@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_an_answer_is_of_one_of_three_kinds() -> None:
         (200, "ratelimited", SlackLimited),
         (429, None, SlackLimited),
         (200, "fatal_error", SlackUnreachable),
+        *((200, word, SlackUnreachable) for word in ({"code": 5}, [], 5, "")),
         (200, None, SlackUnreachable),
         (503, "not_in_channel", SlackUnreachable),
         (502, None, SlackUnreachable),
@@ -78,3 +80,28 @@ async def test_what_is_no_object_or_too_long_is_no_answer(monkeypatch: pytest.Mo
             if body not in {b"ok", b'{"ok":true}'}:
                 with pytest.raises(SlackUnreachable):
                     await web.respond(server.url, Message("hi", ()))
+
+
+#: Objects, lists and texts where others belong.
+JUNK = """{
+    "ok": true, "channel": {"is_ext_shared": "no"}, "ts": "1.1", "view": {"id": 5}, "upload_url": "x",
+    "user": {"profile": "x", "enterprise_user": {"teams": 5}, "team_id": "T1"}, "users": [null, 5],
+    "usergroups": [null, {"handle": 5}, {"handle": "oncall", "id": "S1"}],
+    "messages": [null, 5, {"ts": null, "files": 5}, {"bot_id": "", "ts": "abc", "files": [null]}],
+    "response_metadata": "x"
+}"""
+
+
+async def test_junk_in_an_answer_is_passed_over() -> None:
+    message, now = (
+        Message("hi", (), metadata={"event_type": "x"}),
+        datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    server = Wire([http(JUNK.encode(), headers="Content-Type: application/json\r\n")] * 9)
+    async with server.serving() as wire, slack_session(wire.url) as session:
+        web = SlackWeb(make_client("xoxb-1", f"{wire.url}/", session), session)
+        assert (await web.person("U1")).teams == {"T1"}
+        assert await web.groups() == {"@oncall": "S1"}
+        assert await web.find_posts("C1", message, now) == []
+        assert not await web.has_file("C1", "1.1", "a.csv")
+        assert not await web.is_last("C1", "1.1")

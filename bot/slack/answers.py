@@ -76,10 +76,11 @@ def failure(status: int, word: object, headers: Mapping[str, str], method: str) 
 
     `method` is for the log alone. A code that is unknown counts as a refusal.
     """
+    word = word if isinstance(word, str) else ""
     if status == 429 or word in LIMITS:
         return SlackLimited(retry_seconds(headers))
-    if not isinstance(word, str) or not word or status >= 500 or word in PERHAPS:
-        what = word[:LONGEST_CODE] if isinstance(word, str) and word else f"HTTP status {status}"
+    if not word or status >= 500 or word in PERHAPS:
+        what = word[:LONGEST_CODE] or f"HTTP status {status}"
         return SlackUnreachable(f"Slack had a problem ({what}).")
     refused = SlackRefused(word[:LONGEST_CODE])
     if word not in REFUSALS and not refused.is_known:

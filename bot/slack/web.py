@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -69,6 +70,11 @@ def _field(answer: Any, name: str, kind: type[T]) -> T:
     if not isinstance(value, kind) or value == "":
         raise SlackUnreachable(f"Slack's answer has no “{name}”.")
     return value
+
+
+def _object(found: Any) -> Mapping[str, Any]:
+    """A part of a reply that should be an object; an empty one if it is something else."""
+    return found if isinstance(found, Mapping) else {}
 
 
 class SlackWeb(SlackCalls):
@@ -209,11 +215,11 @@ class SlackWeb(SlackCalls):
         """Who a user is (users.info, scope users:read)."""
         answer = await self._read(self.client.users_info, user=user)
         found = _field(answer, "user", dict)
-        profile = found.get("profile") or {}
+        profile, teams = _object(found.get("profile")), {str(found.get("team_id"))}
         names = (profile.get("display_name"), profile.get("real_name"))
         name = next(filter(None, (*names, found.get("real_name"), found.get("name"))), "")
-        enterprise = found.get("enterprise_user") or {}
-        teams = {str(team) for team in (found.get("team_id"), *(enterprise.get("teams") or ()))}
+        known = _object(found.get("enterprise_user")).get("teams")
+        teams |= set(map(str, known)) if isinstance(known, list) else set()
         return Person(
             name=str(name),
             teams=frozenset(teams - {"None", ""}),
@@ -225,7 +231,9 @@ class SlackWeb(SlackCalls):
         """The IDs of the user groups, by `@handle` (usergroups.list, scope usergroups:read)."""
         answer = await self._read(self.client.usergroups_list)
         return {
-            f"@{each.get('handle')}": str(each["id"]) for each in _field(answer, "usergroups", list)
+            f"@{each.get('handle')}": str(each["id"])
+            for each in map(_object, _field(answer, "usergroups", list))
+            if each.get("id")
         }
 
     async def id_to_mention(self, name: str) -> str | None:
@@ -280,10 +288,10 @@ class SlackWeb(SlackCalls):
             self.client.conversations_replies, channel=channel, ts=thread_ts, limit=HISTORY_PAGE
         )
         return any(
-            file.get("title") == name
-            for each in _field(answer, "messages", list)
-            if each.get("bot_id") == self.identity.bot_id
-            for file in each.get("files") or []
+            _object(file).get("title") == name
+            for each in map(_object, _field(answer, "messages", list))
+            if each.get("bot_id") == self.identity.bot_id and isinstance(each.get("files"), list)
+            for file in each["files"]
         )
 
     async def _upload(self, name: str, content: bytes) -> Mapping[str, str]:
@@ -322,6 +330,7 @@ class SlackWeb(SlackCalls):
             str(each["ts"])
             async for each in self._listed(read, arguments, HISTORY_PAGES if since else 1)
             if each.get("bot_id") == self.identity.bot_id
+            and re.fullmatch(r"\d+\.\d+", str(each.get("ts")))
             and _same_metadata(each.get("metadata"), message.metadata)
         ]
         return sorted(posts, key=float)
@@ -337,9 +346,9 @@ class SlackWeb(SlackCalls):
         for _ in range(pages):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)
             for each in _field(answer, "messages", list):
-                yield each
-            following = (answer.get("response_metadata") or {}).get("next_cursor")
-            if not following:
+                yield _object(each)
+            following = _object(answer.get("response_metadata")).get("next_cursor")
+            if not following or not isinstance(following, str):
                 return
             cursor = {"cursor": following}
 
@@ -349,7 +358,7 @@ class SlackWeb(SlackCalls):
         Raises SlackRefused if the bot may not read the history.
         """
         answer = await self._read(self.client.conversations_history, channel=channel, limit=1)
-        return [str(each["ts"]) for each in _field(answer, "messages", list)] == [ts]
+        return [_object(each).get("ts") for each in _field(answer, "messages", list)] == [ts]
 
     async def channel(self, channel: str) -> Mapping[str, Any]:
         """A channel, as conversations.info returns it."""
