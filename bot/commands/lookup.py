@@ -191,7 +191,6 @@ class Selector:
     def parse(cls, text: str) -> Self:
         """Read an id, a host, a host and port, a URL or a pattern. Raises ValueError."""
         text = re.sub(r"^(?:(?:host|id)=|id:(?=\d+$))", "", text, flags=re.IGNORECASE)
-        text = "all" if text.lower() == "everything" else text
         if text.lower() in _NO_NAMES:
             raise ValueError(f"“{text}” is not a host name.")
         number, space, target = text.partition(" ")
@@ -267,7 +266,7 @@ NAMES_AT_ONCE = 50
 
 #: What to ask the API for a named group of monitors.
 _GROUPS: Mapping[str, Mapping[str, Any]] = {
-    "all": {},
+    **dict.fromkeys(("all", "everything"), {}),
     "due": {"expires": "<30"},
     "invalid": {"valid": False},
 }
@@ -303,7 +302,7 @@ def _all_were_readable(rows: MonitorList, what: str) -> None:
 async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:
     word = "" if which.port else which.host  # a state has no port
     rows = await call.api.list(**_GROUPS.get(word, {}))
-    if word in STATES or word in OTHER_STATES:
+    if word in {*STATES, *OTHER_STATES, *_GROUPS}:
         return _in_state(call, word, rows)
     found = [
         row
@@ -337,7 +336,7 @@ def _in_state(call: Call, name: str, rows: MonitorList) -> list[MonitorSummary]:
 #: What `list` finds by what people said of a monitor.
 MARKS = ("muted", "taken", "mine", "free")
 #: Words of ours that are no host's name.
-NO_HOSTS = frozenset({*STATES, *OTHER_STATES, *MARKS, "list"})
+NO_HOSTS = frozenset({*STATES, *OTHER_STATES, *_GROUPS, *MARKS, "list"})
 
 
 def has_mark(call: Call, row: MonitorSummary, mark: str) -> bool:

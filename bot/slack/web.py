@@ -330,7 +330,6 @@ class SlackWeb(SlackCalls):
             str(each["ts"])
             async for each in self._listed(read, arguments, HISTORY_PAGES if since else 1)
             if each.get("bot_id") == self.identity.bot_id
-            and re.fullmatch(r"\d+\.\d+", str(each.get("ts")))
             and _same_metadata(each.get("metadata"), message.metadata)
         ]
         return sorted(posts, key=float)
@@ -346,7 +345,8 @@ class SlackWeb(SlackCalls):
         for _ in range(pages):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)
             for each in _field(answer, "messages", list):
-                yield _object(each)
+                if re.fullmatch(r"\d+\.\d+", str(_object(each).get("ts"))):
+                    yield each
             following = _object(answer.get("response_metadata")).get("next_cursor")
             if not following or not isinstance(following, str):
                 return
