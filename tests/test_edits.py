@@ -159,6 +159,25 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
 
 
+async def test_a_scan_does_not_wait_for_the_edit_that_shows_it(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    monkeypatch.setattr("bot.slack.row_buttons.PATIENCE_SECONDS", 0.01)
+    number = world.api.add("a.demo.test", valid=False)
+    shown = await digest(world)
+    world.api.renew(number, days=80)
+    scan, edit = world.api.hold("monitor/scan"), world.slack.faults.hold("chat.update", after=False)
+    await world.press("Rescan", on=shown, by=BEN)
+    await edit.reached.wait()
+    await asyncio.wait_for(scan.reached.wait(), 5)
+    scan.release()
+    edit.release()
+    await world.until(lambda: "~`a.demo.test`~" in row_of(world, "a.demo.test"))
+    await world.settled()
+    assert "fine · Ben" in row_of(world, "a.demo.test")
+
+
 @pytest.mark.parametrize("is_list", [False, True], ids=["digest", "list"])
 async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
     is_list: bool, digest_world: World

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # only for type checking
     from bot.commands.home import Home
 
 log = logging.getLogger(__name__)
+#: How long a scan waits until its row shows that it runs.
+PATIENCE_SECONDS = 1.0
 #: The buttons in rows of Home that open no modal.
 IN_ROW = frozenset(
     {
@@ -70,6 +72,7 @@ class RowButton:
         self._refreshed = False
         self._looked = False
         self._looking: asyncio.Task[None] | None = None
+        self._drawing: asyncio.Task[bool] | None = None
         self._story = ""
         self.refuse = self._private.refuse
 
@@ -189,7 +192,8 @@ class RowButton:
     ) -> None:
         """Change the list, and show it; one that is gone, or lacks the row, stays as it is.
 
-        A change that only concerns this process, such as a running scan, isn't stored.
+        A change that only concerns this process, such as a running scan, isn't stored; nor does the
+        scan wait long for it to be shown, if Slack is slow or the edits of the minute are used up.
         """
         self._refreshed = False
         rows = self._rows
@@ -202,7 +206,12 @@ class RowButton:
             else:
                 change(rows)
                 rows.changes += 1
-        self._refreshed = await self._draw(rows, hurry=not keeps)
+        if keeps:
+            self._refreshed = await self._draw(rows)
+            return
+        self._drawing = asyncio.create_task(self._draw(rows, hurry=True))
+        await asyncio.wait({self._drawing}, timeout=PATIENCE_SECONDS)
+        self._refreshed = self._drawing.done() and self._drawing.result()
 
 
 class HomeRow(RowButton):
