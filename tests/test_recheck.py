@@ -8,7 +8,9 @@ import pytest
 
 from bot.commands.recheck import Length
 from bot.sighting import Sighting, good
-from bot.store.rechecks import wait_after
+from bot.store.database import Database
+from bot.store.rechecks import RecheckStore, wait_after
+from bot.target import Target
 from tests.test_bot_recheck import pass_time
 from tests.world import World, words
 
@@ -67,6 +69,14 @@ def test_a_watch_runs_for_a_minute_to_four_hours(text: str, sentence: str) -> No
     with pytest.raises(ValueError, match=sentence) as fault:
         Length.parse(text)
     assert "30m" in str(fault.value)
+
+
+async def test_of_two_processes_that_find_a_watch_due_one_gets_it(any_database: Database) -> None:
+    store, ends = RecheckStore(any_database), NOW + 30 * MINUTE
+    due, _ = await store.reserve(1, Target("a.test"), "U0ANN", now=NOW, ends_at=ends, most=9)
+    assert due
+    claims = [await store.claim(due, NOW + 5 * MINUTE) for _ in range(2)]
+    assert [each is None for each in claims] == [False, True]
 
 
 async def test_a_host_that_is_trusted_again_with_its_old_certificate_has_no_new_one(
