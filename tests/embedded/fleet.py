@@ -90,7 +90,7 @@ def new_key(kind: str) -> Key:
         return made
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
-    return ec.generate_private_key(ec.SECP256R1())
+    return ec.generate_private_key(ec.BrainpoolP256R1() if kind == "brainpool" else ec.SECP256R1())
 
 
 def pem_of(der: bytes) -> bytes:

@@ -56,9 +56,9 @@ def in_two_records(record: bytes) -> bytes:
 Visit = Callable[[socket.socket], None]
 
 
-def modern(fleet: Fleet, groups: bytes = b"X25519MLKEM768:X25519") -> Visit:
+def modern(fleet: Fleet, groups: bytes = b"X25519MLKEM768:X25519", key: str = "ec") -> Visit:
     """A server that supports the group: `cryptography` brings OpenSSL 3.5 or newer."""
-    path = str(fleet.file(Leaf()))
+    path = str(fleet.file(Leaf(key=key)))
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     limit_groups(context, groups)
     context.use_privatekey_file(path)
@@ -142,10 +142,11 @@ def supported(result: Scan) -> bool | None:
     return result.key_exchange.supported
 
 
+@pytest.mark.parametrize("key", ["ec", "brainpool"])
 async def test_a_server_that_supports_the_group_asks_for_a_share(
-    fleet: Fleet, trust: Trust
+    key: str, fleet: Fleet, trust: Trust
 ) -> None:
-    async with serve(modern(fleet)) as (port, hellos):
+    async with serve(modern(fleet, key=key)) as (port, hellos):
         assert supported(await scan(trust, port)) is True
     assert (len(hellos), asks(hellos)) == (2, 1)
 

@@ -27,9 +27,11 @@ _SECONDS = 3.0
 _X25519MLKEM768 = bytes.fromhex("11ec")  # 4588 in IANA's registry of TLS supported groups
 _TLS13 = bytes.fromhex("0304")
 _SUITES = bytes.fromhex("130113021303")
-# All that RFC 8446 (section 4.2.3) names for TLS 1.3, and ML-DSA: the server must not refuse
-# because it can't sign.
-_SIGNATURES = bytes.fromhex("0403050306030804080508060809080a080b08070808040105010601090409050906")
+# All that IANA lists for TLS 1.3: the server must not refuse because it can't sign.
+_SIGNATURES = bytes.fromhex(
+    "0403050306030804080508060809080a080b080708080401050106010203020107080709070a070b070c070d"
+    "070e070f081a081b081c090409050906091109120913091409150916091709180919091a091b091c"
+)
 _SERVER_NAME, _GROUPS, _SIGNATURE_ALGORITHMS, _VERSIONS, _KEY_SHARE = 0, 10, 13, 43, 51
 _ALERT, _HANDSHAKE, _ENCRYPTED = 21, 22, 23  # records (RFC 8446, section 5.1)
 _SERVER_HELLO, _CERTIFICATE = 2, 11
