@@ -266,7 +266,8 @@ NAMES_AT_ONCE = 50
 
 #: What to ask the API for a named group of monitors.
 _GROUPS: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("all", "everything"), {}),
+    "all": {},
+    "everything": {},
     "due": {"expires": "<30"},
     "invalid": {"valid": False},
 }
