@@ -206,8 +206,8 @@ class RowButton:
             else:
                 change(rows)
                 rows.changes += 1
-        if keeps:
-            self._refreshed = await self._draw(rows)
+        if keeps or self._ephemeral:  # nothing would keep an answer from overtaking the progress
+            self._refreshed = await self._draw(rows, hurry=not keeps)
             return
         self._drawing = asyncio.create_task(self._draw(rows, hurry=True))
         await asyncio.wait({self._drawing}, timeout=PATIENCE_SECONDS)
