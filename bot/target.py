@@ -49,7 +49,7 @@ def normal_host(text: str) -> str:
     """
     if _PLAIN_HOST.fullmatch(text) and len(text) <= LONGEST_HOST:
         return text
-    host = text.strip().removesuffix(".").lower()
+    host = lower_case(text.strip().removesuffix("."))
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not host:
@@ -68,6 +68,11 @@ def normal_host(text: str) -> str:
     if len(host) > LONGEST_HOST:
         raise ValueError("The host name is longer than 253 characters.")
     return host
+
+
+def lower_case(name: str) -> str:
+    """A name in lower case, as UTS 46 maps it: Python would end words in “ς”."""
+    return name.replace("Σ", "σ").lower()
 
 
 def a_labels(name: str) -> str:
@@ -151,7 +156,7 @@ def split_target(text: str) -> tuple[str, int | None]:
 
 def _split_url(text: str) -> tuple[str, int | None]:
     try:
-        url = urlsplit(text)
+        url = urlsplit(text.replace("Σ", "σ"))  # whose host is in lower case
         port = url.port
     except ValueError:
         raise ValueError(f"“{text}” is not a valid URL.") from None

@@ -38,6 +38,8 @@ def test_every_usual_way_of_writing_a_target_is_read() -> None:
         ("bücher.de", "xn--bcher-kva.de", 443),
         ("BÜCHER.de:8443", "xn--bcher-kva.de", 8443),
         ("faß.de", "xn--fa-hia.de", 443),
+        ("ΒΌΛΟΣ", "xn--nxasmq6b", 443),  # not “βόλος”, as words end
+        ("https://ΒΌΛΟΣ.ΕΛΣ/", "xn--nxasmq6b.xn--qxamy", 443),
         ("https://日本。jp/", "xn--wgv71a.jp", 443),
         ("example.com。", "example.com", 443),
         # hyphens and symbols, as browsers accept them

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, ColumnElement, and_, false, not_, or_, type_c
 
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
-from bot.target import a_labels, normal_host
+from bot.target import a_labels, lower_case, normal_host
 
 _TERM = re.compile(
     r"(?P<exclude>!?)\s*(?:(?P<op><=|>=|==|=|<|>|)\s*(?P<number>-?[0-9]{1,9})"
@@ -143,7 +143,7 @@ def _host_pattern(text: str) -> str:
             return normal_host(text)
         except ValueError:
             return text.lower()  # no host has such a name: nothing matches
-    labels = text.lower().removesuffix(".").split(".")
+    labels = lower_case(text).removesuffix(".").split(".")
     return re.sub(r"\*+", "*", ".".join(_a_label(label) for label in labels))
 
 
