@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from bot.api.extras import PORTS
 from bot.embedded.scan.starttls import PROTOCOLS
-from bot.playground.objects import ANN, BEN, CERTS
+from bot.playground.objects import ANN, BEN
 from tests.world import MakeWorld, World, labels, words
 
 LACKS = ("NOT AVAILABLE HERE", "isn't available with the hosted API", "embedded API")
@@ -173,17 +172,15 @@ async def test_a_bare_host_name_finds_its_history_and_a_ping_tells_of_regular_sc
     await own_world.ask("/ssl ping", "SSLmonitor answers", on_time)
 
 
-@pytest.mark.parametrize("line", ["check new.demo.test", "history api.demo.test"])
-async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(
-    line: str, world: World
-) -> None:
+async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(world: World) -> None:
     world.api.add("api.demo.test")
-    card = await world.ask(f"/ssl {line}", *LACKS, f"`/ssl {line.partition(' ')[0]}`")
-    assert (card.ephemeral_for, labels(card)) == (ANN, [])
+    for line in ("check new.demo.test", "history api.demo.test"):
+        told = (*LACKS, f"`/ssl {line.partition(' ')[0]}`")
+        card = await world.ask(f"/ssl {line}", *told)
+        assert (card.ephemeral_for, labels(card)) == (ANN, [])
+        assert (await world.ask(f"@SSLmonitor {line}", *told, seen_by=BEN)).in_thread
     await world.settled()
     assert world.api.work == []
-    await world.say(f"@SSLmonitor {line}")
-    assert (await world.card(*LACKS, by=BEN)).in_thread
 
 
 async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> None:
@@ -227,14 +224,11 @@ async def test_a_fault_does_not_count_as_lacking_the_extra(world: World) -> None
     await world.ask("/ssl check new.demo.test", *LACKS)
 
 
-async def test_usage_errors_ask_the_api_nothing(world: World) -> None:
+async def test_help_and_usage_errors_ask_the_api_nothing(world: World) -> None:
+    card = await world.ask("/ssl help check", "check HOST[:PORT] [PROTOCOL]", "embedded API only")
+    assert card.ephemeral_for == ANN
     await world.ask("/ssl check", "NOT UNDERSTOOD", "/ssl check example.com")
-    await world.say("/ssl check mail.demo.test gopher")
-    await world.card("“gopher” is not a protocol", "tls, smtp, imap")
+    told = ("“gopher” is not a protocol", "tls, smtp, imap")
+    await world.ask("/ssl check mail.demo.test gopher", *told)
     await world.settled()
     assert world.api.asked("openapi.json") == []
-
-
-async def test_help_says_that_they_need_the_embedded_api(world: World) -> None:
-    await world.ask("/ssl help check", "/ssl check HOST[:PORT] [PROTOCOL]", "embedded API only")
-    assert world.seen(to=CERTS)[-1].ephemeral_for == ANN

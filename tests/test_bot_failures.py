@@ -43,30 +43,16 @@ async def test_a_refused_key_names_the_setting(world: World) -> None:
         await world.ask("/ssl list", *told)
 
 
-async def test_a_used_up_quota_says_how_many_and_what_to_do(world: World) -> None:
+async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World) -> None:
     world.api.add("a.demo.test")
     world.api.limit = 1
-
-    await world.say("/ssl add b.demo.test")
-
-    card = await world.card("QUOTA USED UP", "1 of 1 monitors", "/ssl delete HOST")
-    assert world.api.asked("monitor/add") == []
-    assert card.ephemeral_for == ANN
-
-
-async def test_an_id_that_is_unknown_is_not_found(world: World) -> None:
+    told = ("QUOTA USED UP", "1 of 1 monitors", "/ssl delete HOST")
+    card = await world.ask("/ssl add b.demo.test", *told)
+    assert (world.api.asked("monitor/add"), card.ephemeral_for) == ([], ANN)
     await world.ask("/ssl status 999", "NOT FOUND", "/ssl list", "req-404")
-
-
-async def test_too_many_requests_says_how_long_to_wait(world: World) -> None:
     world.api.answer("monitor/list", 429, {"Retry-After": "100"})
-
     await world.ask("/ssl list", "TOO MANY REQUESTS", "Try again in 100 s")
-
-
-async def test_an_error_with_status_200_shows_its_words_and_its_reference(world: World) -> None:
     world.api.refuse("account", 500, "the *database* is <!here> away", times=3)
-
     card = await world.ask("/ssl account", "REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)
 

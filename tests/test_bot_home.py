@@ -102,17 +102,6 @@ async def test_a_page_that_is_no_longer_there_is_the_last_one(world: World) -> N
     assert labels(home) == [*ALWAYS, *["Rescan"] * 10]
 
 
-async def test_home_says_when_all_is_well(world: World) -> None:
-    world.api.add("fine.demo.test", days=60)
-
-    home = await world.open_home("1 monitor", "Nothing needs to be done", "Last digest")
-    assert labels(home) == ALWAYS
-
-
-async def test_home_says_how_to_begin(world: World) -> None:
-    await world.open_home("There are no monitors yet", "/ssl add")
-
-
 async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) -> None:
     assert digest_world.bot.digest is not None
     await digest_world.open_home(
@@ -218,18 +207,12 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
 
 
 async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) -> None:
-    world.api.add("api.demo.test")
+    world.api.add("api.demo.test", days=5.5)
     world.api.refuse("monitor/list", 401, "who are you")
     await world.open_home("KEY REFUSED", "About this bot")
-
-    await world.open_home("1 monitor", "Nothing needs to be done")
-
-
-async def test_home_does_without_the_quota_where_the_api_refuses_it(world: World) -> None:
-    world.api.add("api.demo.test", days=5.5)
     world.api.refuse("account", 403, "not for this key")
-
     await world.open_home("`api.demo.test`", "*Monitors*\nunknown")
+    await world.open_home("`api.demo.test`", "1 of 1,000 used")
 
 
 async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World) -> None:
@@ -246,8 +229,8 @@ async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World
     assert world.slack.modal(ANN) is None
 
 
-async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
-    home = await world.open_home("There are no monitors yet")
+async def test_home_says_how_to_begin_and_when_all_is_well(world: World) -> None:
+    home = await world.open_home("There are no monitors yet", "/ssl add")
 
     await world.press("Add hosts", on=home)
 
@@ -256,6 +239,8 @@ async def test_hosts_are_added_from_home_by_a_form(world: World) -> None:
     await world.modal("`api.demo.test`")
     await world.settled()
     assert world.api.asked("monitor/add") == [{"host": "api.demo.test", "port": "443"}]
+    home = await world.open_home("1 monitor", "Nothing needs to be done", "Last digest")
+    assert labels(home) == ALWAYS
 
 
 async def test_home_starts_with_what_i_took_then_what_nobody_has(world: World) -> None:
