@@ -26,6 +26,7 @@ from sqlalchemy import select
 import bot.digest
 import bot.slack.notices
 import bot.store.digests
+import bot.store.rechecks
 from bot.__main__ import entry
 from bot.app import clock, make_notices, running_bot
 from bot.config import read_settings
@@ -77,16 +78,19 @@ async def look() -> int:
         await running.digests.tick(ready=True)
         await notices.tick()
         await boards.catch_up()
+        await running.watches.tick()
+        watched = await running.watches.running()
         claimed = await NoticeStore(database).unposted(clock() + LEASE * 2, LEASE)
         undrawn = await bot.store.digests.DigestStore(database).undrawn(clock())
         async with database.read() as connection:  # claimed by a process that is gone
             leased = select(digests.c.day).where(digests.c.finished_at.is_(None))
             begun = await connection.scalar(leased.limit(1))
-        return 3 if claimed or undrawn or begun or running.digests.last_error else 0
+        left = claimed or undrawn or begun or watched
+        return 3 if left or running.digests.last_error else 0
 
 
 if __name__ == "__main__":
-    bot.digest.LEASE = bot.slack.notices.LEASE = LEASE
+    bot.digest.LEASE = bot.slack.notices.LEASE = bot.store.rechecks.LEASE = LEASE
     bot.store.digests.MINUTE = 0
     if kill_at := os.environ.get("KILL_AT"):
         interrupt(kill_at, signal.SIGKILL)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot.dates import DIGEST, Subscription
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GENERAL, PostedMessage
@@ -20,7 +20,7 @@ from bot.store.database import Database
 from bot.store.marks import MarkStore
 from bot.store.notices import EVENT
 from bot.store.subscriptions import Subscriptions
-from bot.store.tables import subscriptions
+from bot.store.tables import subscriptions, watches
 from tests.postgres import Cluster
 from tests.test_edits import edit_times
 from tests.test_matrix_processes import KILLED, ended, environ
@@ -257,3 +257,33 @@ async def test_three_processes_on_one_postgresql_tell_each_change_once(
     assert KILLED not in codes
     await until_done(hosts, DATABASE_URL=url)
     assert_each_is_told_once(hosts)
+
+
+WATCHES = [
+    "bot.recheck:Watches._scanned after 1",
+    f"{WEB}.update before 1",
+    f"{WEB}.update after 1",
+    "bot.store.rechecks:RecheckStore.may_tell after 1",
+    f"{WEB}.post_at before 1",
+    f"{WEB}.post_at after 1",
+    "bot.store.rechecks:RecheckStore.keep before 1",
+    "bot.store.rechecks:RecheckStore.keep after 1",
+]
+
+
+@pytest.mark.parametrize("point", WATCHES)
+async def test_a_fix_is_told_once_wherever_the_process_that_watches_is_killed(
+    point: str, hosts: World
+) -> None:
+    hosts.api.rows[101]["ssl_valid"] = False
+    async with hosts.running_bot():
+        await hosts.ask("/ssl watch h0.demo.test", "Watching until")
+        await hosts.settled()
+        async with hosts.bot.database.write() as connection:
+            await connection.execute(update(watches).values(next_at=hosts.clock()))
+    hosts.api.renew(101, days=90)
+    assert await look(hosts, KILL_AT=point) == KILLED
+    await until_done(hosts)
+    said = [words(each) for each in hosts.seen()]
+    assert sum("✅ *Fixed*" in each for each in said) == 1
+    assert not any("Watching until" in each for each in said)
