@@ -185,7 +185,7 @@ def decoded(body: bytes, content_type: str) -> str:
         if body.startswith(mark):
             return _decode(body[len(mark) :], label)
     label = _charset(content_type)
-    if not webencodings.lookup(label):
+    if not (label and webencodings.lookup(label)):
         start, is_xml = body[:_PRESCAN], _kind(content_type) == _XHTML
         label = _of_declaration(start) if is_xml else declared_encoding(start)
     return _decode(body, label or "utf-8")

@@ -180,7 +180,7 @@ class Response:
         """The beginning of the body, decompressed if the server compressed it unasked."""
         coding = self.header("content-encoding").lower().strip()
         if coding not in ("gzip", "x-gzip", "deflate"):
-            return bytes(self.body[:_PAGE_CAP])
+            return bytes(memoryview(self.body)[:_PAGE_CAP])
         for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip or zlib, then bare deflate
             try:
                 return zlib.decompressobj(bits).decompress(bytes(self.body), _PAGE_CAP)
