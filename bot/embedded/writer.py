@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # only for type checking
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 200  # results in one transaction
-_LINGER = 1.0  # seconds that a result waits for others to share its transaction
+_LINGER = 0.4  # seconds that a result waits for others; the sweep needs leases meanwhile
 _RETRY = 1.0  # seconds before an unavailable database is tried again
 _LINGER_AT_CLOSE = 0.02  # the same during shutdown: other processes want to write too
 _Entry = tuple["LeaseResult", asyncio.Future[None]]
