@@ -209,3 +209,8 @@ async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) 
         await deleting.reached.wait()
     await no_bot.card("The bot is restarting. The change may have gone through")
     assert "Try again" not in "".join(map(words, no_bot.seen()))
+    async with no_bot.running_bot():
+        listing = no_bot.api.hold("monitor/list")
+        await no_bot.say("/ssl delete a.demo.test")  # only asks
+        await listing.reached.wait()
+    await no_bot.card("The bot is restarting. Try again in a minute.")

@@ -80,17 +80,16 @@ def _failed(faults: Collection[BotError]) -> str:
     return "no answer" if any(fault.maybe_done for fault in faults) else "not scanned"
 
 
-@router.command("delete", example="delete example.com", changes=True)
+@router.command("delete", example="delete example.com", changes=True, recorded=False)
 async def delete(call: Call, which: One) -> Message:
     """Delete a monitor, after asking for confirmation.
 
     A pattern such as *.example.com deletes up to 50 monitors, after a preview.
     """
     rows = await find(call, which)
-    card = several(call, which, rows, list_cards.ask_delete) or monitor_cards.confirm_delete(
+    return several(call, which, rows, list_cards.ask_delete) or monitor_cards.confirm_delete(
         rows[0], call.now(), call.rules
     )
-    return replace(card, changed=())
 
 
 @router.command("delete_now", typed=False, changes=True)

@@ -270,7 +270,7 @@ class Router:
         *,
         typed: bool = True,
         changes: bool = False,
-        recorded: bool = False,
+        recorded: bool | None = None,
         shares: bool = False,
         form: FormMaker | None = None,
         check: Callable[..., None] | None = None,
@@ -280,14 +280,15 @@ class Router:
         """Register a function as a command. `check` judges a form's fields together, purely.
 
         A command that `changes` monitors is for SSL_ADMINS, one that is only `recorded` for every
-        full member; both are audited. The private answer of one that `shares` has a button that
-        posts it in the channel.
+        full member; both are audited, unless one is not `recorded` because it only asks. The
+        private answer of one that `shares` has a button that posts it in the channel.
         """
 
         def register(run: Run) -> Run:
             first_line, _, details = (inspect.getdoc(run) or "").partition("\n")
+            told = changes if recorded is None else recorded
             self.commands[name] = Command(
-                name, run, _parameters(run), first_line, typed, changes, changes or recorded,
+                name, run, _parameters(run), first_line, typed, changes, told,
                 shares, form, check,
                 example or (name.replace("_", " ") if typed else ""), rewrite,
                 " ".join(details.split()),
