@@ -7,8 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return _run(options)
+        return asyncio.run(_program(options))
     except ConfigError as fault:
         faults = (f"- {line}" for line in fault.faults)
         print("Fix these settings first:", *faults, sep="\n", file=sys.stderr)
@@ -104,22 +103,6 @@ def entry() -> NoReturn:
     sys.stderr.flush()
     logging.shutdown()
     os._exit(code)
-
-
-def _run(options: argparse.Namespace) -> int:
-    with asyncio.Runner(loop_factory=_loop_factory(options.program)) as runner:
-        return runner.run(_program(options))
-
-
-def _loop_factory(program: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """For the embedded API, uvloop's event loop, if that extra is installed; else asyncio's."""
-    if program == "embedded":
-        with suppress(ImportError):
-            from uvloop import new_event_loop
-
-            factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
-            return factory
-    return None
 
 
 async def _program(options: argparse.Namespace) -> int:

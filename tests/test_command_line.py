@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import shutil
 import sqlite3
@@ -10,13 +9,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
 
 from bot import __version__
-from bot.__main__ import _loop_factory, main
+from bot.__main__ import main
 from bot.process import loading
 from tests.world import only
 
@@ -189,14 +187,3 @@ def test_the_garbage_collector_runs_again_once_a_program_is_loaded() -> None:
     assert gc.isenabled()
     gc.unfreeze()
     gc.set_threshold(*usual)
-
-
-def test_only_the_embedded_api_uses_uvloop_and_only_if_it_is_installed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    uvloop = SimpleNamespace(new_event_loop=asyncio.new_event_loop)
-    monkeypatch.setitem(sys.modules, "uvloop", uvloop)
-    assert _loop_factory("run") is None
-    assert _loop_factory("embedded") is uvloop.new_event_loop
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert _loop_factory("embedded") is None

@@ -1,7 +1,6 @@
 """How fast, and in how much memory, the embedded API scans: beside a bare loop, in the same run.
 
-    python -m tests.bench.scan [--peer] [--uvloop] [--revocation] [--renewal]
-                               [--scans 1000] [--rounds 9]
+    python -m tests.bench.scan [--peer] [--revocation] [--renewal] [--scans 1000] [--rounds 9]
 
 Needs nginx; with --peer also prometheus-blackbox-exporter. Each side has processes of its own and
 they take turns, since a machine's speed drifts: the median of the rounds' ratios is what counts.
@@ -12,7 +11,6 @@ they take turns, since a machine's speed drifts: the median of the rounds' ratio
 - asked: ours, which also asks when the CA wants a renewal (ARI), with --renewal.
 - bare: `asyncio.open_connection` with one verifying context, a GET read to its end, nothing kept.
 - team: as many of our processes as there are cores, which share one database.
-- uvteam: the same with the extra `uvloop`, with --uvloop.
 - peer: the exporter's http module, asked over connections that are kept; it uses all cores.
 """
 
@@ -22,7 +20,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import importlib
 import json
 import os
 import re
@@ -64,8 +61,6 @@ COMPARED = (
     ("asked", "ours", 0.95),
     ("team", "peer", 1.0),
     ("ours", "peer", 0.0),
-    ("uvteam", "team", 0.0),
-    ("uvteam", "peer", 0.0),
 )
 # The processes that take turns: each reads a line, does a round, and prints a line of JSON.
 
@@ -240,11 +235,10 @@ def _megabytes(name: str) -> float:
 class Member:
     """A process of a side, told what to do line by line."""
 
-    def __init__(self, name: str, site: Site, *options: str) -> None:
+    def __init__(self, name: str, site: Site) -> None:
         self._name = name
-        command = [sys.executable, "-m", "tests.bench.scan", *options, "--side", name]
         self._process = subprocess.Popen(
-            [*command, json.dumps(asdict(site))],
+            [sys.executable, "-m", "tests.bench.scan", "--side", name, json.dumps(asdict(site))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -283,11 +277,10 @@ class Side:
         self.more = self.idle = 0.0
         self._scans = site.scans
         self._members: list[Member] = []
-        for _ in range((os.cpu_count() or 1) if name in ("team", "uvteam") else 1):
+        for _ in range((os.cpu_count() or 1) if name == "team" else 1):
             member = Member(
                 name if name in ("bare", "peer") else "ours",
                 replace(site, database=name, revocation=name != "plain", renewal=name == "asked"),
-                *(["--uvloop"] if name == "uvteam" else []),
             )
             self.idle = max(self.idle, member.read()["idle"])
             self._members.append(member)
@@ -368,7 +361,6 @@ def main() -> None:
     """Run all, print the figures; the exit status says whether the floors are held."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
-    parser.add_argument("--uvloop", action="store_true")
     parser.add_argument("--revocation", action="store_true")
     parser.add_argument("--renewal", action="store_true")
     parser.add_argument("--scans", type=int, default=1000)
@@ -377,10 +369,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.side:
         side, site = arguments.side
-        factory = importlib.import_module("uvloop").new_event_loop if arguments.uvloop else None
-        with asyncio.Runner(loop_factory=factory) as runner:
-            work = {"ours": ours, "bare": bare, "peer": peer}[side]
-            runner.run(work(Site(**json.loads(site))))
+        asyncio.run({"ours": ours, "bare": bare, "peer": peer}[side](Site(**json.loads(site))))
         return
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, port = Path(name), free_port()
@@ -396,7 +385,6 @@ def main() -> None:
             listen = f"--web.listen-address=127.0.0.1:{peer_port}"
             stack.enter_context(running([*command, listen, "--log.level=error"], peer_port))
             names += ["team", "peer"]
-        names += ["uvteam"] if arguments.uvloop else []
         site = Site(name, port, arguments.scans, peer=peer_port, directory=directory)
         held = compare(site, names, arguments.rounds)
         bad = replace(site, trusted=False)
