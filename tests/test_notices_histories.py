@@ -171,6 +171,10 @@ def notices_in(world: World) -> list[PostedMessage]:
     return [m for m in world.seen(by=BEN) if (m.metadata or {}).get("event_type") == EVENT]
 
 
+#: How many seconds Slack limits edits for.
+LIMIT = 600
+
+
 class History:
     """What happens at random, and what the channel has to be told because of it."""
 
@@ -190,7 +194,7 @@ class History:
             fault = chance.choice([dropped_connection(after=True), dropped_connection()])
             world.slack.faults.add("chat.postMessage", fault)
         if chance.random() < 0.2:
-            world.slack.faults.add("chat.update", rate_limit(600))
+            world.slack.faults.add("chat.update", rate_limit(LIMIT))
         incomplete = chance.random() < 0.2
         if incomplete:
             rows = [*world.api.rows.values(), world.api.rows[number] | {"id": None}]
@@ -205,7 +209,14 @@ class History:
         await asyncio.gather(*(each.tick() for each in looking))
         if not incomplete:
             self._model()
-        world.later(minutes=chance.choice([1, 30, 400]))
+        self._pass(timedelta(minutes=chance.choice([1, 30, 400])))
+
+    def _pass(self, time: timedelta) -> None:
+        """Let time pass; Slack's limits end with it, though the bot measures them by its loop."""
+        self.world.later(seconds=time.total_seconds())
+        if time.total_seconds() >= LIMIT:
+            for bot in self.world.bots:
+                bot.slack._boards._limited_until = 0.0
 
     def _model(self) -> None:
         """What the comparison that has just been made has to tell."""
@@ -226,7 +237,7 @@ class History:
             bot.slack._boards._owed.clear()
         for _ in range(3):
             assert isinstance(self.world.clock, Clock)
-            self.world.later(seconds=LEASE.total_seconds() + 1)
+            self._pass(max(LEASE, timedelta(seconds=LIMIT)) + timedelta(seconds=1))
             await self.both[0].tick()
             await self.world.bots[0].slack._boards.catch_up()
         self._model()
