@@ -164,9 +164,8 @@ async def scans(
 
 def of_the_server(task: asyncio.Task[object]) -> bool:
     """Whether a task is a visit to the test's server, or something that a visit waits for."""
-    return any(
-        name in str(task) for name in ("coro=<serve.<locals>.visit()", "coro=<StreamReader.")
-    )
+    names = ("<serve.<locals>.visit()", "<StreamReader.", "<BaseSelectorEventLoop._accept_conn")
+    return any(f"coro={name}" in str(task) for name in names)
 
 
 def open_files() -> int:
