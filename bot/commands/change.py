@@ -133,8 +133,8 @@ async def _scan_many(
 ) -> Message:
     """Scan these monitors; if they share a row, `first` is the lowest of its IDs.
 
-    `old` is set for a digest's row of old scans: `here` if the digest covers the hosts chosen for
-    its channel, `all` if it covers all hosts.
+    `old` says that a digest's row of old scans was pressed: `here` if the digest covers only its
+    channel's hosts, `all` if it covers all.
     """
     call.spend("scans", 1)
     who, total = await call.who(), len(ids)
