@@ -68,12 +68,10 @@ async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
 
 
 async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -> None:
-    world.api.add("shop.demo.test", days=80)
-    await world.ask(
-        "/ssl warn shop 14d", "Renewal of `shop.demo.test` is due when 14 days are left."
-    )
+    world.api.add("web.demo.test", days=80)
+    await world.ask("/ssl warn web 14d", "Renewal of `web.demo.test` is due when 14 days are left.")
     await world.ask("/ssl warn nosuch.test 14d", "`nosuch.test`", "No monitor matches it yet.")
-    await world.ask("/ssl warn", "*Thresholds*", "`shop.demo.test` 14d", "`nosuch.test` 14d")
+    await world.ask("/ssl warn", "*Thresholds*", "`web.demo.test` 14d", "`nosuch.test` 14d")
 
 
 async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
