@@ -37,7 +37,7 @@ _EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # A date entity as `date` writes it, or a link as `hyperlink` does; the group is its text.
-_ENTITY = re.compile(r"<(?:!date\^|https?:)[^|>]*\|([^>]*)>")
+_ENTITY = re.compile(r"<(?:!date\^|https?:)[^|>]*\|([^>]*)>|<(#\w+)>")
 # A link that people may follow: http or https, in printable ASCII, without a user name.
 _LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
 LONGEST_LINK = 500
@@ -75,7 +75,7 @@ def told(text: str, limit: int) -> str:
 
 def bare(text: str) -> str:
     """Finished mrkdwn as plain text, for notifications: no backticks, no entities."""
-    text = _ENTITY.sub(r"\1", text).replace("`", "")
+    text = _ENTITY.sub(r"\1\2", text).replace("`", "")
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)
     return text
@@ -264,10 +264,10 @@ class Message:
     """A command's reply: a card, and one line for notifications.
 
     `text` is that line. `public` posts to the channel instead of showing the reply to the user
-    alone. `announce` is one line of mrkdwn for the channel, next to a private reply. `row` is the
-    monitor's row as lists show it, so that the list where a rescan was requested can be refreshed;
-    `more` are the buttons that such a row then gets below itself. `rows` are the rows of several
-    monitors.
+    alone. `announce` is one line of mrkdwn for the channel, next to a private reply; for
+    `announce_in`, if another channel was changed. `row` is the monitor's row as lists show it, so
+    that the list where a rescan was requested can be refreshed; `more` are the buttons that such a
+    row then gets below itself. `rows` are the rows of several monitors.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
     or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone. `row_says`
     is what the row says of a press that left it as it was. A `secret` is for its asker alone,
@@ -281,6 +281,7 @@ class Message:
     blocks: tuple[Block, ...]
     public: bool = False
     announce: str = ""
+    announce_in: str = ""
     row: Block | None = None
     more: Block | None = None
     rows: tuple[Block, ...] = ()

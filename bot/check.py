@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -20,6 +20,9 @@ from bot.slack.web import SlackWeb
 from bot.store.database import Database
 from bot.store.subscriptions import Subscriptions
 from bot.store.upgrade import open_database
+
+if TYPE_CHECKING:  # only for type checking
+    from bot.dates import Subscription
 
 #: Slack rejects signatures that are five minutes old; a clock that is wrong by half of that is a
 #: fault.
@@ -59,7 +62,8 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
         yield finding
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(slack_session(settings.slack_api_url))
-        async for finding in _slack(settings, session):
+        web = make_web(settings, session)
+        async for finding in _slack(settings, web):
             yield finding
         complete = settings
         try:
@@ -68,7 +72,11 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
         else:
             yield _database(database)
-            async for finding in _woken(settings, database):
+            known = Subscriptions(database, settings.subscriptions)
+            await known.refresh()
+            async for finding in _channels(web, known):
+                yield finding
+            for finding in _woken(settings, known):
                 yield finding
             complete = await stack.enter_async_context(own_api(settings, database))
         if complete.api_url:
@@ -94,8 +102,7 @@ def _database(database: Database) -> Finding:
     return Finding(True, "Database", text)
 
 
-async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
-    web = make_web(settings, session)
+async def _slack(settings: Settings, web: SlackWeb) -> AsyncIterator[Finding]:
     try:
         identity = await web.identify()
     except SlackRefused as fault:
@@ -110,7 +117,6 @@ async def _slack(settings: Settings, session: aiohttp.ClientSession) -> AsyncIte
     if identity.date:
         yield _clock("Slack", parsedate_to_datetime(identity.date))
     yield await _transport(settings, web)
-    yield await _channel(settings, web)
 
 
 def _scopes(granted: frozenset[str]) -> list[Finding]:
@@ -140,27 +146,34 @@ async def _transport(settings: Settings, web: SlackWeb) -> Finding:
     return Finding(True, "Requests", "Socket Mode; SLACK_APP_TOKEN works.")
 
 
-async def _channel(settings: Settings, web: SlackWeb) -> Finding:
-    channel_id = settings.digest_channel
-    if not channel_id:
-        return Finding(None, "Digest", "DIGEST_CHANNEL is not set, so there is no daily digest.")
+async def _channels(web: SlackWeb, known: Subscriptions) -> AsyncIterator[Finding]:
+    """Whether the bot can post in the channels that get a digest or notices."""
+    digests = {each.channel: each for each in known.digests()}
+    notices = {each.channel: each for each in known.notices()}
+    if not digests:
+        text = "DIGEST_CHANNEL is not set or its digest is off, and no other channel gets one."
+        yield Finding(None, "Digest", text)
+    for each in (notices | digests).values() if web.identity.bot_id else ():
+        yield await _channel(web, each)
+
+
+async def _channel(web: SlackWeb, each: Subscription) -> Finding:
+    what, off = each.kind.capitalize(), f"or type /ssl {each.kind} off {each.channel}."
     try:
-        channel = await web.channel(channel_id)
+        channel = await web.channel(each.channel)
     except SlackRefused as fault:
         if fault.reason == "missing_scope":
-            text = f"could not check {channel_id}: the token lacks channels:read or groups:read."
-            return Finding(None, "Digest", text)
-        text = f"the bot can't see {channel_id} ({fault.reason}). Invite it to the channel."
-        return Finding(False, "Digest", text)
+            text = f"could not check {each.channel}: the token lacks channels:read or groups:read."
+            return Finding(None, what, text)
+        text = f"the bot can't see {each.channel} ({fault.reason}). Invite it to the channel, {off}"
+        return Finding(False, what, text)
     except BotError as fault:
-        return Finding(False, "Digest", str(fault))
-    return _verdict(settings, channel, web.identity.scopes)
+        return Finding(False, what, str(fault))
+    return _verdict(each, channel, web.identity.scopes, off)
 
 
-async def _woken(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+def _woken(settings: Settings, known: Subscriptions) -> Iterator[Finding]:
     """Where somebody is mentioned when a host breaks, and where nobody is."""
-    known = Subscriptions(database, settings.subscriptions)
-    await known.refresh()
     found = known.notices() if settings.notice_interval else []
     for each in found:
         text = f"new breakages mention {each.mention} in {each.channel}."
@@ -176,22 +189,24 @@ async def _woken(settings: Settings, database: Database) -> AsyncIterator[Findin
         yield Finding(None, "Notices", f"{why}, so nobody is told when a host breaks.")
 
 
-def _verdict(settings: Settings, channel: Mapping[str, Any], scopes: frozenset[str]) -> Finding:
-    """Whether the bot can post the digest in this channel, as conversations.info returns it."""
-    label = f"#{channel.get('name', settings.digest_channel)}"
-    schedule = f"every day at {settings.digest_time:%H:%M} {settings.digest_timezone.key}"
+def _verdict(
+    each: Subscription, channel: Mapping[str, Any], scopes: frozenset[str], off: str
+) -> Finding:
+    """Whether the bot can post in this channel, as conversations.info returns it."""
+    label, what = f"#{channel.get('name', each.channel)}", each.kind.capitalize()
+    when = f"{each.when} in {label}." if what == "Digest" else f"they are posted in {label}."
     if channel.get("is_archived"):
-        return Finding(False, "Digest", f"{label} is archived.")
+        return Finding(False, what, f"{label} is archived. Unarchive it, {off}")
     outside = not channel.get("is_member")
     if outside and (channel.get("is_private") or "chat:write.public" not in scopes):
-        return Finding(False, "Digest", f"the bot is not in {label}. Invite it.")
+        return Finding(False, what, f"the bot is not in {label}. Invite it, {off}")
     if channel.get("is_ext_shared"):
         text = f"{label} is shared with other organizations; they will see host names."
-        return Finding(None, "Digest", text)
+        return Finding(None, what, text)
     if outside:
-        text = f"{schedule} in {label}. Invite the bot, so that it can find what it has posted."
-        return Finding(None, "Digest", text)
-    return Finding(True, "Digest", f"{schedule} in {label}.")
+        text = f"{when} Invite the bot, so that it can find what it has posted."
+        return Finding(None, what, text)
+    return Finding(True, what, when)
 
 
 async def _api(

@@ -192,7 +192,8 @@ class Digest:
             self.last_error = str(fault) if isinstance(fault, BotError) else type(fault).__name__
             if not isinstance(fault, BotError):
                 raise
-            log.warning("Could not post the digest of %s; retrying: %s", wanted.day, fault)
+            what = f"{wanted.day} in {self.plan.channel}"
+            log.warning("Could not post the digest of %s; retrying: %s", what, fault)
 
     async def post_now(self, *, again: bool = False) -> bool:
         """Post today's digest and claim the day; False if it was posted already or isn't needed.

@@ -125,6 +125,25 @@ async def test_the_digest_of_the_environment_is_turned_off_in_its_channel(
         assert digests(world, CERTS) == []
 
 
+async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world: World) -> None:
+    known = world.bot.slack._records.subscriptions
+    for typed in ("digest here at 08:00", "notices here"):
+        for channel in (CERTS, GENERAL):
+            await world.ask(f"/ssl {typed}", "Ann set up", to=channel, seen_by=BEN)
+    world.slack.channels[GENERAL].is_archived = True
+    asked = await world.ask("digest off", "These channels get a digest", GENERAL, to="D0ANN")
+    await world.press("Turn off", on=asked, row=GENERAL)
+    await world.card(f"The digest of <#{GENERAL}> is off", to="D0ANN")
+    assert [each.channel for each in known.digests()] == [CERTS]
+    await world.ask("notices off #general", "which channel #general is", GENERAL, to="D0ANN")
+    await world.ask(f"notices off in <#{GENERAL}|general>", "are off", to="D0ANN")
+    await world.ask(f"notices off {GENERAL}", f"<#{GENERAL}> gets no notices", to="D0ANN")
+    await world.ask(f"notices off {CERTS}", "are off", to="D0ANN")
+    await world.card("Ann turned off the notices of this channel", by=BEN)
+    await world.ask("notices off", "No channel gets notices.", to="D0ANN")
+    await world.ask("notices off everything", "isn't a channel", to="D0ANN")
+
+
 async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(world: World) -> None:
     world.api.add("shop.demo.test", days=2)
     await world.ask("/ssl digest here at 08:00", "every day at 08:00 UTC", to=GENERAL)

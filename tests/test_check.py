@@ -12,7 +12,7 @@ from bot.api.client import SSLMonitor
 from bot.api.models import MonitorList
 from bot.check import check
 from bot.config import Secret
-from bot.dates import NOTICES, Subscription
+from bot.dates import DIGEST, NOTICES, Subscription
 from bot.demo import Demo, running_demo
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -97,6 +97,25 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     paused = "note Notices: notices are paused in C0GENERAL until 2099-01-02 03:04 UTC."
     assert paused in (await lines(demo, notice_mention="U0BEN"))[1]
     await known.put(msgspec.structs.replace(here, off=True))
+
+
+async def test_a_channel_where_nobody_can_post_is_a_fault_until_its_digest_is_off(
+    demo: Demo,
+) -> None:
+    known, here = demo.bot.records.subscriptions, Subscription(DIGEST, "C0GENERAL")
+    await known.put(here)
+    channel = demo.playground.workspace.channels["C0GENERAL"]
+    channel.is_archived = True
+    try:
+        faults, said = await lines(demo)
+        assert faults == 1
+        off = "or type /ssl digest off C0GENERAL."
+        assert f"FAIL Digest: #general is archived. Unarchive it, {off}" in said
+        await known.put(msgspec.structs.replace(here, off=True))
+        assert (await lines(demo))[0] == 0
+    finally:
+        channel.is_archived = False
+        await known.put(msgspec.structs.replace(here, off=True))
 
 
 async def test_rows_that_can_not_be_read_are_a_fault(

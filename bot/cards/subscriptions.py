@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot.blocks import (
@@ -29,6 +30,8 @@ _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces i
 MAX_OPTIONS = 100
 #: What a subscription is called, by kind.
 _NAMES = {DIGEST: "the digest", "notices": "the notices"}
+#: The most channels in a list: each is a block, of which a message has at most 50.
+MOST_CHANNELS = 40
 
 
 def digest_form(filled: Mapping[str, str], _learnt: Collection[str]) -> Form:
@@ -122,8 +125,15 @@ def shared(is_shared: bool | None, command: str, words: str) -> Message:
 
 def nothing_here(kind: str) -> Message:
     """There is nothing to pause or turn off."""
-    name = "no digest" if kind == DIGEST else "no notices"
-    return _said(f"This channel gets {name}. `/ssl {kind} here` sets {_it(kind)} up.")
+    return _said(_nothing_here(kind))
+
+
+def _nothing_here(kind: str) -> str:
+    return f"This channel gets {_no(kind)}. `/ssl {kind} here` sets {_it(kind)} up."
+
+
+def _no(kind: str) -> str:
+    return "no digest" if kind == DIGEST else "no notices"
 
 
 def _it(kind: str) -> str:
@@ -154,11 +164,40 @@ def resumed(each: Subscription, following: datetime | None, who: str) -> Message
     return _said(f"{said} {_next(following)}".rstrip(), announce=line)
 
 
-def ended(kind: str, who: str) -> Message:
-    """The digest or the notices were turned off."""
+def choose(kind: str, asked: str, others: Sequence[Subscription], *, here: bool) -> Message:
+    """There is nothing to turn off in the channel `asked`, if any; others are listed."""
+    name = "a digest" if kind == DIGEST else "notices"
+    said = _nothing_here(kind) if here else f"{_channel(asked)} gets {_no(kind)}."
+    if asked.startswith("#"):
+        said = f"The bot doesn't know which channel {code(asked, 80)} is."
+    if not others:
+        return _said(said if asked else f"No channel gets {name}.")
+    said = f"{said if asked else ''} These channels get {name}:".lstrip()
+    left = len(others) - MOST_CHANNELS
+    more = f"And {left:,} more. `/ssl {kind} off C0123ABC` turns one off by its ID."
+    rows = [_listed(each) for each in others[:MOST_CHANNELS]]
+    return _said(said, *rows, *([context(more)] if left > 0 else []))
+
+
+def _listed(each: Subscription) -> Block:
+    """A channel with a button that turns off what it gets; it may be archived, or private."""
+    when = f" · {each.when}" if each.kind == DIGEST else ""
+    off = button("Turn off", f"{each.kind}_off", each.channel, about=f"Turn off {each.channel}")
+    text = f"{_channel(each.channel)} · {code(each.channel)}{when}{_only(each)}"
+    return section(text, accessory=off)
+
+
+def _channel(channel: str) -> str:
+    return f"<#{channel}>"
+
+
+def ended(kind: str, elsewhere: str, who: str) -> Message:
+    """The digest or the notices were turned off, in this channel or `elsewhere`."""
     line = f"{safe(who, 80)} turned off {_NAMES[kind]} of this channel."
-    said = f"{_NAMES[kind].capitalize()} of this channel {_are(kind)} off."
-    return _said(f"{said} `/ssl {kind} resume` turns {_them(kind)} on again.", announce=line)
+    of, there = (_channel(elsewhere), " there") if elsewhere else ("this channel", "")
+    said = f"{_NAMES[kind].capitalize()} of {of} {_are(kind)} off."
+    again = f"`/ssl {kind} resume`{there} turns {_them(kind)} on again."
+    return replace(_said(f"{said} {again}", announce=line), announce_in=elsewhere)
 
 
 def _them(kind: str) -> str:

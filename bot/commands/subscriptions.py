@@ -35,6 +35,9 @@ from bot.errors import SlackRefused, SlackUnreachable, UsageError
 LONGEST_PAUSE = 90 * DAY
 _MENTION = re.compile(r"(?:<@|<!subteam\^)?([USW][A-Z0-9]{2,20})(?:\|[^>]*)?>?")
 _HANDLE = re.compile(r"@[\w.-]{1,80}")
+_CHANNEL = re.compile(r"#?([CG][A-Z0-9]{4,20})(?:\|.*)?|(#.+)")
+#: What people type before a channel, or for the one they are in.
+_HERE = frozenset({"in", "for", "of", "here", "this", "the", "channel"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +305,23 @@ async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> 
     return replace(card, changed=((call.channel, f"mention {found}"),))
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A channel: its ID, or a name that Slack didn't replace by one; empty where it is typed."""
+
+    channel: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `C0123ABC`, `<#C0123ABC|ops>` or `#ops`. Raises ValueError."""
+        if found := _CHANNEL.fullmatch(text):
+            return cls(found[1] or found[2])
+        raise ValueError(f"“{text}” isn't a channel. Use its ID, such as C0123ABC.")
+
+    def __str__(self) -> str:
+        return self.channel
+
+
 class Length(timedelta):
     """How long a pause lasts."""
 
@@ -343,12 +363,20 @@ async def _resume(call: Call, kind: str) -> Message:
     return replace(card, changed=((call.channel, "resumed"),))
 
 
-async def _off(call: Call, kind: str) -> Message:
-    here = _here(call, kind)
-    if here is None or here.off:
-        return replace(cards.nothing_here(kind), changed=())
-    await call.records.subscriptions.put(msgspec.structs.replace(here, off=True))
-    return replace(cards.ended(kind, await call.who()), changed=((call.channel, "off"),))
+async def _off(call: Call, kind: str, where: Where) -> Message:
+    known, channel = call.records.subscriptions, where.channel or call.channel
+    set_up, here = known.get(kind, channel), channel == call.channel
+    if set_up is None or set_up.off:
+        others = known.digests() if kind == DIGEST else known.notices()
+        asked = "" if channel.startswith("D") else channel
+        return replace(cards.choose(kind, asked, others, here=here), changed=())
+    await known.put(msgspec.structs.replace(set_up, off=True))
+    card = cards.ended(kind, "" if here else channel, await call.who())
+    return replace(card, changed=((channel, "off"),))
+
+
+def _channel_word(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word.lower() not in _HERE]
 
 
 @router.command("digest_pause", changes=True, example="digest pause 3d", rewrite=_one_text)
@@ -363,10 +391,14 @@ async def digest_resume(call: Call) -> Message:
     return await _resume(call, DIGEST)
 
 
-@router.command("digest_off", changes=True)
-async def digest_off(call: Call) -> Message:
-    """Turn off this channel's digest."""
-    return await _off(call, DIGEST)
+@router.command("digest_off", changes=True, rewrite=_channel_word)
+async def digest_off(call: Call, where: Annotated[Where, "[CHANNEL]"] = Where()) -> Message:
+    """Turn off this channel's digest.
+
+    With a channel's ID, that of another one. Where there is none, the channels that have one are
+    listed.
+    """
+    return await _off(call, DIGEST, where)
 
 
 @router.command("notices_pause", changes=True, example="notices pause 3d", rewrite=_one_text)
@@ -381,10 +413,14 @@ async def notices_resume(call: Call) -> Message:
     return await _resume(call, NOTICES)
 
 
-@router.command("notices_off", changes=True)
-async def notices_off(call: Call) -> Message:
-    """Turn off this channel's notices."""
-    return await _off(call, NOTICES)
+@router.command("notices_off", changes=True, rewrite=_channel_word)
+async def notices_off(call: Call, where: Annotated[Where, "[CHANNEL]"] = Where()) -> Message:
+    """Turn off this channel's notices.
+
+    With a channel's ID, that of another one. Where there is none, the channels that have one are
+    listed.
+    """
+    return await _off(call, NOTICES, where)
 
 
 @router.command("calendar", changes=True)

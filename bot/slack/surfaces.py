@@ -250,6 +250,7 @@ async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     """Announce a change in the channel, in one line; in a direct message the answer is enough."""
+    channel = message.announce_in or channel
     if not message.announce or not channel or channel.startswith("D"):
         return
     try:
