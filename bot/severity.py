@@ -296,9 +296,10 @@ def is_fine(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
 def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | None:
     """The mute that applies to a monitor now, if any."""
     mute = rules.marks.mutes.get(row.id)
-    if mute is None or not mute.holds(row, state_of(row, now, rules).rank, now):
+    if mute is None:
         return None
-    return mute
+    state = state_of(row, now, rules)
+    return mute if mute.holds(row, state.rank, state.word, now) else None
 
 
 def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | None:

@@ -92,8 +92,9 @@ class Claim(msgspec.Struct, frozen=True):
 class Mute(msgspec.Struct, frozen=True):
     """A monitor that is left out of digests and notices for a time; it is stored as JSON.
 
-    If the mute ends as soon as the certificate changes or gets worse, `rank`, `not_after` and
-    `issuer` are its state when it was muted; otherwise `rank` is None.
+    If the mute ends as soon as the certificate changes or gets worse, or something else is wrong
+    with it, `rank`, `word`, `not_after` and `issuer` are its state when it was muted; otherwise
+    `rank` is None. Older mutes have no `word`.
     """
 
     user: str
@@ -104,15 +105,16 @@ class Mute(msgspec.Struct, frozen=True):
     rank: int | None = None
     not_after: datetime | None = None
     issuer: str = ""
+    word: str = ""
 
-    def holds(self, row: MonitorSummary, rank: int, now: datetime) -> bool:
+    def holds(self, row: MonitorSummary, rank: int, word: str, now: datetime) -> bool:
         """Whether the mute still applies to a monitor in this state. A lower rank is worse."""
         if now >= self.until:
             return False
         if self.rank is None:
             return True
         same = (row.not_after, row.issuer) == (self.not_after, self.issuer)
-        return same and rank >= self.rank
+        return same and (rank > self.rank or (rank == self.rank and self.word in {"", word}))
 
 
 @dataclass(frozen=True, slots=True)

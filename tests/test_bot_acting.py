@@ -100,6 +100,19 @@ async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_3
     await world.ask("/ssl list muted", "No monitors match")
 
 
+async def test_a_mute_ends_when_something_else_is_wrong_with_the_same_certificate(
+    world: World,
+) -> None:
+    number = world.api.add(HOST, days=40, valid=False, ssl_host_match=False)
+    row = world.api.rows[number]
+    await world.ask(f"/ssl mute {HOST}", "WRONG NAME", "Muted by Ann until it changes")
+    row["ssl_message"] = "The name doesn't match: it is for shop.demo.test."
+    await world.ask("/ssl list muted", "1 monitor", HOST)
+    row["ssl_message"] = "Revoked by its issuer: key compromise."
+    await world.ask("/ssl list muted", "No monitors match")
+    assert "1 broken." in words(await digest(world))
+
+
 async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
     for host in (HOST, "shop.demo.test"):
         world.api.add(host, days=-1)

@@ -223,7 +223,7 @@ async def mute(
     """Mute a monitor for a time, or until its certificate changes or gets worse.
 
     The digest sums up muted monitors in one line. Without for=, the mute ends when the certificate
-    changes or its state gets worse; after 30 days at the latest.
+    changes or gets worse, or something else is wrong with it; after 30 days at the latest.
     """
     row = await _one(call, which)
     if isinstance(row, Message):
@@ -240,8 +240,9 @@ async def _mute(
     now, name, muted = call.now(), await call.who(), list[Mute]()
     until, why = now + (length.time or LONGEST), reason[:LONGEST_NOTE]
     for row in rows:
-        seen = None if length.time else int(state_of(row, now, call.rules).rank)
-        muted.append(Mute(call.asker, name, now, until, why, seen, row.not_after, row.issuer))
+        state = state_of(row, now, call.rules)
+        seen = None if length.time else int(state.rank), row.not_after, row.issuer, state.word
+        muted.append(Mute(call.asker, name, now, until, why, *seen))
     await call.records.marks.mute({row.id: mute for row, mute in zip(rows, muted, strict=True)})
     await call.records.reread()
     return muted
