@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import fcntl
 import gc
 import os
@@ -38,6 +39,10 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+#: Where a test that hangs is reported.
+_stderr = pytest.StashKey[int]()
+
+
 class _Statements(dict[Any, Any]):
     """SQLAlchemy's cache of compiled statements, for all databases of one kind."""
 
@@ -48,8 +53,9 @@ class _Statements(dict[Any, Any]):
         super().__setitem__((key[0].name, *key[1:]), compiled)
 
 
-def pytest_configure() -> None:
-    """Compile a statement once for all databases."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile a statement once for all databases, and keep stderr while it is captured."""
+    config.stash[_stderr] = os.dup(2)
     options = Engine._execution_options
     Engine._execution_options = options.union({"compiled_cache": _Statements()})
 
@@ -61,8 +67,14 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def pytest_runtest_teardown() -> None:
-    """Forget the test's servers: aiohttp caches 1,024 handlers, with all that they refer to."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Watch the end of a failed test too, which pytest doesn't, and forget the test's servers.
+
+    aiohttp caches 1,024 handlers, with all that they refer to.
+    """
+    seconds = float(item.config.getini("faulthandler_timeout"))
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[_stderr])
     web_app._cached_build_middleware.cache_clear()
 
 

@@ -36,12 +36,14 @@ async def served(fleet: Fleet, database: Database) -> AsyncIterator[Served]:
 async def ca() -> AsyncIterator[CA]:
     authority = CA()
     server = web.Server(authority.answer)
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     authority.port = runner.addresses[0][1]
     yield authority
+    if authority.gate:
+        authority.gate.set()
     await runner.cleanup()
 
 

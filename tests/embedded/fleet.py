@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import ssl
 import struct
+import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -306,9 +307,13 @@ async def serve(
     server = await asyncio.start_server(visit, address, port, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
+    except BaseException:  # what a talk waits for may never come now
+        for each in talks:
+            each.cancel()
+        raise
     finally:
         await close_server(server, talks.values())
-        await asyncio.gather(*talks)
+        await asyncio.gather(*talks, return_exceptions=sys.exception() is not None)
 
 
 @asynccontextmanager

@@ -340,9 +340,11 @@ async def test_a_list_is_read_once_for_all_also_if_that_takes_longer_than_a_scan
 
     monkeypatch.setattr(crl_module, "read", slowly)
     ca.documents["a.crl"], scans.deadline = crl(issuing(scans), scans.certificate), 0.5
-    found = await asyncio.gather(scans.scan(path), scans.scan(path))
+    try:
+        found = await asyncio.gather(scans.scan(path), scans.scan(path))
+    finally:
+        go.set()
     assert [each.revocation for each in found] == [ASKED, ASKED]
-    go.set()
     await asyncio.gather(*scans.revocations._reading.values())
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
     assert len(count) == 1

@@ -264,6 +264,7 @@ async def test_a_handshake_that_fails_for_lack_of_a_client_certificate_is_valid(
         return str(fault.value.reason)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
         alert = asyncio.create_task(asyncio.to_thread(answer_one, listener))
         result = await scan(trust, "fleet.test", listener.getsockname()[1])
         assert await alert == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
