@@ -200,7 +200,7 @@ async def test_the_row_of_a_very_long_host_fits_a_phone_and_stays_its_own(world:
     host = ".".join(["a" * 60] * 4)
     number = world.api.add(host, valid=False)
     shown = await digest(world)
-    assert f"`{'a' * 25}…{'a' * 6}`" in row_of(shown, number)
+    assert f"`{'a' * 20}…{'a' * 6}` #{number}" in row_of(shown, number)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Note" in labels(shown))
     await world.press("Note", on=shown, by=BEN)

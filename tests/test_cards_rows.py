@@ -22,7 +22,15 @@ from bot.cards.digest import content, digest
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
 from bot.cards.monitor import monitor as one_card
-from bot.cards.row import group_row, grouped, list_row, more_about_group, text_row
+from bot.cards.row import (
+    MOST_HOST,
+    busy_row,
+    group_row,
+    grouped,
+    list_row,
+    more_about_group,
+    text_row,
+)
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks, Mute
 from bot.target import Target
@@ -40,6 +48,26 @@ def members(given: list[tuple[str, bool, int]]) -> list[MonitorSummary]:
         row(id=number, fingerprint=name, valid=valid, not_after=NOW + days * DAY)
         for number, (name, valid, days) in enumerate(given, 1)
     ]
+
+
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("days", [-1, 80])
+def test_hosts_that_differ_in_their_middle_alone_do_not_look_alike(days: int, others: int) -> None:
+    end, shown = f"{'internal.' * 5}example.com", []
+    for number in (4711, 4712):
+        host = Target(f"gateway-of-production-{number}.{end}")
+        same = [
+            row(id=number + 10 * each, target=host, fingerprint="aa", not_after=NOW + days * DAY)
+            for each in range(others + 1)
+        ]
+        text = str(group_row(same, NOW, RULES, outcome="✅ fixed")["text"]["text"])
+        shown.append(text)
+        assert f"#{number}" in text.split("\n", maxsplit=1)[0]
+        assert len(text.split("`")[1]) <= MOST_HOST
+        assert ("+2" in text) is bool(others)
+        assert ("~`" in text and "`~ " in text) is (days > 0)
+        assert f"#{number}" in str(busy_row(host, number, "Ben")["text"]["text"])
+    assert shown[0] != shown[1]
 
 
 def test_a_row_of_several_has_somebody_or_is_muted_only_if_all_of_it_is() -> None:

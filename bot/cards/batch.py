@@ -14,6 +14,7 @@ from bot.blocks import (
     Block,
     Message,
     bare,
+    code,
     context,
     counted,
     date,
@@ -32,7 +33,6 @@ from bot.cards.row import (
     group_row,
     grouped,
     more_about_group,
-    names_host,
     row_id,
 )
 from bot.errors import BotError
@@ -58,7 +58,7 @@ _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
 #: How a first line of several monitors ends.
-_GROUP = re.compile(r"`~? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
+_GROUP = re.compile(r"`~?(?: #\d+)? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
 _COUNTED = {
     **dict.fromkeys((EXPIRED.symbol, UNREACHABLE.symbol), "broken"),
@@ -253,9 +253,15 @@ def _members(
     If an ID now belongs to another host, it is another account's.
     """
     first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
-    if ids == [number] and row and not names_host(first, row.target):
+    if ids == [number] and row and not _names_host(first, row.target):
         return []
     return of_row(ids, found)
+
+
+def _names_host(row_text: str, target: Target) -> bool:
+    """Whether this is the text of a host's row."""
+    shown = re.escape(row_text.partition("`")[2].partition("`")[0]).replace("…", ".*")
+    return re.fullmatch(shown, code(target.short)[1:-1]) is not None
 
 
 def of_row(ids: Sequence[int], found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:

@@ -175,34 +175,35 @@ def group_row(
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
     last = (outcome if fine in {0, len(members)} else "") or _note(worst, rules)
-    first = _first(title(state, target, struck=struck), target, others)
+    lowest = min(row.id for row in members)
+    first = _first(title(state, target, struck=struck), target, lowest, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
     return section(
         "\n".join([first, *below]),
         accessory=_rescan(members, target.short),
-        block_id=row_id(min(row.id for row in members)),
+        block_id=row_id(lowest),
     )
 
 
-def row_host(target: Target, also: int = 0) -> str:
-    """A host in one line of a phone, without its middle if need be; `also` characters follow."""
-    host, room = target.short, MOST_HOST - also  # hosts differ in their beginnings and ports
-    return code(host if len(host) <= room else f"{host[: room - 7]}…{host[-6:]}")
+def row_host(target: Target, monitor_id: int, more: str = "") -> str:
+    """A host in one line of a phone, without its middle if need be, and `more` behind it.
+
+    A shortened one gets its ID: others may differ in their middle alone.
+    """
+    host, longer = target.short, f" #{monitor_id}{more}"
+    if len(host) + len(more) > MOST_HOST:
+        host, more = f"{host[: MOST_HOST - len(longer) - 7]}…{host[-6:]}", longer
+    return code(host) + more
 
 
-def names_host(row_text: str, target: Target) -> bool:
-    """Whether this is the text of a host's row."""
-    shown = re.escape(row_text.partition("`")[2].partition("`")[0]).replace("…", ".*")
-    return re.fullmatch(shown, code(target.short)[1:-1]) is not None
-
-
-def _first(title_text: str, target: Target, others: int) -> str:
+def _first(title_text: str, target: Target, monitor_id: int, others: int) -> str:
     """The first line of a row, with the number of its other monitors, in full or short."""
     whole = f"{title_text} and {others:,} more" if others else title_text
     if _title_lines(whole) < LINES:
         return whole
     more = f" +{others:,}" if others else ""
-    return title_text.replace(code(target.short), row_host(target, len(more))) + more
+    shown, space, rest = row_host(target, monitor_id, more).partition(" ")
+    return title_text.replace(code(target.short), shown) + space + rest
 
 
 def _rescan(members: Sequence[MonitorSummary], host: str) -> Block:
@@ -304,7 +305,7 @@ def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
 
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     """The row while a scan runs: it has no button."""
-    host = row_host(target) if target else code(f"#{monitor_id}")
+    host = row_host(target, monitor_id) if target else code(f"#{monitor_id}")
     by = f" · {safe(who, 60)}" if who else ""
     return section(f"{BUSY} · {host}{by}", block_id=row_id(monitor_id))
 
