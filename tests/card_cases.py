@@ -187,6 +187,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "not watched: some near", replies.not_monitored(near)
     yield "restarting", slack_faults.restarting()
     yield "restarting during a change", slack_faults.restarting("Adding", changes=True)
+    yield "interrupted", slack_faults.interrupted("Scanning api.demo.test…", changes=False)
     yield "broken", replies.broken("0123456789ab")
     yield "slack busy", slack_faults.busy()
     yield "sent directly", slack_faults.sent_directly()

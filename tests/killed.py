@@ -26,12 +26,13 @@ from sqlalchemy import select
 import bot.digest
 import bot.slack.notices
 import bot.store.digests
+import bot.store.placeholders
 import bot.store.rechecks
 from bot.__main__ import entry
 from bot.app import clock, make_notices, running_bot
 from bot.config import read_settings
 from bot.store.notices import NoticeStore
-from bot.store.tables import digests
+from bot.store.tables import digests, notes
 from bot.store.upgrade import open_database
 
 #: Longer than a process takes from its claim to its post.
@@ -79,12 +80,17 @@ async def look() -> int:
         await notices.tick()
         await boards.catch_up()
         await running.watches.tick()
+        for _ in range(2):
+            await asyncio.sleep(bot.store.placeholders.LEASE_SECONDS)
+            await running.slack.views.tidy()
         watched = await running.watches.running()
         claimed = await NoticeStore(database).unposted(clock() + LEASE * 2, LEASE)
         undrawn = await bot.store.digests.DigestStore(database).undrawn(clock())
         async with database.read() as connection:  # claimed by a process that is gone
             leased = select(digests.c.day).where(digests.c.finished_at.is_(None))
             begun = await connection.scalar(leased.limit(1))
+            busy = select(notes.c.key).where(notes.c.key.startswith("placeholder "))
+            begun = begun or await connection.scalar(busy.limit(1))
         left = claimed or undrawn or begun or watched
         return 3 if left or running.digests.last_error else 0
 
@@ -92,6 +98,7 @@ async def look() -> int:
 if __name__ == "__main__":
     bot.digest.LEASE = bot.slack.notices.LEASE = bot.store.rechecks.LEASE = LEASE
     bot.store.digests.MINUTE = 0
+    bot.store.placeholders.LEASE_SECONDS = 0.05
     if kill_at := os.environ.get("KILL_AT"):
         interrupt(kill_at, signal.SIGKILL)
     if pause_at := os.environ.get("PAUSE_AT"):

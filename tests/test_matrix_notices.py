@@ -283,3 +283,27 @@ async def test_a_fix_is_told_once_wherever_the_process_that_watches_is_killed(
     said = [words(each) for each in hosts.seen()]
     assert sum("✅ *Fixed*" in each for each in said) == 1
     assert not any("Watching until" in each for each in said)
+
+
+SCANS = [
+    f"{WEB}.post after 1",
+    "bot.api.client:SSLMonitor.scan before 1",
+    f"{WEB}.update before 1",
+    f"{WEB}.update after 1",
+]
+
+
+@pytest.mark.parametrize("point", SCANS)
+async def test_scanning_does_not_stay_wherever_the_process_that_scans_is_killed(
+    point: str, hosts: World
+) -> None:
+    serving = await begin(hosts, "run", SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
+    await asyncio.wait_for(connected(hosts), 20)
+    await hosts.say("/ssl scan h0.demo.test")
+    assert await ended(serving) == KILLED
+    (shown,) = hosts.seen(by=BEN)
+    answered = point == f"{WEB}.update after 1"
+    assert ("Scanning…" in words(shown)) is not answered
+    await until_done(hosts)
+    assert ("The bot was interrupted before" in words(shown)) is not answered
+    assert hosts.seen(by=BEN) == [shown]

@@ -168,13 +168,14 @@ async def running_bot(
         digests = Digests(digest, records, make)
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, state, web, clock=now)
-        scheduler = Scheduler(slack.tasks, api, digests, boards, now=now)
+        scheduler = Scheduler(slack, api, digests, boards, now=now)
         bot = Bot(
             0, api, digest, digests, slack, None, watches, web, database, scheduler, records, now
         )
         notices = make_notices(settings, api, database, web, records, boards=boards, now=now)
         scheduler.start(watches, records, blindness, notices, notice_interval(settings))
         stack.callback(scheduler.jobs.shutdown, wait=False)
+        stack.push_async_callback(records.placeholders.close)
         stack.push_async_callback(slack.tasks.drain, DRAIN_SECONDS)
         stack.callback(scheduler.jobs.pause)
         await _listen(settings, bot, metrics, stack)

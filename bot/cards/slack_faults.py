@@ -76,9 +76,18 @@ def restarting(doing: str = "", *, changes: bool = False) -> Message:
 
     A change may have been made all the same.
     """
-    more = [context(safe(f"Not finished: {doing}", 200))] if doing else []
     advice = "Try again in a minute."
+    return _broken_off("The bot is restarting.", advice, f"Not finished: {doing}", changes)
+
+
+def interrupted(doing: str, *, changes: bool) -> Message:
+    """Replaces a message in progress whose process died, or which Slack didn't let it replace."""
+    what = "The bot was interrupted before it could show the result here."
+    return _broken_off(what, "Ask again.", f"Interrupted: {doing}", changes)
+
+
+def _broken_off(what: str, advice: str, doing: str, changes: bool) -> Message:
     if changes:
         advice = "The change may have gone through; check before you retry."
-    text = f"The bot is restarting. {advice}"
-    return Message(text, (section(f"🔄 *{text}*"), *more))
+    more = [] if doing.endswith(": ") else [context(safe(doing, 200))]
+    return Message(f"{what} {advice}", (section(f"🔄 *{what} {advice}*"), *more))

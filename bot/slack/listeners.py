@@ -13,7 +13,7 @@ import re
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -39,16 +39,8 @@ from bot.slack.metrics import Metrics
 from bot.slack.requests import Body, Origin, Request
 from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton, with_ids
 from bot.slack.rows import Boards
-from bot.slack.surfaces import (
-    CardButton,
-    Mention,
-    Modal,
-    Progress,
-    Share,
-    SlashCommand,
-    Surface,
-)
-from bot.slack.views import Views, answer_elsewhere, log_failure
+from bot.slack.surfaces import CardButton, Mention, Progress, SlashCommand, Surface
+from bot.slack.views import Modal, Share, Views, answer_elsewhere, log_failure
 from bot.slack.web import SlackWeb, view_of
 from bot.store.monitors import AuditLine, Records
 
@@ -59,6 +51,7 @@ DELIVERIES_KEPT = 2000
 CANCEL_SECONDS = 2.0
 
 Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
+Answer = Callable[[Message], Awaitable[None]]
 
 
 class BoltApp(AsyncApp):
@@ -175,7 +168,7 @@ class SlackBot:
         self._records = records
         self._access = access
         self._watches = watches
-        self._views = Views(web, access, home, records)
+        self.views = Views(web, access, home, records)
         self._metrics = metrics
         self._clock = clock
         self._boards, boards.home = boards, home
@@ -267,9 +260,9 @@ class SlackBot:
 
     async def _serve(self, request: Request) -> None:
         if request.origin is Origin.SHORTCUT:
-            await self._views.offer_hosts(request)
+            await self.views.offer_hosts(request)
         elif request.origin is Origin.HOME and request.verb == "home":
-            await self._views.open_home(request)
+            await self.views.open_home(request)
         else:
             await self._answer(request)
 
@@ -289,7 +282,7 @@ class SlackBot:
         elif request.origin is Origin.HOME and request.verb not in IN_ROW:
             await self._answer_home(request, command)
         else:
-            surface = await self._views.on_top(surface, request) if request.stacks else surface
+            surface = await self.views.on_top(surface, request) if request.stacks else surface
             await self._run(surface, request, command, _binding(command, request))
 
     def _surface(self, request: Request) -> Surface:
@@ -312,28 +305,30 @@ class SlackBot:
         """Open a form; Slack permits that only after a press or a slash command."""
         if request.trigger_id:
             async with self._guarded(surface, request):
-                await self._views.open_form(surface, request, command, self._learnt)
+                await self.views.open_form(surface, request, command, self._learnt)
         else:
             await self._tell(surface, request, replies.needs_form(command.words))
 
     async def _answer_home(self, request: Request, command: Command) -> None:
         """Home has no place for an answer, so a modal opens for it; then Home is updated."""
-        if modal := await self._views.over_home(request):
+        if modal := await self.views.over_home(request):
             await self._run(modal, request, command, _binding(command, request))
-            await self._views.publish_home(request, request.view.page if request.view else 0)
+            await self.views.publish_home(request, request.view.page if request.view else 0)
 
     async def _run(self, surface: Surface, request: Request, command: Command, bind: Bind) -> None:
         """Run a command and show its answer; whatever happens, the asker gets one."""
         if request.shares:
             name = await self._access.name_of(request.asker.user, request.asker.name)
             surface = Share(self._web, surface, add_cards.shared_note(name))
-        progress = Progress(surface, request.origin, changes=command.recorded)
+        recorded, kept, now = command.recorded, self._records.placeholders, self._clock()
+        progress = Progress(surface, request, kept, since=now, changes=recorded)
         outcome = "broken"
-        async with self._guarded(surface, request, progress):
-            try:
-                outcome = await self._dispatch(surface, request, command, bind, progress)
-            finally:
-                self._metrics.commands.labels(command.name, outcome).inc()
+        with closing(progress):
+            async with self._guarded(surface, request, progress):
+                try:
+                    outcome = await self._dispatch(surface, request, command, bind, progress)
+                finally:
+                    self._metrics.commands.labels(command.name, outcome).inc()
 
     async def _dispatch(
         self, surface: Surface, request: Request, command: Command, bind: Bind, progress: Progress
@@ -345,7 +340,7 @@ class SlackBot:
         call = self._call(surface, request, command, progress)
         async with progress.of_slow_work():
             message = progress.answer = await self._router.dispatch(call, command, bind)
-        await self._deliver(surface, request, message)
+        await self._deliver(progress.deliver, request, message)
         return message.outcome
 
     def _call(
@@ -397,7 +392,7 @@ class SlackBot:
         """Answer without running a command."""
         async with self._guarded(surface, request):
             if await self._access.admits(surface, request.asker, changes=False):
-                await self._deliver(surface, request, message)
+                await self._deliver(surface.answer, request, message)
 
     async def _audit(self, request: Request, command: str, target: str, result: str) -> bool:
         """Write the audit entry of a change; returns whether that worked."""
@@ -412,23 +407,24 @@ class SlackBot:
         self, surface: Surface, request: Request, progress: Progress | None = None
     ) -> AsyncIterator[None]:
         """Catch all errors: the log gets a reference, and the asker a card with it."""
+        answer = progress.deliver if progress else surface.answer
         try:
             yield
         except asyncio.CancelledError:
             last = progress.last_words() if progress else slack_faults.restarting()
-            await log_failure(lambda: surface.answer(last))
+            await log_failure(lambda: answer(last))
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("Slack failed during a command: %s", error)
-            await self._deliver(surface, request, slack_faults.failure(error))
+            await self._deliver(answer, request, slack_faults.failure(error))
         except Exception:
             reference = uuid.uuid4().hex[:12]
             log.exception("A command failed, reference %s", reference)
-            await self._deliver(surface, request, replies.broken(reference))
+            await self._deliver(answer, request, replies.broken(reference))
 
-    async def _deliver(self, surface: Surface, request: Request, message: Message) -> None:
+    async def _deliver(self, answer: Answer, request: Request, message: Message) -> None:
         """Show an answer in its place, or bring it to its asker in another way."""
         try:
-            await surface.answer(message)
+            await answer(message)
         except (SlackRefused, SlackUnreachable) as error:
             log.info("Could not answer in place: %s", error)
             await answer_elsewhere(self._web, request, message)

@@ -160,6 +160,10 @@ class RowButton:
             return await post_beside(self._web, self.channel, message)
         return await self._thread.keep(message)
 
+    def place(self, _message: Message) -> Address | None:
+        """The reply in the thread; the row of a list that others see is drawn by `Boards`."""
+        return None if self._ephemeral else self._thread.address
+
     async def _look(self, *, hurry: bool = False) -> None:
         """Read, once, whether the message is a digest, and its newest state.
 

@@ -19,7 +19,7 @@ from bot.store.monitors import Records
 if TYPE_CHECKING:
     from bot.api.models import MonitorSummary
     from bot.slack.digests import Digests
-    from bot.slack.listeners import Tasks
+    from bot.slack.listeners import SlackBot
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,14 @@ class Scheduler:
 
     def __init__(
         self,
-        tasks: Tasks,
+        slack: SlackBot,
         api: SSLMonitor,
         digests: Digests,
         boards: Boards,
         *,
         now: Callable[[], datetime],
     ) -> None:
-        self._tasks = tasks
+        self._slack, self._tasks = slack, slack.tasks
         self._api = api
         self._digests = digests
         self._boards = boards
@@ -82,6 +82,7 @@ class Scheduler:
         self._add(records.look_again, timedelta(seconds=15), at_once=False)
         self._add(functools.partial(records.forget_old, self._now), timedelta(hours=1))
         self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)
+        self._add(self._slack.views.tidy, timedelta(seconds=10))
         self.jobs.start()
 
     def fault(self) -> str:

@@ -14,14 +14,19 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
-from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
+from bot.blocks import Address, Message, bare, section
 from bot.cards import replies, slack_faults
 from bot.errors import EditsUsedUp, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.requests import Origin, Request
 from bot.slack.rows import RowLists
 from bot.slack.web import SlackWeb
+from bot.store.placeholders import Placeholder, Placeholders
+
+if TYPE_CHECKING:
+    from bot.store.placeholders import Record
 
 log = logging.getLogger(__name__)
 #: How many seconds to wait after a rate limit that doesn't say.
@@ -54,14 +59,33 @@ class Surface(Protocol):
     async def keep(self, message: Message) -> Address | None:
         """Post a message that can be edited later; None if the bot can't post."""
 
+    def place(self, message: Message) -> Address | None:
+        """Where this progress is shown, as in `Placeholder`; None if only the asker sees it."""
+
 
 class Progress:
-    """Shows the asker what the bot is doing; `told` is the latest message, if any."""
+    """Shows the asker what the bot is doing; `told` is the latest message, if any.
 
-    def __init__(self, surface: Surface, origin: Origin, *, changes: bool = False) -> None:
+    It is recorded, so that another process can edit it if this one dies.
+    """
+
+    def __init__(
+        self,
+        surface: Surface,
+        request: Request,
+        placeholders: Placeholders,
+        *,
+        since: datetime,
+        changes: bool = False,
+    ) -> None:
         self._surface, self._changes = surface, changes
+        self._user, self._since, self._placeholders = request.asker.user, since, placeholders
+        origin = request.origin
         self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
         self._follows = "answer" if origin is Origin.ROW_BUTTON else "card"
+        self._name = f"busy:{uuid.uuid4().hex}"
+        self._shown: Message | None = None
+        self._record: Record | None = None
         self.told = ""
         self.answer: Message | None = None
         """The answer, once it is known."""
@@ -72,11 +96,38 @@ class Progress:
 
     async def show(self, message: Message) -> None:
         """Show progress where the answer will be."""
-        self.told = message.text
+        self.told, (first, *rest) = message.text, message.blocks
+        named = dataclasses.replace(message, blocks=({**first, "block_id": self._name}, *rest))
+        self._shown, self._record = named, self._record or self._placeholders.record()
+        self._keep()
+        await self._record.begun()
         try:
-            await self._surface.progress(message)
+            await self._surface.progress(named)
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("Could not show progress: %s", error)
+        self._keep()
+
+    def _keep(self, *, answering: bool = False) -> None:
+        """Record what is shown now, if anything is."""
+        if self._record and self._shown:
+            address, channel = self._surface.place(self._shown), self._surface.channel
+            self._record.put(
+                Placeholder(
+                    self._name, address, channel, self._user, self._since, self.told,
+                    self._changes, answering,
+                )
+            )  # fmt: skip
+
+    async def deliver(self, message: Message) -> None:
+        """Show the answer, which replaces what is shown."""
+        self._keep(answering=True)
+        await self._surface.answer(message)
+        self.close(answered=True)
+
+    def close(self, *, answered: bool = False) -> None:
+        """End the record; if the answer could not be shown, a message that stays is edited."""
+        if self._record:
+            self._record.close(answered=answered)
 
     @asynccontextmanager
     async def of_slow_work(self) -> AsyncIterator[None]:
@@ -115,6 +166,12 @@ class EditablePost:
         self.ts: str | None = None
         self._may_post = bool(channel)
         self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
+
+    @property
+    def address(self) -> Address | None:
+        """Where it is, or will be; None if the bot can't post."""
+        can_be = self.ts or self._may_post
+        return Address(self._channel, self.ts or "", self._thread_ts) if can_be else None
 
     async def show(self, message: Message) -> bool:
         """Post the message, or edit the posted one; False if the bot can't post."""
@@ -300,6 +357,10 @@ class SlashCommand:
             self._told = True
             await self._show(message, progress=True)
 
+    def place(self, message: Message) -> Address | None:
+        """The post, if it is public."""
+        return self._post.address if message.public or self._post.ts else None
+
     async def answer(self, message: Message) -> None:
         """Edit the post, or answer privately."""
         await self._post.answer(message, self._show, self._private.refuse)
@@ -331,6 +392,10 @@ class CardButton:
         """Replace the card."""
         await self._private.show(message, replace=True, progress=True)
 
+    def place(self, _message: Message) -> Address | None:
+        """The card, if it is public."""
+        return self._card
+
     async def answer(self, message: Message) -> None:
         """Replace the card."""
         await self._private.show(message, replace=True)
@@ -342,68 +407,6 @@ class CardButton:
             return await post_beside(self._web, self.channel, message)
         await self.progress(message)
         return self._card
-
-
-class Modal:
-    """An open modal, from a form or from Home; if it was closed, a direct message."""
-
-    def __init__(self, web: SlackWeb, request: Request, view_id: str) -> None:
-        self.channel = request.channel
-        self._web = web
-        self._view_id = view_id
-        self._user = request.asker.user
-
-    async def progress(self, message: Message) -> None:
-        """Show progress in the modal, if it is still open."""
-        await self._update(message)
-
-    async def answer(self, message: Message) -> None:
-        """Show the answer in the modal, or send it as a direct message."""
-        if not await self._update(message):
-            await self._web.post(self._user, message)
-        await announce(self._web, self.channel, message)
-
-    async def refuse(self, message: Message) -> None:
-        """Show the refusal in the modal, which only its asker sees."""
-        await self._update(message)
-
-    async def keep(self, _message: Message) -> Address | None:
-        """Not in a modal, which may be closed at any time."""
-        return None
-
-    async def _update(self, message: Message) -> bool:
-        """Show a message in the modal; False if it was closed, or Slack refuses the message."""
-        try:
-            await self._web.update_view(self._view_id, message, self.channel)
-        except SlackRefused as error:
-            log.info("views.update failed: %s", error)
-            return False
-        return True
-
-
-class Share:
-    """A private answer that its asker shares: posted in the channel, with their name."""
-
-    def __init__(self, web: SlackWeb, private: Surface, note: Block) -> None:
-        self.channel = private.channel
-        self._web = web
-        self._private = private
-        self._note = note
-        self.refuse = private.refuse
-
-    async def progress(self, _message: Message) -> None:
-        """Not for a shared answer, which follows at once."""
-
-    async def answer(self, message: Message) -> None:
-        """Post the card in the channel, or tell the asker that the bot can't post there."""
-        blocks = (*message.blocks[: MAX_BLOCKS - 1], self._note)
-        post = EditablePost(self._web, self.channel)
-        if not await post.show(dataclasses.replace(message, blocks=blocks)):
-            await self._private.refuse(replies.not_in_channel())
-
-    async def keep(self, _message: Message) -> Address | None:
-        """Not for a shared answer, which is never edited."""
-        return None
 
 
 class Mention:
@@ -420,6 +423,10 @@ class Mention:
     async def progress(self, message: Message) -> None:
         """Post that work is in progress, to be edited later."""
         await self._post.show(message)
+
+    def place(self, _message: Message) -> Address | None:
+        """The post."""
+        return self._post.address
 
     async def answer(self, message: Message) -> None:
         """Post the answer, or edit the post; if the bot can't post, tell the asker privately."""

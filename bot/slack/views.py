@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 
-from bot.blocks import Block, Message
+from bot.blocks import MAX_BLOCKS, Address, Block, Message
 from bot.cards import add as add_cards
-from bot.cards import replies
+from bot.cards import replies, slack_faults
 from bot.commands.home import Home
 from bot.commands.router import Command
-from bot.errors import SlackRefused, SlackUnreachable
+from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.access import Access
-from bot.slack.requests import Origin, Request
-from bot.slack.surfaces import Modal, Surface
+from bot.slack.requests import Asker, Origin, Request
+from bot.slack.surfaces import EDIT_PATIENCE, EditablePost, Surface, announce
 from bot.slack.web import SlackWeb, view_of, view_of_form
 from bot.store.monitors import Records
+from bot.store.placeholders import Placeholder
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,76 @@ log = logging.getLogger(__name__)
 LAST_SECONDS = 10.0
 #: How long a form waits for the names of user groups.
 GROUPS_SECONDS = 1.0
+
+
+class Modal:
+    """An open modal, from a form or from Home; if it was closed, a direct message."""
+
+    def __init__(self, web: SlackWeb, request: Request, view_id: str) -> None:
+        self.channel = request.channel
+        self._web = web
+        self._view_id = view_id
+        self._user = request.asker.user
+
+    async def progress(self, message: Message) -> None:
+        """Show progress in the modal, if it is still open."""
+        await self._update(message)
+
+    async def answer(self, message: Message) -> None:
+        """Show the answer in the modal, or send it as a direct message."""
+        if not await self._update(message):
+            await self._web.post(self._user, message)
+        await announce(self._web, self.channel, message)
+
+    async def refuse(self, message: Message) -> None:
+        """Show the refusal in the modal, which only its asker sees."""
+        await self._update(message)
+
+    async def keep(self, _message: Message) -> Address | None:
+        """Not in a modal, which may be closed at any time."""
+        return None
+
+    def place(self, _message: Message) -> Address | None:
+        """The modal."""
+        return Address("", self._view_id)
+
+    async def _update(self, message: Message) -> bool:
+        """Show a message in the modal; False if it was closed, or Slack refuses the message."""
+        try:
+            await self._web.update_view(self._view_id, message, self.channel)
+        except SlackRefused as error:
+            log.info("views.update failed: %s", error)
+            return False
+        return True
+
+
+class Share:
+    """A private answer that its asker shares: posted in the channel, with their name."""
+
+    def __init__(self, web: SlackWeb, private: Surface, note: Block) -> None:
+        self.channel = private.channel
+        self._web = web
+        self._private = private
+        self._note = note
+        self.refuse = private.refuse
+
+    async def progress(self, _message: Message) -> None:
+        """Not for a shared answer, which follows at once."""
+
+    async def answer(self, message: Message) -> None:
+        """Post the card in the channel, or tell the asker that the bot can't post there."""
+        blocks = (*message.blocks[: MAX_BLOCKS - 1], self._note)
+        post = EditablePost(self._web, self.channel)
+        if not await post.show(replace(message, blocks=blocks)):
+            await self._private.refuse(replies.not_in_channel())
+
+    async def keep(self, _message: Message) -> Address | None:
+        """Not for a shared answer, which is never edited."""
+        return None
+
+    def place(self, _message: Message) -> Address | None:
+        """Nowhere."""
+        return None
 
 
 class Views:
@@ -123,6 +195,39 @@ class Views:
                 await self._web.publish_home(user, blocks, number)
 
         await log_failure(run)
+
+    async def tidy(self) -> None:
+        """Edit the messages in progress that a process has left behind."""
+        for each in await self._records.placeholders.left():
+            try:
+                await self._show_interrupted(each)
+            except (SlackLimited, SlackUnreachable) as fault:
+                log.warning("Could not edit “%s”; retrying: %s", each.doing, fault)
+                continue
+            except SlackRefused as fault:
+                log.info("Could not edit “%s”: %s", each.doing, fault)
+            await self._records.placeholders.forget(each)
+
+    async def _show_interrupted(self, each: Placeholder) -> None:
+        """Say that there will be no answer, unless one may be there already."""
+        card, place = slack_faults.interrupted(each.doing, changes=each.changes), each.address
+        if place and place.channel:
+            try:
+                ts = await self._web.find_block(place, each.id, each.since)
+            except SlackRefused as fault:
+                if isinstance(fault, SlackLimited):
+                    raise
+                log.info("conversations.history failed in %s: %s", place.channel, fault)
+                ts = "" if each.answering else place.ts
+            if ts:
+                await self._web.update(place.channel, ts, card, EDIT_PATIENCE)
+        elif each.answering:
+            log.warning("Could not look whether “%s” was answered", each.doing)
+        elif place:
+            await self._web.update_view(place.ts, card, each.channel)
+        else:
+            asked = Request(Origin.MENTION, Asker(each.user, ""), each.id, channel=each.channel)
+            await answer_elsewhere(self._web, asked, card)
 
 
 def _working(channel: str = "") -> Block:

@@ -320,12 +320,10 @@ class SlackWeb(SlackCalls):
         Without `since`, only the newest page is searched. Raises SlackRefused if the bot may not
         read the history (it must be in the channel).
         """
-        read = self.client.conversations_replies if thread_ts else self.client.conversations_history
         arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True}
         if since is not None:
             arguments["oldest"] = f"{(since - CLOCK_MARGIN).timestamp():.6f}"
-        if thread_ts:
-            arguments["ts"] = thread_ts
+        read = self._reader(thread_ts, arguments)
         posts = [
             str(each["ts"])
             async for each in self._listed(read, arguments, HISTORY_PAGES if since else 1)
@@ -334,11 +332,35 @@ class SlackWeb(SlackCalls):
         ]
         return sorted(posts, key=float)
 
+    async def find_block(self, place: Address, block_id: str, since: datetime) -> str | None:
+        """The ts of a message that has this block, at this place, or posted about then if unknown.
+
+        Raises SlackRefused if the bot may not read the history.
+        """
+        arguments: dict[str, Any] = {"channel": place.channel, "inclusive": True}
+        arguments["oldest"] = place.ts or f"{(since - CLOCK_MARGIN).timestamp():.6f}"
+        arguments["latest"] = place.ts or f"{(since + CLOCK_MARGIN).timestamp():.6f}"
+        async for each in self._listed(self._reader(place.thread_ts, arguments), arguments):
+            blocks = each.get("blocks")
+            blocks = blocks if isinstance(blocks, list) else []
+            if any(_object(block).get("block_id") == block_id for block in blocks):
+                return str(each["ts"])
+        return None
+
+    def _reader(
+        self, thread_ts: str | None, arguments: dict[str, Any]
+    ) -> Callable[..., Awaitable[AsyncSlackResponse]]:
+        """The method that reads a channel, or a thread of it."""
+        if not thread_ts:
+            return self.client.conversations_history
+        arguments["ts"] = thread_ts
+        return self.client.conversations_replies
+
     async def _listed(
         self,
         read: Callable[..., Awaitable[AsyncSlackResponse]],
         arguments: Mapping[str, Any],
-        pages: int,
+        pages: int = HISTORY_PAGES,
     ) -> AsyncIterator[Mapping[str, Any]]:
         """The messages on the first pages of a list."""
         cursor: dict[str, str] = {}

@@ -20,6 +20,7 @@ from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
 from bot.store.forget import forget_old
 from bot.store.marks import MarkStore, forget
+from bot.store.placeholders import Placeholders
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
 
@@ -56,6 +57,7 @@ class Records:
         self._database = database
         self._net_days = net_days
         self.marks = MarkStore(database)
+        self.placeholders = Placeholders(database)
         self.subscriptions = Subscriptions(database, environment, calendar_base)
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
