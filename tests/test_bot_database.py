@@ -274,7 +274,7 @@ async def test_every_change_is_reported_as_done_whenever_the_database_fails(
         if when == "after":
             _break_after(world, break_it)
         held.release()
-        await world.card(told, within=8)
+        await world.card(told)
         await world.settled()
     hosts = [row["host"].partition(".")[0] for row in world.api.rows.values()]
     assert hosts == left

@@ -17,7 +17,7 @@ async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world
         await world.say(f"/ssl list port={number}")
     await world.until(lambda: any("waiting for" in words(m) for m in world.seen()) or None)
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):  # an answer of the API would take ten
         await world.ask("/ssl help", "What /ssl can do")
 
     for held in holds:
@@ -51,20 +51,20 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
 async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_id_and_28_by_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything takes a quarter of its time here."""
-    monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 4)
-    monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 4)
+    """Everything takes half of its time here."""
+    monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 2)
+    monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 2)
     hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
     _, second, _ = [world.api.add(host, days=80) for host in hosts]
     world.api.names = ["other.demo.test"]
     button = await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
-    world.api.latency = 8 / 4
+    world.api.latency = 8 / 2
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     async def seconds(host: str, by: str = BEN) -> float:
-        await world.card("OK", f"`{host}`", "asked by", by=by, within=10)
-        return (loop.time() - began) * 4
+        await world.card("OK", f"`{host}`", "asked by", by=by)
+        return (loop.time() - began) * 2
 
     await world.press("Rescan", on=button)
     await world.say(f"/ssl scan {second}", by=BEN)

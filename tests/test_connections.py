@@ -66,14 +66,14 @@ async def test_incomplete_heads_make_room_for_complete_requests(
 
 async def test_an_incomplete_head_is_cut_off() -> None:
     async with small_server(patience=0.1) as port, incomplete_requests(port, 5) as readers:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert [await reader.read() for reader in readers] == [b""] * 5
 
 
 async def test_a_body_that_never_ends_gets_408() -> None:
     half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhal"
     async with small_server(patience=0.1) as port, incomplete_requests(port, 1, half) as readers:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert (await readers[0].readline()).startswith(b"HTTP/1.1 408 ")
 
 
@@ -127,7 +127,7 @@ async def test_what_is_not_http_gets_400_and_no_traceback(
 ) -> None:
     for text in (b"\x16\x03\x01\x02\x00", b"GE\x01T / HTTP/1.1", b"POST / HTTP/9x9", b"a\xffb"):
         async with incomplete_requests(world.bot.port, 1, text + b"\r\n\r\n") as readers:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 answer = await readers[0].read()
         assert answer == b"" or b" 400 " in answer.splitlines()[0], text
     assert "Traceback" not in caplog.text

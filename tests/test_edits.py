@@ -128,10 +128,10 @@ async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the
         for n in range(10):
             world.playground.events_url = f"http://127.0.0.1:{ports[n % 2]}{EVENTS_PATH}"
             await world.press("Rescan", on=shown, row=f"h{n}.demo.test", by=BEN)
-        await world.until(lambda: "✅ 10 of 10 fixed." in words(world.seen(by=BEN)[0]), within=15)
+        await world.until(lambda: "✅ 10 of 10 fixed." in words(world.seen(by=BEN)[0]))
         await world.settled()
     assert "Scanning…" not in words(world.seen(by=BEN)[0])
-    assert len(times) <= (times[-1] - times[0]) / 0.3 + 1.7, times  # one may have been held up
+    assert len(times) <= (times[-1] - times[0]) / 0.3 + 2.7, times  # two may have been held up
 
 
 @pytest.mark.parametrize(("fault", "times"), [(rate_limit(30), 1), (refusal("fatal_error"), 3)])

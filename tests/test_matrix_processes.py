@@ -78,9 +78,9 @@ async def start(world: World, **more: str) -> asyncio.subprocess.Process:
 
 
 async def ended(running: asyncio.subprocess.Process) -> int:
-    """The exit code, within half a minute."""
+    """The exit code, within a minute."""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await running.communicate()
     finally:
         if running.returncode is None:

@@ -182,7 +182,7 @@ class World:
         return [m for m in self.slack.messages(to, by) if m.user == BOT_USER]
 
     async def card(
-        self, *parts: str, by: str = ANN, to: str = CERTS, within: float = 5.0
+        self, *parts: str, by: str = ANN, to: str = CERTS, within: float = 30.0
     ) -> PostedMessage:
         """Wait for a message of the bot's that says all of this; the newest one."""
 
@@ -208,7 +208,7 @@ class World:
 
         return await self.playground.wait_for(look)
 
-    async def until(self, condition: Callable[[], T | None], within: float = 5.0) -> T:
+    async def until(self, condition: Callable[[], T | None], within: float = 30.0) -> T:
         """Wait until this is true of the workspace."""
         return await self.playground.wait_for(lambda _: condition(), within)
 

@@ -124,7 +124,7 @@ class People:
         if ack.outcome is not Outcome.ACKED:
             self._report_failure(user, channel, shortcut.name, ack)
 
-    async def wait_for(self, condition: Callable[[Workspace], T | None], within: float = 5.0) -> T:
+    async def wait_for(self, condition: Callable[[Workspace], T | None], within: float = 30.0) -> T:
         """Wait until `condition` returns something true, and return that.
 
         It is checked whenever something happens. Raises TimeoutError after `within` seconds, with

@@ -26,14 +26,16 @@ KNOWN_SECONDS, NEW_SECONDS = 0.3, 0.45
 MANY = 10_000
 
 
-async def measured(rounds: int = ROUNDS) -> tuple[list[float], list[float]]:
+async def measured(
+    rounds: int = ROUNDS, slack_seconds: float = SLACK_SECONDS
+) -> tuple[list[float], list[float]]:
     """The seconds from press to row, by somebody who asked lately, and by somebody who did not."""
     with tempfile.TemporaryDirectory() as name:
         empty = await empty_database(Path(name))
         async with new_world(Path(name), empty, DIGEST_CHANNEL=CERTS) as world:
             world.api.add("gone.demo.test", valid=False)
             for method in METHODS:
-                world.slack.faults.add(method, delay(SLACK_SECONDS), times=MANY)
+                world.slack.faults.add(method, delay(slack_seconds), times=MANY)
             known, new = [], []
             for _ in range(rounds):
                 new.append(await _press(world, minutes=11))

@@ -46,7 +46,7 @@ ARGUMENTS = (
     "--disable-lcd-text",
 )
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
-PATIENCE = 15.0
+PATIENCE = 60.0
 #: Raised while an element moves or is redrawn: look it up again.
 TRANSIENT = (
     ElementClickInterceptedException,
