@@ -217,7 +217,7 @@ class Watches:
 
     async def tick(self) -> None:
         """Take all turns that are due, concurrently, so that no watch delays another."""
-        waiting = await self._store.due(self._clock())
+        waiting = await self._store.due(self._clock(), self.interval)
         await asyncio.gather(*(self._turn(watch) for watch in waiting), self._show_stopped())
 
     async def _turn(self, due: Watch) -> None:
@@ -252,7 +252,7 @@ class Watches:
             return
         log.warning("Could not update the card of watch %d; retrying: %s", watch.id, why)
         self._missed[watch.id] = f"{why} ({recheck_cards.clock_time(now)})"
-        later = now + max(self.interval, timedelta(seconds=wait or 0))
+        later = now + wait_after(0, self.interval, wait)
         await self._store.put_off(watch, min(later, max(watch.ends_at, now + self.interval)))
 
     async def _scanned(self, watch: Watch) -> Turn:
@@ -364,7 +364,7 @@ class Watches:
             reply = recheck_cards.over_reply(watch.asker, watch.target, watch.scans)
             card = recheck_cards.ended(card, line, self._notes(watch))
             return Turn(replace(watch, state=OVER), card, reply)
-        later = max(wait_after(watch.scans, self.interval), timedelta(seconds=wait or 0))
+        later = wait_after(watch.scans, self.interval, wait)
         watch = replace(watch, next_at=min(now + later, watch.ends_at))
         card = recheck_cards.watching(
             card,

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
 
-from bot.playground.faults import InjectedFault, rate_limit
+from bot.playground.faults import InjectedFault, dropped_connection, rate_limit
 from bot.playground.objects import ANN, BEN
 from bot.store.tables import digests
 from tests.test_bot_recheck import HOST, expired, watching
@@ -88,6 +88,33 @@ async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
         card = await no_bot.card("EXPIRED", "Watching until", "1 scan")
 
     assert card.ts == busy.ts
+
+
+async def test_a_watch_goes_on_though_the_clock_was_set_back_by_hours(no_bot: World) -> None:
+    number = expired(no_bot)
+    async with no_bot.running_bot():
+        await no_bot.say(f"/ssl watch {HOST}")
+        await watching(no_bot)
+    no_bot.api.renew(number, 90.5)
+    cast("Clock", no_bot.clock).move(hours=-2)
+
+    async with no_bot.running_bot():
+        await no_bot.card("OK", "Fixed", "after 2 scans")
+
+
+async def test_a_lost_post_is_found_though_the_bots_clock_is_hours_ahead_of_slacks(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world(DIGEST_CHANNEL=CERTS) as world:
+        world.api.add("api.demo.test", days=5.5)
+        world.slack.clock = lambda: world.clock() - timedelta(hours=2)
+        world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
+        cast("Clock", world.clock).move(hours=2)
+        for _ in range(3):
+            await world.digest.tick()
+            world.later(minutes=6)
+        assert len([m for m in world.seen() if "Certificates on" in words(m)]) == 1
+        assert world.digest.last_error == ""
 
 
 @pytest.mark.parametrize("turn", ["first", "later"])

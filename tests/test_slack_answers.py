@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import slack_session
+from bot.app import clock, slack_session
 from bot.blocks import Message
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds
@@ -76,7 +76,7 @@ async def test_what_is_no_object_or_too_long_is_no_answer(monkeypatch: pytest.Mo
     for body, headers in answers:
         server = Wire([http(body, headers=headers)] * 2)
         async with server.serving() as wire, slack_session(wire.url) as session:
-            web = SlackWeb(make_client("xoxb-1", f"{server.url}/", session), session)
+            web = SlackWeb(make_client("xoxb-1", f"{server.url}/", session), session, clock)
             with pytest.raises(SlackUnreachable):
                 await asked(web.client.auth_test)
             if body not in {b"ok", b'{"ok":true}'}:
@@ -97,7 +97,7 @@ async def test_junk_in_an_answer_is_passed_over() -> None:
     message = Message("hi", (), metadata={"event_type": "x"})
     server = Wire([http(JUNK.encode(), headers="Content-Type: application/json\r\n")] * 9)
     async with server.serving() as wire, slack_session(wire.url) as session:
-        web = SlackWeb(make_client("xoxb-1", f"{wire.url}/", session), session)
+        web = SlackWeb(make_client("xoxb-1", f"{wire.url}/", session), session, clock)
         assert (await web.person("U1")).teams == {"T1"}
         assert await web.groups() == {"@oncall": "S1"}
         assert await web.find_posts("C1", message, None) == []

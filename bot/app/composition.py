@@ -147,7 +147,7 @@ async def running_bot(
         session = await stack.enter_async_context(slack_session(settings.slack_api_url))
         to_api, metrics = await stack.enter_async_context(make_session(settings.api_url)), Metrics()
         api = make_api(settings, to_api, now, metrics)
-        web, api.turn = make_web(settings, session, metrics), RunningScans(database).turn
+        web, api.turn = make_web(settings, session, now, metrics), RunningScans(database).turn
         await web.identify()
         stack.push_async_callback(api.close)
         records, state = make_records(settings, database), DigestStore(database)

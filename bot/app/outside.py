@@ -109,8 +109,11 @@ def _fault(kind: str, proxy: str) -> str:
 
 
 def make_web(
-    settings: Settings, session: aiohttp.ClientSession, metrics: Metrics | None = None
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    now: Callable[[], datetime] = clock,
+    metrics: Metrics | None = None,
 ) -> SlackWeb:
     """The client of Slack's Web API, with the bot token of the settings."""
     client = make_client(settings.slack_bot_token.reveal(), settings.slack_api_url, session)
-    return SlackWeb(client, session, metrics)
+    return SlackWeb(client, session, now, metrics)

@@ -123,11 +123,17 @@ def retry_seconds(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         seconds = float(text)
     else:
-        until, now = _date(text), _date(values.get("date", "").strip("[]'"))
+        until, now = _date(text), date_of(values)
         if until is None or now is None:
             return None
         seconds = max(0.0, (until - now).total_seconds())
     return seconds if seconds <= LONGEST_RETRY_AFTER else None
+
+
+def date_of(headers: Mapping[str, Any]) -> datetime | None:
+    """When an answer was sent, by Slack's clock (RFC 9110, section 6.6.1); None if unknown."""
+    values = {name.lower(): str(value) for name, value in headers.items()}
+    return _date(values.get("date", "").strip("[]'"))
 
 
 def _date(text: str) -> datetime | None:

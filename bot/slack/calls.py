@@ -12,6 +12,7 @@ from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -121,9 +122,14 @@ class SlackCalls:
     """
 
     def __init__(
-        self, client: AsyncWebClient, session: aiohttp.ClientSession, metrics: Metrics | None = None
+        self,
+        client: AsyncWebClient,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], datetime],
+        metrics: Metrics | None = None,
     ) -> None:
-        self.client = client
+        self.client, self._clock = client, clock
+        self._answered: tuple[Mapping[str, str], datetime] = ({}, clock())
         self._metrics = metrics or Metrics()
         self._session = session
         self.token_fault = ""
@@ -184,7 +190,7 @@ class SlackCalls:
                 self.token_fault = fault.reason
             raise
         self._count(name)
-        self.token_fault = ""
+        self._answered, self.token_fault = (answer.headers, self._clock()), ""
         return answer
 
     async def _write(

@@ -17,6 +17,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.blocks import Address, Block, Form, Message, plain_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
+from bot.slack.answers import date_of
 from bot.slack.calls import NO_PREVIEWS, SlackCalls, content, with_fallback
 from bot.slack.people import Identity, Person
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 HISTORY_PAGE = 200
 #: The most pages to read: 10,000 messages.
 HISTORY_PAGES = 50
-#: How far the bot's clock may be ahead of Slack's when it searches for its own posts.
+#: How far the bot's clock may have been set since a post that it searches for.
 CLOCK_MARGIN = timedelta(minutes=10)
 
 
@@ -322,7 +323,7 @@ class SlackWeb(SlackCalls):
         """
         arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True}
         if since is not None:
-            arguments["oldest"] = f"{(since - CLOCK_MARGIN).timestamp():.6f}"
+            arguments["oldest"], _ = self._around(since)
         read = self._reader(thread_ts, arguments)
         posts = [
             str(each["ts"])
@@ -338,14 +339,24 @@ class SlackWeb(SlackCalls):
         Raises SlackRefused if the bot may not read the history.
         """
         arguments: dict[str, Any] = {"channel": place.channel, "inclusive": True}
-        arguments["oldest"] = place.ts or f"{(since - CLOCK_MARGIN).timestamp():.6f}"
-        arguments["latest"] = place.ts or f"{(since + CLOCK_MARGIN).timestamp():.6f}"
+        oldest, latest = self._around(since)
+        arguments |= {"oldest": place.ts or oldest, "latest": place.ts or latest}
         async for each in self._listed(self._reader(place.thread_ts, arguments), arguments):
             blocks = each.get("blocks")
             blocks = blocks if isinstance(blocks, list) else []
             if any(_object(block).get("block_id") == block_id for block in blocks):
                 return str(each["ts"])
         return None
+
+    def _around(self, at: datetime) -> tuple[str, str]:
+        """A time by the bot's clock as one by Slack's, which makes the ts of messages: from and to.
+
+        The difference is that of Slack's last answer; at `at`, there may have been none.
+        """
+        headers, here = self._answered
+        ahead = here - (date_of(headers) or here)
+        first, last = min(at, at - ahead) - CLOCK_MARGIN, max(at, at - ahead) + CLOCK_MARGIN
+        return f"{first.timestamp():.6f}", f"{last.timestamp():.6f}"
 
     def _reader(
         self, thread_ts: str | None, arguments: dict[str, Any]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Update, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Update, delete, func, insert, or_, select, update
 
 from bot.blocks import Address, Message
 from bot.sighting import Sighting
@@ -19,6 +19,9 @@ from bot.target import Target
 
 #: A claim without progress for this long belongs to a process that has died.
 LEASE = timedelta(minutes=3)
+#: Whoever asks to wait longer is asked again after this time: a watch that is due later than that
+#: was stored by a clock that has been set back since.
+LONGEST_WAIT = timedelta(minutes=15)
 #: After this many scans, each wait is half as long again as the last, up to MOST_WAIT.
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 _STOPPED, _TOLD = "stopped", "told"
@@ -51,9 +54,11 @@ class RecheckStore:
         """The watches that are running, the first to end first."""
         return await self._select(table.c.state == ACTIVE)
 
-    async def due(self, now: datetime) -> Sequence[Watch]:
+    async def due(self, now: datetime, interval: timedelta) -> Sequence[Watch]:
         """The watches whose next scan is due."""
-        return await self._select(table.c.state == ACTIVE, table.c.next_at <= now)
+        latest = now + max(LONGEST_WAIT, interval * MOST_WAIT)
+        is_due = or_(table.c.next_at <= now, table.c.next_at > latest)
+        return await self._select(table.c.state == ACTIVE, is_due)
 
     async def get(self, watch_id: int) -> Watch | None:
         """A watch, running or not."""
@@ -198,6 +203,10 @@ def _watch(row: Row[Any]) -> Watch:
     )
 
 
-def wait_after(scans: int, interval: timedelta) -> timedelta:
-    """How long to wait after this many scans: steady at first, then longer and longer."""
-    return interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
+def wait_after(scans: int, interval: timedelta, asked: float | None = None) -> timedelta:
+    """How long to wait after this many scans: steady at first, then longer and longer.
+
+    `asked` is for how many seconds the API or Slack asks to wait.
+    """
+    steady = interval * min(MOST_WAIT, GROWTH ** max(0, scans - STEADY_SCANS))
+    return max(steady, min(timedelta(seconds=asked or 0), LONGEST_WAIT))

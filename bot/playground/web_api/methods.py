@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -81,7 +82,8 @@ class WebAPI:
         self.workspace.record("in", name, args, reply)
         if retry_after is not None:
             return too_many_requests(retry_after)
-        headers = {"x-oauth-scopes": ",".join(sorted(self.app.scopes))}
+        date = format_datetime(self.workspace.clock(), usegmt=True)
+        headers = {"x-oauth-scopes": ",".join(sorted(self.app.scopes)), "Date": date}
         return web.json_response(reply, headers=headers)
 
     def _run(self, request: web.Request, name: str, args: Json) -> Json:
