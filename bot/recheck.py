@@ -108,8 +108,8 @@ class Watches:
         self._clock = clock
         self._missed: dict[int, str] = {}
         self._not_before: datetime | None = None
-        #: Shows in digests and notices that a monitor is fixed.
-        self.show_fixed: Callable[[MonitorSummary], Awaitable[None]] | None = None
+        #: Shows in digests and notices how these monitors are now; True: there are no others.
+        self.show: Callable[[Sequence[MonitorSummary], bool], Awaitable[None]] | None = None
 
     # For the commands
 
@@ -398,8 +398,8 @@ class Watches:
             await self._reply(watch, turn.reply)
         self._missed.pop(watch.id, None)
         kept = await self._store.keep(watch, mine)
-        if turn.fixed and self.show_fixed:
-            await self.show_fixed(turn.fixed)
+        if turn.fixed and self.show:
+            await self.show([turn.fixed], False)
         return kept
 
     async def _edit(self, watch: Watch, card: Message) -> Address:

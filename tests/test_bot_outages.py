@@ -78,3 +78,21 @@ async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
         world.api.rows[number]["ssl_issuer"] = "Strange CA"
     await notices.tick()
     assert [m.text for m in messages(world)] == ["12 monitors have a new issuer."]
+
+
+async def test_a_rescan_of_all_counts_the_fixed_monitors_that_have_no_row(world: World) -> None:
+    numbers = world.api.add_many(12, days=80)
+    notices = await begun(world)
+    for number in numbers:
+        set_state(world, number)
+    await notices.tick()
+    (shown,) = messages(world)
+    assert "and 7 more" in words(shown)
+    for number in numbers[:10]:
+        world.api.rows[number]["ssl_valid"] = True
+    await world.press("Rescan all broken", on=shown)
+    await world.card("Scanned 12 monitors", "10 OK")
+    await world.settled()
+    (shown,) = messages(world)
+    assert "*12 monitors newly broken* · 2 left" in words(shown)
+    assert "2 of these are left." in words(shown)

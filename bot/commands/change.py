@@ -159,6 +159,8 @@ async def _scan_many(
     words[0] = _failed(faults.values())  # not a single one
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     await call.records.end_claims(after, call.now())
+    if call.watches.show and not (first or old):  # an outage has more monitors than rows
+        await call.watches.show(everything, not everything.unreadable)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     card = batch_cards.scanned(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ class Scheduler:
         every: timedelta,
     ) -> None:
         """Start all jobs: rechecks and digests at once, notices first after `every`."""
-        watches.show_fixed = functools.partial(self._show_fixed, records)
+        watches.show = functools.partial(self._show, records)
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
         self._add(self._tick, timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
@@ -143,11 +143,12 @@ class Scheduler:
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
 
-    async def _show_fixed(self, records: Records, row: MonitorSummary) -> None:
-        """Show at once in today's digests and notices that a watch found a monitor fixed."""
-        with best_effort(f"show that monitor {row.id} is fixed"):
-            changed = await self._boards.refresh({row.id: row}, records.rules, complete=False)
-            await records.end_claims([row], self._now())
+    async def _show(self, records: Records, rows: Sequence[MonitorSummary], complete: bool) -> None:
+        """Show at once in today's digests and notices what a scan has found."""
+        with best_effort("show the results of scans in digests and notices"):
+            found = {row.id: row for row in rows}
+            changed = await self._boards.refresh(found, records.rules, complete=complete)
+            await records.end_claims(rows, self._now())
             self._tasks.start(self._boards.draw_all(changed))
 
     async def _tick(self) -> None:
