@@ -169,11 +169,16 @@ async def test_an_unreadable_or_absurd_clock_keeps_the_old_offset(
 async def test_a_list_drops_unreadable_rows_and_says_so(
     responses: aioresponses, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = [MONITOR, {"id": "?"}, "odd", None, MONITOR | {"id": 889}]
+    rows = [MONITOR, {"id": "?", "host": "a\nb"}, "odd", None, MONITOR | {"id": 889}]
     responses.get(f"{API}/monitor/list", payload=OK | {"list": rows, "count": 9})
 
     assert [row.id for row in await door(session).list()] == [888, 889]
-    assert "Could not read 7 monitors" in caplog.text
+    assert "Could not read 7 monitors in monitor/list: the first one has id" in caplog.text
+    assert r"""id '"?"', host '"a\\nb"' (""" in caplog.text
+    caplog.clear()
+    responses.get(f"{API}/monitor/list", payload=OK | {"list": [], "count": 2})
+    assert (await door(session).list()).unreadable == 2
+    assert "Could not read 2 monitors in monitor/list: they are counted" in caplog.text
 
 
 @pytest.mark.parametrize("fields", [{"list": [], "count": 0}, {"list": []}, {"count": 0}], ids=str)

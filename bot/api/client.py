@@ -36,6 +36,7 @@ from bot.api.models import (
     Ping,
     Proxy,
     count_of,
+    lost_row,
     raw_rows,
     read_summary,
 )
@@ -397,14 +398,15 @@ class SSLMonitor:
         rows = raw_rows(fields, count)
         read = MonitorList()
         first: dict[int, MonitorSummary] = {}
-        lost = 0
+        lost, which = 0, ""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
                 try:
                     summary = read_summary(row, self.offset)
-                except (ValueError, RecursionError):
+                except (ValueError, RecursionError) as fault:
                     lost += 1
+                    which = which or lost_row(row, fault)
                     continue
                 known = first.setdefault(summary.id, summary)  # one ID, one monitor
                 if known is summary:
@@ -413,7 +415,8 @@ class SSLMonitor:
                     lost += 1
         read.unreadable = max(lost, (count or 0) - len(read))
         if read.unreadable:
-            log.warning("Could not read %d monitors in monitor/list", read.unreadable)
+            why = which or "they are counted, but not listed"
+            log.warning("Could not read %d monitors in monitor/list: %s", read.unreadable, why)
         return read
 
 

@@ -349,6 +349,18 @@ def raw_rows(fields: dict[str, msgspec.Raw], count: int | None) -> Sequence[msgs
     return list(listed.values()) if isinstance(listed, dict) else listed
 
 
+def lost_row(row: msgspec.Raw, fault: Exception) -> str:
+    """Which row could not be read, and why, in one line for the log."""
+    why = " ".join(str(fault).split())[:200]
+    try:
+        fields = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return f"the first one is no object ({why})"
+    given = {key: bytes(fields[key])[:80] for key in ("id", "host", "port") if key in fields}
+    name = ", ".join(f"{key} {text.decode(errors='replace')!r}" for key, text in given.items())
+    return f"the first one has {name or 'no id'} ({why})"
+
+
 def count_of(fields: dict[str, msgspec.Raw]) -> int | None:
     """How many monitors the reply says it lists; None if it doesn't say, or no number."""
     try:

@@ -345,7 +345,10 @@ def blind(since: datetime, fault: BotError) -> Message:
 def paused(number: int) -> Message:
     """Some monitors can't be read, so notices are on hold."""
     text = f"Certificate notices are on hold: {unreadable(number)}."
-    why = "They resume once all monitors can be read. `/ssl digest` shows the others."
+    why = (
+        "They resume once all monitors can be read. The bot's log says why they can't: "
+        "correct or delete them in SSLmonitor. `/ssl digest` shows the others."
+    )
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
