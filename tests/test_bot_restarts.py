@@ -183,7 +183,7 @@ async def test_a_watch_that_is_stopped_during_its_first_scan_does_not_go_on(no_b
 async def test_scanning_does_not_stay_though_the_bot_ends_before_slack_confirms_it(
     line: str, confirmed: bool, no_bot: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.surfaces.LAST_SECONDS", 1.0 if confirmed else 0.05)
+    monkeypatch.setattr("bot.slack.surfaces.CONFIRM_SECONDS", 1.0 if confirmed else 0.05)
     expired(no_bot)
     held = no_bot.slack.faults.hold("chat.postMessage")
     async with no_bot.running_bot():
@@ -216,6 +216,22 @@ async def test_a_digest_that_was_claimed_by_a_clock_that_was_ahead_is_posted_onc
                 done = await connection.scalar(select(digests.c.finished_at))
         assert done is not None
         assert len([m for m in world.seen() if "Certificates on" in words(m)]) == 1
+
+
+async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
+    no_bot: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.views.CONFIRM_SECONDS", 0.05)
+    no_bot.api.add("a.demo.test")
+    async with no_bot.running_bot():
+        asked = await no_bot.ask("/ssl delete a.demo.test", "Delete the")
+        held = no_bot.slack.faults.hold("chat.postMessage", after=True)
+        await no_bot.press("Delete", on=asked)
+        await held.reached.wait()
+    held.release()
+    said = [words(each) for each in no_bot.seen(by=BEN)]
+    assert sum("Ann deleted the monitor" in each for each in said) == 1
+    assert sum("no longer monitored" in words(each) for each in no_bot.seen()) == 1
 
 
 async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) -> None:

@@ -40,7 +40,7 @@ from bot.slack.requests import Body, Origin, Request
 from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton, with_ids
 from bot.slack.rows import Boards
 from bot.slack.surfaces import CardButton, Mention, Progress, SlashCommand, Surface
-from bot.slack.views import Modal, Share, Views, answer_elsewhere, log_failure
+from bot.slack.views import Modal, Share, Views, announce, answer_elsewhere, log_failure
 from bot.slack.web import SlackWeb, view_of
 from bot.store.monitors import AuditLine, Records
 
@@ -321,7 +321,8 @@ class SlackBot:
             name = await self._access.name_of(request.asker.user, request.asker.name)
             surface = Share(self._web, surface, add_cards.shared_note(name))
         recorded, kept, now = command.recorded, self._records.placeholders, self._clock()
-        progress = Progress(surface, request, kept, since=now, changes=recorded)
+        tell = functools.partial(announce, self._web, surface.channel)
+        progress = Progress(surface, request, kept, tell, since=now, changes=recorded)
         outcome = "broken"
         with closing(progress):
             async with self._guarded(surface, request, progress):

@@ -15,7 +15,7 @@ from bot.cards.row import THIS_ROW, carried, saying
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
 from bot.slack.rows import MOST_OF_HOME, Boards, RowList, RowLists, refresh_rows
-from bot.slack.surfaces import EditablePost, Private, announce, post_beside
+from bot.slack.surfaces import EditablePost, Private, post_beside
 from bot.slack.web import SlackWeb, view_of
 from bot.store.database import SOON_SECONDS
 
@@ -115,7 +115,6 @@ class RowButton:
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         if not (self._refreshed and (message.in_row or alone or self._joins)):
             await self._thread.answer(message, self._tell, self.refuse)
-        await announce(self._web, self.channel, message)
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
         """Show a message to the asker alone, apart from the list."""

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from bot.blocks import Address, Message, bare, section
+from bot.blocks import Address, Message
 from bot.cards import replies, slack_faults
 from bot.errors import EditsUsedUp, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.requests import Origin, Request
@@ -34,7 +34,7 @@ LIMIT_SECONDS = 30.0
 #: A limit that lasts longer is not waited out: Slack may ask for a day.
 LONGEST_LIMIT = 60.0
 #: At the end of the bot, how long Slack's confirmation of a post is waited for; in seconds.
-LAST_SECONDS = 1.0
+CONFIRM_SECONDS = 1.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
 #: After this many seconds, the asker is told what the bot is waiting for: where that can be edited,
@@ -74,11 +74,13 @@ class Progress:
         surface: Surface,
         request: Request,
         placeholders: Placeholders,
+        announce: Callable[[Message], Awaitable[None]],
         *,
         since: datetime,
         changes: bool = False,
     ) -> None:
-        self._surface, self._changes = surface, changes
+        self._surface, self._changes, self._announce = surface, changes, announce
+        self._answered = self._announced = False
         self._user, self._since, self._placeholders = request.asker.user, since, placeholders
         origin = request.origin
         self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
@@ -119,10 +121,25 @@ class Progress:
             )  # fmt: skip
 
     async def deliver(self, message: Message) -> None:
-        """Show the answer, which replaces what is shown."""
+        """Show the answer, which replaces what is shown, and announce what was changed.
+
+        What is done already isn't repeated if the bot ends meanwhile.
+        """
         self._keep(answering=True)
-        await self._surface.answer(message)
-        self.close(answered=True)
+        try:
+            if not self._answered:
+                await self._surface.answer(message)
+            self._answered = True
+            self.close(answered=True)
+        except (SlackRefused, SlackUnreachable):
+            await self._tell_all(message)
+            raise
+        await self._tell_all(message)
+
+    async def _tell_all(self, message: Message) -> None:
+        if message.announce and not self._announced:
+            self._announced = True
+            await self._announce(message)
 
     def close(self, *, answered: bool = False) -> None:
         """End the record; if the answer could not be shown, a message that stays is edited."""
@@ -236,7 +253,7 @@ class EditablePost:
                 return ts
             raise
         except asyncio.CancelledError:
-            await asyncio.wait({posting}, timeout=LAST_SECONDS)
+            await asyncio.wait({posting}, timeout=CONFIRM_SECONDS)
             posted = posting.done() and not posting.exception()
             self.ts = posting.result() if posted else await self._found(message)
             posting.cancel()
@@ -305,18 +322,6 @@ async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address 
     return dataclasses.replace(address, here=False) if address else None
 
 
-async def announce(web: SlackWeb, channel: str, message: Message) -> None:
-    """Announce a change in the channel, in one line; in a direct message the answer is enough."""
-    channel = message.announce_in or channel
-    if not message.announce or not channel or channel.startswith("D"):
-        return
-    try:
-        await web.post(channel, Message(bare(message.announce), (section(message.announce),)))
-    except (SlackRefused, SlackUnreachable) as error:
-        # The change is made, and its asker knows; a missing line must not deny that.
-        log.warning("Could not announce a change in %s: %s", channel, error)
-
-
 class Private:
     """Private answers through a response URL; lists with rows are kept."""
 
@@ -364,7 +369,6 @@ class SlashCommand:
     async def answer(self, message: Message) -> None:
         """Edit the post, or answer privately."""
         await self._post.answer(message, self._show, self._private.refuse)
-        await announce(self._web, self.channel, message)
 
     async def _show(self, message: Message, *, progress: bool = False) -> None:
         public = message.public or self._post.ts
@@ -399,7 +403,6 @@ class CardButton:
     async def answer(self, message: Message) -> None:
         """Replace the card."""
         await self._private.show(message, replace=True)
-        await announce(self._web, self.channel, message)
 
     async def keep(self, message: Message) -> Address | None:
         """Replace the card; a private one stays, and the message is posted in the channel."""
@@ -434,7 +437,6 @@ class Mention:
             await self._web.post(self._user, message)
             message = slack_faults.sent_directly()
         await self._post.answer(message, self._show, self.refuse)
-        await announce(self._web, self.channel, message)
 
     async def _show(self, message: Message) -> None:
         if not await self._post.show(message):

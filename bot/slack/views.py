@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
-from bot.blocks import MAX_BLOCKS, Address, Block, Message
+from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.cards import add as add_cards
 from bot.cards import replies, slack_faults
 from bot.commands.home import Home
@@ -15,7 +15,7 @@ from bot.commands.router import Command
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.access import Access
 from bot.slack.requests import Asker, Origin, Request
-from bot.slack.surfaces import EDIT_PATIENCE, EditablePost, Surface, announce
+from bot.slack.surfaces import CONFIRM_SECONDS, EDIT_PATIENCE, EditablePost, Surface
 from bot.slack.web import SlackWeb, view_of, view_of_form
 from bot.store.monitors import Records
 from bot.store.placeholders import Placeholder
@@ -45,7 +45,6 @@ class Modal:
         """Show the answer in the modal, or send it as a direct message."""
         if not await self._update(message):
             await self._web.post(self._user, message)
-        await announce(self._web, self.channel, message)
 
     async def refuse(self, message: Message) -> None:
         """Show the refusal in the modal, which only its asker sees."""
@@ -232,6 +231,24 @@ class Views:
 
 def _working(channel: str = "") -> Block:
     return view_of(replies.working("Working…"), channel)
+
+
+async def announce(web: SlackWeb, channel: str, message: Message) -> None:
+    """Announce a change in the channel, in one line; in a direct message the answer is enough."""
+    channel = message.announce_in or channel
+    if not channel or channel.startswith("D"):
+        return
+    line = Message(bare(message.announce), (section(message.announce),))
+    posting = asyncio.create_task(web.post(channel, line))
+    try:
+        await asyncio.shield(posting)
+    except asyncio.CancelledError:  # the line that Slack may have is not to be sent again
+        await asyncio.wait({posting}, timeout=CONFIRM_SECONDS)
+        posting.cancel()
+        raise
+    except (SlackRefused, SlackUnreachable) as error:
+        # The change is made, and its asker knows; a missing line must not deny that.
+        log.warning("Could not announce a change in %s: %s", channel, error)
 
 
 async def log_failure(run: Callable[[], Awaitable[None]]) -> None:
