@@ -104,10 +104,31 @@ def _a_label(label: str) -> str:
 def _normal_address(text: str) -> str:
     try:
         if "%" not in text:  # a zone ID is only valid on one machine
-            return str(ipaddress.ip_address(text))
+            return str(ipaddress.ip_address(text if ":" in text else _ipv4(text)))
     except ValueError:
         pass
     raise ValueError(f"“{text}” is not an IP address. Write it like 192.0.2.1 or 2001:db8::1.")
+
+
+def _ipv4(text: str) -> int:
+    """An IPv4 address in any spelling that browsers accept (url.spec.whatwg.org, "IPv4 parser").
+
+    `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1. A number below 2^24 alone would be in
+    0.0.0.0/8, where no host is. Raises ValueError.
+    """
+    *first, last = map(_ipv4_number, text.split("."))
+    least = 0 if first else 1 << 24
+    if len(first) > 3 or max(first, default=0) > 255 or not least <= last < 256 ** (4 - len(first)):
+        raise ValueError
+    return int.from_bytes(bytes(first).ljust(4, b"\0"), "big") + last
+
+
+def _ipv4_number(text: str) -> int:
+    if not _NUMERIC_LABEL.match(text):
+        raise ValueError
+    if text.startswith("0x"):
+        return int(text[2:] or "0", 16)
+    return int(text, 8 if text.startswith("0") else 10)
 
 
 def read_port(text: str) -> int | None:

@@ -55,6 +55,13 @@ def test_every_usual_way_of_writing_a_target_is_read() -> None:
         ("192.0.2.1", "192.0.2.1", 443),
         ("192.0.2.1:8443", "192.0.2.1", 8443),
         ("１９２.0.2.1", "192.0.2.1", 443),
+        # their other spellings, as browsers read them
+        ("127.1", "127.0.0.1", 443),
+        ("0x7f.1:8443", "127.0.0.1", 8443),
+        ("http://0x7f。1/", "127.0.0.1", 443),
+        ("2130706433", "127.0.0.1", 443),
+        ("0300.0250.513", "192.168.2.1", 443),
+        ("10.0x", "10.0.0.0", 443),
         ("::1", "::1", 443),
         ("[::1]", "::1", 443),
         ("[2001:DB8:0::1]:8443", "2001:db8::1", 8443),
@@ -97,12 +104,15 @@ def test_every_usual_way_of_writing_a_target_is_read() -> None:
         ("[::1]x", r"Try \[::1\]:443"),
         ("a:b:c", "not an IP address"),
         ("fe80::1%eth0", "not an IP address"),
-        # numbers that the C library would take for 127.0.0.1
-        ("127.1", "not an IP address"),
-        ("0x7f.1", "not an IP address"),
-        ("0x7f。1", "not an IP address"),
-        ("2130706433", "not an IP address"),
-        ("127.0.0.01", "not an IP address"),
+        # what ends in a number, but is no address for browsers either
+        ("256.1", "not an IP address"),
+        ("1.2.3.256", "not an IP address"),
+        ("1.2.65536", "not an IP address"),
+        ("1.2.3.4.5", "not an IP address"),
+        ("08.1", "not an IP address"),
+        ("0x7g.1", "not an IP address"),
+        ("4294967296", "not an IP address"),
+        ("1042", "not an IP address"),  # more likely an ID than 0.0.4.18
     ],
 )
 def test_what_is_no_target_is_refused_with_a_sentence(text: str, reason: str) -> None:

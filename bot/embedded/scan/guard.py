@@ -117,7 +117,10 @@ class Entry:
                 return cls(ipaddress.ip_network(host), None, port)
             except ValueError:
                 raise ValueError(f"“{text}” is not a network, such as 10.0.0.0/8.") from None
-        return cls(None, normal_host(host), port)
+        name = normal_host(host)
+        if parse_address(name):  # in another spelling, such as 0x7f.1
+            return cls(ipaddress.ip_network(name), None, port)
+        return cls(None, name, port)
 
     def matches(self, host: str, addresses: tuple[Address, ...], port: int) -> bool:
         """Whether this entry covers `host`, or any of these forms of its address."""
