@@ -33,6 +33,8 @@ RENEWED_BY_ITSELF = 100 * DAY
 #: How much of a lifetime is left when CAs ask for renewal: about a third; half if it is below
 #: SHORT_LIFETIME (letsencrypt.org/docs/integration-guide, “When to Renew”).
 USUAL_PART, USUAL_PART_OF_SHORT = 3, 2
+#: A window is the usual one if at least this part of that is left at its end.
+LEAST_USUAL = 0.9
 #: The API's dates are cut to the minute.
 CUT = timedelta(minutes=1)
 #: An unknown lifetime counts as this long, like that of a certificate renewed by hand.
@@ -237,15 +239,16 @@ def limits_of(row: MonitorSummary, rules: Thresholds) -> Limits:
 def was_moved_forward(row: MonitorSummary) -> bool:
     """Whether the CA has moved its window forward, so that it ends before our own due date.
 
-    CAs usually ask for some lifetimes earlier than our rule. Such a window has been moved only if
-    it ends even earlier than usual, or if the CA explains it.
+    For some lifetimes CAs usually ask before our rule does. A window that ends about then has been
+    moved only if the CA explains it.
     """
     window, end = row.renewal, row.not_after
     if window is None or end is None:
         return False
     lifetime, left = _lifetime(row), end - window.end
     usual = lifetime / (USUAL_PART_OF_SHORT if lifetime <= SHORT_LIFETIME else USUAL_PART)
-    return left > limits(lifetime).due and (left > usual or bool(window.url))
+    is_usual = usual * LEAST_USUAL <= left <= usual and not window.url
+    return left > limits(lifetime).due and not is_usual
 
 
 def ca_asks_now(row: MonitorSummary, now: datetime) -> bool:

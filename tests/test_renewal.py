@@ -81,6 +81,8 @@ def test_a_window_decides_when_renewal_is_due() -> None:
         (asked(-2, -1, left=65, lifetime=200), OVERDUE),
         (asked(-2, -1, left=65, lifetime=200, url=WHY), ACT_NOW),  # the CA explains it
         (asked(-2, -1, left=120, lifetime=200), ACT_NOW),
+        (asked(-2, -1, left=50, lifetime=200), ACT_NOW),  # before our rule, and not the usual one
+        (asked(-2, -1, left=28, lifetime=200), OVERDUE),
         (asked(-0.2, -0.1, left=2.9, lifetime=6), OVERDUE),  # a short life: half of it
         (asked(-0.2, -0.1, left=4.5, lifetime=6), ACT_NOW),
     ]:
