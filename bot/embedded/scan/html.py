@@ -60,7 +60,7 @@ _TAG = re.compile(
 )
 _REST_OF_TAG = re.compile(rf"(?:{_ATTRIBUTE}){{0,{_MOST_ATTRIBUTES}}}+[\t\n\f\r /]*+>")
 #: What the facts depend on: a frameset may remove what precedes it.
-_OF_FACTS = re.compile(r"<(?:meta|frameset|(/?)title)", re.IGNORECASE)
+_OF_FACTS = re.compile(r"<(?i:meta|frameset|(/?)title)")
 #: Attributes of further tags of these kinds are added to the first one's.
 _ROOT = re.compile(r"<(?:html|body)[\t\n\f\r />]", re.IGNORECASE)
 _SPACE = b"\t\n\x0c\r "
@@ -104,8 +104,9 @@ def read_page(body: bytes, content_type: str) -> PageFacts:
     page = LexborHTMLParser(_beginning(_up_to_facts(text)), scripting=True)
     metas: dict[str, str] = {}
     for meta in page.tags("meta"):
-        name = (meta.attributes.get("name") or "").strip().lower()
-        if (content := meta.attributes.get("content")) is not None:
+        attributes = meta.attributes
+        name = (attributes.get("name") or "").strip().lower()
+        if (content := attributes.get("content")) is not None:
             metas.setdefault(name, _clean(content))
     title = next((_clean(each.text()) for each in page.tags("title") if not _is_foreign(each)), "")
     return PageFacts(title, metas.get("description", ""), metas.get("keywords", ""))

@@ -53,6 +53,8 @@ _SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_
 _GROUPS = b"X25519:P-256:P-384:P-521"
 # How OpenSSL words an alert that the other side sent; the reasons it finds itself start otherwise.
 _ALERT = re.compile(r"(?:(?:tls|ssl/tls|sslv3) alert|tlsv13?(?: alert)?) ")
+_MOST_ROOTS = 200
+_ROOTS: dict[Any, tuple[crypto.X509, bytes]] = {}  # in DER, by their place in memory
 
 
 class HandshakeFailed(Exception):
@@ -127,7 +129,7 @@ def _context(oldest: int, files: Sequence[Path]) -> SSL.Context:
     # Servers without RFC 5746 and servers that close without close_notify are common and harmless.
     context.set_options(SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_IGNORE_UNEXPECTED_EOF)
     context.set_tls13_ciphersuites(_SUITES)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # faster, too: the same memory is used again
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
     store = context.get_cert_store()
@@ -215,9 +217,23 @@ class FaultRecorder(list[ChainFault]):
         pointer = certificate._x509  # noqa: SLF001 - pyOpenSSL has no other way to compare them
         der = self._ders.get(pointer)
         if der is None:
-            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+            # The first certificate without faults is usually the root, the same object for all.
+            der = _encoded(certificate) if self.path else _encoded_root(pointer, certificate)
             self._ders[pointer] = der
         return der
+
+
+def _encoded(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def _encoded_root(pointer: Any, certificate: crypto.X509) -> bytes:
+    if len(_ROOTS) >= _MOST_ROOTS:
+        _ROOTS.clear()
+    found = _ROOTS.get(pointer)
+    if found is None:  # what is referenced here keeps its place in memory
+        found = _ROOTS[pointer] = certificate, _encoded(certificate)
+    return found[1]
 
 
 def _on_verify(
