@@ -193,6 +193,20 @@ async def test_many_presses_at_once_are_shown_by_few_edits(
     assert "Scanning…" not in words(world.seen(by=BEN)[0])
 
 
+async def test_a_press_that_found_no_change_is_not_said_of_what_broke_later(world: World) -> None:
+    number = world.api.add("a.demo.test", days=20)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "DUE" in row_of(shown, number) and "↻" in row_of(shown, number))
+    await refresh(world)
+    assert "↻ no change · Ben" in row_of(shown, number)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Revoked by its issuer"}
+    await refresh(world)
+    assert "REVOKED" in row_of(shown, number)
+    assert "no change" not in row_of(shown, number)
+    assert "I'll take it" in labels(shown)
+
+
 # One row for each certificate
 
 

@@ -203,6 +203,9 @@ def refreshed(
     _, pressed, told = "\n".join(lines[1:]).partition("↻")
     fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
     shown = str(fresh["text"]["text"]).split("\n")
+    if "no change" in told and shown[0] != lines[0]:  # that was true of another state
+        fresh = group_row(members, now, rules)
+        shown = str(fresh["text"]["text"]).split("\n")
     same = shown[0] == lines[0] and _volatile(shown) == _volatile(lines)
     if same or (fine and struck):
         return None
