@@ -80,11 +80,22 @@ async def test_a_check_understands_every_way_to_name_a_host(world: World) -> Non
         ("https://api.demo.test:8443/x?y", {"host": "api.demo.test", "port": "8443"}),
         ("api.demo.test:587", {"host": "api.demo.test", "port": "587", "protocol": "smtp"}),
         ("api.demo.test:25 TLS", {"host": "api.demo.test", "port": "25"}),
+        (
+            "api.demo.test:587 starttls",
+            {"host": "api.demo.test", "port": "587", "protocol": "smtp"},
+        ),
         ("api.demo.test imap", {"host": "api.demo.test", "port": "143", "protocol": "imap"}),
         ("[2001:db8::1]:5432", {"host": "2001:db8::1", "port": "5432", "protocol": "postgres"}),
     ):
         await world.ask(f"/ssl check {typed}", "DUE", "Nothing was stored.")
         assert world.api.asked("checks")[-1] == sent, typed
+
+
+async def test_a_check_with_starttls_takes_the_protocol_from_the_port(world: World) -> None:
+    world.api.extras = ["/checks"]
+    world.api.add("db.demo.test", port=5432)
+    await world.ask("/ssl check db.demo.test starttls", "over STARTTLS (postgres)")
+    await world.ask("/ssl check api.demo.test:2525 starttls", "Name the protocol")
 
 
 async def test_a_check_that_named_tls_is_repeated_with_it(world: World) -> None:

@@ -420,7 +420,7 @@ async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
 async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
     world.api.add("2001:db8::1", days=80)
     world.api.extras = ["/checks"]
-    await world.ask("/ssl status 1.5", "Write it like 192.0.2.1 or 2001:db8::1.")
+    await world.ask("/ssl status 999.1", "Write it like 192.0.2.1 or 2001:db8::1.")
     await world.ask("/ssl status a*:b", "Try `*.example.com`.")
     await world.ask("/ssl status 2001∶db8∶∶1", "OK", "`2001:db8::1`")
     await world.ask("/ssl check api.demo.test *x*y_z", "“∗x∗yˍz” is not a protocol")

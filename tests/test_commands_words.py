@@ -249,6 +249,8 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("expires < two weeks", "expires<14"),
         ("expiring within a couple of months", "expires<60"),
         ("expiring this week", "expires<7"),
+        ("expires next week", "expires<14"),
+        ("expiring in the next month", "expires<30"),
         ("expires in the next 30 days", "expires<30"),
         ("expires tomorrow", "expires<2"),
         ("ssl_valid=false ssl_expire_days<30", "valid=false expires<30"),

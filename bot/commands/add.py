@@ -20,7 +20,7 @@ from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, NO_HOSTS, bare_word, router, rows_of
 from bot.commands.router import Call
-from bot.commands.scan_target import ALSO_CALLED, UNSAID, Protocol, ScanTarget
+from bot.commands.scan_target import ALSO_CALLED, UNNAMED, UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
 from bot.target import Port, Target
 
@@ -73,7 +73,7 @@ def separate_hosts(words: Sequence[str]) -> list[str]:
         elif _HOSTLESS.sub("", name) in _OURS or name in router.commands:
             raise UsageError(f"“{word}” is not a host name.", "targets")
         elif name == "starttls":
-            raise UsageError("Name the protocol, for example mail.example.com:25 smtp.", "targets")
+            raise UsageError(UNNAMED, "targets")
         elif name.startswith("proxy="):
             raise UsageError("A proxy can be set in the form that “/ssl add” opens.", "targets")
         elif name.lstrip("-") not in _BETWEEN:

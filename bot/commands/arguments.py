@@ -65,6 +65,7 @@ _FILLERS = frozenset(
         *("where", "whose", "of", "for", "me", "only", "just", "any"),
     }
 )
+_EXPIRES = r"\b(expir(?:es?|y|ing))"
 # Rewrites what people type to filters, in this order: `expires in 2 weeks`, `port 25, 587`.
 _WRITTEN = tuple(
     (re.compile(form, re.IGNORECASE), text)
@@ -76,13 +77,11 @@ _WRITTEN = tuple(
         (r"\bbut not\b", "not"),
         (r"\bssl_(?=[a-z])", ""),
         (r"\bexpire_days\b", "expires"),
-        (r"\b(expir(?:es?|y|ing)) (?:with)?(?:in )?(?:the )?(?:next|coming) (?=\d)", r"\1 in "),
-        (
-            r"\b(expir(?:es?|y|ing)) (?:with)?(?:in )?(?:this|the coming) (?=week|month)",
-            r"\1 in 1 ",
-        ),
-        (r"\b(expir(?:es?|y|ing)) today\b", r"\1<1"),
-        (r"\b(expir(?:es?|y|ing)) (?:by )?tomorrow\b", r"\1<2"),
+        (rf"{_EXPIRES} (?:with)?(?:in )?(?:the )?(?:next|coming) (?=\d)", r"\1 in "),
+        (rf"{_EXPIRES} next (?=week|month)", r"\1 in 2 "),
+        (rf"{_EXPIRES} (?:(?:(?:with)?in|the|this|coming|next) )+(?=week|month)", r"\1<1 "),
+        (rf"{_EXPIRES} today\b", r"\1<1"),
+        (rf"{_EXPIRES} (?:by )?tomorrow\b", r"\1<2"),
         (r"\bnot[ -]yet[ -]valid\b", "not-yet-valid"),
         (r"\bact[ -]now\b", "urgent"),
         (r"\b(?:not[ -]trusted|self[ -]?signed)\b", "untrusted"),

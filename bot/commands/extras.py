@@ -13,7 +13,7 @@ from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import NO_HOSTS, One, find, router, several
 from bot.commands.router import Call
-from bot.commands.scan_target import UNSAID, Protocol, ScanTarget
+from bot.commands.scan_target import STARTTLS, UNSAID, Protocol, ScanTarget
 from bot.errors import BotError, NotAvailable, UsageError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ async def check(
         raise NotAvailable("check")
     if place.host in NO_HOSTS:
         raise UsageError(f"“{place.host}” is not a host name.", "place")
-    if place.port is None and not (protocol.name or place.protocol.name):
+    said = {protocol.name, place.protocol.name}
+    if place.port is None and said <= {"", STARTTLS}:
         ports = {row.target.port for row in await _monitored(call, place.host)}
         if len(ports) == 1:
             place = replace(place, port=ports.pop())

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from bot.api.extras import PORTS, TLS
+from bot.errors import UsageError
 from bot.target import HTTPS_PORT, Target, split_target
 
+UNNAMED = "Name the protocol, for example mail.example.com:25 smtp."
+#: Stands for the protocol of the port.
+STARTTLS = "starttls"
 #: Other names that people use for protocols with STARTTLS.
 ALSO_CALLED = {
     "postgresql": "postgres",
@@ -27,18 +31,21 @@ class Protocol:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `smtp` or `tls`. Raises ValueError with a sentence for the user."""
+        """Read `smtp`, `tls` or `starttls`. Raises ValueError with a sentence for the user."""
         name = re.sub(r"^-*(?:starttls|protocol|proto)[=:]", "", text.lower())
         name = ALSO_CALLED.get(name, name)
-        if name == "starttls":
-            raise ValueError("Name the protocol, for example mail.example.com:25 smtp.")
         if "." in name:
             raise ValueError("Name one host at a time.")
-        if name not in {TLS, *PORTS}:
+        if name not in {TLS, STARTTLS, *PORTS}:
             raise ValueError(
                 f"“{text}” is not a protocol. The protocols are {TLS}, {', '.join(PORTS)}."
             )
         return cls(name)
+
+
+def _protocol_of(port: int | None) -> str:
+    """The protocol with STARTTLS whose usual port this is; empty if none."""
+    return next((each for each, ports in PORTS.items() if port in ports), "")
 
 
 #: If no protocol is named.
@@ -63,7 +70,13 @@ class ScanTarget:
         scheme, slashes, rest = place.partition("://")
         if slashes and ALSO_CALLED.get(scheme.lower(), scheme.lower()) in PORTS:
             place, protocol = re.split("[/?#]", rest)[0], protocol or scheme
-        return cls(*split_target(place), Protocol.parse(protocol) if protocol else UNSAID)
+        host, port = split_target(place)
+        spoken = Protocol.parse(protocol) if protocol else UNSAID
+        if spoken.name == STARTTLS:
+            spoken = Protocol(_protocol_of(port))
+            if not spoken.name:
+                raise ValueError(UNNAMED)
+        return cls(host, port, spoken)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -74,10 +87,12 @@ class ScanTarget:
         """The host and port, and the STARTTLS protocol to use; empty for none.
 
         `protocol` is for a host that names none. Port and protocol each imply the other if it is
-        missing.
+        missing. Raises UsageError if neither says which protocol STARTTLS is for.
         """
         name = self.protocol.name or protocol.name
+        if name in {"", STARTTLS}:
+            name = _protocol_of(self.port) or ("" if name else TLS)
         if not name:
-            name = next((each for each, ports in PORTS.items() if self.port in ports), TLS)
+            raise UsageError(UNNAMED, "protocol")
         port = self.port or PORTS.get(name, (HTTPS_PORT,))[0]
         return Target(self.host, port), "" if name == TLS else name
