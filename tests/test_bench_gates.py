@@ -8,11 +8,8 @@ pytestmark = pytest.mark.slow
 
 
 async def test_an_ack_takes_less_than_half_as_long_as_bare_bolts() -> None:
-    # The bench aims at a fifth; a busy machine may double the ratio of two medians, but not always.
-    for _ in range(5):
-        ratio, _, _ = await ack.paired(rounds=9, commands=4)
-        if ratio < 0.5:
-            break
+    # The bench aims at a fifth of the medians; the shortest ones depend less on a busy machine.
+    ratio, _, _ = await ack.paired(rounds=1, commands=40, of_round=min)
     assert ratio < 0.5
 
 

@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -80,13 +80,20 @@ async def clients() -> AsyncIterator[tuple[World, Client, str]]:
             yield world, Client(world, session), f"http://127.0.0.1:{world.bot.port}{EVENTS_PATH}"
 
 
-async def paired(rounds: int = ROUNDS, commands: int = COMMANDS) -> tuple[float, float, float]:
+async def paired(
+    rounds: int = ROUNDS,
+    commands: int = COMMANDS,
+    of_round: Callable[[list[float]], float] = statistics.median,
+) -> tuple[float, float, float]:
     """The median ratio of our ack to bare Bolt's, and both medians in seconds."""
     async with clients() as (world, client, ours), bare_bolt(world) as bolts:
         for url in (ours, bolts):
             await client.ack(url, "help")
         pairs = [
-            [await _round(world, client, url, commands) for url in _order(number, ours, bolts)]
+            [
+                of_round(await _round(world, client, url, commands))
+                for url in _order(number, ours, bolts)
+            ]
             for number in range(rounds)
         ]
     by_url = [pair[:: 1 if number % 2 == 0 else -1] for number, pair in enumerate(pairs)]
@@ -102,12 +109,12 @@ def _order(number: int, ours: str, bolts: str) -> tuple[str, str]:
     return (ours, bolts) if number % 2 == 0 else (bolts, ours)
 
 
-async def _round(world: World, client: Client, url: str, commands: int) -> float:
+async def _round(world: World, client: Client, url: str, commands: int) -> list[float]:
     times = []
     for _ in range(commands):
         times.append(await client.ack(url, "help"))
         await world.settled()
-    return statistics.median(times)
+    return times
 
 
 async def slow(seconds: float = SLOW_SECONDS, commands: int = SLOW_COMMANDS) -> list[float]:
