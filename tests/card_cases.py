@@ -264,10 +264,10 @@ def batch_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     target, fault = Target(texts.host), faults(texts)["refused"]
     failed = [(target, fault)] * 12
     scanned = partial(batch_cards.scanned, now=NOW, rules=RULES, note="asked by Ann")
-    yield "batch: scanning", batch_cards.progress("Scanning", 3, 12, "asked by Ann")
+    yield "batch: scanning", list_cards.progress("Scanning", 3, 12, "asked by Ann")
     yield "batch: scanned", scanned(order, order, failed, 1)
     yield "batch: none scanned", scanned([], [], failed, 0)
-    yield "batch: unread", batch_cards.scanned_unread(12, fault, "asked by Ann")
+    yield "batch: unread", list_cards.scanned_unread(12, fault, "asked by Ann")
     yield "batch: deleted", list_cards.deleted([target] * 5, failed, 2, texts.user)
 
 

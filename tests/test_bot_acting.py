@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS
-from tests.test_bot_rows import digest, row_of
+from tests.test_bot_rows import digest, refresh, row_of
 from tests.world import MakeWorld, World, labels, words
 
 HOST = "api.demo.test"
@@ -111,6 +111,24 @@ async def test_a_mute_ends_when_something_else_is_wrong_with_the_same_certificat
     row["ssl_message"] = "Revoked by its issuer: key compromise."
     await world.ask("/ssl list muted", "No monitors match")
     assert "1 broken." in words(await digest(world))
+
+
+async def test_a_digest_says_whose_mute_has_ended_since(world: World) -> None:
+    for host in (HOST, "shop.demo.test"):
+        world.api.add(host, days=-1, valid=False)
+        await world.ask(f"/ssl mute {host}", "Muted by Ann", f"`{host}`")
+    shown = await digest(world)
+    assert "*MUTED* · 2 broken: `api.demo.test`, `shop.demo.test`." in words(shown)
+    await refresh(world)
+    assert "ended" not in words(shown)
+    await world.ask(f"/ssl unmute {HOST}", "Ann unmuted", seen_by=BEN)
+    await refresh(world)
+    assert "*MUTED* · 1 broken: `shop.demo.test`." in words(shown)
+    assert "No longer muted · 1 broken: `api.demo.test`." in words(shown)
+    assert "↻ Mutes have ended. When posted: Nothing new; 2 broken are muted." in shown.text
+    world.api.renew(101, 80)
+    await refresh(world)
+    assert "ended" not in words(shown)
 
 
 async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:

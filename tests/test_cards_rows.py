@@ -260,9 +260,13 @@ def test_monitors_of_one_certificate_wait_together() -> None:
 def test_what_a_notice_has_no_room_for_is_over_once_none_of_it_needs_anybody() -> None:
     line = {**context("and 5 more."), "block_id": f"{HIDDEN}1-3,8-9"}
     assert refreshed(line, {n: row(id=n, valid=False) for n in (1, 2, 3, 8, 9)}, NOW, RULES) is None
-    some = refreshed(line, {9: row(id=9, valid=False)}, NOW, RULES)
+    fine = {n: row(id=n) for n in (1, 2, 3, 8)}
+    some = refreshed(line, {**fine, 9: row(id=9, valid=False)}, NOW, RULES)
     assert some is not None
     assert "and 5 more. 1 of these is left." in str(some[0])
+    gone = refreshed(some[0], {9: row(id=9, valid=False)}, NOW, RULES)
+    assert gone is not None
+    assert "and 5 more. 4 monitors no longer monitored. 1 of these is left." in str(gone[0])
     over = refreshed(line, {9: row(id=9)}, NOW, RULES)
     assert over is not None
     assert "None of these needs" in str(over[0])

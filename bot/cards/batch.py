@@ -73,20 +73,9 @@ _OVER, _LEFT_OF = (
     " ✅ None of these needs attention now.",
     re.compile(r" ([\d,]+) of these (?:is|are) left\.$"),
 )
+_GONE_OF = re.compile(r" [\d,]+ monitors? no longer monitored\.$")
 _MENTIONED = re.compile(r" · (<[@!][^>]*>|[\d,]+ left)")
 _LEFT = re.compile(r"<[@!][^>]*> (?=Nobody has taken )")
-
-
-def progress(
-    doing: str, number: int, total: int, note: str = "", row: Block | None = None
-) -> Message:
-    """`Scanning 3 of 12…`; `doing` is `Scanning` or `Deleting`.
-
-    `row` is the row of a digest that shows the progress.
-    """
-    text = f"{doing} {number} of {total}…"
-    blocks = (section(f"⏳ *{text}*"), *([context(note)] if note else []))
-    return Message(text, blocks, public=doing == "Scanning", row=row)
 
 
 def scanned(
@@ -162,13 +151,6 @@ def _fine(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> s
     return {row.id for row in rows if state_of(row, now, rules).rank >= Rank.ON_SCHEDULE}
 
 
-def scanned_unread(number: int, fault: BotError, note: str) -> Message:
-    """The scans are done, but the list with the verdicts could not be read."""
-    text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
-    told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows the results."
-    return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
-
-
 def refreshed(
     block: Block,
     found: Mapping[int, MonitorSummary],
@@ -182,10 +164,11 @@ def refreshed(
     monitor among `found` is no longer monitored, provided that `found` is `complete`.
     """
     name = _name(block)
-    if name == lists.OLD_MORE or name.startswith(HIDDEN):
-        old = name == lists.OLD_MORE
-        new = _rescanned(block, found, now) if old else _hidden(block, found, now, rules)
-        return new if complete else None
+    summing_up = {lists.OLD_MORE: _rescanned, HIDDEN: _hidden, lists.MUTED: _muted}
+    if summed_up := summing_up.get(
+        name if name == lists.OLD_MORE else name.partition(":")[0] + ":"
+    ):
+        return summed_up(block, found, now, rules) if complete else None
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
@@ -220,12 +203,22 @@ def _hidden(
         return None
     ids = read_ranges(_name(block).removeprefix(HIDDEN), KNOWN)
     left = sum(n in found and not _is_well(state_of(found[n], now, rules).symbol) for n in ids)
-    old = str(block["elements"][0]["text"])
-    new = _LEFT_OF.sub("", old.removesuffix(_OVER))
+    old, gone = str(block["elements"][0]["text"]), sum(n not in found for n in ids)
+    new = _GONE_OF.sub("", _LEFT_OF.sub("", old.removesuffix(_OVER)))
+    new += f" {counted(gone, 'monitor')} no longer monitored." if gone else ""
     if left < len(ids):
         verb = "is" if left == 1 else "are"
         new += f" {left:,} of these {verb} left." if left else _OVER
     return None if new == old else (context(new) | {"block_id": _name(block)}, None)
+
+
+def _muted(
+    block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
+) -> tuple[Block, None] | None:
+    """The digest's line about muted monitors, if some are fixed, or their mutes have ended."""
+    ids = read_ranges(_name(block).removeprefix(lists.MUTED), KNOWN)
+    new = lists.muted_line([found[n] for n in ids if n in found], now, rules)
+    return None if new["text"] == block["text"] else ({**new, "block_id": _name(block)}, None)
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
@@ -303,7 +296,7 @@ def redrawn(
     title = _MENTIONED.sub("", str(head["text"]["text"]))
     left, total = _left(idle, late=kind == "late")
     if kind in WORSE and is_over(idle):
-        title, text = f"~{title}~", f"{_end(kind, rows)}. When posted: {text}"
+        title, text = f"~{title}~", f"{_end(kind, idle)}. When posted: {text}"
     elif kind in WORSE and 0 < left < total:
         title, text = f"{title} · {left:,} left", f"{left:,} left. When posted: {text}"
     elif kind not in {*WORSE, "added"} and not all(map(_is_well, rows)):
@@ -335,6 +328,8 @@ def _digest_redrawn(
     group = " rows" if any(map(_GROUP.search, rows)) else ""
     said = f"✅ {fixed} of {len(rows)}{group} fixed. " if fixed else ""
     said += "↻ Old data rescanned. " if fresh else ""
+    muted = [str(b["text"]["text"]) for b in idle if _name(b).startswith(lists.MUTED)]
+    said += "↻ Mutes have ended. " if lists.UNMUTED in "".join(muted) else ""
     said += _now(rows, posted.partition(".")[0]) if fixed < len(rows) else ""
     if not said and posted == summary["text"]["text"]:
         return text, tuple(blocks)
@@ -375,8 +370,12 @@ def _fixed_of(row: str) -> int:
     return int(part[1]) if part else 0
 
 
-def _end(kind: str, rows: Sequence[str]) -> str:
+def _end(kind: str, blocks: Sequence[Block]) -> str:
     """How a notice ended: a monitor that was deleted, or is merely less urgent, is not fixed."""
+    rows = _row_texts(blocks)
+    hidden = [str(b["elements"][0]["text"]) for b in blocks if _name(b).startswith(HIDDEN)]
+    if any(_GONE_OF.search(text.removesuffix(_OVER)) for text in hidden):
+        return "Over"
     if any(map(_is_gone, rows)):
         return "No longer monitored" if all(map(_is_gone, rows)) else "Over"
     return "Over" if kind == "worse" and not all(map(_is_struck, rows)) else "✅ Fixed"
@@ -430,7 +429,7 @@ def _is_gone(row: str) -> bool:
 
 
 def _rescanned(
-    buttons: Block, found: Mapping[int, MonitorSummary], now: datetime
+    buttons: Block, found: Mapping[int, MonitorSummary], now: datetime, _rules: Thresholds
 ) -> tuple[Block, None] | None:
     """The row above this button, once all of its old scans were repeated; None before.
 

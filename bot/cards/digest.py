@@ -27,6 +27,7 @@ from bot.cards import table as table_cards
 from bot.cards.changes import ALL_BROKEN, counted_kinds
 from bot.cards.lists import (
     LIST_ROWS,
+    muted_line,
     names,
     not_shown,
     old_row,
@@ -232,7 +233,7 @@ def _first(
     if found.scheduled:
         blocks.append(section(_scheduled_text(found)))
     if found.muted:
-        blocks.append(section(_muted_text(found, now)))
+        blocks.append(muted_line(found.muted, now, found.rules))
     if found.stale:
         blocks += [old_row(found.stale), rescan_old(found.stale, here=bool(found.only))]
     if found.unreadable:
@@ -316,11 +317,6 @@ def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
         whose = f"certificates of {len(soon):,} monitors reach"
     day = f"the digest of {until:%A, %-d %B}"
     return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {names(soon)}."
-
-
-def _muted_text(found: DigestContent, now: datetime) -> str:
-    counts = tally(found.muted, now, found.rules)
-    return f"🔕 *MUTED* · {counts}: {names(found.muted)}. `/ssl list muted` shows them."
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bot.api.models import MonitorSummary
 from bot.blocks import (
+    MAX_BLOCK_ID,
     MAX_CHARACTERS,
     Block,
     Message,
@@ -26,11 +27,11 @@ from bot.blocks import (
 )
 from bot.cards import replies
 from bot.cards import table as table_cards
-from bot.cards.monitor import headline
+from bot.cards.monitor import headline, ranges
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
 from bot.errors import BotError
-from bot.severity import STALE_AFTER, Rank, Thresholds, state_of, worst_first
+from bot.severity import STALE_AFTER, Rank, Thresholds, is_fine, mute_of, state_of, worst_first
 from bot.target import Target
 
 LIST_CARDS = 8
@@ -40,6 +41,8 @@ LIST_WORST = 3
 #: The block IDs of the row about old scans and of its button; and its text once there are none.
 OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
+#: How the block ID of a digest's line about muted monitors begins, and what it says of others.
+MUTED, UNMUTED = "muted:", " No longer muted · "
 #: The most hosts named in one line.
 NAMED = 5
 #: The most monitors that one press deletes, and the most faults that are told.
@@ -240,6 +243,21 @@ def names(rows: Sequence[MonitorSummary]) -> str:
     return f"{first} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else first
 
 
+def muted_line(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Block:
+    """A digest's line about monitors that are muted, or were when it was posted."""
+    bad = [row for row in ranked(rows, now, rules) if not is_fine(row, now, rules)]
+    muted = [row for row in bad if mute_of(row, now, rules)]
+    ended = [row for row in bad if row not in muted]
+    text = "🔕 *MUTED* · none of these now."
+    if muted:
+        counts = tally(muted, now, rules)
+        text = f"🔕 *MUTED* · {counts}: {names(muted)}. `/ssl list muted` shows them."
+    if ended:
+        text += f"{UNMUTED}{tally(ended, now, rules)}: {names(ended)}."
+    name = f"{MUTED}{ranges(map(str, sorted(row.id for row in rows)))}"
+    return section(text, block_id=name if len(name) <= MAX_BLOCK_ID else "")
+
+
 def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
     """Offer to scan these monitors: the worst first, up to the limit for one press."""
     number = min(len(order), MOST_RESCANNED)
@@ -317,3 +335,22 @@ def shown(told: Sequence[str]) -> list[Block]:
     if len(told) > FAULTS_SHOWN:
         blocks.append(context(f"and {len(told) - FAULTS_SHOWN} more"))
     return blocks
+
+
+def scanned_unread(number: int, fault: BotError, note: str) -> Message:
+    """The scans are done, but the list with the verdicts could not be read."""
+    text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
+    told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows the results."
+    return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
+
+
+def progress(
+    doing: str, number: int, total: int, note: str = "", row: Block | None = None
+) -> Message:
+    """`Scanning 3 of 12…`; `doing` is `Scanning` or `Deleting`.
+
+    `row` is the row of a digest that shows the progress.
+    """
+    text = f"{doing} {number} of {total}…"
+    blocks = (section(f"⏳ *{text}*"), *([context(note)] if note else []))
+    return Message(text, blocks, public=doing == "Scanning", row=row)

@@ -151,7 +151,7 @@ async def _scan_many(
     try:
         everything = await call.api.list()
     except BotError as fault:
-        unread = batch_cards.scanned_unread(len(done), fault, note)
+        unread = list_cards.scanned_unread(len(done), fault, note)
         return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
@@ -280,5 +280,5 @@ class _Progress:
         self._shown = self._call.now()
         row = self._row(self._number) if self._row else None
         await self._call.show(
-            batch_cards.progress(self._doing, self._number, self._total, self._note, row)
+            list_cards.progress(self._doing, self._number, self._total, self._note, row)
         )
