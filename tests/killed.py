@@ -4,8 +4,9 @@
 
 The point is a coroutine function, `before` or `after` it runs, and which call of it. The claim's
 lease is short, so that the next process needn't wait two minutes; `PAUSE_AT` stops the process
-there (SIGSTOP) instead of killing it. With `look` instead of a command, the bot does once what its
-clock has it do, and ends with 0 if nothing is left to do.
+there (SIGSTOP) instead of killing it, and `TERM_AT` lets it end in order (SIGTERM). With `look`
+instead of a command, the bot does once what its clock has it do, and ends with 0 if nothing is left
+to do.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def interrupt(point: str, number: int) -> None:
 
 async def look() -> int:
     """Post the digests that are due and what changed, edit what is no longer true."""
-    settings = read_settings(os.environ)
+    settings, mine = read_settings(os.environ), asyncio.current_task()
+    assert mine is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, mine.cancel)
     async with (
         open_database(settings.database_url) as database,
         running_bot(settings, database) as running,
@@ -103,6 +106,8 @@ if __name__ == "__main__":
         interrupt(kill_at, signal.SIGKILL)
     if pause_at := os.environ.get("PAUSE_AT"):
         interrupt(pause_at, signal.SIGSTOP)
+    if term_at := os.environ.get("TERM_AT"):
+        interrupt(term_at, signal.SIGTERM)
     if sys.argv[1:] == ["look"]:
         sys.exit(asyncio.run(look()))
     entry()

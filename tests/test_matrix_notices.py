@@ -59,19 +59,22 @@ FIXED = [
     f"{WEB}.post after 1",
     f"{NOTICES}.posted before 1",
 ]
+TIMES = ("before", "after")
 BUTTONS = {
     "I'll take it": f"{MARKS}.take",
     "Release": f"{MARKS}.release",
     "Rescan": "bot.api.client:SSLMonitor.scan",
 }
-PRESSED = [
-    "{action} before 1",
-    "{action} after 1",
+DRAWN = [
     f"{BOARDS}.redraw before 1",
     f"{BOARDS}.redraw after 1",
     f"{BOARDS}.turn after 1",
     f"{WEB}.update after 1",
     f"{BOARDS}.drawn before 1",
+]
+PRESSED = [
+    *((label, f"{action} {when} 1") for label, action in BUTTONS.items() for when in TIMES),
+    *((label, point) for label in ("I'll take it", "Rescan") for point in DRAWN),
 ]
 DIGESTS = [
     f"{BOARDS}.claim after 1",
@@ -146,6 +149,16 @@ async def test_what_breaks_is_told_once_wherever_a_process_is_killed(
     assert_each_is_told_once(hosts)
 
 
+@pytest.mark.parametrize("point", [f"{NOTICES}.claim after 1", f"{WEB}.post after 1"])
+async def test_what_breaks_is_told_once_wherever_a_process_is_terminated(
+    point: str, hosts: World
+) -> None:
+    await break_both(hosts)
+    assert await look(hosts, TERM_AT=point) == 1
+    await until_done(hosts)
+    assert_each_is_told_once(hosts)
+
+
 @pytest.mark.parametrize("point", FIXED)
 async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_is_killed(
     point: str, hosts: World
@@ -166,24 +179,38 @@ async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_
     await database.close()
 
 
-@pytest.mark.parametrize("label", BUTTONS)
-@pytest.mark.parametrize("point", PRESSED)
+@pytest.mark.parametrize(("label", "point"), PRESSED)
 async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_killed(
-    point: str, label: str, hosts: World
+    label: str, point: str, hosts: World
 ) -> None:
-    world, database = hosts, Database(hosts.settings.database_url)
+    await press_and_end(hosts, label, point, KILLED, "KILL_AT")
+
+
+TERMINATED = [("Rescan", f"{WEB}.update before 1"), ("I'll take it", f"{BOARDS}.redraw after 1")]
+
+
+@pytest.mark.parametrize(("label", "point"), TERMINATED)
+async def test_a_notice_shows_who_has_it_wherever_the_process_that_was_asked_is_terminated(
+    label: str, point: str, hosts: World
+) -> None:
+    await press_and_end(hosts, label, point, 0, "TERM_AT")
+
+
+async def press_and_end(world: World, label: str, point: str, code: int, signal: str) -> None:
+    """Press a button of a notice, and let the process end at this point."""
+    database = Database(world.settings.database_url)
     await break_both(world)
     await until_done(world)
     if had := [BEN] * (label == "Release"):
         claim = Claim(min(world.api.rows), BEN, "Ben", world.clock())
         await MarkStore(database).take([claim])
         await until_done(world)
-    point = point.format(action=BUTTONS[label])
-    serving = await begin(world, "run", SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
+    at = {"SLACK_MODE": "socket", "DIGEST_TIME": NEVER, signal: point}
+    serving = await begin(world, "run", **at)
     await asyncio.wait_for(connected(world), 20)
     (shown,) = [m for m in notices(world) if "h0" in m.text]
     await world.press(label, on=shown)
-    assert await ended(serving) == KILLED
+    assert await ended(serving) == code
     await until_done(world)
     has_it = had if point == f"{BUTTONS[label]} before 1" else [ANN] * (label == "I'll take it")
     (shown,) = [m for m in notices(world) if "h0" in m.text]
