@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET
-from tests.world import World, labels
+from tests.world import World, labels, words
 
 DM = "D0ANN"
 BOT = "@SSLmonitor"
@@ -163,3 +163,23 @@ async def test_the_bot_does_not_answer_itself(world: World) -> None:
     await world.settled()
 
     assert world.seen(to=DM) == [message]
+
+
+async def test_what_nobody_had_taken_is_not_said_to_be_free_once_somebody_has_it(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    world.api.add("left.demo.test", valid=False)
+    await world.ask("/ssl notices here mention U0BEN", "Ann set up notices", seen_by=BEN)
+    world.later(hours=2)
+    for _ in range(3):
+        await world.bot.digests.tick()
+        world.later(days=1)
+    world.later(days=-1)
+    shown = await world.card("<@U0BEN> Nobody has taken `left.demo.test`", by=BEN)
+    await world.bot.scheduler._refresh(world.bot.records)
+    assert "<@U0BEN> Nobody has taken" in words(shown)  # nothing has changed
+    await world.ask("/ssl take left.demo.test", "Taken by Ann")
+    await world.bot.scheduler._refresh(world.bot.records)
+    assert "Nobody has taken" not in words(shown)
+    assert "What nobody had taken is taken, fixed or no longer monitored now." in words(shown)

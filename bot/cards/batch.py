@@ -164,11 +164,10 @@ def refreshed(
     monitor among `found` is no longer monitored, provided that `found` is `complete`.
     """
     name = _name(block)
-    summing_up = {lists.OLD_MORE: _rescanned, HIDDEN: _hidden, lists.MUTED: _muted}
-    if summed_up := summing_up.get(
-        name if name == lists.OLD_MORE else name.partition(":")[0] + ":"
-    ):
-        return summed_up(block, found, now, rules) if complete else None
+    summed_up = dict.fromkeys(lists.SUMMED_UP, _summed_up)
+    for prefix, now_says in {lists.OLD_MORE: _rescanned, HIDDEN: _hidden, **summed_up}.items():
+        if name.startswith(prefix):
+            return now_says(block, found, now, rules) if complete else None
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
@@ -212,13 +211,15 @@ def _hidden(
     return None if new == old else (context(new) | {"block_id": _name(block)}, None)
 
 
-def _muted(
+def _summed_up(
     block: Block, found: Mapping[int, MonitorSummary], now: datetime, rules: Thresholds
 ) -> tuple[Block, None] | None:
-    """The digest's line about muted monitors, if some are fixed, or their mutes have ended."""
-    ids = read_ranges(_name(block).removeprefix(lists.MUTED), KNOWN)
-    new = lists.muted_line([found[n] for n in ids if n in found], now, rules)
-    return None if new["text"] == block["text"] else ({**new, "block_id": _name(block)}, None)
+    """A digest's line about the monitors in its block ID, if it isn't true any more."""
+    kind, _, ids = _name(block).partition(":")
+    rows = [found[n] for n in read_ranges(ids, KNOWN) if n in found]
+    new = lists.SUMMED_UP[f"{kind}:"](rows, now, rules)
+    same = new["text"] == _silent(block)["text"]
+    return None if same else ({**new, "block_id": _name(block)}, None)
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:

@@ -19,6 +19,7 @@ from bot.blocks import (
     fitting,
     header,
     mention,
+    mrkdwn,
     safe,
     section,
 )
@@ -27,6 +28,7 @@ from bot.cards import table as table_cards
 from bot.cards.changes import ALL_BROKEN, counted_kinds
 from bot.cards.lists import (
     LIST_ROWS,
+    left_line,
     muted_line,
     names,
     not_shown,
@@ -224,7 +226,7 @@ def _first(
     blocks: list[Block] = [
         header(title),
         section(summary),
-        *_left(found),
+        *_left(found, now),
         *_rescan_all(found.rows, now, found.rules),
         *(block for row in head for block in row),
     ]
@@ -243,12 +245,12 @@ def _first(
     return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
 
 
-def _left(found: DigestContent) -> list[Block]:
+def _left(found: DigestContent, now: datetime) -> list[Block]:
     """Whom to mention for monitors that have been broken for days, but that nobody has taken."""
     if not found.left:
         return []
-    said = f"Nobody has taken {names(found.left)} since the digest before last."
-    return [section(f"{mention(found.mention)} {said}")]
+    line = left_line(found.left, now, found.rules)
+    return [{**line, "text": mrkdwn(f"{mention(found.mention)} {line['text']['text']}")}]
 
 
 def _rescan_all(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> list[Block]:

@@ -31,7 +31,16 @@ from bot.cards.monitor import headline, ranges
 from bot.cards.row import MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
 from bot.errors import BotError
-from bot.severity import STALE_AFTER, Rank, Thresholds, is_fine, mute_of, state_of, worst_first
+from bot.severity import (
+    STALE_AFTER,
+    Rank,
+    Thresholds,
+    claim_of,
+    is_fine,
+    mute_of,
+    state_of,
+    worst_first,
+)
 from bot.target import Target
 
 LIST_CARDS = 8
@@ -41,8 +50,9 @@ LIST_WORST = 3
 #: The block IDs of the row about old scans and of its button; and its text once there are none.
 OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
-#: How the block ID of a digest's line about muted monitors begins, and what it says of others.
-MUTED, UNMUTED = "muted:", " No longer muted · "
+#: How the block IDs of a digest's lines begin about monitors that are muted, and that nobody has
+#: taken for days; and what the first line says of others.
+MUTED, LEFT, UNMUTED = "muted:", "left:", " No longer muted · "
 #: The most hosts named in one line.
 NAMED = 5
 #: The most monitors that one press deletes, and the most faults that are told.
@@ -254,8 +264,27 @@ def muted_line(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds)
         text = f"🔕 *MUTED* · {counts}: {names(muted)}. `/ssl list muted` shows them."
     if ended:
         text += f"{UNMUTED}{tally(ended, now, rules)}: {names(ended)}."
-    name = f"{MUTED}{ranges(map(str, sorted(row.id for row in rows)))}"
+    return _about(MUTED, rows, text)
+
+
+def left_line(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Block:
+    """A digest's line about monitors that are broken, and that nobody had taken for days."""
+    bad = [row for row in ranked(rows, now, rules) if not is_fine(row, now, rules)]
+    left = [row for row in bad if claim_of(row, now, rules) is None]
+    text = "What nobody had taken is taken, fixed or no longer monitored now."
+    if left:
+        text = f"Nobody has taken {names(left)} since the digest before last."
+    return _about(LEFT, rows, text)
+
+
+def _about(kind: str, rows: Sequence[MonitorSummary], text: str) -> Block:
+    """A line that is refreshed; not if its block ID has no room for all IDs."""
+    name = f"{kind}{ranges(map(str, sorted(row.id for row in rows)))}"
     return section(text, block_id=name if len(name) <= MAX_BLOCK_ID else "")
+
+
+#: What makes those lines.
+SUMMED_UP = {MUTED: muted_line, LEFT: left_line}
 
 
 def ask_scan(order: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
