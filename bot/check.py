@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,6 +15,7 @@ from bot.app.outside import clock, make_api, make_session, make_web, slack_sessi
 from bot.blocks import counted
 from bot.config import SCOPES, SETTINGS, Settings, unknown_variables
 from bot.errors import BotError, SlackRefused
+from bot.slack.answers import date_of
 from bot.slack.web import SlackWeb
 from bot.store.database import Database
 from bot.store.subscriptions import Subscriptions
@@ -114,8 +114,8 @@ async def _slack(settings: Settings, web: SlackWeb) -> AsyncIterator[Finding]:
     yield Finding(True, "Slack", f"signed in to {identity.team} as {identity.user}.")
     for finding in _scopes(identity.scopes):
         yield finding
-    if identity.date:
-        yield _clock("Slack", parsedate_to_datetime(identity.date))
+    if date := date_of({"Date": identity.date}):
+        yield _clock("Slack", date)
     yield await _transport(settings, web)
 
 

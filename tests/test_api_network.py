@@ -125,6 +125,7 @@ def test_a_retry_after_is_seconds_or_a_date() -> None:
         ("9" * 400, None),
         ("999999", None),
         ("Mon, 05 Jan 2099 20:26:40 GMT", None),
+        (f"Mon, 05 Jan {10**20} 20:26:40 GMT", None),
         ("-1", None),
         ("", None),
         (None, None),

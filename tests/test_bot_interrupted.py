@@ -167,7 +167,8 @@ async def test_what_only_the_asker_sees_is_told_to_the_asker(two: World) -> None
     held.release()
 
 
-async def test_a_form_that_is_checked_is_told_so(two: World) -> None:
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+async def test_whoever_sent_a_form_is_told_in_it_or_directly(closed: bool, two: World) -> None:
     world = two
     form = await world.add_form()
     held = world.api.hold("monitor/add")
@@ -175,8 +176,13 @@ async def test_a_form_that_is_checked_is_told_so(two: World) -> None:
     await held.reached.wait()
     await recorded(world)
     await die(world.bot)
+    if closed:
+        world.slack.clear_modals(ANN)
     await look(world)
-    await world.modal(SAID, "check before you retry")
+    if closed:
+        await world.card(SAID, "check before you retry", to="D0ANN")
+    else:
+        await world.modal(SAID, "check before you retry")
     held.release()
 
 

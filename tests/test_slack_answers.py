@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.app import clock, slack_session
-from bot.blocks import Message
+from bot.blocks import Address, Message
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds
 from bot.slack.calls import asked
@@ -54,6 +54,8 @@ def test_retry_after_is_a_number_or_a_date_or_nothing() -> None:
         ("30", 30.0),
         ("1.5", 1.5),
         ("soon", None),
+        (f"Mon, 23 Nov {10**20} 07:30:05 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
         ("9" * 400, None),
         ("-3", None),
         ("", None),
@@ -95,11 +97,14 @@ JUNK = """{
 
 async def test_junk_in_an_answer_is_passed_over() -> None:
     message = Message("hi", (), metadata={"event_type": "x"})
-    server = Wire([http(JUNK.encode(), headers="Content-Type: application/json\r\n")] * 9)
+    late = "Content-Type: application/json\r\nDate: Fri, 31 Dec 9999 23:59:59 GMT\r\n"
+    server = Wire([http(JUNK.encode(), headers=late)] * 9)
     async with server.serving() as wire, slack_session(wire.url) as session:
         web = SlackWeb(make_client("xoxb-1", f"{wire.url}/", session), session, clock)
         assert (await web.person("U1")).teams == {"T1"}
         assert await web.groups() == {"@oncall": "S1"}
         assert await web.find_posts("C1", message, None) == []
+        assert await web.find_posts("C1", message, clock()) == []
+        assert await web.find_block(Address("C1", ""), "b1", clock()) is None
         assert not await web.has_file("C1", "1.1", "a.csv")
         assert not await web.is_last("C1", "1.1")

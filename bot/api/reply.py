@@ -145,7 +145,7 @@ def seconds(retry_after: str | None, now: datetime) -> float | None:
     else:
         try:
             date = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         wait = max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
     return wait if wait <= LONGEST_WAIT else None

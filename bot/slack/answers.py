@@ -139,6 +139,6 @@ def date_of(headers: Mapping[str, Any]) -> datetime | None:
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else None

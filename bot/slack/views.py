@@ -223,7 +223,8 @@ class Views:
         elif each.answering:
             log.warning("Could not look whether “%s” was answered", each.doing)
         elif place:
-            await self._web.update_view(place.ts, card, each.channel)
+            asked = Request(Origin.MODAL, Asker(each.user, ""), each.id, channel=each.channel)
+            await Modal(self._web, asked, place.ts).answer(card)
         else:
             asked = Request(Origin.MENTION, Asker(each.user, ""), each.id, channel=each.channel)
             await answer_elsewhere(self._web, asked, card)

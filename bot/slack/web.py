@@ -28,6 +28,8 @@ HISTORY_PAGE = 200
 HISTORY_PAGES = 50
 #: How far the bot's clock may have been set since a post that it searches for.
 CLOCK_MARGIN = timedelta(minutes=10)
+#: A difference between the bot's clock and Slack's beyond this is not believed.
+MOST_AHEAD = timedelta(days=365)
 
 
 def make_client(token: str, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
@@ -354,7 +356,7 @@ class SlackWeb(SlackCalls):
         The difference is that of Slack's last answer; at `at`, there may have been none.
         """
         headers, here = self._answered
-        ahead = here - (date_of(headers) or here)
+        ahead = max(-MOST_AHEAD, min(here - (date_of(headers) or here), MOST_AHEAD))
         first, last = min(at, at - ahead) - CLOCK_MARGIN, max(at, at - ahead) + CLOCK_MARGIN
         return f"{first.timestamp():.6f}", f"{last.timestamp():.6f}"
 
