@@ -99,5 +99,5 @@ async def test_a_rescan_of_all_counts_the_fixed_monitors_that_have_no_row(world:
     del world.api.rows[numbers[10]]
     world.api.rows[numbers[11]]["ssl_valid"] = True
     await world.bot.scheduler._refresh(world.bot.records)
-    assert "1 monitor no longer monitored. ✅ None of these needs attention" in words(shown)
+    assert "1 monitor is no longer monitored. ✅ None of these needs attention" in words(shown)
     assert shown.text.startswith("Over. When posted: 12 monitors")

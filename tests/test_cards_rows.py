@@ -266,10 +266,19 @@ def test_what_a_notice_has_no_room_for_is_over_once_none_of_it_needs_anybody() -
     assert "and 5 more. 1 of these is left." in str(some[0])
     gone = refreshed(some[0], {9: row(id=9, valid=False)}, NOW, RULES)
     assert gone is not None
-    assert "and 5 more. 4 monitors no longer monitored. 1 of these is left." in str(gone[0])
+    assert "and 5 more. 4 monitors are no longer monitored. 1 of these is left." in str(gone[0])
     over = refreshed(line, {9: row(id=9)}, NOW, RULES)
     assert over is not None
     assert "None of these needs" in str(over[0])
+
+
+def test_a_line_about_more_monitors_than_it_can_name_stays_as_it_was_posted() -> None:
+    for number in (list_cards.MOST_SUMMED_UP, list_cards.MOST_SUMMED_UP + 1):
+        rows = [row(id=n, valid=False) for n in range(1, number + 1)]
+        line = list_cards.left_line(rows, NOW, RULES)
+        fixed = {each.id: msgspec.structs.replace(each, valid=True) for each in rows[1:]}
+        found = refreshed(line, {1: rows[0], **fixed}, NOW, RULES)
+        assert (found is not None) is (number == list_cards.MOST_SUMMED_UP)
 
 
 def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() -> None:

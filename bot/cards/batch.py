@@ -73,7 +73,7 @@ _OVER, _LEFT_OF = (
     " ✅ None of these needs attention now.",
     re.compile(r" ([\d,]+) of these (?:is|are) left\.$"),
 )
-_GONE_OF = re.compile(r" [\d,]+ monitors? no longer monitored\.$")
+_GONE_OF = re.compile(r" [\d,]+ monitors? (?:is|are) no longer monitored\.$")
 _MENTIONED = re.compile(r" · (<[@!][^>]*>|[\d,]+ left)")
 _LEFT = re.compile(r"<[@!][^>]*> (?=Nobody has taken )")
 
@@ -204,7 +204,8 @@ def _hidden(
     left = sum(n in found and not _is_well(state_of(found[n], now, rules).symbol) for n in ids)
     old, gone = str(block["elements"][0]["text"]), sum(n not in found for n in ids)
     new = _GONE_OF.sub("", _LEFT_OF.sub("", old.removesuffix(_OVER)))
-    new += f" {counted(gone, 'monitor')} no longer monitored." if gone else ""
+    are = "is" if gone == 1 else "are"
+    new += f" {counted(gone, 'monitor')} {are} no longer monitored." if gone else ""
     if left < len(ids):
         verb = "is" if left == 1 else "are"
         new += f" {left:,} of these {verb} left." if left else _OVER
@@ -216,7 +217,7 @@ def _summed_up(
 ) -> tuple[Block, None] | None:
     """A digest's line about the monitors in its block ID, if it isn't true any more."""
     kind, _, ids = _name(block).partition(":")
-    rows = [found[n] for n in read_ranges(ids, KNOWN) if n in found]
+    rows = [found[n] for n in read_ranges(ids, lists.MOST_SUMMED_UP) if n in found]
     new = lists.SUMMED_UP[f"{kind}:"](rows, now, rules)
     same = new["text"] == _silent(block)["text"]
     return None if same else ({**new, "block_id": _name(block)}, None)

@@ -51,8 +51,8 @@ LIST_WORST = 3
 OLD_ROW, OLD_MORE = "row:old", "more:old"
 FRESH = f"✅ *RESCANNED* · No scan listed here is older than {STALE_AFTER // HOUR} hours any more"
 #: How the block IDs of a digest's lines begin about monitors that are muted, and that nobody has
-#: taken for days; and what the first line says of others.
-MUTED, LEFT, UNMUTED = "muted:", "left:", " No longer muted · "
+#: taken for days; how many they are about at most; and what the first line says of others.
+MUTED, LEFT, MOST_SUMMED_UP, UNMUTED = "muted:", "left:", 500, " No longer muted · "
 #: The most hosts named in one line.
 NAMED = 5
 #: The most monitors that one press deletes, and the most faults that are told.
@@ -278,9 +278,11 @@ def left_line(rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
 
 
 def _about(kind: str, rows: Sequence[MonitorSummary], text: str) -> Block:
-    """A line that is refreshed; not if its block ID has no room for all IDs."""
-    name = f"{kind}{ranges(map(str, sorted(row.id for row in rows)))}"
-    return section(text, block_id=name if len(name) <= MAX_BLOCK_ID else "")
+    """A line that is refreshed, unless it is about too many monitors."""
+    ids = sorted(row.id for row in rows[: MOST_SUMMED_UP + 1])
+    name = f"{kind}{ranges(map(str, ids))}"
+    known = len(ids) <= MOST_SUMMED_UP and len(name) <= MAX_BLOCK_ID
+    return section(text, block_id=name if known else "")
 
 
 #: What makes those lines.
