@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from contextlib import suppress
 from typing import Self
@@ -11,6 +12,53 @@ from bot.embedded.scan.dns import Address
 
 _CHUNK = 32768  # freeing more than 64 kB makes malloc tidy up each time
 _MOST_HURRIED = 8  # reads without a wait in between
+_MOST_EVENTS = 64  # the others are told in the loop's next round
+_HAS_EPOLL = hasattr(select, "epoll")  # Linux
+_READABLE, _WRITABLE, _ENDED = 0x1, 0x4, 0x2018  # EPOLLIN; EPOLLOUT; EPOLLERR, EPOLLHUP, EPOLLRDHUP
+_EACH_ONCE = 1 << 31  # EPOLLET
+_ANY = ~0
+
+
+class _Watch:
+    """What the sockets of a loop's connections are ready for, each registered once and for all.
+
+    `loop.add_writer` and `loop.add_reader` would take four system calls for each connection.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        loop.add_reader(self._epoll.fileno(), self._tell)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Watch:
+        """That of a loop; it exists while there are connections."""
+        if loop not in _WATCHES:
+            _WATCHES[loop] = cls(loop)
+        return _WATCHES[loop]
+
+    def add(self, connection: Connection) -> None:
+        """Tell a connection of each event from now on, and of what its socket is ready for now."""
+        descriptor = connection.sock.fileno()
+        self._epoll.register(descriptor, _READABLE | _WRITABLE | _ENDED | _EACH_ONCE)
+        self._connections[descriptor] = connection
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is about to be closed, which ends the registration."""
+        del self._connections[connection.sock.fileno()]
+        if not self._connections:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            _WATCHES.pop(self._loop)
+
+    def _tell(self) -> None:
+        for descriptor, events in self._epoll.poll(0, _MOST_EVENTS):
+            if connection := self._connections.get(descriptor):
+                connection.on_event(events)
+
+
+_WATCHES: dict[asyncio.AbstractEventLoop, _Watch] = {}
 
 
 class Connection:
@@ -22,21 +70,21 @@ class Connection:
         self._asked = False
         self._hurried = 0
         self._loop = asyncio.get_running_loop()
-        self._has_reader = False  # whether the socket is registered with the loop
-        self._readable: asyncio.Future[None] | None = None
+        self._watch: _Watch | None = None
+        self._events = 0  # those that nobody has waited for yet
+        self._waiter: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, address: Address, port: int) -> Self:
         """Connect. Raises OSError."""
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        connection = cls(socket.socket(family, socket.SOCK_STREAM))
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = cls(sock)
+            connection.sock.setblocking(False)
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await connection._connect(str(address), port)
         except BaseException:
-            sock.close()
+            connection.close()
             raise
         return connection
 
@@ -48,12 +96,8 @@ class Connection:
         with suppress(BlockingIOError, InterruptedError):
             self.sock.connect((address, port))
             return
-        descriptor, connected = self.sock.fileno(), self._loop.create_future()
-        self._loop.add_writer(descriptor, _set_done, connected)
-        try:
-            await connected
-        finally:
-            self._loop.remove_writer(descriptor)
+        await self._wait(_ANY)
+        self._events &= ~_WRITABLE
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, "the connection failed")
 
@@ -71,32 +115,40 @@ class Connection:
             await asyncio.sleep(0)
         while True:
             try:
-                return self.sock.recv(_CHUNK)
+                data = self.sock.recv(_CHUNK)
+                break
             except (BlockingIOError, InterruptedError):
-                self._hurried = 0
+                self._hurried = self._events = 0
                 await self._wait_readable()
+        if len(data) == _CHUNK:  # there may be more, which is not told again
+            self._events |= _READABLE
+        return data
 
     async def _wait_readable(self) -> None:
-        # `loop.sock_recv` would register the socket again for each wait, which is expensive.
-        if not self._has_reader:
-            self._loop.add_reader(self.sock.fileno(), self._on_readable)
-            self._has_reader = True
-        self._readable = self._loop.create_future()
+        """Wait for bytes or the end, which call for a `recv`; may return too early."""
+        await self._wait(~_WRITABLE)
+        self._events &= _ENDED  # this is told only once
+
+    async def _wait(self, wanted: int) -> None:
+        if not _HAS_EPOLL:
+            await _ready(self._loop, self.sock.fileno(), writable=wanted == _ANY)
+            return
+        if self._watch is None:
+            self._watch = _Watch.of(self._loop)
+            self._watch.add(self)
+        if self._events & wanted:
+            return
+        self._waiter = self._loop.create_future()
         try:
-            await self._readable
+            await self._waiter
         finally:
-            self._readable = None
+            self._waiter = None
 
-    def _on_readable(self) -> None:
-        if self._readable is None:  # nobody is waiting
-            self._remove_reader()
-        else:
-            _set_done(self._readable)
-
-    def _remove_reader(self) -> None:
-        if self._has_reader:
-            self._loop.remove_reader(self.sock.fileno())
-            self._has_reader = False
+    def on_event(self, events: int) -> None:
+        """Take what the socket is ready for."""
+        self._events |= events
+        if self._waiter is not None:
+            _set_done(self._waiter)
 
     async def read_until(self, delimiter: bytes, limit: int) -> bytes:
         """Everything up to and including `delimiter`; the rest stays for the next read.
@@ -151,8 +203,22 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket."""
-        self._remove_reader()
+        if self._watch is not None:
+            self._watch.remove(self)
+            self._watch = None
         self.sock.close()
+
+
+async def _ready(loop: asyncio.AbstractEventLoop, descriptor: int, *, writable: bool) -> None:
+    """Wait for a socket where there is no epoll."""
+    ready, add, remove = loop.create_future(), loop.add_reader, loop.remove_reader
+    if writable:
+        add, remove = loop.add_writer, loop.remove_writer
+    add(descriptor, _set_done, ready)
+    try:
+        await ready
+    finally:
+        remove(descriptor)
 
 
 def _set_done(future: asyncio.Future[None]) -> None:
