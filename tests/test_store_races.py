@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
+from bot.blocks import Address
 from bot.store import scans
 from bot.store.database import Database
+from bot.store.placeholders import Placeholder, Placeholders
 from bot.store.rechecks import RecheckStore
 from bot.store.scans import RunningScans
 from bot.target import Target
@@ -77,3 +79,23 @@ async def test_a_scan_is_joined_until_it_has_ended_and_repeated_if_it_has_failed
     async with first.turn(7):
         await press()
     assert order[4:] == ["scanned"]
+
+
+async def test_of_two_processes_one_edits_what_a_third_one_has_left(
+    databases: list[Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.placeholders.LEASE_SECONDS", 1e-9)
+    place = Address("C0CERTS", "1.5")
+    busy = Placeholder("busy:1", place, "C0CERTS", "U0ANN", NOW, "Scanning…", changes=False)
+    dead, *others = map(Placeholders, [databases[0], *databases])
+    record = dead.record()
+    record.put(busy)
+    record.close(answered=False)
+    await dead.close()
+    assert [await each.left() for each in others] == [[], []]
+    claimed = await asyncio.gather(*(each.left() for each in others))
+    assert sorted(map(len, claimed)) == [0, 1]
+    assert [each for found in claimed for each in found] == [busy]
+    for each in others:
+        await each.forget(busy)
+        assert await each.left() == []
