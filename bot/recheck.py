@@ -107,7 +107,7 @@ class Watches:
         self._name_of = name_of
         self._clock = clock
         self._missed: dict[int, str] = {}
-        self._not_before: datetime | None = None
+        self._not_before = clock()
         #: Shows in digests and notices how these monitors are now; True: there are no others.
         self.show: Callable[[Sequence[MonitorSummary], bool], Awaitable[None]] | None = None
 
@@ -190,8 +190,7 @@ class Watches:
             now = self._clock()
             if now - watch.ends_at <= GIVE_UP_AFTER:
                 log.warning("Could not edit the card of watch %d; retrying: %s", watch.id, fault)
-                wait = fault.retry_after or 0
-                self._not_before = now + max(self.interval, timedelta(seconds=wait))
+                self._not_before = now + wait_after(0, self.interval, fault.retry_after)
                 return
             log.error("Giving up on the card of watch %d: %s", watch.id, fault)  # noqa: TRY400 - Slack's reason is all
         await self._store.shown(watch)
@@ -199,7 +198,8 @@ class Watches:
     async def _show_stopped(self) -> None:
         """Edit the cards of stopped watches that don't show it yet."""
         with best_effort("show that watches were stopped"):
-            if self._not_before is None or self._clock() >= self._not_before:
+            longest = wait_after(0, self.interval, GIVE_UP_AFTER.total_seconds())
+            if not timedelta() < self._not_before - self._clock() <= longest:
                 for watch, card in await self._store.stopped():
                     await self._show_end(watch, card)
 

@@ -126,14 +126,17 @@ async def test_a_missing_extra_is_asked_for_hourly_and_a_found_one_never_again(
 ) -> None:
     clock = Clock(NOW)
     api = SSLMonitor(API, KEY, session, clock=clock, wait=0)
-    responses.get(FILE, payload={"paths": {"/monitor/history": {}}})
+    for _ in range(2):
+        responses.get(FILE, payload={"paths": {"/monitor/history": {}}})
     responses.get(FILE, payload=LISTED)
     responses.get(FILE, status=404)
 
     assert await api.extras.offers(Extra.HISTORY)
     clock.move(minutes=59)
     assert not await api.extras.offers(Extra.CHECK)
-    clock.move(minutes=1)
+    clock.move(days=-1)  # set back: it is asked again
+    assert not await api.extras.offers(Extra.CHECK)
+    clock.move(hours=1)
     assert await api.extras.offers(Extra.CHECK)
     clock.move(days=9)
     assert [await api.extras.offers(extra) for extra in Extra] == OFFERED

@@ -213,6 +213,11 @@ async def test_slacks_answers_about_people_are_cached(world: World) -> None:
     await world.ask("/ssl account", "FULL MEMBERS ONLY")
     assert asked() == 2
 
+    world.later(hours=-3)  # the clock is set back
+    world.slack.users[ANN].is_restricted = False
+    await world.ask("/ssl account", "Monitors")
+    assert asked() == 3
+
 
 async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -> None:
     await world.ask("/ssl list", "FULL MEMBERS ONLY", by=GUS)
@@ -305,6 +310,13 @@ async def test_too_many_scans_are_refused_with_the_time_to_come_back(
         await world.say(f"/ssl scan {number}")
         await world.settled()
         assert len(world.api.asked("monitor/scan")) == 5
+        for _ in range(3):
+            await world.say(f"/ssl scan {number}")
+            await world.settled()
+        world.later(hours=-3)  # the clock is set back
+        await world.say(f"/ssl scan {number}")
+        await world.settled()
+        assert len(world.api.asked("monitor/scan")) == 8
 
 
 async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> None:

@@ -239,9 +239,10 @@ class Extras:
         raised again instead of asking.
         """
         now = self._clock()
-        if extra in self._offered or now < self._lacks_until:
+        if extra in self._offered or timedelta() < self._lacks_until - now <= LACK_KEPT:
             return extra in self._offered
-        if hurry and self._not_said is not None and now < self._not_said_until:
+        recent = timedelta() < self._not_said_until - now <= FAULT_KEPT
+        if hurry and self._not_said is not None and recent:
             raise self._not_said
         try:
             self._offered |= await self._api.again(self._described)

@@ -116,7 +116,7 @@ class Access:
         """Count a user's scans or added hosts. Raises TooOften, and then counts nothing."""
         most, now = self._limits[what], self._clock()
         spent = self._spent.setdefault((user, what), deque())
-        while spent and now - spent[0] >= WINDOW:
+        while spent and abs(now - spent[0]) >= WINDOW:  # also if the clock was set back
             spent.popleft()
         if len(spent) + number > most:
             frees = len(spent) + number - most
@@ -141,7 +141,7 @@ class Access:
     async def _ask(self, user: str) -> tuple[Person | None, bool]:
         """Who this is, and whether Slack said so recently; an older answer is the fallback."""
         known, now = self._people.get(user), self._clock()
-        if known and now - known.at < LIFETIME:
+        if known and abs(now - known.at) < LIFETIME:
             return known.person, True
         try:
             person = await self._web.person(user)
@@ -157,7 +157,7 @@ class Access:
     async def _members(self, group: str) -> frozenset[str] | None:
         """The members of a user group; None if Slack doesn't say."""
         now = self._clock()
-        if group in self._groups and now - self._groups[group][0] < LIFETIME:
+        if group in self._groups and abs(now - self._groups[group][0]) < LIFETIME:
             return self._groups[group][1]
         try:
             members = frozenset(await self._web.members_of_group(group))

@@ -182,7 +182,7 @@ class Notices:
         clock: Callable[[], datetime],
     ) -> None:
         self._interval = interval
-        self._not_before: datetime | None = None
+        self._not_before = clock()
         self._api, self._store, self._web, self._records = api, store, web, records
         self._boards = boards
         self._timezone = timezone
@@ -203,7 +203,7 @@ class Notices:
         async with self._one_at_a_time:
             self._refused.clear()
             try:
-                if self._not_before is None or self._clock() >= self._not_before:
+                if not timedelta() < self._not_before - self._clock() <= self._interval:
                     await self._compare()
             finally:  # posting what is stored needs no API
                 await self._post_all()
@@ -223,7 +223,7 @@ class Notices:
         return bool(channels.notices() or channels.digests())
 
     async def _offers_changes(self) -> bool:
-        if self._clock() < self._lacks_until:
+        if timedelta() < self._lacks_until - self._clock() <= LACKS:
             return False
         try:
             return await self._api.extras.offers(Extra.CHANGES, hurry=True)

@@ -129,7 +129,7 @@ class Scheduler:
         """
         now = self._now()
         try:
-            if now < self._look_again:
+            if timedelta() < self._look_again - now <= LONG_LIST:
                 return
             if not (records.rules.marks.claims or await self._boards.today()):
                 return
