@@ -191,6 +191,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
     monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))
     monkeypatch.setattr("bot.slack.calls.sleep", wait)
+    monkeypatch.setattr("bot.slack.surfaces.SLOW_SECONDS", 20.0)  # whose API is slow says so
+    monkeypatch.setattr("bot.slack.surfaces.SLOW_PRIVATE_SECONDS", 20.0)
     monkeypatch.setattr("bot.slack.rows.EDIT_SECONDS", 0.0)
     monkeypatch.setattr("bot.slack.rows.EDITS_A_MINUTE", 10_000)
     monkeypatch.setattr("bot.store.digests.SECOND", 0)

@@ -51,28 +51,35 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
 async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_id_and_28_by_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything takes half of its time here."""
-    monkeypatch.setattr("bot.commands.after_scan.LOOK_SECONDS", after_scan.LOOK_SECONDS / 2)
-    monkeypatch.setattr("bot.commands.after_scan.OFFER_SECONDS", after_scan.OFFER_SECONDS / 2)
-    hosts = ("a.demo.test", "b.demo.test", "c.demo.test")
+    for factor in (4, 1):  # a quarter of all times, and for a busy machine all of them
+        by_button, by_id, by_name = await _scanned(world, monkeypatch, factor)
+        met = (by_button * factor < 20, by_id * factor < 20, by_name * factor < 28)
+        if all(met):
+            break
+    assert met == (True, True, True)
+
+
+async def _scanned(world: World, monkeypatch: pytest.MonkeyPatch, factor: int) -> list[float]:
+    """The seconds that scans by button, by ID and by name take."""
+    monkeypatch.setattr(after_scan, "LOOK_SECONDS", 2.0 / factor)
+    monkeypatch.setattr(after_scan, "OFFER_SECONDS", 5.0 / factor)
+    world.api.latency = 0.0
+    hosts = [f"{letter}{factor}.demo.test" for letter in "abc"]
     _, second, _ = [world.api.add(host, days=80) for host in hosts]
     world.api.names = ["other.demo.test"]
-    button = await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
-    world.api.latency = 8 / 2
+    button = await world.ask(f"/ssl status {hosts[0]}", "OK", hosts[0])
+    world.api.latency = 8 / factor
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    async def seconds(host: str, by: str = BEN) -> float:
-        await world.card("OK", f"`{host}`", "asked by", by=by)
-        return (loop.time() - began) * 2
+    async def seconds(host: str, by: str) -> float:
+        await world.card("OK", f"`{host}`", "asked by", by=by, within=60)
+        return loop.time() - began
 
     await world.press("Rescan", on=button)
     await world.say(f"/ssl scan {second}", by=BEN)
-    await world.say("/ssl scan c.demo.test", by=BEN)
-    by_button, by_id, by_name = await asyncio.gather(
-        seconds("a.demo.test", by=ANN), seconds("b.demo.test"), seconds("c.demo.test")
-    )
-    assert (by_button < 20, by_id < 20, by_name < 28) == (True, True, True)
+    await world.say(f"/ssl scan {hosts[2]}", by=BEN)
+    return await asyncio.gather(*map(seconds, hosts, (ANN, BEN, BEN)))
 
 
 async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
