@@ -21,7 +21,7 @@ from bot.store.database import Database
 from bot.store.subscriptions import Subscriptions
 from bot.store.upgrade import open_database
 
-if TYPE_CHECKING:  # only for type checking
+if TYPE_CHECKING:
     from bot.dates import Subscription
 
 #: Slack rejects signatures that are five minutes old; a clock that is wrong by half of that is a
