@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -48,6 +49,11 @@ each_write = pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
 each_read = pytest.mark.parametrize("call", READS.values(), ids=READS)
 each_call = pytest.mark.parametrize("call", EVERY_CALL.values(), ids=EVERY_CALL)
 each_method = pytest.mark.parametrize("method", ["GET", "POST"])
+
+
+def slowdown() -> float:
+    """How many times longer a busy machine takes: its load for each CPU, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def door(session: aiohttp.ClientSession, url: str = API, **settings: Any) -> SSLMonitor:

@@ -24,14 +24,14 @@ from bot.playground.faults import refusal
 from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
 from bot.store.digests import DigestStore
-from tests.client_wire import close
+from tests.client_wire import close, slowdown
 from tests.stub_api import KEY
 from tests.world import MakeWorld, World, environment, only, words
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(bot.__file__).parent.parent
-PROMPTLY = 20.0  # what hangs would take a minute, or for ever
+PROMPTLY = 5.0
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ async def silent_server() -> AsyncIterator[Silent]:
 async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> tuple[int, str]:
     """Send a signal; gives the exit code and the rest of the log. Raises TimeoutError."""
     running.send_signal(number)
-    async with asyncio.timeout(PROMPTLY):
+    async with asyncio.timeout(PROMPTLY * slowdown()):
         _, log = await running.communicate()
     assert running.returncode is not None
     return running.returncode, log.decode()
@@ -237,7 +237,7 @@ async def test_work_that_is_nearly_done_is_finished_before_the_shutdown(
 
             await world.card("1 monitor")
 
-            async with asyncio.timeout(PROMPTLY):
+            async with asyncio.timeout(PROMPTLY * slowdown()):
                 assert await running.wait() == 0
 
 

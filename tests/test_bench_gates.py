@@ -18,8 +18,11 @@ async def test_acks_leave_while_the_api_keeps_its_answers_which_still_arrive() -
 
 
 async def test_home_is_published_within_a_second_from_two_calls_of_a_slow_api() -> None:
-    times, asked = await home.measured(monitors=1000, rounds=2)
-    assert min(times) < home.HOME_SECONDS
+    for _ in range(3):  # a busy machine may need longer once
+        times, asked = await home.measured(monitors=1000, rounds=2)
+        if max(times) < home.HOME_SECONDS:
+            break
+    assert max(times) < home.HOME_SECONDS
     assert sorted(asked) == ["account", "monitor/list"]
 
 

@@ -18,6 +18,7 @@ from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
 from bot.store.tables import digests, edits
+from tests.client_wire import slowdown
 from tests.test_bot_rows import digest
 from tests.world import World, words
 
@@ -131,7 +132,8 @@ async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the
         await world.until(lambda: "✅ 10 of 10 fixed." in words(world.seen(by=BEN)[0]))
         await world.settled()
     assert "Scanning…" not in words(world.seen(by=BEN)[0])
-    assert len(times) <= (times[-1] - times[0]) / 0.3 + 2.7, times  # two may have been held up
+    late = 1.7 * slowdown()  # one may have been held up
+    assert len(times) <= (times[-1] - times[0]) / 0.3 + late, times
 
 
 @pytest.mark.parametrize(("fault", "times"), [(rate_limit(30), 1), (refusal("fatal_error"), 3)])
