@@ -96,8 +96,13 @@ async def test_a_rescan_of_all_counts_the_fixed_monitors_that_have_no_row(world:
     (shown,) = messages(world)
     assert "*12 monitors newly broken* · 2 left" in words(shown)
     assert "2 of these are left." in words(shown)
+    assert "Rescan all broken" in labels(shown)
     del world.api.rows[numbers[10]]
     world.api.rows[numbers[11]]["ssl_valid"] = True
     await world.bot.scheduler._refresh(world.bot.records)
     assert "1 monitor is no longer monitored. ✅ None of these needs attention" in words(shown)
     assert shown.text.startswith("Over. When posted: 12 monitors")
+    assert "Rescan all broken" not in labels(shown)
+    world.api.rows[numbers[0]]["ssl_valid"] = False
+    await world.bot.scheduler._refresh(world.bot.records)
+    assert "Rescan all broken" in labels(shown)

@@ -43,15 +43,18 @@ async def refresh(world: World) -> None:
 
 
 async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(world: World) -> None:
-    fixed = world.api.add("a.demo.test", valid=False)
-    world.api.add("b.demo.test", valid=False)
-    await digest(world)
+    fixed, other = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
+    shown = await digest(world)
     world.api.renew(fixed, days=80)
     await refresh(world)
     await world.card("~`a.demo.test`~", "✅ fixed, seen", "✅ 1 of 2 fixed.", by=BEN)
     edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
     await refresh(world)  # nothing has changed, so nothing is edited
     assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
+    assert "Rescan all broken" in labels(shown)
+    del world.api.rows[other]
+    await refresh(world)
+    assert labels(shown) == ["Rescan"]
 
 
 async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(world: World) -> None:

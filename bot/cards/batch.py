@@ -22,7 +22,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards import lists, replies
-from bot.cards.changes import HIDDEN, KNOWN, NOTICE, WORSE
+from bot.cards.changes import ALL_BROKEN, HIDDEN, KNOWN, NOTICE, WORSE
 from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
@@ -48,7 +48,6 @@ from bot.severity import (
     Rank,
     Thresholds,
     is_fine,
-    is_stale,
     state_of,
 )
 from bot.target import Target
@@ -165,7 +164,7 @@ def refreshed(
     """
     name = _name(block)
     summed_up = dict.fromkeys(lists.SUMMED_UP, _summed_up)
-    for prefix, now_says in {lists.OLD_MORE: _rescanned, HIDDEN: _hidden, **summed_up}.items():
+    for prefix, now_says in {lists.OLD_MORE: lists.rescanned, HIDDEN: _hidden, **summed_up}.items():
         if name.startswith(prefix):
             return now_says(block, found, now, rules) if complete else None
     number = name.removeprefix("row:")
@@ -290,6 +289,8 @@ def redrawn(
     blocks as if none of their rows were being scanned.
     """
     kind, idle = _kind_of(blocks), idle or blocks
+    if _none_broken(idle):
+        blocks = [block for block in blocks if _name(block) != ALL_BROKEN]
     if kind is None:
         if not _is_digest(blocks):
             return text, tuple(blocks)
@@ -304,6 +305,18 @@ def redrawn(
     elif kind not in {*WORSE, "added"} and not all(map(_is_well, rows)):
         title = f"{title} · changed again"
     return text, ({**head, "text": {**head["text"], "text": title}}, *blocks[1:])
+
+
+def _none_broken(blocks: Sequence[Block]) -> bool:
+    """Whether no monitor of [Rescan all broken] is broken; those without a row may be."""
+    pressed = next((block for block in blocks if _name(block) == ALL_BROKEN), {})
+    if "elements" not in pressed or _kind_of(blocks):
+        return "elements" in pressed and is_over(blocks)
+    rows = [block for block in blocks if re.fullmatch(r"row:\d+", _name(block))]
+    shown = {each for row in rows for each in _named_ids(row, int(_name(row)[4:]))}
+    marks = EXPIRED.symbol, UNREACHABLE.symbol, BUSY
+    broken = any(text.startswith(marks) and not _is_gone(text) for text in _row_texts(rows))
+    return not broken and {*map(int, pressed["elements"][0]["value"].split())} <= shown
 
 
 def _silent(block: Block) -> Block:
@@ -428,16 +441,3 @@ def _is_struck(row: str) -> bool:
 
 def _is_gone(row: str) -> bool:
     return f"{GONE}<" in row.rpartition("\n")[2]
-
-
-def _rescanned(
-    buttons: Block, found: Mapping[int, MonitorSummary], now: datetime, _rules: Thresholds
-) -> tuple[Block, None] | None:
-    """The row above this button, once all of its old scans were repeated; None before.
-
-    If the button has as many monitors as one press scans, it may lack others.
-    """
-    ids = [int(each) for each in str(buttons["elements"][0].get("value", "")).split()]
-    if len(ids) >= MOST_RESCANNED or any(is_stale(found[n], now) for n in ids if n in found):
-        return None
-    return lists.old_row([], f"↻ rescanned, seen {date(now, '{time}')}"), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from bot.api.models import MonitorSummary
@@ -18,6 +18,7 @@ from bot.blocks import (
     confirmation,
     context,
     counted,
+    date,
     fitting,
     header,
     packed,
@@ -37,6 +38,7 @@ from bot.severity import (
     Thresholds,
     claim_of,
     is_fine,
+    is_stale,
     mute_of,
     state_of,
     worst_first,
@@ -245,6 +247,19 @@ def rescan_old(stale: Sequence[MonitorSummary], *, here: bool) -> Block:
     label = f"Rescan {len(ids)} old {'one' if len(ids) == 1 else 'ones'}"
     value = " ".join(map(str, [*([0] if here else []), *ids]))
     return actions(button(label, "scan_old", value, "below", about=label)) | {"block_id": OLD_MORE}
+
+
+def rescanned(
+    buttons: Block, found: Mapping[int, MonitorSummary], now: datetime, _rules: Thresholds
+) -> tuple[Block, None] | None:
+    """The row above this button, once all of its old scans were repeated; None before.
+
+    If the button has as many monitors as one press scans, it may lack others.
+    """
+    ids = [int(each) for each in str(buttons["elements"][0].get("value", "")).split()]
+    if len(ids) >= MOST_RESCANNED or any(is_stale(found[n], now) for n in ids if n in found):
+        return None
+    return old_row([], f"↻ rescanned, seen {date(now, '{time}')}"), None
 
 
 def names(rows: Sequence[MonitorSummary]) -> str:
