@@ -89,6 +89,52 @@ def parse_length(text: str) -> timedelta:
     return number * _UNITS[(found["word"] or found["unit"])[0]]
 
 
+_TIME = r"(?P<length>(?:p?t?\d{1,6}|an?|one) ?(?:[smhdw]|(?:sec|min|hr|hour|day|week|month)[a-z]*))"
+# `3d moving`, `for 2 weeks: moving`, and `moving for 3d`.
+_MUTED_FOR = tuple(
+    re.compile(form, re.IGNORECASE | re.DOTALL)
+    for form in (
+        rf"(?:for )?{_TIME}(?![\w%])(?P<reason>.*)",
+        rf"(?P<reason>.*\S)\sfor[ =]{_TIME}[.!]*",
+    )
+)
+_WHILES = "weekend|week|day|night|evening|month|year|while|bit|moment|time|hour"
+# What begins like a time, but is none that a mute can last; in German and French too.
+_UNREAD_LENGTH = re.compile(
+    r"(?:until|till|til|forever|always|for)[\s=:]*$|(?:un)?till? |(?:for )?\d"
+    rf"|(?:(?:for|over|during|the|this|next|a|an|some|all|whole) )+(?:rest of |few |half )?"
+    rf"(?:{_WHILES})s?\b|(?:tonight|today|tomorrow|temporarily|indefinitely|permanently)\b"
+    r"|(?:bis|für|fuer|jusqu.?[àa]u?|heute|morgen|demain|aujourd.?hui|eod|eow|end of)\b"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day\b",
+    re.IGNORECASE,
+)
+# Any length inside a text.
+_SOME_LENGTH = re.compile(
+    r"\b(?:\d+|eine?n?|zwei|drei|une?|deux|trois) ?(?:[smhdw]|min\w*|mois"
+    r"|(?:hr|hour|day|week|month|year|heure|jour|semaine)s?|(?:tag|monat)(?:en?)?|(?:stunde|woche|minute)n?)\b",
+    re.IGNORECASE,
+)
+
+
+def length_and_reason(text: str) -> tuple[str, str]:
+    """`for 3d: moved` as `3d` and `moved`; the length is empty if none is said.
+
+    Raises ValueError with a sentence if one seems to be said that can't be read.
+    """
+    text = in_digits(text)
+    said = re.sub(r"^for ?[=:] ?(?=\w)", "for ", text, flags=re.IGNORECASE)
+    if said.lower() in {"until change", "until-change", "until it changes"}:
+        return "", ""
+    for pattern in _MUTED_FOR:
+        if found := pattern.fullmatch(said):
+            reason = found["reason"].strip(" \t-–—:,;.")
+            if not _SOME_LENGTH.match(reason.removeprefix("and ")):
+                return found["length"], reason
+    if said != text or _UNREAD_LENGTH.match(text) or _SOME_LENGTH.search(text):
+        raise ValueError("Say how long the mute lasts, for example for=7d.")
+    return "", text
+
+
 def parse_clock(text: str) -> time:
     """Read `09:00`, `9`, `9am`, `17.30` or `noon`. Raises ValueError with a sentence."""
     text = text.lower()

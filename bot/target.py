@@ -183,6 +183,8 @@ def _split_url(text: str) -> tuple[str, int | None]:
         raise ValueError(f"“{text}” is not a valid URL.") from None
     if url.username is not None or url.password is not None:
         raise ValueError("The URL contains a user name or password. Leave it out.")
+    if not url.scheme:
+        raise ValueError(f"“{text}” is not a valid URL.")
     if url.scheme not in SCHEME_PORTS:
         raise ValueError(f"Addresses that start with “{url.scheme}:” can't be monitored.")
     if port == 0:

@@ -216,5 +216,15 @@ async def test_audit_shows_who_changed_what(world: World) -> None:
         await world.ask(f"/ssl audit {typed}", f"for `{said}`", "`b.demo.test:636`")
 
 
+async def test_audit_says_nothing_of_words_that_are_no_hosts(world: World) -> None:
+    world.api.add("api.demo.test", days=-1, valid=False)
+    await world.ask("/ssl take api", "Ann has taken")
+    for word in ("all", "*", "api"):
+        await world.ask(f"/ssl audit {word}", "*Recent changes*", "take")
+    for word in ("today", "7d", "ann"):
+        await world.ask(f"/ssl audit {word}", f"No monitored host's name begins with `{word}`")
+    await world.ask("/ssl audit broken", "NOT UNDERSTOOD")
+
+
 async def test_audit_of_a_host_that_nobody_changed_says_so(world: World) -> None:
     await world.ask("/ssl audit api.demo.test", "No changes recorded for `api.demo.test`.")

@@ -89,7 +89,7 @@ def test_every_usual_way_of_writing_a_target_is_read() -> None:
         ("a" * 64 + ".com", "not a host name"),
         ("a." * 130 + "com", "253"),
         ("someone@example.com", "not a host name"),
-        ("<http://example.com|example.com>", "can't be monitored"),  # `arguments` unwraps these
+        ("<http://example.com|example.com>", "is not a valid URL"),  # `arguments` unwraps these
         ("<mailto:someone@example.com|someone@example.com>", "not a host name"),
         ("10.0.0.0/8", "not a host name"),
         ("example.com:", "not a port"),

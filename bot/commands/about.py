@@ -10,9 +10,9 @@ from bot.blocks import Message
 from bot.cards import add as add_cards
 from bot.cards import lists as list_cards
 from bot.cards import replies
-from bot.commands.lookup import Selector, find, router
+from bot.commands.lookup import NO_HOSTS, Selector, find, router
 from bot.commands.router import Call
-from bot.errors import BotError
+from bot.errors import BotError, NotMonitored, UsageError
 
 #: Every host.
 ALL = Selector()
@@ -37,6 +37,10 @@ async def menu(call: Call) -> Message:
 @router.command("audit", example="audit example.com")
 async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL) -> Message:
     """Show who changed what and when, for all hosts or one."""
+    if which.host in NO_HOSTS:
+        if which.host not in {"all", "everything"}:
+            raise UsageError(f"“{which.host}” is not a host name.", "which")
+        which = ALL
     host = str(which.target or which.host)
     if which.id is not None and not host:
         host = str((await find(call, which))[0].target)
@@ -45,5 +49,17 @@ async def audit(call: Call, which: Annotated[Selector, "[HOST[:PORT]|ID]"] = ALL
     if which.host and not lines:
         lines = await call.records.audit(str(begins.target or begins.host))
         host = str(begins) if lines else host
+        if not lines and "." not in host:
+            await _refuse_word(call, which)
     told = [(line.at, line.user_name, line.command, line.target, line.result) for line in lines]
     return add_cards.audit(told, host)
+
+
+async def _refuse_word(call: Call, which: Selector) -> None:
+    """Raise NotMonitored for `yesterday` and the like; while the API is silent, nothing."""
+    try:
+        await find(call, which)
+    except NotMonitored:
+        raise
+    except BotError:
+        return

@@ -18,10 +18,20 @@ from bot.cards.batch import of_row
 from bot.cards.monitor import ranges, read_ranges
 from bot.cards.row import MOST_RESCANNED, THIS_ROW, group_row, more_about_group, with_row
 from bot.commands.arguments import host_and_text, host_first
-from bot.commands.lookup import NO_HOSTS, One, Selector, find, host_pattern, router, several
+from bot.commands.lookup import (
+    AND,
+    HOST,
+    NO_HOSTS,
+    One,
+    Selector,
+    find,
+    host_pattern,
+    router,
+    several,
+)
 from bot.commands.router import Call
 from bot.commands.thresholds import meant
-from bot.dates import DAY, in_digits, parse_length
+from bot.dates import DAY, length_and_reason, parse_length
 from bot.errors import BotError, NotFound, UsageError
 from bot.severity import (
     Thresholds,
@@ -82,23 +92,9 @@ class For:
 
 UNTIL_IT_CHANGES = For(None)
 
-_TIME = r"(?P<length>(?:p?t?\d{1,6}|an?|one) ?(?:[smhdw]|(?:sec|min|hr|hour|day|week|month)[a-z]*))"
-# `3d moving`, `for 2 weeks: moving`, and `moving for 3d`.
-_MUTED_FOR = tuple(
-    re.compile(form, re.IGNORECASE | re.DOTALL)
-    for form in (
-        rf"(?:for )?{_TIME}(?![\w%])(?P<reason>.*)",
-        rf"(?P<reason>.*\S)\sfor[ =]{_TIME}[.!]*",
-    )
-)
-# What begins like a time, but is none that a mute can last.
-_UNREAD_LENGTH = re.compile(
-    r"(?:until|till|til|forever|always|for)\s*$|(?:un)?till? |(?:for )?\d"
-    r"|(?:(?:for|over|during|the|this|next|a|an|some) )+(?:rest of |few |half )?"
-    r"(?:weekend|week|day|night|evening|month|year|while|bit|moment|time|hour)s?\b"
-    r"|(?:tonight|today|tomorrow|temporarily)\b",
-    re.IGNORECASE,
-)
+#: Instead of a text or a link: there should be none.
+_REMOVES = frozenset({"none", "off", "remove", "delete", "clear", "reset"})
+_ENDS = frozenset({*_REMOVES, "on", "no", "stop", "end", "false"})
 
 
 def _quoted(words: Sequence[str]) -> list[str]:
@@ -106,15 +102,16 @@ def _quoted(words: Sequence[str]) -> list[str]:
     if len(words) < 2:
         return list(words)
     host, *rest = host_first(words)
-    text = re.sub(r"^for ?[=:] ?(?=\w)", "for ", in_digits(" ".join(rest)), flags=re.IGNORECASE)
-    if text.lower() in {"until change", "until-change", "until it changes"}:
-        return [host]
-    for pattern in _MUTED_FOR:
-        if found := pattern.fullmatch(text):
-            return [host, f"for={found['length']}", found["reason"].strip(" \t-–—:,;.")]
-    if _UNREAD_LENGTH.match(text):
-        raise UsageError("Say how long the mute lasts, for example for=7d.", "length")
-    return [host, "for=", text]
+    text = " ".join(rest)
+    if rest[0].lower() in AND or HOST.match(rest[0]):  # it would be lost in the reason
+        raise UsageError("“mute” takes one at a time.", "which")
+    if text.lower() in _ENDS:
+        raise UsageError(f"“{text}” is no reason. `/ssl unmute {host}` ends a mute.", "reason")
+    try:
+        length, reason = length_and_reason(text)
+    except ValueError as fault:
+        raise UsageError(str(fault), "length") from None
+    return [host, f"for={length}", reason]
 
 
 def _choose(_: Sequence[MonitorSummary]) -> tuple[str, Sequence[Block]]:
@@ -307,7 +304,7 @@ async def note(
     which = await _host_of_note(call, which)
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
-    text = "" if text.strip("-–—\"'“” ") == "" else text
+    text = "" if text.strip("-–—\"'“” ").lower() in {"", *_REMOVES} else text
     matching = None
     if text or str(which.target or which.host) not in call.rules.marks.notes:
         which, matching = await meant(call, which)
@@ -378,8 +375,8 @@ def _subject_and_link(words: Sequence[str]) -> list[str]:
     if len(words) > 1 and "://" in words[0] and "://" not in words[-1]:
         words = [*words[1:], words[0]]
     words = host_first(words)
-    link = words[-1:] if len(words) > 1 and "://" in words[-1] else []
-    removes = len(words) > 1 and words[-1].lower() in {"none", "off", "remove", "delete"}
+    link = [words[-1].rstrip(".,;:!?")] if len(words) > 1 and "://" in words[-1] else []
+    removes = len(words) > 1 and words[-1].lower() in _REMOVES
     text = " ".join(words[: len(words) - len(link) - removes])
     subject = re.sub(r"^issuer ?[=: ] ?", "issuer=", text, flags=re.IGNORECASE)
     if " " in subject and not subject.startswith("issuer="):

@@ -19,7 +19,7 @@ from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
 from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, NO_HOSTS, bare_word, router, rows_of
-from bot.commands.router import Call
+from bot.commands.router import FILLERS, Call
 from bot.commands.scan_target import ALSO_CALLED, UNNAMED, UNSAID, Protocol, ScanTarget
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
 from bot.target import Port, Target
@@ -39,7 +39,8 @@ _BETWEEN = frozenset(
     {
         *("and", "or", "to", "for", "the", "a", "host", "hosts", "monitor", "via", "over", "with"),
         *("und", "et", "y", "on", "of", "at", "new", "following", "monitors", "monitoring"),
-        *("port", "protocol", "proto", "please", "server", "servers", "domain", "domains"),
+        *("port", "protocol", "proto", "please", "server", "servers", "domain", "domains", "ports"),
+        *("this", "these", "our", "too", "also", "back", "bitte", "merci", "danke", *FILLERS),
     }
 )
 _NAMED = rf"(?=(?:{'|'.join(sorted(_PROTOCOLS | _BY_PORT))})(?:[,;|\s]|$))"
@@ -48,7 +49,14 @@ _HOST_PROTOCOL = re.compile(rf":{_NAMED}", re.IGNORECASE)
 _SAID = re.compile(rf"(?<!\S)-*(?:starttls|protocol|proto)[=:\s]+{_NAMED}", re.IGNORECASE)
 _HOSTLESS = re.compile(r":(?!//).*")
 #: An IPv6 address, or a host: what one more port may follow.
-_LAST = re.compile(r"\[[^\]]+\]|[^\s:/]*:[^\s/]*:[^\s/]*|[^\s:/]+(?=[: ]|$)")
+_LAST = re.compile(
+    r"(?P<scheme>[a-z][a-z\d+.-]*://)?(?P<host>\[[^\]]+\]|[^\s:/]*:[^\s/]*:[^\s/]*|localhost"
+    r"|[^\s:/]+\.[^\s:/]+)(?P<port>:\d+)?[^\s:]*(?P<protocol> \S+)?",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r":?\d+$")
+# A version, a time or a date, rather than an address in short.
+_NO_ADDRESS = re.compile(r"v?\d+\.\d+(?:\.\d+)?")
 
 
 def separate_hosts(words: Sequence[str]) -> list[str]:
@@ -65,20 +73,35 @@ def separate_hosts(words: Sequence[str]) -> list[str]:
             hosts[-1] += f" {name}"
         elif name in _BY_PORT and hosts and " " not in hosts[-1]:
             hosts[-1] = _by_port(hosts[-1], name)
-        elif name.isdecimal() and (last := _LAST.match("".join(hosts[-1:]))):
-            host = f"[{last[0]}]" if ":" in last[0].strip("[]") and last[0][0] != "[" else last[0]
-            hosts.append(f"{host}:{name}")  # one more port of the same host
+        elif _NUMBER.match(name) and (last := _LAST.fullmatch("".join(hosts[-1:]))):
+            hosts = [*(hosts if last["port"] else hosts[:-1]), _at_port(last, name.lstrip(":"))]
         elif name == "starttls" and _speaks_first("".join(hosts[-1:])):
             continue  # the port or the word before it says which
-        elif _HOSTLESS.sub("", name) in _OURS or name in router.commands:
-            raise UsageError(f"“{word}” is not a host name.", "targets")
-        elif name == "starttls":
-            raise UsageError(UNNAMED, "targets")
-        elif name.startswith("proxy="):
-            raise UsageError("A proxy can be set in the form that “/ssl add” opens.", "targets")
-        elif name.lstrip("-") not in _BETWEEN:
+        elif fault := _fault(word, alone=not found[1:]):
+            raise UsageError(fault, "targets")
+        elif name not in _BETWEEN:
             hosts.append(word)
     return hosts
+
+
+def _fault(word: str, *, alone: bool) -> str:
+    """Why a word is nobody's host; empty if it may be one."""
+    name = word.lower()
+    if name == "starttls":
+        return UNNAMED
+    if name.lstrip("-").partition("=")[0] == "proxy":
+        return "A proxy can be set in the form that “/ssl add” opens."
+    ours = _HOSTLESS.sub("", name) in _OURS or name in router.commands
+    number = not alone and _NO_ADDRESS.fullmatch(name)
+    return f"“{word}” is not a host name." if ours or number or name.startswith("--") else ""
+
+
+def _at_port(last: re.Match[str], port: str) -> str:
+    """A host without a port with this one, or one more port of a host."""
+    host = f"[{last['host']}]" if re.match(r"[^\[]*:", last["host"]) else last["host"]
+    if last["port"]:
+        return f"{host}:{port}"
+    return f"{last['scheme'] or ''}{host}:{port}{last['protocol'] or ''}"
 
 
 def _speaks_first(host: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bot.commands.lookup import DOTTED, MARKS, host_pattern
+from bot.commands.lookup import AND, DOTTED, MARKS, host_pattern
 from bot.commands.router import FILLERS
 from bot.dates import in_digits, parse_clock, parse_days, parse_zone
 from bot.errors import UsageError
@@ -356,8 +356,10 @@ def host_first(words: Sequence[str]) -> list[str]:
 
 
 def host_and_text(words: Sequence[str]) -> list[str]:
-    """The host, and the rest as one text."""
+    """The host, and the rest as one text. Raises UsageError if a second host follows."""
     words = host_first(words)
+    if len(words) > 2 and words[1].lower() in AND:
+        raise UsageError("Name one at a time, or a pattern such as *.example.com.", "which")
     return [*words[:1], " ".join(words[1:])] if len(words) > 1 else words
 
 

@@ -49,8 +49,8 @@ _ADDRESS = r"\[[\da-f:.]+\]|(?:[\da-f]{0,4}:){2,7}[\da-f]{0,4}"
 # People write `example.com 8443`, `example.com on port 8443` or `example.com : 8443` where
 # `example.com:8443` is meant, but also `example.com 14 days`.
 _HOST_SPACE_PORT = re.compile(
-    rf"(?<!\S)({_ADDRESS}|{DOTTED}|localhost) +(?:(?:on )?(?:port|--?p(?:ort)?)[ =:] ?|: ?)?"
-    r"(\d{2,5})(?!\S)"
+    rf"(?<!\S)({_ADDRESS}|{DOTTED}|localhost) +"
+    r"(?:(?:on )?(?:port|--?p(?:ort)?)[ =:] ?|: ?|\((?:port )?)?(\d{2,5})\)?(?!\S)"
     r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))",
     re.IGNORECASE,
 )
@@ -60,6 +60,9 @@ _HOST_AND_PATH = re.compile(
     r"(?!(?:[\w-]++\.)++[^\W\d]{2,}+(?![\w/.-])|(?:\d+|tcp|udp|smtp|imap|pop3?|ldap)(?![\w/.-]))"
     r"[^\s,;|)]*"
 )
+# `[example.com](https://example.com)` and `\*.example.com`.
+_MARKDOWN_LINK = re.compile(r"\[[^\[\]]*\]\(([^()\s]+)\)")
+_ESCAPED = re.compile(r"\\([*_~`|])")
 #: What stands before each item of a list, and Slack's mark of a quotation.
 _ITEM = re.compile(r"^\s*(?:(?:>|&gt;|[-*•]|\d{1,3}[.)]|[a-z]\))\s+)+(?=\S)", re.MULTILINE)
 _BULLETS = "·•●○■□▪▫◆◇▸▹►▻▶➤➔→⇒⁃∙・"
@@ -85,11 +88,16 @@ _SEVERAL_MARKED = re.compile(r"(?<!\S)([*_~])(\w(?=[^*_~ ]* )[^*_~]*+_?(?<=\w))\
 
 router = Router()
 
+#: Words that join two hosts; and a host, as a word.
+AND = frozenset({"and", "&", "+", "und", "et", "or", "oder", "ou"})
+HOST = re.compile(r"(?:[\w-]+\.)+[^\W\d]{2,}(?::\d+)?[,;:]?$", re.IGNORECASE)
+
 
 def clean(text: str) -> str:
     """One line of plain words: links unwrapped, quotes and dashes straight, nothing invisible."""
     text = " ".join(_unwrapped(text).translate(_TYPED).replace('"', " ").split())
     text = text.replace("[.]", ".")  # a host that nobody is to follow: example[.]com
+    text = _ESCAPED.sub(r"\1", _MARKDOWN_LINK.sub(r"\1", text))
     text = re.sub(r"[|,;](?=[a-z][a-z\d+.-]{0,20}://)", " ", text, flags=re.IGNORECASE)
     return _HOST_SPACE_PORT.sub(_with_port, _HOST_AND_PATH.sub(r"\1", text))
 
@@ -120,6 +128,8 @@ def split(text: str) -> list[str]:
     """
     if free := _FREE_TEXT.match(plain := _unwrapped(text)):
         said = (free[2] or free[4]).strip("`").split()
+        if (free[1] or "")[-1:] in {*",;&|"} and HOST.match("".join(said[:1])):
+            said.insert(0, "and")
         return [*split(free[1] or free[3]), *said]
     text = clean("\n".join(_ITEM.sub("", plain).replace("`", " ").replace("•", " ").splitlines()))
     text = _SEVERAL_MARKED.sub(r"\2", text)

@@ -12,7 +12,7 @@ from bot.blocks import Message
 from bot.cards import monitor as monitor_cards
 from bot.commands.arguments import host_and_text
 from bot.commands.lookup import NO_HOSTS, Selector, router
-from bot.commands.router import Call
+from bot.commands.router import ALIASES, FILLERS, GREETINGS, MEANT, SUBCOMMANDS, Call
 from bot.dates import DAY, parse_length
 from bot.errors import BotError, UsageError
 from bot.severity import Threshold
@@ -27,9 +27,9 @@ class Rule:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `14d`, `2 weeks`, `20%` or `default`. Raises ValueError with a sentence."""
-        text = re.sub(r" (?:before|left|ahead|in advance|prior)\b.*", "", text.lower())
-        text = re.sub(r" ?(%|percent)$", "%", text).removeprefix("at ").lstrip("<= ")
-        if text in {"default", "reset", "off", "none"}:
+        text = re.sub(r" (?:before|left|ahead|in advance|prior|are|expir\w*)\b.*", "", text.lower())
+        text = _BEFORE.sub("", re.sub(r" ?(%|percent)$", "%", text)).lstrip("<= ")
+        if text in {"default", "reset", "off", "none", "remove", "delete", "clear"}:
             return cls(None)
         with suppress(ValueError):
             days, rest = divmod(parse_length(text), DAY)
@@ -40,6 +40,15 @@ class Rule:
         return str(self.threshold or "default")
 
 
+#: What people write before a length: `when less than 14 days are left`.
+_BEFORE = re.compile(r"^(?:(?:when|if|once|in|at|it|expires|has|only|less than|under|below) )+")
+#: Words that nobody means as a host that isn't monitored yet.
+_NO_HOSTS = frozenset(
+    {
+        *(*ALIASES, *MEANT, *SUBCOMMANDS, *FILLERS, *GREETINGS),
+        *("us", "it", "this", "that", "everyone", "default", "set", "clear", "when", "if"),
+    }
+)
 #: Typed without words: list the thresholds.
 NONE = Selector()
 NO_RULE = Rule(None)
@@ -86,7 +95,8 @@ async def warn(
 async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
     """The host that is meant by the beginning of its name, and how many monitors match.
 
-    The number is None if the API doesn't say. Raises UsageError if several hosts begin like this.
+    The number is None if the API doesn't say. Raises UsageError if several hosts begin like this,
+    or if none does and it is a word of ours.
     """
     try:
         rows = await call.api.list()
@@ -103,4 +113,6 @@ async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
         )  # fmt: skip
     if len(hosts) == 1:
         which = replace(which, host=hosts.pop())
+    if not hosts and which.host in {*_NO_HOSTS, *router.commands}:
+        raise UsageError(f"“{which.host}” is not a host name.", "which")
     return which, sum(which.matches(row) for row in rows)
