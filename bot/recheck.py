@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -53,6 +53,10 @@ LATE_AFTER = timedelta(minutes=2)
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
+#: Shows in digests and notices how monitors are now (True: these are all), and who fixed them.
+Show = Callable[[Sequence[MonitorSummary], bool, Mapping[int, str]], Awaitable[None]]
+
+
 class RecheckPoster(Protocol):
     """The methods of Slack that a watch needs. Both raise SlackRefused and SlackUnreachable."""
 
@@ -74,15 +78,12 @@ class RecheckPoster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The result of one scan: the updated watch, its card, and a reply if there is news.
-
-    `fixed` is the monitor's row, once it is.
-    """
+    """The result of one scan: the watch, its card, a reply if there is news, and what is fixed."""
 
     watch: Watch
     card: Message
     reply: Message | None = None
-    fixed: MonitorSummary | None = None
+    fixed: tuple[MonitorSummary, ...] = ()
 
 
 class Watches:
@@ -108,8 +109,7 @@ class Watches:
         self._clock = clock
         self._missed: dict[int, str] = {}
         self._not_before = clock()
-        #: Shows in digests and notices how these monitors are now; True: there are no others.
-        self.show: Callable[[Sequence[MonitorSummary], bool], Awaitable[None]] | None = None
+        self.show: Show | None = None
 
     # For the commands
 
@@ -329,20 +329,19 @@ class Watches:
             if sighting.awaits and (before.not_after is None or not renewed):
                 return turn  # the host is back or trusted again, with the same certificate
             return replace(turn, reply=turn.reply or reply)
-        line, also = recheck_cards.fixed_line(now, watch.scans), ""
-        if renewed and before.fingerprint:
-            also = await self._rescan_others(watch, before.fingerprint)
+        line = recheck_cards.fixed_line(now, watch.scans)
+        also, others = await self._rescan_others(watch, before.fingerprint if renewed else "")
         return Turn(
             replace(watch, state=FIXED),
             recheck_cards.ended(card, line, self._notes(watch)),
             recheck_cards.fixed_reply(watch.asker, seen, now, watch.scans, also),
-            fixed=row,
+            fixed=(row, *others),
         )
 
-    async def _rescan_others(self, watch: Watch, old: str) -> str:
+    async def _rescan_others(self, watch: Watch, old: str) -> tuple[str, list[MonitorSummary]]:
         """Rescan the other monitors of the old certificate; returns a sentence on those fixed."""
         try:
-            rows = await self._api.list()
+            rows = await self._api.list() if old else []
             ids = [row.id for row in rows if row.fingerprint == old and row.id != watch.monitor_id]
             with contextlib.suppress(BotError, TimeoutError):
                 async with asyncio.timeout(OTHERS_SECONDS):
@@ -351,9 +350,9 @@ class Watches:
             rows = await self._api.list() if ids else rows
         except BotError as fault:
             log.info("Could not rescan the other monitors of %s: %s", watch.target, fault)
-            return ""
+            return "", []
         fixed = [row for row in rows if row.id in ids and row.valid and row.fingerprint != old]
-        return recheck_cards.others(len(ids), len(fixed)) if ids else ""
+        return recheck_cards.others(len(ids), len(fixed)) if ids else "", fixed
 
     async def _goes_on(self, watch: Watch, card: Message, wait: float | None) -> Turn:
         """Not fixed: schedule the next scan, or end the watch if its time is over."""
@@ -399,7 +398,8 @@ class Watches:
         self._missed.pop(watch.id, None)
         kept = await self._store.keep(watch, mine)
         if turn.fixed and self.show:
-            await self.show([turn.fixed], False)
+            who = await self._name_of(watch.asker, "")
+            await self.show(turn.fixed, False, {row.id: who for row in turn.fixed})
         return kept
 
     async def _edit(self, watch: Watch, card: Message) -> Address:

@@ -6,11 +6,12 @@ digest and Home all use it. The README has the table.
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self
@@ -168,6 +169,12 @@ class Thresholds:
 
     def __bool__(self) -> bool:
         return bool(self._exact or self._patterns)
+
+    def with_fixers(self, who: Mapping[int, str]) -> Thresholds:
+        """The same, with who has just fixed monitors, by their IDs."""
+        same = copy.copy(self)
+        same.marks = replace(self.marks, fixers=who)
+        return same
 
     def for_(self, target: Target) -> Threshold | None:
         """The team's own threshold for a target, if there is one."""

@@ -121,13 +121,15 @@ class Mute(msgspec.Struct, frozen=True):
 class Marks:
     """What people said about monitors: claims and mutes by ID, notes by host, runbooks by pattern.
 
-    A runbook's key is a host, a pattern with `*`, or an issuer.
+    A runbook's key is a host, a pattern with `*`, or an issuer. Right after a scan, `fixers` names
+    who fixed which monitors by it.
     """
 
     claims: Mapping[int, Claim] = field(default_factory=dict)
     mutes: Mapping[int, Mute] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     runbooks: Mapping[str, str] = field(default_factory=dict)
+    fixers: Mapping[int, str] = field(default_factory=dict)
 
 
 def good(seen: Sighting, now: datetime) -> bool:

@@ -212,7 +212,10 @@ async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
     world.api.renew(number, 80)
     await world.press(label, on=shown, by=BEN)
     await world.until(lambda: "~`api.demo.test`~" in row_of(shown, number))
-    assert "✅ fixed, seen " in row_of(shown, number)
+    await world.settled()
+    assert "~`api.demo.test`~" in row_of(shown, number)
+    by = " · Ben, " if label == "Scan & watch" else ", seen "
+    assert f"✅ fixed{by}" in row_of(shown, number)
     assert "✅ 1 of 1 fixed." in words(shown)
 
 

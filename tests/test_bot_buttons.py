@@ -203,7 +203,7 @@ async def test_rescan_on_the_digest_answers_in_its_thread_and_renews_that_row_al
     card = await world.card("OK", "`a.demo.test`", "asked by Ben", by=BEN)
     assert (card.thread_ts, card.ephemeral_for) == (shown.ts, None)
     assert "in 90 days" in row_of(shown, first)
-    assert "↻ renewed · Ben, " in row_of(shown, first)
+    assert "↻ fixed · Ben, " in row_of(shown, first)
     assert row_of(shown, second) == other
     assert "Certificates on 23 November 2026" in words(shown)
     assert labels(shown) == ["Rescan", "Rescan"]

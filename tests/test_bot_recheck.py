@@ -407,6 +407,7 @@ async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World)
     assert reply.thread_ts == posted.ts
     await digest_world.until(lambda: f"~`{HOST}`~" in words(posted))
     assert "✅ 1 of 1 fixed." in words(posted)
+    assert "✅ fixed · Ben, " in words(posted)
 
 
 async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> None:

@@ -57,6 +57,22 @@ async def test_a_row_that_was_fixed_elsewhere_is_struck_through_and_counted(worl
     assert labels(shown) == ["Rescan"]
 
 
+async def test_the_row_names_who_fixed_a_monitor_here_or_elsewhere(world: World) -> None:
+    expired = world.api.add("a.demo.test", days=-1, valid=False)
+    misnamed = world.api.add("b.demo.test", valid=False, ssl_host_match=False)
+    shown = await digest(world)
+    held = [world.api.hold("monitor/scan") for _ in range(2)]
+    await world.say("/ssl scan a.demo.test", by=BEN, to=GENERAL)
+    await held[0].reached.wait()
+    await world.press("Rescan", on=shown, row="b.demo.test", by=BEN)
+    for number, each in zip((expired, misnamed), held, strict=True):
+        await each.reached.wait()
+        world.api.renew(number, days=80, ssl_host_match=True)
+        each.release()
+    await world.until(lambda: "✅ fixed · Ben, " in row_of(shown, expired))
+    await world.until(lambda: "↻ fixed · Ben, " in row_of(shown, misnamed))
+
+
 async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     await digest(world)

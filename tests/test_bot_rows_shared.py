@@ -64,6 +64,11 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     await world.card("Scanned 3 monitors", "2 OK")
     await world.until(lambda: "2 of 3 fixed" in row_of(shown, numbers[0]))
     assert "Scanning…" not in words(shown)
+    assert "2 of 3 fixed · 🙋 Ann" in row_of(shown, numbers[0])
+    await world.press("Release", on=shown, by=BEN)
+    await world.settled()
+    await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
+    await world.until(lambda: "2 of 3 fixed · ↻ Ben, " in row_of(shown, numbers[0]))
 
 
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:

@@ -23,13 +23,13 @@ from bot.blocks import (
 )
 from bot.cards import lists, replies
 from bot.cards.changes import ALL_BROKEN, HIDDEN, KNOWN, NOTICE, WORSE
+from bot.cards.marks import fixed_line
 from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
     GONE,
     MOST_RESCANNED,
     PART,
-    fixed_line,
     group_row,
     grouped,
     more_about_group,
@@ -134,7 +134,7 @@ def _rows(
     for group in groups:
         said = {outcomes.get(row.id, "") for row in group if row.id in scanned_ids}
         if said:
-            outcome = said.pop() if len(said) == 1 else ""
+            outcome = min(said, key=lambda each: (not each.startswith("↻ fixed"), each))
             yield group_row(_merged(group, after), now, rules, outcome=outcome)
 
 
@@ -223,10 +223,13 @@ def _summed_up(
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
-    """When a row was first seen to be fixed, and who had taken it."""
+    """When a row was first seen to be fixed, who fixed it, if known, and who had taken it."""
     claims = [rules.marks.claims.get(row.id) for row in members]
-    names = dict.fromkeys(safe(claim.name, 60) for claim in claims if claim)
-    return " · ".join([fixed_line(now), *(f"🙋 {name}" for name in names)])
+    names = dict.fromkeys(claim.name for claim in claims if claim)
+    by = {rules.marks.fixers.get(row.id, "") for row in members}
+    who = by.pop() if len(by) == 1 else ""
+    others = (f"🙋 {safe(name, 60)}" for name in names if name != who)
+    return " · ".join([fixed_line(now, who), *others])
 
 
 def _named_ids(block: Block, number: int) -> list[int]:

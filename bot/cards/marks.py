@@ -5,6 +5,7 @@ An engineer who has replaced a certificate asks one thing of a rescan: is it the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -112,6 +113,22 @@ def runbook(name: str, link: str, *, unmatched: bool = False) -> Message:
     text = f"The runbook of {plain(name, 120)} is linked.{but}"
     said = f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked.{but}"
     return Message(text, (section(said),))
+
+
+def outcome_line(text: str, who: str, now: datetime) -> str:
+    """The result of a press: `↻ no change · Ben, 14:05`."""
+    return f"↻ {text} · {safe(who, 20)}, {date(now, '{time}')}"
+
+
+def of_some(outcome: str) -> str:
+    """The result of a press on a row of which only some monitors are fixed."""
+    return re.sub("^↻ (fixed|fine|renewed|no change) ·", "↻ rescanned ·", outcome)
+
+
+def fixed_line(now: datetime, who: str = "") -> str:
+    """The row's line about a monitor that was fixed elsewhere, and by whom if that is known."""
+    by = f" · {safe(who, 20)}," if who else ", seen"
+    return f"✅ fixed{by} {date(now, '{time}')}"
 
 
 def changes(before: Sighting, now: Sighting) -> list[str]:

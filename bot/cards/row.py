@@ -30,6 +30,7 @@ from bot.blocks import (
     section,
     since,
 )
+from bot.cards.marks import fixed_line, of_some
 from bot.cards.monitor import (
     argument,
     awaited,
@@ -166,7 +167,7 @@ def group_row(
     new = awaited(worst, now)
     fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
     if 0 < fine < len(members):
-        facts = [f"{fine} of {len(members)} fixed"]
+        facts, outcome = [f"{fine} of {len(members)} fixed"], of_some(outcome)
     elif new or (state.rank <= Rank.DUE and (new := elsewhere(worst))):
         facts = [f"{facts[-1]} · {new[0].lower()}{new[1:]}", new]
     elif others:
@@ -174,7 +175,7 @@ def group_row(
         if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
-    last = (outcome if fine in {0, len(members)} else "") or _note(worst, rules)
+    last = outcome or _note(worst, rules)
     lowest = min(row.id for row in members)
     first = _first(title(state, target, struck=struck), target, lowest, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
@@ -234,40 +235,43 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
     lines = [" · ".join([fact, *who]) for fact in facts]
     fits = next((line for line in lines if _width(line) <= room * LINE), None)
     if fits is None and last:
-        note = last.startswith(NOTE)
-        return _below(first, facts, who, "") if note else [_one_line(who, last)]
+        if last.startswith(NOTE):
+            return _below(first, facts, who, "")
+        return [_one_line([fact for fact in facts[:1] if PART.match(fact)], who, last)]
     fits = fits or (" · ".join(who) if who else lines[-1])
     return [fits, last] if last else [fits]
 
 
-def _one_line(who: Sequence[str], last: str) -> str:
-    """Who has it, and the result of the press, in one line of a phone."""
-    owner = [part for part in who if part.startswith(_WHO[0])]
-    choices = [[*who, last], [*owner, last], [*owner, _PRESSED_BY.sub(", ", last)], [last]]
-    lines = [" · ".join(parts) for parts in choices]
+def _one_line(part: Sequence[str], who: Sequence[str], last: str) -> str:
+    """How many are fixed, who has it, and the result of the press, in one line of a phone."""
+    owner = [each for each in who if each.startswith(_WHO[0])]
+    short = last.replace("rescanned · ", "") if part else _PRESSED_BY.sub(", ", last)
+    at_least = owner or [short] if part else [last]
+    choices = [[*who, last], [*owner, last], [*owner, short], at_least]
+    lines = [" · ".join([*part, *parts]) for parts in choices]
     return next((line for line in lines if _width(line) <= LINE), lines[-1])
 
 
 def carried(old: Block, new: Block, now: datetime) -> Block:
     """A row in place of an old one; unless it was scanned, it keeps the result of the last press.
 
-    If it is fixed by now, it is struck through; a row that was fine before is not.
+    If it is fixed by now, it is struck through; a row that was fine before is as it was.
     """
     was, text = str(old["text"]["text"]), str(new["text"]["text"])
     _, _, said = was.partition("↻")
     if "↻" in text:
         if was.startswith(_FINE) and "~`" not in was:
             text = re.sub("~(`[^`]+`)~", r"\1", text, count=1)
+        elif text.startswith(_FINE) and not was.startswith(_NOT_BAD):
+            text = text.replace("↻ renewed", "↻ fixed")
         return {**new, "text": {**new["text"], "text": text}}
-    if text.startswith(_FINE) and "issued " not in text.lower() and not was.startswith(_NOT_BAD):
-        struck = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
-        return saying({**new, "text": {**new["text"], "text": struck}}, fixed_line(now))
-    return saying(new, f"↻{said}") if said and not PART.search(text) else new
-
-
-def fixed_line(now: datetime) -> str:
-    """The row's line about a monitor that was seen to be fixed."""
-    return f"✅ fixed, seen {date(now, '{time}')}"
+    struck, fixed = "~`" in was, text.startswith(_FINE) and "issued " not in text.lower()
+    if fixed and (struck or not was.startswith(_NOT_BAD)):
+        text = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
+        told = was.rpartition("\n")[2] if struck else fixed_line(now)
+        return saying({**new, "text": {**new["text"], "text": text}}, told)
+    said = f"↻{said}" if said else ""
+    return saying(new, of_some(said) if PART.search(text) else said) if said else new
 
 
 def saying(row: Block, outcome: str) -> Block:
@@ -308,11 +312,6 @@ def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     host = row_host(target, monitor_id) if target else code(f"#{monitor_id}")
     by = f" · {safe(who, 60)}" if who else ""
     return section(f"{BUSY} · {host}{by}", block_id=row_id(monitor_id))
-
-
-def outcome_line(text: str, who: str, now: datetime) -> str:
-    """The result of a press: `↻ no change · Ben, 14:05`."""
-    return f"↻ {text} · {safe(who, 20)}, {date(now, '{time}')}"
 
 
 def more_about_group(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bot.api.extras import Extra
 from bot.api.models import Monitor, MonitorSummary
@@ -71,6 +71,20 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
     """Keep what is known of a monitor, to compare the next scan with."""
     await call.records.see(found.id, Sighting.of(found, row), call.now())
+
+
+async def show(
+    call: Call,
+    rows: Sequence[MonitorSummary],
+    fixers: Mapping[int, str],
+    *,
+    complete: bool = False,
+) -> None:
+    """Show these monitors in digests and notices too, with who has fixed which; end claims."""
+    if call.watches.show:
+        await call.watches.show(rows, complete, fixers)
+    else:
+        await call.records.end_claims(rows, call.now())
 
 
 async def has_history(call: Call) -> bool:

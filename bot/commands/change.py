@@ -18,7 +18,8 @@ from bot.cards import replies
 from bot.cards import row as row_cards
 from bot.cards.add import PROGRESS_EVERY
 from bot.cards.changes import ALL_BROKEN
-from bot.cards.row import busy_group, outcome_line, row_id, with_row
+from bot.cards.marks import outcome_line
+from bot.cards.row import busy_group, row_id, with_row
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
@@ -65,8 +66,9 @@ async def scan(call: Call, which: One) -> Message:
         unread = replies.scan_unread(fault, found.target, monitor_id)
         return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
     said = await after_scan.changed(call, before, found, row)
-    await call.records.end_claims([row], call.now())
-    outcome = outcome_line(after_scan.outcome(call, before, found, row), who, call.now())
+    came = after_scan.outcome(call, before, found, row)
+    await after_scan.show(call, [row], {row.id: who} if came in {"fixed", "renewed"} else {})
+    outcome = outcome_line(came, who, call.now())
     card = monitor_cards.monitor(
         row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
     )
@@ -156,11 +158,11 @@ async def _scan_many(
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {row.id: _came_of(call, row, was_fine=row.id in was_fine) for row in after}
+    fixers = {number: who for number, word in words.items() if word == "fixed"}
     words[0] = _failed(faults.values())  # not a single one
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
-    await call.records.end_claims(after, call.now())
-    if call.watches.show and not (first or old):  # an outage has more monitors than rows
-        await call.watches.show(everything, not everything.unreadable)
+    whole = not (first or old or everything.unreadable)  # an outage has more monitors than rows
+    await after_scan.show(call, everything if whole else after, fixers, complete=whole)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     card = batch_cards.scanned(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.api.client import SSLMonitor
 from bot.errors import BotError
 from bot.recheck import Watches
+from bot.slack import rows
 from bot.slack.notices import CHANGES_EVERY, MANY, Blindness, Notices
-from bot.slack.rows import Boards
+from bot.slack.rows import Boards, Drawing
 from bot.store.database import best_effort
 from bot.store.monitors import Records
 
@@ -133,23 +135,34 @@ class Scheduler:
                 return
             if not (records.rules.marks.claims or await self._boards.today()):
                 return
-            rows = await self._api.list()
-            if len(rows) > MANY:
+            listed = await self._api.list()
+            if len(listed) > MANY:
                 self._look_again = now + LONG_LIST
-            found, complete = {row.id: row for row in rows}, not rows.unreadable
+            found, complete = {row.id: row for row in listed}, not listed.unreadable
             changed = await self._boards.refresh(found, records.rules, complete=complete)
-            await records.end_claims(rows, now)
+            await records.end_claims(listed, now)
             await self._boards.draw_all(changed)
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
 
-    async def _show(self, records: Records, rows: Sequence[MonitorSummary], complete: bool) -> None:
-        """Show at once in today's digests and notices what a scan has found."""
+    async def _show(
+        self,
+        records: Records,
+        seen: Sequence[MonitorSummary],
+        complete: bool,
+        fixers: Mapping[int, str],
+    ) -> None:
+        """Show at once in today's digests and notices what a scan has found, and who fixed what."""
         with best_effort("show the results of scans in digests and notices"):
-            found = {row.id: row for row in rows}
-            changed = await self._boards.refresh(found, records.rules, complete=complete)
-            await records.end_claims(rows, self._now())
-            self._tasks.start(self._boards.draw_all(changed))
+            found, rules = {row.id: row for row in seen}, records.rules.with_fixers(fixers)
+            changed = await self._boards.refresh(found, rules, complete=complete)
+            await records.end_claims(seen, self._now())
+            self._tasks.start(self._draw_soon(changed))
+
+    async def _draw_soon(self, changed: Sequence[Drawing]) -> None:
+        """Draw them after the answer to the press that changed them, which may draw one itself."""
+        await asyncio.sleep(rows.EDIT_SECONDS)
+        await self._boards.draw_all(changed)
 
     async def _tick(self) -> None:
         """Post the digests that are due, once the API's clock is measured: its dates need it."""

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from bot.blocks import Block
-from bot.cards.row import LINES, group_row, outcome_line
+from bot.cards.marks import outcome_line
+from bot.cards.row import LINES, group_row
 from bot.severity import Thresholds
 from bot.sighting import Claim, Marks, Mute
 from bot.target import Target
