@@ -1,4 +1,4 @@
-"""The bot's command line, killed by SIGKILL at a point of the digest.
+"""The bot's command line in a process of its own, killed by SIGKILL at a point of its work.
 
     KILL_AT="bot.store.digests:DigestStore.claim after 1" python -m tests.killed digest
 
@@ -7,6 +7,9 @@ lease is short, so that the next process needn't wait two minutes; `PAUSE_AT` st
 there (SIGSTOP) instead of killing it, and `TERM_AT` lets it end in order (SIGTERM). With `look`
 instead of a command, the bot does once what its clock has it do, and ends with 0 if nothing is left
 to do.
+
+`begin` forks the process from one that has imported the bot already: importing it takes longer
+than what most of the tests then let it do.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import asyncio
 import functools
 import importlib
 import itertools
+import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from sqlalchemy import select
@@ -35,6 +40,9 @@ from bot.config import read_settings
 from bot.store.notices import NoticeStore
 from bot.store.tables import digests, notes
 from bot.store.upgrade import open_database
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["tests.killed"])
 
 #: Longer than a process takes from its claim to its post.
 LEASE = timedelta(seconds=1)
@@ -98,7 +106,8 @@ async def look() -> int:
         return 3 if left or running.digests.last_error else 0
 
 
-if __name__ == "__main__":
+def main(command: Sequence[str]) -> None:
+    """Run one command of the bot with the leases of a test, up to the point of the environment."""
     bot.digest.LEASE = bot.slack.notices.LEASE = bot.store.rechecks.LEASE = LEASE
     bot.store.digests.MINUTE = 0
     bot.store.placeholders.LEASE_SECONDS = 0.05
@@ -108,6 +117,42 @@ if __name__ == "__main__":
         interrupt(pause_at, signal.SIGSTOP)
     if term_at := os.environ.get("TERM_AT"):
         interrupt(term_at, signal.SIGTERM)
-    if sys.argv[1:] == ["look"]:
+    if command == ["look"]:
         sys.exit(asyncio.run(look()))
+    sys.argv[1:] = command
     entry()
+
+
+def begin(environ: Mapping[str, str], *command: str) -> ForkServerProcess:
+    """Start `python -m tests.killed COMMAND…` with this environment and no output."""
+    running = forks.Process(target=_forked, args=(dict(environ), list(command)), daemon=True)
+    running.start()
+    return running
+
+
+def _forked(environ: dict[str, str], command: list[str]) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    main(command)
+
+
+async def ended(running: ForkServerProcess) -> int:
+    """The exit code, or the number of the signal as a negative one, within a minute."""
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(running.sentinel, gone.set)
+    try:
+        async with asyncio.timeout(60):
+            await gone.wait()
+    finally:
+        loop.remove_reader(running.sentinel)
+        running.kill()
+        running.join()
+    assert running.exitcode is not None
+    return running.exitcode
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from datetime import time
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -20,9 +18,11 @@ from bot.store.marks import MarkStore
 from bot.store.notices import EVENT
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import subscriptions, watches
+from tests.killed import begin, ended
 from tests.postgres import Cluster
+from tests.test_app import process
 from tests.test_edits import edit_times
-from tests.test_matrix_processes import KILLED, ended, environ
+from tests.test_matrix_processes import KILLED, environ
 from tests.world import MakeWorld, World, words
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
@@ -98,20 +98,7 @@ async def hosts(make_world: MakeWorld) -> AsyncIterator[World]:
 
 async def look(world: World, **more: str) -> int:
     """Let a process do once what the bot's clock has it do; gives its exit code."""
-    running = await begin(world, "look", **{"DIGEST_TIME": NEVER, **more})
-    return await ended(running)
-
-
-async def begin(
-    world: World, *command: str, module: str = "tests.killed", **more: str
-) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *command,
-        cwd=Path(__file__).parents[1],
-        env=environ(world, **more),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    return await ended(begin(environ(world, **{"DIGEST_TIME": NEVER, **more}), "look"))
 
 
 async def until_done(world: World, **more: str) -> None:
@@ -206,7 +193,7 @@ async def press_and_end(world: World, label: str, point: str, code: int, signal:
         await MarkStore(database).take([claim])
         await until_done(world)
     at = {"SLACK_MODE": "socket", "DIGEST_TIME": NEVER, signal: point}
-    serving = await begin(world, "run", **at)
+    serving = begin(environ(world, **at), "run")
     await asyncio.wait_for(connected(world), 20)
     (shown,) = [m for m in notices(world) if "h0" in m.text]
     await world.press(label, on=shown)
@@ -229,26 +216,26 @@ async def connected(world: World, sockets: int = 1) -> None:
 async def test_two_processes_edit_a_digest_once_a_second_and_leave_it_in_its_newest_state(
     hosts: World,
 ) -> None:
-    world, running = hosts, list[asyncio.subprocess.Process]()
+    world = hosts
     numbers = [world.api.add(f"b{n}.demo.test", days=-1, valid=False) for n in range(10)]
     await until_done(world, DIGEST_TIME="00:00", NOTICE_INTERVAL="1d")
     (shown,) = [m for m in world.seen(by=BEN) if "Certificates on" in words(m)]
-    for _ in range(2):
-        alone = {"SLACK_MODE": "socket", "DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
-        running.append(await begin(world, "run", module="bot", **alone))
-    await asyncio.wait_for(connected(world, 4), 60)
-    times = edit_times(world, shown)
-    for n in range(10):
-        await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
-    await world.until(lambda: words(shown).count("↻ no change ·") == 10)
-    for number in numbers:
-        world.api.renew(number, days=80)
-    for n in range(10):
-        await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
-    await world.until(lambda: "✅ 10 of 10 fixed." in words(shown))
-    for each in running:
-        each.terminate()
-        await ended(each)
+    alone = {"SLACK_MODE": "socket", "DIGEST_TIME": "00:00", "NOTICE_INTERVAL": "1d"}
+    two = [process("run", **environ(world, **alone)) for _ in range(2)]
+    async with two[0] as one, two[1] as other:
+        await asyncio.wait_for(connected(world, 4), 60)
+        times = edit_times(world, shown)
+        for n in range(10):
+            await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
+        await world.until(lambda: words(shown).count("↻ no change ·") == 10)
+        for number in numbers:
+            world.api.renew(number, days=80)
+        for n in range(10):
+            await world.press("Rescan", on=shown, row=f"b{n}.demo.test", by=(ANN, BEN)[n % 2])
+        await world.until(lambda: "✅ 10 of 10 fixed." in words(shown))
+        for each in (one, other):
+            each.terminate()
+            await each.communicate()
     assert words(shown).count("↻ fixed ·") == 10
     assert "Scanning…" not in words(shown)
     assert all(n <= at - times[0] + 1.7 for n, at in enumerate(times)), times
@@ -323,7 +310,7 @@ SCANS = [
 async def test_scanning_does_not_stay_wherever_the_process_that_scans_is_killed(
     point: str, hosts: World
 ) -> None:
-    serving = await begin(hosts, "run", SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point)
+    serving = begin(environ(hosts, SLACK_MODE="socket", DIGEST_TIME=NEVER, KILL_AT=point), "run")
     await asyncio.wait_for(connected(hosts), 20)
     await hosts.say("/ssl scan h0.demo.test")
     assert await ended(serving) == KILLED

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from bot.playground.objects import BEN, CERTS, PostedMessage
 from bot.store.database import Database
 from bot.store.tables import digests
 from bot.store.upgrade import upgrade
+from tests.killed import begin, ended
 from tests.postgres import Cluster, standby_of
 from tests.stub_api import KEY
 from tests.world import MakeWorld, World, environment, words
@@ -67,33 +68,16 @@ def environ(world: World, **more: str) -> dict[str, str]:
     }
 
 
-async def start(world: World, **more: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.killed", "digest",
-        cwd=Path(__file__).parents[1],
-        env=environ(world, **more),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def ended(running: asyncio.subprocess.Process) -> int:
-    """The exit code, within a minute."""
-    try:
-        async with asyncio.timeout(60):
-            await running.communicate()
-    finally:
-        if running.returncode is None:
-            running.kill()
-    assert running.returncode is not None
-    return running.returncode
+def start(world: World, **more: str) -> ForkServerProcess:
+    return begin(environ(world, **more), "digest")
 
 
 async def until_posted(world: World, **more: str) -> None:
     """Run processes until one says that the digest is posted: at most five."""
     for _ in range(5):
-        if await ended(await start(world, **more)) == 0:
+        if await ended(start(world, **more)) == 0:
             return
+        await asyncio.sleep(1)  # the lease of the process that was killed
     raise AssertionError("no process could finish the digest")
 
 
@@ -117,7 +101,7 @@ async def test_there_is_one_digest_wherever_a_process_is_killed(
     point: str, machine_world: World
 ) -> None:
     world = machine_world
-    assert await ended(await start(world, KILL_AT=point)) == KILLED
+    assert await ended(start(world, KILL_AT=point)) == KILLED
     await until_posted(world)
     assert_one_digest(world)
 
@@ -143,7 +127,7 @@ async def test_all_clear_is_told_once_wherever_the_process_that_edits_it_is_kill
     world.api.add("fine.demo.test")
     await until_posted(world)
     await a_day_ago(world)
-    assert await ended(await start(world, KILL_AT=point)) == KILLED
+    assert await ended(start(world, KILL_AT=point)) == KILLED
     if chat:
         world.slack.post(CERTS, BEN, "lunch?")
     await until_posted(world)
@@ -167,17 +151,19 @@ async def test_a_process_that_slept_between_claim_and_post_posts_no_second_diges
     machine_world: World,
 ) -> None:
     world = machine_world
-    sleeper = await start(world, PAUSE_AT="bot.digest:Digest._still_ours before 1")
+    sleeper = start(world, PAUSE_AT="bot.digest:Digest._still_ours before 1")
     await stopped(sleeper)
     await until_posted(world)
-    sleeper.send_signal(signal.SIGCONT)
+    assert sleeper.pid
+    os.kill(sleeper.pid, signal.SIGCONT)
     await ended(sleeper)
     assert_one_digest(world)
 
 
-async def stopped(running: asyncio.subprocess.Process) -> None:
+async def stopped(running: ForkServerProcess) -> None:
     """Wait until a process is stopped by a signal (proc(5), the third field of stat)."""
     async with asyncio.timeout(30):
+        assert running.pid
         while not _is_stopped(running.pid):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
 
@@ -190,7 +176,7 @@ async def test_three_processes_on_one_postgresql_post_one_digest(
     machine_world: World, postgres: Cluster
 ) -> None:
     world, url = machine_world, await asyncio.to_thread(postgres.new_database, "migrated")
-    codes = await asyncio.gather(*[ended(await start(world, DATABASE_URL=url)) for _ in range(3)])
+    codes = await asyncio.gather(*[ended(start(world, DATABASE_URL=url)) for _ in range(3)])
     await until_posted(world, DATABASE_URL=url)
     assert KILLED not in codes
     assert_one_digest(world)
@@ -204,7 +190,7 @@ async def test_a_promotion_in_the_middle_of_a_digest_loses_and_doubles_nothing(
     async with standby_of() as pair:
         await upgrade(pair.url)
         point = f"{WEB}.post after 1"
-        assert await ended(await start(world, DATABASE_URL=pair.url, KILL_AT=point)) == KILLED
+        assert await ended(start(world, DATABASE_URL=pair.url, KILL_AT=point)) == KILLED
         await asyncio.to_thread(pair.fail_over)
         await until_posted(world, DATABASE_URL=pair.url)
         assert_one_digest(world)
@@ -217,10 +203,11 @@ async def test_a_process_goes_on_when_its_primary_dies_and_the_standby_is_promot
     async with standby_of() as pair:
         await upgrade(pair.url)
         pause = "bot.digest:Digest._still_ours before 1"
-        running = await start(world, DATABASE_URL=pair.url, PAUSE_AT=pause)
+        running = start(world, DATABASE_URL=pair.url, PAUSE_AT=pause)
         await stopped(running)
         await asyncio.to_thread(pair.fail_over)
-        running.send_signal(signal.SIGCONT)
+        assert running.pid
+        os.kill(running.pid, signal.SIGCONT)
         await ended(running)
         await until_posted(world, DATABASE_URL=pair.url)
         assert_one_digest(world)
