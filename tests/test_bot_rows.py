@@ -91,12 +91,12 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     gone = world.api.add("b.demo.test", valid=False)
     await digest(world)
     await world.ask("/ssl take a.demo.test", "Ben has taken", by=BEN, to=GENERAL, seen_by=ANN)
+    await world.card("🙋 Ben", "Certificates on", by=BEN)
     del world.api.rows[gone]
     await refresh(world)
     card = words(await world.card("🙋 Ben", "No longer monitored, seen", by=BEN))
     assert "fixed" not in card
     await world.ask("/ssl mute a.demo.test", "Ben muted", by=BEN, to=GENERAL, seen_by=ANN)
-    await refresh(world)
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 

@@ -166,7 +166,9 @@ def refreshed(
     summed_up = dict.fromkeys(lists.SUMMED_UP, _summed_up)
     for prefix, now_says in {lists.OLD_MORE: lists.rescanned, HIDDEN: _hidden, **summed_up}.items():
         if name.startswith(prefix):
-            return now_says(block, found, now, rules) if complete else None
+            ids = name.partition(":")[2] if prefix in lists.SUMMED_UP else ""
+            known = bool(ids) and found.keys() >= {*read_ranges(ids, lists.MOST_SUMMED_UP)}
+            return now_says(block, found, now, rules) if complete or known else None
     number = name.removeprefix("row:")
     lines = str(block.get("text", {}).get("text", "")).split("\n")
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)

@@ -17,6 +17,7 @@ from bot.cards import monitor as monitor_cards
 from bot.cards.batch import of_row
 from bot.cards.monitor import ranges, read_ranges
 from bot.cards.row import MOST_RESCANNED, THIS_ROW, group_row, more_about_group, with_row
+from bot.commands import after_scan
 from bot.commands.arguments import host_and_text, host_first
 from bot.commands.lookup import (
     AND,
@@ -140,7 +141,7 @@ async def take(call: Call, which: One) -> Message:
         said = mark_cards.taken_by_another(stands, call.now())
         card = _card(call, row, said=said)
         return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
-    return _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
+    return await _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
 
 
 @router.command("release", example="release example.com", recorded=True)
@@ -154,7 +155,8 @@ async def release(call: Call, which: One) -> Message:
     if not released:
         card = _card(call, row, said="It wasn't taken.")
         return replace(card, changed=())
-    return _marked(call, row, mark_cards.released_line(await call.who(), row.target), "released")
+    line = mark_cards.released_line(await call.who(), row.target)
+    return await _marked(call, row, line, "released")
 
 
 @router.command("take_certificate", typed=False, recorded=True)
@@ -171,7 +173,7 @@ async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
         for row in bad
     ]
     line = mark_cards.taken_line(name, mine[0], len(mine) - 1) if mine else ""
-    return _one_certificate(call, rows, line, changed)
+    return await _one_certificate(call, rows, line, changed)
 
 
 @router.command("release_certificate", typed=False, recorded=True)
@@ -184,9 +186,9 @@ async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Mess
     taken = [row for row in bad if row.id in released]
     changed = [(str(row.target), "released") for row in taken]
     if not taken:
-        return _one_certificate(call, rows, "", changed)
+        return await _one_certificate(call, rows, "", changed)
     line = mark_cards.released_line(await call.who(), taken[0].target, len(taken) - 1)
-    return _one_certificate(call, rows, line, changed)
+    return await _one_certificate(call, rows, line, changed)
 
 
 async def _same_row(call: Call, ids: Sequence[int]) -> list[MonitorSummary]:
@@ -197,10 +199,11 @@ async def _same_row(call: Call, ids: Sequence[int]) -> list[MonitorSummary]:
     return list_cards.ranked(rows, call.now(), call.rules)
 
 
-def _one_certificate(
+async def _one_certificate(
     call: Call, rows: Sequence[MonitorSummary], line: str, changed: Sequence[tuple[str, str]]
 ) -> Message:
     """The row of several monitors after a change; `line` tells the channel what was done."""
+    await after_scan.show(call, rows)
     text = line or "Nothing was changed."
     return Message(
         bare(text), (section(text),), announce=line, changed=tuple(changed), in_row=bool(line),
@@ -227,7 +230,7 @@ async def mute(
         return replace(row, changed=())
     (muted,) = await _mute(call, [row], length, reason)
     line = mark_cards.muted_line(muted, row.target)
-    return _marked(call, row, line, f"muted until {muted.until:%Y-%m-%d}")
+    return await _marked(call, row, line, f"muted until {muted.until:%Y-%m-%d}")
 
 
 async def _mute(
@@ -253,7 +256,7 @@ async def mute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Messag
     muted = await _mute(call, bad, UNTIL_IT_CHANGES)
     line = mark_cards.muted_line(muted[0], bad[0].target, len(bad) - 1) if bad else ""
     changed = [(str(row.target), f"muted until {muted[0].until:%Y-%m-%d}") for row in bad]
-    return _one_certificate(call, rows, line, changed)
+    return await _one_certificate(call, rows, line, changed)
 
 
 @router.command("unmute_certificate", typed=False, changes=True)
@@ -266,7 +269,7 @@ async def unmute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Mess
     line, who = "", await call.who()
     if muted:
         line = mark_cards.unmuted_line(who, muted[0].target, len(muted) - 1)
-    return _one_certificate(call, rows, line, [(str(row.target), "unmuted") for row in muted])
+    return await _one_certificate(call, rows, line, [(str(row.target), "unmuted") for row in muted])
 
 
 @router.command("unmute", example="unmute example.com", changes=True)
@@ -281,7 +284,8 @@ async def unmute(call: Call, which: One) -> Message:
     if was is None:
         card = _card(call, row, said="It wasn't muted.")
         return replace(card, changed=())
-    return _marked(call, row, mark_cards.unmuted_line(await call.who(), row.target), "unmuted")
+    line = mark_cards.unmuted_line(await call.who(), row.target)
+    return await _marked(call, row, line, "unmuted")
 
 
 def _card(call: Call, row: MonitorSummary, *, said: str = "", announce: str = "") -> Message:
@@ -290,7 +294,8 @@ def _card(call: Call, row: MonitorSummary, *, said: str = "", announce: str = ""
     return with_row(card, row, now, rules)
 
 
-def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
+async def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
+    await after_scan.show(call, [row])
     card = _card(call, row, announce=line)
     return replace(card, changed=((str(row.target), result),), in_row=True)
 

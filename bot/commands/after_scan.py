@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from bot.api.extras import Extra
 from bot.api.models import Monitor, MonitorSummary
@@ -76,7 +77,7 @@ async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
 async def show(
     call: Call,
     rows: Sequence[MonitorSummary],
-    fixers: Mapping[int, str],
+    fixers: Mapping[int, str] = MappingProxyType({}),
     *,
     complete: bool = False,
 ) -> None:
