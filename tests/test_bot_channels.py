@@ -135,8 +135,9 @@ async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world:
     await world.press("Turn off", on=asked, row=GENERAL)
     await world.card(f"The digest of <#{GENERAL}> is off", to="D0ANN")
     assert [each.channel for each in known.digests()] == [CERTS]
-    await world.ask("notices off #general", "which channel #general is", GENERAL, to="D0ANN")
-    await world.ask(f"notices off in <#{GENERAL}|general>", "are off", to="D0ANN")
+    await world.ask("notices off #nowhere", "which channel #nowhere is", GENERAL, to="D0ANN")
+    await world.ask("notices off in #General", f"of <#{GENERAL}> are off", to="D0ANN")
+    await world.ask(f"notices off in <#{GENERAL}|general>", "gets no notices", to="D0ANN")
     await world.ask(f"notices off {GENERAL}", f"<#{GENERAL}> gets no notices", to="D0ANN")
     await world.ask(f"notices off {CERTS}", "are off", to="D0ANN")
     await world.card("Ann turned off the notices of this channel", by=BEN)

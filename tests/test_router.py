@@ -106,6 +106,7 @@ def call() -> Call:
         learnt=set(),
         is_shared=nothing,
         id_to_mention=nothing,
+        channel_named=nothing,
         spend=lambda _what, _number: None,
         audit=audit,
         share="",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -36,10 +36,11 @@ class Call:
     file (name, content, and a sentence) as a direct message. `learnt` is what the bot has found out
     about the API since it started. `is_shared` asks whether people of other organizations are in
     the channel (None if Slack doesn't say), and raises SlackRefused if the bot can't see it.
-    `id_to_mention` returns the ID of a user group's `@handle`, or an ID that exists. `spend` counts
-    `scans` or `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change
-    (command, target and result) and returns whether that worked. `share` is the line that runs this
-    again, if the answer is private and can be shared.
+    `id_to_mention` returns the ID of a user group's `@handle`, or an ID that exists.
+    `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or `added
+    hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command, target
+    and result) and returns whether that worked. `share` is the line that runs this again, if the
+    answer is private and can be shared.
     """
 
     api: SSLMonitor
@@ -54,6 +55,7 @@ class Call:
     learnt: set[str]
     is_shared: Callable[[], Awaitable[bool | None]]
     id_to_mention: Callable[[str], Awaitable[str | None]]
+    channel_named: Callable[[str, Iterable[str]], Awaitable[str | None]]
     spend: Callable[[str, int], None]
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str

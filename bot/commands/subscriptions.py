@@ -365,9 +365,11 @@ async def _resume(call: Call, kind: str) -> Message:
 
 async def _off(call: Call, kind: str, where: Where) -> Message:
     known, channel = call.records.subscriptions, where.channel or call.channel
+    others = known.digests() if kind == DIGEST else known.notices()
+    if channel.startswith("#"):
+        channel = await call.channel_named(channel, [o.channel for o in others]) or channel
     set_up, here = known.get(kind, channel), channel == call.channel
     if set_up is None or set_up.off:
-        others = known.digests() if kind == DIGEST else known.notices()
         asked = "" if channel.startswith("D") else channel
         return replace(cards.choose(kind, asked, others, here=here), changed=())
     await known.put(msgspec.structs.replace(set_up, off=True))
@@ -395,8 +397,8 @@ async def digest_resume(call: Call) -> Message:
 async def digest_off(call: Call, where: Annotated[Where, "[CHANNEL]"] = Where()) -> Message:
     """Turn off this channel's digest.
 
-    With a channel's ID, that of another one. Where there is none, the channels that have one are
-    listed.
+    With a channel's ID or #name, that of another one. Where there is none, the channels that have
+    one are listed.
     """
     return await _off(call, DIGEST, where)
 
@@ -417,8 +419,8 @@ async def notices_resume(call: Call) -> Message:
 async def notices_off(call: Call, where: Annotated[Where, "[CHANNEL]"] = Where()) -> Message:
     """Turn off this channel's notices.
 
-    With a channel's ID, that of another one. Where there is none, the channels that have one are
-    listed.
+    With a channel's ID or #name, that of another one. Where there is none, the channels that have
+    one are listed.
     """
     return await _off(call, NOTICES, where)
 

@@ -39,7 +39,7 @@ SCOPES: dict[str, Scope] = {
         "send a list as a file, also in the digest's thread", "there are no CSV files"
     ),
     "channels:read": Scope(
-        "see whether the bot is in a channel, and who shares it",
+        "see whether the bot is in a channel, who shares it, and its name",
         "`check` can't tell whether the bot is in the digest's channel, and `/ssl digest here` "
         "asks for confirmation",
     ),

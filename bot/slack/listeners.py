@@ -363,6 +363,7 @@ class SlackBot:
             learnt=self._learnt,
             is_shared=functools.partial(self._web.is_shared, surface.channel),
             id_to_mention=self._web.id_to_mention,
+            channel_named=self._web.channel_named,
             spend=functools.partial(self._access.spend, asker.user),
             audit=functools.partial(self._audit, request),
             share=f"{command.words} {request.argument}".strip() if can_share else "",

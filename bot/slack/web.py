@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -399,6 +400,19 @@ class SlackWeb(SlackCalls):
         """A channel, as conversations.info returns it."""
         answer = await self._read(self.client.conversations_info, channel=channel)
         return _field(answer, "channel", dict)
+
+    async def channel_named(self, name: str, among: Iterable[str]) -> str | None:
+        """Which of these channels has a name such as `#ops`, if the bot may see it."""
+
+        async def is_it(channel: str) -> bool:
+            with suppress(SlackRefused, SlackUnreachable):
+                return f"#{(await self.channel(channel)).get('name')}" == name.lower()
+            return False
+
+        channels = list(among)
+        known = await asyncio.gather(*map(is_it, channels))
+        found = [channel for channel, is_named in zip(channels, known, strict=True) if is_named]
+        return found[0] if len(found) == 1 else None
 
     async def is_shared(self, channel: str) -> bool | None:
         """Whether people of other organizations are in a channel; None if Slack doesn't say."""
