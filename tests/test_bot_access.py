@@ -65,20 +65,15 @@ async def test_a_guests_press_is_refused_and_leaves_the_message(world: World) ->
 # People whom the payload takes for ours
 
 
-async def test_a_stranger_whom_the_payload_calls_ours_is_refused(world: World) -> None:
+async def test_a_stranger_whom_the_payload_calls_ours_changes_nothing(world: World) -> None:
     world.slack.users[BEN].is_stranger = True
-
     await world.ask("/ssl list", "MEMBERS ONLY", by=BEN)
     assert world.api.work == []
 
-
-async def test_an_outsiders_press_on_a_public_card_changes_nothing(world: World) -> None:
     world.api.add("api.demo.test")
     await world.say(f"{BOT} delete api.demo.test", to=PARTNERS)
     card = await world.card("Delete the monitor for", to=PARTNERS, by=OLGA)
-
     await world.press("Delete", on=card, by=OLGA)
-
     await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert len(world.api.rows) == 1
@@ -234,7 +229,13 @@ async def test_a_known_guest_stays_a_guest_while_slack_is_silent(world: World) -
 # The log of changes
 
 
-async def test_every_change_is_audited(world: World) -> None:
+async def test_changes_are_audited_and_nothing_else(world: World) -> None:
+    world.api.add("api.demo.test")
+    for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
+        await world.say(f"/ssl {line}")
+    await world.settled()
+    assert await world.bot.slack._records.audit() == []
+
     number = world.api.add("old.demo.test")
     await world.ask("/ssl add new.demo.test", "Ann added")
     await world.say(f"/ssl delete {number}", by=BEN)
@@ -243,9 +244,7 @@ async def test_every_change_is_audited(world: World) -> None:
     world.api.refuse("monitor/add", 400, "not this one")
     await world.ask("/ssl add bad.demo.test", "REFUSED")
     await world.settled()
-
     lines = await world.bot.slack._records.audit()
-
     assert [(line.user_name, line.command, line.target) for line in lines] == [
         ("Ann", "add", "bad.demo.test:443"),
         ("Ben", "delete", "old.demo.test:443"),
@@ -254,15 +253,6 @@ async def test_every_change_is_audited(world: World) -> None:
     assert "not this one" in lines[0].result
     assert lines[1].result == "deleted"
     assert lines[2].at == world.clock().replace(microsecond=0)
-
-
-async def test_what_changes_nothing_is_not_audited(world: World) -> None:
-    world.api.add("api.demo.test")
-    for line in ("status api.demo.test", "add api.demo.test", "delete api.demo.test"):
-        await world.say(f"/ssl {line}")
-    await world.settled()
-
-    assert await world.bot.slack._records.audit() == []
 
 
 # Enterprise Grid: members have a home workspace, and perhaps several

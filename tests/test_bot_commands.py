@@ -13,11 +13,9 @@ async def test_help_names_every_command_with_its_usage(world: World) -> None:
     assert world.api.work == []
 
 
-async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
+async def test_status_shows_the_card_of_a_monitor_however_it_is_named(world: World) -> None:
     number = world.api.add("api.demo.test", days=12.5)
-
     await world.say("/ssl status api.demo.test")
-
     card = await world.card("DUE", "`api.demo.test`", "in 12 days", "Test CA", f"#{number}")
     assert card.text.startswith("api.demo.test DUE, expires in 12 days (5 Dec 2026")
     assert card.ephemeral_for == ANN
@@ -27,9 +25,6 @@ async def test_status_shows_the_card_of_a_monitored_host(world: World) -> None:
     ]  # fmt: skip
     assert labels(card) == shown
 
-
-async def test_status_understands_every_way_to_name_a_monitor(world: World) -> None:
-    world.api.add("api.demo.test")
     assert world.api.add("api.demo.test", port=8443) == 102
     for which in (
         "api.demo.test:8443",
@@ -66,33 +61,23 @@ async def test_an_unknown_host_can_be_added_by_one_press(world: World) -> None:
     await world.card("Ann added `new.demo.test:8443`.")
 
 
-async def test_adding_many_hosts_says_what_became_of_each(world: World) -> None:
+async def test_adding_hosts_says_what_became_of_each(world: World) -> None:
     world.api.add("old.demo.test")
-    await world.say("/ssl add a.demo.test, b.demo.test:8443 old.demo.test a.demo.test")
+    await world.ask("/ssl add old.demo.test", "`old.demo.test`", "already monitored")
+    await world.settled()
+    assert world.api.asked("monitor/add") == []
+    assert all(message.ephemeral_for for message in world.seen())
 
+    await world.say("/ssl add a.demo.test, b.demo.test:8443 old.demo.test a.demo.test")
     card = await world.card("Added 2 of 3 hosts.", "`old.demo.test` was already monitored")
     assert card.ephemeral_for == ANN
     assert len(world.api.asked("monitor/add")) == 2
     line = await world.card("Ann added `a.demo.test`, `b.demo.test:8443`.")
     assert line.ephemeral_for is None
 
-
-async def test_adding_what_is_already_monitored_changes_nothing(world: World) -> None:
-    world.api.add("old.demo.test")
-
-    await world.ask("/ssl add old.demo.test", "`old.demo.test`", "already monitored")
-    await world.settled()
-
-    assert world.api.asked("monitor/add") == []
-    assert all(message.ephemeral_for for message in world.seen())
-
-
-async def test_a_host_that_the_api_refuses_does_not_stop_the_others(world: World) -> None:
     world.api.refuse("monitor/add", 422, "no such name")
-
-    await world.say("/ssl add a.demo.test b.demo.test")
-
-    card = await world.card("Added 1 of 2 hosts.", "`a.demo.test` was not added")
+    await world.say("/ssl add c.demo.test d.demo.test")
+    card = await world.card("Added 1 of 2 hosts.", "`c.demo.test` was not added")
     assert "no such name" in words(card)
 
 
@@ -121,7 +106,7 @@ async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> No
     assert "Add" not in labels(card)
 
 
-async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: World) -> None:
+async def test_only_a_danger_button_with_slacks_own_dialog_deletes_a_monitor(world: World) -> None:
     number = world.api.add("old.demo.test", port=8443)
     await world.say("/ssl delete old.demo.test")
     card = await world.card("Delete the monitor for `old.demo.test:8443`")
@@ -131,26 +116,19 @@ async def test_delete_asks_with_a_danger_button_and_slacks_own_dialog(world: Wor
     assert danger["style"] == "danger"
     assert "old.demo.test:8443" in danger["confirm"]["text"]["text"]
     assert number in world.api.rows
-
     await world.press("Delete", on=card)
-
     became = await world.card("is no longer monitored")
     assert became.ts == card.ts
     assert number not in world.api.rows
     line = await world.card("Ann deleted the monitor for `old.demo.test:8443`.")
     assert line.ephemeral_for is None
-
     await world.press("Add again", on=became)
     await world.card("OK", "`old.demo.test:8443`", "added")
 
-
-async def test_only_the_button_that_confirms_it_deletes_a_monitor(world: World) -> None:
-    number = world.api.add("old.demo.test")
+    number = world.api.add("kept.demo.test")
     card = await world.ask(f"/ssl delete {number}", "Delete the monitor")
-
     await world.press("Keep it", on=card)
-
-    became = await world.card("OK", "`old.demo.test`")
+    became = await world.card("OK", "`kept.demo.test`")
     assert became.ts == card.ts
     await world.ask(f"/ssl delete_now {number}", "UNKNOWN COMMAND")
     await world.settled()
@@ -173,17 +151,7 @@ async def test_digest_is_for_its_asker_alone(world: World) -> None:
     assert labels(card) == ["Rescan", "Share here"]
 
 
-async def test_an_unknown_verb_names_the_nearest_and_runs_it(world: World) -> None:
-    card = await world.ask("/ssl acount", "UNKNOWN COMMAND", "Did you mean `account`?")
-
-    await world.press("Run account", on=card)
-
-    became = await world.card("ops@example.com")
-    assert became.ts == card.ts
-    assert labels(await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help")) == []
-
-
-async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: World) -> None:
+async def test_what_is_not_understood_is_answered_with_what_to_write_instead(world: World) -> None:
     for line, complaint, usage in (
         ("/ssl status", "needs a host, an ID or a pattern", "/ssl status example.com"),
         ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),
@@ -199,6 +167,12 @@ async def test_bad_words_are_answered_with_the_right_way_to_write_them(world: Wo
         card = await world.ask(line, "NOT UNDERSTOOD", usage, complaint)
         assert card.ephemeral_for == ANN
         assert world.api.work == [], line
+
+    card = await world.ask("/ssl acount", "UNKNOWN COMMAND", "Did you mean `account`?")
+    await world.press("Run account", on=card)
+    became = await world.card("ops@example.com")
+    assert became.ts == card.ts
+    assert labels(await world.ask("/ssl xyzzy", "UNKNOWN COMMAND", "/ssl help")) == []
 
 
 async def test_the_bot_monitors_real_hosts_with_its_embedded_api(make_world: MakeWorld) -> None:

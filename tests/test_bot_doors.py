@@ -47,27 +47,20 @@ async def test_an_outsider_is_refused_at_every_door(world: World) -> None:
     assert world.api.work == []
 
 
-async def test_an_outsiders_press_is_refused_and_leaves_the_message(world: World) -> None:
+async def test_an_outsiders_press_is_refused_and_their_home_stays_empty(world: World) -> None:
     world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=PARTNERS)
     await world.settled()
     before = words(card)
     world.api.calls.clear()
-
     await world.press("Rescan", on=card, by=OLGA)
-
     told = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
     assert (told.ephemeral_for, words(card), world.api.work) == (OLGA, before, [])
 
-
-async def test_an_outsiders_home_stays_empty(world: World) -> None:
-    world.api.add("api.demo.test")
-
     await world.playground.open_home(OLGA)
     await world.open_home("1 monitor")
     await world.settled()
-
     assert world.slack.home(OLGA) is None
     assert sorted(world.api.work) == ["account", "monitor/list"]
 
@@ -93,7 +86,7 @@ def signed_for_another_body(secret: str, _: bytes) -> dict[str, str]:
     return signed_headers(secret, b"text=list")
 
 
-async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
+async def test_a_request_without_a_right_signature_gets_401_and_slacks_verification_its_answer(
     world: World, session: aiohttp.ClientSession
 ) -> None:
     url = str(world.playground.events_url)
@@ -103,9 +96,15 @@ async def test_a_request_without_a_right_signature_gets_401_and_does_nothing(
         headers = sign(world.playground.app.signing_secret, body) | {"Content-Type": content_type}
         async with session.post(url, data=body, headers=headers) as answer:
             assert answer.status == 401, (sign, kind)
-
         await world.settled()
         assert (world.api.work, world.seen()) == ([], []), (sign, kind)
+
+    body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
+    headers = signed_headers(world.playground.app.signing_secret, body)
+    headers["Content-Type"] = "application/json"
+    async with session.post(url, data=body, headers=headers) as answer:
+        assert answer.status == 200
+        assert "3eZbrw1aB" in await answer.text()
 
 
 async def test_a_request_that_is_refused_leaves_nothing_of_itself_in_the_log(
@@ -137,19 +136,6 @@ async def test_a_socket_modes_bot_takes_no_requests_by_http(socket_world: World)
 
     await world.settled()
     assert world.api.work == []
-
-
-async def test_slacks_url_verification_is_answered(world: World) -> None:
-    body = b'{"type":"url_verification","challenge":"3eZbrw1aB"}'
-    headers = signed_headers(world.playground.app.signing_secret, body)
-    headers["Content-Type"] = "application/json"
-
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(str(world.playground.events_url), data=body, headers=headers) as answer,
-    ):
-        assert answer.status == 200
-        assert "3eZbrw1aB" in await answer.text()
 
 
 async def test_a_press_that_comes_twice_runs_once(world: World) -> None:
@@ -253,23 +239,16 @@ async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_worl
         assert_harmless(message)
 
 
-async def test_hostile_text_can_neither_ping_nor_link_on_home(world: World) -> None:
+async def test_hostile_text_can_neither_ping_nor_link_elsewhere(world: World) -> None:
     watch_hostile(world)
-
     home = await world.open_home("2 monitors", "evil.demo.test")
     assert labels(home) == ["Add hosts", "Refresh", "Rescan", "Rescan"]
     assert_harmless(home)
 
-
-async def test_a_hostile_name_pings_nobody(world: World) -> None:
     world.slack.users[ANN].name = "<!channel> *Ann*"
-
     line = await world.ask("/ssl add api.demo.test", "added `api.demo.test`.", seen_by=BEN)
     assert_harmless(line)
 
-
-async def test_an_errors_hostile_words_can_neither_ping_nor_link(world: World) -> None:
     world.api.refuse("monitor/list", 400, HOSTILE)
-
     card = await world.ask("/ssl list", "REFUSED", "Your bank")
     assert_harmless(card)

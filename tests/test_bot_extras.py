@@ -27,11 +27,10 @@ def place_of(world: World, name: str) -> str:
     return next(target for target in world.hosts.targets if target.startswith(name))
 
 
-async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World) -> None:
+async def test_a_check_stores_nothing_until_it_is_added(own_world: World) -> None:
     place = place_of(own_world, "shop")
     await own_world.ask(f"/ssl check https://{place}/cart", "Checking…", f"`{place}`")
     card = await own_world.card("OK", f"`{place}`", "just now>. Nothing was stored.")
-
     told = words(card)
     assert "Demo Trust Services" in told
     assert "*Names (1)*" in told
@@ -42,38 +41,36 @@ async def test_a_check_shows_the_certificate_and_stores_nothing(own_world: World
     await own_world.say("/ssl account")
     assert "*Monitors*\n0 of" in words(await own_world.card("Monitors: 0 of"))
 
-
-async def test_a_checked_host_is_added_by_one_press(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     card = await own_world.ask(f"/ssl check {place}", "EXPIRED", "Nothing was stored.")
-
     await own_world.press("Add", on=card)
-
     became = await own_world.card("EXPIRED", f"`{place}`", "added")
     assert became.ts == card.ts
     await own_world.card(f"Ann added `{place}`.")
 
+    place = place_of(own_world, "shop")
+    await own_world.say(f"@SSLmonitor check {place} tls")
+    card = await own_world.card("OK", "Nothing was stored.", by=BEN)
+    assert card.in_thread
+    assert [m for m in own_world.seen(by=BEN) if "Checking" in words(m)] == []
 
-async def test_a_check_is_repeated_and_shared_with_its_protocol(world: World) -> None:
+    await own_world.say("/ssl check 127.0.0.1:9")
+    card = await own_world.card("REFUSED", "`127.0.0.1:9`", "refused by this server's rules")
+    assert "Check again" not in labels(card)
+
+
+def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
+    assert set(PORTS) == set(PROTOCOLS)
+
+
+async def test_a_check_is_understood_repeated_and_shared(world: World) -> None:
     world.api.extras = ["/checks"]
-    await world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
-    card = await world.card(
-        "DUE", "`mail.demo.test:25`", "over STARTTLS (smtp). Nothing was stored."
-    )
-    assert labels(card) == ["Add", "Check again", "Share here"]
+    world.api.answer("checks", 503)
+    await world.say("/ssl check api.demo.test")
+    card = await world.card("SSLMONITOR IS NOT ANSWERING", "`api.demo.test`")
+    await world.press("Check again", on=card)
+    assert (await world.card("DUE", "Nothing was stored.")).ts == card.ts
 
-    await world.press("Share here", on=card)
-
-    shared = await world.card("over STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN)
-    assert shared.ephemeral_for is None
-    await world.press("Check again", on=shared, by=BEN)
-    await world.settled()
-    sent = {"host": "mail.demo.test", "port": "25", "protocol": "smtp"}
-    assert world.api.asked("checks") == [sent] * 3
-
-
-async def test_a_check_understands_every_way_to_name_a_host(world: World) -> None:
-    world.api.extras = ["/checks"]
     for typed, sent in (
         ("<http://api.demo.test|api.demo.test>", {"host": "api.demo.test", "port": "443"}),
         ("API.demo.test 8443", {"host": "api.demo.test", "port": "8443"}),
@@ -90,54 +87,27 @@ async def test_a_check_understands_every_way_to_name_a_host(world: World) -> Non
         await world.ask(f"/ssl check {typed}", "DUE", "Nothing was stored.")
         assert world.api.asked("checks")[-1] == sent, typed
 
-
-async def test_a_check_with_starttls_takes_the_protocol_from_the_port(world: World) -> None:
-    world.api.extras = ["/checks"]
     world.api.add("db.demo.test", port=5432)
     await world.ask("/ssl check db.demo.test starttls", "over STARTTLS (postgres)")
     await world.ask("/ssl check api.demo.test:2525 starttls", "Name the protocol")
 
-
-async def test_a_check_that_named_tls_is_repeated_with_it(world: World) -> None:
-    world.api.extras = ["/checks"]
     card = await world.ask("/ssl check api.demo.test:25 tls", "DUE", "Nothing was stored.")
-
     await world.press("Check again", on=card)
-
     await world.settled()
-    assert world.api.asked("checks") == [{"host": "api.demo.test", "port": "25"}] * 2
+    assert world.api.asked("checks")[-2:] == [{"host": "api.demo.test", "port": "25"}] * 2
 
-
-def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
-    assert set(PORTS) == set(PROTOCOLS)
-
-
-async def test_a_check_by_mention_is_seen_by_all(own_world: World) -> None:
-    place = place_of(own_world, "shop")
-    await own_world.say(f"@SSLmonitor check {place} tls")
-
-    card = await own_world.card("OK", "Nothing was stored.", by=BEN)
-
-    assert card.in_thread
-    assert [m for m in own_world.seen(by=BEN) if "Checking" in words(m)] == []
-
-
-async def test_a_check_that_is_refused_says_why(own_world: World) -> None:
-    await own_world.say("/ssl check 127.0.0.1:9")
-
-    card = await own_world.card("REFUSED", "`127.0.0.1:9`", "refused by this server's rules")
-    assert "Check again" not in labels(card)
-
-
-async def test_a_check_that_got_no_answer_can_be_tried_again(world: World) -> None:
-    world.api.extras = ["/checks"]
-    world.api.answer("checks", 503)
-    await world.say("/ssl check api.demo.test")
-    card = await world.card("SSLMONITOR IS NOT ANSWERING", "`api.demo.test`")
-
-    await world.press("Check again", on=card)
-
-    assert (await world.card("DUE", "Nothing was stored.")).ts == card.ts
+    await world.say("/ssl check <mailto:ann@demo.test|mail.demo.test> smtp")
+    card = await world.card(
+        "DUE", "`mail.demo.test:25`", "over STARTTLS (smtp). Nothing was stored."
+    )
+    assert labels(card) == ["Add", "Check again", "Share here"]
+    await world.press("Share here", on=card)
+    shared = await world.card("over STARTTLS (smtp). Nothing was stored.", "shared by Ann", by=BEN)
+    assert shared.ephemeral_for is None
+    await world.press("Check again", on=shared, by=BEN)
+    await world.settled()
+    sent = {"host": "mail.demo.test", "port": "25", "protocol": "smtp"}
+    assert world.api.asked("checks")[-3:] == [sent] * 3
 
 
 async def test_whoever_may_not_change_things_may_check_but_not_watch(make_world: MakeWorld) -> None:
@@ -151,19 +121,17 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(make_world:
         assert world.api.asked("monitor/add") == []
 
 
-async def test_the_history_tells_what_changed_and_details_lead_there(own_world: World) -> None:
+async def test_the_history_tells_what_changed(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     assert own_world.hosts is not None
     card = await own_world.ask(f"/ssl add {place}", "EXPIRED", "added")
     own_world.hosts.renew("intranet.demo.test", days=90)
     await own_world.press("Rescan", on=card)
     card = await own_world.card("OK", "in 89 days")
-
     await own_world.press("Details", on=card)
     details = await own_world.card("*Chain (2)*", "1. intranet.demo.test, issued by", "*Issuer*")
     assert labels(details)[:2] == ["Rescan", "History"]
     await own_world.press("History", on=details)
-
     history = await own_world.card(f"*History* · `{place}`", "2 entries, newest first.")
     told = words(history)
     assert told.index("*OK*") < told.index("*Was EXPIRED, new certificate*")
@@ -171,15 +139,11 @@ async def test_the_history_tells_what_changed_and_details_lead_there(own_world: 
     assert history.ephemeral_for == ANN
     assert labels(history) == ["Details", "Share here"]
 
-
-async def test_a_bare_host_name_finds_its_history_and_a_ping_tells_of_regular_scans(
-    own_world: World,
-) -> None:
     place = place_of(own_world, "shop")
     await own_world.ask(f"/ssl add {place}", "OK", "added")
-    told = ("*History*", f"`{place}`", "1 entry,", "First scan", "Issuer: Demo")
-    await own_world.ask("/ssl hist shop", *told)
-    on_time = "*Regular scans*\nOn time: 1 monitor, none due now."
+    one = ("*History*", f"`{place}`", "1 entry,", "First scan", "Issuer: Demo")
+    await own_world.ask("/ssl hist shop", *one)
+    on_time = "*Regular scans*\nOn time: 2 monitors, none due now."
     await own_world.ask("/ssl ping", "SSLmonitor answers", on_time)
 
 
@@ -192,6 +156,12 @@ async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(world: World
         assert (await world.ask(f"@SSLmonitor {line}", *told, seen_by=BEN)).in_thread
     await world.settled()
     assert world.api.work == []
+
+    await world.say("/ssl status api.demo.test")
+    await world.press("Details", on=await world.card("OK"))
+    card = await world.card("*Subject*")
+    assert labels(card)[:2] == ["Rescan", "Details"]
+    assert "Chain" not in words(card)
 
 
 async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> None:
@@ -207,16 +177,6 @@ async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> 
 
     assert len(world.api.asked("openapi.json")) == 2
     assert world.api.work == []
-
-
-async def test_details_of_the_hosted_api_offer_no_history_and_show_no_chain(world: World) -> None:
-    world.api.add("api.demo.test")
-    await world.say("/ssl status api.demo.test")
-    await world.press("Details", on=await world.card("OK"))
-
-    card = await world.card("*Subject*")
-    assert labels(card)[:2] == ["Rescan", "Details"]
-    assert "Chain" not in words(card)
 
 
 async def test_details_do_without_an_answer_about_extras(world: World) -> None:

@@ -41,13 +41,11 @@ async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> Non
     assert sorted(world.api.work) == ["account", "monitor/list"]
 
 
-async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
+async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(world: World) -> None:
     for days in range(PAGE + 3):
         world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
     first = await world.open_home("1 to 20 of 23 that need attention", "`h00.demo.test`")
-
     await world.press("Next", on=first)
-
     second = await world.home("21 to 23 of 23", "`h22.demo.test`")
     assert labels(second) == [*ALWAYS, *["Rescan"] * 3, "Previous"]
     assert "`h00.demo.test`" not in words(second)
@@ -55,16 +53,10 @@ async def test_home_has_pages_which_turn_in_its_place(world: World) -> None:
     await world.press("Previous", on=second)
     await world.home("1 to 20 of 23", "`h00.demo.test`")
 
-
-async def test_a_rescan_leaves_home_on_its_page(world: World) -> None:
-    for days in range(PAGE + 3):
-        world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
     await world.playground.open_home(ANN)
     await world.press("Next", on=await world.home("1 to 20"))
     second = await world.home("21 to 23")
-
     await world.press("Rescan", on=second, row="h22.demo.test")
-
     await world.home("21 to 23 of 23", "no change · Ann")
     await world.press("Rescan", on=second, row="h21.demo.test")
     await world.until(lambda: words(second).count("no change · Ann") == 2)
@@ -206,7 +198,7 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
     assert labels(watched) == ["Stop"]
 
 
-async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) -> None:
+async def test_what_home_could_not_get_or_open_is_told_and_nothing_is_watched(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     world.api.refuse("monitor/list", 401, "who are you")
     await world.open_home("KEY REFUSED", "About this bot")
@@ -214,17 +206,12 @@ async def test_home_shows_why_the_api_gave_nothing_and_comes_back(world: World) 
     await world.open_home("`api.demo.test`", "*Monitors*\nunknown")
     await world.open_home("`api.demo.test`", "1 of 1,000 used")
 
-
-async def test_where_the_modal_can_not_be_opened_nothing_is_watched(world: World) -> None:
-    world.api.add("api.demo.test", days=5.5)
     await world.playground.open_home(ANN)
     await world.press("Rescan", on=await world.home("in 5 days"))
     home = await world.home("no change · Ann")
     world.slack.faults.add("views.open", refusal("expired_trigger_id"))
-
     await world.press("Scan & watch", on=home)
     await world.settled()
-
     assert len(world.api.asked("monitor/scan")) == 1
     assert world.slack.modal(ANN) is None
 

@@ -31,9 +31,7 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
     assert "Changed: expiry date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
 
 
-async def test_a_monitor_that_the_bot_never_saw_is_looked_at_once_before_its_scan(
-    world: World,
-) -> None:
+async def test_a_monitor_is_looked_at_once_before_its_first_scan(world: World) -> None:
     world.api.add("api.demo.test")
     for _ in range(2):
         await world.say("/ssl scan api.demo.test")
@@ -74,28 +72,23 @@ async def test_names_that_are_not_monitored_are_added_with_one_press(world: Worl
     }
 
 
-async def test_no_more_names_are_offered_than_the_account_has_room_for(world: World) -> None:
+async def test_no_more_names_are_offered_than_can_be_added(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
     world.api.limit = 3
     await world.say("/ssl scan api.demo.test")
     card = await world.card("3 names on this certificate aren't monitored")
     assert "Add 2" in labels(card)
-
     world.api.limit = 1
     await world.press("Rescan", on=card)
     card = await world.card("The account has no room for more monitors.")
     assert not any(label.startswith("Add") for label in labels(card))
 
-
-async def test_a_scan_is_shown_even_if_the_names_cant_be_looked_up(world: World) -> None:
-    world.api.add("api.demo.test")
-    world.api.names = ["a.demo.test"]
     world.api.refuse("account", 500, "broken", times=9)
     await world.ask("/ssl scan api.demo.test", "OK", "No change: still the old certificate.")
 
 
-def test_wildcards_and_other_non_hosts_are_never_offered() -> None:
+def test_only_hosts_are_offered_and_no_more_than_a_button_holds() -> None:
     leaf = dataclasses.replace(
         certificate(),
         alt_names=("*.example.com", "api.example.com", "a b", "", "B.example.com", "b.example.com"),
@@ -103,8 +96,6 @@ def test_wildcards_and_other_non_hosts_are_never_offered() -> None:
     found = dataclasses.replace(monitor(), target=Target("api.example.com", 8443), certificate=leaf)
     assert after_scan.other_names(found) == [Target("b.example.com", 8443)]
 
-
-def test_no_more_names_are_offered_than_a_button_holds() -> None:
     long = [Target(f"{'x' * 60}.{n:03}.example.com") for n in range(60)]
     fitting = after_scan.that_fit(long)
     assert 10 < len(fitting) < 50
@@ -112,20 +103,16 @@ def test_no_more_names_are_offered_than_a_button_holds() -> None:
     assert len(after_scan.that_fit([Target(f"h{n}.test") for n in range(60)])) == 50
 
 
-async def test_a_threshold_counts_at_once_and_is_announced(world: World) -> None:
+async def test_a_threshold_counts_at_once_or_is_explained(world: World) -> None:
     world.api.add("api.demo.test", days=45.5)
     await world.ask("/ssl warn *.demo.test 60d", "Ann set the threshold of `*.demo.test` to 60d.")
     await world.card("Renewal of `*.demo.test` is due when 60 days are left.")
-
     await world.ask("/ssl status api.demo.test", "DUE", "in 45 days")
-
     await world.say("/ssl warn *.demo.test default")
     await world.card("`*.demo.test` uses the default threshold again.")
     await world.ask("/ssl status api.demo.test", "OK", "in 45 days")
     assert [m.ephemeral_for for m in world.seen() if "default threshold again" in words(m)] == [ANN]
 
-
-async def test_a_threshold_that_makes_no_sense_is_explained(world: World) -> None:
     for line, said in (
         ("/ssl warn api.demo.test 0d", "is not a threshold"),
         ("/ssl warn api.demo.test soon", "is not a threshold"),
@@ -182,9 +169,7 @@ async def test_without_the_scope_for_files_the_card_says_so(world: World) -> Non
     await world.card("The bot can't send files", "files:write")
 
 
-async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offered(
-    world: World,
-) -> None:
+async def test_an_added_host_is_remembered_and_its_names_are_offered(world: World) -> None:
     world.api.names = ["api.demo.test", "www.demo.test"]
     await world.say("/ssl add api.demo.test")
     card = await world.card("1 name on this certificate isn't monitored: `www.demo.test`.")
@@ -204,9 +189,7 @@ async def test_a_host_that_is_added_is_remembered_and_its_other_names_are_offere
 ONE = "ab" * 32
 
 
-async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_rescan(
-    world: World,
-) -> None:
+async def test_monitors_with_one_certificate_share_a_row_and_a_rescan(world: World) -> None:
     numbers = world.api.add_many(14, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
     await world.say("/ssl list")
@@ -231,9 +214,7 @@ async def test_a_list_shows_monitors_with_one_certificate_as_one_row_with_one_re
     await world.card("*Also on 13 other monitors*", "`h13.demo.test`")
 
 
-async def test_who_was_first_keeps_a_monitor_that_others_take_with_its_certificate(
-    world: World,
-) -> None:
+async def test_who_was_first_keeps_one_of_a_certificates_monitors(world: World) -> None:
     world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await world.ask("/ssl list", "3 monitors")
     await world.press("Rescan", on=shown)
@@ -253,9 +234,7 @@ async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world
     assert labels(home).count("Rescan") == 2
 
 
-async def test_the_menu_of_a_pressed_row_asks_for_a_note_with_the_host_filled_in(
-    world: World,
-) -> None:
+async def test_a_pressed_rows_note_form_has_the_host_filled_in(world: World) -> None:
     world.api.add("a.demo.test", days=5.5)
     shown = await world.ask("/ssl list", "1 monitor")
     await world.press("Rescan", on=shown)

@@ -39,7 +39,7 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         assert card.ephemeral_for is None
 
 
-async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
+async def test_a_host_may_be_formatted_and_stand_alone(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     for host in (
         "`api.demo.test`", "_api.demo.test_", "(api.demo.test)", "api.demo.test?",
@@ -54,9 +54,6 @@ async def test_a_host_may_be_formatted_and_punctuated(world: World) -> None:
     ):  # fmt: skip
         await world.ask(f"/ssl status {host}", "OK", "`api.demo.test`")
 
-
-async def test_a_bare_host_or_id_means_its_status(world: World) -> None:
-    world.api.add("api.demo.test", days=80)
     for which in ("api.demo.test", "101", "#101", "Status “api.demo.test”"):
         await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
@@ -68,7 +65,7 @@ async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
         assert "UNKNOWN" not in words(card)
 
 
-async def test_lists_understand_names_states_and_spaces(world: World) -> None:
+async def test_lists_understand_names_states_and_what_is_combined(world: World) -> None:
     world.api.add("mail.demo.test", days=80)
     world.api.add("old.demo.test", days=-1, valid=False)
     for line, hosts in (
@@ -88,10 +85,6 @@ async def test_lists_understand_names_states_and_spaces(world: World) -> None:
         shown = [host for host in ("mail.demo.test", "old.demo.test") if host in words(card)]
         assert shown == hosts, line
 
-
-async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(world: World) -> None:
-    world.api.add("mail.demo.test", days=80)
-    world.api.add("old.demo.test", days=-1, valid=False)
     for line, host in (
         *((f"list {no}expired", "mail.demo.test") for no in ("not ", "!", "-", "except ")),
         ("list isn't valid", "old.demo.test"),
@@ -116,15 +109,13 @@ async def test_lists_understand_what_is_excluded_combined_and_shown_on_cards(wor
         await world.ask(f"/ssl {line}", told)
 
 
-async def test_a_state_with_a_port_is_the_beginning_of_a_name(world: World) -> None:
+async def test_what_is_no_filter_is_read_as_a_part_of_a_name(world: World) -> None:
     for host, port in (("fine.demo.test", 8443), ("fine.demo.test", 443), ("a.demo.test", 8443)):
         world.api.add(host, port=port)
     await world.ask("/ssl status fine:8443", "fine.demo.test:8443", "OK")
     card = await world.ask("/ssl status fine:9443", "isn't monitored")
     assert "a.demo.test" not in words(card)
 
-
-async def test_a_word_that_is_no_filter_is_told_as_a_part_of_a_name(world: World) -> None:
     await world.ask("/ssl list stale", "`host=*stale*`", "`/ssl help list` names the filters.")
 
 
@@ -162,10 +153,14 @@ async def test_what_people_type_for_help_is_help(world: World) -> None:
         card = await world.ask(f"/ssl {line}", told)
         assert not any(label.startswith("Run") for label in labels(card)), line
 
+    await world.say("/ssl help list")
+    card = await world.card(
+        "/ssl list [FILTER…]", "part of a name", "For example `/ssl list expires&lt;30`"
+    )
+    assert "/ssl scan" not in words(card)
 
-async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
-    world: World,
-) -> None:
+
+async def test_other_words_are_known_and_none_means_the_opposite(world: World) -> None:
     for line, run in (
         ("claim api.demo.test", "Run take api.demo.test"),
         ("expired", "Run list expired"),
@@ -184,18 +179,10 @@ async def test_other_words_for_a_command_are_known_and_none_means_the_opposite(
         found = labels(await world.ask(f"/ssl {line}", "UNKNOWN COMMAND"))
         assert found == [run] * bool(run), line
 
-
-async def test_removing_means_deleting_and_asks_first(world: World) -> None:
     world.api.add("api.demo.test")
     for verb in ("rm", "remove"):
         assert "Delete" in labels(await world.ask(f"/ssl {verb} api.demo.test", "Delete the"))
     assert len(world.api.rows) == 1
-
-
-async def test_a_check_uses_the_port_that_is_monitored(world: World) -> None:
-    world.api.extras = ["/checks"]
-    world.api.add("shop.demo.test", port=42807)
-    await world.ask("/ssl check shop.demo.test", "`shop.demo.test:42807`")
 
 
 async def test_a_shared_domain_alone_is_no_similarity(world: World) -> None:
@@ -217,11 +204,12 @@ async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
     await world.ask("/ssl status 2001∶db8∶∶1", "OK", "`2001:db8::1`")
     await world.ask("/ssl check api.demo.test *x*y_z", "“∗x∗yˍz” is not a protocol")
 
+    world.api.add("shop.demo.test", port=42807)
+    await world.ask("/ssl check shop.demo.test", "`shop.demo.test:42807`")
+
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
-async def test_a_message_with_a_file_or_for_the_channel_too_is_answered(
-    subtype: str, world: World
-) -> None:
+async def test_a_message_with_a_file_or_broadcast_is_answered(subtype: str, world: World) -> None:
     world.api.add("api.demo.test", days=80)
     slack = world.slack
     message = slack.post(DM, ANN, "status api.demo.test")
@@ -229,13 +217,3 @@ async def test_a_message_with_a_file_or_for_the_channel_too_is_answered(
     payload["event"]["subtype"] = subtype
     await world.playground.delivery.send("events_api", payload)
     await world.card("OK", "`api.demo.test`", to=DM)
-
-
-async def test_help_for_one_command_explains_its_forms_and_shows_a_line_that_works(
-    world: World,
-) -> None:
-    await world.say("/ssl help list")
-    card = await world.card(
-        "/ssl list [FILTER…]", "part of a name", "For example `/ssl list expires&lt;30`"
-    )
-    assert "/ssl scan" not in words(card)

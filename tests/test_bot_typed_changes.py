@@ -5,14 +5,12 @@ from __future__ import annotations
 from tests.world import World, labels, words
 
 
-async def test_the_beginning_of_a_name_is_enough_for_a_threshold(world: World) -> None:
+async def test_a_threshold_is_written_as_people_write_it(world: World) -> None:
     world.api.add("web.demo.test", days=80)
     await world.ask("/ssl warn web 14d", "Renewal of `web.demo.test` is due when 14 days are left.")
     await world.ask("/ssl warn nosuch.test 14d", "`nosuch.test`", "No monitor matches it yet.")
     await world.ask("/ssl warn", "*Thresholds*", "`web.demo.test` 14d", "`nosuch.test` 14d")
 
-
-async def test_a_threshold_is_for_hosts_and_written_as_people_write_it(world: World) -> None:
     world.api.add("mail.demo.test")
     world.api.add("mail2.demo.test")
     for typed, told in (
@@ -80,7 +78,7 @@ async def test_a_length_or_words_of_no_meaning_may_stand_before_the_host(world: 
         await world.ask(f"/ssl {typed}", told)
 
 
-async def test_a_note_or_runbook_says_if_no_monitor_matches(world: World) -> None:
+async def test_a_note_stays_as_typed_and_says_if_no_monitor_matches(world: World) -> None:
     world.api.add("shop.demo.test")
     await world.ask("/ssl note shop ask Ben", "Note on `shop.demo.test`: ask Ben")
     await world.ask('/ssl note shop ""', "The note on `shop.demo.test` was removed.")
@@ -107,8 +105,14 @@ async def test_a_note_or_runbook_says_if_no_monitor_matches(world: World) -> Non
     for typed in ("note broken x", "runbook * https://a.test", "runbook 101 https://a.test"):
         await world.ask(f"/ssl {typed}", "NOT UNDERSTOOD", "for a host" if "run" in typed else "")
 
+    await world.ask(
+        "/ssl please note `api.demo.test` waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
+        "Note on `api.demo.test`: waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
+    )
+    await world.ask("/ssl runbook api.demo.test https://a.test/b_(c)", "<https://a.test/b_(c)|")
 
-async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) -> None:
+
+async def test_however_hosts_are_separated_none_is_lost_and_no_word_is_added(world: World) -> None:
     for number, typed in enumerate(
         (
             "a0.demo.test,b0.demo.test;c0.demo.test",
@@ -136,49 +140,37 @@ async def test_hosts_are_separated_by_commas_and_semicolons_too(world: World) ->
         assert asked == [("a", "25"), ("b", "8443")], typed
     await world.ask("/ssl add d.demo.test 443, 8443", "Added 2 of 2 hosts.")
 
-
-async def test_no_host_of_several_is_lost_and_no_word_is_added(world: World) -> None:
     for number, typed in enumerate(
         (
-            "<https://a0.demo.test/>|<https://b0.demo.test/>",
-            "a1.demo.test|b1.demo.test",
-            "https://a2.demo.test/x;https://b2.demo.test",
-            "a3.demo.test und b3.demo.test",
-            "new hosts: a4.demo.test/x, b4.demo.test to monitoring",
+            "<https://a0.more.test/>|<https://b0.more.test/>",
+            "a1.more.test|b1.more.test",
+            "https://a2.more.test/x;https://b2.more.test",
+            "a3.more.test und b3.more.test",
+            "new hosts: a4.more.test/x, b4.more.test to monitoring",
         )
     ):
         await world.ask(f"/ssl add {typed}", "Added 2 of 2 hosts.")
-        hosts = [f"{letter}{number}.demo.test" for letter in "ab"]
+        hosts = [f"{letter}{number}.more.test" for letter in "ab"]
         assert [asked["host"] for asked in world.api.asked("monitor/add")[-2:]] == hosts
     await world.ask("/ssl add 2001:db8::1 8443", "`[2001:db8::1]:8443`", "Rescan")
     before = len(world.api.rows)
     for typed in (
-        "a.demo.test/b.demo.test",
-        "a.demo.test:443/8443",
-        "a.demo.test smtp:25",
+        "a.more.test/b.more.test",
+        "a.more.test:443/8443",
+        "a.more.test smtp:25",
         "muted",
-        "a.demo.test tls 1.3",
-        "a.demo.test at 9.30",
-        "a.demo.test --force",
+        "a.more.test tls 1.3",
+        "a.more.test at 9.30",
+        "a.more.test --force",
     ):
         await world.ask(f"/ssl add {typed}", "NOT UNDERSTOOD", "is not a host name")
-    for typed in ("a.demo.test proxy 10.0.0.1:3128", "a.demo.test --proxy 10.0.0.1:3128"):
+    for typed in ("a.more.test proxy 10.0.0.1:3128", "a.more.test --proxy 10.0.0.1:3128"):
         await world.ask(f"/ssl add {typed}", "NOT UNDERSTOOD", "A proxy can be set in the form")
-    await world.ask("/ssl add a.demo.test floor 5", "NOT UNDERSTOOD", "“5” is not")
+    await world.ask("/ssl add a.more.test floor 5", "NOT UNDERSTOOD", "“5” is not")
     assert len(world.api.rows) == before
 
 
-async def test_a_name_without_a_dot_is_added_after_a_question_only(world: World) -> None:
-    await world.ask("/ssl add mail.demo.test xmpp", "Add these 2 hosts?", "xmpp")
-    card = await world.ask("/ssl add intranet", "Add this host?")
-    assert world.api.rows == {}
-    await world.press("Add 1", on=card)
-    await world.card("`intranet`", "added")
-    for word in ("mine", "due", "nosuch"):
-        assert "Add" not in labels(await world.ask(f"/ssl take {word}", f"`{word}`"))
-
-
-async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None:
+async def test_a_protocol_after_a_host_or_in_the_form_says_how_tls_starts(world: World) -> None:
     world.api.extras = ["/monitor/add?protocol"]
     for typed, protocol in (
         ("a.demo.test:25 smtp", "smtp"),
@@ -207,40 +199,31 @@ async def test_a_protocol_after_a_host_says_how_tls_starts(world: World) -> None
     ]
     await world.ask("/ssl add i.demo.test:2525 starttls", "Name the protocol")
 
-
-async def test_a_protocol_belongs_to_the_host_before_it(world: World) -> None:
-    world.api.extras = ["/monitor/add?protocol"]
-    await world.ask("/ssl add a.demo.test, b.demo.test imap, c.demo.test", "Added 3 of 3 hosts.")
-    assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [
+    await world.ask("/ssl add p.demo.test, q.demo.test imap, r.demo.test", "Added 3 of 3 hosts.")
+    asked = world.api.asked("monitor/add")[-3:]
+    assert [(each["port"], each.get("protocol")) for each in asked] == [
         ("443", None), ("143", "imap"), ("443", None)
     ]  # fmt: skip
 
-
-async def test_a_preview_keeps_the_protocols(world: World) -> None:
-    world.api.extras = ["/monitor/add?protocol"]
-    await world.say("/ssl add a.demo.test b.demo.test c.demo.test d.demo.test:587 smtp")
-    await world.press("Add 4", on=await world.card("Add these 4 hosts?", "d.demo.test:587 smtp"))
+    await world.say("/ssl add s.demo.test t.demo.test u.demo.test v.demo.test:587 smtp")
+    await world.press("Add 4", on=await world.card("Add these 4 hosts?", "v.demo.test:587 smtp"))
     await world.card("Added 4 of 4 hosts.")
-    assert world.api.asked("monitor/add")[3]["protocol"] == "smtp"
+    assert world.api.asked("monitor/add")[-1]["protocol"] == "smtp"
+
+    form = await world.add_form()
+    await world.submit(form, targets="w.demo.test\nx.demo.test:8443 tls", protocol="imap")
+    await world.card("Ann added w.demo.test:143, x.demo.test:8443.")
+    asked = world.api.asked("monitor/add")[-2:]
+    assert [(each["port"], each.get("protocol")) for each in asked] == [
+        ("143", "imap"), ("8443", None)
+    ]  # fmt: skip
 
 
-async def test_an_api_that_knows_no_starttls_gets_no_monitor_that_would_try_tls(
-    world: World,
-) -> None:
+async def test_an_api_without_starttls_gets_no_monitor_for_tls(world: World) -> None:
     await world.ask("/ssl add mail.demo.test:25 smtp", "NOT AVAILABLE HERE", "`/ssl add HOST smtp`")
     assert world.api.rows == {}
     await world.ask("/ssl add mail.demo.test:25", "`mail.demo.test:25`", "added")
     assert "protocol" not in world.api.asked("monitor/add")[0]
-
-
-async def test_the_form_takes_a_protocol_for_hosts_that_name_none(world: World) -> None:
-    world.api.extras = ["/monitor/add?protocol"]
-    form = await world.add_form()
-    await world.submit(form, targets="a.demo.test\nb.demo.test:8443 tls", protocol="imap")
-    await world.card("Ann added a.demo.test:143, b.demo.test:8443.")
-    assert [(each["port"], each.get("protocol")) for each in world.api.asked("monitor/add")] == [
-        ("143", "imap"), ("8443", None)
-    ]  # fmt: skip
 
 
 async def test_a_word_of_ours_is_never_added_as_a_monitor(world: World) -> None:
@@ -250,10 +233,10 @@ async def test_a_word_of_ours_is_never_added_as_a_monitor(world: World) -> None:
     await world.settled()
     assert world.api.rows == {}
 
-
-async def test_a_text_after_a_host_stays_as_it_was_typed(world: World) -> None:
-    await world.ask(
-        "/ssl please note `api.demo.test` waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
-        "Note on `api.demo.test`: waiting (ticket #12), “ask Ben”: https://a.test/b-(c)",
-    )
-    await world.ask("/ssl runbook api.demo.test https://a.test/b_(c)", "<https://a.test/b_(c)|")
+    await world.ask("/ssl add mail.demo.test xmpp", "Add these 2 hosts?", "xmpp")
+    card = await world.ask("/ssl add intranet", "Add this host?")
+    assert world.api.rows == {}
+    await world.press("Add 1", on=card)
+    await world.card("`intranet`", "added")
+    for word in ("mine", "due", "nosuch"):
+        assert "Add" not in labels(await world.ask(f"/ssl take {word}", f"`{word}`"))
