@@ -114,6 +114,7 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "list: one too many", list_cards.monitors(many(61, texts), NOW, RULES)
     yield "list: hundreds", list_cards.monitors(many(300, texts), NOW, RULES)
     yield "none found", list_cards.none_found(code(texts.typed))
+    yield "no such word", list_cards.no_such_word(texts.typed, "due")
     yield "nothing watched", list_cards.no_monitors()
     yield "csv sent", list_cards.csv_sent(10_000)
     yield "csv needs a scope", list_cards.csv_needs_scope()

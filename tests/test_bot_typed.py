@@ -34,6 +34,9 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         "@SSLmonitor status=api.demo.test asap",
         "@SSLmonitor a) ・status api.demo.test",
         "@SSLmonitor api.demo.test status ?",
+        "@SSLmonitor <@U0BEN> status api.demo.test",
+        "@SSLmonitor status api.demo.test (cc: <@U0BEN>, <@U0EVE>)",
+        "@SSLmonitor status api.demo.test please and thank you",
     ):
         card = await world.ask(line, "OK", "`api.demo.test`", "Rescan")
         assert card.ephemeral_for is None
@@ -59,7 +62,7 @@ async def test_a_host_may_be_formatted_and_stand_alone(world: World) -> None:
 
 
 async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
-    for text in ("hi", "thanks!", "hello"):
+    for text in ("hi", "thanks!", "hello", "hi there", "danke", "Merci!", "Guten Morgen"):
         card = await world.ask(text, "`/ssl help`", to=DM)
         assert "NOT UNDERSTOOD" not in words(card)
         assert "UNKNOWN" not in words(card)
@@ -79,6 +82,18 @@ async def test_lists_understand_names_states_and_what_is_combined(world: World) 
         ("list port=443 and expires<10", ["old.demo.test"]),
         ("list fine", ["mail.demo.test"]),
         ("list expired or broken", ["old.demo.test"]),
+        *(
+            (f"list {less}", ["old.demo.test"])
+            for less in (
+                "expires<30 days left",
+                "next 30 days",
+                "30d",
+                "2 weeks",
+                "before 9 days",
+            )
+        ),
+        ("list mail:443", ["mail.demo.test"]),
+        ("list expires<30&port=443", ["old.demo.test"]),
         ("list fine, broken", ["mail.demo.test", "old.demo.test"]),
     ):
         card = await world.ask(f"/ssl {line}", f"{len(hosts)} monitor")
@@ -116,7 +131,12 @@ async def test_what_is_no_filter_is_read_as_a_part_of_a_name(world: World) -> No
     card = await world.ask("/ssl status fine:9443", "isn't monitored")
     assert "a.demo.test" not in words(card)
 
-    await world.ask("/ssl list stale", "`host=*stale*`", "`/ssl help list` names the filters.")
+    help_ = "`/ssl help list` names the filters."
+    await world.ask("/ssl list stale", "`stale` isn't a filter, and no monitored host's", help_)
+    world.api.add("mail.demo.test", days=80)
+    for typed in ("expired yesterday", "expired 3 days ago", "due today"):
+        await world.ask(f"/ssl list {typed}", "NOT UNDERSTOOD", help_)
+    await world.ask("/ssl list expired mail", "No monitors match `expired` and `host=*mail*`.")
 
 
 async def test_what_means_many_monitors_asks_first_with_their_number(world: World) -> None:
@@ -206,6 +226,10 @@ async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
 
     world.api.add("shop.demo.test", port=42807)
     await world.ask("/ssl check shop.demo.test", "`shop.demo.test:42807`")
+    for typed in ("smtp a.demo.test", "a.demo.test --starttls smtp", "a.demo.test starttls smtp"):
+        await world.ask(f"/ssl check {typed}", "Checked", "`a.demo.test:25`")
+    await world.ask("/ssl check a.demo.test imaps", "Checked", "`a.demo.test:993`")
+    await world.ask("/ssl check smtp", "“smtp” is not a host name")
 
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])

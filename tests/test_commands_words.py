@@ -242,6 +242,7 @@ def test_a_filter_is_shown_as_it_is_typed() -> None:
         ("port is not 443", "port!=443"),
         ("port <> 443", "port!=443"),
         ("expires between 30 and 60 days", "expires=30-60"),
+        ("0-30 days", "expires=0-30"),
         ("expires within a month", "expires<30"),
         ("< 30 days", "expires<30"),
         ("10 < expires < 30", "expires>10 expires<30"),

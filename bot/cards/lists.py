@@ -174,16 +174,17 @@ def not_shown(number: int, rules: Thresholds) -> str:
     return f"{counted(number, 'more monitor')} not shown. To narrow the list, try {narrow}."
 
 
-def none_found(what: str, lost: int = 0, *, part_of_name: bool = False, near: str = "") -> Message:
-    """A list that has no rows; `what` is finished mrkdwn that names what was asked for.
+def no_such_word(word: str, near: str = "") -> Message:
+    """A word that is no filter, and a part of no name; perhaps the filter `near` was meant."""
+    advice = "`/ssl help list` names the filters. `/ssl list` shows all monitors."
+    advice = f"Did you mean {code(f'/ssl list {near}')}? {advice}" if near else advice
+    text = f"{code(word)} isn't a filter, and no monitored host's name contains it."
+    return Message(bare(text), (section(f"🤔 *NOT UNDERSTOOD*\n{text}"), context(advice)))
 
-    With `part_of_name`, a word was taken for a part of a name, and may have meant something else:
-    perhaps the filter `near`.
-    """
+
+def none_found(what: str, lost: int = 0) -> Message:
+    """A list that has no rows; `what` is finished mrkdwn that names what was asked for."""
     advice = "`/ssl list` shows all monitors. `/ssl add example.com` adds one."
-    if part_of_name:
-        advice = "`/ssl help list` names the filters. `/ssl list` shows all monitors."
-        advice = f"Did you mean {code(f'/ssl list {near}')}? {advice}" if near else advice
     but = f" ⚠️ {unreadable(lost)}." if lost else ""
     return Message(
         f"No monitors match.{but}",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from bot.api.extras import PORTS, TLS, Extra
+from bot.api.extras import PORTS, Extra
 from bot.api.models import Account, Monitor, MonitorSummary, Proxy
 from bot.blocks import Message, code
 from bot.cards import add as add_cards
@@ -20,7 +20,16 @@ from bot.cards.row import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, NO_HOSTS, bare_word, router, rows_of
 from bot.commands.router import FILLERS, Call
-from bot.commands.scan_target import ALSO_CALLED, UNNAMED, UNSAID, Protocol, ScanTarget
+from bot.commands.scan_target import (
+    BY_PORT,
+    PROTOCOLS,
+    UNNAMED,
+    UNSAID,
+    Protocol,
+    ScanTarget,
+    by_port,
+    protocols_alone,
+)
 from bot.errors import APIRefused, BotError, NotAvailable, UsageError
 from bot.target import Port, Target
 
@@ -29,11 +38,8 @@ log = logging.getLogger(__name__)
 #: More hosts than this are previewed before they are added.
 ADDED_AT_ONCE = 3
 NO_PORT = Port(0)
-_PROTOCOLS = frozenset({TLS, *PORTS, *ALSO_CALLED})
-#: Protocols with TLS from the first byte, which need no STARTTLS.
-_BY_PORT = frozenset({"smtps", "imaps", "pop3s", "ldaps"})
 #: Words that are no host, whatever port stands after them.
-_OURS = frozenset({*NO_HOSTS, *_PROTOCOLS, *_BY_PORT})
+_OURS = frozenset({*NO_HOSTS, *PROTOCOLS, *BY_PORT})
 #: Words that people put between hosts.
 _BETWEEN = frozenset(
     {
@@ -43,10 +49,6 @@ _BETWEEN = frozenset(
         *("this", "these", "our", "too", "also", "back", "bitte", "merci", "danke", *FILLERS),
     }
 )
-_NAMED = rf"(?=(?:{'|'.join(sorted(_PROTOCOLS | _BY_PORT))})(?:[,;|\s]|$))"
-#: `host:smtp`; then `starttls smtp`, `--protocol=smtp`.
-_HOST_PROTOCOL = re.compile(rf":{_NAMED}", re.IGNORECASE)
-_SAID = re.compile(rf"(?<!\S)-*(?:starttls|protocol|proto)[=:\s]+{_NAMED}", re.IGNORECASE)
 _HOSTLESS = re.compile(r":(?!//).*")
 #: An IPv6 address, or a host: what one more port may follow.
 _LAST = re.compile(
@@ -65,14 +67,14 @@ def separate_hosts(words: Sequence[str]) -> list[str]:
     Raises UsageError for a word such as `broken`, which is a slip, and nobody's host.
     """
     hosts: list[str] = []
-    text = _SAID.sub("", _HOST_PROTOCOL.sub(" ", " ".join(words)))
+    text = protocols_alone(words)
     found = [bare_word(word) for word in re.findall(r"[^,;|\s]+", text)]
     for word in filter(None, found):
         name = word.lower()
-        if name in _PROTOCOLS and hosts and " " not in hosts[-1]:
+        if name in PROTOCOLS and hosts and " " not in hosts[-1]:
             hosts[-1] += f" {name}"
-        elif name in _BY_PORT and hosts and " " not in hosts[-1]:
-            hosts[-1] = _by_port(hosts[-1], name)
+        elif name in BY_PORT and hosts and " " not in hosts[-1]:
+            hosts[-1] = by_port(hosts[-1], name)
         elif _NUMBER.match(name) and (last := _LAST.fullmatch("".join(hosts[-1:]))):
             hosts = [*(hosts if last["port"] else hosts[:-1]), _at_port(last, name.lstrip(":"))]
         elif name == "starttls" and _speaks_first("".join(hosts[-1:])):
@@ -110,11 +112,6 @@ def _speaks_first(host: str) -> bool:
         return bool(ScanTarget.parse(host).resolve()[1])
     except ValueError:
         return False
-
-
-def _by_port(host: str, name: str) -> str:
-    """A host with a protocol that its port says, or that says its port."""
-    return f"{name}://{host}" if re.fullmatch(r"[^\s:/]+", host) else f"{host} {TLS}"
 
 
 def _check_number(targets: Sequence[object]) -> None:

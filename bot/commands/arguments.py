@@ -65,6 +65,8 @@ _FILLERS = frozenset(
         *("where", "whose", "of", "for", "me", "only", "just", "any"),
     }
 )
+_DAYS_LEFT = r"(d|days?|w|weeks?|months?)"
+_KEYS = "port|expires|days|valid|host"
 _EXPIRES = r"\b(expir(?:es?|y|ing))"
 # Rewrites what people type to filters, in this order: `expires in 2 weeks`, `port 25, 587`.
 _WRITTEN = tuple(
@@ -72,6 +74,9 @@ _WRITTEN = tuple(
     for form, text in (
         (r"\b(?:an?|one) (?=(?:day|week|month|year)\b)", "1 "),
         (r"(\d+) ?<(=?) ?(expires|days)\b", r"\3>\2\1 \3"),
+        (rf"(\d) ?{_DAYS_LEFT} (?:are )?(?:left|remaining|to go)\b", r"\1\2"),
+        (r"(?<=\S)&+(?=[a-z])", " "),
+        (r"\btaken by me\b", "mine"),
         (r"\bport(?: is| in| equals)+ (?!not)", "port "),
         (r"\bport (?:is )?(?:not|isn't)(?: in)? ?=?|\bport ?<> ?", "port!="),
         (r"\bbut not\b", "not"),
@@ -91,8 +96,8 @@ _WRITTEN = tuple(
         (r"(?<!\S)un(muted|taken)\b", r"!\1"),
         (r"\bexpir(?:es|ing)(?: soon)?$", "expires<30"),
         (r"\b(?:days ?left|expir(?:es?|y|ing))(?=[ <>=!:]|$)", "expires"),
-        (r"\b(?:less than|under|below|within|in(?: less than)?) (?=\d)", "<"),
-        (r"\b(?:more than|over|above) (?=\d)", ">"),
+        (r"\b(?:less than|under|below|before|within|in(?: less than)?) (?=\d)", "<"),
+        (r"\b(?:more than|over|above|after) (?=\d)", ">"),
         (r"\b(?:(?:between|from) )?(\d+) ?(?:\.\.|to|-) ?(\d+)\b", r"\1-\2"),
         (r"\bbetween (\d+) and (\d+)\b", r"\1-\2"),
         (r"\bports\b", "port"),
@@ -103,8 +108,11 @@ _WRITTEN = tuple(
         (rf"(?<!\S)({DOTTED}):(\d{{1,5}})(?!\S)", r"\1 port=\2"),
         (r"\s*(!=|<=|>=|==|[=<>])\s*", r"\1"),
         (r"(?<!\S)([<>]=?)(?=\d)", r"expires\1"),
-        (r"(?<!\S)-*\b(port|expires|days|valid|host):?(?: is)? +(?=[^ =<>])", r"\1="),
+        (rf"(?<!\S)(?:(?:next|coming) )?(\d+) ?{_DAYS_LEFT}(?!\S)", r"expires<\1\2"),
+        (rf"(?<!\S)(?!(?:{_KEYS}):)([a-z][\w-]*):(\d{{2,5}})(?!\S)", r"\1 port=\2"),
+        (rf"(?<!\S)-*\b({_KEYS}):?(?: is)? +(?=[^ =<>])", r"\1="),
         (r"\b(expires=\d+-\d+) ?d(?:ays)?\b", r"\1"),
+        (r"(?<!\S)(\d+-\d+) ?d(?:ays)?(?!\S)", r"expires=\1"),
         (r"(?<=[^\W\d]) ?[,;/|] ?(?=[^\W\d][\w-]*(?:[\s,;/|]|$))", " "),
     )
 )

@@ -13,7 +13,15 @@ from bot.blocks import Message
 from bot.cards import history as history_cards
 from bot.commands.lookup import NO_HOSTS, One, find, router, several
 from bot.commands.router import Call
-from bot.commands.scan_target import STARTTLS, UNSAID, Protocol, ScanTarget
+from bot.commands.scan_target import (
+    BY_PORT,
+    PROTOCOLS,
+    STARTTLS,
+    UNSAID,
+    Protocol,
+    ScanTarget,
+    host_and_protocol,
+)
 from bot.errors import BotError, NotAvailable, UsageError
 
 log = logging.getLogger(__name__)
@@ -28,7 +36,7 @@ async def _monitored(call: Call, host: str) -> Sequence[MonitorSummary]:
         return ()
 
 
-@router.command("check", example="check example.com", shares=True)
+@router.command("check", example="check example.com", shares=True, rewrite=host_and_protocol)
 async def check(
     call: Call,
     place: Annotated[ScanTarget, "HOST[:PORT]"],
@@ -41,7 +49,7 @@ async def check(
     """
     if not await call.api.extras.offers(Extra.CHECK):
         raise NotAvailable("check")
-    if place.host in NO_HOSTS:
+    if place.host in {*NO_HOSTS, *PROTOCOLS, *BY_PORT}:
         raise UsageError(f"“{place.host}” is not a host name.", "place")
     said = {protocol.name, place.protocol.name}
     if place.port is None and said <= {"", STARTTLS}:

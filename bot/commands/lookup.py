@@ -67,7 +67,9 @@ _ESCAPED = re.compile(r"\\([*_~`|])")
 _ITEM = re.compile(r"^\s*(?:(?:>|&gt;|[-*•]|\d{1,3}[.)]|[a-z]\))\s+)+(?=\S)", re.MULTILINE)
 _BULLETS = "·•●○■□▪▫◆◇▸▹►▻▶➤➔→⇒⁃∙・"
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
-_EMOJI = re.compile(r":[a-z0-9_+'-]*[a-z][a-z0-9_+'-]*:(?::skin-tone-\d:)?", re.IGNORECASE)
+_EMOJI = re.compile(
+    r":(?:[+-]1|[a-z0-9_+'-]*[a-z][a-z0-9_+'-]*):(?::skin-tone-\d:)?", re.IGNORECASE
+)
 _HELP = frozenset({"?", "??", "-?", "/?", "-h", "--help", "-help", "/help"})
 #: Filler words before and after a command.
 _BEFORE = frozenset(
@@ -76,7 +78,7 @@ _BEFORE = frozenset(
         *("ok", "okay", "just", "kindly", "yo", "/ssl", "ssl"),
     }
 )
-_AFTER = frozenset({"please", "pls", "plz", "thanks", "thx", "ty", "cheers", "thank", "you"})
+_THANKS = r"please|pls|plz|thanks|thx|ty|cheers|thank|you|and|bitte|danke|merci"
 # A note, the reason of a mute, and the link of a runbook stay as they were typed.
 _FREE_TEXT = re.compile(
     rf"[\W_]*(?:(?:{'|'.join(sorted({word.strip('/') for word in _BEFORE}))})\b[\W_]*)*"
@@ -87,7 +89,6 @@ _FREE_TEXT = re.compile(
 _SEVERAL_MARKED = re.compile(r"(?<!\S)([*_~])(\w(?=[^*_~ ]* )[^*_~]*+_?(?<=\w))\1(?!\S)")
 
 router = Router()
-
 #: Words that join two hosts; and a host, as a word.
 AND = frozenset({"and", "&", "+", "und", "et", "or", "oder", "ou"})
 HOST = re.compile(r"(?:[\w-]+\.)+[^\W\d]{2,}(?::\d+)?[,;:]?$", re.IGNORECASE)
@@ -140,7 +141,7 @@ def split(text: str) -> list[str]:
     words = [word for word in map(bare_word, [*numbered, *typed[-1:]]) if word]
     while words and (not words[0].strip("<>=!%") or (words[1:] and words[0].lower() in _BEFORE)):
         del words[0]
-    while len(words) > 1 and (words[-1].lower() in _AFTER or not words[-1].strip("!")):
+    while len(words) > 1 and (re.fullmatch(_THANKS, words[-1].lower()) or not words[-1].strip("!")):
         del words[-1]
     if len(words) > 1 and not typed[-1].strip("?") and not _asks_for_help(words[:-1]):
         del words[-1]  # `status example.com ?`

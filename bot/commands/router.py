@@ -211,7 +211,9 @@ class Command:
 GREETINGS = frozenset(
     {
         *("hi", "hello", "hey", "thanks", "thank", "thx", "ty", "ok", "okay", "cool", "great"),
-        *("good", "nice", "please", "yes", "no", "yo", "sorry", "cheers", "lol", "bye"),
+        *("good", "nice", "please", "yes", "no", "yo", "sorry", "cheers", "lol", "bye", "there"),
+        *("danke", "hallo", "moin", "guten", "merci", "bonjour", "salut", "gracias", "hola", "np"),
+        *("morning", "perfect", "awesome", "super", "prima", "folks", "team", "wow"),
     }
 )
 #: Filler words before a host.

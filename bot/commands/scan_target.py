@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from bot.api.extras import PORTS, TLS
+from bot.commands.router import FILLERS
 from bot.errors import UsageError
 from bot.target import HTTPS_PORT, Target, split_target
 
@@ -21,6 +23,34 @@ ALSO_CALLED = {
     "mariadb": "mysql",
     **dict.fromkeys(("https", "ssl"), TLS),
 }
+
+PROTOCOLS = frozenset({TLS, *PORTS, *ALSO_CALLED})
+#: Protocols with TLS from the first byte, which need no STARTTLS.
+BY_PORT = frozenset({"smtps", "imaps", "pop3s", "ldaps"})
+_NAMED = rf"(?=(?:{'|'.join(sorted(PROTOCOLS | BY_PORT))})(?:[,;|\s]|$))"
+# `host:smtp`; then `starttls smtp`, `--protocol=smtp`.
+_HOST_PROTOCOL = re.compile(rf":{_NAMED}", re.IGNORECASE)
+_SAID = re.compile(rf"(?<!\S)-*(?:starttls|protocol|proto)[=:\s]+{_NAMED}", re.IGNORECASE)
+
+
+def protocols_alone(words: Sequence[str]) -> str:
+    """`host:smtp` and `host starttls=smtp` as `host smtp`."""
+    return _SAID.sub("", _HOST_PROTOCOL.sub(" ", " ".join(words)))
+
+
+def by_port(host: str, name: str) -> str:
+    """A host with a protocol that its port says, or that says its port."""
+    return f"{name}://{host}" if re.fullmatch(r"[^\s:/]+", host) else f"{host} {TLS}"
+
+
+def host_and_protocol(words: Sequence[str]) -> list[str]:
+    """`smtp mail.example.com` and `mail.example.com starttls smtp` as a host and a protocol."""
+    said = [word for word in protocols_alone(words).split() if word.lower() not in FILLERS]
+    named = [word.lower() for word in said if word.lower() in PROTOCOLS | BY_PORT]
+    hosts = [word for word in said if word.lower() not in {*PROTOCOLS, *BY_PORT, STARTTLS}]
+    if len(named) != 1 or len(hosts) != 1:
+        return said or list(words[:1])
+    return by_port(hosts[0], named[0]).split() if named[0] in BY_PORT else [*hosts, *named]
 
 
 @dataclass(frozen=True, slots=True)

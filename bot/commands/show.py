@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
@@ -70,11 +71,18 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         )  # fmt: skip
     if not filters:
         return list_cards.no_monitors(rows.unreadable)
+    if not rows.unreadable and (word := await _in_no_name(call, filters)):
+        return list_cards.no_such_word(word, near_filter(filters))
     what = " and ".join(code(str(each)) for each in filters)
-    part = any(each.key == "host" and str(each.value).startswith("*") for each in filters)
-    return list_cards.none_found(
-        what, rows.unreadable, part_of_name=part, near=near_filter(filters)
-    )
+    return list_cards.none_found(what, rows.unreadable)
+
+
+async def _in_no_name(call: Call, filters: Sequence[Filter]) -> str:
+    """The word that was read as a part of a name, if it is in none."""
+    host = next((str(each.value) for each in filters if each.key == "host"), "")
+    part = re.fullmatch(r"\*([\w-]+)\*", host)
+    rows = await call.api.list(host=host) if part else MonitorList([], 0)
+    return part[1] if part and not rows and not rows.unreadable else ""
 
 
 async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:

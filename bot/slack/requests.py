@@ -18,6 +18,13 @@ from bot.commands.lookup import clean, router, split
 from bot.commands.named_hosts import hosts_in, texts_of
 from bot.target import Target
 
+#: Others who are to read along: mentioned at first, or after “cc” (but not in a note).
+_OTHERS = re.compile(r"^[\s:,;.&+-]*(?:<@[A-Z0-9]+(?:\|[^<>]*)?>[\s:,;.&+-]*)+")
+_COPIED = re.compile(
+    r"^((?!\s*(?:note|mute)\b).*?)[\s,;./(]*\b(?:cc|fyi)\b:?\s*"
+    r"(?:<[@!][^<>]+>[\s,;.&+)]*|and\s+)+$",
+    re.IGNORECASE | re.DOTALL,
+)
 _PUNCTUATION = " \t\n:,;.!?-–—"
 #: A payload as Bolt passes it.
 Body = Mapping[str, Any]
@@ -122,7 +129,7 @@ class Request:
 
 def read_command(body: Body) -> Request:
     """Read a slash command (docs.slack.dev, implementing slash commands)."""
-    verb, argument = _verb(split(str(body.get("text") or "")))
+    verb, argument = _verb(split(_COPIED.sub(r"\1", str(body.get("text") or ""))))
     return Request(
         Origin.SLASH_COMMAND,
         _asker(body),
@@ -290,7 +297,8 @@ def said_words(event: Body, bot_user: str) -> list[str]:
     """The words after the bot's name, or else those before it."""
     mention = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^<>]*)?>")
     before, named, after = _parted(mention, str(event.get("text") or ""))
-    return split(mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after))
+    said = mention.sub(" ", after if named and after.strip(_PUNCTUATION) else before + after)
+    return split(_OTHERS.sub("", _COPIED.sub(r"\1", said)))
 
 
 def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
