@@ -44,9 +44,7 @@ TROUBLE = [
 ]
 
 
-async def test_the_description_is_asked_for_once_and_without_the_key(
-    session: aiohttp.ClientSession,
-) -> None:
+async def test_the_description_is_asked_for_once_keyless(session: aiohttp.ClientSession) -> None:
     async with Recorder(**LISTED).serving() as server:
         api = door(session, server.url)
 

@@ -299,9 +299,7 @@ def test_ping_and_account_are_read_leniently() -> None:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict | str) else None,
 )
-def test_the_sweep_in_a_ping_is_read_where_it_is_plausible(
-    sent: Any, read: SweepProgress | None
-) -> None:
+def test_a_pings_sweep_is_read_where_it_is_plausible(sent: Any, read: SweepProgress | None) -> None:
     assert read_ping({"apikey_id": 888, "sweep": sent}) == Ping(None, 888, read)
 
 

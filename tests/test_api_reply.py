@@ -175,9 +175,7 @@ async def test_a_body_without_end_is_cut_off(
             await door(session, wire.url, attempts=1).ping()
 
 
-async def test_a_page_that_is_not_even_http_is_an_unusable_answer(
-    session: aiohttp.ClientSession,
-) -> None:
+async def test_what_is_not_even_http_is_unusable(session: aiohttp.ClientSession) -> None:
     async with Wire([b"SSH-2.0-OpenSSH\r\n\r\n"] * 3).serving() as wire:
         with pytest.raises(APIUnreachable, match="Something other than"):
             await door(session, wire.url).ping()

@@ -142,9 +142,7 @@ async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
         assert (code, "Traceback" in log, "Warning" in log) == (0, False, False)
 
 
-async def test_a_silent_slack_does_not_delay_the_shutdown(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
+async def test_a_silent_slack_delays_no_shutdown(make_world: MakeWorld, tmp_path: Path) -> None:
     async with make_world(bots=0) as world:
         held = world.api.hold("monitor/list")
         async with bot_process(world, tmp_path / "bot.sqlite3") as running:
@@ -159,9 +157,7 @@ async def test_a_silent_slack_does_not_delay_the_shutdown(
         assert (code, "Traceback" in log) == (0, False)
 
 
-async def test_a_scan_of_a_silent_host_does_not_delay_the_shutdown(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
+async def test_a_silent_host_delays_no_shutdown(make_world: MakeWorld, tmp_path: Path) -> None:
     async with make_world(bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
@@ -268,9 +264,7 @@ async def test_a_start_that_waits_for_slack_can_be_ended(
     assert (code, "Traceback" in log) == (0, False)
 
 
-async def test_a_refused_app_token_ends_the_bot_with_78(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
+async def test_a_refused_app_token_ends_it_with_78(make_world: MakeWorld, tmp_path: Path) -> None:
     async with make_world(bots=0) as world:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
         async with process("run", **(told | {"SLACK_APP_TOKEN": "xapp-wrong"})) as running:

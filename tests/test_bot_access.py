@@ -90,9 +90,7 @@ async def test_non_admins_may_view_and_scan(ruled_world: World) -> None:
 
 
 @pytest.mark.parametrize("line", ["/ssl add a.demo.test", "/ssl delete api.demo.test"])
-async def test_non_admins_may_not_change_anything_and_learn_who_may(
-    line: str, ruled_world: World
-) -> None:
+async def test_non_admins_may_not_change_and_learn_who_may(line: str, ruled_world: World) -> None:
     ruled_world.api.add("api.demo.test")
 
     card = await ruled_world.ask(line, "ADMINS ONLY", f"<@{ANN}>", by=BEN)
@@ -174,9 +172,7 @@ async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_wor
 # Where Slack can't be asked
 
 
-async def test_while_slack_does_not_say_who_somebody_is_they_may_read_but_not_change(
-    world: World,
-) -> None:
+async def test_while_slack_knows_nobody_they_may_read_but_not_change(world: World) -> None:
     world.api.add("api.demo.test")
     world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
 
@@ -284,9 +280,7 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
 # Limits for each user
 
 
-async def test_too_many_scans_are_refused_with_the_time_to_come_back(
-    make_world: MakeWorld,
-) -> None:
+async def test_too_many_scans_are_refused_with_a_time_to_return(make_world: MakeWorld) -> None:
     async with make_world(USER_SCAN_LIMIT="3") as world:
         number = world.api.add("api.demo.test", days=80)
         for _ in range(3):

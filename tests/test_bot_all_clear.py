@@ -51,9 +51,7 @@ async def clear_world(digest_world: World) -> World:
     return digest_world
 
 
-async def test_yesterdays_all_clear_is_edited_while_it_is_the_last_message(
-    clear_world: World,
-) -> None:
+async def test_yesterdays_all_clear_is_edited_while_it_is_last(clear_world: World) -> None:
     world = clear_world
     [first] = world.seen(by=BEN)
     assert EDITED not in words(first)
@@ -84,9 +82,7 @@ async def test_all_clear_is_posted_again_after_other_messages(clear_world: World
     assert days(world) == ["23 clear", "25 clear"]
 
 
-async def test_a_reply_in_the_thread_of_all_clear_leaves_it_the_last_message(
-    clear_world: World,
-) -> None:
+async def test_a_reply_to_all_clear_leaves_it_the_last_message(clear_world: World) -> None:
     world = clear_world
     [first] = world.seen(by=BEN)
     world.slack.post(CERTS, BEN, "great", thread_ts=first.ts)
@@ -105,9 +101,7 @@ async def test_what_is_broken_is_posted_and_all_clear_after_it_too(clear_world: 
     assert days(world) == ["23 clear", "24 broken", "26 clear"]
 
 
-async def test_all_clear_is_posted_where_the_old_one_can_not_be_read_or_edited(
-    clear_world: World,
-) -> None:
+async def test_all_clear_is_posted_where_the_old_one_is_lost(clear_world: World) -> None:
     world, posted = clear_world, ["23 clear"]
     for method, reason in (
         ("conversations.history", "not_in_channel"),
@@ -181,9 +175,7 @@ async def test_a_digest_by_hand_again_is_posted_beside_all_clear(clear_world: Wo
     assert days(clear_world) == ["23 clear", "23 clear"]
 
 
-async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on_any(
-    make_world: MakeWorld,
-) -> None:
+async def test_weekly_only_all_clear_waits_for_the_first_day(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
         world.api.add("fine.demo.test")
         world.later(minutes=91)
@@ -209,9 +201,7 @@ async def test_weekly_all_clear_is_posted_on_the_first_day_and_what_is_broken_on
         assert world.digest.last_error == ""
 
 
-async def test_weekly_the_first_digest_of_a_week_is_posted_whatever_its_day(
-    make_world: MakeWorld,
-) -> None:
+async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
         world.api.add("fine.demo.test")
         world.later(days=2, minutes=91)

@@ -73,7 +73,5 @@ async def test_an_address_that_was_asked_for_in_a_channel_is_a_direct_message(wo
     assert "/calendar/" not in "".join(map(words, world.seen()))
 
 
-async def test_in_socket_mode_the_calendar_needs_an_address_to_listen_on(
-    socket_world: World,
-) -> None:
+async def test_in_socket_mode_a_calendar_needs_an_address(socket_world: World) -> None:
     await socket_world.ask("/ssl calendar", "No calendar: the bot only listens on its own machine")

@@ -45,9 +45,7 @@ async def begun(world: World) -> Notices:
     return notices
 
 
-async def test_a_change_is_told_by_the_next_poll_after_the_scan_that_saw_it(
-    make_world: MakeWorld,
-) -> None:
+async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: MakeWorld) -> None:
     async with make_world(scans=True) as world:
         assert world.hosts is not None
         target = next(each for each in world.hosts.targets if each.startswith("shop"))
@@ -146,9 +144,7 @@ async def test_another_process_goes_on_where_the_first_one_ended(world: World) -
     assert len(told(world)) == 1
 
 
-async def test_changed_names_are_counted_in_the_digest_and_told_where_all_is_asked_for(
-    world: World,
-) -> None:
+async def test_changed_names_are_counted_and_told_where_all_is_asked_for(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     names = {"names_added": ["new.test", "*bold*.test"], "names_removed": ["old.test"]}

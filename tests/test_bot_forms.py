@@ -157,9 +157,7 @@ async def test_the_embedded_api_refuses_a_proxy_where_no_scan_may_go(make_world:
         await world.modal("REFUSED", "refused by this server's rules", "error 400")
 
 
-async def test_the_forms_channel_hears_of_the_change_only_where_the_bot_may_speak(
-    world: World,
-) -> None:
+async def test_the_forms_channel_hears_only_where_the_bot_may_speak(world: World) -> None:
     await world.say("/ssl add", to="G0SECRET")
 
     await world.submit(await world.modal("Add hosts"), targets="a.demo.test")

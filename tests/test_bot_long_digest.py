@@ -73,9 +73,7 @@ async def test_without_the_csv_file_its_button_stays_and_the_table_says_why(
     assert len(set(re.findall(r"\bh\d+\.", content.decode()))) == 40
 
 
-async def test_the_csv_file_and_its_button_are_about_the_hosts_of_the_channels_digest(
-    world: World,
-) -> None:
+async def test_the_csv_file_is_about_the_hosts_of_the_digest(world: World) -> None:
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     world.api.add("elsewhere.test", days=3)

@@ -30,9 +30,7 @@ def set_state(world: World, number: int, **fields: Any) -> None:
     world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"} | fields
 
 
-async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had_it(
-    world: World,
-) -> None:
+async def test_a_fixed_notice_is_struck_through_with_who_had_it(world: World) -> None:
     number, notices = await newly_broken(world)
     (posted,) = messages(world)
     await world.press("I'll take it", on=posted, by=BEN)
@@ -53,9 +51,7 @@ async def test_a_notice_is_struck_through_when_it_is_fixed_with_when_and_who_had
     assert world.bot.records.rules.marks.claims == {}  # if it breaks again, nobody has it
 
 
-async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_it_too(
-    world: World,
-) -> None:
+async def test_what_gets_worse_is_a_message_of_its_own(world: World) -> None:
     world.api.add(HOST, days=9)
     notices = await begun(world)
     world.later(days=8, hours=17)
@@ -69,9 +65,7 @@ async def test_what_gets_worse_is_a_message_of_its_own_and_the_first_one_tells_i
     assert "🔴 *EXPIRED*" in words(broken)
 
 
-async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow_up(
-    world: World,
-) -> None:
+async def test_a_certificate_of_many_hosts_is_one_message(world: World) -> None:
     numbers = world.api.add_many(3, days=80, ssl_fingerprint="ab" * 32)
     notices = await begun(world)
     for number in numbers[:2]:
@@ -93,9 +87,7 @@ async def test_a_certificate_of_many_hosts_is_one_message_that_the_others_follow
     assert replies(world, posted)[1:] == ["✅ Fixed: 3 monitors"]
 
 
-async def test_what_is_fixed_the_next_day_is_a_new_message_and_struck_through_in_the_old_one(
-    world: World,
-) -> None:
+async def test_what_is_fixed_the_next_day_is_a_new_message(world: World) -> None:
     number, notices = await newly_broken(world)
     world.later(days=1)
     world.api.renew(number, days=80)
@@ -110,9 +102,7 @@ async def test_what_is_fixed_the_next_day_is_a_new_message_and_struck_through_in
     assert len(messages(world)) == 3
 
 
-async def test_a_host_that_answers_again_with_an_urgent_certificate_causes_a_notice(
-    world: World,
-) -> None:
+async def test_an_urgent_host_that_answers_again_causes_a_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number, ssl_expire_date_end=None, ssl_message="The scan timed out")
@@ -163,9 +153,7 @@ async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World)
     assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
 
 
-async def test_without_the_history_a_notice_is_repeated_once_and_what_follows_is_no_reply(
-    world: World,
-) -> None:
+async def test_without_the_history_a_notice_is_repeated_once(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     set_state(world, number)
@@ -191,9 +179,7 @@ async def test_a_notice_that_could_not_be_posted_for_a_day_is_dropped(world: Wor
     assert messages(world) == []
 
 
-async def test_a_notice_whose_trouble_is_over_before_it_is_posted_wakes_nobody(
-    world: World,
-) -> None:
+async def test_a_notice_that_is_over_before_its_post_wakes_nobody(world: World) -> None:
     numbers = world.api.add_many(2, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
     for number in numbers:

@@ -170,9 +170,7 @@ async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
     await world.card("Newly broken", by=BEN)
 
 
-async def test_a_row_that_stays_unreadable_pauses_the_notices_and_is_told_once_a_day(
-    world: World,
-) -> None:
+async def test_an_unreadable_row_pauses_the_notices_and_is_told_daily(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     odd = world.api.add("odd.demo.test", days=80)
@@ -237,9 +235,7 @@ async def test_two_replicas_tell_each_change_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("lost", [True, False])
-async def test_a_post_whose_answer_was_lost_is_looked_up_before_it_is_repeated(
-    lost: bool, world: World
-) -> None:
+async def test_a_lost_post_is_looked_up_before_it_is_repeated(lost: bool, world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False

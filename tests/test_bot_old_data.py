@@ -112,9 +112,7 @@ async def test_what_has_become_old_since_the_digest_is_not_denied(world: World) 
     assert "RESCANNED* · No scan listed here is older than 36 hours any more" in old_row(shown)
 
 
-async def test_old_data_is_not_called_rescanned_while_a_monitor_can_not_be_read(
-    world: World,
-) -> None:
+async def test_old_data_stays_old_while_a_row_is_unreadable(world: World) -> None:
     watch_old(world, 2)
     shown = await digest(world)
     world.api.rows[world.api.add("odd.demo.test")]["host"] = ""

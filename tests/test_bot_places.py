@@ -36,9 +36,7 @@ async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(worl
     assert "<!" not in words(line)
 
 
-async def test_where_the_bot_is_no_member_it_answers_privately_and_announces_nothing(
-    world: World,
-) -> None:
+async def test_where_it_is_no_member_the_bot_announces_nothing(world: World) -> None:
     world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=SECRET)
     await world.ask("/ssl add new.demo.test", "OK", "added", to=SECRET)

@@ -48,9 +48,7 @@ async def watch(world: World) -> PostedMessage:
     return await watching(world)
 
 
-async def test_when_it_is_fixed_the_card_says_so_and_a_reply_mentions_the_asker(
-    world: World,
-) -> None:
+async def test_a_fix_is_on_the_card_and_in_a_reply_to_the_asker(world: World) -> None:
     number = expired(world)
     card = await watch(world)
     assert labels(card) == ["Stop"]

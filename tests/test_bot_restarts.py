@@ -41,9 +41,7 @@ async def test_a_watch_goes_on_after_a_restart(no_bot: World) -> None:
     assert fixed.ts == reply.thread_ts == card.ts
 
 
-async def test_a_watch_whose_time_went_by_while_the_bot_was_down_ends_with_a_note(
-    no_bot: World,
-) -> None:
+async def test_a_watch_that_ended_while_the_bot_was_down_says_so(no_bot: World) -> None:
     expired(no_bot)
     async with no_bot.running_bot():
         await no_bot.say(f"/ssl watch {HOST}")
@@ -57,9 +55,7 @@ async def test_a_watch_whose_time_went_by_while_the_bot_was_down_ends_with_a_not
     assert over.ts == card.ts
 
 
-async def test_a_scan_that_the_end_of_the_bot_breaks_off_is_done_again_at_once(
-    no_bot: World,
-) -> None:
+async def test_a_scan_that_the_bots_end_breaks_off_is_repeated(no_bot: World) -> None:
     number = expired(no_bot)
     async with no_bot.running_bot() as bot:
         await no_bot.say(f"/ssl watch {HOST}")
@@ -74,9 +70,7 @@ async def test_a_scan_that_the_end_of_the_bot_breaks_off_is_done_again_at_once(
         await no_bot.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
-async def test_a_first_scan_that_the_end_of_the_bot_breaks_off_is_done_after_it(
-    no_bot: World,
-) -> None:
+async def test_a_first_scan_that_the_bots_end_breaks_off_is_done(no_bot: World) -> None:
     expired(no_bot)
     async with no_bot.running_bot():
         held = no_bot.api.hold("monitor/scan")
@@ -102,9 +96,7 @@ async def test_a_watch_goes_on_though_the_clock_was_set_back_by_hours(no_bot: Wo
         await no_bot.card("OK", "Fixed", "after 2 scans")
 
 
-async def test_a_lost_post_is_found_though_the_bots_clock_is_hours_ahead_of_slacks(
-    make_world: MakeWorld,
-) -> None:
+async def test_a_lost_post_is_found_by_a_clock_that_is_hours_ahead(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
         world.slack.clock = lambda: world.clock() - timedelta(hours=2)
@@ -118,9 +110,7 @@ async def test_a_lost_post_is_found_though_the_bots_clock_is_hours_ahead_of_slac
 
 
 @pytest.mark.parametrize("turn", ["first", "later"])
-async def test_a_fix_is_told_once_though_the_bot_ends_before_it_is_recorded(
-    turn: str, no_bot: World
-) -> None:
+async def test_a_fix_is_told_once_though_the_bot_ends(turn: str, no_bot: World) -> None:
     number = expired(no_bot)
     async with no_bot.running_bot() as bot:
         await no_bot.ask(f"/ssl {'scan' if turn == 'first' else 'watch'} {HOST}", "EXPIRED")
@@ -196,9 +186,7 @@ async def test_scanning_does_not_stay_though_the_bot_ends_before_slack_confirms_
     assert "⏳" not in "".join(map(words, no_bot.seen()))
 
 
-async def test_a_digest_that_was_claimed_by_a_clock_that_was_ahead_is_posted_once(
-    make_world: MakeWorld,
-) -> None:
+async def test_a_digest_claimed_by_a_clock_ahead_is_posted_once(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
         cast("Clock", world.clock).move(hours=2)

@@ -134,9 +134,7 @@ def watching(world: World, bot: Bot | None = None) -> Blindness:
     return Blindness(bot.api, bot.digests, store, bot.web, clock=world.clock)
 
 
-async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its_return(
-    digest_world: World,
-) -> None:
+async def test_an_hour_without_the_api_is_told_once_as_is_its_return(digest_world: World) -> None:
     world = digest_world
     async with world.running_bot() as other:
         eyes = [watching(world, world.bots[0]), watching(world, other)]
@@ -153,9 +151,7 @@ async def test_an_api_that_is_unreachable_for_an_hour_is_told_once_and_so_is_its
     assert len(told) == 2
 
 
-async def test_a_key_that_is_refused_for_an_hour_is_told_where_there_are_notices_alone(
-    world: World,
-) -> None:
+async def test_a_refused_key_is_told_where_there_are_notices_alone(world: World) -> None:
     await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     eyes = watching(world)
     world.api.refuse("monitor/list", 401, "bad key", times=999)

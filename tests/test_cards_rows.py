@@ -131,9 +131,7 @@ def ids_in(blocks: Iterable[Block]) -> list[int]:
 
 
 @given(MEMBERS)
-def test_a_list_shows_each_monitor_once_and_counts_monitors(
-    given: list[tuple[str, bool, int]],
-) -> None:
+def test_a_list_shows_and_counts_each_monitor_once(given: list[tuple[str, bool, int]]) -> None:
     rows = members(given)
     card = list_cards.monitors(rows, NOW, RULES, by_certificate=True)
     assert card.text.startswith(f"{counted(len(rows), 'monitor')}: ")
@@ -144,9 +142,7 @@ def test_a_list_shows_each_monitor_once_and_counts_monitors(
 
 
 @given(MANY)
-def test_home_shows_each_monitor_that_is_not_fine_on_one_page(
-    given: list[tuple[str, bool, int]],
-) -> None:
+def test_home_shows_what_is_not_fine_on_one_page(given: list[tuple[str, bool, int]]) -> None:
     rows = members(given)
     facts, shown, number, pages = Facts(None, [], "none yet", []), [], 0, 1
     while number < pages:

@@ -99,9 +99,7 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     await known.put(msgspec.structs.replace(here, off=True))
 
 
-async def test_a_channel_where_nobody_can_post_is_a_fault_until_its_digest_is_off(
-    demo: Demo,
-) -> None:
+async def test_a_channel_that_takes_no_post_is_a_fault_until_off(demo: Demo) -> None:
     known, here = demo.bot.records.subscriptions, Subscription(DIGEST, "C0GENERAL")
     await known.put(here)
     channel = demo.playground.workspace.channels["C0GENERAL"]
@@ -118,9 +116,7 @@ async def test_a_channel_where_nobody_can_post_is_a_fault_until_its_digest_is_of
         await known.put(msgspec.structs.replace(here, off=True))
 
 
-async def test_rows_that_can_not_be_read_are_a_fault(
-    demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unreadable_rows_are_a_fault(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
     async def two_lost(_: SSLMonitor) -> MonitorList:
         return MonitorList([], unreadable=2)
 

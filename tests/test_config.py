@@ -344,9 +344,7 @@ def test_a_secret_can_come_from_a_file(variable: str, tmp_path: Path) -> None:
         (b"xoxb-secret", "It must start with xapp-"),
     ],
 )
-def test_an_unusable_file_is_one_fault_of_its_variable(
-    content: bytes | None, reason: str, tmp_path: Path
-) -> None:
+def test_an_unusable_file_is_one_fault(content: bytes | None, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)

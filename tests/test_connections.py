@@ -54,9 +54,7 @@ async def echoed(port: int) -> str:
         return await answer.text()
 
 
-async def test_incomplete_heads_make_room_for_complete_requests(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_incomplete_heads_make_room_for_requests(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with small_server() as port, incomplete_requests(port, MANY):
         assert await asyncio.gather(*(echoed(port) for _ in range(10))) == ["hello"] * 10
@@ -122,9 +120,7 @@ async def test_bodies_that_can_not_be_slacks_get_400_or_401_and_no_traceback(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
-async def test_what_is_not_http_gets_400_and_no_traceback(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_is_not_http_gets_400(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for text in (b"\x16\x03\x01\x02\x00", b"GE\x01T / HTTP/1.1", b"POST / HTTP/9x9", b"a\xffb"):
         async with incomplete_requests(world.bot.port, 1, text + b"\r\n\r\n") as readers:
             async with asyncio.timeout(30):

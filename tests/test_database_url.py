@@ -42,9 +42,7 @@ def test_a_plain_url_means_the_async_driver() -> None:
         ("keepalives=1&keepalives_idle=30", {}),
     ],
 )
-def test_the_parameters_of_libpq_are_translated_for_asyncpg(
-    query: str, arguments: dict[str, object]
-) -> None:
+def test_libpqs_parameters_are_translated(query: str, arguments: dict[str, object]) -> None:
     made = dict(engine_arguments(f"postgres://u:p@h/db?{query}").connect_args)
     for name in [name for name in made if "statement" in name]:
         del made[name]  # they make poolers such as PgBouncer work
@@ -109,9 +107,7 @@ def test_a_parameter_that_can_not_be_honored_is_named(query: str, fault: str) ->
         "keepalives=1&pgbouncer=true",
     ],
 )
-async def test_postgresql_connects_with_what_hosting_providers_hand_out(
-    query: str, postgresql_url: str
-) -> None:
+async def test_postgresql_takes_what_providers_hand_out(query: str, postgresql_url: str) -> None:
     separator = "&" if "?" in postgresql_url else "?"
     database = Database(f"{postgresql_url}{separator}{query}")
     try:

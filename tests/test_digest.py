@@ -198,9 +198,7 @@ def half_due() -> list[MonitorSummary]:
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
-async def test_a_post_that_may_have_arrived_is_looked_up_and_not_repeated(
-    bot: Bot, broken: int
-) -> None:
+async def test_a_post_that_may_have_arrived_is_looked_up(bot: Bot, broken: int) -> None:
     bot.monitors.rows = half_due()
     bot.channel.faults = [*[None] * broken, SlackUnreachable("The connection broke.")]
     bot.channel.lost = True
@@ -223,9 +221,7 @@ async def test_a_post_that_did_not_arrive_is_posted_after_the_look_up(bot: Bot) 
     assert bot.channel.searches[0] < at("2026-11-23 09:00")
 
 
-async def test_a_look_up_that_fails_leaves_the_next_one_the_same_time_to_look_from(
-    bot: Bot,
-) -> None:
+async def test_a_failed_look_up_leaves_the_time_to_look_from(bot: Bot) -> None:
     bot.channel.faults = [SlackUnreachable("The connection broke.")]
     bot.channel.lost = True
     bot.channel.search_fault = SlackUnreachable("Slack is down.")
@@ -381,9 +377,7 @@ async def test_of_two_posts_of_one_claim_the_younger_is_deleted(bot: Bot) -> Non
 
 
 @pytest.mark.parametrize("reason", ["not_in_channel", "missing_scope"])
-async def test_without_its_history_the_digest_is_repeated_at_most_once(
-    bot: Bot, reason: str
-) -> None:
+async def test_without_its_history_a_digest_is_repeated_once(bot: Bot, reason: str) -> None:
     bot.channel.lost = True
     bot.channel.faults = [SlackUnreachable("The connection broke.")] * 20
     bot.channel.search_fault = SlackRefused(reason)

@@ -59,9 +59,7 @@ def test_the_hour_of_a_day_in_utc() -> None:
         (KATHMANDU, "2026-11-21"),
     ],
 )
-def test_a_bot_that_always_runs_posts_each_local_day_once_and_in_time(
-    zone: ZoneInfo, before: str, hour: str
-) -> None:
+def test_a_bot_that_always_runs_posts_once_a_day(zone: ZoneInfo, before: str, hour: str) -> None:
     wanted = plan(hour, zone)
     begin = at(f"{before} 00:00:30")
     posted: dict[date, Due] = {}
@@ -197,9 +195,7 @@ def test_a_digest_is_due_at_its_hour_or_soon_after_where_the_clock_skips_it(
         ("tue", {"tue": "tue"}),
     ],
 )
-def test_a_digest_looks_ahead_to_the_next_one_at_work_unless_that_is_tomorrows(
-    days: str, ahead: dict[str, str]
-) -> None:
+def test_a_digest_looks_ahead_to_the_next_one_at_work(days: str, ahead: dict[str, str]) -> None:
     weekly = Plan(CHANNEL, time(9), BERLIN, parse_days(days))
     found = {}
     for number in weekly.days:

@@ -181,9 +181,7 @@ async def test_a_scan_does_not_wait_for_the_edit_that_shows_it(
 
 
 @pytest.mark.parametrize("is_list", [False, True], ids=["digest", "list"])
-async def test_a_replica_shows_what_one_that_was_killed_has_left_undone(
-    is_list: bool, digest_world: World
-) -> None:
+async def test_a_replica_shows_what_a_killed_one_left(is_list: bool, digest_world: World) -> None:
     world = digest_world
     world.api.add("a.demo.test", valid=False)
     if is_list:

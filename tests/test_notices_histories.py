@@ -148,9 +148,7 @@ def test_only_what_breaks_mentions_somebody_and_no_edit_does(steps: Sequence[Any
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=2, max_size=2), min_size=1, max_size=8))
-def test_a_monitor_is_removed_once_two_complete_lists_are_without_it(
-    lists: list[list[bool]],
-) -> None:
+def test_a_monitor_is_removed_once_two_complete_lists_lack_it(lists: list[list[bool]]) -> None:
     fine = row(id=1)
     _, before, _ = compare({}, [fine], NOW, RULES)
     missing = 0

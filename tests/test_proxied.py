@@ -131,9 +131,7 @@ async def test_a_host_of_no_proxy_is_contacted_directly_even_slacks(
     assert proxy.asked == []
 
 
-async def test_the_embedded_api_on_loopback_is_contacted_directly(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
+async def test_the_embedded_api_is_asked_directly(make_world: MakeWorld, tmp_path: Path) -> None:
     proxy = Proxy()
     async with (
         make_world(bots=0) as world,

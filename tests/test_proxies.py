@@ -75,9 +75,7 @@ def test_a_proxy_that_can_not_be_used_is_a_fault_that_is_named_and_not_repeated(
         assert "socks5" not in str(fault.value)
 
 
-async def test_each_host_of_slacks_is_reached_by_its_own_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_each_host_of_slacks_has_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Response URLs and uploads have other hosts than the Web API."""
     server, proxy = Recorder(), Proxy()
     async with server.serving(), proxy.serving() as through:

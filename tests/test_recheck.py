@@ -79,9 +79,7 @@ async def test_of_two_processes_that_find_a_watch_due_one_gets_it(any_database: 
     assert [each is None for each in claims] == [False, True]
 
 
-async def test_a_host_that_is_trusted_again_with_its_old_certificate_has_no_new_one(
-    world: World,
-) -> None:
+async def test_a_host_trusted_again_with_its_old_certificate_has_no_new_one(world: World) -> None:
     number = world.api.add("api.demo.test", valid=False, expected_date="2026-11-23 06:00")
     await world.ask("/ssl watch api.demo.test", "NOT TRUSTED", "Watching until")
     await world.settled()

@@ -137,9 +137,7 @@ def words_of(message: Message) -> str:
         ("hid", None),
     ],
 )
-def test_a_command_is_found_by_its_name_or_the_one_prefix(
-    router: Router, word: str, found: str | None
-) -> None:
+def test_a_command_is_found_by_name_or_prefix(router: Router, word: str, found: str | None) -> None:
     command = router.find(word)
     assert (command.name if command else None) == found
 
@@ -258,9 +256,7 @@ def test_fields_become_arguments_and_only_filled_secrets_are_passed(router: Rout
         ),
     ],
 )
-def test_each_fault_of_the_form_goes_to_a_field_that_the_form_has(
-    fields: dict[str, str], param: str
-) -> None:
+def test_each_fault_goes_to_a_field_of_the_form(fields: dict[str, str], param: str) -> None:
     command = commands.router.find("add_now", typed=False)
     assert command is not None
     with pytest.raises(UsageError) as caught:

@@ -73,9 +73,7 @@ def test_the_newest_migration_is_the_last_of_the_chain() -> None:
     assert newest_migration() == ScriptDirectory("bot/store/migrations").get_current_head()
 
 
-async def test_a_database_of_an_older_version_is_upgraded_and_one_of_a_newer_is_refused(
-    url: str,
-) -> None:
+async def test_an_older_database_is_upgraded_and_a_newer_refused(url: str) -> None:
     await upgrade(url, "0011")
     for version in (newest_migration(), "9999"):
         async with open_database(url) as database, database.write() as connection:
@@ -175,9 +173,7 @@ async def test_a_bug_is_raised_as_it_is_and_not_as_a_fault_of_the_database(
         assert database.fault
 
 
-async def test_a_database_that_can_only_be_read_is_at_fault_until_it_can_be_written(
-    database: Database,
-) -> None:
+async def test_a_read_only_database_is_at_fault_until_it_is_writable(database: Database) -> None:
     full = (
         "CREATE TRIGGER \"%s\" BEFORE %s BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
     )

@@ -36,9 +36,7 @@ async def test_a_threshold_counts_from_the_next_question_on(database: Database) 
     assert records.rules.for_(target) is None
 
 
-async def test_a_threshold_set_by_another_process_counts_after_a_refresh(
-    database: Database,
-) -> None:
+async def test_another_processs_threshold_counts_after_a_refresh(database: Database) -> None:
     records, other = Records(database), Records(database)
     target = Target("a.example.com")
     await other.set_threshold("*.example.com", "14d", by="U0ANN", now=NOW)
@@ -131,9 +129,7 @@ async def test_a_monitor_that_was_deleted_elsewhere_is_forgotten(database: Datab
     assert (await records.seen(1), {*marks.claims}, {*marks.mutes}) == (None, {2}, {2})
 
 
-async def test_the_log_of_changes_is_newest_first_and_can_be_asked_for_one_host(
-    database: Database,
-) -> None:
+async def test_the_log_is_newest_first_and_can_be_asked_for_a_host(database: Database) -> None:
     records = Records(database)
     hosts = ["a.example.com:443", "a.example.com:8443", "b.example.com:443", "a.example.com.evil:1"]
     hosts += ["[2001:db8::1]:443"]

@@ -28,9 +28,7 @@ async def databases(any_url: str) -> AsyncIterator[list[Database]]:
         await database.close()
 
 
-async def test_of_two_watches_that_one_person_begins_at_once_one_runs(
-    databases: list[Database],
-) -> None:
+async def test_of_two_watches_begun_at_once_one_runs(databases: list[Database]) -> None:
     async def reserve(database: Database) -> tuple[int, bool]:
         end = NOW + timedelta(minutes=30)
         watch, is_new = await RecheckStore(database).reserve(

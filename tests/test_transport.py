@@ -141,9 +141,7 @@ async def test_a_refreshed_socket_loses_no_command(socket_world: World) -> None:
     assert world.slack.notices == []
 
 
-async def test_work_that_began_on_a_socket_is_answered_though_the_socket_is_gone(
-    socket_world: World,
-) -> None:
+async def test_work_is_answered_though_its_socket_is_gone(socket_world: World) -> None:
     world = socket_world
     world.api.add("api.demo.test")
     held = world.api.hold("monitor/list")

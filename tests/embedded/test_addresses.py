@@ -96,9 +96,7 @@ async def test_one_bad_address_decides_the_verdict_and_is_named(
     assert (result.verdict, result.message, result.ip) == (verdict, message, "127.0.0.2")
 
 
-async def test_an_unresponsive_address_is_named_and_the_facts_of_the_others_are_kept(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_an_unresponsive_address_is_named_with_the_others(fleet: Fleet, trust: Trust) -> None:
     refused = await scan(trust, {"127.0.0.1": tls(fleet), "127.0.0.2": None})
     assert refused.verdict is Verdict.REFUSED
     assert refused.message.endswith("nothing is listening on that port (at 127.0.0.2)")
@@ -108,24 +106,18 @@ async def test_an_unresponsive_address_is_named_and_the_facts_of_the_others_are_
     assert late.message.endswith("respond in time (at 127.0.0.1)")
 
 
-async def test_a_fault_that_all_addresses_share_names_no_address(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_fault_of_all_addresses_names_no_address(fleet: Fleet, trust: Trust) -> None:
     expired = tls(fleet, Leaf(left=-DAY))
     result = await scan(trust, {"127.0.0.1": expired, "127.0.0.2": expired})
     assert result.message == "Expired 2027-01-14"
 
 
-async def test_a_bad_certificate_outweighs_an_unreachable_address(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_bad_certificate_outweighs_an_absent_address(fleet: Fleet, trust: Trust) -> None:
     servers = {"127.0.0.1": None, "127.0.0.2": tls(fleet, Leaf(left=-HOUR))}
     assert (await scan(trust, servers)).message == "Expired 2027-01-15 (at 127.0.0.2)"
 
 
-async def test_an_address_without_a_route_does_not_count_if_there_are_others(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_an_address_without_a_route_does_not_count_alone(fleet: Fleet, trust: Trust) -> None:
     # Connecting to a multicast address fails with ENETUNREACH, as IPv6 does without a route.
     mixed = await scan(trust, {"127.0.0.1": tls(fleet), NO_ROUTE: None})
     assert (mixed.message, mixed.ip) == ("Valid", "127.0.0.1")
@@ -139,9 +131,7 @@ async def test_an_address_without_a_route_does_not_count_if_there_are_others(
 
 
 @pytest.mark.parametrize("fault", [errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
-async def test_every_error_that_means_no_ipv6_here_counts_as_no_route(
-    trust: Trust, fault: int
-) -> None:
+async def test_every_error_that_means_no_ipv6_is_no_route(trust: Trust, fault: int) -> None:
     async def no_route() -> NoReturn:
         raise OSError(fault, "no IPv6 here")
 
@@ -178,9 +168,7 @@ async def test_the_first_eight_addresses_are_scanned_concurrently(trust: Trust) 
     assert len(arrived) == 8
 
 
-async def test_a_scan_reports_the_name_and_location_of_the_address(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_scan_reports_an_address_with_name_and_place(fleet: Fleet, trust: Trust) -> None:
     async def reverse(address: Address) -> str:
         return f"host-{address}.test"
 

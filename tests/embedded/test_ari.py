@@ -188,9 +188,7 @@ async def test_an_answer_counts_for_as_long_as_it_says(acme: ACME) -> None:
         assert acme.asked == asked
 
 
-async def test_without_retry_after_a_ca_is_asked_again_after_six_hours_by_any_process(
-    acme: ACME,
-) -> None:
+async def test_without_retry_after_any_process_asks_again_after_six_hours(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await asyncio.gather(acme.scan(), acme.scan())
     acme.restart()
@@ -278,9 +276,7 @@ async def test_an_overloaded_ca_is_left_alone_for_as_long_as_it_says(acme: ACME)
     assert (await acme.renewal()).status == "known"
 
 
-async def test_all_processes_leave_an_overloaded_ca_alone_for_the_longest_time_that_it_said(
-    acme: ACME,
-) -> None:
+async def test_all_leave_an_overloaded_ca_alone_for_the_longest_time(acme: ACME) -> None:
     await acme.servers.get(acme.directory)
     acme.ca.status = 429
     acme.says(b"later", Retry_After="7200")
@@ -294,9 +290,7 @@ async def test_all_processes_leave_an_overloaded_ca_alone_for_the_longest_time_t
     assert len(acme.ca.asked) == asked
 
 
-async def test_a_ca_that_is_silent_holds_up_no_other_certificate(
-    acme: ACME, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_ca_holds_up_no_other(acme: ACME, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.embedded.ca.documents.SECONDS", 0.2)
     await acme.servers.get(acme.directory)
     acme.ca.gate = asyncio.Event()
@@ -309,9 +303,7 @@ async def test_a_ca_that_is_silent_holds_up_no_other_certificate(
     acme.ca.gate.set()
 
 
-async def test_the_number_of_pending_requests_is_limited(
-    acme: ACME, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pending_requests_are_limited(acme: ACME, monkeypatch: pytest.MonkeyPatch) -> None:
     await acme.servers.get(acme.directory)
     monkeypatch.setattr("bot.embedded.ca.documents.MOST_AWAITED", 1)
     acme.ca.gate = asyncio.Event()
@@ -411,9 +403,7 @@ async def monitored(
         await api.close()
 
 
-async def test_monitor_get_and_list_tell_when_the_ca_asks(
-    acme: ACME, any_database: Database
-) -> None:
+async def test_monitors_tell_when_the_ca_asks(acme: ACME, any_database: Database) -> None:
     acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
     async with monitored(acme, any_database) as (_, session):
         begin = (await (await session.get("monitor/changes")).json())["next"]
@@ -432,9 +422,7 @@ async def test_monitor_get_and_list_tell_when_the_ca_asks(
     assert [each["monitor"]["renewal"]["end"] for each in changes["list"]] == ["2027-01-15 12:00"]
 
 
-async def test_the_sweep_evaluates_a_late_answer_within_a_minute(
-    acme: ACME, database: Database
-) -> None:
+async def test_a_late_answer_is_evaluated_within_a_minute(acme: ACME, database: Database) -> None:
     acme.says(answer(*WINDOW))
     acme.ca.gate = asyncio.Event()
     async with monitored(acme, database, deadline=0.5) as (api, session):

@@ -113,9 +113,7 @@ def test_hostile_text_becomes_one_printable_line_of_bounded_length() -> None:
     [("rsa2048", "RSA 2048", "ecdsa-with-SHA256"), ("ec", "ECDSA secp256r1", "ecdsa-with-SHA256"),
      ("ed25519", "Ed25519", "ecdsa-with-SHA256")],
 )  # fmt: skip
-async def test_a_scan_tells_how_the_connection_was_secured(
-    kind: str, key: str, signature: str, fleet: Fleet
-) -> None:
+async def test_a_scan_names_the_cipher(kind: str, key: str, signature: str, fleet: Fleet) -> None:
     guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
     async with fleet.tls(FleetLeaf(key=kind)) as port:
         scanner = Scanner(guard, Trust(fleet.ca_file))

@@ -48,9 +48,7 @@ def ids(reply: ChangesReply) -> list[int]:
     return [each.id for each in reply.list]
 
 
-async def test_each_change_comes_with_the_monitor_as_it_is_now(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_each_change_has_the_monitor_as_it_is_now(fleet: Fleet, served: Served) -> None:
     begun = (await served.call("monitor/changes")).body
     assert (begun["count"], begun["list"], begun["more"]) == (0, [], False)
     context = fleet.context(fleet.file(Leaf(names=("fleet.test", "old.test"))))
@@ -76,9 +74,7 @@ async def test_each_change_comes_with_the_monitor_as_it_is_now(
 
 
 @pytest.mark.parametrize("cursor", ["1", "0123456789abcdef-0", "x" * 5000, "-", "'"])
-async def test_an_unknown_cursor_is_refused_with_what_to_do_next(
-    served: Served, cursor: str
-) -> None:
+async def test_an_unknown_cursor_is_refused_with_advice(served: Served, cursor: str) -> None:
     answer = await served.call("monitor/changes", since=cursor)
     assert answer.status == 410
     assert "read monitor/list" in answer.body["message"]
@@ -89,9 +85,7 @@ async def test_a_cursor_of_the_future_is_unknown(any_database: Database) -> None
     assert await Monitors(any_database, INTERVAL).changes(1, f"{name}-1", 9, NOW) is None
 
 
-async def test_a_cursor_of_changes_that_a_restored_backup_lacks_stays_unknown(
-    any_database: Database,
-) -> None:
+async def test_a_cursor_that_a_restored_backup_lacks_stays_unknown(any_database: Database) -> None:
     begun, store = await ask(any_database), Monitors(any_database, INTERVAL)
     await record(any_database, Change(1, 1, NOW), Change(1, 2, NOW))
     lost = (await ask(any_database, begun.next)).next
@@ -143,9 +137,7 @@ async def test_a_scan_that_sees_nothing_new_is_no_change(any_database: Database)
     assert sorted(ids(await ask(any_database, begun.next))) == [1, 1, 2, 2]
 
 
-async def test_what_caa_records_say_is_a_change_unless_they_can_not_be_read(
-    any_database: Database,
-) -> None:
+async def test_what_readable_caa_records_say_is_a_change(any_database: Database) -> None:
     await add_monitors(any_database)
     begun, seen = await ask(any_database), []
     for caa in ("", "no", "unknown: asked", "no", "unknown: asked", ""):
@@ -157,9 +149,7 @@ async def test_what_caa_records_say_is_a_change_unless_they_can_not_be_read(
     assert seen == [[False], [True], [], [], [], [False]]
 
 
-async def test_a_certificate_stays_revoked_while_its_ca_says_nothing(
-    any_database: Database,
-) -> None:
+async def test_a_certificate_stays_revoked_while_its_ca_is_mute(any_database: Database) -> None:
     await add_monitors(any_database)
     begun, seen = await ask(any_database), []
     revoked = replace(scan(Verdict.REVOKED, "Revoked"), leaf=LEAF)
@@ -174,9 +164,7 @@ async def test_a_certificate_stays_revoked_while_its_ca_says_nothing(
     assert seen == [["Revoked"], [], [], ["Valid"], []]
 
 
-async def test_a_page_is_limited_and_the_next_one_continues_after_it(
-    any_database: Database,
-) -> None:
+async def test_a_page_is_limited_and_the_next_one_continues(any_database: Database) -> None:
     begun = await ask(any_database)
     await record(any_database, *(Change(1 + number % 2, number, NOW) for number in range(10)))
     first = await ask(any_database, begun.next, limit=3)
@@ -186,9 +174,7 @@ async def test_a_page_is_limited_and_the_next_one_continues_after_it(
     assert ids(await ask(any_database, second.next)) == []
 
 
-async def test_changes_are_kept_for_a_week_and_older_cursors_are_refused(
-    any_database: Database,
-) -> None:
+async def test_changes_are_kept_for_a_week_and_no_longer(any_database: Database) -> None:
     begun = await ask(any_database)
     await record(any_database, Change(1, 1, NOW))
     later = await ask(any_database, begun.next)
@@ -199,9 +185,7 @@ async def test_changes_are_kept_for_a_week_and_older_cursors_are_refused(
     assert ids(await ask(any_database, later.next)) == [2, 3]
 
 
-async def test_a_concurrent_reader_misses_no_change_that_is_stored_later(
-    any_database: Database,
-) -> None:
+async def test_a_concurrent_reader_misses_no_later_change(any_database: Database) -> None:
     """A transaction that begins first and ends last must not be overtaken."""
     begun, slow_ends = await ask(any_database), asyncio.Event()
 

@@ -80,9 +80,7 @@ def test_since_when_a_key_was_unsafe_changes_nothing_even_if_it_is_critical(scan
     assert says(scans, body.public_bytes(DERS)) == REVOKED
 
 
-async def test_what_a_list_for_some_reasons_has_is_revoked_and_the_rest_unknown(
-    scans: Scans, ca: CA
-) -> None:
+async def test_what_a_list_for_some_reasons_lacks_is_unknown(scans: Scans, ca: CA) -> None:
     """The list says so itself, or the certificate's distribution point (RFC 5280, 6.3.3)."""
     some = frozenset({COMPROMISE})
     scope = x509.IssuingDistributionPoint(None, None, False, False, some, False, False)
@@ -118,9 +116,7 @@ async def test_a_list_that_another_ca_signs_is_not_looked_for(scans: Scans, ca: 
 @pytest.mark.parametrize(
     ("written", "is_same"), [("FLEET  issuing CA", True), ("Fleet Issuing CB", False)]
 )
-def test_the_name_of_an_issuer_is_compared_as_names_are(
-    written: str, is_same: bool, scans: Scans
-) -> None:
+def test_issuers_are_compared_as_names_are(written: str, is_same: bool, scans: Scans) -> None:
     """By its letters, whatever their case and the type of string (RFC 5280, section 7.1)."""
     scans.leaf()
     by = issuing(scans)
@@ -155,9 +151,7 @@ async def test_an_empty_document_is_called_empty(scans: Scans, ca: CA) -> None:
     assert found.revocation == "unknown: ca.test answered with an empty document"
 
 
-async def test_monitor_get_tells_what_is_known(
-    scans: Scans, ca: CA, fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_monitor_get_tells_of_it(scans: Scans, ca: CA, fleet: Fleet, tmp_path: Path) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
     hosts = {"fleet.test": "127.0.0.1", "ca.test": "127.0.0.1"}

@@ -91,9 +91,7 @@ async def test_openssl_agrees_on_the_fleet(name: str, fleet: Fleet, trust: Trust
 
 
 @pytest.mark.parametrize("revoked", ["nothing", "leaf", "another", "too late"])
-async def test_openssl_agrees_on_revocations(
-    revoked: str, scans: Scans, ca: CA, tmp_path: Path
-) -> None:
+async def test_openssl_agrees_on_them(revoked: str, scans: Scans, ca: CA, tmp_path: Path) -> None:
     """It reads the list from a file; an outdated list is an error to it, and a remark to us."""
     path = scans.leaf(points(ca.url("a.crl")))
     other = scans.fleet.authorities["root"].certificate

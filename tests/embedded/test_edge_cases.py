@@ -91,9 +91,7 @@ async def test_an_unreadable_extension_does_not_hide_the_names(
     assert result.leaf.alt_names == ("fleet.test", "10.1.2.3")
 
 
-async def test_an_unreadable_name_does_not_hide_the_others(
-    fleet: Fleet, trust: Trust, tmp_path: Path
-) -> None:
+async def test_unreadable_names_hide_no_other(fleet: Fleet, trust: Trust, tmp_path: Path) -> None:
     # An X.400 address, an IP address of 8 bytes, a name that is not text, and the good one.
     names = raw("2.5.29.17", "301da3020500870801020304ffffff008201ff820a666c6565742e74657374")
     result = await scan(trust, unusual(fleet, tmp_path / "unusual.pem", names))
@@ -197,9 +195,7 @@ async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Serv
     assert "12:01" not in text
 
 
-async def test_scan_settings_reach_the_scans(
-    fleet: Fleet, database: Database, tmp_path: Path
-) -> None:
+async def test_settings_reach_the_scans(fleet: Fleet, database: Database, tmp_path: Path) -> None:
     file = tmp_path / "places.mmdb"
     file.write_bytes(geo_database({"127.0.0.0/8": {"country": {"iso_code": "DE"}}}))
     more: dict[str, Any] = {
@@ -251,9 +247,7 @@ async def test_a_sweep_runs_fifty_scans_at_a_time(served: Served, database: Data
     assert (await served.call("ping")).body["sweep"]["due"] == 0
 
 
-async def test_a_lease_is_renewed_while_its_scan_runs(
-    fleet: Fleet, trust: Trust, database: Database
-) -> None:
+async def test_a_lease_is_renewed_meanwhile(fleet: Fleet, trust: Trust, database: Database) -> None:
     now, came = NOW, asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

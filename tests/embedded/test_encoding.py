@@ -140,9 +140,7 @@ def serve(scans: Scans, change: Change, *extensions: x509.ExtensionType) -> tupl
 
 
 @pytest.mark.parametrize("odd", CHANGES)
-async def test_an_odd_encoding_hides_neither_names_nor_dates_nor_the_fingerprint(
-    odd: str, scans: Scans
-) -> None:
+async def test_an_odd_encoding_hides_no_names_dates_or_fingerprint(odd: str, scans: Scans) -> None:
     change, verdict = CHANGES[odd]
     path, der = serve(scans, change)
     found = await scans.scan(path)
@@ -172,9 +170,7 @@ async def test_an_odd_part_hides_no_revocation(change: Change, scans: Scans, ca:
 
 
 @pytest.mark.parametrize("number", [14, 15, 17, 19, 30, 31, 35, 37])
-def test_a_malformed_extension_is_what_is_wrong_and_not_the_chain(
-    number: int, scans: Scans
-) -> None:
+def test_a_malformed_extension_is_wrong_and_not_the_chain(number: int, scans: Scans) -> None:
     """Python's servers refuse to send it, so what OpenSSL finds in it is judged alone."""
     root, key = scans.fleet.authorities["root"], new_key("ec")
     leaf = issue(name("fleet.test"), key, root, NOW - DAY, NOW + DAY, NAMES)

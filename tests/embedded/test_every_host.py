@@ -87,9 +87,7 @@ async def test_anchors_that_share_a_name_are_told_apart_by_their_signatures(
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
-async def test_a_chain_to_the_second_of_two_twins_is_valid_and_its_dates_count(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_a_chain_to_the_second_of_two_twins_is_valid(fleet: Fleet, tmp_path: Path) -> None:
     twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
     between = authority(name("Issuing CA"), twins[1])
     trust = trusting(tmp_path, *twins)
@@ -99,17 +97,13 @@ async def test_a_chain_to_the_second_of_two_twins_is_valid_and_its_dates_count(
     assert result.message == "Expired 2027-01-13"
 
 
-async def test_a_twin_that_signed_nothing_makes_no_certificate_valid(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_a_twin_that_signed_nothing_validates_nothing(fleet: Fleet, tmp_path: Path) -> None:
     trusted, stranger = authority(name("Twin Root")), authority(name("Twin Root"))
     result = await scan(trusting(tmp_path, trusted), serve(fleet, tmp_path, stranger))
     assert result.verdict is not Verdict.VALID
 
 
-async def test_a_server_named_like_its_private_ca_is_not_self_signed(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_a_server_named_like_its_ca_is_not_self_signed(fleet: Fleet, tmp_path: Path) -> None:
     ca = authority(name("fleet.test"))
     trust = trusting(tmp_path, ca)
     result = await scan(trust, serve(fleet, tmp_path, ca, subject=name("fleet.test")))
@@ -134,9 +128,7 @@ async def test_what_a_ca_may_not_issue_is_not_valid_though_it_is_named_alike(
     assert (await scan(trusting(tmp_path, root), serving)).verdict is not Verdict.VALID
 
 
-async def test_an_issuer_that_was_sent_is_not_called_missing(
-    fleet: Fleet, trust: Trust, tmp_path: Path
-) -> None:
+async def test_a_sent_issuer_is_not_missing(fleet: Fleet, trust: Trust, tmp_path: Path) -> None:
     """A CA that was renewed with another key, and the server sends the wrong certificate of it."""
     root, subject = fleet.authorities["root"], name("Renewed CA")
     keys = [new_key("ec") for _ in range(2)]
@@ -150,9 +142,7 @@ async def test_an_issuer_that_was_sent_is_not_called_missing(
     assert result.message == "Untrusted: the chain could not be verified at “fleet.test”"
 
 
-async def test_only_what_signed_itself_is_called_self_signed(
-    fleet: Fleet, trust: Trust, tmp_path: Path
-) -> None:
+async def test_self_signed_means_just_that(fleet: Fleet, trust: Trust, tmp_path: Path) -> None:
     result = await scan(trust, fleet.tls(Leaf(by="itself")))
     assert result.verdict is Verdict.SELF_SIGNED
     stranger = authority(name("fleet.test"))
@@ -162,9 +152,7 @@ async def test_only_what_signed_itself_is_called_self_signed(
 
 
 @pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")
-async def test_what_signed_itself_with_an_old_digest_is_self_signed(
-    fleet: Fleet, trust: Trust, tmp_path: Path
-) -> None:
+async def test_an_old_digest_may_be_self_signed(fleet: Fleet, trust: Trust, tmp_path: Path) -> None:
     key, path = new_key("ec"), tmp_path / "server.pem"
     dated = issue(name("fleet.test"), key, None, NOW - DAY, NOW + DAY, NAMES)
     private, own = crypto.PKey.from_cryptography_key(key), crypto.X509.from_cryptography(dated)
@@ -225,9 +213,7 @@ async def test_a_name_of_any_string_type_is_shown_and_hides_no_other(
     assert (leaf.issuer_cn, leaf.issuer_o, leaf.issuer_c) == ("Old Issuing CA", text, "DE")
 
 
-async def test_a_server_that_refuses_names_without_a_dot_takes_our_ehlo(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_server_that_wants_a_dot_takes_our_ehlo(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
 
     async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -256,18 +242,14 @@ async def test_a_pinned_certificate_is_its_own_anchor(fleet: Fleet, tmp_path: Pa
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
-async def test_a_pinned_certificate_issues_no_other_one_of_its_name(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_a_pinned_certificate_issues_no_namesake(fleet: Fleet, tmp_path: Path) -> None:
     key, subject = new_key("ec"), name("fleet.test")
     pinned = Authority(issue(subject, key, None, NOW - DAY, NOW + DAY, NO_CA, NAMES), key)
     serving = serve(fleet, tmp_path, pinned, subject=subject)
     assert (await scan(trusting(tmp_path, pinned), serving)).verdict is not Verdict.VALID
 
 
-async def test_an_intermediate_named_like_its_root_is_told_apart(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_an_intermediate_named_like_its_root_differs(fleet: Fleet, tmp_path: Path) -> None:
     root = authority(name("Private CA"))
     between = authority(name("Private CA"), root)
     trust = trusting(tmp_path, root)
@@ -277,9 +259,7 @@ async def test_an_intermediate_named_like_its_root_is_told_apart(
     assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
 
 
-async def test_a_certificate_that_is_no_ca_issues_nothing_whatever_its_name(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+async def test_a_certificate_that_is_no_ca_issues_nothing(fleet: Fleet, tmp_path: Path) -> None:
     root, key = authority(name("Private CA")), new_key("ec")
     subject = name("Private CA")
     server = issue(subject, key, root, NOW - DAY, NOW + 90 * DAY, NO_CA, NAMES)

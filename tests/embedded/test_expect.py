@@ -55,9 +55,7 @@ async def state(served: Served, id_: int = 1) -> tuple[object, object]:
     return monitor.get("expected"), row.get("expected_date")
 
 
-async def test_the_wait_ends_once_the_host_serves_the_certificate(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_the_wait_ends_once_the_certificate_is_live(fleet: Fleet, served: Served) -> None:
     context = fleet.context(fleet.file(OLD))
     async with fleets.serve(fleets.web_server(), context=context) as port:
         await served.add(port)
@@ -96,9 +94,7 @@ async def test_the_wait_ends_once_the_host_serves_the_certificate(
 
 
 @pytest.mark.slow
-async def test_scans_go_on_every_five_minutes_and_hourly_after_two_hours(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_scans_go_on_every_five_minutes_then_hourly(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as port:
         await served.add(port)
         served.now += 2 * HOUR
@@ -111,9 +107,7 @@ async def test_scans_go_on_every_five_minutes_and_hourly_after_two_hours(
         assert len(dates) in {24 + 1 + 2, 24 + 1 + 2 + 1}  # its regular slot may be among them
 
 
-async def test_a_certificate_that_was_issued_later_ends_the_wait(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_certificate_issued_later_ends_the_wait(fleet: Fleet, served: Served) -> None:
     later = Leaf(left=85 * DAY, since=-3 * HOUR)
     context = fleet.context(fleet.file(OLD))
     async with fleets.serve(fleets.web_server(), context=context) as port:
@@ -127,9 +121,7 @@ async def test_a_certificate_that_was_issued_later_ends_the_wait(
         assert await state(served) == (None, None)
 
 
-async def test_a_certificate_that_expired_is_awaited_no_longer(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_an_expired_certificate_is_awaited_no_longer(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as port:
         await served.add(port)
         told = {"id": "1", "serial": "0x99", "date_end": "notAfter=Jan 17 12:00:00 2027 GMT"}
@@ -142,9 +134,7 @@ async def test_a_certificate_that_expired_is_awaited_no_longer(
         assert message == "That certificate expired on 2027-01-17 12:00: nobody waits for it."
 
 
-async def test_another_announcement_replaces_the_first_and_the_same_one_keeps_its_time(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_another_announcement_replaces_the_first(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as port:
         await served.add(port)
         outcomes = []
@@ -166,9 +156,7 @@ async def test_another_announcement_replaces_the_first_and_the_same_one_keeps_it
         assert await state(served) == (None, None)
 
 
-async def test_a_certificate_concerns_every_monitor_of_its_names(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_certificate_concerns_all_of_its_names(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as one, fleet.tls(NEW) as other:
         for host in ("a.fleet.test", "b.fleet.test", "fleet.test"):
             await served.add(one, host)
@@ -198,18 +186,14 @@ async def test_a_certificate_concerns_every_monitor_of_its_names(
         assert refused(answer, 404) == "monitor not found"
 
 
-async def test_an_announcements_monitors_are_looked_up_while_others_write(
-    served: Served, any_database: Database
-) -> None:
+async def test_monitors_are_found_during_writes(served: Served, any_database: Database) -> None:
     await served.add(443, "a.b.fleet.test")
     async with any_database.write():
         told = served.call("monitor/expect", host="*.fleet.test", serial="0x99")
         refused(await asyncio.wait_for(told, 5), 404)
 
 
-async def test_one_address_that_serves_the_old_one_keeps_the_wait(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_one_old_address_keeps_the_wait(fleet: Fleet, served: Served) -> None:
     async def look_up(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1", "::1"]
 
@@ -283,9 +267,7 @@ async def test_a_key_for_web_servers_can_announce_and_do_nothing_else(
         refused(await limited(served, key, "GET", "monitor/expect", id="1", serial="0x9"), 401)
 
 
-async def test_a_key_for_web_servers_can_only_announce_so_much_in_a_minute(
-    fleet: Fleet, any_database: Database
-) -> None:
+async def test_a_web_servers_key_has_its_limit(fleet: Fleet, any_database: Database) -> None:
     _, key = await Accounts(any_database).add("web1", None, NOW, only="expect")
     async with serving(fleet, any_database, scan_rate_limit=2) as served:
         told = {"host": "a.test", "serial": "0x99"}
@@ -343,9 +325,7 @@ def test_a_serial_number_is_read_however_it_is_written(text: str) -> None:
         ({"fingerprint": "=" * 64}, "not a SHA-256 fingerprint"),
     ],
 )
-def test_an_ambiguous_or_malformed_name_of_a_certificate_is_refused(
-    given: dict[str, str], why: str
-) -> None:
+def test_an_ambiguous_or_malformed_name_is_refused(given: dict[str, str], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Expected.read(given)
 

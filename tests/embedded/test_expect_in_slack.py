@@ -179,9 +179,7 @@ async def test_a_watch_that_finds_it_live_at_once_says_so(server: Server) -> Non
     await server.world.card(f"<@{ANN}>", "Fixed", "after 1 scan")
 
 
-async def test_a_reissue_with_the_same_dates_and_names_is_a_fix_once_it_is_live(
-    server: Server,
-) -> None:
+async def test_a_reissue_of_the_same_dates_is_a_fix_once_it_is_live(server: Server) -> None:
     again = Leaf(left=OLD.left, since=OLD.since, cn="reissued")
     await server.issued(again)
     await server.world.say(f"/ssl watch {server.host}")
@@ -191,9 +189,7 @@ async def test_a_reissue_with_the_same_dates_and_names_is_a_fix_once_it_is_live(
     await server.world.card(f"<@{ANN}>", "Fixed", "reissued with the same dates and names")
 
 
-async def test_a_host_that_was_down_and_is_back_with_the_old_one_is_not_fixed(
-    server: Server,
-) -> None:
+async def test_a_host_that_is_back_with_the_old_one_is_not_fixed(server: Server) -> None:
     await server.issued(NEW)
     server.hosts["fleet.test"] = "127.0.0.2"  # where nothing listens
     await server.world.say(f"/ssl watch {server.host}")
@@ -236,9 +232,7 @@ def notices_in(server: Server) -> list[PostedMessage]:
 
 
 @pytest.mark.parametrize("before", [OLD, THIRD], ids=["an overdue host", "a fine host"])
-async def test_a_notice_comes_once_if_it_is_not_live_after_an_hour(
-    server: Server, before: Leaf
-) -> None:
+async def test_a_notice_comes_once_if_not_live_in_an_hour(server: Server, before: Leaf) -> None:
     server.load(before)
     await server.world.say(f"/ssl scan {server.host}")
     await server.world.card("fleet.test", "scanned", "OVERDUE" if before is OLD else "OK")

@@ -41,9 +41,7 @@ async def test_openapi_needs_no_key_and_describes_every_endpoint(served: Served)
     assert described <= paths
 
 
-async def test_the_history_lists_each_change_once_newest_first(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_the_history_lists_each_change_newest_first(fleet: Fleet, served: Served) -> None:
     context = fleet.context(fleet.file(Leaf(left=-HOUR)))
     async with fleets.serve(fleets.web_server(), context=context) as port:
         await served.add(port)
@@ -105,9 +103,7 @@ async def test_a_check_reports_everything_and_stores_nothing(fleet: Fleet, serve
     refused(await served.call("checks"), 400)
 
 
-async def test_a_monitor_with_a_protocol_is_scanned_by_starttls(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_protocol_is_scanned_by_starttls(fleet: Fleet, served: Served) -> None:
     async def imap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"* OK IMAP here\r\n")
         while line := await reader.readline():
@@ -181,9 +177,7 @@ async def test_a_proxys_password_is_encrypted_and_never_returned_or_logged(
         assert secret not in caplog.text
 
 
-async def test_a_proxys_password_is_refused_without_a_secret_key(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_a_proxys_password_needs_a_secret_key(fleet: Fleet, database: Database) -> None:
     async with serving(fleet, database) as served:
         answer = await served.call("monitor/add", host=NOBODY, port="443", **PROXY)
         assert "SECRET_KEY" in refused(answer, 400)

@@ -131,9 +131,7 @@ async def name_server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Garbler
 LEAF = Leaf("", "", "", "R11", "Let's Encrypt", "US", ("*.shop.example",), NOW, NOW + 90 * DAY)
 
 
-async def test_malformed_records_say_nothing_untrue_and_leave_nothing_behind(
-    name_server: _Garbler,
-) -> None:
+async def test_malformed_records_say_and_leave_nothing(name_server: _Garbler) -> None:
     slots = asyncio.Semaphore(CONCURRENCY)
 
     async def one(number: int) -> str:

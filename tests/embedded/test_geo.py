@@ -105,9 +105,7 @@ def geo(tmp_path: Path) -> Iterator[GeoDatabase]:
         ("", ""),
     ],
 )
-def test_a_location_is_the_country_and_the_region_if_known(
-    geo: GeoDatabase, address: str, location: str
-) -> None:
+def test_a_location_is_country_and_region(geo: GeoDatabase, address: str, location: str) -> None:
     assert geo(address) == location
 
 

@@ -85,9 +85,7 @@ def test_a_declaration_after_the_first_kilobyte_is_none() -> None:
     ],
     ids=["mark before tag", "header before tag", "a header that names no encoding"],
 )
-def test_the_mark_comes_before_the_header_before_the_page(
-    body: bytes, header: str, title: str
-) -> None:
+def test_a_mark_counts_before_header_and_page(body: bytes, header: str, title: str) -> None:
     assert read_page(body, header).title == title
 
 
@@ -171,9 +169,7 @@ def test_attributes_without_end_take_little_time_and_hide_no_title(hostile: byte
     assert time.process_time() - start < 0.1
 
 
-def test_nothing_is_parsed_after_the_last_tag_that_may_count(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_nothing_is_parsed_after_the_last_useful_tag(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
 
     def parse(text: str, *, scripting: bool) -> LexborHTMLParser:

@@ -272,9 +272,7 @@ class CannedStream:
         (Target("::1", 8443), b"[::1]:8443"),
     ],
 )
-async def test_the_request_names_the_host_and_declines_compression(
-    target: Target, host: bytes
-) -> None:
+async def test_a_request_has_a_host_and_no_compression(target: Target, host: bytes) -> None:
     stream, response = CannedStream(OK + b"\r\nhello"), Response()
     await fetch(stream, target, response)
     lines = stream.sent.split(b"\r\n")

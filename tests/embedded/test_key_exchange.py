@@ -143,9 +143,7 @@ def supported(result: Scan) -> bool | None:
 
 
 @pytest.mark.parametrize("key", ["ec", "brainpool"])
-async def test_a_server_that_supports_the_group_asks_for_a_share(
-    key: str, fleet: Fleet, trust: Trust
-) -> None:
+async def test_servers_with_the_group_ask_for_a_share(key: str, fleet: Fleet, trust: Trust) -> None:
     async with serve(modern(fleet, key=key)) as (port, hellos):
         assert supported(await scan(trust, port)) is True
     assert (len(hellos), asks(hellos)) == (2, 1)
@@ -159,9 +157,7 @@ async def test_a_server_that_knows_no_other_group_is_valid(fleet: Fleet, trust: 
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_server_without_the_group_refuses(
-    newest: ssl.TLSVersion, fleet: Fleet, trust: Trust
-) -> None:
+async def test_other_servers_refuse_it(newest: ssl.TLSVersion, fleet: Fleet, trust: Trust) -> None:
     async with serve(older(fleet, newest)) as (port, hellos):
         assert supported(await scan(trust, port)) is False
     assert asks(hellos) == (newest is ssl.TLSVersion.TLSv1_3)
@@ -195,9 +191,7 @@ def test_an_address_is_not_sent_as_a_name() -> None:
     assert b"127.0.0.1" not in client_hello("127.0.0.1")
 
 
-async def test_a_server_that_hangs_at_the_question_keeps_its_verdict(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_server_that_hangs_there_keeps_its_verdict(fleet: Fleet, trust: Trust) -> None:
     context, visits = fleet.context(fleet.file(Leaf())), 0
 
     async def first_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,9 +234,7 @@ async def test_the_question_goes_through_starttls_and_the_proxy(fleet: Fleet, tr
     assert asks(hellos) == 1
 
 
-async def test_it_is_asked_once_a_day_or_when_the_certificate_changes(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_it_is_asked_daily_and_of_new_certificates(fleet: Fleet, database: Database) -> None:
     async with serve(modern(fleet)) as (port, hellos), serving(fleet, database) as served:
         await served.add(port)
         counts = [asks(hellos)]

@@ -96,9 +96,7 @@ async def test_a_released_monitor_is_due_at_once(any_database: Database) -> None
     assert len(await worker(any_database, "second").lease_due(NOW, 9)) == 2
 
 
-async def test_a_worker_neither_renews_nor_ends_the_lease_of_another(
-    any_database: Database,
-) -> None:
+async def test_a_worker_leaves_the_leases_of_others_alone(any_database: Database) -> None:
     await add_monitors(any_database)
     (lease,) = await take(any_database, "owner")
     due = await column(any_database, "next_scan_at")
@@ -143,9 +141,7 @@ async def test_monitors_of_a_revoked_account_are_never_due(any_database: Databas
     assert await worker(any_database).lease_due(NOW, 9) == []
 
 
-async def test_who_renews_and_who_stores_at_the_same_time_never_wait_for_each_other(
-    any_database: Database,
-) -> None:
+async def test_renewing_and_storing_never_wait_for_each_other(any_database: Database) -> None:
     """Each locks several rows: in one order, whatever order they are stored in."""
     await add_monitors(any_database, 40)
     for id_ in range(40, 0, -1):  # PostgreSQL appends a row that changes
@@ -164,9 +160,7 @@ async def test_who_renews_and_who_stores_at_the_same_time_never_wait_for_each_ot
             await connection.execute(update(monitors).values(lease="a"))
 
 
-async def test_the_long_parts_of_many_scans_are_never_in_memory_together(
-    database: Database,
-) -> None:
+async def test_long_parts_of_scans_are_never_in_memory_together(database: Database) -> None:
     count, facts = 500, b'{"caa": "' + 50_000 * b"x" + b'"}'
     await add_monitors(database, count)
     async with database.write() as connection:
@@ -184,9 +178,7 @@ async def take(database: Database, name: str = "a", now: datetime = NOW) -> list
     return await worker(database, name).lease_due(now, 9)
 
 
-async def test_results_are_stored_with_their_facts_and_end_the_leases(
-    any_database: Database,
-) -> None:
+async def test_results_are_stored_with_facts_and_end_leases(any_database: Database) -> None:
     await add_monitors(any_database, 3)
     leases = await take(any_database)
     await worker(any_database).save([LeaseResult(lease, scan()) for lease in leases])
@@ -267,9 +259,7 @@ async def test_results_that_arrive_together_share_a_transaction() -> None:
     assert len(batches) <= 3
 
 
-async def test_a_full_batch_and_a_result_on_demand_are_stored_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_full_batch_is_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.embedded.writer._LINGER", 3600.0)
     batches: list[int] = []
 
@@ -310,9 +300,7 @@ async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     assert stored == [0, 1, 3, 4]
 
 
-async def test_results_are_kept_while_the_database_is_down_and_callers_get_an_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_results_are_kept_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.embedded.writer._RETRY", 0.01)
     stored: list[int] = []
     back, tries = asyncio.Event(), []
@@ -356,18 +344,14 @@ async def test_progress_counts_due_monitors_and_their_lag(any_database: Database
     assert (await store.progress(NOW)).due == 0
 
 
-async def test_a_monitor_that_was_never_up_is_down_after_one_failure(
-    any_database: Database,
-) -> None:
+async def test_what_was_never_up_is_down_after_one_failure(any_database: Database) -> None:
     await add_monitors(any_database)
     leases = await take(any_database)
     await worker(any_database).save([LeaseResult(leases[0], scan())])
     assert await column(any_database, "verdict") == ["refused"]
 
 
-async def test_a_host_that_is_down_gets_the_latest_failure_as_its_message(
-    any_database: Database,
-) -> None:
+async def test_what_is_down_has_the_latest_failures_message(any_database: Database) -> None:
     await add_monitors(
         any_database, verdict="refused", message="refused", scanned_at=NOW, failures=1
     )

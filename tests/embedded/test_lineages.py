@@ -33,9 +33,7 @@ async def renewed(served: Served, **filters: str) -> dict[str, object]:
     return {row["host"]: row["renewed"] for row in rows if "renewed" in row}
 
 
-async def test_a_host_with_the_same_names_and_issuer_and_a_later_end_is_named(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_host_with_a_later_certificate_is_named(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as one, fleet.tls(NEW) as other:
         await served.add(one, "a.fleet.test")
         assert await renewed(served) == {}
@@ -69,9 +67,7 @@ async def test_nothing_is_said_of_a_certificate_that_may_be_another_one(
         assert (await renewed(served)).get("a.fleet.test") is None
 
 
-async def test_nothing_is_said_where_nothing_needs_replacing_or_it_would_not_help(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_nothing_is_said_where_it_would_not_help(fleet: Fleet, database: Database) -> None:
     fresh = Leaf(NAMES, left=70 * DAY, since=20 * DAY)
     async with (
         serving(fleet, database) as served,

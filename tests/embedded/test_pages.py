@@ -56,9 +56,7 @@ def trickle(answer: bytes) -> fleets.Talk:
     return talk
 
 
-async def test_a_short_page_is_read_aside_if_its_tags_are_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_short_page_of_many_tags_is_read_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second goes into 30 kB of unclosed tags."""
     threads = []
 
@@ -73,9 +71,7 @@ async def test_a_short_page_is_read_aside_if_its_tags_are_many(
 
 
 @pytest.mark.slow  # the page takes seconds to parse
-async def test_a_page_that_was_written_to_be_slow_delays_no_other_scan(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_page_meant_to_be_slow_delays_no_other_scan(fleet: Fleet, trust: Trust) -> None:
     flood = b" ".join(b"a%d" % n for n in range(35_000))
     answer = b"HTTP/1.1 200 OK\r\n\r\n<p " + flood + b"><title>late</title>"
     scanning = asyncio.create_task(scan(fleet, trust, fleets.web_server(answer)))
@@ -89,9 +85,7 @@ async def test_a_page_that_was_written_to_be_slow_delays_no_other_scan(
     assert longest < 1
 
 
-async def test_the_facts_of_a_page_are_reported_and_a_redirect_is_not_followed(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_pages_facts_are_reported_without_redirects(fleet: Fleet, trust: Trust) -> None:
     html = (
         '<meta charset="shift_jis"><title>日本</title><meta name="description" content="東京">'
         '<meta name="keywords" content="語">'
@@ -119,9 +113,7 @@ async def test_two_megabytes_of_an_endless_page_are_read(fleet: Fleet, trust: Tr
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX: "])
-async def test_an_endless_head_does_not_affect_the_certificate(
-    fleet: Fleet, trust: Trust, start: bytes
-) -> None:
+async def test_an_endless_head_hides_nothing(fleet: Fleet, trust: Trust, start: bytes) -> None:
     result = await scan(fleet, trust, endless(start, b"HTTP/1.1" * 1000))
     assert (result.verdict, result.page.code) == (Verdict.VALID, None)
 
@@ -148,8 +140,6 @@ async def test_the_page_behind_a_bad_certificate_is_read_too(fleet: Fleet, trust
     assert (result.verdict, result.page.title) == (Verdict.EXPIRED, "Fleet")
 
 
-async def test_a_certificate_is_judged_even_if_the_server_closes_on_http(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_certificate_is_judged_without_any_http(fleet: Fleet, trust: Trust) -> None:
     result = await scan(fleet, trust, fleets.close)
     assert (result.message, result.page.code) == ("Valid", None)

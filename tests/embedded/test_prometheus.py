@@ -51,9 +51,7 @@ async def scraped(fleet: Fleet, database: Database, key: str = KEY) -> tuple[int
         await api.close()
 
 
-async def test_each_monitor_has_its_dates_and_whether_it_is_valid(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_each_monitor_has_dates_and_validity(fleet: Fleet, database: Database) -> None:
     status, text = await scraped(fleet, database)
     assert status == 200
     ends = datetime(2027, 4, 15, 13, tzinfo=UTC).timestamp()

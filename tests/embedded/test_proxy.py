@@ -97,9 +97,7 @@ async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trus
     assert SECRET not in repr(proxy)
 
 
-async def test_no_credentials_are_sent_to_a_proxy_that_needs_none(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_proxy_that_needs_no_credentials_gets_none(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer()
     async with server.serving() as proxy_port, fleet.tls(Leaf(left=-DAY)) as port:
         result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
@@ -119,9 +117,7 @@ async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) ->
     )
 
 
-async def test_a_target_that_the_proxy_cannot_reach_is_reported_with_its_answer(
-    trust: Trust,
-) -> None:
+async def test_what_the_proxy_cannot_reach_has_its_answer(trust: Trust) -> None:
     async with ProxyServer().serving() as proxy_port, fleets.refuse() as port:
         result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
     assert result.message == f"The proxy 127.0.0.1:{proxy_port} answered 502"
@@ -138,9 +134,7 @@ async def test_a_target_that_the_proxy_cannot_reach_is_reported_with_its_answer(
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "did not answer like an HTTP proxy"),
     ],
 )
-async def test_a_server_that_is_not_a_proxy_is_reported(
-    trust: Trust, answer: bytes, message: str
-) -> None:
+async def test_a_server_that_is_no_proxy_is_told(trust: Trust, answer: bytes, message: str) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -214,9 +208,7 @@ async def test_a_forbidden_proxy_or_target_is_not_dialed(
     assert server.heads == []
 
 
-async def test_an_allowed_literal_target_is_scanned_through_a_proxy(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_an_allowed_literal_is_scanned_through_a_proxy(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer()
     async with server.serving() as proxy_port, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
         result = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", proxy_port))

@@ -71,9 +71,7 @@ async def test_each_revocation_reason_is_given_in_words(
     assert (await scans.scan(path)).message.endswith(said)
 
 
-async def test_a_revoked_intermediate_breaks_the_certificates_below_it(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_revoked_intermediate_breaks_what_is_below_it(scans: Scans, ca: CA) -> None:
     root, key = scans.fleet.authorities["root"], new_key("ec")
     constraints = x509.BasicConstraints(ca=True, path_length=None)
     between = issue(name("Fleet Second CA"), key, root, NOW - 90 * DAY, NOW + 900 * DAY,
@@ -84,9 +82,7 @@ async def test_a_revoked_intermediate_breaks_the_certificates_below_it(
     assert found.message == "Revoked 2027-01-14 (CA compromise): “Fleet Second CA” in the chain"
 
 
-async def test_a_certificate_that_is_named_like_its_issuer_is_revoked_too(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_certificate_named_like_its_issuer_is_revoked_too(scans: Scans, ca: CA) -> None:
     root, key = scans.fleet.authorities["root"], new_key("ec")
     between = issue(name("fleet.test"), key, root, NOW - 90 * DAY, NOW + 900 * DAY,
                     x509.BasicConstraints(ca=True, path_length=None))  # fmt: skip
@@ -143,9 +139,7 @@ def _wrong(kind: str, scans: Scans, url: str) -> bytes:
      "entries of another CA", "for CAs", "some reasons", "another shard",
      "a shard with another kind of name", "a shard with a relative name", "unknown extension"],
 )  # fmt: skip
-async def test_a_list_that_can_not_be_used_is_a_remark_and_never_a_verdict(
-    kind: str, scans: Scans, ca: CA
-) -> None:
+async def test_an_unusable_list_is_a_remark_and_no_verdict(kind: str, scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = _wrong(kind, scans, ca.url("a.crl"))
     found = await scans.scan(path)
@@ -182,18 +176,14 @@ async def test_a_list_may_have_any_name_of_its_distribution_point(scans: Scans, 
         scans.clock.now += 7 * HOURS
 
 
-async def test_a_server_that_wants_a_client_certificate_may_be_revoked(
-    scans: Scans, ca: CA
-) -> None:
+async def test_who_wants_client_certificates_may_be_revoked(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
     found = await scans.scan(path, for_clients_with_certificates=True)
     assert found.message == "Revoked 2027-01-14 (key compromise)"
 
 
-async def test_a_list_that_says_nothing_is_asked_for_again_after_ten_minutes(
-    scans: Scans, ca: CA
-) -> None:
+async def test_an_empty_list_is_asked_for_again_after_ten_minutes(scans: Scans, ca: CA) -> None:
     """Be it no list, or one that has just become too old."""
     path, minutes = scans.leaf(points(ca.url("a.crl"))), timedelta(minutes=1)
     scans.clock.now += timedelta(milliseconds=500)  # the database stores whole seconds
@@ -228,9 +218,7 @@ async def test_the_addresses_of_a_server_are_tried_in_turn_if_all_are_permitted(
     assert said in (await scans.scan(path)).revocation
 
 
-async def test_an_answer_that_a_clock_far_ahead_stored_is_asked_for_again(
-    scans: Scans, ca: CA
-) -> None:
+async def test_an_answer_stored_far_ahead_is_asked_for_again(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     scans.clock.now = NOW + 300 * DAY
     ca.documents["a.crl"] = crl(issuing(scans), since=NOW, until=NOW + 400 * DAY)
@@ -239,9 +227,7 @@ async def test_an_answer_that_a_clock_far_ahead_stored_is_asked_for_again(
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
 
 
-async def test_a_redirect_is_not_followed_and_a_failure_is_kept_for_ten_minutes(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_redirect_is_a_failure_kept_for_ten_minutes(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("moved")))
     for _ in range(2):
         assert (await scans.scan(path)).revocation == "unknown: ca.test answered with HTTP 302"
@@ -258,9 +244,7 @@ async def test_a_document_of_more_than_ten_megabytes_is_not_read(scans: Scans, c
     assert found.revocation == "unknown: the document of ca.test is larger than 10 MB"
 
 
-async def test_a_list_that_is_compressed_unasked_is_read_unless_it_is_too_large(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_compressed_list_is_read_unless_it_is_too_large(scans: Scans, ca: CA) -> None:
     ca.headers = {"Content-Encoding": "gzip"}
     path = scans.leaf(points(ca.url("a.crl"), ca.url("bomb.crl")))
     ca.documents["bomb.crl"] = gzip.compress(bytes(MOST_BYTES + 1))
@@ -271,9 +255,7 @@ async def test_a_list_that_is_compressed_unasked_is_read_unless_it_is_too_large(
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
 
 
-async def test_only_so_many_bytes_are_kept_in_memory(
-    scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_memory_is_bounded(scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Documents, "most_kept", 2500)
     ca.documents = {f"{n}.crl": bytes(1000) for n in range(4)}
     for n in (0, 1, 0, 2, 3):
@@ -284,9 +266,7 @@ async def test_only_so_many_bytes_are_kept_in_memory(
     assert len(ca.asked) == 4
 
 
-async def test_a_list_is_fetched_once_for_all_and_asked_for_again_after_six_hours(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_list_is_fetched_once_for_all_every_six_hours(scans: Scans, ca: CA) -> None:
     first, second = scans.leaf(points(ca.url("a.crl"))), scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"], ca.etag = crl(issuing(scans), scans.certificate), '"1"'
     found = await asyncio.gather(scans.scan(first), scans.scan(second))
@@ -300,9 +280,7 @@ async def test_a_list_is_fetched_once_for_all_and_asked_for_again_after_six_hour
     assert ca.asked[1][1]["If-None-Match"] == '"1"'
 
 
-async def test_a_list_is_used_while_its_server_is_down_but_never_past_its_time(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_list_outlives_its_server_but_never_its_time(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), until=NOW + DAY)
     assert (await scans.scan(path)).revocation == "good"
@@ -358,17 +336,13 @@ async def test_a_newer_list_counts_while_an_older_one_is_read(scans: Scans) -> N
     assert [len(each.entries) for each in await asyncio.gather(*about)] == [0, 1]
 
 
-async def test_an_expired_certificate_and_one_without_a_list_are_not_asked_about(
-    scans: Scans, ca: CA
-) -> None:
+async def test_an_expired_or_unlisted_certificate_is_not_asked_about(scans: Scans, ca: CA) -> None:
     found = await scans.scan(scans.leaf())
     assert (found.verdict, found.revocation) == (Verdict.VALID, "")
     assert ca.asked == []
 
 
-async def test_a_certificate_that_nobody_lists_is_not_good_because_the_ca_above_it_is(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_good_ca_makes_no_unlisted_certificate_good(scans: Scans, ca: CA) -> None:
     root, key = scans.fleet.authorities["root"], new_key("ec")
     constraints = x509.BasicConstraints(ca=True, path_length=None)
     between = issue(name("Fleet Third CA"), key, root, NOW - 90 * DAY, NOW + 900 * DAY,
@@ -378,9 +352,7 @@ async def test_a_certificate_that_nobody_lists_is_not_good_because_the_ca_above_
     assert (found.verdict, found.revocation, len(ca.asked)) == (Verdict.VALID, "", 1)
 
 
-async def test_a_certificate_that_nobody_trusts_makes_nobody_fetch_a_list(
-    scans: Scans, ca: CA
-) -> None:
+async def test_an_untrusted_certificate_makes_nobody_fetch_a_list(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")), by=scans.fleet.authorities["stranger"])
     context = scans.fleet.context(path)
     speak_only(context, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1)
@@ -403,9 +375,7 @@ async def test_headers_that_are_not_text_do_not_spoil_the_list_or_the_scan(scans
         assert (await scans.scan(path)).revocation == "good"
 
 
-async def test_a_process_claims_a_document_only_once_it_can_ask_for_it(
-    scans: Scans, ca: CA
-) -> None:
+async def test_a_process_claims_a_document_only_once_it_can_ask(scans: Scans, ca: CA) -> None:
     ca.documents["a"], url = b"a", ca.url("a")
     one = Documents(scans.database, scans.guard, scans.clock, at_once=1)
     other = Documents(scans.database, scans.guard, scans.clock)

@@ -159,9 +159,7 @@ async def test_the_monitor_limit_is_enforced_and_reported(fleet: Fleet, database
     )
 
 
-async def test_a_certificate_that_expired_since_its_scan_is_reported_as_expired(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_what_expired_since_its_scan_is_expired(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(Leaf(left=2 * DAY)) as port:
         await served.call("monitor/add", host="fleet.test", port=str(port))
         before = (await served.call("monitor/list", ssl_valid="true")).body["list"][0]
@@ -258,9 +256,7 @@ async def test_a_long_list_is_complete_and_in_order(served: Served, database: Da
     assert none.body == {"success": 1, "message": "Ok", "count": 0, "list": []}
 
 
-async def test_a_monitor_that_was_never_scanned_is_listed_as_such(
-    served: Served, database: Database
-) -> None:
+async def test_an_unscanned_monitor_is_listed_as_such(served: Served, database: Database) -> None:
     async with database.write() as connection:
         row = {"host": "new.test", "port": 443, "created_at": NOW, "next_scan_at": NOW + DAY}
         await connection.execute(insert(monitors), [row])

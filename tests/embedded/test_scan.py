@@ -249,9 +249,7 @@ async def test_all_facts_of_a_good_host_are_reported(fleet: Fleet, trust: Trust)
     assert page.headers[0] == ("Content-Type", "text/html")
 
 
-async def test_a_handshake_that_fails_for_lack_of_a_client_certificate_is_valid(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_host_that_wants_a_client_certificate_is_valid(fleet: Fleet, trust: Trust) -> None:
     # asyncio discards the alert of a failed handshake; a blocking server in a thread sends it.
     context = fleet.context(fleet.file(Leaf()))
     context.maximum_version = V.TLSv1_2
@@ -336,18 +334,14 @@ async def test_a_name_is_dialed_at_the_address_that_was_checked(fleet: Fleet, tr
     assert visits == ["127.0.0.1", "127.0.0.1"]
 
 
-async def test_the_certificate_is_kept_if_the_page_never_arrives(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_certificate_is_kept_if_the_page_never_arrives(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
     async with fleets.serve(fleets.hang, context=context) as port:
         result = await scan(trust, "fleet.test", port, deadline=0.5)
     assert (result.verdict, result.page.code) == (Verdict.VALID, None)
 
 
-async def test_an_authority_in_the_ca_file_is_trusted(
-    fleet: Fleet, trust: Trust, tmp_path: Path
-) -> None:
+async def test_the_ca_files_authority_counts(fleet: Fleet, trust: Trust, tmp_path: Path) -> None:
     ca_file = tmp_path / "other.pem"
     fleet.other.cert_pem.write_to_path(ca_file)
     leaf = fleet.other.issue_cert("fleet.test", not_after=NOW + 60 * DAY)

@@ -54,18 +54,14 @@ def test_a_failed_scan_is_retried_after_1_2_4_minutes(failures: int) -> None:
 
 
 @given(TARGETS, st.integers(1, 1000), st.timedeltas(-5 * DAY, 100 * DAY))
-def test_no_scan_is_later_than_the_regular_one(
-    target: Target, failures: int, left: timedelta
-) -> None:
+def test_no_scan_is_later_than_regular(target: Target, failures: int, left: timedelta) -> None:
     regular = next_scan(target, NOW, INTERVAL)
     assert NOW < next_scan(target, NOW, INTERVAL, failures=failures) <= regular
     assert NOW < next_scan(target, NOW, INTERVAL, not_after=NOW + left) <= regular
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 10 * DAY))
-def test_scans_are_hourly_in_the_last_three_days_and_not_before(
-    target: Target, left: timedelta
-) -> None:
+def test_scans_are_hourly_in_the_last_three_days_only(target: Target, left: timedelta) -> None:
     end = NOW + left
     slot = next_scan(target, NOW, INTERVAL, not_after=end)
     if left <= NEAR:
@@ -76,9 +72,7 @@ def test_scans_are_hourly_in_the_last_three_days_and_not_before(
 
 
 @given(TARGETS, st.timedeltas(timedelta(seconds=1), 2 * DAY))
-def test_a_certificate_is_scanned_as_soon_as_it_becomes_valid(
-    target: Target, wait: timedelta
-) -> None:
+def test_a_certificate_is_scanned_when_it_becomes_valid(target: Target, wait: timedelta) -> None:
     start, regular = NOW + wait, next_scan(target, NOW, INTERVAL)
     slot = next_scan(target, NOW, INTERVAL, not_before=start, not_after=start + 90 * DAY)
     assert slot == regular or start <= slot <= start + timedelta(seconds=5)
@@ -87,9 +81,7 @@ def test_a_certificate_is_scanned_as_soon_as_it_becomes_valid(
 
 
 @given(TARGETS, st.timedeltas(timedelta(), 100 * DAY))
-def test_a_certificate_that_is_already_valid_is_scanned_as_usual(
-    target: Target, age: timedelta
-) -> None:
+def test_a_valid_certificate_is_scanned_as_usual(target: Target, age: timedelta) -> None:
     regular = next_scan(target, NOW, INTERVAL)
     assert next_scan(target, NOW, INTERVAL, not_before=NOW - age) == regular
 

@@ -127,9 +127,7 @@ async def test_a_scan_on_demand_waits_for_the_other_servers_sweep(pair: Pair, fl
     assert (server.visits, await pair.message()) == (1, "Valid")
 
 
-async def test_a_waiting_server_scans_when_a_dead_servers_lease_ends(
-    pair: Pair, fleet: Fleet
-) -> None:
+async def test_a_waiting_server_scans_when_a_dead_lease_ends(pair: Pair, fleet: Fleet) -> None:
     server = GatedServer(fleet)
     server.go.set()
     async with server.serve() as port:
@@ -143,9 +141,7 @@ async def test_a_waiting_server_scans_when_a_dead_servers_lease_ends(
     assert (server.visits, await pair.message()) == (1, "Valid")
 
 
-async def test_a_scan_on_demand_reports_a_failure_that_the_other_sweep_left_unconfirmed(
-    pair: Pair,
-) -> None:
+async def test_a_scan_on_demand_reports_the_others_unconfirmed_failure(pair: Pair) -> None:
     arrived, go = asyncio.Event(), asyncio.Event()
 
     async def close_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

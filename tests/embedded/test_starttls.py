@@ -72,18 +72,14 @@ async def scan(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_good_certificate_behind_starttls_is_valid(
-    fleet: Fleet, trust: Trust, protocol: str
-) -> None:
+async def test_a_good_certificate_is_valid(fleet: Fleet, trust: Trust, protocol: str) -> None:
     context = fleet.context(fleet.file(Leaf()))
     result = await scan(trust, protocol, server(TALKS[protocol], context))
     assert (result.verdict, result.message, result.host_match) == (Verdict.VALID, "Valid", True)
     assert (result.page.code, result.ip, len(result.chain)) == (None, "127.0.0.1", 2)
 
 
-async def test_a_bad_certificate_behind_starttls_is_judged_like_any_other(
-    fleet: Fleet, trust: Trust
-) -> None:
+async def test_a_bad_certificate_is_judged_like_any_other(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf(left=-DAY)))
     result = await scan(trust, "smtp", server(TALKS["smtp"], context))
     assert result.message == "Expired 2027-01-14"

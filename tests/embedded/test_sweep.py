@@ -44,9 +44,7 @@ def silent_server() -> tuple[asyncio.Event, Serve]:
     return arrived, hold
 
 
-async def test_a_server_scans_due_monitors_as_soon_as_it_starts(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_a_server_scans_due_monitors_at_its_start(fleet: Fleet, database: Database) -> None:
     arrived = asyncio.Event()
     answer = fleets.web_server()
 
@@ -119,9 +117,7 @@ async def test_a_scan_that_raises_is_logged_and_retried_at_its_next_slot(
     assert [row["scan_date"] for row in rows] == [None, "2027-01-15 14:00"]
 
 
-async def test_closing_aborts_running_scans_and_leaves_no_task(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_closing_aborts_scans_and_leaves_no_task(fleet: Fleet, database: Database) -> None:
     arrived, hold = silent_server()
     before = asyncio.all_tasks()
     async with fleets.serve(hold) as port:
@@ -141,9 +137,7 @@ async def sweep_after(served: Served, wait: timedelta) -> bool:
     return await served.api.sweep.once()
 
 
-async def test_a_monitor_that_was_up_is_down_only_after_three_failures(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_what_was_up_is_down_only_after_three_failures(fleet: Fleet, served: Served) -> None:
     async with fleet.tls() as port:
         await served.call("monitor/add", host="fleet.test", port=str(port))
     assert await sweep_after(served, 13 * HOUR)
@@ -165,9 +159,7 @@ async def test_a_monitor_that_was_never_up_is_retried_in_a_minute(served: Served
         assert await sweep_after(served, timedelta(seconds=9))
 
 
-async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_scans_are_hourly_in_the_last_three_days(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(Leaf(left=3 * DAY)) as port:
         await served.add(port)
         for _ in range(2):
@@ -175,9 +167,7 @@ async def test_a_monitor_is_scanned_hourly_in_its_last_three_days(
 
 
 @pytest.mark.parametrize("rescanned", [False, True], ids=["added", "rescanned"])
-async def test_a_certificate_is_rescanned_when_it_becomes_valid(
-    fleet: Fleet, served: Served, rescanned: bool
-) -> None:
+async def test_what_turns_valid_is_rescanned(fleet: Fleet, served: Served, rescanned: bool) -> None:
     async with fleet.tls(Leaf(since=-10 * MINUTE)) as port:
         await served.add(port)
         if rescanned:
@@ -191,9 +181,7 @@ async def test_a_certificate_is_rescanned_when_it_becomes_valid(
         assert await row_of(served) == ("Valid", "2027-01-15 12:10")
 
 
-async def test_a_single_failure_leaves_no_trace(
-    fleet: Fleet, served: Served, database: Database
-) -> None:
+async def test_one_failure_leaves_nothing(fleet: Fleet, served: Served, database: Database) -> None:
     async with fleet.tls() as port:
         await served.call("monitor/add", host="fleet.test", port=str(port))
         async with served.away("fleet.test"):
@@ -242,9 +230,7 @@ async def test_a_sweep_opens_three_connections_per_address_and_counts_its_leases
     assert "sslmonitor_sweep_leased 0.0" in await served.text("/metrics")
 
 
-async def test_a_scan_on_demand_does_not_wait_behind_the_sweep(
-    fleet: Fleet, served: Served, database: Database
-) -> None:
+async def test_scans_on_demand_go_first(fleet: Fleet, served: Served, database: Database) -> None:
     """A load balancer that is down makes many hosts queue; one of them may be back."""
     go, three = asyncio.Event(), asyncio.Event()
     visits: list[asyncio.StreamReader] = []
@@ -273,9 +259,7 @@ async def test_a_scan_on_demand_does_not_wait_behind_the_sweep(
         await sweep
 
 
-async def test_a_scan_on_demand_during_an_unconfirmed_failure_scans_again(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_an_unconfirmed_failure_is_scanned_again(fleet: Fleet, served: Served) -> None:
     async with fleet.tls() as port:
         await served.add(port)
     served.now += 13 * HOUR
@@ -316,9 +300,7 @@ async def test_a_restart_resumes_aborted_scans_at_once(fleet: Fleet, database: D
             await arrived.wait()
 
 
-async def test_nothing_is_stored_after_shutdown_for_a_client_that_disconnected(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_nothing_is_stored_for_a_client_that_left(fleet: Fleet, database: Database) -> None:
     arrived, hold = silent_server()
     before = asyncio.all_tasks()
     async with fleets.serve(hold) as port, serving(fleet, database, deadline=60) as served:
@@ -331,9 +313,7 @@ async def test_nothing_is_stored_after_shutdown_for_a_client_that_disconnected(
         assert (await connection.execute(select(monitors))).all() == []
 
 
-async def test_shutdown_is_reported_to_clients_that_wait_for_a_scan(
-    fleet: Fleet, database: Database
-) -> None:
+async def test_shutdown_is_reported_to_waiting_clients(fleet: Fleet, database: Database) -> None:
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -356,9 +336,7 @@ async def test_shutdown_is_reported_to_clients_that_wait_for_a_scan(
     assert (row.scanned_at, row.lease, row.next_scan_at) == (None, None, NOW)
 
 
-async def test_a_certificate_issued_long_after_the_first_scan_is_valid(
-    fleet: Fleet, served: Served
-) -> None:
+async def test_a_certificate_issued_much_later_is_valid(fleet: Fleet, served: Served) -> None:
     context = fleet.context(fleet.file(Leaf(left=20 * DAY)))
     async with fleets.serve(fleets.web_server(), context=context) as port:
         await served.add(port)

@@ -36,9 +36,7 @@ async def take(limit: RateLimit, count: int, account: int = 1) -> list[int]:
     return [await limit.take(account) for _ in range(count)]
 
 
-async def test_a_full_minute_may_be_used_at_once_and_comes_back_evenly(
-    any_database: Database, clock: Clock
-) -> None:
+async def test_a_full_minute_may_be_used_at_once(any_database: Database, clock: Clock) -> None:
     limit = RateLimit(any_database, 3, clock)
     assert await take(limit, 5) == [0, 0, 0, 20, 20]
     clock.now += 19 * SECOND
@@ -49,9 +47,7 @@ async def test_a_full_minute_may_be_used_at_once_and_comes_back_evenly(
     assert await take(limit, 4) == [0, 0, 0, 20]
 
 
-async def test_a_rate_that_does_not_divide_a_minute_is_exact_over_time(
-    any_database: Database, clock: Clock
-) -> None:
+async def test_an_odd_rate_is_exact_over_time(any_database: Database, clock: Clock) -> None:
     limit = RateLimit(any_database, 7, clock)
     assert await take(limit, 8) == [0] * 7 + [9]
     uses = 0
@@ -61,9 +57,7 @@ async def test_a_rate_that_does_not_divide_a_minute_is_exact_over_time(
     assert uses == 21
 
 
-async def test_a_clock_that_was_wrong_once_locks_nobody_out(
-    any_database: Database, clock: Clock
-) -> None:
+async def test_a_clock_wrong_once_locks_nobody_out(any_database: Database, clock: Clock) -> None:
     limit = RateLimit(any_database, 3, clock)
     clock.now += timedelta(days=365)
     assert await take(limit, 4) == [0, 0, 0, 20]

@@ -135,9 +135,7 @@ def test_a_violation_has_a_pointer_to_its_object() -> None:
         ),
     ],
 )
-def test_an_unsupported_block_or_element_is_refused_by_name(
-    app: App, clock: Clock, block: Json, error: str
-) -> None:
+def test_unsupported_things_are_refused(app: App, clock: Clock, block: Json, error: str) -> None:
     refusal = send(app, clock, message(block))
     assert refusal is not None
     assert (refusal.error, refusal.extra["errors"]) == ("invalid_blocks", [error])

@@ -51,9 +51,7 @@ def page(playground: Playground, session: aiohttp.ClientSession) -> Page:
     return Page(playground, session)
 
 
-async def test_the_page_starts_with_what_this_person_may_see(
-    page: Page, client: AsyncWebClient
-) -> None:
+async def test_the_page_starts_with_what_one_may_see(page: Page, client: AsyncWebClient) -> None:
     await client.chat_postMessage(channel=CERTS, text="for all")
     await client.chat_postEphemeral(channel=CERTS, user=BEN, text="for Ben")
     ann, ben = await page.get("bootstrap?user=U0ANN"), await page.get("bootstrap?user=U0BEN")
@@ -107,9 +105,7 @@ async def test_the_stream_stays_open_for_later_events(page: Page, playground: Pl
     assert event["message"]["text"] == "hello"
 
 
-async def test_a_page_that_missed_too_much_is_told_to_reload(
-    page: Page, playground: Playground
-) -> None:
+async def test_a_page_that_missed_too_much_reloads(page: Page, playground: Playground) -> None:
     for number in range(REPLAY + 1):
         playground.workspace.notice(ANN, None, str(number))
     for cursor in (0, playground.workspace.cursor + 1):

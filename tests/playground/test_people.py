@@ -70,13 +70,11 @@ def last_notice(playground: Playground) -> str:
         ("version 1.2.3", "version 1.2.3"),
     ],
 )
-def test_typed_text_is_stored_as_slack_stores_it(
-    playground: Playground, typed: str, stored: str
-) -> None:
+def test_typed_text_is_stored_as_in_slack(playground: Playground, typed: str, stored: str) -> None:
     assert typed_text(typed, playground.workspace) == stored
 
 
-async def test_a_command_in_a_thread_never_reaches_the_bot(
+async def test_no_command_in_a_thread_reaches_the_bot(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(ANN, CERTS, "hello")
@@ -92,9 +90,7 @@ async def test_an_unknown_command_is_not_valid(playground: Playground, bot: Sock
     assert bot.payloads == []
 
 
-async def test_an_outsider_has_no_commands_and_no_shortcuts(
-    playground: Playground, bot: SocketBot
-) -> None:
+async def test_an_outsider_has_no_commands(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, PARTNERS, "hello")
     ts = playground.workspace.messages(PARTNERS)[0].ts
     await playground.say(OLGA, PARTNERS, "/ssl list")
@@ -104,18 +100,14 @@ async def test_an_outsider_has_no_commands_and_no_shortcuts(
     assert bot.payloads == []
 
 
-async def test_an_outsiders_mention_names_their_team(
-    playground: Playground, bot: SocketBot
-) -> None:
+async def test_an_outsiders_mention_has_their_team(playground: Playground, bot: SocketBot) -> None:
     await playground.say(OLGA, PARTNERS, "@SSLBot help")
     [payload] = bot.payloads
     assert payload["is_ext_shared_channel"] is True
     assert (payload["event"]["type"], payload["event"]["user_team"]) == ("app_mention", "T0OTHER")
 
 
-async def test_a_direct_message_is_an_event_and_a_channel_message_is_not(
-    playground: Playground, bot: SocketBot
-) -> None:
+async def test_only_a_direct_message_is_an_event(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "just talking")
     await playground.say(ANN, "D0ANN", "help me")
     [payload] = bot.payloads
@@ -123,9 +115,7 @@ async def test_a_direct_message_is_an_event_and_a_channel_message_is_not(
     assert (event["type"], event["channel_type"], event["text"]) == ("message", "im", "help me")
 
 
-async def test_a_reply_to_a_reply_is_in_the_thread_of_its_parent(
-    playground: Playground, bot: SocketBot
-) -> None:
+async def test_a_reply_to_a_reply_is_in_its_thread(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "hello")
     first = playground.workspace.messages(CERTS)[0].ts
     await playground.say(BEN, CERTS, "reply", thread_ts=first)
@@ -192,9 +182,7 @@ async def test_a_member_from_another_workspace_of_the_organization_is_no_outside
     assert press["enterprise"]["id"] == ENTERPRISE_ID
 
 
-async def test_waiting_ends_as_soon_as_its_condition_holds(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_waiting_ends_when_it_may(playground: Playground, client: AsyncWebClient) -> None:
     waiting = asyncio.create_task(playground.wait_for(lambda w: w.messages(CERTS)))
     await client.chat_postMessage(channel=CERTS, text="now")
     [message] = await waiting
@@ -208,9 +196,7 @@ async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(playground: Pl
         await other.start(port=port)
 
 
-async def test_a_timeout_reports_the_latest_traffic(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_a_timeout_tells_the_traffic(playground: Playground, client: AsyncWebClient) -> None:
     await client.auth_test()
     with pytest.raises(TimeoutError, match=r"auth\.test"):
         await playground.wait_for(lambda w: w.home(ANN), within=0.01)

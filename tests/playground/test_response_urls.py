@@ -38,9 +38,7 @@ def texts(playground: Playground, user: str | None = None) -> list[str]:
     return [message.text for message in playground.workspace.messages(CERTS, user)]
 
 
-async def test_an_answer_is_ephemeral_unless_it_says_in_channel(
-    playground: Playground, answers: Answers
-) -> None:
+async def test_an_answer_is_ephemeral_by_default(playground: Playground, answers: Answers) -> None:
     url = answers.url()
     assert await answers.send(url, text="you") == (200, "ok")
     assert await answers.send(url, text="all", response_type="in_channel") == (200, "ok")
@@ -48,9 +46,7 @@ async def test_an_answer_is_ephemeral_unless_it_says_in_channel(
     assert texts(playground, BEN) == ["all"]
 
 
-async def test_an_answer_reaches_channels_the_bot_is_not_in(
-    playground: Playground, answers: Answers
-) -> None:
+async def test_an_answer_reaches_any_channel(playground: Playground, answers: Answers) -> None:
     await answers.send(answers.url(GENERAL), text="hello", response_type="in_channel")
     assert [m.text for m in playground.workspace.messages(GENERAL)] == ["hello"]
 
@@ -79,9 +75,7 @@ async def test_a_refused_answer_does_not_count(playground: Playground, answers: 
     assert await answers.send(url, text="x") == (200, "ok")
 
 
-async def test_a_commands_answers_are_always_new_messages(
-    playground: Playground, answers: Answers
-) -> None:
+async def test_a_commands_answer_is_a_new_message(playground: Playground, answers: Answers) -> None:
     url = answers.url()
     await answers.send(url, text="one")
     await answers.send(url, text="two", replace_original=True)

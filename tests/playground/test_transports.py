@@ -332,9 +332,7 @@ async def test_an_app_that_is_gone_before_its_pings_are_answered_leaves_no_trace
     assert not caplog.records
 
 
-async def test_websockets_take_turns(
-    playground: Playground, session: aiohttp.ClientSession
-) -> None:
+async def test_sockets_take_turns(playground: Playground, session: aiohttp.ClientSession) -> None:
     sockets = [await raw_socket(playground, session) for _ in range(2)]
     for ws in sockets:
         asked = asyncio.create_task(playground.say(ANN, CERTS, "/ssl list"))
@@ -376,7 +374,7 @@ async def test_bolt_reconnects_when_asked_to(
     await handler.close_async()
 
 
-async def test_an_eleventh_websocket_is_refused(
+async def test_an_eleventh_socket_is_refused(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     sockets = [await raw_socket(playground, session) for _ in range(10)]
@@ -388,9 +386,7 @@ async def test_an_eleventh_websocket_is_refused(
         await each.close()
 
 
-async def test_a_form_without_a_running_app_says_so(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_a_form_without_an_app_fails(playground: Playground, client: AsyncWebClient) -> None:
     trigger = playground.tickets.trigger(ANN)
     view = (await client.views_open(trigger_id=trigger, view=FORM))["view"]
     with pytest.raises(PlaygroundError, match="not running"):

@@ -27,9 +27,7 @@ from tests.playground.conftest import Clock, refused
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
 
 
-async def test_auth_test_identifies_the_bot_and_its_scopes(
-    client: AsyncWebClient, app: App
-) -> None:
+async def test_auth_test_identifies_bot_and_scopes(client: AsyncWebClient, app: App) -> None:
     answer = await client.auth_test()
     assert (answer["team_id"], answer["user_id"], answer["bot_id"]) == (TEAM_ID, BOT_USER, "B0BOT")
     assert set(answer.headers["x-oauth-scopes"].split(",")) == app.scopes
@@ -62,9 +60,7 @@ async def test_a_token_is_required_and_may_be_in_the_form(
         assert (await response.json())["ok"] is True
 
 
-async def test_json_and_forms_are_equivalent(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_json_and_forms_are_alike(playground: Playground, client: AsyncWebClient) -> None:
     await client.api_call("chat.postMessage", json={"channel": CERTS, "blocks": [SECTION]})
     form = {"channel": CERTS, "blocks": json.dumps([SECTION])}
     await client.api_call("chat.postMessage", data=form)
@@ -72,7 +68,7 @@ async def test_json_and_forms_are_equivalent(
     assert first.blocks[0]["text"] == second.blocks[0]["text"] == SECTION["text"]
 
 
-async def test_a_message_is_posted_updated_and_deleted(
+async def test_a_message_is_posted_and_changed(
     playground: Playground, client: AsyncWebClient
 ) -> None:
     posted = await client.chat_postMessage(channel=CERTS, text="one", blocks=[SECTION])
@@ -88,9 +84,7 @@ async def test_a_message_is_posted_updated_and_deleted(
     assert playground.workspace.messages(CERTS) == []
 
 
-async def test_a_message_to_a_user_id_is_a_direct_message(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_a_user_id_receives_a_message(playground: Playground, client: AsyncWebClient) -> None:
     posted = await client.chat_postMessage(channel=BEN, text="psst")
     assert posted["channel"] == "D0BEN"
     assert [m.text for m in playground.workspace.messages("D0BEN", BEN)] == ["psst"]
@@ -132,9 +126,7 @@ async def test_unknown_blocks_are_refused_with_a_pointer(client: AsyncWebClient)
     assert message.startswith("[ERROR] unsupported type: hologram")
 
 
-async def test_text_above_4040_characters_is_split(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_above_4040_text_is_split(playground: Playground, client: AsyncWebClient) -> None:
     await client.chat_postMessage(channel=CERTS, text="a" * 4040)
     assert len(playground.workspace.messages(CERTS)) == 1
     await client.chat_postMessage(channel=CERTS, text="b" * 4041)
@@ -156,9 +148,7 @@ async def test_an_update_takes_at_most_4000_characters(client: AsyncWebClient) -
         await client.chat_update(channel=CERTS, ts=ts, text="a" * 4001)
 
 
-async def test_the_bot_changes_only_its_own_messages(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_the_bot_changes_only_its_own(playground: Playground, client: AsyncWebClient) -> None:
     await playground.say(ANN, CERTS, "mine")
     ts = playground.workspace.messages(CERTS)[0].ts
     with refused("cant_update_message"):
@@ -184,9 +174,7 @@ async def texts(client: AsyncWebClient, **arguments: Any) -> list[str]:
     return [message["text"] for message in history["messages"]]
 
 
-async def test_history_is_newest_first_and_has_metadata_on_request(
-    client: AsyncWebClient, clock: Clock
-) -> None:
+async def test_history_is_newest_first_with_metadata(client: AsyncWebClient, clock: Clock) -> None:
     metadata = {"event_type": "digest", "event_payload": {"key": "k"}}
     first = (await client.chat_postMessage(channel=CERTS, text="1", metadata=metadata))["ts"]
     clock.move(minutes=1)
@@ -201,9 +189,7 @@ async def test_history_is_newest_first_and_has_metadata_on_request(
     assert [message["text"] for message in thread["messages"]] == ["1", "reply"]
 
 
-async def test_history_has_a_range_whose_ends_are_excluded_by_default(
-    client: AsyncWebClient, clock: Clock
-) -> None:
+async def test_history_has_a_range_without_its_ends(client: AsyncWebClient, clock: Clock) -> None:
     ts = []
     for number in range(4):
         ts.append((await client.chat_postMessage(channel=CERTS, text=str(number)))["ts"])
@@ -214,9 +200,7 @@ async def test_history_has_a_range_whose_ends_are_excluded_by_default(
     assert await texts(client, oldest=ts[1], latest=ts[2], inclusive=True) == ["2", "1"]
 
 
-async def test_pages_of_history_do_not_shift_when_messages_come_and_go(
-    client: AsyncWebClient,
-) -> None:
+async def test_pages_stay_when_messages_come_and_go(client: AsyncWebClient) -> None:
     ts = [
         (await client.chat_postMessage(channel=CERTS, text=str(number)))["ts"]
         for number in range(5)
@@ -247,9 +231,7 @@ async def test_pages_of_a_thread_are_oldest_first(client: AsyncWebClient) -> Non
     assert [message["text"] for message in page["messages"]] == ["1", "2"]
 
 
-async def test_what_no_message_may_be_is_refused(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_odd_messages_are_refused(playground: Playground, client: AsyncWebClient) -> None:
     for_ann = (await client.chat_postEphemeral(channel=CERTS, user=ANN, text="x"))["message_ts"]
     for arguments, error in (
         ({}, "no_text"),
@@ -295,9 +277,7 @@ async def test_a_permalink_needs_an_existing_message(client: AsyncWebClient) -> 
         await client.chat_getPermalink(channel=CERTS, message_ts="1.0")
 
 
-async def test_users_and_channels_are_described_as_far_as_the_bot_may_know_them(
-    client: AsyncWebClient,
-) -> None:
+async def test_users_and_channels_are_described_as_the_bot_may_know(client: AsyncWebClient) -> None:
     olga = (await client.users_info(user=OLGA))["user"]
     assert (olga["team_id"], olga["is_stranger"]) == (OTHER_TEAM_ID, False)
     assert (await client.users_info(user="U0GUS"))["user"]["is_restricted"] is True
@@ -323,9 +303,7 @@ async def test_the_traffic_shows_calls_without_secrets(
     assert app.bot_token not in str(list(playground.workspace.traffic))
 
 
-async def test_a_file_is_uploaded_and_shared_once(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_a_file_is_shared_once(playground: Playground, client: AsyncWebClient) -> None:
     done = await client.files_upload_v2(
         channel=CERTS, filename="list.csv", content="a,b\n", initial_comment="the list"
     )
