@@ -85,6 +85,22 @@ def test_a_row_of_several_has_somebody_or_is_muted_only_if_all_of_it_is() -> Non
     assert "Release" in str(more_about_group(rows, NOW, whole))
 
 
+@pytest.mark.parametrize("host", ["a.test", "a-host-of-two-lines.example"])
+@pytest.mark.parametrize("outcome", ["", "↻ no change · Ben, now", "↻ result unknown · Ben, now"])
+def test_a_row_that_is_partly_fixed_says_on_how_many_and_who_has_it(
+    host: str, outcome: str
+) -> None:
+    old: dict[str, Any] = {"target": Target(host), "fingerprint": "aa", "scanned_at": NOW - 3 * DAY}
+    rows = [row(id=n, not_after=NOW + (n - 2) * DAY, valid=n > 2, **old) for n in (1, 2)]
+    claims = {n: Claim(n, "U0MAX", "Maximilian Mustermann", NOW) for n in (1, 2)}
+    mutes = {n: Mute("U0BEN", "Ben", NOW, NOW + DAY) for n in (1, 2)}
+    rules = Thresholds(marks=Marks(claims, mutes))
+    rows.append(row(id=3, **old))
+    text = str(group_row(rows, NOW, rules, outcome=outcome)["text"]["text"])
+    assert "\n1 of 3 fixed · 🙋 Maximilian" in text
+    assert len(text.split("\n")) <= 3
+
+
 def test_a_row_shows_its_note_only_where_a_line_is_left_for_it() -> None:
     claims = {1: Claim(1, "U0BEN", "Ben", NOW)}
     for host, noted in (("a.test", True), ("a-host-of-two-lines.example", False)):

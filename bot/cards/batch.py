@@ -225,13 +225,13 @@ def _summed_up(
 
 
 def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> str:
-    """When a row was first seen to be fixed, who fixed it, if known, and who had taken it."""
-    claims = [rules.marks.claims.get(row.id) for row in members]
-    names = dict.fromkeys(claim.name for claim in claims if claim)
+    """When a row was first seen to be fixed, and who fixed it, or else who had taken it."""
     by = {rules.marks.fixers.get(row.id, "") for row in members}
-    who = by.pop() if len(by) == 1 else ""
-    others = (f"🙋 {safe(name, 60)}" for name in names if name != who)
-    return " · ".join([fixed_line(now, who), *others])
+    if len(by) == 1 and "" not in by:
+        return fixed_line(now, by.pop())
+    claims = [rules.marks.claims.get(row.id) for row in members]
+    names = ", ".join(dict.fromkeys(claim.name for claim in claims if claim))
+    return f"{fixed_line(now)} · 🙋 {safe(names, 10)}" if names else fixed_line(now)
 
 
 def _named_ids(block: Block, number: int) -> list[int]:

@@ -29,7 +29,7 @@ from bot.blocks import (
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline, ranges
-from bot.cards.row import MOST_RESCANNED, group_row, grouped, text_row
+from bot.cards.row import BUSY, MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
 from bot.errors import BotError
 from bot.severity import (
@@ -389,6 +389,12 @@ def scanned_unread(number: int, fault: BotError, note: str) -> Message:
     text = f"Scanned {counted(number, 'monitor')}, but the results could not be read"
     told = f"{text}: {safe(str(fault), 200).rstrip('.')}. `/ssl list` shows the results."
     return Message(f"{text}.", (section(f"⚠️ {told}"), context(note)), public=True)
+
+
+def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
+    """The row of several monitors while they are being scanned; it has no button."""
+    by = f" · {safe(who, 60)}" if who else ""
+    return section(f"{BUSY} · {number} of {total}{by}", block_id=block_id)
 
 
 def progress(

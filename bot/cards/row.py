@@ -83,6 +83,8 @@ LINES, LINE, MOST_HOST = 3, 38, 32
 #: How a note begins; what a row says of which only some monitors are fixed; and who pressed.
 NOTE, PART = "📝", re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
+#: The least characters of a clipped name, with its symbol.
+LEAST_NAME = 5
 #: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
 #: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
@@ -234,10 +236,10 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
     room = LINES - _title_lines(first) - bool(last)
     lines = [" · ".join([fact, *who]) for fact in facts]
     fits = next((line for line in lines if _width(line) <= room * LINE), None)
-    if fits is None and last:
-        if last.startswith(NOTE):
-            return _below(first, facts, who, "")
-        return [_one_line([fact for fact in facts[:1] if PART.match(fact)], who, last)]
+    part = [fact for fact in facts[:1] if PART.match(fact)]
+    if fits is None and (last or part):
+        note = last.startswith(NOTE)
+        return _below(first, facts, who, "") if note else [_one_line(part, who, last)]
     fits = fits or (" · ".join(who) if who else lines[-1])
     return [fits, last] if last else [fits]
 
@@ -246,10 +248,12 @@ def _one_line(part: Sequence[str], who: Sequence[str], last: str) -> str:
     """How many are fixed, who has it, and the result of the press, in one line of a phone."""
     owner = [each for each in who if each.startswith(_WHO[0])]
     short = last.replace("rescanned · ", "") if part else _PRESSED_BY.sub(", ", last)
-    at_least = owner or [short] if part else [last]
-    choices = [[*who, last], [*owner, last], [*owner, short], at_least]
-    lines = [" · ".join([*part, *parts]) for parts in choices]
-    return next((line for line in lines if _width(line) <= LINE), lines[-1])
+    rest = [] if part else [short]
+    room = LINE - _width(" · ".join([*part, *rest])) - 4
+    clipped = [[safe(bare(each), room), *rest] for each in owner if room > LEAST_NAME]
+    choices = [[*who, last], [*owner, last], [*owner, short], *clipped, [last], [short], []]
+    lines = [" · ".join(filter(None, [*part, *parts])) for parts in choices]
+    return next((line for line in lines if line and _width(line) <= LINE), short)
 
 
 def carried(old: Block, new: Block, now: datetime) -> Block:
@@ -299,12 +303,6 @@ def _width(text: str) -> int:
     """How many characters a reader sees of finished mrkdwn; an emoji is as wide as two."""
     shown = bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text))
     return sum(2 if each > "⸀" else 1 for each in shown)
-
-
-def busy_group(number: int, total: int, block_id: str, who: str) -> Block:
-    """The row of several monitors while they are being scanned; it has no button."""
-    by = f" · {safe(who, 60)}" if who else ""
-    return section(f"{BUSY} · {number} of {total}{by}", block_id=block_id)
 
 
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:

@@ -19,7 +19,7 @@ from bot.cards import row as row_cards
 from bot.cards.add import PROGRESS_EVERY
 from bot.cards.changes import ALL_BROKEN
 from bot.cards.marks import outcome_line
-from bot.cards.row import busy_group, row_id, with_row
+from bot.cards.row import row_id, with_row
 from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
@@ -142,7 +142,7 @@ async def _scan_many(
     who, total = await call.who(), len(ids)
     note = replies.asked_by(who)
     shown = row_id(first) if first else list_cards.OLD_ROW if old else ALL_BROKEN
-    busy = partial(busy_group, total=total, block_id=shown, who=who)
+    busy = partial(list_cards.busy_group, total=total, block_id=shown, who=who)
     progress = _Progress(call, "Scanning", total, note, busy)
     await progress.show()
     rows, gone = await _listed(call, ids)

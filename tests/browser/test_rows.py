@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from bot.api.models import MonitorSummary
 from bot.blocks import Block
+from bot.cards.batch import refreshed
 from bot.cards.marks import outcome_line
 from bot.cards.row import LINES, group_row
 from bot.severity import Thresholds
@@ -75,9 +78,24 @@ def every_row() -> list[Block]:
         same = msgspec.structs.replace(row, id=row.id + 100, fingerprint="ab")
         members = [msgspec.structs.replace(same, id=same.id + 100 * n) for n in range(14)]
         shown += [group_row(members, NOW, Thresholds(), outcome=said) for said in ("", outcome)]
+        shown += taken_by_a_long_name(members, outcome)
     return [{**block, "block_id": f"row:{n}"} for n, block in enumerate(shown)]
 
 
+def taken_by_a_long_name(members: Sequence[MonitorSummary], outcome: str) -> list[Block]:
+    """Rows of one certificate, of which none, one or all are fixed."""
+    fine = msgspec.structs.replace(members[0], valid=True, not_after=NOW + 80 * DAY)
+    claims = {each.id: Claim(each.id, "U0ANN", LONG_NAME, NOW) for each in members}
+    rules, shown = Thresholds(marks=Marks(claims)), list[Block]()
+    for some in (members, [fine, *members[1:]]):
+        shown += [group_row(some, NOW, rules, outcome=said) for said in ("", outcome, LONG)]
+    all_fine = {each.id: msgspec.structs.replace(fine, id=each.id) for each in members}
+    fixed = refreshed(group_row(members, NOW, rules), all_fine, NOW, rules)
+    return [*shown, *([fixed[0]] if fixed else [])]
+
+
+LONG_NAME = "Maximilian Mustermann"
+LONG = outcome_line("scanned, result unknown", LONG_NAME, NOW)
 CARDS_NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 MESSAGES = {
     "wrong name": "Host name mismatch: the certificate is for www.example.com",
