@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bot.commands.lookup import nearest
 from bot.playground.objects import ANN, BEN
 from tests.test_bot_forms import PASSWORD, everything_seen
@@ -145,6 +147,7 @@ async def test_one_press_runs_what_an_unknown_verb_meant(world: World) -> None:
     assert labels(await world.card("Did you mean `delete`?")) == []
 
 
+@pytest.mark.slow
 async def test_the_event_loop_gets_its_turn_while_ten_thousand_names_are_compared() -> None:
     names = {f"host-{number}.demo.test" for number in range(10_000)}
     turns = 0

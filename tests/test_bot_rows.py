@@ -165,6 +165,7 @@ async def test_a_digest_stays_as_it_is_when_its_day_has_ended(world: World) -> N
     assert words(world.seen(by=BEN)[0]) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [10, 3], ids=["digest", "list"])
 async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
     people: int, world: World
@@ -306,6 +307,7 @@ async def test_a_press_at_another_replica_joins_the_scan_that_runs(
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 
+@pytest.mark.slow
 async def test_a_press_shows_in_the_row_although_the_database_hangs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from bot.playground.objects import ANN, BEN
 from tests.world import World, words
 
 
+@pytest.mark.slow
 async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world: World) -> None:
     holds = [world.api.hold("monitor/list") for _ in range(60)]
     for number in range(1, 151):

@@ -239,6 +239,7 @@ def _no_database(within: float | None = None) -> NoReturn:
     raise DatabaseUnavailable("no answer")
 
 
+@pytest.mark.slow
 async def test_without_the_database_the_process_remembers_what_it_took(world: World) -> None:
     slack = world.slack
     payload = world.playground.payloads.command(

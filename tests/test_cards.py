@@ -124,6 +124,7 @@ def test_the_form_reads_as_agreed(snapshot: SnapshotAssertion) -> None:
     assert dumped(VIEWS["form: add"]) == snapshot
 
 
+@pytest.mark.slow
 def test_slacks_own_models_and_the_playground_take_every_card(subtests: pytest.Subtests) -> None:
     for name, card in CARDS.items():
         with subtests.test(name):
@@ -262,6 +263,7 @@ def check_all(texts: Texts) -> None:
         assert violations(HOME, {"type": "home", "blocks": list(blocks)}) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_monitors_make_one_list_that_slack_takes() -> None:
     kinds = many(100_000)
     message = list_cards.monitors(kinds, NOW, RULES)

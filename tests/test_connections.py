@@ -68,6 +68,7 @@ async def test_an_incomplete_head_is_cut_off() -> None:
             assert [await reader.read() for reader in readers] == [b""] * 5
 
 
+@pytest.mark.slow
 async def test_a_body_that_never_ends_gets_408() -> None:
     half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhal"
     async with small_server(patience=0.1) as port, incomplete_requests(port, 1, half) as readers:
@@ -75,6 +76,7 @@ async def test_a_body_that_never_ends_gets_408() -> None:
             assert (await readers[0].readline()).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 async def test_commands_are_answered_beside_a_thousand_incomplete_requests(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     async with incomplete_requests(world.bot.port, 450):

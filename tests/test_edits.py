@@ -47,6 +47,7 @@ async def posted(store: DigestStore) -> None:
     await store.posted(claimed, sent=1, ts="1.1", now=NOW, finished=True)
 
 
+@pytest.mark.slow
 async def test_of_forty_edits_in_a_minute_the_next_one_waits(stores: list[DigestStore]) -> None:
     waits: list[float] = []
     begun = time.monotonic()
@@ -114,6 +115,7 @@ def row_of(world: World, host: str) -> str:
     return next((text for text in texts if f"`{host}`" in text), "")
 
 
+@pytest.mark.slow
 async def test_two_replicas_edit_a_digest_once_in_each_interval_and_end_with_the_newest_state(
     digest_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ async def test_processes_that_start_together_upgrade_once(url: str) -> None:
     await database.close()
 
 
+@pytest.mark.slow
 async def test_what_several_processes_take_release_and_set_at_once_ends_well(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +254,7 @@ async def test_writes_that_give_up_leave_no_connection_open(
         assert _opened(file) <= 2  # the pool keeps one connection; a second may be closing
 
 
+@pytest.mark.slow
 async def test_one_command_waits_once_for_a_database_that_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +273,7 @@ async def test_one_command_waits_once_for_a_database_that_is_locked(
         assert await Records(database).take("at last", NOW)
 
 
+@pytest.mark.slow
 async def test_a_slow_database_is_waited_for_again_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,7 @@ async def test_a_concurrent_reader_misses_no_later_change(any_database: Database
     assert ids(await ask(any_database, seen.next)) == [1, 2]
 
 
+@pytest.mark.slow
 async def test_many_writers_and_a_reader_lose_and_repeat_nothing(any_database: Database) -> None:
     begun = await ask(any_database)
     told: list[int] = []

@@ -381,6 +381,7 @@ async def run(script: Path, **environ: str) -> tuple[int, str]:
     return await process.wait(), output.decode()
 
 
+@pytest.mark.slow
 async def test_the_documented_hook_works_for_certbot_and_for_acme_sh(
     fleet: Fleet, database: Database, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_hostile_markup_takes_little_time(piece: bytes) -> None:
     assert time.process_time() - start < 0.5
 
 
+@pytest.mark.slow
 def test_a_flood_of_tiny_chunks_takes_little_time_and_ends() -> None:
     response = Response()
     response.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n")
