@@ -186,6 +186,23 @@ async def test_whoever_sent_a_form_is_told_in_it_or_directly(closed: bool, two: 
     held.release()
 
 
+async def test_home_is_shown_again_without_the_scan(two: World) -> None:
+    world = two
+    world.api.add(HOST, days=-1, valid=False)
+    home = await world.open_home("EXPIRED", HOST)
+    held = world.api.hold("monitor/scan")
+    await world.press("Rescan", on=home, row=HOST)
+    await world.home("Scanning…")
+    await held.reached.wait()
+    await recorded(world)
+    await die(world.bot)
+    await look(world)
+    assert "Scanning…" not in words(await world.home("EXPIRED", HOST))
+    await world.card(SAID, "Ask again.", to="D0ANN")
+    await no_record(world)
+    held.release()
+
+
 async def test_an_answer_that_slack_loses_leaves_no_scanning(two: World) -> None:
     world = two
     world.api.add(HOST)

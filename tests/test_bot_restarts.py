@@ -89,11 +89,20 @@ async def test_a_watch_goes_on_though_the_clock_was_set_back_by_hours(no_bot: Wo
     async with no_bot.running_bot():
         await no_bot.say(f"/ssl watch {HOST}")
         await watching(no_bot)
-    no_bot.api.renew(number, 90.5)
     cast("Clock", no_bot.clock).move(hours=-2)
 
-    async with no_bot.running_bot():
-        await no_bot.card("OK", "Fixed", "after 2 scans")
+    async with no_bot.running_bot() as bot:
+        await no_bot.card("EXPIRED", "Watching until", "2 scans")
+        await no_bot.settled()
+        (watch,) = await bot.watches.running()
+        assert watch.ends_at - no_bot.clock() <= timedelta(minutes=30)
+        cast("Clock", no_bot.clock).move(hours=3)
+        assert bot.scheduler.fault() == "ok"
+        cast("Clock", no_bot.clock).move(hours=-3)
+        no_bot.api.renew(number, 90.5)
+        cast("Clock", no_bot.clock).move(minutes=1)
+        await bot.watches.tick()
+        await no_bot.card("OK", "Fixed", "after 3 scans")
 
 
 async def test_a_lost_post_is_found_by_a_clock_that_is_hours_ahead(make_world: MakeWorld) -> None:

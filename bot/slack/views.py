@@ -18,7 +18,7 @@ from bot.slack.requests import Asker, Origin, Request
 from bot.slack.surfaces import CONFIRM_SECONDS, EDIT_PATIENCE, EditablePost, Surface
 from bot.slack.web import SlackWeb, view_of, view_of_form
 from bot.store.monitors import Records
-from bot.store.placeholders import Placeholder
+from bot.store.placeholders import HOME, Placeholder
 
 log = logging.getLogger(__name__)
 
@@ -220,13 +220,15 @@ class Views:
                 ts = "" if each.answering else place.ts
             if ts:
                 await self._web.update(place.channel, ts, card, EDIT_PATIENCE)
-        elif each.answering:
+            return
+        asked = Request(Origin.MODAL, Asker(each.user, ""), each.id, channel=each.channel)
+        if place and place.ts == HOME:
+            await self.publish_home(asked, 0)
+        if each.answering:
             log.warning("Could not look whether “%s” was answered", each.doing)
-        elif place:
-            asked = Request(Origin.MODAL, Asker(each.user, ""), each.id, channel=each.channel)
+        elif place and place.ts != HOME:
             await Modal(self._web, asked, place.ts).answer(card)
         else:
-            asked = Request(Origin.MENTION, Asker(each.user, ""), each.id, channel=each.channel)
             await answer_elsewhere(self._web, asked, card)
 
 

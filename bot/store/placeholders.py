@@ -24,6 +24,8 @@ SIGN_SECONDS, LEASE_SECONDS = 5.0, 20.0
 #: The most records that one process keeps at a time.
 MOST = 200
 _KEY = "placeholder "
+#: Instead of a modal's ID: the user's Home.
+HOME = "home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Placeholder:
     """A message that stands where an answer will be; its first block has its `id`.
 
     `address` is None if only the asker sees it; its `ts` is empty until Slack has the message, and
-    of a modal it is the view's ID. While it is `answering`, the answer may have replaced it.
+    of a modal it is the view's ID, or HOME. While it is `answering`, the answer may have replaced
+    it.
     """
 
     id: str

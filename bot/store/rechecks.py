@@ -58,7 +58,14 @@ class RecheckStore:
         """The watches whose next scan is due."""
         latest = now + max(LONGEST_WAIT, interval * MOST_WAIT)
         is_due = or_(table.c.next_at <= now, table.c.next_at > latest)
-        return await self._select(table.c.state == ACTIVE, is_due)
+        found = await self._select(table.c.state == ACTIVE, is_due)
+        # the clock was set back: what was left after the next scan is left after this one
+        return [
+            replace(each, ends_at=now + (each.ends_at - each.next_at))
+            if each.next_at > latest
+            else each
+            for each in found
+        ]
 
     async def get(self, watch_id: int) -> Watch | None:
         """A watch, running or not."""
@@ -110,7 +117,9 @@ class RecheckStore:
         None if another process was faster, or the watch has ended.
         """
         until = (now + LEASE).replace(microsecond=0)  # as it is stored
-        mine = await self._update(watch, table.c.next_at == watch.next_at, next_at=until)
+        mine = await self._update(
+            watch, table.c.next_at == watch.next_at, next_at=until, ends_at=watch.ends_at
+        )
         return replace(watch, next_at=until) if mine else None
 
     async def end(self, watch: Watch, state: str) -> bool:
