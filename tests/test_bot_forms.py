@@ -28,20 +28,14 @@ def stored_in(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in directory.glob("bot.sqlite3*"))
 
 
-async def test_add_without_words_opens_the_form(world: World) -> None:
+async def test_the_form_of_add_adds_hosts_and_shows_the_result(world: World) -> None:
     await world.say("/ssl add")
-
     form = await world.modal("Add hosts", "Hosts", "Proxy password")
     assert world.api.work == []
     assert [b["block_id"] for b in form.blocks if not b["optional"]] == ["targets"]
 
-
-async def test_the_form_adds_hosts_and_shows_the_result(world: World) -> None:
-    form = await world.add_form()
     held = world.api.hold("monitor/add")
-
     faults = await world.submit(form, targets="a.demo.test\nhttps://b.demo.test:8443, c.demo.test")
-
     assert faults == {}
     busy = await world.modal("Adding 1 of 3…")
     held.release()

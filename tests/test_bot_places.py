@@ -36,30 +36,21 @@ async def test_an_add_answers_privately_and_says_one_line_that_pings_nobody(worl
     assert "<!" not in words(line)
 
 
-async def test_where_it_is_no_member_the_bot_announces_nothing(world: World) -> None:
+async def test_the_bot_speaks_where_it_may_and_answers_privately_elsewhere(world: World) -> None:
     world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=SECRET)
     await world.ask("/ssl add new.demo.test", "OK", "added", to=SECRET)
     await world.settled()
-
     assert card.ephemeral_for == ANN
     assert world.seen(by=BEN, to=SECRET) == []
     assert "WENT WRONG" not in "".join(words(m) for m in world.seen(to=SECRET))
 
-
-async def test_in_a_public_channel_the_bot_speaks_without_being_invited(world: World) -> None:
-    world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=GENERAL, seen_by=BEN)
     assert card.ephemeral_for is None
 
-
-async def test_everything_in_a_direct_message_is_answered_there(world: World) -> None:
-    world.api.add("api.demo.test")
-
     await world.ask("/ssl scan api.demo.test", "OK", "`api.demo.test`", "asked by Ann", to=DM)
-    await world.ask("/ssl add new.demo.test", "OK", "`new.demo.test`", "added", to=DM)
+    await world.ask("/ssl add more.demo.test", "OK", "`more.demo.test`", "added", to=DM)
     await world.settled()
-
     assert world.seen(by=BEN, to=CERTS) == []
     assert not any("Ann added" in words(m) for m in world.seen(to=DM))
 
@@ -67,14 +58,10 @@ async def test_everything_in_a_direct_message_is_answered_there(world: World) ->
 async def test_a_scan_that_can_not_tell_which_host_asks_privately(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.add("api.demo.test", port=8443)
-
     await world.ask("/ssl scan api.demo.test", "Scan these 2 monitors?", "2 monitors")
     await world.settled()
-
     assert world.seen(by=BEN) == []
     assert world.api.asked("monitor/scan") == []
 
-
-async def test_a_scan_of_an_unknown_host_privately_offers_to_add_it(world: World) -> None:
     card = await world.ask("/ssl scan new.demo.test", "NOT MONITORED", "`new.demo.test`")
     assert card.ephemeral_for == ANN

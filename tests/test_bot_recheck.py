@@ -343,22 +343,16 @@ async def test_a_monitor_that_is_deleted_ends_its_watch(world: World) -> None:
     await world.card(f"<@{ANN}>", "was deleted", "The watch has ended")
 
 
-async def test_the_same_asker_watches_a_host_once(world: World) -> None:
+async def test_a_watch_is_refused_for_too_long_and_twice(world: World) -> None:
     expired(world)
-    await watch(world)
+    await world.say(f"/ssl watch {HOST} for=9h")
+    await world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
+    assert scans(world) == 0
 
+    await watch(world)
     again = await world.ask(f"/ssl watch {HOST}", "You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
     assert scans(world) == 1
-
-
-async def test_a_time_that_can_not_be_used_is_refused(world: World) -> None:
-    expired(world)
-
-    await world.say(f"/ssl watch {HOST} for=9h")
-
-    await world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
-    assert scans(world) == 0
 
 
 async def test_a_mention_is_watched_in_its_thread(world: World) -> None:

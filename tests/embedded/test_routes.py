@@ -39,16 +39,32 @@ async def test_a_bad_or_missing_key_is_refused_everywhere(served: Served) -> Non
         assert "key" in refused(answer, 401)
 
 
-async def test_bearer_may_be_written_in_any_case(served: Served) -> None:
-    headers = {"Authorization": f"bearer {KEY}"}
-    assert (await served.ask("GET", f"{served.api.url}/ping", headers=headers)).status == 200
-
-
-async def test_unknown_paths_and_other_methods_get_error_replies(served: Served) -> None:
+async def test_what_is_malformed_or_unknown_gets_an_error_reply(served: Served) -> None:
     refused(await served.call("monitor/nope"), 404)
     refused(await served.ask("GET", served.api.url.removesuffix("/api/v1") + "/"), 404)
     for method in ("PUT", "DELETE", "PATCH"):
         refused(await served.call("ping", method), 405)
+
+    headers = {"Authorization": f"bearer {KEY}"}
+    assert (await served.ask("GET", f"{served.api.url}/ping", headers=headers)).status == 200
+
+    for endpoint in ("monitor/get", "monitor/scan", "monitor/delete", "monitor/history"):
+        for id_, code in IDS.items():
+            message = refused(await served.call(endpoint, id=id_), code)
+            assert message == "monitor not found" or "id" in message
+        refused(await served.call(endpoint), 400)
+
+    for params, method in itertools.product(INVALID_TARGETS, ("GET", "POST")):
+        refused(await served.call("monitor/add", method, **params), 400)
+
+    for host in ("127.0.0.2", "169.254.169.254", "::ffff:127.0.0.2", "[fe80::1]", "224.0.0.1"):
+        message = refused(await served.call("monitor/add", host=host, port="443"), 400)
+        assert message == "The address is refused by this server's rules."
+
+    twice = await served.ask("GET", f"{served.api.url}/monitor/get?id=7&id=x")
+    refused(twice, 404)
+    both = await served.ask("POST", f"{served.api.url}/monitor/get?id=7", data={"id": "x"})
+    refused(both, 400)
 
 
 IDS = {
@@ -62,14 +78,6 @@ IDS = {
     "1.0": 400,
     "١": 400,
 }
-
-
-async def test_an_unknown_id_is_404_and_an_invalid_one_400(served: Served) -> None:
-    for endpoint in ("monitor/get", "monitor/scan", "monitor/delete", "monitor/history"):
-        for id_, code in IDS.items():
-            message = refused(await served.call(endpoint, id=id_), code)
-            assert message == "monitor not found" or "id" in message
-        refused(await served.call(endpoint), 400)
 
 
 INVALID_TARGETS: list[dict[str, str]] = [
@@ -92,22 +100,22 @@ INVALID_TARGETS: list[dict[str, str]] = [
 ]
 
 
-async def test_an_invalid_target_is_refused_with_400(served: Served) -> None:
-    for params, method in itertools.product(INVALID_TARGETS, ("GET", "POST")):
-        refused(await served.call("monitor/add", method, **params), 400)
-
-
-async def test_a_forbidden_literal_address_is_refused_with_400(served: Served) -> None:
-    for host in ("127.0.0.2", "169.254.169.254", "::ffff:127.0.0.2", "[fe80::1]", "224.0.0.1"):
-        message = refused(await served.call("monitor/add", host=host, port="443"), 400)
-        assert message == "The address is refused by this server's rules."
-
-
-async def test_a_name_with_a_forbidden_address_is_added_and_reported(served: Served) -> None:
+async def test_a_target_has_one_monitor_until_it_is_deleted(served: Served) -> None:
     await served.call("monitor/add", host=NOBODY, port="443")
     row = (await served.call("monitor/list")).body["list"][0]
     assert "refused by this server's rules" in row["ssl_message"]
     assert (row["ssl_valid"], row["ssl_color"], row["ssl_host_match"]) == (False, "grey", None)
+
+    again = await served.call("monitor/add", url=f"https://{NOBODY.upper()}./")
+    assert refused(again, 400) == f"{NOBODY}:443 is already monitored, as monitor 1."
+    await served.call("monitor/add", host=NOBODY, port="8443")
+    assert (await served.call("account")).body["monitor_used"] == 2
+
+    assert (await served.call("monitor/delete", id="1")).body == {"success": 1, "message": "Ok"}
+    refused(await served.call("monitor/delete", id="1"), 404)
+    refused(await served.call("monitor/get", id="1"), 404)
+    added = await served.call("monitor/add", host=NOBODY, port="443")
+    assert added.body["monitor"]["id"] == 3
 
 
 async def test_a_target_is_stored_in_normal_form(served: Served) -> None:
@@ -120,14 +128,6 @@ async def test_a_target_is_stored_in_normal_form(served: Served) -> None:
         assert (monitor["host"], monitor["port"]) == (host, port)
 
 
-async def test_a_target_has_one_monitor(served: Served) -> None:
-    await served.call("monitor/add", host=NOBODY, port="443")
-    again = await served.call("monitor/add", url=f"https://{NOBODY.upper()}./")
-    assert refused(again, 400) == f"{NOBODY}:443 is already monitored, as monitor 1."
-    await served.call("monitor/add", host=NOBODY, port="8443")
-    assert (await served.call("account")).body["monitor_used"] == 2
-
-
 async def test_concurrent_adds_of_a_target_make_one_monitor(served: Served) -> None:
     calls = (served.call("monitor/add", host=NOBODY, port="443") for _ in range(5))
     answers = await asyncio.gather(*calls)
@@ -135,15 +135,6 @@ async def test_concurrent_adds_of_a_target_make_one_monitor(served: Served) -> N
     for answer in answers:
         if answer.status == 400:
             assert "already monitored, as monitor 1" in refused(answer, 400)
-
-
-async def test_a_deleted_monitor_is_gone_and_its_id_is_not_reused(served: Served) -> None:
-    await served.call("monitor/add", host=NOBODY, port="443")
-    assert (await served.call("monitor/delete", id="1")).body == {"success": 1, "message": "Ok"}
-    refused(await served.call("monitor/delete", id="1"), 404)
-    refused(await served.call("monitor/get", id="1"), 404)
-    added = await served.call("monitor/add", host=NOBODY, port="443")
-    assert added.body["monitor"]["id"] == 2
 
 
 async def test_the_monitor_limit_is_enforced_and_reported(fleet: Fleet, database: Database) -> None:
@@ -266,13 +257,6 @@ async def test_an_unscanned_monitor_is_listed_as_such(served: Served, database: 
     assert (got["scan_date"], got["ssl"]["date_end"], got["http"]["code"]) == (None, None, None)
 
 
-async def test_the_first_value_of_a_parameter_counts_and_the_form_wins(served: Served) -> None:
-    twice = await served.ask("GET", f"{served.api.url}/monitor/get?id=7&id=x")
-    refused(twice, 404)
-    both = await served.ask("POST", f"{served.api.url}/monitor/get?id=7", data={"id": "x"})
-    refused(both, 400)
-
-
 async def test_an_internal_error_is_500_with_its_req_id_in_the_log(
     served: Served, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -327,11 +311,9 @@ async def too_long(served: Served, query: str) -> None:
         assert response.status == 400
 
 
-def test_printed_settings_do_not_show_the_key() -> None:
+def test_settings_are_checked_and_do_not_show_the_key() -> None:
     assert KEY not in repr(EmbeddedSettings(KEY))
 
-
-def test_invalid_settings_are_refused() -> None:
     for key, allow in (("", ""), (KEY, "10.0.0.1/8")):
         with pytest.raises(ValueError, match=r"\."):
             EmbeddedSettings(key, scan_allow=allow)

@@ -38,9 +38,7 @@ async def post(playground: Playground, session: aiohttp.ClientSession) -> tuple[
         return response.status, await response.text()
 
 
-async def test_a_refusal_has_no_effect_and_ends_after_its_number_of_times(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_faults_come_in_order_and_end(playground: Playground, client: AsyncWebClient) -> None:
     playground.workspace.faults.add(POST, refusal("is_archived"), times=2)
     for _ in range(2):
         with refused("is_archived"):
@@ -48,6 +46,13 @@ async def test_a_refusal_has_no_effect_and_ends_after_its_number_of_times(
     assert texts(playground) == []
     await client.chat_postMessage(channel=CERTS, text="works again")
     assert texts(playground) == ["works again"]
+
+    playground.workspace.faults.add(POST, refusal("internal_error"))
+    playground.workspace.faults.add(POST, refusal("not_in_channel"))
+    await client.auth_test()
+    for error in ("internal_error", "not_in_channel"):
+        with refused(error):
+            await client.chat_postMessage(channel=CERTS, text="x")
 
 
 @pytest.mark.parametrize(
@@ -83,13 +88,18 @@ async def test_a_connection_drops_before_the_effect_or_after_it(
     assert texts(playground) == posted
 
 
-async def test_a_cut_answer_ends_in_the_middle_of_its_body(
+async def test_an_answer_is_cut_off_or_late(
     playground: Playground, session: aiohttp.ClientSession
 ) -> None:
     playground.workspace.faults.add(POST, cut_answer())
     with pytest.raises(aiohttp.ClientPayloadError):
         await post(playground, session)
     assert texts(playground) == ["hello"]
+
+    playground.workspace.faults.add(POST, delay(0.05))
+    start = time.monotonic()
+    assert (await post(playground, session))[0] == 200
+    assert time.monotonic() - start >= 0.05
 
 
 @pytest.mark.parametrize(
@@ -117,17 +127,6 @@ async def test_a_rate_limit_has_any_retry_after_or_none(
     assert texts(playground) == ["later"]
 
 
-async def test_faults_of_one_target_come_in_order_and_leave_other_targets_alone(
-    playground: Playground, client: AsyncWebClient
-) -> None:
-    playground.workspace.faults.add(POST, refusal("internal_error"))
-    playground.workspace.faults.add(POST, refusal("not_in_channel"))
-    await client.auth_test()
-    for error in ("internal_error", "not_in_channel"):
-        with refused(error):
-            await client.chat_postMessage(channel=CERTS, text="x")
-
-
 @pytest.mark.parametrize(("after", "posted"), [(False, []), (True, ["hello"])])
 async def test_a_held_request_waits_for_its_release(
     playground: Playground, session: aiohttp.ClientSession, after: bool, posted: list[str]
@@ -140,15 +139,6 @@ async def test_a_held_request_waits_for_its_release(
     request.release()
     assert (await call)[0] == 200
     assert texts(playground) == ["hello"]
-
-
-async def test_a_delayed_answer_comes_late(
-    playground: Playground, session: aiohttp.ClientSession
-) -> None:
-    playground.workspace.faults.add(POST, delay(0.05))
-    start = time.monotonic()
-    assert (await post(playground, session))[0] == 200
-    assert time.monotonic() - start >= 0.05
 
 
 @pytest.mark.parametrize(

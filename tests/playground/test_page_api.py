@@ -72,8 +72,6 @@ async def test_the_page_starts_with_what_one_may_see(page: Page, client: AsyncWe
     assert (people["U0GUS"]["guest"], people["U0OLGA"]["outsider"]) == (True, True)
     assert (ann["home"], ann["modals"]) == (None, [])
 
-
-async def test_an_unknown_person_sees_nothing(page: Page) -> None:
     assert (await page.get("bootstrap?user=U0NOBODY"))["ok"] is False
 
 
@@ -95,8 +93,6 @@ async def test_events_are_streamed_to_those_they_concern(
     [first] = await page.events(start, 1, user=BEN)
     assert first["message"]["text"] == "for Ben"
 
-
-async def test_the_stream_stays_open_for_later_events(page: Page, playground: Playground) -> None:
     start = playground.workspace.cursor
     url = f"{page.url}page/events?user={ANN}&after={start}"
     async with page.session.get(url) as stream:
@@ -124,25 +120,19 @@ async def test_private_metadata_does_not_go_to_the_page(
     assert view_on_page["hash"]
 
 
-async def test_a_press_of_something_that_does_not_exist_is_refused(page: Page) -> None:
+async def test_an_impossible_press_fails(
+    page: Page, playground: Playground, client: AsyncWebClient
+) -> None:
     answer = await page.post("press", user=ANN, channel=CERTS, ts="1.0", action_id="x")
     assert answer == {"ok": False, "error": "U0ANN sees no message 1.0 in C0CERTS"}
     assert (await page.post("press", user=ANN))["error"] == "action_id is missing"
 
-
-async def test_a_press_without_a_running_app_ends_in_a_notice(
-    page: Page, playground: Playground, client: AsyncWebClient
-) -> None:
     blocks = [actions(button(action_id="go"))]
     ts = (await client.chat_postMessage(channel=CERTS, text="x", blocks=blocks))["ts"]
     sent = {"user": ANN, "channel": CERTS, "ts": ts, "action_id": "go", "values": {}}
     assert await page.post("press", **sent) == {"ok": True}
     assert playground.workspace.notices[-1].text == "x failed: the app is not running"
 
-
-async def test_a_forms_errors_come_back_by_block(
-    page: Page, playground: Playground, client: AsyncWebClient
-) -> None:
     trigger = playground.tickets.trigger(ANN)
     view = (await client.views_open(trigger_id=trigger, view=modal(field(block_id="f"))))["view"]
     answer = await page.post("submit", user=ANN, view_id=view["id"], values={})
@@ -169,13 +159,9 @@ async def test_only_this_machine_and_this_page_have_access(page: Page) -> None:
         answer = await page.get("bootstrap?user=U0ANN", **headers)
         assert answer["status"] == 403, headers
 
-
-async def test_the_pages_own_origin_has_access(page: Page) -> None:
     origin = page.url.rstrip("/")
     assert (await page.get("bootstrap?user=U0ANN", Origin=origin))["status"] == 200
 
-
-async def test_only_json_objects_are_accepted(page: Page) -> None:
     async with page.session.post(f"{page.url}page/say", data={"user": ANN}) as response:
         assert response.status == 415
     headers = {"Content-Type": "application/json"}
@@ -183,19 +169,13 @@ async def test_only_json_objects_are_accepted(page: Page) -> None:
         async with page.session.post(f"{page.url}page/say", data=body, headers=headers) as response:
             assert response.status == 400
 
-
-async def test_only_the_pages_own_files_are_served(page: Page) -> None:
     for path in ("page/..%2fpeople.py", "page/people.py", "page/nothing.js", "page/index.html"):
         async with page.session.get(f"{page.url}{path}") as response:
             assert response.status == 404, path
 
-
-async def test_the_root_is_the_page(page: Page) -> None:
     async with page.session.get(page.url) as response:
         assert (response.status, response.content_type) == (200, "text/html")
 
-
-async def test_the_page_may_load_nothing_but_its_own_files(page: Page) -> None:
     async with page.session.get(page.url) as response:
         policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy

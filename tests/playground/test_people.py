@@ -74,23 +74,7 @@ def test_typed_text_is_stored_as_in_slack(playground: Playground, typed: str, st
     assert typed_text(typed, playground.workspace) == stored
 
 
-async def test_no_command_in_a_thread_reaches_the_bot(
-    playground: Playground, bot: SocketBot
-) -> None:
-    await playground.say(ANN, CERTS, "hello")
-    ts = playground.workspace.messages(CERTS)[0].ts
-    await playground.say(ANN, CERTS, "/ssl list", thread_ts=ts)
-    assert last_notice(playground) == "/ssl is not supported in threads. Sorry!"
-    assert bot.payloads == []
-
-
-async def test_an_unknown_command_is_not_valid(playground: Playground, bot: SocketBot) -> None:
-    await playground.say(ANN, CERTS, "/tls list")
-    assert last_notice(playground) == "/tls is not a valid command."
-    assert bot.payloads == []
-
-
-async def test_an_outsider_has_no_commands(playground: Playground, bot: SocketBot) -> None:
+async def test_what_slack_refuses_does_not_arrive(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, PARTNERS, "hello")
     ts = playground.workspace.messages(PARTNERS)[0].ts
     await playground.say(OLGA, PARTNERS, "/ssl list")
@@ -99,32 +83,46 @@ async def test_an_outsider_has_no_commands(playground: Playground, bot: SocketBo
     assert all("another team" in notice.text for notice in playground.workspace.notices)
     assert bot.payloads == []
 
+    await playground.say(ANN, CERTS, "hello")
+    ts = playground.workspace.messages(CERTS)[-1].ts
+    await playground.say(ANN, CERTS, "/ssl list", thread_ts=ts)
+    assert last_notice(playground) == "/ssl is not supported in threads. Sorry!"
+    assert bot.payloads == []
 
-async def test_an_outsiders_mention_has_their_team(playground: Playground, bot: SocketBot) -> None:
-    await playground.say(OLGA, PARTNERS, "@SSLBot help")
-    [payload] = bot.payloads
-    assert payload["is_ext_shared_channel"] is True
-    assert (payload["event"]["type"], payload["event"]["user_team"]) == ("app_mention", "T0OTHER")
+    await playground.say(ANN, CERTS, "/tls list")
+    assert last_notice(playground) == "/tls is not a valid command."
+    assert bot.payloads == []
+
+    await playground.say(ANN, GENERAL, "/invite @Gus")
+    assert last_notice(playground) == "Only @SSLBot can be invited here."
+
+    with pytest.raises(PlaygroundError, match="Ben is not in D0ANN"):
+        await playground.say(BEN, "D0ANN", "hello")
+    with pytest.raises(PlaygroundError, match="no user"):
+        await playground.say("U0NOBODY", CERTS, "hello")
 
 
-async def test_only_a_direct_message_is_an_event(playground: Playground, bot: SocketBot) -> None:
+async def test_mentions_and_dms_are_events(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "just talking")
     await playground.say(ANN, "D0ANN", "help me")
     [payload] = bot.payloads
     event = payload["event"]
     assert (event["type"], event["channel_type"], event["text"]) == ("message", "im", "help me")
 
-
-async def test_a_reply_to_a_reply_is_in_its_thread(playground: Playground, bot: SocketBot) -> None:
     await playground.say(ANN, CERTS, "hello")
-    first = playground.workspace.messages(CERTS)[0].ts
+    first = playground.workspace.messages(CERTS)[-1].ts
     await playground.say(BEN, CERTS, "reply", thread_ts=first)
-    reply = playground.workspace.messages(CERTS)[1].ts
+    reply = playground.workspace.messages(CERTS)[-1].ts
     await playground.say(ANN, CERTS, "@SSLBot help", thread_ts=reply)
-    assert bot.payloads[0]["event"]["thread_ts"] == first
+    assert bot.payloads[-1]["event"]["thread_ts"] == first
+
+    await playground.say(OLGA, PARTNERS, "@SSLBot help")
+    payload = bot.payloads[-1]
+    assert payload["is_ext_shared_channel"] is True
+    assert (payload["event"]["type"], payload["event"]["user_team"]) == ("app_mention", "T0OTHER")
 
 
-async def test_a_mention_needs_the_bot_in_the_channel_and_an_invitation_adds_it(
+async def test_a_mention_needs_the_bot_in_the_channel_and_a_command_does_not(
     playground: Playground, bot: SocketBot
 ) -> None:
     await playground.say(ANN, GENERAL, "@SSLBot help")
@@ -134,28 +132,12 @@ async def test_a_mention_needs_the_bot_in_the_channel_and_an_invitation_adds_it(
     kinds = [payload["event"]["type"] for payload in bot.payloads]
     assert kinds == ["member_joined_channel", "app_mention"]
 
-
-async def test_only_the_app_can_be_invited(playground: Playground) -> None:
-    await playground.say(ANN, GENERAL, "/invite @Gus")
-    assert last_notice(playground) == "Only @SSLBot can be invited here."
-
-
-async def test_commands_work_without_the_bot_in_the_channel_and_name_no_private_one(
-    playground: Playground, bot: SocketBot
-) -> None:
     await playground.say(ANN, SECRET, "/ssl list")
     await playground.say(ANN, "D0ANN", "/ssl list")
-    assert [payload["channel_name"] for payload in bot.payloads] == [
+    assert [payload["channel_name"] for payload in bot.payloads[2:]] == [
         "privategroup",
         "directmessage",
     ]
-
-
-async def test_only_members_can_post(playground: Playground) -> None:
-    with pytest.raises(PlaygroundError, match="Ben is not in D0ANN"):
-        await playground.say(BEN, "D0ANN", "hello")
-    with pytest.raises(PlaygroundError, match="no user"):
-        await playground.say("U0NOBODY", CERTS, "hello")
 
 
 async def test_a_shortcut_without_a_running_app_ends_in_a_notice(playground: Playground) -> None:
@@ -182,11 +164,15 @@ async def test_a_member_from_another_workspace_of_the_organization_is_no_outside
     assert press["enterprise"]["id"] == ENTERPRISE_ID
 
 
-async def test_waiting_ends_when_it_may(playground: Playground, client: AsyncWebClient) -> None:
+async def test_waiting_ends_or_times_out(playground: Playground, client: AsyncWebClient) -> None:
     waiting = asyncio.create_task(playground.wait_for(lambda w: w.messages(CERTS)))
     await client.chat_postMessage(channel=CERTS, text="now")
     [message] = await waiting
     assert message.text == "now"
+
+    await client.auth_test()
+    with pytest.raises(TimeoutError, match=r"auth\.test"):
+        await playground.wait_for(lambda w: w.home(ANN), within=0.01)
 
 
 async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(playground: Playground) -> None:
@@ -194,9 +180,3 @@ async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(playground: Pl
     other = Playground(playground.app, clock=playground.workspace.clock)
     with pytest.raises(OSError, match="address already in use"):
         await other.start(port=port)
-
-
-async def test_a_timeout_tells_the_traffic(playground: Playground, client: AsyncWebClient) -> None:
-    await client.auth_test()
-    with pytest.raises(TimeoutError, match=r"auth\.test"):
-        await playground.wait_for(lambda w: w.home(ANN), within=0.01)

@@ -45,28 +45,24 @@ async def test_an_answer_is_ephemeral_by_default(playground: Playground, answers
     assert texts(playground, ANN) == ["you", "all"]
     assert texts(playground, BEN) == ["all"]
 
-
-async def test_an_answer_reaches_any_channel(playground: Playground, answers: Answers) -> None:
     await answers.send(answers.url(GENERAL), text="hello", response_type="in_channel")
     assert [m.text for m in playground.workspace.messages(GENERAL)] == ["hello"]
 
 
-async def test_a_url_takes_five_answers(answers: Answers) -> None:
+async def test_five_answers_are_taken(
+    answers: Answers, clock: Clock, playground: Playground
+) -> None:
     url = answers.url()
     for _ in range(5):
         assert await answers.send(url, text="x") == (200, "ok")
     assert await answers.send(url, text="x") == (404, "used_url")
 
-
-async def test_a_url_expires_after_half_an_hour(answers: Answers, clock: Clock) -> None:
     url = answers.url()
     clock.move(minutes=30)
     assert await answers.send(url, text="x") == (200, "ok")
     clock.move(seconds=1)
     assert await answers.send(url, text="x") == (404, "expired_url")
 
-
-async def test_a_refused_answer_does_not_count(playground: Playground, answers: Answers) -> None:
     url = answers.url()
     bad = [{"type": "hologram"}]
     for _ in range(6):

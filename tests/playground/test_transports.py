@@ -202,7 +202,7 @@ async def mention_the_bot(playground: Playground) -> None:
     assert answer.thread_ts == mention.ts
 
 
-async def test_a_command_is_answered_ephemerally(
+async def test_a_command_is_answered_to_its_asker_or_the_channel(
     playground: Playground, bot: AsyncApp, payloads: list[Json]
 ) -> None:
     await playground.say(ANN, CERTS, "/ssl status example.com")
@@ -212,10 +212,6 @@ async def test_a_command_is_answered_ephemerally(
     assert "thread_ts" not in payloads[0]
     assert (payloads[0]["channel_name"], payloads[0]["user_name"]) == ("certificates", "ann")
 
-
-async def test_an_answer_to_the_channel_shows_the_command_too(
-    playground: Playground, bot: AsyncApp
-) -> None:
     await playground.say(ANN, CERTS, "/ssl loud")
     assert [m.text for m in playground.workspace.messages(CERTS)] == ["/ssl loud", "for all"]
 
@@ -263,7 +259,7 @@ def last_notice(playground: Playground) -> str:
     return playground.workspace.notices[-1].text
 
 
-async def test_a_command_without_an_ack_times_out(
+async def test_what_is_no_ack_is_told(
     playground: Playground, http_stub: Callable[[web.Response | None], None]
 ) -> None:
     playground.delivery.ack_limit = 0.05
@@ -271,18 +267,20 @@ async def test_a_command_without_an_ack_times_out(
     await playground.say(ANN, CERTS, "/ssl list")
     assert last_notice(playground) == "/ssl failed with the error operation_timeout"
 
-
-async def test_an_error_page_is_not_an_ack(
-    playground: Playground, http_stub: Callable[[web.Response | None], None]
-) -> None:
     http_stub(web.Response(status=500))
     await playground.say(ANN, CERTS, "/ssl list")
     assert last_notice(playground) == "/ssl failed with the error dispatch_failed"
 
 
-async def test_without_a_running_app_a_command_ends_in_a_notice(playground: Playground) -> None:
+async def test_without_an_app_nothing_works(playground: Playground, client: AsyncWebClient) -> None:
     await playground.say(ANN, CERTS, "/ssl list")
     assert last_notice(playground) == "/ssl failed: the app is not running"
+
+    trigger = playground.tickets.trigger(ANN)
+    view = (await client.views_open(trigger_id=trigger, view=FORM))["view"]
+    with pytest.raises(PlaygroundError, match="not running"):
+        await playground.submit(ANN, view["id"], {"host": "example.com"})
+    assert playground.workspace.modal(ANN) is not None
 
 
 async def test_a_failed_event_is_retried(
@@ -384,11 +382,3 @@ async def test_an_eleventh_socket_is_refused(
     assert (await ws.receive_json())["reason"] == "too_many_websockets"
     for each in [*sockets, ws]:
         await each.close()
-
-
-async def test_a_form_without_an_app_fails(playground: Playground, client: AsyncWebClient) -> None:
-    trigger = playground.tickets.trigger(ANN)
-    view = (await client.views_open(trigger_id=trigger, view=FORM))["view"]
-    with pytest.raises(PlaygroundError, match="not running"):
-        await playground.submit(ANN, view["id"], {"host": "example.com"})
-    assert playground.workspace.modal(ANN) is not None

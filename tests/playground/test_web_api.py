@@ -27,21 +27,17 @@ from tests.playground.conftest import Clock, refused
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
 
 
-async def test_auth_test_identifies_bot_and_scopes(client: AsyncWebClient, app: App) -> None:
+async def test_auth_test_identifies_the_bot(client: AsyncWebClient, app: App) -> None:
     answer = await client.auth_test()
     assert (answer["team_id"], answer["user_id"], answer["bot_id"]) == (TEAM_ID, BOT_USER, "B0BOT")
     assert set(answer.headers["x-oauth-scopes"].split(",")) == app.scopes
 
-
-async def test_an_unknown_method_is_refused_by_name(client: AsyncWebClient) -> None:
     for method in ("chat.invent", "users.list"):
         with refused("unknown_method") as caught:
             await client.api_call(method)
         [message] = caught.value.response["response_metadata"]["messages"]
         assert method in message
 
-
-async def test_a_wrong_token_is_refused(client: AsyncWebClient) -> None:
     for client.token, error in (
         ("xoxb-other", "invalid_auth"),
         ("xapp-test-app", "not_allowed_token_type"),
@@ -66,6 +62,11 @@ async def test_json_and_forms_are_alike(playground: Playground, client: AsyncWeb
     await client.api_call("chat.postMessage", data=form)
     first, second = playground.workspace.messages(CERTS)
     assert first.blocks[0]["text"] == second.blocks[0]["text"] == SECTION["text"]
+
+    with refused("invalid_blocks") as caught:
+        await client.chat_postMessage(channel=CERTS, text="x", blocks=[{"type": "hologram"}])
+    [message] = caught.value.response["response_metadata"]["messages"]
+    assert message.startswith("[ERROR] unsupported type: hologram")
 
 
 async def test_a_message_is_posted_and_changed(
@@ -119,47 +120,23 @@ async def test_a_missing_scope_is_named(clock: Clock, session: aiohttp.ClientSes
     await playground.close()
 
 
-async def test_unknown_blocks_are_refused_with_a_pointer(client: AsyncWebClient) -> None:
-    with refused("invalid_blocks") as caught:
-        await client.chat_postMessage(channel=CERTS, text="x", blocks=[{"type": "hologram"}])
-    [message] = caught.value.response["response_metadata"]["messages"]
-    assert message.startswith("[ERROR] unsupported type: hologram")
-
-
-async def test_above_4040_text_is_split(playground: Playground, client: AsyncWebClient) -> None:
+async def test_long_text_is_split_or_fails(playground: Playground, client: AsyncWebClient) -> None:
     await client.chat_postMessage(channel=CERTS, text="a" * 4040)
     assert len(playground.workspace.messages(CERTS)) == 1
     await client.chat_postMessage(channel=CERTS, text="b" * 4041)
     assert [len(m.text) for m in playground.workspace.messages(CERTS)] == [4040, 4000, 41]
 
-
-async def test_text_above_40000_characters_is_truncated_with_a_warning(
-    playground: Playground, client: AsyncWebClient
-) -> None:
     answer = await client.chat_postMessage(channel=CERTS, text="a" * 40_001)
     assert answer["response_metadata"]["warnings"] == ["message_truncated"]
-    assert sum(len(m.text) for m in playground.workspace.messages(CERTS)) == 40_000
+    assert sum(len(m.text) for m in playground.workspace.messages(CERTS)[3:]) == 40_000
 
-
-async def test_an_update_takes_at_most_4000_characters(client: AsyncWebClient) -> None:
     ts = (await client.chat_postMessage(channel=CERTS, text="a"))["ts"]
     await client.chat_update(channel=CERTS, ts=ts, text="a" * 4000)
     with refused("msg_too_long"):
         await client.chat_update(channel=CERTS, ts=ts, text="a" * 4001)
 
 
-async def test_the_bot_changes_only_its_own(playground: Playground, client: AsyncWebClient) -> None:
-    await playground.say(ANN, CERTS, "mine")
-    ts = playground.workspace.messages(CERTS)[0].ts
-    with refused("cant_update_message"):
-        await client.chat_update(channel=CERTS, ts=ts, text="yours")
-    with refused("cant_delete_message"):
-        await client.chat_delete(channel=CERTS, ts=ts)
-
-
-async def test_an_ephemeral_message_is_for_one_person_and_cannot_be_changed(
-    playground: Playground, client: AsyncWebClient
-) -> None:
+async def test_what_is_not_its_own_stays(playground: Playground, client: AsyncWebClient) -> None:
     answer = await client.chat_postEphemeral(channel=CERTS, user=ANN, text="for you")
     assert [m.text for m in playground.workspace.messages(CERTS, ANN)] == ["for you"]
     assert playground.workspace.messages(CERTS, BEN) == []
@@ -168,13 +145,20 @@ async def test_an_ephemeral_message_is_for_one_person_and_cannot_be_changed(
             await change(channel=CERTS, ts=answer["message_ts"], text="x")
     assert (await client.conversations_history(channel=CERTS))["messages"] == []
 
+    await playground.say(ANN, CERTS, "mine")
+    ts = playground.workspace.messages(CERTS)[0].ts
+    with refused("cant_update_message"):
+        await client.chat_update(channel=CERTS, ts=ts, text="yours")
+    with refused("cant_delete_message"):
+        await client.chat_delete(channel=CERTS, ts=ts)
+
 
 async def texts(client: AsyncWebClient, **arguments: Any) -> list[str]:
     history = await client.conversations_history(channel=CERTS, **arguments)
     return [message["text"] for message in history["messages"]]
 
 
-async def test_history_is_newest_first_with_metadata(client: AsyncWebClient, clock: Clock) -> None:
+async def test_history_and_threads_are_in_order(client: AsyncWebClient, clock: Clock) -> None:
     metadata = {"event_type": "digest", "event_payload": {"key": "k"}}
     first = (await client.chat_postMessage(channel=CERTS, text="1", metadata=metadata))["ts"]
     clock.move(minutes=1)
@@ -187,6 +171,15 @@ async def test_history_is_newest_first_with_metadata(client: AsyncWebClient, clo
     assert full["messages"][1]["metadata"] == metadata
     thread = await client.conversations_replies(channel=CERTS, ts=first)
     assert [message["text"] for message in thread["messages"]] == ["1", "reply"]
+
+    parent = (await client.chat_postMessage(channel=CERTS, text="parent"))["ts"]
+    for number in range(3):
+        await client.chat_postMessage(channel=CERTS, text=str(number), thread_ts=parent)
+    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2)
+    assert [message["text"] for message in page["messages"]] == ["parent", "0"]
+    cursor = page["response_metadata"]["next_cursor"]
+    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2, cursor=cursor)
+    assert [message["text"] for message in page["messages"]] == ["1", "2"]
 
 
 async def test_history_has_a_range_without_its_ends(client: AsyncWebClient, clock: Clock) -> None:
@@ -218,17 +211,6 @@ async def test_pages_stay_when_messages_come_and_go(client: AsyncWebClient) -> N
     for cursor in ("1", "bm9uc2Vuc2U="):
         with refused("invalid_cursor"):
             await client.conversations_history(channel=CERTS, cursor=cursor)
-
-
-async def test_pages_of_a_thread_are_oldest_first(client: AsyncWebClient) -> None:
-    parent = (await client.chat_postMessage(channel=CERTS, text="parent"))["ts"]
-    for number in range(3):
-        await client.chat_postMessage(channel=CERTS, text=str(number), thread_ts=parent)
-    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2)
-    assert [message["text"] for message in page["messages"]] == ["parent", "0"]
-    cursor = page["response_metadata"]["next_cursor"]
-    page = await client.conversations_replies(channel=CERTS, ts=parent, limit=2, cursor=cursor)
-    assert [message["text"] for message in page["messages"]] == ["1", "2"]
 
 
 async def test_odd_messages_are_refused(playground: Playground, client: AsyncWebClient) -> None:
@@ -269,15 +251,7 @@ async def test_history_needs_the_scope_for_its_kind_of_channel(
     await playground.close()
 
 
-async def test_a_permalink_needs_an_existing_message(client: AsyncWebClient) -> None:
-    ts = (await client.chat_postMessage(channel=CERTS, text="1"))["ts"]
-    link = await client.chat_getPermalink(channel=CERTS, message_ts=ts)
-    assert link["permalink"].endswith(f"/archives/{CERTS}/p{ts.replace('.', '')}")
-    with refused("message_not_found"):
-        await client.chat_getPermalink(channel=CERTS, message_ts="1.0")
-
-
-async def test_users_and_channels_are_described_as_the_bot_may_know(client: AsyncWebClient) -> None:
+async def test_people_and_channels_are_told(client: AsyncWebClient, playground: Playground) -> None:
     olga = (await client.users_info(user=OLGA))["user"]
     assert (olga["team_id"], olga["is_stranger"]) == (OTHER_TEAM_ID, False)
     assert (await client.users_info(user="U0GUS"))["user"]["is_restricted"] is True
@@ -286,12 +260,16 @@ async def test_users_and_channels_are_described_as_the_bot_may_know(client: Asyn
     assert shared["is_ext_shared"] is True
     assert (await client.conversations_open(users=[ANN]))["channel"]["id"] == "D0ANN"
 
-
-async def test_a_user_group_has_members(playground: Playground, client: AsyncWebClient) -> None:
     playground.workspace.usergroups["S1"] = {"id": "S1", "handle": "ops", "users": [ANN]}
     assert (await client.usergroups_users_list(usergroup="S1"))["users"] == [ANN]
     with refused("no_such_subteam"):
         await client.usergroups_users_list(usergroup="S2")
+
+    ts = (await client.chat_postMessage(channel=CERTS, text="1"))["ts"]
+    link = await client.chat_getPermalink(channel=CERTS, message_ts=ts)
+    assert link["permalink"].endswith(f"/archives/{CERTS}/p{ts.replace('.', '')}")
+    with refused("message_not_found"):
+        await client.chat_getPermalink(channel=CERTS, message_ts="1.0")
 
 
 async def test_the_traffic_shows_calls_without_secrets(
