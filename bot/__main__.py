@@ -1,7 +1,5 @@
 """The command line: `python -m bot run | demo | digest | check | embedded | backup`."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import logging

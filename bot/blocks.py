@@ -5,8 +5,6 @@ a server sends can mention people, fake a link or break a message. The limits ar
 Block Kit reference (docs.slack.dev/reference/block-kit).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence

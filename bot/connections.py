@@ -4,8 +4,6 @@ aiohttp has neither, and asyncio's accept loop logs a traceback for each connect
 limit. Slow or incomplete requests must not keep people on call from their bot.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import resource

@@ -1,7 +1,5 @@
 """The demo: the bot, the embedded API and the playground in one process, connected by URLs only."""
 
-from __future__ import annotations
-
 import functools
 import secrets
 import tempfile

@@ -4,8 +4,6 @@ A scheduler asks every minute; the database decides. A digest is claimed togethe
 messages before the first one is posted, so that another process can post the rest if this one dies.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter

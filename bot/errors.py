@@ -3,8 +3,6 @@
 A failed *scan* is not an error: an unreachable host or a bad certificate is a result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

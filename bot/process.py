@@ -1,7 +1,5 @@
 """What every program needs: logging, signals, threads, and garbage collection."""
 
-from __future__ import annotations
-
 import asyncio
 import ctypes
 import gc

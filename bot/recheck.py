@@ -4,8 +4,6 @@ A scheduler asks every few seconds; the database decides what is due. Moving a w
 claims it, so that only one replica does the work, and another takes over if it dies.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

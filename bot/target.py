@@ -3,8 +3,6 @@
 The bot parses what users type with it, the embedded API its parameters.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from typing import Self

@@ -1,7 +1,5 @@
 """Every card there is, made from given rows and texts: for the snapshots and for hostile input."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta

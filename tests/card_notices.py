@@ -1,7 +1,5 @@
 """The notices between digests, as cards for the tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec.structs import replace

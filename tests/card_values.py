@@ -1,7 +1,5 @@
 """The monitors, certificates and faults of which the cards of the tests are made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The digest's messages in their cases, for `tests.card_cases`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 

@@ -1,7 +1,5 @@
 """What the digest's tests share: zones, times, and a plan for one channel."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo

@@ -12,8 +12,6 @@ to do.
 than what most of the tests then let it do.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import importlib

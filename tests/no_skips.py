@@ -3,8 +3,6 @@
 What CI itself finds to be missing it may name in TESTS_MAY_SKIP, by words of the reason.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Generator
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """An SSLmonitor API whose answers a test can hold, break or count."""
 
-from __future__ import annotations
-
 import asyncio
 import fnmatch
 from collections.abc import Callable, Mapping

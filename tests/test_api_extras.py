@@ -1,7 +1,5 @@
 """The client and what an API may have beyond the documented page."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The programs as processes: how they start, fail to start, and end."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -1,7 +1,5 @@
 """The helpers that make blocks: escaping, clipping, and what they leave out."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from datetime import UTC, datetime, timedelta

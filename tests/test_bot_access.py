@@ -1,7 +1,5 @@
 """Who may look, scan and change, at every door; and the log of changes."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Who takes care of what: claims, mutes, notes and runbooks, and the story that a row tells."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Adding hosts: by form and by words, with what is refused and how it is corrected."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

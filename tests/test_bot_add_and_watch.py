@@ -1,7 +1,5 @@
 """Add and watch: one button for a host that is not monitored yet."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

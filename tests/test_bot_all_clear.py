@@ -1,7 +1,5 @@
 """All clear: edited rather than posted again, once a day or once a week."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

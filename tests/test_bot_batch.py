@@ -1,7 +1,5 @@
 """Scanning and deleting several monitors at once: a preview, then one press."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cards.lists import MAX_DELETED

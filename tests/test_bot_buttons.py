@@ -1,7 +1,5 @@
 """Buttons on cards, lists and digests."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """The calendar of renewals, as other programs read it, and its secret address."""
 
-from __future__ import annotations
-
 import re
 from datetime import date
 

@@ -1,7 +1,5 @@
 """Changes that the API tells: within a minute of the scan, and never at the cost of the list."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Each channel sets up its own digest and notices: when, about which hosts, and whether at all."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, time
 
 from bot.app import make_notices

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from bot.commands import router
 from bot.playground.objects import ANN
 from tests.world import MakeWorld, World, labels, words

@@ -1,7 +1,5 @@
 """The bot while its own database can't be used: what was done is told as done."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """The daily digest, from the clock to the channel."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who may come in, and what nobody can do from outside."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What needs an API beyond the documented page: one-off checks, the history, the chain."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest_asyncio

@@ -1,7 +1,5 @@
 """What can fail becomes a card that says what to do."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

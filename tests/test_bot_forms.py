@@ -1,7 +1,5 @@
 """The form behind `/ssl add`."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

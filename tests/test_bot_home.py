@@ -1,7 +1,5 @@
 """The Home tab."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """What becomes of “Scanning…” if the process that shall replace it dies."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 

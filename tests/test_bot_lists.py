@@ -1,7 +1,5 @@
 """Long lists, their CSV, thresholds, what a rescan changed, and names that nobody watches."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 

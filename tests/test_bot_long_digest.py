@@ -1,7 +1,5 @@
 """A digest of more monitors than one message takes: a table, a chart and a file in its thread."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Mentions in channels and threads, and direct messages: answered where they stand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

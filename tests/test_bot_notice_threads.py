@@ -1,7 +1,5 @@
 """A notice: edited to what is true now, followed up in its thread; and who is woken."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

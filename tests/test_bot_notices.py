@@ -1,7 +1,5 @@
 """Between digests: each change is told once, and only what is known to have changed."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from typing import Any

@@ -1,7 +1,5 @@
 """Old data in a digest: rescanned by one press, or by the sweep, and said so in its row."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.playground.objects import BEN, CERTS, PostedMessage

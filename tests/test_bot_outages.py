@@ -1,7 +1,5 @@
 """Many hosts that break, at once or one after the other, are one message with a count."""
 
-from __future__ import annotations
-
 from tests.test_bot_notice_threads import messages, replies, set_state
 from tests.test_bot_notices import begun
 from tests.world import World, labels, words

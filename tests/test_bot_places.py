@@ -1,7 +1,5 @@
 """Who sees what: private answers, public scans, and places where the bot may not speak."""
 
-from __future__ import annotations
-
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, SECRET
 from tests.world import World, labels, words
 

@@ -1,7 +1,5 @@
 """Scan & watch: one card that is edited until the host is fixed, and a reply to its asker."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import datetime
 from itertools import count

@@ -1,7 +1,5 @@
 """What becomes of watches, scans and digests while the bot restarts."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta

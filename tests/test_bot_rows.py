@@ -1,7 +1,5 @@
 """The rows of a digest: what others did, several at once, and one row for each certificate."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Rows of several monitors: one for each certificate, and what is done with it is done with all."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.playground.objects import ANN, BEN, OpenView, PostedMessage

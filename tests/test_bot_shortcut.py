@@ -1,7 +1,5 @@
 """“Check hosts in message”, the menu behind a bare `/ssl`, and [Share here]."""
 
-from __future__ import annotations
-
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GUS, SECRET
 from tests.world import World, labels, words
 

@@ -1,7 +1,5 @@
 """What people see while the API is slow, or hangs."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

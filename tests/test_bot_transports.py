@@ -5,8 +5,6 @@ conversations run over both: they fail if a kind of payload isn't received, ackn
 answered over one of them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What people really type: punctuation, formatting, habits, courtesies and slips."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.playground.objects import ANN

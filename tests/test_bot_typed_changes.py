@@ -1,7 +1,5 @@
 """What people really type to change something: several hosts, times, protocols, and free text."""
 
-from __future__ import annotations
-
 from tests.world import World, labels, words
 
 

@@ -1,7 +1,5 @@
 """Monitors that the API has but that can't be read: nothing says "all clear" over them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What can be seen from outside: metrics, log lines, and what the channel is told of outages."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

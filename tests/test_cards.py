@@ -1,7 +1,5 @@
 """Every card: as it reads, as Slack's own models judge it, and against whatever servers send."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import re

@@ -1,7 +1,5 @@
 """The rows of certificates that several monitors share, and what Details say of a certificate."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The command line: its help, wrong settings, and the backup."""
 
-from __future__ import annotations
-
 import gc
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """What people type, from phones and keyboards, and what the bot reads in it."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable

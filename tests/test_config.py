@@ -1,7 +1,5 @@
 """Settings: their defaults, all faults at once, secrets from files, and typos."""
 
-from __future__ import annotations
-
 import logging
 import traceback
 from collections.abc import Mapping

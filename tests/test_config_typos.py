@@ -1,7 +1,5 @@
 """Variables that look like settings."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """Both servers stay reachable while somebody keeps hundreds of incomplete requests open."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """The daily digest: what it asks, and that each day gets it once."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, timedelta
 from typing import Any
 

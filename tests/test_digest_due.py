@@ -1,7 +1,5 @@
 """When the digest is due: on ordinary days and on odd ones."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 

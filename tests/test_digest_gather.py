@@ -1,7 +1,5 @@
 """What the daily digest asks of the API, and what it makes of the answers."""
 
-from __future__ import annotations
-
 import itertools
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """How often messages are edited, over all processes; and that no edit is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

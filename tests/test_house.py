@@ -1,7 +1,5 @@
 """Rules of this code base that no linter checks. Each failure names the file and the line."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

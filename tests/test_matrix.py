@@ -1,7 +1,5 @@
 """One digest, whatever Slack answers and wherever a process breaks off. Run with `-m matrix`."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

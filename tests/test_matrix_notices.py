@@ -1,7 +1,5 @@
 """Notices, claims and several digests, wherever a real process is killed. Run with `-m matrix`."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import time

@@ -1,7 +1,5 @@
 """One digest, wherever a real process is killed, paused or loses its database. `-m matrix`."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """Over any history, each change is told once, and a certificate's stage once a day."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """A bot whose only way out is an HTTP proxy, in a process of its own."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

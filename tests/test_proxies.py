@@ -1,7 +1,5 @@
 """Which addresses are reached through the environment's proxies, and with which proxies."""
 
-from __future__ import annotations
-
 import os
 from urllib.parse import urlsplit
 

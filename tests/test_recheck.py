@@ -1,7 +1,5 @@
 """The engine's own rules: how long it waits, and what counts as fixed."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """What follows from the window in which a CA asks for a renewal, and how cards say it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import timedelta

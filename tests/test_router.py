@@ -1,7 +1,5 @@
 """Commands: how words and fields become arguments, and what is said where they can't."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast

@@ -1,7 +1,5 @@
 """How bad a monitor's state is, hour by hour and lifetime by lifetime."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 

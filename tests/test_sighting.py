@@ -1,7 +1,5 @@
 """What a rescan says of what it found."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """What Slack's answers mean: refused, limited, or perhaps done."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Slack's payloads, read into requests: what was typed, pressed and named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What the bot remembers, on a real database."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 

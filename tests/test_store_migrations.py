@@ -1,7 +1,5 @@
 """The migrations, with rows in all tables."""
 
-from __future__ import annotations
-
 import pytest
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select
 

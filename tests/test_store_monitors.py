@@ -1,7 +1,5 @@
 """What the bot remembers of its monitors, over a restart and among processes."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """What two processes ask of one database at the same moment, once for each kind of database."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

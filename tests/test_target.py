@@ -1,7 +1,5 @@
 """Hosts and ports in every notation, and where an API key may go."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import pytest

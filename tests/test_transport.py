@@ -1,7 +1,5 @@
 """How requests come in: Socket Mode that heals itself, and `/healthz`."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

@@ -4,8 +4,6 @@ Tests read as conversations: `await world.say("/ssl status api.demo.test")`, the
 `card = await world.card("DUE")`, then `await world.press("Rescan", on=card)`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -5,8 +5,6 @@ only if the body says nothing. Reads are retried if that may help. `add`, `scan`
 the server at most once. No log line and no error contains queries, the key or passwords.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """A connection for one request that must not be sent twice, and why connections fail."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 

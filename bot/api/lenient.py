@@ -1,7 +1,5 @@
 """Decodes JSON leniently: a field of an unexpected type is dropped, and the rest is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import NoneType

@@ -6,8 +6,6 @@ zone (`2026-01-01 00:00`); `offset` is its clock's difference from UTC, as measu
 were typed by hand, so only `id` and `host` are relied on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Decodes the replies of monitor/get, account and ping; for monitor/list see `models`."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

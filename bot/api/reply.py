@@ -4,8 +4,6 @@ The envelope in the body decides: `success`, or `code`, `message` and `req_id`. 
 counts if the body says nothing, since the API's page documents no status.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable

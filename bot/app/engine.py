@@ -3,8 +3,6 @@
 Only here (and in `demo`) do the bot and the embedded API meet, and only by a URL.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import secrets

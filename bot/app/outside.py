@@ -1,7 +1,5 @@
 """What the programs use of the outside world: the wall clock, connections, and the API's client."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import ssl

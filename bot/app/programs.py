@@ -1,7 +1,5 @@
 """What the command line runs: the bot, or one digest."""
 
-from __future__ import annotations
-
 import logging
 
 from bot.app.composition import make_digest, make_records, running_bot

@@ -1,7 +1,5 @@
 """The form that adds hosts, and every card on its way from there to the result."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

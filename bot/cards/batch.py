@@ -1,7 +1,5 @@
 """Scanning or deleting several monitors: the question, the progress, and the result for each."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

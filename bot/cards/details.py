@@ -1,7 +1,5 @@
 """The card with everything that is known about a monitor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """The daily digest as messages: the worst monitors with Rescan, the others in the thread."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Cards for what only some APIs have: one-off checks, and a monitor's history."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The Home tab: counts, the worst monitors, running watches, and settings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Lists of monitors, worst first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 

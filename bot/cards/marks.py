@@ -3,8 +3,6 @@
 An engineer who has replaced a certificate asks one thing of a rescan: is it the new one?
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace

@@ -4,8 +4,6 @@ A card says, in this order: how bad it is (a word and a symbol), which host, the
 the days left, who issued it, and how old the scan is. Then come at most two buttons and a menu.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The cards of Scan & watch: one card that is edited, and one reply that mentions the asker."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

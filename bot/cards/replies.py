@@ -1,7 +1,5 @@
 """The cards about the bot itself: help, failures, the account, the connection."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What users read when Slack refuses, rate-limits or loses what the bot sends."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from bot.blocks import Message, bare, code, context, plain, safe, section

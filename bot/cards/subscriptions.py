@@ -1,7 +1,5 @@
 """The replies when a channel's digest or notices are set up, paused or turned off."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Many monitors at once: a table and a chart, and a CSV and a calendar for other programs."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

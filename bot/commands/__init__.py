@@ -3,8 +3,6 @@
 The modules are imported in the order of the help.
 """
 
-from __future__ import annotations
-
 # isort: off
 from bot.commands import show as show, add as add, change as change, thresholds as thresholds
 from bot.commands import acting as acting, subscriptions as subscriptions

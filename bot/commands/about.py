@@ -1,7 +1,5 @@
 """The commands about the bot itself: the menu behind a bare `/ssl`, and the log of changes."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The command that adds monitors: typed, previewed, or through its form."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

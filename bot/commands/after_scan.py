@@ -1,7 +1,5 @@
 """What the bot does after a scan: says what changed, and offers names that aren't monitored."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence

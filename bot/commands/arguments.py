@@ -1,7 +1,5 @@
 """Filters, hosts, times and days among other words, as people write them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The commands that need an API with more than the documented page: check and history."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

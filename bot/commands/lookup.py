@@ -1,7 +1,5 @@
 """From what people type to the monitor that they mean, and the command that shows it."""
 
-from __future__ import annotations
-
 import asyncio
 import difflib
 import re

@@ -1,7 +1,5 @@
 """The hosts that a message names, anywhere in its texts. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

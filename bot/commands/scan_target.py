@@ -1,7 +1,5 @@
 """A host as typed for `check` and `add`: with or without a port and a STARTTLS protocol."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

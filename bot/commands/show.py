@@ -1,7 +1,5 @@
 """The commands that read, besides status: help, list, details, digest, account, ping."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging

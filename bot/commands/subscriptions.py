@@ -1,7 +1,5 @@
 """The commands that set up, pause and turn off a channel's digest and notices."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

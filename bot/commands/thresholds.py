@@ -1,7 +1,5 @@
 """The command that sets thresholds: when renewal of a host or pattern is due."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import suppress

@@ -3,8 +3,6 @@
 To add a setting, add one field to `Settings`.
 """
 
-from __future__ import annotations
-
 from bot.config.environment import (
     Program,
     UnknownVariable,

@@ -1,7 +1,5 @@
 """How a setting is declared: `setting(…)` as the value of a dataclass field."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar

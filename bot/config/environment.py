@@ -1,7 +1,5 @@
 """Reads the settings from the environment: reports all faults together, and notices typos."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

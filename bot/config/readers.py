@@ -4,8 +4,6 @@ A reader converts a text, or raises ValueError with a sentence that tells the op
 instead. Readers of optional values accept an empty text.
 """
 
-from __future__ import annotations
-
 import hmac
 import logging
 import re

@@ -1,7 +1,5 @@
 """The OAuth scopes that the manifest requests."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Every setting, declared once: the table in docs/deploy.md and `check` are built from this."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import time, timedelta

@@ -1,7 +1,5 @@
 """The embedded SSLmonitor API: the endpoints of the hosted one, with its own scanner."""
 
-from __future__ import annotations
-
 from bot.embedded.accounts import Accounts
 from bot.embedded.scan.guard import parse_allow
 from bot.embedded.server import EmbeddedAPI, EmbeddedSettings

@@ -3,8 +3,6 @@
 Also their command line: `python -m bot embedded keys`.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import hmac

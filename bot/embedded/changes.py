@@ -1,7 +1,5 @@
 """Changes of monitors, numbered in the order in which they were stored, for monitor/changes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

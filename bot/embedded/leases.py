@@ -5,8 +5,6 @@ when a worker dies, its monitors are due again by then. A result is stored only 
 still held. The workers' clocks must agree to within a few seconds.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

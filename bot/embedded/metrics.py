@@ -1,7 +1,5 @@
 """Prometheus metrics: /metrics, without host names, and /metrics/certificates, with a key."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """The monitors as the endpoints see them: targets of an account, with their last scan."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta

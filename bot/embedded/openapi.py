@@ -1,7 +1,5 @@
 """The OpenAPI 3.1 description of the API, generated from its table of endpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

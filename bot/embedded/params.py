@@ -1,7 +1,5 @@
 """The parameters of requests: described for openapi.json, and parsed. Invalid ones are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -6,8 +6,6 @@ without `!` (if there are any) and none of those with it. `host` has one wildcar
 parameter is no filter. Invalid input raises ValueError with a sentence for the caller.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A hash of its name gives each target a fixed slot in every interval, so that sca
 also after restarts; a small jitter keeps the same targets from always being scanned together.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from datetime import UTC, datetime, timedelta

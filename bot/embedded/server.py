@@ -1,7 +1,5 @@
 """The embedded API as a whole: settings, HTTP server and sweep."""
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Callable, Mapping

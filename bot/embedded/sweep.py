@@ -1,7 +1,5 @@
 """Rescans: on demand, and in the sweep, which scans every monitor once per interval."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

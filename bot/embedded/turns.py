@@ -1,7 +1,5 @@
 """Limits: connections to one address, scans on demand per account, wrong keys per address."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

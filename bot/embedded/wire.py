@@ -6,8 +6,6 @@ known to be absent (a certificate without a common name, a page without a title)
 or list, as are `ip_rev` and `ip_geo` without a source for them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import starmap

@@ -1,7 +1,5 @@
 """A small Slack on this machine, with a web page: to try the bot, and to test it."""
 
-from __future__ import annotations
-
 from bot.playground.app import App, AppCommand, Completion, Shortcut
 from bot.playground.errors import PlaygroundError
 from bot.playground.playground import Playground

@@ -1,7 +1,5 @@
 """The app under test, as it would be configured at api.slack.com: tokens, scopes, commands."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

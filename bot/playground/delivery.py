@@ -1,7 +1,5 @@
 """Delivering payloads to the app: over a websocket it opened (Socket Mode), or signed HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Interactive elements inside blocks: finding them, what they hold, and what a press sends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any

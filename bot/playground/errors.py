@@ -1,7 +1,5 @@
 """The playground's errors: what Slack refuses an app, and what it refuses a person."""
 
-from __future__ import annotations
-
 
 class PlaygroundError(AssertionError):
     """Someone in the playground tried what Slack would not let them do."""

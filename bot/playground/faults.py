@@ -8,8 +8,6 @@ A fault's target is a Web API method, `response_url`, `upload` (the bytes of a f
 the last one, everything works again.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable

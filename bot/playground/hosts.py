@@ -4,8 +4,6 @@ A new machine may be offline, so the demo brings its own hosts. Their names don'
 `table` maps them to addresses, and `allow` is what a scanner must be allowed to connect to.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

@@ -1,7 +1,5 @@
 """What a workspace holds: users, channels, messages and views; and the sample ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

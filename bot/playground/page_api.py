@@ -1,7 +1,5 @@
 """The page's side of the server: JSON over HTTP, and a stream of events."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Awaitable, Callable

@@ -4,8 +4,6 @@ Shapes: docs.slack.dev/reference/interaction-payloads, /interactivity/implementi
 and /apis/events-api; signing: docs.slack.dev/authentication/verifying-requests-from-slack.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """What people do in the playground: each action is a method, for the page and tests alike."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime

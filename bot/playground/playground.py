@@ -1,7 +1,5 @@
 """The playground as a whole: its people, and the web server that they and the app talk to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address

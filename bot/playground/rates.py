@@ -4,8 +4,6 @@ Source: docs.slack.dev/apis/web-api/rate-limits. Slack calls its numbers a guide
 bursts; the playground counts exactly when told to count.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Bearer tickets that Slack issues: trigger ids, response URLs, socket tickets."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field

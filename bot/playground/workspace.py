@@ -1,7 +1,5 @@
 """The one source of truth: what was posted and opened, who may see it, and who follows it."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import re

@@ -10,8 +10,6 @@ Sources: docs.slack.dev/reference/methods/chat.postMessage (errors: `internal_er
 `fatal_error` may have taken effect) and docs.slack.dev/apis/web-api/rate-limits.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -4,8 +4,6 @@ A message whose blocks Slack refuses is sent again as plain text, so that an ans
 to a block.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from asyncio import sleep

@@ -1,7 +1,5 @@
 """The bot's metrics for Prometheus. They contain no user, host or channel."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Who the bot is in Slack, and who its users are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -3,8 +3,6 @@
 Names in a payload are not to be trusted; IDs are Slack's own.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import uuid

@@ -1,7 +1,5 @@
 """Modals and Home. A modal opens before any other request: its trigger expires after 3 s."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection

@@ -1,7 +1,5 @@
 """The methods of the Web API that the bot uses, typed."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import json

@@ -1,7 +1,5 @@
 """Copies the database while it is in use."""
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from pathlib import Path

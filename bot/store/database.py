@@ -1,7 +1,5 @@
 """The database, SQLite or PostgreSQL: connections for reading and for writing."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import sqlite3

@@ -1,7 +1,5 @@
 """Which digests were posted, their messages as they stand now, and a few notes by name."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

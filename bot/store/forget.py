@@ -1,7 +1,5 @@
 """What the bot forgets by itself, and after how long; SECURITY.md says the same."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Claims, mutes, notes and runbooks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any

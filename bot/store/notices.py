@@ -1,7 +1,5 @@
 """The last standing of each monitor, for comparison with the next list; and the notices to post."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta

@@ -4,8 +4,6 @@ A record that no process renews belongs to one that has died; another process th
 message. Recording is best effort: only the first record is waited for, and only briefly.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The watches in the database, one row each; moving a watch's next time claims it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

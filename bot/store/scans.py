@@ -1,7 +1,5 @@
 """Which monitors are being scanned now, so that a second process joins the scan of the first."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

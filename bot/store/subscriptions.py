@@ -1,7 +1,5 @@
 """Which channels get digests and notices: by the environment, and by `/ssl … here`."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets

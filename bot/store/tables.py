@@ -4,8 +4,6 @@ The bot and the embedded API share one database, but no table. Times are stored 
 since 1970 (UTC), so that SQLite and PostgreSQL compare and subtract them alike.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Upgrades the schema with Alembic."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The demo in a thread of its own, and a browser on its page."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A real headless Chromium on the demo's page, at the sizes of a desktop and of a phone."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine

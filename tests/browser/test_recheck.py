@@ -1,7 +1,5 @@
 """From the digest to a fixed certificate, on a phone, with taps alone; and the screenshots."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.browser.page import Page

@@ -1,7 +1,5 @@
 """The rows of digests, lists and Home as they are drawn: measured on a desktop and on a phone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """A CA's web server, and scans of a host whose certificate names it."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import Sequence

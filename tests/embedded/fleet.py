@@ -4,8 +4,6 @@ Certificates are made once per session, as of a fixed time (`NOW`) that scans us
 "expires in 30 days" stays true.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress

@@ -1,7 +1,5 @@
 """The embedded API on a real port, with a clock that the test moves, and methods to call it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Scans of names with several addresses, and the additional facts of an address."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable, Mapping

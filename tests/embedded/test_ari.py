@@ -1,7 +1,5 @@
 """When a CA asks for a renewal (RFC 9773), and what its server may answer instead."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import ssl

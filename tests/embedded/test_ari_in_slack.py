@@ -1,7 +1,5 @@
 """From a CA's server to the channel: a window that was moved forward is told there."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CAA records: which CA may renew a certificate, and what is said if it is another one."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """monitor/changes: each change once and in order, whoever writes meanwhile, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace

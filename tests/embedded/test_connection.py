@@ -1,7 +1,5 @@
 """The TCP layer of a scan: what arrives is read, whenever it arrived."""
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import socket

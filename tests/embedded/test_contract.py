@@ -3,8 +3,6 @@
 Schemathesis checks that the server conforms to its openapi.json.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

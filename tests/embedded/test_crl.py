@@ -1,7 +1,5 @@
 """What a revocation list says of a certificate, whatever else is in it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path

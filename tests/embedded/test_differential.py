@@ -1,7 +1,5 @@
 """The fleet's hosts, judged by OpenSSL's `s_client` too; docs/embedded.md explains differences."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Edge cases of hosts, requests and settings."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

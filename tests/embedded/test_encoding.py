@@ -1,7 +1,5 @@
 """Certificates in encodings that OpenSSL reads: they hide no date, no name and no revocation."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Hosts that are right in an unusual way: odd anchors, odd names, odd encodings."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path

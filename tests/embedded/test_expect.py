@@ -1,7 +1,5 @@
 """monitor/expect: a certificate was issued, and the host is scanned until it serves that one."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

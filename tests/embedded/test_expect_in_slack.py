@@ -1,7 +1,5 @@
 """From a deploy hook to the channel: what was issued but isn't served, and when it is."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """What the embedded API adds to the API page, all described in openapi.json."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """Malformed responses by the hundred (cut, garbled, oversized, endless) all become verdicts."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

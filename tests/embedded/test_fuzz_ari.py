@@ -1,7 +1,5 @@
 """Malformed answers about renewals by the thousand: “unknown”, and nothing left behind."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json

@@ -1,7 +1,5 @@
 """What CAs and name servers answer, malformed by the hundred: all of it becomes "unknown"."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Pages, read as the HTML standard says."""
 
-from __future__ import annotations
-
 import random
 import time
 

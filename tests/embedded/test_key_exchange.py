@@ -1,7 +1,5 @@
 """Whether a server supports X25519MLKEM768: asked once a day, and told in monitor/get."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """Leases and what is stored under them, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 import tracemalloc
 from datetime import datetime, timedelta

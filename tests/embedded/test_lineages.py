@@ -1,7 +1,5 @@
 """Which monitors of an account serve an older certificate than another one does."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 

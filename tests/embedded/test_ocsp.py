@@ -1,7 +1,5 @@
 """OCSP, for certificates without a revocation list; and malformed lists and responses."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What a scan reports about the page behind a certificate, over real connections."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

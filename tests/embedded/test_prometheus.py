@@ -1,7 +1,5 @@
 """The metrics of certificates, and the alerts that the docs build on them, judged by promtool."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Scans through a local HTTP proxy, and through servers that are not proxies."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import socket

@@ -1,7 +1,5 @@
 """The filter grammar against a simple model, and its SQL on both databases against Python."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import fnmatch

@@ -1,7 +1,5 @@
 """Whether a CA has revoked a certificate, by its lists, and what may be wrong with them."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import ssl

@@ -1,7 +1,5 @@
 """What a scan must report about each kind of host."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

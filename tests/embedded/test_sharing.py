@@ -3,8 +3,6 @@
 Both run in one process, each with its own engine and leases; `test_workers` has real processes.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """STARTTLS with small servers that speak each protocol up to TLS, as specified."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import Sequence

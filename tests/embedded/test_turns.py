@@ -1,7 +1,5 @@
 """The rate limit of an account, shared by all processes, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import datetime, timedelta
 

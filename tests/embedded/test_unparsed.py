@@ -1,7 +1,5 @@
 """Certificates that OpenSSL can't parse, from a server that speaks TLS 1.3 only."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac

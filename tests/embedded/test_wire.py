@@ -3,8 +3,6 @@
 `WIRE` is the one place that has the page's keys and types as data; the client's tests use it too.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """`python -m bot embedded` in processes that share a database, and that die."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil

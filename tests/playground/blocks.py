@@ -1,7 +1,5 @@
 """Blocks, messages and views in few words, for tables of cases."""
 
-from __future__ import annotations
-
 from typing import Any
 
 Json = dict[str, Any]

@@ -1,7 +1,5 @@
 """What just keeps the limits of data tables and charts; and what just breaks them."""
 
-from __future__ import annotations
-
 from tests.playground.blocks import (
     NUMBER,
     Cases,

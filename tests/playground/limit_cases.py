@@ -1,7 +1,5 @@
 """What just keeps the limits of messages, views, blocks and elements; and what just breaks them."""
 
-from __future__ import annotations
-
 from tests.playground.blocks import (
     CHECKBOXES,
     DIVIDER,

@@ -1,7 +1,5 @@
 """What a newcomer can do to the demo's sample hosts, and what the bot then says."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.app import clock

@@ -1,7 +1,5 @@
 """The faults that tests inject, as the app's side of the wire sees them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from dataclasses import replace

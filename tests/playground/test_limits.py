@@ -1,7 +1,5 @@
 """Every row of the table of limits: what just keeps it, what just breaks it, and Slack's error."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from typing import Any

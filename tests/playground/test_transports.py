@@ -1,7 +1,5 @@
 """The real Bolt judges the playground: a small app over signed HTTP and over websockets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -5,8 +5,6 @@ private CA has the same name as the server's certificate, it considers that self
 proves who the issuer is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime

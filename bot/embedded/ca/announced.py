@@ -1,7 +1,5 @@
 """The reply of monitor/expect: which monitors serve the certificate, and which wait for it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct

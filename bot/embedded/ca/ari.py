@@ -1,7 +1,5 @@
 """When a CA wants a certificate renewed: ACME Renewal Information (RFC 9773)."""
 
-from __future__ import annotations
-
 import base64
 import re
 import ssl

@@ -1,7 +1,5 @@
 """Whether a host's CAA records would refuse the CA that issued its certificate (RFC 8659)."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

@@ -4,8 +4,6 @@ The URLs come from strangers: they pass the address guard, redirects are not fol
 document is limited in size and time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

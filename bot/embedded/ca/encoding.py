@@ -3,8 +3,6 @@
 What one part of a certificate contains must not hide what the others contain.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

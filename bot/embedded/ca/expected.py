@@ -4,8 +4,6 @@ It is identified by SHA-256 fingerprint or serial number, in any notation of Ope
 people. Ambiguous notations are refused: a wrong guess would wait forever.
 """
 
-from __future__ import annotations
-
 import re
 import ssl
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """A certificate and its renewals: same issuer, same names, and one of them is the newest."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime

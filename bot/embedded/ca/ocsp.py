@@ -1,7 +1,5 @@
 """OCSP (RFC 6960), for certificates without a revocation list: the request and its response."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Whether a certificate or one of its issuers was revoked: by revocation list, or else by OCSP."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence

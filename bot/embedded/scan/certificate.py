@@ -1,7 +1,5 @@
 """The facts of a certificate, and which hosts it covers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress

@@ -4,8 +4,6 @@ The system's resolver blocks, so it runs in threads: few enough to be polite, wi
 reverse lookups, so that slow ones never delay a scan.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence

@@ -3,8 +3,6 @@
 Each result is recorded as soon as it is known, because the scan's deadline may strike at any time.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -1,7 +1,5 @@
 """Where an address is, looked up in a local database file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

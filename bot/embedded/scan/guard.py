@@ -9,8 +9,6 @@ reserved) need an entry in SCAN_ALLOW. An entry in SCAN_DENY always wins. Cloud 
 are never allowed.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 from collections.abc import Mapping

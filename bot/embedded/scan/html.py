@@ -4,8 +4,6 @@ Lexbor parses (through selectolax), and the labels of encodings are the Encoding
 (through webencodings). The caller cuts the page to a few hundred kilobytes.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Iterator

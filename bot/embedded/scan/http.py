@@ -4,8 +4,6 @@ HTTP/1.1 as in RFC 9112, from servers that may be broken or hostile: every part 
 that a server sends raises, and what has arrived is kept if the scan's deadline strikes.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """From the faults that OpenSSL found in a chain to one verdict, in an engineer's words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

@@ -8,8 +8,6 @@ ML-KEM code is needed. Any other outcome is unknown.
 And the certificates that OpenSSL can't parse, from the bytes that the server sent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Iterable, Iterator

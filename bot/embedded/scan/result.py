@@ -1,7 +1,5 @@
 """The result of a scan, as plain values: all that the store and the API know about scans."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 

@@ -14,8 +14,6 @@ The first eight addresses of a name are scanned at once. The worst verdict wins;
 the address if others have a better one. The facts come from the worst address with a certificate.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

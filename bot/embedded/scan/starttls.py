@@ -4,8 +4,6 @@ Only what requests TLS is sent. Every reply is bounded. Bytes that arrive after 
 before TLS fail the scan, since somebody in between may have injected them (CVE-2011-0411).
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable

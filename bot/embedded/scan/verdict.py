@@ -1,7 +1,5 @@
 """The verdict of a scan in one word, with its sentence and color."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache

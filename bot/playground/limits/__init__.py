@@ -1,7 +1,5 @@
 """What Slack refuses in messages, views and blocks: one table, read by every method that posts."""
 
-from __future__ import annotations
-
 from bot.playground.limits.limit import HOME, MESSAGE, MODAL
 from bot.playground.limits.violations import violations
 

@@ -3,8 +3,6 @@
 Source: the pages below docs.slack.dev/reference/block-kit, as of autumn 2026.
 """
 
-from __future__ import annotations
-
 from bot.playground.limits.checks import (
     Json,
     count,

@@ -3,8 +3,6 @@
 A check returns what is wrong, or None. Its input came over the wire and can be any JSON.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from typing import Any

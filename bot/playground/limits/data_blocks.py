@@ -4,8 +4,6 @@ Source: docs.slack.dev/reference/block-kit/blocks/data-table-block and
 /data-visualization-block, as of autumn 2026.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from bot.playground.limits.checks import (

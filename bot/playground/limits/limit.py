@@ -4,8 +4,6 @@ Source: docs.slack.dev/reference/block-kit, as of autumn 2026. Slack has more bl
 these are the ones that the bot sends. The playground refuses any other as an unsupported type.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from bot.playground.limits.checks import Check, unsupported

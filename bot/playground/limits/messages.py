@@ -3,8 +3,6 @@
 Sources: docs.slack.dev/reference/methods/chat.postMessage and /reference/views, as of autumn 2026.
 """
 
-from __future__ import annotations
-
 import json
 
 from bot.playground.limits.checks import (

@@ -3,8 +3,6 @@
 Slack's live validator has the last word.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A call of a Web API method: its arguments, and the checks that many methods share."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

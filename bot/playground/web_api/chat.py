@@ -1,7 +1,5 @@
 """The Web API's chat.* methods."""
 
-from __future__ import annotations
-
 from bot.playground.errors import SlackError
 from bot.playground.objects import BOT_USER, TEAM_DOMAIN, Channel, Json, PostedMessage
 from bot.playground.web_api import posting

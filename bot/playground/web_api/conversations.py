@@ -1,7 +1,5 @@
 """The Web API's conversations.* methods."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The Web API's methods about the app itself, users and user groups."""
 
-from __future__ import annotations
-
 from bot.playground.errors import SlackError
 from bot.playground.objects import BOT_ID, BOT_USER, TEAM_DOMAIN, TEAM_ID, TEAM_NAME, Json
 from bot.playground.web_api.call import WebAPICall

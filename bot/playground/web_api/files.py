@@ -3,8 +3,6 @@
 Source: docs.slack.dev/messaging/working-with-files.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from aiohttp import web

@@ -3,8 +3,6 @@
 Methods take GET and POST, forms and JSON: slack_sdk uses all of these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import format_datetime

@@ -1,7 +1,5 @@
 """What all ways of posting share: what is refused, truncated and split."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bot.playground.errors import SlackError, unsupported

@@ -3,8 +3,6 @@
 Rules: docs.slack.dev/interactivity/handling-user-interaction, "Message responses".
 """
 
-from __future__ import annotations
-
 from aiohttp import web
 
 from bot.playground.errors import SlackError

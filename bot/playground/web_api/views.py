@@ -1,7 +1,5 @@
 """The Web API's views.* methods."""
 
-from __future__ import annotations
-
 from bot.playground.errors import SlackError
 from bot.playground.limits import HOME, MODAL
 from bot.playground.objects import BOT_ID, TEAM_ID, Json, OpenView

@@ -1,7 +1,5 @@
 """Alembic's entry point: runs the migrations on the connection from `bot.store.upgrade`."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from bot.store.tables import metadata

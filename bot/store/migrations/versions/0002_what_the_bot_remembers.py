@@ -1,7 +1,5 @@
 """Thresholds, sightings, watches and the audit log."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

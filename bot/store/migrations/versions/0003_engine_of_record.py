@@ -1,7 +1,5 @@
 """Accounts, leases, proxies and history for the embedded API; facts in a table of their own."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

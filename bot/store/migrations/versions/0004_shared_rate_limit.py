@@ -1,7 +1,5 @@
 """What each account has asked for, counted in one place for all processes."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Which requests for a change were taken, so that none is done twice."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

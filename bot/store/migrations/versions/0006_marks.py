@@ -1,7 +1,5 @@
 """Who has taken a monitor, what is muted, and the team's notes and runbooks."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """What the channel is told between digests, and what was seen when it was last compared."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

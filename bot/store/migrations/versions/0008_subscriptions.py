@@ -1,7 +1,5 @@
 """What channels are sent by themselves: digests, and notices between them."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """The first message of a digest as it stands, and how often it was changed."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

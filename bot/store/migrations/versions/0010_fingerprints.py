@@ -1,7 +1,5 @@
 """Which certificate each monitor of the embedded API had at its last scan."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

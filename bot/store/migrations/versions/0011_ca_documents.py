@@ -1,7 +1,5 @@
 """What certificate authorities publish, fetched once for all monitors and processes."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

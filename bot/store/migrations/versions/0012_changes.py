@@ -1,7 +1,5 @@
 """What changed on which monitor, in order; what each notice is about; when messages were edited."""
 
-from __future__ import annotations
-
 import secrets
 
 import sqlalchemy as sa

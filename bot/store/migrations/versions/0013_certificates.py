@@ -1,7 +1,5 @@
 """What is known of certificates and hosts beyond a scan's verdict, and keys that only announce."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 
