@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 
 import pytest
@@ -93,7 +93,7 @@ async def end(
             await writer.drain()
 
 
-def in_tls(context: ssl.SSLContext, numbers: itertools.count[int]) -> fleets.Talk:
+def in_tls(context: ssl.SSLContext, numbers: Iterator[int]) -> fleets.Talk:
     """A server that garbles its part of the handshake."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +115,7 @@ def in_tls(context: ssl.SSLContext, numbers: itertools.count[int]) -> fleets.Tal
     return talk
 
 
-def in_http(numbers: itertools.count[int]) -> fleets.Talk:
+def in_http(numbers: Iterator[int]) -> fleets.Talk:
     """A web server that garbles its responses."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +128,7 @@ def in_http(numbers: itertools.count[int]) -> fleets.Talk:
     return talk
 
 
-def in_the_clear(numbers: itertools.count[int]) -> fleets.Talk:
+def in_the_clear(numbers: Iterator[int]) -> fleets.Talk:
     """A server that garbles its greetings or sends random bytes."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
