@@ -192,7 +192,8 @@ async def test_monitors_with_one_certificate_share_a_row_and_a_rescan(world: Wor
     world.api.add("other.demo.test", days=80, ssl_fingerprint="cd" * 32)
     await world.say("/ssl list")
     shown = await world.card("15 monitors: 14 broken, 1 OK.", "with one certificate share a row")
-    assert "`h0.demo.test` and 13 more\nOne renewal fixes 14 monitors" in words(shown)
+    assert "`h0.demo.test` +13\nSince <!date" in words(shown)
+    assert "one renewal fixes 14 monitors" in words(shown)
     assert labels(shown) == ["Rescan", "Rescan", "CSV", "Share here"]
 
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
@@ -227,7 +228,7 @@ async def test_who_was_first_keeps_one_of_a_certificates_monitors(world: World) 
 async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world: World) -> None:
     world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
-    home = await world.open_home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` and 2 more")
+    home = await world.open_home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` +2")
     assert "`name.demo.test`" in words(home)
     assert labels(home).count("Rescan") == 2
 

@@ -204,7 +204,7 @@ def test_a_row_of_more_monitors_than_one_press_scans_counts_them_all() -> None:
 
 @pytest.mark.parametrize(
     ("problem", "said"),
-    [({"not_after": NOW - DAY}, "One renewal fixes 3 monitors"),
+    [({"not_after": NOW - DAY}, "one renewal fixes 3 monitors"),
      ({"host_match": False}, "3 monitors, one certificate")],
 )  # fmt: skip
 def test_a_renewal_is_promised_to_fix_only_what_it_fixes(problem: Any, said: str) -> None:
@@ -263,7 +263,7 @@ def test_monitors_of_one_certificate_wait_together() -> None:
     together, alone = grouped([one, other, third], NOW, RULES)
     assert (together, alone) == ((one, other), (third,))
     text = str(group_row(together, NOW, RULES)["text"]["text"])
-    assert "and 1 more" in text
+    assert "+1" in text
     assert text.endswith("still serving the old one: reload it")
 
 

@@ -27,6 +27,8 @@ from bot.sighting import Claim, Mute, Sighting
 from bot.target import Target
 
 NAMES_SHOWN = 3
+#: The characters of a result and its name, and the least that are left of the name.
+RESULT, LEAST_NAME = 23, 8
 
 
 def taken_line(who: str, target: Target, others: int = 0) -> str:
@@ -114,8 +116,9 @@ def runbook(name: str, link: str, *, unmatched: bool = False) -> Message:
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:
-    """The result of a press: `↻ no change · Ben, 14:05`."""
-    return f"↻ {text} · {safe(who, 20)}, {date(now, '{time}')}"
+    """The result of a press, in one line of a phone: `↻ no change · Ben, 14:05`."""
+    name = safe(who, max(LEAST_NAME, RESULT - len(text)))
+    return f"↻ {text} · {name}, {date(now, '{time}')}"
 
 
 def of_some(outcome: str) -> str:
@@ -125,7 +128,7 @@ def of_some(outcome: str) -> str:
 
 def fixed_line(now: datetime, who: str = "") -> str:
     """The row's line about a monitor that was fixed elsewhere, and by whom if that is known."""
-    by = f" · {safe(who, 20)}," if who else ", seen"
+    by = f" · {safe(who, RESULT - 5)}," if who else ", seen"
     return f"✅ fixed{by} {date(now, '{time}')}"
 
 

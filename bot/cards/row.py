@@ -201,10 +201,10 @@ def row_host(target: Target, monitor_id: int, more: str = "") -> str:
 
 def _first(title_text: str, target: Target, monitor_id: int, others: int) -> str:
     """The first line of a row, with the number of its other monitors, in full or short."""
-    whole = f"{title_text} and {others:,} more" if others else title_text
-    if _title_lines(whole) < LINES:
-        return whole
     more = f" +{others:,}" if others else ""
+    whole, short = f"{title_text} and {others:,} more" if others else title_text, title_text + more
+    if _title_lines(whole) < LINES:
+        return min(whole, short, key=_title_lines)
     shown, space, rest = row_host(target, monitor_id, more).partition(" ")
     return title_text.replace(code(target.short), shown) + space + rest
 
@@ -249,7 +249,7 @@ def _one_line(part: Sequence[str], who: Sequence[str], last: str) -> str:
     owner = [each for each in who if each.startswith(_WHO[0])]
     short = last.replace("rescanned · ", "") if part else _PRESSED_BY.sub(", ", last)
     rest = [] if part else [short]
-    room = LINE - _width(" · ".join([*part, *rest])) - 4
+    room = LINE - _width(" · ".join([*part, *rest])) - 6
     clipped = [[safe(bare(each), room), *rest] for each in owner if room > LEAST_NAME]
     choices = [[*who, last], [*owner, last], [*owner, short], *clipped, [last], [short], []]
     lines = [" · ".join(filter(None, [*part, *parts])) for parts in choices]

@@ -64,7 +64,7 @@ async def scan(call: Call, which: One) -> Message:
         row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
         unread = replies.scan_unread(fault, found.target, monitor_id)
-        return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
+        return replace(unread, row_says=outcome_line("result unknown", who, call.now()))
     said = await after_scan.changed(call, before, found, row)
     came = after_scan.outcome(call, before, found, row)
     await after_scan.show(call, [row], {row.id: who} if came in {"fixed", "renewed"} else {})
@@ -154,7 +154,7 @@ async def _scan_many(
         everything = await call.api.list()
     except BotError as fault:
         unread = list_cards.scanned_unread(len(done), fault, note)
-        return replace(unread, row_says=outcome_line("scanned, result unknown", who, call.now()))
+        return replace(unread, row_says=outcome_line("result unknown", who, call.now()))
     after, _ = _among(call, everything, [row.id for row in done])
     was_fine = {row.id for row in rows if is_fine(row, call.now(), call.rules)}
     words = {row.id: _came_of(call, row, was_fine=row.id in was_fine) for row in after}

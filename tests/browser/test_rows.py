@@ -93,7 +93,7 @@ def taken_by_a_long_name(members: Sequence[MonitorSummary], outcome: str) -> lis
 
 
 LONG_NAME = "Maximilian Mustermann"
-LONG = outcome_line("scanned, result unknown", LONG_NAME, NOW)
+LONG = outcome_line("result unknown", LONG_NAME, NOW)
 CARDS_NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 MESSAGES = {
     "wrong name": "Host name mismatch: the certificate is for www.example.com",
