@@ -119,10 +119,7 @@ def demo_settings(
 
 @asynccontextmanager
 async def running_demo(
-    *,
-    port: int = 0,
-    mode: str = "http",
-    watch: str = "15s",
+    *, port: int = 0, mode: str = "http", watch: str = "15s"
 ) -> AsyncIterator[Demo]:
     """Run the three programs, the sample hosts and a fresh database; all are gone at the end.
 

@@ -6,17 +6,7 @@ import pytest
 from bot.api import client as client_module
 from bot.api.reply import Reply, judge, value
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
-from tests.client_wire import (
-    HTML,
-    KEY,
-    READS,
-    WRITES,
-    Call,
-    Wire,
-    door,
-    each_call,
-    http,
-)
+from tests.client_wire import HTML, KEY, READS, WRITES, Call, Wire, door, each_call, http
 
 # What a reply means: the body first, the status where the body says nothing.
 

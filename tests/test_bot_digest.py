@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
-from bot.playground.faults import (
-    cut_answer,
-    dropped_connection,
-    http_answer,
-    refusal,
-)
+from bot.playground.faults import cut_answer, dropped_connection, http_answer, refusal
 from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
 from tests.world import MakeWorld, World, digest_of, environment, labels, words
 

@@ -7,12 +7,7 @@ from itertools import product
 
 import pytest
 
-from bot.playground.faults import (
-    dropped_connection,
-    http_answer,
-    rate_limit,
-    refusal,
-)
+from bot.playground.faults import dropped_connection, http_answer, rate_limit, refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json
 from bot.slack import calls
 from tests.world import World, labels, words

@@ -8,14 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import (
-    HOSTED_API,
-    SETTINGS,
-    Program,
-    Secret,
-    Settings,
-    read_settings,
-)
+from bot.config import HOSTED_API, SETTINGS, Program, Secret, Settings, read_settings
 from bot.embedded import parse_allow
 from bot.errors import ConfigError
 

@@ -14,15 +14,7 @@ from bot.store.database import Database
 from bot.store.digests import DigestStore, StoredDigest
 from bot.store.monitors import Records
 from tests.card_values import NOW, row
-from tests.digest_plan import (
-    CHANNEL,
-    DAY,
-    HOUR,
-    MINUTE,
-    api,
-    at,
-    plan,
-)
+from tests.digest_plan import CHANNEL, DAY, HOUR, MINUTE, api, at, plan
 
 
 class Channel:

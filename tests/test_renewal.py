@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.api.models import (
-    MonitorSummary,
-    Renewal,
-    WireRenewal,
-    read_renewal,
-    read_summary,
-)
+from bot.api.models import MonitorSummary, Renewal, WireRenewal, read_renewal, read_summary
 from bot.api.reading import read_monitor
 from bot.cards import details as detail_cards
 from bot.cards.changes import compare, notice

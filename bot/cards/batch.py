@@ -8,17 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from bot.api.models import MonitorSummary
-from bot.blocks import (
-    Block,
-    Message,
-    bare,
-    code,
-    context,
-    counted,
-    date,
-    safe,
-    section,
-)
+from bot.blocks import Block, Message, bare, code, context, counted, date, safe, section
 from bot.cards import lists, replies
 from bot.cards.changes import ALL_BROKEN, HIDDEN, KNOWN, NOTICE, WORSE
 from bot.cards.marks import fixed_line

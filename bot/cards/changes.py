@@ -44,13 +44,7 @@ from bot.cards.row import (
     text_row,
 )
 from bot.dates import HOUR
-from bot.severity import (
-    Rank,
-    Thresholds,
-    is_late,
-    mute_of,
-    state_of,
-)
+from bot.severity import Rank, Thresholds, is_late, mute_of, state_of
 from bot.sighting import LastSeen, Topic
 from bot.target import Target
 

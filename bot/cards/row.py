@@ -114,12 +114,7 @@ def with_row(
 
 
 def scanning(
-    target: Target | None,
-    monitor_id: int,
-    *,
-    note: str = "",
-    public: bool = False,
-    who: str = "",
+    target: Target | None, monitor_id: int, *, note: str = "", public: bool = False, who: str = ""
 ) -> Message:
     """The card of a monitor during its scan, without buttons. `who` pressed."""
     host = target.short if target else f"#{monitor_id}"

@@ -34,13 +34,7 @@ from bot.commands.router import Call
 from bot.commands.thresholds import meant
 from bot.dates import DAY, length_and_reason, parse_length
 from bot.errors import BotError, NotFound, UsageError
-from bot.severity import (
-    Thresholds,
-    is_fine,
-    mute_of,
-    runbook_of,
-    state_of,
-)
+from bot.severity import Thresholds, is_fine, mute_of, runbook_of, state_of
 from bot.sighting import Claim, Marks, Mute
 
 #: The longest mute.

@@ -3,12 +3,7 @@
 To add a setting, add one field to `Settings`.
 """
 
-from bot.config.environment import (
-    Program,
-    UnknownVariable,
-    read_settings,
-    unknown_variables,
-)
+from bot.config.environment import Program, UnknownVariable, read_settings, unknown_variables
 from bot.config.readers import Secret
 from bot.config.scopes import SCOPES
 from bot.config.settings import HOSTED_API, SETTINGS, Settings

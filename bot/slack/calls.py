@@ -264,10 +264,7 @@ class Superseded(Exception):
 
 
 async def patiently(
-    send: Callable[[], Awaitable[T]],
-    *,
-    idempotent: bool,
-    wanted: Callable[[], bool] = lambda: True,
+    send: Callable[[], Awaitable[T]], *, idempotent: bool, wanted: Callable[[], bool] = lambda: True
 ) -> T:
     """Send a request; wait out short limits, and retry it twice if it is idempotent.
 

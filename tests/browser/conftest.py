@@ -42,10 +42,7 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture(params=SIZES)
 def page(
-    request: pytest.FixtureRequest,
-    driver: webdriver.Chrome,
-    running: DemoThread,
-    tmp_path: Path,
+    request: pytest.FixtureRequest, driver: webdriver.Chrome, running: DemoThread, tmp_path: Path
 ) -> Iterator[Page]:
     """#certificates as Ann sees it, at either size; the page must not report any error."""
     screenshots = Path(request.config.getoption("--screenshots") or tmp_path)

@@ -19,17 +19,7 @@ from bot.embedded.ca.crl import read as read_list
 from bot.embedded.ca.encoding import Field, content, field, fields
 from bot.embedded.scan.verdict import Verdict
 
-from .authority import (
-    CA,
-    DERS,
-    HOURS,
-    NAMES,
-    NO_CA,
-    Scans,
-    crl,
-    issuing,
-    points,
-)
+from .authority import CA, DERS, HOURS, NAMES, NO_CA, Scans, crl, issuing, points
 from .fleet import DAY, NOW, Authority, Fleet, issue, name, new_key
 from .test_encoding import Change
 

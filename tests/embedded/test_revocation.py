@@ -20,14 +20,7 @@ from bot.embedded.scan.verdict import Verdict, color
 from bot.embedded.schedule import next_scan
 from bot.target import Target
 
-from .authority import (
-    CA,
-    HOURS,
-    Scans,
-    crl,
-    issuing,
-    points,
-)
+from .authority import CA, HOURS, Scans, crl, issuing, points
 from .fleet import DAY, NOW, Authority, issue, name, new_key, serve, speak_only, web_server
 
 #: A reason that RFC 5280 doesn't use.
@@ -59,10 +52,7 @@ async def test_a_certificate_that_is_not_on_the_list_is_valid(scans: Scans, ca: 
      (x509.ReasonFlags.remove_from_crl, "Valid"), (NO_REASON, "Revoked 2027-01-14")],
 )  # fmt: skip
 async def test_each_revocation_reason_is_given_in_words(
-    reason: x509.ReasonFlags | x509.UnrecognizedExtension | None,
-    said: str,
-    scans: Scans,
-    ca: CA,
+    reason: x509.ReasonFlags | x509.UnrecognizedExtension | None, said: str, scans: Scans, ca: CA
 ) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate, reason=reason)

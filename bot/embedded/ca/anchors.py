@@ -79,9 +79,7 @@ def _date_fault(certificate: x509.Certificate, now: datetime) -> int:
 
 
 def _path(
-    leaf: x509.Certificate,
-    sent: Sequence[x509.Certificate],
-    anchors: Sequence[x509.Certificate],
+    leaf: x509.Certificate, sent: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
 ) -> list[x509.Certificate] | None:
     """The shortest path from the leaf to an anchor, each signed by the next; None if there is none.
 

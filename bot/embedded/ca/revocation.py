@@ -136,11 +136,7 @@ class Revocations:
         raise fault
 
     async def _usable(
-        self,
-        url: str,
-        body: bytes | None,
-        read: Read,
-        ask: bool,
+        self, url: str, body: bytes | None, read: Read, ask: bool
     ) -> Revocation | None:
         """What a document says; a useless one is fetched once more. Raises Unreadable."""
         if not ask:

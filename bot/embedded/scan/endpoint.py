@@ -337,10 +337,7 @@ class Probe:
             result.renewal = renewal
 
     async def _ask_authorities(
-        self,
-        revocations: Revocations,
-        path: Sequence[x509.Certificate],
-        result: AddressResult,
+        self, revocations: Revocations, path: Sequence[x509.Certificate], result: AddressResult
     ) -> None:
         """Keep a known revocation until the CA says otherwise: its answer may come late."""
         verdict, result.revocation = (result.verdict, result.message), ASKED

@@ -10,14 +10,7 @@ from typing import Any
 from bot.playground.limits.blocks import BLOCK_LIMITS
 from bot.playground.limits.checks import Json
 from bot.playground.limits.data_blocks import DATA_BLOCK_LIMITS
-from bot.playground.limits.limit import (
-    EVERYWHERE,
-    INPUTS,
-    INTERACTIVE,
-    MESSAGE,
-    Limit,
-    Violation,
-)
+from bot.playground.limits.limit import EVERYWHERE, INPUTS, INTERACTIVE, MESSAGE, Limit, Violation
 from bot.playground.limits.messages import MESSAGE_LIMITS
 
 LIMITS: tuple[Limit, ...] = (*MESSAGE_LIMITS, *BLOCK_LIMITS, *DATA_BLOCK_LIMITS)
