@@ -99,15 +99,12 @@ async def test_a_long_retry_after_is_not_waited_out(session: aiohttp.ClientSessi
     assert len(wire.arrivals) == 1
 
 
-def test_a_retry_after_sets_the_wait(session: aiohttp.ClientSession) -> None:
+def test_a_retry_after_sets_the_wait_in_seconds_or_by_date(session: aiohttp.ClientSession) -> None:
     worth = door(session, deadline=30)._worth_another_try
-
     assert worth(APIRefused(429, "slow down", retry_after=7.0)) == 7.0
     assert worth(APIRefused(429, "slow down", retry_after=30.5)) is False
     assert worth(APIRefused(429, "slow down")) is True
 
-
-def test_a_retry_after_is_seconds_or_a_date() -> None:
     for text, wait in [
         ("7", 7.0),
         (" 0 ", 0.0),
@@ -301,8 +298,12 @@ async def test_a_proxy_password_that_the_server_repeats_is_redacted(
     assert refusal.value.message == "bad “…”"
 
 
-def test_the_key_stays_out_of_the_clients_own_words(session: aiohttp.ClientSession) -> None:
+def test_the_key_is_not_shown_nor_sent_unencrypted(session: aiohttp.ClientSession) -> None:
     assert KEY not in repr(door(session))
+
+    with pytest.raises(ConfigError, match="unencrypted"):
+        door(session, "http://api.example/api/v1")
+    assert "api.example" in repr(door(session, "http://api.example/api/v1", allow_http=True))
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "schlüssel"])
@@ -311,10 +312,3 @@ def test_a_key_that_fits_no_header_is_unseen(key: str, session: aiohttp.ClientSe
         SSLMonitor(API, key, session, clock=lambda: NOW)
 
     assert not key or key not in str(error.value)
-
-
-def test_the_key_is_not_sent_unencrypted_unless_allowed(session: aiohttp.ClientSession) -> None:
-    with pytest.raises(ConfigError, match="unencrypted"):
-        door(session, "http://api.example/api/v1")
-
-    assert "api.example" in repr(door(session, "http://api.example/api/v1", allow_http=True))

@@ -77,11 +77,6 @@ def test_clipping_never_cuts_an_entity_and_keeps_the_limit(text: str, limit: int
     assert len(re.sub(r"&\w+;", "x", shown)) <= limit
 
 
-def test_a_text_of_the_limit_stays_and_a_longer_one_ends_in_dots() -> None:
-    assert plain("x" * 10, 10) == "x" * 10
-    assert plain("x" * 11, 10) == "x" * 9 + "…"
-
-
 @given(st.lists(st.sampled_from(["word", "`two words`", "&amp;", date(NOW), "\n"]), max_size=60))
 @few
 def test_finished_mrkdwn_is_cut_where_no_markup_is_open(parts: list[str]) -> None:
@@ -94,16 +89,17 @@ def test_finished_mrkdwn_is_cut_where_no_markup_is_open(parts: list[str]) -> Non
     assert cut == text or cut.endswith("…")
 
 
-def test_a_text_without_a_place_to_cut_is_not_cut_in_half() -> None:
-    assert clip("&amp;" * 1000) == "…"
-    assert clip("x " + "&amp;" * 1000) == "x …"
-
-
-def test_our_own_words_are_escaped_and_come_back_bare() -> None:
+def test_our_own_words_are_escaped_and_cut_where_they_may_be() -> None:
     own = "`expires<30` & more"
     assert escaped(own) == "`expires&lt;30` &amp; more"
     assert bare(escaped(own)) == "expires<30 & more"
     assert bare("&amp;lt;") == "&lt;"
+
+    assert clip("&amp;" * 1000) == "…"
+    assert clip("x " + "&amp;" * 1000) == "x …"
+
+    assert plain("x" * 10, 10) == "x" * 10
+    assert plain("x" * 11, 10) == "x" * 9 + "…"
 
 
 def test_a_date_is_local_with_a_fallback_in_utc() -> None:
@@ -147,7 +143,7 @@ def test_lines_are_packed_in_order_and_none_is_cut() -> None:
     assert packed([], section) == []
 
 
-def test_a_button_is_a_command_and_its_argument() -> None:
+def test_buttons_menus_and_fields_are_commands_and_parameters() -> None:
     made = button("Rescan", "scan", "888 a.b:443", "below", about="Rescan a.b", style="primary")
     assert made == {
         "type": "button",
@@ -160,14 +156,18 @@ def test_a_button_is_a_command_and_its_argument() -> None:
     assert "value" not in button("Ping", "ping", "", about="Ping")
     assert len(button("x", "x", "y" * 3000, about="z" * 300)["value"]) == 2000
 
-
-def test_a_menu_has_at_most_five_lines_of_command_and_argument() -> None:
     made = menu([(f"Line {n}", "delete", str(n)) for n in range(7)], "below")
     assert made["action_id"] == "ssl:menu:below"
     assert [option["value"] for option in made["options"]] == [f"delete {n}" for n in range(5)]
 
+    made = text_input("targets", "Hosts", hint="One or many.", lines=True)
+    assert (made["block_id"], made["element"]["action_id"]) == ("targets", "targets")
+    assert made["element"]["multiline"] is True
+    assert made["optional"] is False
+    assert "hint" not in text_input("targets", "Hosts")
 
-def test_the_other_blocks_keep_their_limits() -> None:
+
+def test_the_other_blocks_keep_their_limits_and_are_verbatim() -> None:
     words = "word " * 1000
     assert len(section(words)["text"]["text"]) <= MAX_TEXT
     assert len(context(words)["elements"][0]["text"]) <= MAX_TEXT
@@ -181,16 +181,6 @@ def test_the_other_blocks_keep_their_limits() -> None:
     ]  # fmt: skip
     assert asked["style"] == "danger"
 
-
-def test_a_forms_field_is_named_like_its_parameter() -> None:
-    made = text_input("targets", "Hosts", hint="One or many.", lines=True)
-    assert (made["block_id"], made["element"]["action_id"]) == ("targets", "targets")
-    assert made["element"]["multiline"] is True
-    assert made["optional"] is False
-    assert "hint" not in text_input("targets", "Hosts")
-
-
-def test_every_mrkdwn_text_is_verbatim_so_that_no_host_becomes_a_link() -> None:
     made = [section("a")["text"], context("a")["elements"][0], fields([("a", "b")])["fields"][0]]
     assert all(text["verbatim"] is True for text in made)
     assert actions()["elements"] == []

@@ -80,8 +80,6 @@ async def test_metrics_are_for_this_machine_or_for_who_has_the_key() -> None:
     finally:
         await server.close()
 
-
-async def test_without_a_configured_key_every_key_is_wrong() -> None:
     server = HTTPServer(lambda: {"ok": True}, None)
     port = await server.start("127.0.0.1", 0)
     try:

@@ -198,13 +198,11 @@ def test_words_that_can_not_be_used_are_named(
     assert caught.value.message.endswith(".")
 
 
-def test_a_form_opens_only_where_no_word_was_given(router: Router) -> None:
+def test_a_form_opens_without_words_and_is_filled_in(router: Router) -> None:
     assert named(router, "watch").wants_form([])
     assert not named(router, "watch").wants_form(["a.b"])
     assert not named(router, "status").wants_form([])
 
-
-def test_a_form_is_filled_in_and_knows_what_was_learnt(router: Router) -> None:
     made = named(router, "watch").filled({"targets": "a.b"}, {"no proxies"})
     assert made.title == "Watch {'targets': 'a.b'} ['no proxies']"
     with pytest.raises(UsageError):
@@ -272,32 +270,23 @@ def test_a_password_is_taken_as_it_is() -> None:
     assert given["proxy_password"] == " “quoted” "
 
 
-async def test_a_command_runs_with_its_arguments(router: Router) -> None:
+async def test_a_command_runs_with_its_arguments_or_becomes_a_card(router: Router) -> None:
     command = named(router, "scan")
     message = await router.dispatch(call(), command, lambda: command.bind_words(["888", "2"]))
     assert message.text == "#888 2"
 
-
-async def test_words_that_can_not_be_used_become_a_card_with_the_usage(router: Router) -> None:
-    command = named(router, "status")
-    message = await router.dispatch(call(), command, lambda: command.bind_words([]))
+    status = named(router, "status")
+    message = await router.dispatch(call(), status, lambda: status.bind_words([]))
     assert "`/ssl status`" in words_of(message)
 
-
-async def test_a_buttons_fault_names_no_usage_that_can_not_be_typed(router: Router) -> None:
-    command = named(router, "hidden")
-    message = await router.dispatch(call(), command, lambda: command.bind_words(["*"]))
+    hidden = named(router, "hidden")
+    message = await router.dispatch(call(), hidden, lambda: hidden.bind_words(["*"]))
     assert "/ssl hidden" not in words_of(message)
     assert "/ssl help" in words_of(message)
 
-
-async def test_an_expected_fault_becomes_a_card(router: Router) -> None:
-    command = named(router, "stop")
-    message = await router.dispatch(call(), command, lambda: ([], {}))
+    message = await router.dispatch(call(), named(router, "stop"), lambda: ([], {}))
     assert "Nobody is there." in message.text
 
-
-async def test_a_bug_is_not_swallowed(router: Router) -> None:
     def bind() -> tuple[list[Any], dict[str, Any]]:
         raise ZeroDivisionError
 
@@ -336,25 +325,21 @@ def test_an_unknown_word_names_the_nearest_and_runs_it_where_that_is_harmless(
     assert ("actions" in told) is runs
 
 
-def test_each_real_command_has_help_of_one_sentence_and_short_usage() -> None:
+def test_each_real_command_is_described_and_keeps_its_secrets() -> None:
     for command in commands.router.commands.values():
         assert command.help.endswith((".", "com."))
         assert command.help[0].isupper()
         assert len(command.usage) <= 40
 
-
-def test_the_form_of_add_asks_for_its_parameters_in_order() -> None:
-    command = commands.router.find("add_now", typed=False)
-    assert command is not None
-    assert [block["block_id"] for block in add_form({}, ()).blocks] == [
-        parameter.name for parameter in command.parameters
-    ]
-
-
-def test_secrets_can_not_be_typed() -> None:
     for command in commands.router.typed():
         secret = [p for p in command.parameters if "password" in p.name or "user" in p.name]
         assert all(parameter.form_only for parameter in secret)
+
+    adding = commands.router.find("add_now", typed=False)
+    assert adding is not None
+    assert [block["block_id"] for block in add_form({}, ()).blocks] == [
+        parameter.name for parameter in adding.parameters
+    ]
 
 
 def test_filters_are_read_by_the_list_command() -> None:

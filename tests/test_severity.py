@@ -85,6 +85,17 @@ def test_a_state_follows_from_the_last_scan_and_the_clock() -> None:
     ]:
         assert state_of(row, NOW, USUAL) == state
 
+    assert state_of(FINE, NOW + 60 * DAY, USUAL) == DUE
+    assert state_of(FINE, NOW + 79 * DAY, USUAL) == ACT_NOW
+    assert state_of(FINE, NOW + 80 * DAY, USUAL) == EXPIRED
+
+    for start in (None, NOW + 90 * DAY):
+        row = like(not_before=start, not_after=NOW + 29 * DAY)
+        assert state_of(row, NOW, USUAL) == DUE
+        assert state_of(msgspec.structs.replace(row, not_after=NOW + 6 * DAY), NOW, USUAL) == (
+            ACT_NOW
+        )
+
 
 @pytest.mark.parametrize(
     ("lifetime", "due", "overdue", "act_now"),
@@ -201,30 +212,13 @@ def test_a_threshold_in_percent_moves_due_alone(life: int, left: int, percent: i
         assert state in {ACT_NOW, OVERDUE, DUE}
 
 
-def test_a_lifetime_that_is_not_known_counts_as_long() -> None:
-    for start in (None, NOW + 90 * DAY):
-        row = like(not_before=start, not_after=NOW + 29 * DAY)
-        assert state_of(row, NOW, USUAL) == DUE
-        assert state_of(msgspec.structs.replace(row, not_after=NOW + 6 * DAY), NOW, USUAL) == (
-            ACT_NOW
-        )
-
-
-def test_a_certificate_that_was_fine_expires_without_a_new_scan() -> None:
-    assert state_of(FINE, NOW + 60 * DAY, USUAL) == DUE
-    assert state_of(FINE, NOW + 79 * DAY, USUAL) == ACT_NOW
-    assert state_of(FINE, NOW + 80 * DAY, USUAL) == EXPIRED
-
-
-def test_what_counts_as_due_can_be_set_in_days() -> None:
+def test_what_counts_as_due_and_the_net_can_be_set() -> None:
     row = like(not_after=NOW + 45 * DAY)
     assert state_of(row, NOW, Thresholds({"example.com": "46d"})) == DUE
     assert state_of(row, NOW, Thresholds({"example.com": "45d"})) == OK
     row = living(200 * DAY, 25 * DAY)
     assert state_of(row, NOW, Thresholds({"example.com": "14d"})) == ON_SCHEDULE
 
-
-def test_the_net_can_be_set() -> None:
     row = living(90 * DAY, 45 * DAY)
     assert state_of(row, NOW, Thresholds(net_days=46)) == ON_SCHEDULE
     assert state_of(row, NOW, Thresholds(net_days=45)) == OK

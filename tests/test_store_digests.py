@@ -28,11 +28,9 @@ async def test_the_first_start_is_kept_for_good(state: DigestStore, database: Da
     assert await DigestStore(database).first_start(NOW + timedelta(days=99)) == NOW
 
 
-async def test_no_digest_is_known_at_first(state: DigestStore) -> None:
+async def test_a_claim_keeps_all_messages_and_records_its_progress(state: DigestStore) -> None:
     assert await state.digest(DAY, CHANNEL) is None
 
-
-async def test_a_claim_keeps_all_messages_as_they_are(state: DigestStore) -> None:
     claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     assert claimed is not None
     assert claimed == await state.digest(DAY, CHANNEL)
@@ -40,22 +38,6 @@ async def test_a_claim_keeps_all_messages_as_they_are(state: DigestStore) -> Non
     assert claimed.messages == MESSAGES
     assert (claimed.sent, claimed.ts, claimed.finished) == (0, None, False)
 
-
-async def test_of_many_concurrent_claims_one_wins(state: DigestStore) -> None:
-    claims = await asyncio.gather(*(state.claim(DAY, CHANNEL, NOW, MESSAGES) for _ in range(8)))
-    assert sum(claim is not None for claim in claims) == 1
-
-
-async def test_days_and_channels_are_claimed_apart(state: DigestStore) -> None:
-    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
-    assert await state.claim(DAY + timedelta(days=1), CHANNEL, NOW, MESSAGES)
-    assert await state.claim(DAY, "C0OTHER", NOW, MESSAGES)
-    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES) is None
-
-
-async def test_progress_is_recorded_message_by_message(state: DigestStore) -> None:
-    claimed = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
-    assert claimed is not None
     later = NOW + timedelta(seconds=30)
     left = await state.posted(claimed, sent=1, ts="1.1", now=later, finished=False)
     half = await state.digest(DAY, CHANNEL)
@@ -68,26 +50,24 @@ async def test_progress_is_recorded_message_by_message(state: DigestStore) -> No
     assert (done.sent, done.finished) == (2, True)
 
 
-async def test_progress_of_a_day_that_was_given_back_is_not_recorded(state: DigestStore) -> None:
-    old = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
-    assert old is not None
-    await state.release(DAY, CHANNEL)
-    await state.claim(DAY, CHANNEL, NOW + timedelta(minutes=1), MESSAGES)
-    assert await state.posted(old, sent=1, ts="1.1", now=NOW, finished=False) is None
-    anew = await state.digest(DAY, CHANNEL)
-    assert anew is not None
-    assert (anew.sent, anew.ts) == (0, None)
+async def test_of_many_concurrent_claims_and_takeovers_one_wins(state: DigestStore) -> None:
+    claims = await asyncio.gather(*(state.claim(DAY, CHANNEL, NOW, MESSAGES) for _ in range(8)))
+    assert sum(claim is not None for claim in claims) == 1
 
-
-async def test_of_many_concurrent_takeovers_one_wins(state: DigestStore) -> None:
-    left = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
-    assert left is not None
+    (left,) = (claim for claim in claims if claim)
     later = NOW + timedelta(minutes=5)
     taken = await asyncio.gather(*(state.take_over(left, later) for _ in range(8)))
     assert len([each for each in taken if each]) == 1
     now_held = await state.digest(DAY, CHANNEL)
     assert now_held is not None
     assert now_held.claimed_at == later
+
+
+async def test_days_and_channels_are_claimed_apart(state: DigestStore) -> None:
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert await state.claim(DAY + timedelta(days=1), CHANNEL, NOW, MESSAGES)
+    assert await state.claim(DAY, "C0OTHER", NOW, MESSAGES)
+    assert await state.claim(DAY, CHANNEL, NOW, MESSAGES) is None
 
 
 async def test_a_digest_whose_owner_moved_on_is_not_taken(state: DigestStore) -> None:
@@ -97,13 +77,23 @@ async def test_a_digest_whose_owner_moved_on_is_not_taken(state: DigestStore) ->
     assert not await state.take_over(left, NOW + timedelta(minutes=5))
 
 
-async def test_a_released_day_can_be_claimed_again(state: DigestStore) -> None:
+async def test_a_day_that_was_given_back_is_claimed_anew(state: DigestStore) -> None:
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES)
     await state.release(DAY, "C0OTHER")
     assert await state.digest(DAY, CHANNEL) is not None
     await state.release(DAY, CHANNEL)
     assert await state.digest(DAY, CHANNEL) is None
     assert await state.claim(DAY, CHANNEL, NOW, MESSAGES[:1]) is not None
+
+    await state.release(DAY, CHANNEL)
+    old = await state.claim(DAY, CHANNEL, NOW, MESSAGES)
+    assert old is not None
+    await state.release(DAY, CHANNEL)
+    await state.claim(DAY, CHANNEL, NOW + timedelta(minutes=1), MESSAGES)
+    assert await state.posted(old, sent=1, ts="1.1", now=NOW, finished=False) is None
+    anew = await state.digest(DAY, CHANNEL)
+    assert anew is not None
+    assert (anew.sent, anew.ts) == (0, None)
 
 
 async def test_stored_records_outlive_the_process(state: DigestStore, database: Database) -> None:

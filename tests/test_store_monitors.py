@@ -20,12 +20,11 @@ DAY = timedelta(days=1)
 SEEN = Sighting(True, NOW, "Test CA", ("a.example.com",), 200)
 
 
-async def test_a_threshold_counts_from_the_next_question_on(database: Database) -> None:
+async def test_a_threshold_counts_at_once_and_elsewhere_after_a_refresh(database: Database) -> None:
     records = Records(database, net_days=45)
     target = Target("a.example.com")
     assert records.rules.for_(target) is None
     assert records.rules.net_days == 45
-
     await records.set_threshold("a.example.com", "14d", by="U0ANN", now=NOW)
     assert str(records.rules.for_(target)) == "14d"
     await records.set_threshold("a.example.com", "20%", by="U0ANN", now=NOW)
@@ -33,12 +32,8 @@ async def test_a_threshold_counts_from_the_next_question_on(database: Database) 
     await records.set_threshold("a.example.com", "", by="U0ANN", now=NOW)
     assert records.rules.for_(target) is None
 
-
-async def test_another_processs_threshold_counts_after_a_refresh(database: Database) -> None:
-    records, other = Records(database), Records(database)
-    target = Target("a.example.com")
+    other = Records(database)
     await other.set_threshold("*.example.com", "14d", by="U0ANN", now=NOW)
-
     assert other.rules.for_(target) is not None
     assert records.rules.for_(target) is None
     await records.refresh_rules()

@@ -140,7 +140,7 @@ def test_the_usual_port_is_left_out_of_the_short_form() -> None:
     assert Target("::1", 8443).short == "[::1]:8443"
 
 
-def test_a_key_may_go_to_https_and_to_this_machine() -> None:
+def test_a_key_may_go_to_https_and_this_machine_alone() -> None:
     for url in [
         "https://api.sslmonitor.io/api/v1",
         "https://10.0.0.1:8443/",
@@ -150,8 +150,6 @@ def test_a_key_may_go_to_https_and_to_this_machine() -> None:
     ]:
         assert address_fault(url) is None
 
-
-def test_a_key_may_go_nowhere_else() -> None:
     for url, reason in [
         ("http://api.sslmonitor.io/api/v1", "unencrypted"),
         ("http://10.0.0.1", "unencrypted"),
@@ -167,13 +165,10 @@ def test_a_key_may_go_nowhere_else() -> None:
         ("https://api.sslmonitor.io/?key=secret", "user name"),
     ]:
         fault = address_fault(url)
-
         assert fault is not None
         assert reason in fault
         assert "secret" not in fault
 
-
-def test_a_private_network_may_be_allowed_unencrypted() -> None:
     assert address_fault("http://10.0.0.1", allow_http=True) is None
     assert address_fault("ftp://10.0.0.1", allow_http=True) is not None
 

@@ -83,7 +83,7 @@ async def scan(
     return await Scanner(rules or guard(), trust, deadline).scan(target, NOW, proxy=proxy)
 
 
-async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trust) -> None:
+async def test_hosts_behind_a_proxy_are_scanned(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer(f"user:{SECRET}")
     async with server.serving() as proxy_port, fleet.tls() as port:
         proxy = HTTPProxy("proxy.test", proxy_port, "user", SECRET)
@@ -94,31 +94,16 @@ async def test_handshake_and_page_go_through_the_proxy(fleet: Fleet, trust: Trus
     assert head.startswith(f"CONNECT fleet.test:{port} HTTP/1.1\r\nHost: fleet.test:{port}\r\n")
     assert SECRET not in repr(proxy)
 
-
-async def test_a_proxy_that_needs_no_credentials_gets_none(fleet: Fleet, trust: Trust) -> None:
     server = ProxyServer()
     async with server.serving() as proxy_port, fleet.tls(Leaf(left=-DAY)) as port:
         result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
     assert result.message == "Expired 2027-01-14"
     assert "Proxy-Authorization" not in server.heads[0]
 
-
-async def test_a_proxy_that_refuses_the_credentials_is_reported(trust: Trust) -> None:
-    async with ProxyServer("user:right").serving() as proxy_port:
-        result = await scan(
-            trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port, "user", "wrong")
-        )
-    assert (result.verdict, result.message, result.leaf) == (
-        Verdict.PROXY,
-        f"The proxy 127.0.0.1:{proxy_port} answered 407",
-        None,
-    )
-
-
-async def test_what_the_proxy_cannot_reach_has_its_answer(trust: Trust) -> None:
-    async with ProxyServer().serving() as proxy_port, fleets.refuse() as port:
-        result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
-    assert result.message == f"The proxy 127.0.0.1:{proxy_port} answered 502"
+    server = ProxyServer()
+    async with server.serving() as proxy_port, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
+        result = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", proxy_port))
+    assert (result.message, result.ip) == ("Valid", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -146,28 +131,38 @@ async def test_a_server_that_is_no_proxy_is_told(trust: Trust, answer: bytes, me
     )
 
 
-async def test_a_silent_proxy_is_cut_off_by_the_deadline(trust: Trust) -> None:
+async def test_a_silent_proxy_or_target_is_cut_off_by_the_deadline(trust: Trust) -> None:
     async with fleets.serve(fleets.hang) as proxy_port:
         result = await scan(
             trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port), deadline=0.1
         )
     assert result.message.endswith(f"{proxy_port} did not answer before the scan timed out")
 
-
-async def test_a_silent_target_behind_a_proxy_times_out(trust: Trust) -> None:
     async with ProxyServer().serving() as proxy_port, fleets.serve(fleets.hang) as port:
         proxy = HTTPProxy("127.0.0.1", proxy_port)
         result = await scan(trust, Target("fleet.test", port), proxy, deadline=0.3)
     assert result.verdict is Verdict.TIMED_OUT
 
 
-async def test_an_unreachable_proxy_is_reported(trust: Trust) -> None:
+async def test_what_is_wrong_with_a_proxy_is_reported(trust: Trust) -> None:
     async with fleets.refuse() as proxy_port:
         result = await scan(trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port))
     assert result.message == f"The proxy 127.0.0.1:{proxy_port} could not be reached"
 
+    async with ProxyServer("user:right").serving() as proxy_port:
+        result = await scan(
+            trust, Target("fleet.test"), HTTPProxy("127.0.0.1", proxy_port, "user", "wrong")
+        )
+    assert (result.verdict, result.message, result.leaf) == (
+        Verdict.PROXY,
+        f"The proxy 127.0.0.1:{proxy_port} answered 407",
+        None,
+    )
 
-async def test_a_proxy_that_does_not_resolve_is_reported(trust: Trust) -> None:
+    async with ProxyServer().serving() as proxy_port, fleets.refuse() as port:
+        result = await scan(trust, Target("fleet.test", port), HTTPProxy("127.0.0.1", proxy_port))
+    assert result.message == f"The proxy 127.0.0.1:{proxy_port} answered 502"
+
     async def nothing(_host: str, _port: int) -> list[str]:
         return []
 
@@ -204,13 +199,6 @@ async def test_a_forbidden_proxy_or_target_is_not_dialed(
     assert result.verdict is Verdict.FORBIDDEN
     assert result.message == "The address is refused by this server's rules"
     assert server.heads == []
-
-
-async def test_an_allowed_literal_is_scanned_through_a_proxy(fleet: Fleet, trust: Trust) -> None:
-    server = ProxyServer()
-    async with server.serving() as proxy_port, fleet.tls(Leaf(names=("127.0.0.1",))) as port:
-        result = await scan(trust, Target("127.0.0.1", port), HTTPProxy("127.0.0.1", proxy_port))
-    assert (result.message, result.ip) == ("Valid", "127.0.0.1")
 
 
 async def test_starttls_works_through_a_proxy(fleet: Fleet, trust: Trust) -> None:

@@ -222,13 +222,11 @@ def test_host_patterns_match_these_hosts(table: Table) -> None:
         assert matching(table, host=pattern) == ids, pattern
 
 
-def test_valid_means_valid_now_and_the_rest_is_invalid(table: Table) -> None:
+def test_filters_are_anded_and_valid_means_valid_now(table: Table) -> None:
     valid = matching(table, ssl_valid="true")
     assert valid == expected(lambda r: r[2] is Verdict.VALID and r[3] is not None and r[3] >= NOW)
     assert matching(table, ssl_valid="FALSE") == set(ROWS) - valid
 
-
-def test_filters_are_anded_and_empty_ones_are_ignored(table: Table) -> None:
     both = matching(table, host="example.com", port="443-460", ssl_valid="", ssl_expire_days=" ")
     assert both == expected(lambda r: r[0] == "example.com" and 443 <= r[1] <= 460)
     assert matching(table) == set(ROWS)

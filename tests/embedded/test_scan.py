@@ -277,7 +277,7 @@ async def test_an_alert_before_any_certificate_is_a_failed_handshake(trust: Trus
     )
 
 
-async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
+async def test_a_name_that_does_not_resolve_in_time_is_a_result(trust: Trust) -> None:
     async def fail(*_: object) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -286,8 +286,6 @@ async def test_a_name_that_does_not_resolve_is_a_result(trust: Trust) -> None:
     assert (result.verdict, result.ip, result.host_match) == (Verdict.UNRESOLVED, "", None)
     assert "could not be resolved" in result.message
 
-
-async def test_a_resolver_that_never_answers_is_cut_off_by_the_deadline(trust: Trust) -> None:
     async def never(*_: object) -> list[str]:
         await asyncio.Event().wait()
         return []
