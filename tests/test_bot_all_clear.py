@@ -71,32 +71,26 @@ async def test_an_edited_all_clear_is_not_drawn_again(clear_world: World) -> Non
     assert drawn == [0, 0, 0]
 
 
-async def test_all_clear_is_posted_again_after_other_messages(clear_world: World) -> None:
-    world = clear_world
-    world.slack.post(CERTS, BEN, "lunch?")
-    await next_day(world)
-    assert days(world) == ["23 clear", "24 clear"]
-    await next_day(world)
-    assert days(world) == ["23 clear", "25 clear"]
-
-
-async def test_a_reply_to_all_clear_leaves_it_the_last_message(clear_world: World) -> None:
+async def test_all_clear_is_edited_while_it_is_the_last_message_alone(clear_world: World) -> None:
     world = clear_world
     [first] = world.seen(by=BEN)
     world.slack.post(CERTS, BEN, "great", thread_ts=first.ts)
     await next_day(world)
     assert days(world) == ["24 clear"]
 
+    world.slack.post(CERTS, BEN, "lunch?")
+    await next_day(world)
+    assert days(world) == ["24 clear", "25 clear"]
+    await next_day(world)
+    assert days(world) == ["24 clear", "26 clear"]
 
-async def test_what_is_broken_is_posted_and_all_clear_after_it_too(clear_world: World) -> None:
-    world = clear_world
     broken = world.api.add("gone.demo.test", valid=False)
     await next_day(world)
-    assert days(world) == ["23 clear", "24 broken"]
+    assert days(world) == ["24 clear", "26 clear", "27 broken"]
     del world.api.rows[broken]
     await next_day(world)
     await next_day(world)
-    assert days(world) == ["23 clear", "24 broken", "26 clear"]
+    assert days(world) == ["24 clear", "26 clear", "27 broken", "29 clear"]
 
 
 async def test_all_clear_is_posted_where_the_old_one_is_lost(clear_world: World) -> None:

@@ -30,28 +30,18 @@ async def test_the_shortcut_offers_what_can_be_done_with_each_host(world: World)
     await world.card("Ann added `shop.demo.test:8443`.", by=BEN)
 
 
-async def test_hosts_in_blocks_are_found_too(world: World) -> None:
-    block = {"type": "section", "text": {"type": "mrkdwn", "text": "`db.demo.test:5432` is late"}}
-    message = world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])
-
-    await world.shortcut(message)
-
-    await world.modal("names 1 host.", "`db.demo.test:5432`")
-
-
-async def test_a_message_without_hosts_says_so(world: World) -> None:
+async def test_hosts_are_found_in_blocks_and_what_has_none_says_so(world: World) -> None:
     await world.say("good morning", by=BEN)
-
     await world.shortcut(world.said("good morning"))
-
     await world.modal("no host names or URLs")
 
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": "`db.demo.test:5432` is late"}}
+    message = world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])
+    await world.shortcut(message)
+    await world.modal("names 1 host.", "`db.demo.test:5432`")
 
-async def test_a_guests_shortcut_is_refused(world: World) -> None:
     await world.say(TEXT, by=BEN)
-
     await world.shortcut(world.said("is down"), by=GUS)
-
     await world.modal("FULL MEMBERS ONLY", by=GUS)
     assert world.api.work == []
 
@@ -66,35 +56,28 @@ async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) 
     assert card.ephemeral_for == ANN
 
 
-async def test_the_menus_buttons_run_the_commands(world: World) -> None:
-    card = await world.ask("/ssl", "There are no monitors yet", "Help")
-
-    await world.press("Help", on=card)
-    await world.card("/ssl status HOST")
-    await world.press("Add…", on=card)
-
-    await world.modal("Add hosts")
-
-
-async def test_a_mention_alone_shows_the_menu_in_the_thread(world: World) -> None:
+async def test_the_menu_is_there_in_a_thread_and_without_the_api(world: World) -> None:
     card = await world.ask("@SSLmonitor", "There are no monitors yet", seen_by=BEN)
     assert card.in_thread
 
+    card = await world.ask("/ssl", "There are no monitors yet", "Help")
+    await world.press("Help", on=card)
+    await world.card("/ssl status HOST")
+    await world.press("Add…", on=card)
+    await world.modal("Add hosts")
 
-async def test_the_menu_is_there_without_the_api(world: World) -> None:
     world.api.refuse("monitor/list", 400, "not now")
-
     await world.say("/ssl")
-
     assert "Add…" in labels(await world.card("REFUSED", "not now"))
 
+    world.api.refuse("monitor/list", 400, "not now")
+    assert labels(await world.ask("/ssl list", "REFUSED")) == []
 
-async def test_a_private_answer_can_be_shared_and_so_can_its_details(world: World) -> None:
+
+async def test_a_private_answer_can_be_shared_where_there_is_somebody(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     card = await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Share here")
-
     await world.press("Share here", on=card)
-
     shared = await world.card("`api.demo.test`", "shared by Ann", by=BEN)
     assert shared.ephemeral_for is None
     assert "Share here" not in labels(shared)
@@ -102,6 +85,14 @@ async def test_a_private_answer_can_be_shared_and_so_can_its_details(world: Worl
     await world.press("Details", on=card)
     await world.press("Share here", on=await world.card("Names"))
     await world.card("Names", "shared by Ann", by=BEN)
+
+    await world.say("/ssl status api.demo.test", to=SECRET)
+    await world.press("Share here", on=await world.card("Rescan", to=SECRET))
+    await world.card("NOT SHARED", "Invite it", to=SECRET)
+    assert world.seen(by=BEN, to=SECRET) == []
+
+    await world.say("/ssl status api.demo.test", to="D0ANN")
+    assert "Share here" not in labels(await world.card("Rescan", to="D0ANN"))
 
 
 async def test_a_list_is_shared_with_its_filters(world: World) -> None:
@@ -113,29 +104,3 @@ async def test_a_list_is_shared_with_its_filters(world: World) -> None:
 
     shared = await world.card("1 monitor", "shared by Ann", by=BEN)
     assert "a.demo.test" not in words(shared)
-
-
-async def test_where_the_bot_may_not_post_sharing_says_so(world: World) -> None:
-    world.api.add("api.demo.test", days=80)
-    await world.say("/ssl status api.demo.test", to=SECRET)
-
-    await world.press("Share here", on=await world.card("Rescan", to=SECRET))
-
-    await world.card("NOT SHARED", "Invite it", to=SECRET)
-    assert world.seen(by=BEN, to=SECRET) == []
-
-
-async def test_in_a_direct_message_there_is_nobody_to_share_with(world: World) -> None:
-    world.api.add("api.demo.test", days=80)
-
-    await world.say("/ssl status api.demo.test", to="D0ANN")
-
-    assert "Share here" not in labels(await world.card("Rescan", to="D0ANN"))
-
-
-async def test_a_fault_is_not_available_for_sharing(world: World) -> None:
-    world.api.refuse("monitor/list", 400, "not now")
-
-    await world.say("/ssl list")
-
-    assert labels(await world.card("REFUSED")) == []

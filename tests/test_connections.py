@@ -81,7 +81,7 @@ async def test_commands_are_answered_beside_a_thousand_incomplete_requests(world
         await world.ask("/ssl status api.demo.test", "OK")
 
 
-async def test_odd_signature_headers_get_401_and_no_traceback(
+async def test_what_can_not_be_slacks_gets_400_or_401_and_no_traceback(
     world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"http://127.0.0.1:{world.bot.port}/slack/events"
@@ -95,11 +95,6 @@ async def test_odd_signature_headers_get_401_and_no_traceback(
             assert answer.status == 401, headers
     assert "Traceback" not in caplog.text
 
-
-async def test_bodies_that_can_not_be_slacks_get_400_or_401_and_no_traceback(
-    world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
-) -> None:
-    url = f"http://127.0.0.1:{world.bot.port}/slack/events"
     json_type, form = "application/json", "application/x-www-form-urlencoded"
     for body, headers in (
         (b"{", {"Content-Type": json_type}),

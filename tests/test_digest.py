@@ -282,18 +282,10 @@ async def test_a_clock_that_was_ahead_for_a_while_delays_no_digest(bot: Bot) -> 
     assert (bot.channel.parts, process.last_error) == ([0], "")
 
 
-async def test_a_digest_posted_by_hand_claims_the_day(bot: Bot) -> None:
+async def test_a_digest_posted_by_hand_claims_the_day_unless_again(bot: Bot) -> None:
     process = await bot.process()
     assert await process.post_now()
     assert not await process.post_now()
-    bot.now = at("2026-11-23 09:00")
-    await process.tick()
-    assert bot.channel.parts == [0]
-
-
-async def test_a_digest_can_be_posted_again_by_hand(bot: Bot) -> None:
-    process = await bot.process()
-    assert await process.post_now()
     assert await process.post_now(again=True)
     bot.now = at("2026-11-23 09:00")
     await process.tick()

@@ -228,14 +228,6 @@ async def test_only_changes_add_history_and_the_oldest_rows_are_deleted(
     ]
 
 
-async def test_a_message_with_nul_is_stored(any_database: Database) -> None:
-    await add_monitors(any_database)
-    leases = await take(any_database)
-    nul = scan(message="nul \0 here")
-    await worker(any_database).save([LeaseResult(leases[0], nul)])
-    assert await column(any_database, "message") == ["nul \ufffd here"]
-
-
 async def test_results_that_arrive_together_share_a_transaction() -> None:
     batches: list[int] = []
     arrived, go = asyncio.Event(), asyncio.Event()
@@ -345,8 +337,9 @@ async def test_progress_counts_due_monitors_and_their_lag(any_database: Database
 async def test_what_was_never_up_is_down_after_one_failure(any_database: Database) -> None:
     await add_monitors(any_database)
     leases = await take(any_database)
-    await worker(any_database).save([LeaseResult(leases[0], scan())])
+    await worker(any_database).save([LeaseResult(leases[0], scan(message="nul \0 here"))])
     assert await column(any_database, "verdict") == ["refused"]
+    assert await column(any_database, "message") == ["nul \ufffd here"]
 
 
 async def test_what_is_down_has_the_latest_failures_message(any_database: Database) -> None:

@@ -88,7 +88,7 @@ async def test_a_list_comes_before_ocsp(scans: Scans, ca: CA) -> None:
     assert [path for path, _ in ca.asked] == ["/a.crl"]
 
 
-async def test_a_response_that_names_no_next_one_counts_for_a_week(scans: Scans) -> None:
+async def test_a_response_without_a_next_one_or_too_long_is_judged(scans: Scans) -> None:
     scans.leaf()
     leaf, by = scans.certificate, issuing(scans)
 
@@ -100,6 +100,19 @@ async def test_a_response_that_names_no_next_one_counts_for_a_week(scans: Scans)
     with pytest.raises(Unreadable, match="out of date"):
         read(days=8)
 
+    by, leaf = issuing(scans), scans.certificate
+    long = response(by, leaf, signer=scans.fleet.authorities["root"], sent=400 * [leaf])
+    with pytest.raises(Unreadable, match="too long"):
+        ocsps.read(long, leaf, by.certificate, NOW)
+
+    leaf, by = scans.certificate, issuing(scans)
+    only_crls = x509.KeyUsage(False, False, False, False, False, False, True, False, False)
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    delegate = certified(scans, by, purpose, only_crls)
+    body = response(by, leaf, signer=delegate, sent=[delegate.certificate])
+    with pytest.raises(Unreadable, match="somebody else"):
+        ocsps.read(body, leaf, by.certificate, NOW)
+
 
 async def test_a_responder_whose_clock_is_a_little_ahead_is_believed(scans: Scans, ca: CA) -> None:
     path, soon = scans.leaf(responder(ca.url("ocsp"))), NOW + timedelta(minutes=1)
@@ -108,7 +121,7 @@ async def test_a_responder_whose_clock_is_a_little_ahead_is_believed(scans: Scan
     assert (await scans.scan(path)).revocation == "good"
 
 
-async def test_an_ocsp_response_of_somebody_else_is_a_remark(scans: Scans, ca: CA) -> None:
+async def test_an_answer_of_or_about_somebody_else_is_a_remark(scans: Scans, ca: CA) -> None:
     path = scans.leaf(responder(ca.url("ocsp")))
     stranger = scans.fleet.authorities["stranger"]
     ca.documents["ocsp"] = response(issuing(scans), scans.certificate, signer=stranger)
@@ -116,13 +129,19 @@ async def test_an_ocsp_response_of_somebody_else_is_a_remark(scans: Scans, ca: C
     assert found.verdict is Verdict.VALID
     assert found.revocation == "unknown: the OCSP response is signed by somebody else"
 
+    scans.clock.now += timedelta(minutes=11)
+    twin = Authority(scans.fleet.authorities["stranger"].certificate, issuing(scans).key)
+    ca.documents["ocsp"] = response(twin, scans.certificate, signer=issuing(scans))
+    said = (await scans.scan(path)).revocation
+    assert said == "unknown: the OCSP response is about another certificate"
 
-async def test_a_response_that_takes_minutes_to_read_is_not_read(scans: Scans) -> None:
-    scans.leaf()
+    scans.clock.now += timedelta(minutes=11)
     by, leaf = issuing(scans), scans.certificate
-    long = response(by, leaf, signer=scans.fleet.authorities["root"], sent=400 * [leaf])
-    with pytest.raises(Unreadable, match="too long"):
-        ocsps.read(long, leaf, by.certificate, NOW)
+    good = response(by, leaf, revoked=False)
+    stale = response(by, leaf, reason=x509.ReasonFlags.superseded, until=NOW - HOURS / 2)
+    revoked = response(by, leaf, reason=x509.ReasonFlags.ca_compromise)
+    ca.documents["ocsp"] = together(by, good, stale, revoked)
+    assert (await scans.scan(path)).revocation == "revoked 2027-01-14 (CA compromise)"
 
 
 def certified(
@@ -235,40 +254,11 @@ def test_a_response_signed_with_pss_is_read(scans: Scans) -> None:
         ocsps.read(forged, leaf, by.certificate, NOW)
 
 
-def test_a_responder_whose_key_is_not_for_signatures_says_nothing(scans: Scans) -> None:
-    scans.leaf()
-    leaf, by = scans.certificate, issuing(scans)
-    only_crls = x509.KeyUsage(False, False, False, False, False, False, True, False, False)
-    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
-    delegate = certified(scans, by, purpose, only_crls)
-    body = response(by, leaf, signer=delegate, sent=[delegate.certificate])
-    with pytest.raises(Unreadable, match="somebody else"):
-        ocsps.read(body, leaf, by.certificate, NOW)
-
-
 async def test_another_responder_is_asked_if_the_first_one_fails(scans: Scans, ca: CA) -> None:
     urls = (*responder(ca.url("down")), *responder(ca.url("ocsp")))
     path = scans.leaf(x509.AuthorityInformationAccess(urls))
     ca.documents["ocsp"] = response(issuing(scans), scans.certificate)
     assert (await scans.scan(path)).verdict is Verdict.REVOKED
-
-
-async def test_of_several_answers_the_worst_counts(scans: Scans, ca: CA) -> None:
-    path = scans.leaf(responder(ca.url("ocsp")))
-    by, leaf = issuing(scans), scans.certificate
-    good = response(by, leaf, revoked=False)
-    stale = response(by, leaf, reason=x509.ReasonFlags.superseded, until=NOW - HOURS / 2)
-    revoked = response(by, leaf, reason=x509.ReasonFlags.ca_compromise)
-    ca.documents["ocsp"] = together(by, good, stale, revoked)
-    assert (await scans.scan(path)).revocation == "revoked 2027-01-14 (CA compromise)"
-
-
-async def test_an_answer_about_the_same_number_of_another_ca_is_none(scans: Scans, ca: CA) -> None:
-    path = scans.leaf(responder(ca.url("ocsp")))
-    twin = Authority(scans.fleet.authorities["stranger"].certificate, issuing(scans).key)
-    ca.documents["ocsp"] = response(twin, scans.certificate, signer=issuing(scans))
-    said = (await scans.scan(path)).revocation
-    assert said == "unknown: the OCSP response is about another certificate"
 
 
 async def test_a_busy_responder_is_asked_again_after_ten_minutes(scans: Scans, ca: CA) -> None:

@@ -37,6 +37,9 @@ async def test_a_revoked_certificate_is_broken_and_says_when_and_why(scans: Scan
     assert found.revocation == "revoked 2027-01-14 (key compromise)"
     assert color(found.verdict, 90) == "red"
 
+    found = await scans.scan(path, for_clients_with_certificates=True)
+    assert found.message == "Revoked 2027-01-14 (key compromise)"
+
 
 async def test_a_certificate_that_is_not_on_the_list_is_valid(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
@@ -162,13 +165,6 @@ async def test_a_list_may_have_any_name_of_its_distribution_point(scans: Scans, 
         ca.documents["a.crl"] = crl(issuing(scans), scans.certificate, extensions=scope)
         assert (await scans.scan(path)).verdict is Verdict.REVOKED
         scans.clock.now += 7 * HOURS
-
-
-async def test_who_wants_client_certificates_may_be_revoked(scans: Scans, ca: CA) -> None:
-    path = scans.leaf(points(ca.url("a.crl")))
-    ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
-    found = await scans.scan(path, for_clients_with_certificates=True)
-    assert found.message == "Revoked 2027-01-14 (key compromise)"
 
 
 async def test_an_empty_list_is_asked_for_again_after_ten_minutes(scans: Scans, ca: CA) -> None:
