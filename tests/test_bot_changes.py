@@ -248,18 +248,16 @@ async def test_odd_changes_are_unreadable(body: dict[str, Any], world: World) ->
         await world.bot.api.extras.changes("c0")
 
 
-async def test_a_row_that_can_not_be_read_spoils_no_other(world: World) -> None:
+async def test_odd_rows_spoil_no_other_and_an_old_cursor_is_refused(world: World) -> None:
     number = world.api.add(HOST, days=80)
     odd = [7, {"id": "x"}, {"id": 3, "monitor": {"id": 3, "host": ""}}, {"id": 4, "monitor": None}]
     say(world, page(*odd, change(world, number), then="c1"))  # type: ignore[arg-type]
     found = await world.bot.api.extras.changes("c0")
     assert [row.id for row in found.rows] == [number]
 
-
-async def test_an_old_cursor_is_refused_at_once(world: World) -> None:
     world.api.refuse(CHANGES, 410, "This cursor is unknown or too old.", status=410)
     api: SSLMonitor = world.bot.api
     with pytest.raises(APIRefused) as caught:
         await api.extras.changes("c0")
     assert caught.value.code == 410
-    assert len(world.api.asked(CHANGES)) == 1
+    assert len(world.api.asked(CHANGES)) == 2

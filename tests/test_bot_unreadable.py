@@ -55,19 +55,15 @@ async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
         assert not any(good in text for good in FALSELY_GOOD), text
 
 
-async def test_the_rows_that_can_be_read_are_shown_beside_the_count(world: World) -> None:
+async def test_rows_that_can_be_read_are_shown_and_two_with_one_id_told_apart(world: World) -> None:
     number = world.api.add("fine.demo.test", days=80)
     rows = [world.api.rows[number], BROKEN | {"id": None, "host": "a.test"}]
     world.api.reply("monitor/list", {"success": 1, "count": 3, "list": rows}, times=3)
-
     await world.say("/ssl list")
-
     await world.card("`fine.demo.test`", "1 monitor: 1 OK.", "2 monitors could not be read")
     await world.ask("/ssl status fine.d:8443", "isn't known whether fine.d:8443 is monitored")
 
-
-async def test_two_monitors_with_one_id_are_not_taken_for_one(world: World) -> None:
-    number = world.api.add("fine.demo.test", days=80)
+    world.api.heal()
     rows = [world.api.rows[number], world.api.rows[number] | BROKEN | {"host": "bad.demo.test"}]
     world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows}, times=4)
     await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")

@@ -223,8 +223,11 @@ async def test_a_name_without_addresses_fails_to_resolve() -> None:
     with pytest.raises(ResolutionFailed):
         await Guard(look_up=Answers(())).resolve(Target("host.test", 443))
 
+    with pytest.raises(ResolutionFailed):
+        await Guard().resolve(Target("a..b", 443))
 
-async def test_the_static_table_comes_first_and_is_checked_as_well() -> None:
+
+async def test_a_table_or_a_literal_address_is_checked_without_resolving() -> None:
     names = Answers(("8.8.8.8",))
     table = {"demo.test": "127.0.0.1"}
     with pytest.raises(Forbidden):
@@ -234,9 +237,6 @@ async def test_the_static_table_comes_first_and_is_checked_as_well() -> None:
     )
     assert (str(addresses[0]), names.lookups) == ("127.0.0.1", [])
 
-
-async def test_a_literal_address_is_checked_without_resolving() -> None:
-    names = Answers(("8.8.8.8",))
     guard = Guard(look_up=names)
     with pytest.raises(Forbidden):
         await guard.resolve(Target("127.0.0.1", 443))
@@ -249,11 +249,6 @@ async def test_a_literal_address_is_checked_without_resolving() -> None:
 async def test_the_systems_resolver_resolves_localhost() -> None:
     addresses = await Guard(parse_allow("127.0.0.0/8,::1")).resolve(Target("localhost", 443))
     assert {str(each) for each in addresses} <= {"127.0.0.1", "::1"}
-
-
-async def test_a_name_that_dns_cannot_encode_fails_to_resolve() -> None:
-    with pytest.raises(ResolutionFailed):
-        await Guard().resolve(Target("a..b", 443))
 
 
 def test_a_name_of_this_machine_is_asked_of_a_proxy_if_the_operator_names_it() -> None:
