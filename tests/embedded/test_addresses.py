@@ -104,13 +104,11 @@ async def test_an_unresponsive_address_is_named_with_the_others(fleet: Fleet, tr
     assert late.message.endswith("respond in time (at 127.0.0.1)")
 
 
-async def test_a_fault_of_all_addresses_names_no_address(fleet: Fleet, trust: Trust) -> None:
+async def test_what_all_addresses_share_or_one_has_is_told(fleet: Fleet, trust: Trust) -> None:
     expired = tls(fleet, Leaf(left=-DAY))
     result = await scan(trust, {"127.0.0.1": expired, "127.0.0.2": expired})
     assert result.message == "Expired 2027-01-14"
 
-
-async def test_a_bad_certificate_outweighs_an_absent_address(fleet: Fleet, trust: Trust) -> None:
     servers = {"127.0.0.1": None, "127.0.0.2": tls(fleet, Leaf(left=-HOUR))}
     assert (await scan(trust, servers)).message == "Expired 2027-01-15 (at 127.0.0.2)"
 

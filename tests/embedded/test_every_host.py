@@ -85,7 +85,7 @@ async def test_anchors_that_share_a_name_are_told_apart_by_their_signatures(
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
-async def test_a_chain_to_the_second_of_two_twins_is_valid(fleet: Fleet, tmp_path: Path) -> None:
+async def test_only_the_twin_that_signed_makes_a_chain_valid(fleet: Fleet, tmp_path: Path) -> None:
     twins = [authority(name("Twin Root")), authority(name("Twin Root"))]
     between = authority(name("Issuing CA"), twins[1])
     trust = trusting(tmp_path, *twins)
@@ -94,19 +94,25 @@ async def test_a_chain_to_the_second_of_two_twins_is_valid(fleet: Fleet, tmp_pat
     result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,), left=-2))
     assert result.message == "Expired 2027-01-13"
 
-
-async def test_a_twin_that_signed_nothing_validates_nothing(fleet: Fleet, tmp_path: Path) -> None:
     trusted, stranger = authority(name("Twin Root")), authority(name("Twin Root"))
     result = await scan(trusting(tmp_path, trusted), serve(fleet, tmp_path, stranger))
     assert result.verdict is not Verdict.VALID
 
 
-async def test_a_server_named_like_its_ca_is_not_self_signed(fleet: Fleet, tmp_path: Path) -> None:
+async def test_who_is_named_like_its_issuer_is_told_apart(fleet: Fleet, tmp_path: Path) -> None:
     ca = authority(name("fleet.test"))
     trust = trusting(tmp_path, ca)
     result = await scan(trust, serve(fleet, tmp_path, ca, subject=name("fleet.test")))
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
     expired = serve(fleet, tmp_path, ca, subject=name("fleet.test"), left=-1)
+    assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
+
+    root = authority(name("Private CA"))
+    between = authority(name("Private CA"), root)
+    trust = trusting(tmp_path, root)
+    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,)))
+    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
+    expired = serve(fleet, tmp_path, between, sent=(between,), left=-5)
     assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
 
 
@@ -240,30 +246,18 @@ async def test_a_pinned_certificate_is_its_own_anchor(fleet: Fleet, tmp_path: Pa
     assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
 
 
-async def test_a_pinned_certificate_issues_no_namesake(fleet: Fleet, tmp_path: Path) -> None:
-    key, subject = new_key("ec"), name("fleet.test")
-    pinned = Authority(issue(subject, key, None, NOW - DAY, NOW + DAY, NO_CA, NAMES), key)
-    serving = serve(fleet, tmp_path, pinned, subject=subject)
-    assert (await scan(trusting(tmp_path, pinned), serving)).verdict is not Verdict.VALID
-
-
-async def test_an_intermediate_named_like_its_root_differs(fleet: Fleet, tmp_path: Path) -> None:
-    root = authority(name("Private CA"))
-    between = authority(name("Private CA"), root)
-    trust = trusting(tmp_path, root)
-    result = await scan(trust, serve(fleet, tmp_path, between, sent=(between,)))
-    assert (result.verdict, result.message) == (Verdict.VALID, "Valid")
-    expired = serve(fleet, tmp_path, between, sent=(between,), left=-5)
-    assert (await scan(trust, expired)).verdict is Verdict.EXPIRED
-
-
-async def test_a_certificate_that_is_no_ca_issues_nothing(fleet: Fleet, tmp_path: Path) -> None:
+async def test_what_is_no_ca_issues_nothing_even_if_pinned(fleet: Fleet, tmp_path: Path) -> None:
     root, key = authority(name("Private CA")), new_key("ec")
     subject = name("Private CA")
     server = issue(subject, key, root, NOW - DAY, NOW + 90 * DAY, NO_CA, NAMES)
     thief = Authority(server, key)
     forged = serve(fleet, tmp_path, thief, subject=subject, sent=(thief,))
     assert (await scan(trusting(tmp_path, root), forged)).verdict is not Verdict.VALID
+
+    key, subject = new_key("ec"), name("fleet.test")
+    pinned = Authority(issue(subject, key, None, NOW - DAY, NOW + DAY, NO_CA, NAMES), key)
+    serving = serve(fleet, tmp_path, pinned, subject=subject)
+    assert (await scan(trusting(tmp_path, pinned), serving)).verdict is not Verdict.VALID
 
 
 async def test_the_valid_one_of_two_renewed_anchors_counts(fleet: Fleet, tmp_path: Path) -> None:
