@@ -71,6 +71,24 @@ async def test_the_row_names_who_fixed_a_monitor_here_or_elsewhere(world: World)
     await world.until(lambda: "↻ fixed · Ben, " in row_of(shown, misnamed))
 
 
+async def test_the_reply_about_a_monitor_says_that_it_was_fixed_elsewhere(world: World) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    story = await world.card("EXPIRED", "asked by Ben", by=ANN)
+    assert story.thread_ts == shown.ts
+    held = world.api.hold("monitor/scan")
+    await world.say("/ssl scan a.demo.test", to=GENERAL)
+    await held.reached.wait()
+    world.api.renew(number, days=80)
+    held.release()
+    await world.until(lambda: "✅ fixed · Ann, " in words(story))
+    assert "✅ *OK* · `a.demo.test`" in words(story)
+    world.api.rows[number]["ssl_valid"] = False
+    await refresh(world)
+    assert "NOT TRUSTED" in words(story)
+
+
 async def test_a_fixed_row_that_breaks_again_is_no_longer_struck_through(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     await digest(world)

@@ -23,6 +23,7 @@ from bot.slack.digests import Digests
 from bot.slack.digests import calendar as made_calendar
 from bot.slack.metrics import Metrics
 from bot.slack.notices import Blindness, Notices
+from bot.slack.row_buttons import RowLists
 from bot.slack.rows import Boards
 from bot.slack.scheduler import Scheduler
 from bot.slack.web import SlackWeb
@@ -154,7 +155,7 @@ async def running_bot(
         await records.refresh_rules()
         access, often = make_access(settings, web, now), settings.watch_interval
         watches = Watches(api, records, database, web, access.name_of, clock=now, interval=often)
-        boards = Boards(state, web, records, clock=now)
+        boards = Boards(state, web, records, RowLists(), clock=now)
         slack = SlackBot(
             BoltApp(web, settings.slack_signing_secret.reveal(), metrics.acks), web, router, api,
             home=Home(api, records, watches, state, clock=now, settings=settings), clock=now,

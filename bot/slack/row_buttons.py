@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from bot.cards.monitor import ranges
 from bot.cards.row import THIS_ROW, carried, saying
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
-from bot.slack.rows import MOST_OF_HOME, Boards, RowList, RowLists, refresh_rows
+from bot.slack.rows import Boards, RowList, name_of, refresh_rows, rows_in
 from bot.slack.surfaces import EditablePost, Private, post_beside
 from bot.slack.web import SlackWeb, view_of
 from bot.store.database import SOON_SECONDS
@@ -26,6 +28,10 @@ if TYPE_CHECKING:  # only for type checking
 log = logging.getLogger(__name__)
 #: How long a scan waits until its row shows that it runs.
 PATIENCE_SECONDS = 1.0
+#: A view can hold more blocks than a message (docs.slack.dev, Block Kit).
+MOST_OF_HOME = 100
+#: The most bytes of kept lists as JSON; in memory they take about three times as much.
+MOST_BYTES = 2 * 2**20
 #: The buttons in rows of Home that open no modal.
 IN_ROW = frozenset(
     {
@@ -33,6 +39,58 @@ IN_ROW = frozenset(
         *("mute", "mute_certificate", "unmute", "unmute_certificate"),
     }
 )
+
+
+class RowLists:
+    """The most recent lists, as many as fit into a number of bytes."""
+
+    def __init__(self) -> None:
+        self._lists: OrderedDict[str, RowList] = OrderedDict()
+        self._bytes = 0
+
+    def remember(self, message: Message) -> Message:
+        """Give a private list a name in its block IDs, by which it is found later."""
+        list_id = uuid.uuid4().hex[:16]
+        blocks = [
+            {**block, "block_id": f"{name_of(block) or f'part:{number}'}@{list_id}"}
+            for number, block in enumerate(message.blocks)
+        ]
+        self._keep(list_id, RowList(message.text, blocks))
+        return replace(message, blocks=tuple(blocks))
+
+    def private(self, block_id: str) -> RowList | None:
+        """The private list with this block; None if it is no longer kept."""
+        list_id = block_id.partition("@")[2]
+        rows = self._lists.get(list_id)
+        return self._keep(list_id, rows) if rows else None
+
+    def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> RowList:
+        """The list or digest at this place; the first press brings its text and blocks."""
+        list_id = f"{channel} {ts}"
+        return self._keep(list_id, self._kept(list_id, blocks) or RowList(text, list(blocks)))
+
+    def home(self, user: str, blocks: Sequence[Block]) -> RowList:
+        """A user's Home as the press brings it, unless an earlier press is still being answered."""
+        kept = self._kept(list_id := f"home {user}", blocks)
+        if kept is None or not kept.has_busy:
+            kept = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
+        return self._keep(list_id, kept)
+
+    def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
+        """Remove a list from those kept, and return it; None if its rows have changed."""
+        kept = self._lists.pop(list_id, None)
+        self._bytes -= kept.size if kept else 0
+        return kept if kept and rows_in(kept.blocks) == rows_in(blocks) else None
+
+    def _keep(self, list_id: str, rows: RowList) -> RowList:
+        if list_id not in self._lists:
+            self._bytes += rows.size
+        self._lists[list_id] = rows
+        self._lists.move_to_end(list_id)
+        while self._bytes > MOST_BYTES and len(self._lists) > 1:
+            _, oldest = self._lists.popitem(last=False)
+            self._bytes -= oldest.size
+        return rows
 
 
 def with_ids(request: Request, lists: RowLists) -> Request:

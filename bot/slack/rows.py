@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 import math
 import re
-import uuid
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +25,7 @@ from bot.blocks import MAX_BLOCKS, Block, Message
 from bot.cards.batch import is_over, redrawn, refreshed
 from bot.cards.changes import ALL_BROKEN, OFFER
 from bot.cards.lists import OLD_MORE, OLD_ROW
+from bot.cards.monitor import monitor as monitor_card
 from bot.cards.row import BUSY
 from bot.errors import (
     DatabaseUnavailable,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:  # only for type checking
     from bot.api.models import MonitorSummary
     from bot.commands.home import Home
     from bot.severity import Thresholds
+    from bot.slack.row_buttons import RowLists
     from bot.store.monitors import Records
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,6 @@ EDIT_SECONDS = 1.0
 EDITS_A_MINUTE = 40
 #: How many of the pressed rows keep their extra buttons.
 EXPANDED = 2
-
-#: A view can hold more blocks than a message (docs.slack.dev, Block Kit).
-MOST_OF_HOME = 100
-#: The most bytes of kept lists as JSON; in memory they take about three times as much.
-MOST_BYTES = 2 * 2**20
 
 
 @dataclass(slots=True)
@@ -85,7 +80,7 @@ class RowList:
 
     def __post_init__(self) -> None:
         self.size = len(self.text) + len(msgspec.json.encode(self.blocks))
-        self._has_buttons = any("accessory" in b or _name(b) == OLD_MORE for b in self.blocks)
+        self._has_buttons = any("accessory" in b or name_of(b) == OLD_MORE for b in self.blocks)
 
     @property
     def message(self) -> Message:
@@ -93,17 +88,22 @@ class RowList:
 
         A row that is being scanned counts as before the scan.
         """
-        idle = [self._idle.get(_name(b), b) if _is_busy(b) else b for b in self.blocks]
+        idle = [self._idle.get(name_of(b), b) if _is_busy(b) else b for b in self.blocks]
         return Message(*redrawn(self.text, self.blocks, idle))
 
     def row(self, row: Block | None) -> Block | None:
         """The block that shows the same monitor as `row`, if the list has one."""
-        name = _name(row or {})
-        return next((block for block in self.blocks if name and _name(block) == name), None)
+        name = name_of(row or {})
+        return next((block for block in self.blocks if name and name_of(block) == name), None)
 
     def more(self, row: Block) -> Block | None:
         """The buttons below a row, if any."""
-        return next((block for block in self.blocks if _name(block) == _more_of(row)), None)
+        return next((block for block in self.blocks if name_of(block) == _more_of(row)), None)
+
+    @property
+    def has_busy(self) -> bool:
+        """Whether any of its rows shows a running scan."""
+        return any(map(_is_busy, self.blocks))
 
     def is_busy(self, row: Block) -> bool:
         """Whether this monitor's row shows a running scan."""
@@ -118,7 +118,7 @@ class RowList:
         """
         old = self.row(row)
         if old and _is_busy(row) and not _is_busy(old):
-            self._idle[_name(row)] = old
+            self._idle[name_of(row)] = old
         kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
         suffix = str(old["block_id"]).partition("@")[2] if old else ""
         blocks: list[Block] = []
@@ -126,11 +126,11 @@ class RowList:
             if block is old:
                 blocks.append({**kept, "block_id": block["block_id"]})
                 if more and self._has_buttons:
-                    blocks.append({**more, "block_id": f"{_name(more)}@{suffix}".rstrip("@")})
-            elif _name(block) != _more_of(row):
+                    blocks.append({**more, "block_id": f"{name_of(more)}@{suffix}".rstrip("@")})
+            elif name_of(block) != _more_of(row):
                 blocks.append(block)
         self.blocks = blocks
-        self._fold(_more_of(row) if more and _name(row) != OLD_ROW else "")
+        self._fold(_more_of(row) if more and name_of(row) != OLD_ROW else "")
 
     def adopt(self, board: Board) -> None:
         """Take over a newer state, except for rows that this process is scanning."""
@@ -143,14 +143,14 @@ class RowList:
 
     def _fold(self, newest: str) -> None:
         """Remove the buttons below all but the last EXPANDED rows that were pressed."""
-        shown = [name for name in map(_name, self.blocks) if re.fullmatch(r"more:\d+", name)]
+        shown = [name for name in map(name_of, self.blocks) if re.fullmatch(r"more:\d+", name)]
         order = [name for name in self.expanded if name in shown and name != newest]
         order = [name for name in shown if name not in order and name != newest] + order
         self.expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
         folded = set(shown) - set(self.expanded)
         if len(self.blocks) > self.most_blocks:
             folded = set(shown)
-        self.blocks = [block for block in self.blocks if _name(block) not in folded]
+        self.blocks = [block for block in self.blocks if name_of(block) not in folded]
 
 
 #: The channel and ts of a message to draw, and its newest state.
@@ -165,9 +165,15 @@ class Boards:
     """
 
     def __init__(
-        self, store: DigestStore, web: SlackWeb, records: Records, *, clock: Callable[[], datetime]
+        self,
+        store: DigestStore,
+        web: SlackWeb,
+        records: Records,
+        lists: RowLists,
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._store, self._web, self.lists = store, web, RowLists()
+        self._store, self._web, self.lists = store, web, lists
         self.now, self._records = clock, records
         self._edits: deque[tuple[str, str, float]] = deque(maxlen=EDITS_A_MINUTE)
         self._owed: dict[tuple[str, str], RowList] = {}
@@ -185,11 +191,11 @@ class Boards:
 
     async def look(self, channel: str, ts: str, rows: RowList) -> None:
         """Take over a list's state from the database, which is common to all processes."""
-        shown, board = _rows_in(rows.blocks), Board(rows.text, rows.blocks)
-        idle = not any(map(_is_busy, rows.blocks))
+        shown, board = rows_in(rows.blocks), Board(rows.text, rows.blocks)
+        idle = not rows.has_busy
         try:
             stored = await self._store.board(channel, ts)
-            other = bool(stored and stored.kind == LIST and _rows_in(stored.board.blocks) != shown)
+            other = bool(stored and stored.kind == LIST and rows_in(stored.board.blocks) != shown)
             if shown and (stored is None or other) and idle:
                 await self._store.keep_list(channel, ts, board, self.now(), replaces=other)
                 stored = await self._store.board(channel, ts)
@@ -284,7 +290,7 @@ class Boards:
 
     async def _is_newest(self, shown: StoredBoard, rows: RowList) -> bool:
         """Record what Slack shows; False if any process has changed the digest since."""
-        if any(map(_is_busy, rows.blocks)):  # it is not in the database, and must not stay
+        if rows.has_busy:  # it is not in the database, and must not stay
             stored = await self.find(shown.channel, shown.ts)
             return stored is None or stored.version == shown.version
         try:
@@ -325,7 +331,7 @@ class Boards:
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
-            settled = bool(whom) and any(_name(each).startswith(OFFER) for each in blocks)
+            settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
             if not (settled or any(map(look, blocks))):
                 continue
             change = functools.partial(
@@ -335,6 +341,10 @@ class Boards:
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
+            for reply, row, said in _stories(stored.board, rows, found):
+                card = monitor_card(row, now, rules, said=said)
+                told = RowList(card.text, list(card.blocks), changes=1)
+                changed.append((stored.channel, reply, told))
         return changed
 
     async def draw_all(self, changed: Sequence[Drawing]) -> None:
@@ -356,6 +366,24 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
 
 
+def _stories(
+    before: Board, rows: RowList, found: Mapping[int, MonitorSummary]
+) -> Iterator[tuple[str, MonitorSummary, str]]:
+    """The replies about single monitors whose state has changed, and what the rows say of fixes.
+
+    One that is being scanned gets its card from the scan.
+    """
+    for old in before.blocks:
+        number, new = re.fullmatch(r"row:(\d+)", name_of(old)), rows.row(old)
+        monitor = found.get(int(number[1])) if number else None
+        reply = before.stories.get(name_of(old))
+        if reply and monitor and new and not _is_busy(new):
+            was, text = str(old["text"]["text"]), str(new["text"]["text"])
+            alone = old.get("accessory", {}).get("action_id") == "ssl:scan:below"
+            if alone and was.partition("\n")[0] != text.partition("\n")[0]:
+                yield reply, monitor, text.rpartition("\n")[2] if "~`" in text else ""
+
+
 def refresh_rows(
     rows: RowList,
     found: Mapping[int, MonitorSummary],
@@ -370,80 +398,29 @@ def refresh_rows(
     Once it is `settled` whom to mention, the message no longer offers it.
     """
     if settled:
-        rows.blocks = [each for each in rows.blocks if not _name(each).startswith(OFFER)]
+        rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
     for block in list(rows.blocks):
         if fresh := refreshed(block, found, now, rules, complete):
             row, more = fresh
-            expanded = any(_name(each) == _more_of(row) for each in rows.blocks)
+            expanded = any(name_of(each) == _more_of(row) for each in rows.blocks)
             rows.replace(row, more if expanded else None)
 
 
-class RowLists:
-    """The most recent lists, as many as fit into a number of bytes."""
-
-    def __init__(self) -> None:
-        self._lists: OrderedDict[str, RowList] = OrderedDict()
-        self._bytes = 0
-
-    def remember(self, message: Message) -> Message:
-        """Give a private list a name in its block IDs, by which it is found later."""
-        list_id = uuid.uuid4().hex[:16]
-        blocks = [
-            {**block, "block_id": f"{_name(block) or f'part:{number}'}@{list_id}"}
-            for number, block in enumerate(message.blocks)
-        ]
-        self._keep(list_id, RowList(message.text, blocks))
-        return dataclasses.replace(message, blocks=tuple(blocks))
-
-    def private(self, block_id: str) -> RowList | None:
-        """The private list with this block; None if it is no longer kept."""
-        list_id = block_id.partition("@")[2]
-        rows = self._lists.get(list_id)
-        return self._keep(list_id, rows) if rows else None
-
-    def public(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> RowList:
-        """The list or digest at this place; the first press brings its text and blocks."""
-        list_id = f"{channel} {ts}"
-        return self._keep(list_id, self._kept(list_id, blocks) or RowList(text, list(blocks)))
-
-    def home(self, user: str, blocks: Sequence[Block]) -> RowList:
-        """A user's Home as the press brings it, unless an earlier press is still being answered."""
-        kept = self._kept(list_id := f"home {user}", blocks)
-        if kept is None or not any(map(_is_busy, kept.blocks)):
-            kept = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
-        return self._keep(list_id, kept)
-
-    def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
-        """Remove a list from those kept, and return it; None if its rows have changed."""
-        kept = self._lists.pop(list_id, None)
-        self._bytes -= kept.size if kept else 0
-        return kept if kept and _rows_in(kept.blocks) == _rows_in(blocks) else None
-
-    def _keep(self, list_id: str, rows: RowList) -> RowList:
-        if list_id not in self._lists:
-            self._bytes += rows.size
-        self._lists[list_id] = rows
-        self._lists.move_to_end(list_id)
-        while self._bytes > MOST_BYTES and len(self._lists) > 1:
-            _, oldest = self._lists.popitem(last=False)
-            self._bytes -= oldest.size
-        return rows
-
-
 def _is_busy(block: Block) -> bool:
-    has_row = _name(block).startswith("row:") or _name(block) == ALL_BROKEN
+    has_row = name_of(block).startswith("row:") or name_of(block) == ALL_BROKEN
     return has_row and str(block.get("text", {}).get("text", "")).startswith(BUSY)
 
 
-def _rows_in(blocks: Sequence[Block]) -> set[str]:
-    return {name for name in map(_name, blocks) if name.startswith("row:")}
+def rows_in(blocks: Sequence[Block]) -> set[str]:
+    """The block IDs of the rows, without the name of their list."""
+    return {name for name in map(name_of, blocks) if name.startswith("row:")}
 
 
 def _more_of(row: Block) -> str:
     """The ID of the block with a row's extra buttons."""
-    return _name(row).replace("row:", "more:", 1)
+    return name_of(row).replace("row:", "more:", 1)
 
 
-def _name(block: Block) -> str:
+def name_of(block: Block) -> str:
     """Which block of its message this is, such as `row:888`, without the name of its list."""
     return str(block.get("block_id", "")).partition("@")[0]

@@ -21,11 +21,11 @@ from bot.blocks import Address, Message
 from bot.cards import replies, slack_faults
 from bot.errors import EditsUsedUp, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.requests import Origin, Request
-from bot.slack.rows import RowLists
 from bot.slack.web import SlackWeb
 from bot.store.placeholders import Placeholder, Placeholders
 
 if TYPE_CHECKING:
+    from bot.slack.row_buttons import RowLists
     from bot.store.placeholders import Record
 
 log = logging.getLogger(__name__)
