@@ -99,6 +99,20 @@ def test_a_row_that_is_partly_fixed_says_on_how_many_and_who_has_it(
     assert len(text.split("\n")) <= 3
 
 
+def test_a_pressed_row_of_several_says_since_when_and_who_has_it_if_not_what_fixes_it() -> None:
+    rows = [row(id=n, fingerprint="aa", not_after=NOW - DAY) for n in (1, 2)]
+    for names, fact in (
+        (("Ann", "Ben"), "Expired <!date"),
+        (("Alexandra", "Benedikt"), "🙋"),
+    ):
+        claims = {n: Claim(n, f"U{n}", name, NOW) for n, name in enumerate(names, 1)}
+        rules, said = Thresholds(marks=Marks(claims)), "↻ no change · Ben, now"
+        _, below, last = str(group_row(rows, NOW, rules, outcome=said)["text"]["text"]).split("\n")
+        assert below.startswith(fact)
+        assert below.endswith(f"🙋 {', '.join(names)}")
+        assert last == said
+
+
 def test_a_row_shows_its_note_only_where_a_line_is_left_for_it() -> None:
     claims = {1: Claim(1, "U0BEN", "Ben", NOW)}
     for host, noted in (("a.test", True), ("a-host-of-two-lines.example", False)):

@@ -171,7 +171,7 @@ def group_row(
         said = f"{len(members):,} monitors, one certificate"
         if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
             said = f"One renewal fixes {len(members):,} monitors"
-        facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said]
+        facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said, *facts]
     last = outcome or _note(worst, rules)
     lowest = min(row.id for row in members)
     first = _first(title(state, target, struck=struck), target, lowest, others)
@@ -230,8 +230,10 @@ def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> l
     """
     room = LINES - _title_lines(first) - bool(last)
     lines = [" · ".join([fact, *who]) for fact in facts]
-    fits = next((line for line in lines if _width(line) <= room * LINE), None)
     part = [fact for fact in facts[:1] if PART.match(fact)]
+    if who and last and not part and not last.startswith(NOTE):
+        lines.append(" · ".join(who))
+    fits = next((line for line in lines if _width(line) <= room * LINE), None)
     if fits is None and (last or part):
         note = last.startswith(NOTE)
         return _below(first, facts, who, "") if note else [_one_line(part, who, last)]
