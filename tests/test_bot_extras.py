@@ -27,8 +27,9 @@ def place_of(world: World, name: str) -> str:
 
 async def test_a_check_stores_nothing_until_it_is_added(own_world: World) -> None:
     place = place_of(own_world, "shop")
-    await own_world.ask(f"/ssl check https://{place}/cart", "Checking…", f"`{place}`")
-    card = await own_world.card("OK", f"`{place}`", "just now>. Nothing was stored.")
+    said = "just now>. Nothing was stored."
+    card = await own_world.ask(f"/ssl check https://{place}/cart", "OK", f"`{place}`", said)
+    assert "Checking…" not in "".join(map(words, own_world.seen()))  # it could not be replaced
     told = words(card)
     assert "Demo Trust Services" in told
     assert "*Names (1)*" in told

@@ -210,6 +210,7 @@ async def test_what_home_could_not_get_or_open_is_told_and_nothing_is_watched(wo
     world.slack.faults.add("views.open", refusal("expired_trigger_id"))
     await world.press("Scan & watch", on=home)
     await world.settled()
+    await world.card("SLACK WAS SLOW", "Nothing was done. Press again.", to="D0ANN")
     assert len(world.api.asked("monitor/scan")) == 1
     assert world.slack.modal(ANN) is None
 

@@ -232,7 +232,6 @@ async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
 async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) -> None:
     no_bot.api.add("a.demo.test")
     async with no_bot.running_bot():
-        no_bot.slack.faults.add("response_url", InjectedFault())  # “Checking…”
         held = no_bot.slack.faults.hold("response_url", after=False)
         await no_bot.say("/ssl add b.demo.test")
         await held.reached.wait()

@@ -1,5 +1,6 @@
 """“Check hosts in message”, the menu behind a bare `/ssl`, and [Share here]."""
 
+from bot.playground.faults import dropped_connection, refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GUS, SECRET
 from tests.world import World, labels, words
 
@@ -28,6 +29,24 @@ async def test_the_shortcut_offers_what_can_be_done_with_each_host(world: World)
     await world.press("Add", on=found, row="shop.demo.test")
     await world.modal("`shop.demo.test:8443`", "added")
     await world.card("Ann added `shop.demo.test:8443`.", by=BEN)
+
+
+async def test_hosts_that_no_modal_could_show_are_told_the_asker_alone(world: World) -> None:
+    world.api.add("api.demo.test", days=80)
+    await world.say(TEXT, by=BEN)
+    for fault in (refusal("expired_trigger_id"), dropped_connection()):
+        before = {each.ts for each in world.seen()}
+        world.slack.faults.add("views.open", fault)
+        await world.shortcut(world.said("is down, see"))
+        await world.settled()
+        (card,) = [each for each in world.seen() if each.ts not in before]
+        assert "This message names 2 hosts." in words(card)
+        assert card.ephemeral_for == ANN
+    await world.press("Status", on=card, row="api.demo.test")
+    await world.card("OK", "`api.demo.test`")
+    world.slack.faults.add("views.open", refusal("expired_trigger_id"))
+    await world.shortcut(world.said("is down, see"), by=GUS)
+    await world.card("FULL MEMBERS ONLY", by=GUS)
 
 
 async def test_hosts_are_found_in_blocks_and_what_has_none_says_so(world: World) -> None:

@@ -1,11 +1,12 @@
 """What people see while the API is slow, or hangs."""
 
 import asyncio
+import functools
 
 import pytest
 
 from bot.commands import after_scan
-from bot.playground.objects import ANN, BEN
+from bot.playground.objects import ANN, BEN, CERTS
 from tests.world import World, words
 
 
@@ -44,6 +45,17 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
     await world.settled()
     assert (told.ephemeral_for, answer.ts) == (ANN, waiting.ts)
     assert "Waiting for" not in "".join(words(m) for m in world.seen(by=BEN))
+
+    # what can't be replaced says nothing that would not stay true
+    world.slack.channels[CERTS].is_archived = True
+    for line, path in (("add new.demo.test", "monitor/add"), ("scan #101", "monitor/scan")):
+        before, held = len(world.seen()), world.api.hold(path)
+        await world.say(f"/ssl {line}")
+        await world.until(functools.partial(_more_than, world, before))
+        held.release()
+        await world.settled()
+        slow, card = [words(each) for each in world.seen()[before:]]
+        assert ("SSLmonitor is slow; the card follows." in slow, "OK" in card) == (True, True)
 
 
 @pytest.mark.slow
@@ -86,3 +98,7 @@ async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
     await world.ask("/ssl status api.demo.test", "OK")
     await world.settled()
     assert len(world.seen()) == 1
+
+
+def _more_than(world: World, before: int) -> bool:
+    return len(world.seen()) > before

@@ -221,6 +221,7 @@ def read_shortcut(body: Body) -> Request:
         _delivery(body),
         channel=_channel(body),
         trigger_id=str(body["trigger_id"]),
+        response_url=str(body.get("response_url") or ""),
         hosts=tuple(hosts_in(texts_of(body.get("message") or {}))),
     )
 

@@ -82,7 +82,7 @@ class Progress:
         self._surface, self._changes, self._announce = surface, changes, announce
         self._answered = self._announced = False
         self._user, self._since, self._placeholders = request.asker.user, since, placeholders
-        origin = request.origin
+        self._is_typed = (origin := request.origin) is Origin.SLASH_COMMAND
         self._editable = origin in {Origin.MENTION, Origin.CARD_BUTTON, Origin.MODAL}
         self._follows = "answer" if origin is Origin.ROW_BUTTON else "card"
         self._name = f"busy:{uuid.uuid4().hex}"
@@ -103,11 +103,14 @@ class Progress:
         self._shown, self._record = named, self._record or self._placeholders.record()
         self._keep()
         await self._record.begun()
+        await self._try(self._surface.progress(named))
+        self._keep()
+
+    async def _try(self, showing: Awaitable[None]) -> None:
         try:
-            await self._surface.progress(named)
+            await showing
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("Could not show progress: %s", error)
-        self._keep()
 
     def _keep(self, *, answering: bool = False) -> None:
         """Record what is shown now, if anything is."""
@@ -148,18 +151,18 @@ class Progress:
 
     @asynccontextmanager
     async def of_slow_work(self) -> AsyncIterator[None]:
-        """If the body takes long and shows no progress itself, say what the bot is waiting for.
-
-        Where the message can't be edited later, it comes after more seconds, in words that stay
-        true.
-        """
+        """If the body takes long and shows nothing, say what for; later where that would stay."""
         begun = asyncio.Event()
 
         async def tell() -> None:
             await asyncio.sleep(SLOW_SECONDS if self._editable else SLOW_PRIVATE_SECONDS)
+            slow = replies.slow("" if self._editable else self._follows)
             if not self.told:
                 begun.set()
-                await self.show(replies.slow("" if self._editable else self._follows))
+                await self.show(slow)
+            if self._is_typed and not self._surface.place(self._shown or slow):
+                begun.set()  # nothing else is shown
+                await self._try(self._surface.refuse(slow))
 
         telling = asyncio.create_task(tell())
         try:
@@ -306,9 +309,8 @@ class EditablePost:
 
     async def keep(self, message: Message) -> Address | None:
         """Post or edit it; returns its address."""
-        if not await self.show(message) or self.ts is None:
-            return None
-        return Address(self._channel, self.ts, self._thread_ts)
+        shown = await self.show(message)
+        return Address(self._channel, self.ts, self._thread_ts) if shown and self.ts else None
 
 
 async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address | None:
@@ -319,7 +321,7 @@ async def post_beside(web: SlackWeb, channel: str, message: Message) -> Address 
     except asyncio.CancelledError:
         await post.withdraw()
         raise
-    return dataclasses.replace(address, here=False) if address else None
+    return address and dataclasses.replace(address, here=False)
 
 
 class Private:
@@ -352,28 +354,25 @@ class SlashCommand:
         self._web = web
         self._private = Private(web, lists, request.response_url)
         self._post = EditablePost(web, request.channel)
-        self._told = False
         self.refuse = self._private.refuse
         self.keep = self._post.keep
 
     async def progress(self, message: Message) -> None:
-        """Post that work is in progress; privately only once, since that can't be edited."""
-        if message.public or self._post.ts or not self._told:
-            self._told = True
-            await self._show(message, progress=True)
+        """Post that work is in progress, unless it is private: then it would stay."""
+        if message.public or self._post.ts:
+            await self._post.show(message)
 
     def place(self, message: Message) -> Address | None:
-        """The post, if it is public."""
+        """The post, if it is public, and the bot can post."""
         return self._post.address if message.public or self._post.ts else None
 
     async def answer(self, message: Message) -> None:
         """Edit the post, or answer privately."""
         await self._post.answer(message, self._show, self._private.refuse)
 
-    async def _show(self, message: Message, *, progress: bool = False) -> None:
-        public = message.public or self._post.ts
-        if not (public and await self._post.show(message)):
-            await self._private.show(message, progress=progress)
+    async def _show(self, message: Message) -> None:
+        if not ((message.public or self._post.ts) and await self._post.show(message)):
+            await self._private.show(message)
 
 
 class CardButton:

@@ -144,11 +144,18 @@ class Views:
         refusal = self._access.refusal_known(request.asker)
         view = view_of(refusal or add_cards.found_hosts(request.hosts), request.channel)
 
-        async def run() -> None:
+        try:
             modal = Modal(self._web, request, await self._web.open_view(request.trigger_id, view))
-            await self._access.admits(modal, request.asker, changes=False)
+        except (SlackRefused, SlackUnreachable) as error:
+            log.info("views.open failed: %s", error)
+            refusal = await self._access.refusal(request.asker, changes=False)
+            card = refusal or add_cards.found_hosts(request.hosts)
+            await answer_elsewhere(self._web, request, card)
+        else:
+            await log_failure(lambda: self._admitted(modal, request))
 
-        await log_failure(run)
+    async def _admitted(self, modal: Modal, request: Request) -> None:
+        await self._access.admits(modal, request.asker, changes=False)
 
     async def on_top(self, surface: Surface, request: Request) -> Surface:
         """Open a modal on top of the one with the pressed button; Slack stacks up to three."""
@@ -160,11 +167,12 @@ class Views:
         return Modal(self._web, request, view_id)
 
     async def over_home(self, request: Request) -> Surface | None:
-        """Open a modal for an answer that Home can't show; None if Slack refuses it."""
+        """Open a modal for an answer that Home can't show; None if that fails, as is told."""
         try:
             view_id = await self._web.open_view(request.trigger_id, _working())
         except (SlackRefused, SlackUnreachable) as error:
             log.warning("views.open failed: %s", error)
+            await answer_elsewhere(self._web, request, slack_faults.failure(error))
             return None
         return Modal(self._web, request, view_id)
 
