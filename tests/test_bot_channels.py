@@ -162,6 +162,8 @@ async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: Wo
     for typed, said in (
         ("digest here at 25:00", "is not a time of day"),
         ("digest here at 09:00 expires<30", "Filter by host or port"),
+        ("digest here mon at 8 wed at 9", "one time for all its days"),
+        ("digest here 9", "write at 09:00, or port=443"),
         ("digest here at 09:00 Europe/Nowhere", "is not a time zone"),
         ("digest pause", "needs"),
         ("digest pause 900d", "A pause lasts from 1m to 90d"),
@@ -333,7 +335,7 @@ async def test_a_digest_is_set_up_in_usual_words_only(world: World) -> None:
         ("daily at 9 for *.demo.test", "every day at 09:00 UTC, only about *.demo.test"),
         ("host=localhost", "every day at 09:00 UTC, only about *localhost*"),
         ("at 9 a.m. UTC, Mon - Fri", "on weekdays at 09:00 UTC. "),
-        ("um 9 Uhr daily", "every day at 09:00 UTC. "),
+        ("um 9 daily", "every day at 09:00 UTC. "),
         ("at 9h30 about *.demo.test and port 443", "09:30 UTC, only about *.demo.test port=443."),
     ):
         await world.ask(f"/ssl digest here {typed}", "posts a digest", told)

@@ -402,7 +402,9 @@ def digest_words(words: Sequence[str]) -> list[str]:
     left = text.split()
     while left:
         word = left.pop(0)
-        if word.lower() == "at" and left:
+        if word.lower() in {"at", "um", "à"} and left:
+            if at:
+                raise UsageError("A digest has one time for all its days.", "at")
             at = left.pop(0)
         elif not at and _reads(parse_clock, word) and not word.isdecimal():
             at = word

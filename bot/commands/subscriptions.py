@@ -106,6 +106,8 @@ class About:
             elif word.lower() == "mention":
                 mention = _mention(words.pop(0) if words else "")
             else:
+                if word.isdecimal():
+                    raise ValueError(f"“{word}” isn't understood: write at 09:00, or port=443.")
                 if re.fullmatch(r"[\w+'-]+", word):
                     raise ValueError(
                         f"“{word}” isn't understood here. Filter by a host, a pattern such as "
