@@ -39,7 +39,7 @@ def test_an_expired_host_is_watched_from_the_digest_until_it_is_fixed(page: Page
     page.until_text(THREAD, HOST, "OK", "Fixed", "Changed: expiry date")
     page.until_text(THREAD, "@Ann", "Fixed", "after", "expires", HOST)
     page.click("#close-thread")
-    page.until_text(digest, "fixed, seen", "1 of 5 fixed. Now: 3 broken, 1 due.")
+    page.until_text(digest, "fixed · Ann, ", "1 of 5 fixed. Now: 3 broken, 1 due.")
     page.show("#messages article", "Certificates on")
     page.picture("fixed")
 
