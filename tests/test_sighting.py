@@ -58,15 +58,13 @@ def test_a_certificate_that_still_can_not_be_read_is_reported_as_such() -> None:
     assert sentence(GONE, GONE) == "No change: the certificate still can't be read."
 
 
-def test_the_order_of_names_is_no_change() -> None:
+def test_neither_order_nor_the_verdict_is_a_change() -> None:
     found = monitor()
     leaf = certificate()
     turned = dataclasses.replace(leaf, alt_names=leaf.alt_names[::-1])
     again = Sighting.of(dataclasses.replace(found, certificate=turned))
     assert changes(Sighting.of(found), again) == []
 
-
-def test_a_sighting_holds_the_same_with_and_without_the_verdict() -> None:
     found = monitor()
     alone, judged = Sighting.of(found), Sighting.of(found, row())
     assert alone.valid is None

@@ -305,7 +305,6 @@ class SSLMonitor:
                 raise
 
     async def _request(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Fields:
-        """Send one request, read the whole reply, and judge it."""
         reply = await self._send(session, ask, deadline)
         await asyncio.sleep(0)  # reading a long body took a while, and decoding it takes as long
         with suppress(ValueError, RecursionError):
@@ -324,7 +323,6 @@ class SSLMonitor:
         return await self._request(self._session, Ask(path, query), self._scan_deadline)
 
     async def _send(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Reply:
-        """Send a request, and read the whole reply."""
         if self._in_flight >= MOST_IN_FLIGHT:
             raise APIUnreachable(
                 f"The bot is waiting for {MOST_IN_FLIGHT} other answers from the SSLmonitor API."

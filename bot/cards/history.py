@@ -118,7 +118,6 @@ def history(row: MonitorSummary, found: History) -> Message:
 
 
 def _fitting(told: Iterable[str]) -> list[str]:
-    """As many of the entries as one message can hold."""
     kept: list[str] = []
     room = MAX_CHARACTERS
     for each in itertools.islice(told, CHANGES_SHOWN):

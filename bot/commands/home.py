@@ -91,7 +91,6 @@ class Home:
         return home_cards.counts(found), {row.id: row for row in rows}, rules
 
     async def _known(self) -> tuple[Thresholds, Facts]:
-        """What the bot knows without the API."""
         rules, now = self._records.rules, self._clock()
         shown = home_cards.settings_shown(
             self._settings, self._records.subscriptions.digests(), now

@@ -208,7 +208,6 @@ def permitted_job(params: Params, guard: Guard) -> Job:
 
 
 def _target(params: Params) -> Target:
-    """Read `host` and `port`, or `url`."""
     host, url = (params.get(name, "").strip() for name in ("host", "url"))
     port = _number(params, _PORT)
     if url and (host or port):

@@ -107,7 +107,6 @@ class PageAPI:
         }
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Stream the events after the cursor `after` that concern `user`."""
         user, after = request.query.get("user", ""), request.query.get("after", "")
         if user not in self._workspace.users or not after.isdigit():
             return _refusal("user and after are required", status=400)

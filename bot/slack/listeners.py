@@ -347,7 +347,6 @@ class SlackBot:
     def _call(
         self, surface: Surface, request: Request, command: Command, progress: Progress
     ) -> Call:
-        """What the command can use."""
         asker = request.asker
         can_share = request.private and not request.shares and surface.channel[:1] != "D"
         return Call(
@@ -391,7 +390,6 @@ class SlackBot:
         return first
 
     async def _tell(self, surface: Surface, request: Request, message: Message) -> None:
-        """Answer without running a command."""
         async with self._guarded(surface, request):
             if await self._access.admits(surface, request.asker, changes=False):
                 await self._deliver(surface.answer, request, message)

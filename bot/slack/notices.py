@@ -355,7 +355,6 @@ class Notices:
                 await self._boards.draw_all(undrawn)
 
     async def _news(self, told: Sequence[News], day: str, now: datetime) -> list[Notice]:
-        """The notices for all channels."""
         topics, known = await self._store.topics(day), await self._store.channels()
         notices = []
         for to in self._records.subscriptions.notices():

@@ -240,8 +240,6 @@ class RowButton:
             self._rows = None  # after its day, a digest isn't edited any more
 
     async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
-        """Replace several rows in one edit."""
-
         def change(rows: RowList) -> None:
             for row in shown:
                 if rows.row(row) is not None:

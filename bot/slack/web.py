@@ -374,7 +374,6 @@ class SlackWeb(SlackCalls):
         arguments: Mapping[str, Any],
         pages: int = HISTORY_PAGES,
     ) -> AsyncIterator[Mapping[str, Any]]:
-        """The messages on the first pages of a list."""
         cursor: dict[str, str] = {}
         for _ in range(pages):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)

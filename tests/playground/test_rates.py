@@ -23,7 +23,7 @@ def test_each_tier_allows_its_number_of_calls_a_minute(tier: int, calls: int, cl
     rates.call("a.method", tier)
 
 
-def test_a_channel_takes_one_message_a_second(clock: Clock) -> None:
+def test_a_channel_and_a_workspace_take_so_many_messages(clock: Clock) -> None:
     rates = Rates(clock, counting=True)
     rates.message(CERTS)
     rates.message(PARTNERS)
@@ -34,8 +34,6 @@ def test_a_channel_takes_one_message_a_second(clock: Clock) -> None:
     clock.move(seconds=0.1)
     rates.message(CERTS)
 
-
-def test_a_workspace_takes_several_hundred_messages_a_minute(clock: Clock) -> None:
     rates = Rates(clock, counting=True)
     for number in range(MESSAGES_PER_MINUTE):
         rates.message(f"C{number}")

@@ -276,7 +276,6 @@ class Documents:
         return Document(known.url, fetched, now, etag, modified, now, fresh_until=until)
 
     def _wait(self, _headers: Mapping[str, str], _now: datetime) -> timedelta:
-        """How long a document is fresh."""
         return FRESH
 
     async def _refused(
@@ -302,7 +301,6 @@ class Documents:
             raise Silent(f"{host_of(url)} did not answer") from None
 
     def _session(self) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
-        """The client of one request."""
         return aiohttp.ClientSession(connector=self._connector(), auto_decompress=False)
 
     def _connector(self) -> aiohttp.TCPConnector:

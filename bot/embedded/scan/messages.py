@@ -147,7 +147,6 @@ def _listed(entries: bytes, size: int) -> Iterator[bytes]:
 
 
 def _records(received: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The head and the body of each record."""
     at = 0
     while at + 5 <= len(received):
         end = at + 5 + int.from_bytes(received[at + 3 : at + 5], "big")
@@ -156,7 +155,6 @@ def _records(received: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _messages(data: bytes, kind: int) -> Iterator[bytes]:
-    """The body of each message of a kind."""
     at = 0
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
