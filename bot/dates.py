@@ -105,9 +105,12 @@ _UNREAD_LENGTH = re.compile(
     rf"|(?:(?:for|over|during|the|this|next|a|an|some|all|whole) )+(?:rest of |few |half )?"
     rf"(?:{_WHILES})s?\b|(?:tonight|today|tomorrow|temporarily|indefinitely|permanently)\b"
     r"|(?:bis|für|fuer|jusqu.?[àa]u?|heute|morgen|demain|aujourd.?hui|eod|eow|end of)\b"
-    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day\b",
+    r"|(?:(?:through|thru|by|to|before|on) )?(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* \d)",
     re.IGNORECASE,
 )
+#: Instead of a reason: there is none.
+_COURTESIES = frozenset({"", "please", "pls", "plz", "thanks", "thx", "now", "asap", "bitte"})
 # Any length inside a text.
 _SOME_LENGTH = re.compile(
     r"\b(?:\d+|eine?n?|zwei|drei|une?|deux|trois) ?(?:[smhdw]|min\w*|mois"
@@ -127,12 +130,13 @@ def length_and_reason(text: str) -> tuple[str, str]:
         return "", ""
     for pattern in _MUTED_FOR:
         if found := pattern.fullmatch(said):
-            reason = found["reason"].strip(" \t-–—:,;.")
+            reason = found["reason"].strip(" \t-–—:,;.!")
+            reason = "" if reason.lower() in _COURTESIES else reason
             if not _SOME_LENGTH.match(reason.removeprefix("and ")):
                 return found["length"], reason
     if said != text or _UNREAD_LENGTH.match(text) or _SOME_LENGTH.search(text):
         raise ValueError("Say how long the mute lasts, for example for=7d.")
-    return "", text
+    return "", "" if text.lower() in _COURTESIES else text
 
 
 def parse_clock(text: str) -> time:

@@ -52,6 +52,7 @@ async def test_a_mute_with_an_unread_length_or_a_second_host_changes_nothing(wor
     for typed in (
         *("bis Montag", "für 3 Tage", "zwei Tage", "pour 3 jours", "heute", "jusqu'à lundi", "eod"),
         *("indefinitely", "all week", "monday", "for=", "for=abc", "moved, back in 7 days"),
+        *("by Friday", "through friday", "Dec 24", "December 24"),
         *("moved 3d", "1 day 12 hours", "1 day and 12 hours", "(for 3d)", "end of day"),
     ):
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "Say how long")
@@ -60,6 +61,9 @@ async def test_a_mute_with_an_unread_length_or_a_second_host_changes_nothing(wor
     await world.ask("/ssl mute old.demo.test off", "`/ssl unmute old.demo.test` ends a mute.")
     await world.settled()
     assert not any("🔕" in words(each) for each in world.seen())
+    for typed in ("for 3 days!", "3d, please", "for 3d now"):
+        await world.ask(f"/ssl mute old.demo.test {typed}", "until 26 Nov 2026 07:30 UTC.")
+    await world.ask("/ssl mute old.demo.test please", "until 23 Dec 2026 07:30 UTC.")
     for reason in ("v1.2 rollout", "e.g. moved", "see wiki.demo.test", "Umzug"):
         await world.ask(f"/ssl mute old.demo.test {reason}", f"UTC: {reason}.")
 
