@@ -173,6 +173,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "no admin", replies.no_admin(["U0ADMIN", "S0ADMINS"])
     yield "no admin: many", replies.no_admin([f"U0ADMIN{n}" for n in range(30)])
     yield "unknown person", replies.unknown_person()
+    yield "unconfirmed", replies.unconfirmed()
     yield "not in the channel", replies.not_in_channel()
     yield "needs a form", replies.needs_form("add")
     yield "not watched: none near", replies.not_monitored(NotMonitored(texts.host, None, []))

@@ -198,6 +198,8 @@ async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> 
 
 async def test_what_home_could_not_get_or_open_is_told_and_nothing_is_watched(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
+    world.slack.faults.add("users.info", refusal("missing_scope"))
+    await world.open_home("NOT CONFIRMED", "Open this tab again in a minute.")
     world.api.refuse("monitor/list", 401, "who are you")
     await world.open_home("KEY REFUSED", "About this bot")
     world.api.refuse("account", 403, "not for this key")

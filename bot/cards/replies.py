@@ -331,14 +331,22 @@ def no_admin(admins: Sequence[str]) -> Message:
     return replace(card, text="Only the bot's admins can make this change. Ask one of them.")
 
 
+_CHECK = "If this keeps happening, the bot's operator can run `python -m bot check`."
+
+
 def unknown_person() -> Message:
     """For a change, if Slack can't confirm who asks."""
     return reply(
         "⚠️",
         "NOTHING WAS CHANGED",
-        "Slack could not confirm that you may change things. Try again in a minute. "
-        "If this keeps happening, the bot's operator can run `python -m bot check`.",
+        f"Slack could not confirm that you may change things. Try again in a minute. {_CHECK}",
     )
+
+
+def unconfirmed() -> Message:
+    """In Home, if Slack can't confirm whose it is."""
+    text = f"Slack could not confirm who you are. Open this tab again in a minute. {_CHECK}"
+    return reply("⚠️", "NOT CONFIRMED", text)
 
 
 def unrecorded(message: Message) -> Message:

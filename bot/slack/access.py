@@ -132,6 +132,10 @@ class Access:
         person, _ = await self._ask(user)
         return person is not None and self._is_member(person)
 
+    def knows(self, user: str) -> bool:
+        """Whether Slack has said who this user is."""
+        return user in self._people
+
     def _is_member(self, person: Person) -> bool:
         return self._web.identity.team_id in person.teams
 

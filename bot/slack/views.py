@@ -179,9 +179,13 @@ class Views:
     async def open_home(self, request: Request) -> None:
         """Show Home to whoever opened it, or why they may not see it."""
         # The event says where Home was opened, not whose workspace that is, so Slack is asked.
-        if not await self._access.is_member(request.asker.user):
-            return
         user = request.asker.user
+        if not await self._access.is_member(user):
+            if not self._access.knows(user):
+                await log_failure(
+                    lambda: self._web.publish_home(user, replies.unconfirmed().blocks)
+                )
+            return
         if refusal := await self._access.refusal(request.asker, changes=False):
             await log_failure(lambda: self._web.publish_home(user, refusal.blocks))
         else:
