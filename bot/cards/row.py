@@ -3,8 +3,6 @@
 On a phone that is 390 pixels wide, three lines fit beside the row's only button.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

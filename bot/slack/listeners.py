@@ -4,8 +4,6 @@ A listener only acknowledges and starts a tracked task. The app runs with `proce
 so the ack leaves as soon as the listener returns, and a task that fails can't take it back.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging
