@@ -69,6 +69,10 @@ async def test_the_row_names_who_fixed_a_monitor_here_or_elsewhere(world: World)
         each.release()
     await world.until(lambda: "✅ fixed · Ben, " in row_of(shown, expired))
     await world.until(lambda: "↻ fixed · Ben, " in row_of(shown, misnamed))
+    edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+    pressed = [b for call in edits for b in call["request"]["blocks"]
+               if b.get("block_id") == f"row:{misnamed}"]  # fmt: skip
+    assert "✅ fixed" not in str(pressed)  # its row waits for the answer
 
 
 async def test_the_reply_about_a_monitor_says_that_it_was_fixed_elsewhere(world: World) -> None:

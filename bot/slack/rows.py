@@ -327,17 +327,20 @@ class Boards:
         If `found` isn't `complete`, a monitor that is missing from it may still exist.
         """
         now, changed = self.now(), list[Drawing]()
-        look = functools.partial(refreshed, found=found, now=now, rules=rules, complete=complete)
+        look = functools.partial(refreshed, now=now, rules=rules, complete=complete)
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
-            if not (settled or any(map(look, blocks))):
+            if not (settled or any(look(each, found) for each in blocks)):
+                continue
+            rows = self.lists.public(stored.channel, stored.ts, text, blocks)
+            seen = found if complete else _idle(rows, found)
+            if not (settled or any(look(each, seen) for each in blocks)):
                 continue
             change = functools.partial(
-                refresh_rows, found=found, now=now, rules=rules, complete=complete, settled=settled
+                refresh_rows, found=seen, now=now, rules=rules, complete=complete, settled=settled
             )
-            rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
@@ -364,6 +367,12 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     rows.adopt(board)
     change(rows)
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
+
+
+def _idle(rows: RowList, found: Mapping[int, MonitorSummary]) -> dict[int, MonitorSummary]:
+    """Those of the monitors whose rows are not being scanned here; the scan's answer changes it."""
+    busy = {name_of(block) for block in rows.blocks if _is_busy(block)}
+    return {number: row for number, row in found.items() if f"row:{number}" not in busy}
 
 
 def _stories(
