@@ -292,10 +292,11 @@ class DigestStore:
     async def _book(self, connection: AsyncConnection) -> int:
         """Reserve one of the minute's edits; returns how many milliseconds to wait.
 
-        A free slot that another process is reserving is skipped.
+        A slot that another process is reserving is skipped. PostgreSQL may choose one by its old
+        time, but judges its new one once it has locked it: a slot just booked isn't booked again.
         """
         now, other = self._database.milliseconds, edits.alias()
-        for is_free in (other.c.at <= now - MINUTE, true()):
+        for is_free in (other.c.at <= now - MINUTE, other.c.at <= now, true()):
             slot = select(other.c.slot).where(is_free).order_by(other.c.at).limit(1)
             book = (
                 update(edits)

@@ -199,7 +199,9 @@ async def test_malformed_handshakes_become_verdicts(
     context = fleet.context(fleet.file(Leaf()))
     context.maximum_version = newest
     talk = in_tls(context, itertools.count(1000))
-    verdicts = await outcome(fleets.serve(talk), lambda port: scans(trust, port, 400))
+    verdicts = await outcome(
+        fleets.serve(talk), lambda port: scans(trust, port, 400, seconds=DEADLINE * slowdown())
+    )
     assert verdicts.total() == 400
     assert {Verdict.HANDSHAKE_FAILED, Verdict.CLOSED, Verdict.TIMED_OUT} < set(verdicts)
 
