@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import aiohttp
 import pytest
@@ -7,6 +8,7 @@ from bot.api import client as client_module
 from bot.api.reply import Reply, judge, value
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
 from tests.client_wire import HTML, KEY, READS, WRITES, Call, Wire, door, each_call, http
+from tests.stub_api import Json
 
 # What a reply means: the body first, the status where the body says nothing.
 
@@ -32,6 +34,8 @@ ENVELOPE = {"code": 404, "message": "monitor not found", "req_id": "76a72264"}
         (400, {"code": "9" * 5000, "message": "odd"}, APIRefused, 400),
         (200, {"success": 0, "message": "no"}, APIRefused, 0),
         (200, {"success": False}, APIRefused, 0),
+        (200, {"success": "error", "message": "no"}, APIRefused, 0),
+        (422, {"success": "perhaps"}, APIRefused, 422),
     ],
 )
 def test_a_refusal_is_recognized_by_its_body(
@@ -61,6 +65,19 @@ def test_a_body_that_says_success_counts_as_success(success: object, status: int
     body = json.dumps({"success": success, "new": [1]}).encode()
 
     assert set(judge(Reply(status, body))) == {"success", "new"}
+
+
+async def test_a_reply_that_reports_neither_success_nor_an_answer_is_none(
+    session: aiohttp.ClientSession,
+) -> None:
+    bodies: list[Json] = [{}, {"error": "down"}, {"message": "maintenance"}, {"success": "perhaps"}]
+    for body, (name, call) in product(
+        [*bodies, {"success": {"odd": 1}}], {**READS, "delete": WRITES["delete"]}.items()
+    ):
+        async with Wire([http(body)] * 3).serving() as wire:
+            with pytest.raises(APIUnreachable) as error:
+                await call(door(session, wire.url))
+        assert error.value.maybe_done == (name == "delete"), body
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from bot.api.models import (
     read_summary,
 )
 from bot.api.reading import read_account, read_monitor, read_ping
-from bot.api.reply import Fields, Misdirected, Reply, decoded, judge, readable, seconds
+from bot.api.reply import Fields, Misdirected, Reply, answered, decoded, judge, readable, seconds
 from bot.errors import APIRefused, APIUnreachable, ConfigError
 from bot.target import Target, address_fault
 
@@ -158,11 +158,12 @@ class SSLMonitor:
 
     async def ping(self) -> Ping:
         """Test the key (`ping`)."""
-        return read_ping(decoded(await self.read("ping")))
+        return read_ping(decoded(answered(await self.read("ping"), "date_time", "apikey_id")))
 
     async def account(self) -> Account:
         """The key's owner and quota (`account`)."""
-        return read_account(decoded(await self.read("account")))
+        fields = answered(await self.read("account"), "id", "email", "monitor_limit")
+        return read_account(decoded(fields))
 
     async def list(
         self,
@@ -234,7 +235,8 @@ class SSLMonitor:
 
     async def delete(self, monitor_id: int) -> None:
         """Delete a monitor (`monitor/delete`)."""
-        await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
+        fields = await self._write("monitor/delete", {"id": str(monitor_id)}, self._deadline)
+        answered(fields, written=True)
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Send a request that changes nothing; retry if that may help.

@@ -21,6 +21,8 @@ Fields = dict[str, msgspec.Raw]
 
 T = TypeVar("T")
 
+_YES = frozenset({"1", "1.0", "true", "yes", "ok"})
+_NO = frozenset({"", "0", "0.0", "false", "no", "error", "failed"})
 MAX_MENDED = 16 * 2**20  # bytes; repairing a reply blocks the event loop
 LONGEST_WAIT = 86_400.0  # seconds
 LONGEST_MESSAGE = 500  # characters of an error message that anybody reads
@@ -48,17 +50,24 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
         fields = _fields(reply.body.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
         raise _unusable(reply) from None
-    success, code = value(fields, "success"), value(fields, "code")
-    if success and str(success).lower() not in {"0", "false"}:
+    success, code = _verdict(value(fields, "success")), value(fields, "code")
+    if success:
         number = code if _is_number(code) else 0
         if int(number) and not 200 <= int(number) < 300:
             raise APIUnreachable(f"The SSLmonitor API's answer contradicts itself (code {number}).")
         return fields
-    if success is not None or code is not None or ("message" in fields and reply.status >= 400):
+    said_no = success is False or code is not None
+    if said_no or (reply.status >= 400 and fields.keys() & {"message", "success"}):
         raise _refusal(fields, reply, hide)
     if 200 <= reply.status < 300:
         return fields
     raise _unusable(reply)
+
+
+def _verdict(success: Any) -> bool | None:
+    """Whether `success` says yes; None if it says neither yes nor no."""
+    word = "" if success in ([], {}) else str(success).strip().lower()
+    return word in _YES if word in _YES | _NO else None
 
 
 def _fields(body: bytes) -> Fields:
@@ -120,6 +129,15 @@ def value(fields: Fields, name: str) -> Any:
 def decoded(fields: Fields) -> dict[str, Any]:
     """The values of all fields."""
     return {name: value(fields, name) for name in fields}
+
+
+def answered(fields: Fields, *names: str, written: bool = False) -> Fields:
+    """The reply, if it reports success or has one of these fields; APIUnreachable if neither."""
+    told = any(value(fields, name) is not None for name in names)
+    if not told and not _verdict(value(fields, "success")):
+        text = "The SSLmonitor API's answer doesn't say whether the request succeeded."
+        raise APIUnreachable(text, maybe_done=written)
+    return fields
 
 
 def readable(what: str, read: Callable[[], T], *, written: bool = False) -> T:
