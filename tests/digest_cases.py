@@ -8,7 +8,7 @@ from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards import table as table_cards
 from bot.errors import APIUnreachable, SlackRefused, SlackUnreachable
-from bot.severity import Thresholds
+from bot.severity import Thresholds, is_fine
 from tests.card_values import (
     DAY,
     EARLY,
@@ -34,6 +34,10 @@ def gathered(
     return digest_cards.content(shown, [], every, NOW, rules, until=until)
 
 
+def _fine(rows: Sequence[MonitorSummary]) -> list[MonitorSummary]:
+    return [each for each in rows if is_fine(each, NOW, RULES)]
+
+
 def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     """Digests, message by message, and their private preview."""
     held = rows(texts)
@@ -54,7 +58,7 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         "hundreds": gathered(many(300, texts), many(500, texts)),
         "many old scans": gathered([], many(100, texts)),
         "one soon urgent": gathered([], [fine, row(texts, not_after=NOW + 40 * DAY)], until=friday),
-        "many soon urgent": gathered([], many(50, texts), until=friday),
+        "many soon urgent": gathered([], _fine(many(300, texts)), until=friday),
     }
     day = date(2026, 11, 23)
     for name, found in cases.items():

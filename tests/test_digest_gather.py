@@ -49,6 +49,16 @@ async def test_a_monitor_whose_last_scan_gave_no_verdict_is_listed() -> None:
     assert message.text.startswith("1 unknown. 1 other is not due.")
 
 
+def test_the_whole_list_counts_where_the_apis_filters_say_less_or_more() -> None:
+    rows = [row(id=1), row(id=2, valid=False), row(id=3, not_after=NOW + DAY)]
+    everything = [*rows, row(id=4, not_after=None)]
+    found = digest_cards.content([], [], everything, NOW, USUAL)  # they broke between the calls
+    assert [each.id for each in found.rows] == [2, 3, 4]
+    unfiltered = digest_cards.content([rows[0]], [], [rows[0]], NOW, USUAL)
+    [message] = digest_cards.digest(unfiltered, NOW, day=NOW.date())
+    assert message.text == "✅ All clear: 1 monitor, none due for renewal."
+
+
 async def test_nothing_is_said_of_monitors_with_old_scans_but_that_they_are_old() -> None:
     old = row(id=2, scanned_at=NOW - 2 * DAY)
     asked, _ = api([row(id=1, not_after=NOW + 5 * DAY), old, row(id=3)])

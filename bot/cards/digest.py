@@ -46,6 +46,7 @@ from bot.severity import (
     ON_SCHEDULE,
     Rank,
     Thresholds,
+    days_left,
     is_fine,
     is_stale,
     mute_of,
@@ -106,22 +107,25 @@ def content(
 ) -> DigestContent:
     """Merge the API's replies (its filters are ANDed, so the OR takes two calls), worst first.
 
-    The net may miss a monitor that is due by a threshold of the team's own or by its CA, and the
-    API's filters skip those whose last scan gave no verdict.
+    The net may miss a monitor that is due by a threshold of the team's own or by its CA, or that
+    broke between two calls; the API's filters skip those without a verdict or an expiry date.
     """
     if which != ALL:
         due, invalid, everything = (
             [row for row in each if which.takes(row.target)] for each in (due, invalid, everything)
         )
-    early = [row for row in everything if _may_be_early(row, now, rules) and _due(row, now, rules)]
-    unknown = [row for row in everything if row.valid is None and not is_stale(row, now)]
-    net = ranked([*due, *invalid, *early, *unknown], now, rules)
+    caught = {row.id: row for row in (*due, *invalid)}
+    others = [row for row in everything if row.id not in caught]
+    early = [row for row in others if _may_be_due(row, now, rules) and _due(row, now, rules)]
+    undated = (row for row in everything if row.valid is None or row.not_after is None)
+    unknown = [row for row in undated if not is_stale(row, now)]
+    net = ranked([*caught.values(), *early, *unknown], now, rules)
     bad = [row for row in net if not is_fine(row, now, rules)]
     muted = [row for row in bad if mute_of(row, now, rules)]
     quiet = {row.id for row in muted}
     return DigestContent(
         rows=tuple(row for row in bad if row.id not in quiet),
-        scheduled=tuple(row for row in net if is_fine(row, now, rules)),
+        scheduled=tuple(row for row in net if state_of(row, now, rules).rank is Rank.ON_SCHEDULE),
         muted=tuple(muted),
         total=len(everything),
         stale=tuple(row for row in everything if is_stale(row, now)),
@@ -148,9 +152,10 @@ def urgent_by(
     return tuple(sorted(found, key=lambda row: worst_first(row, until, rules)))
 
 
-def _may_be_early(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
+def _may_be_due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
     asked = row.renewal is not None and row.renewal.start <= now
-    return asked or rules.for_(row.target) is not None
+    near = row.not_after is not None and days_left(row.not_after, now) < rules.net_days
+    return asked or near or row.valid is False or rules.for_(row.target) is not None
 
 
 def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
