@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -34,6 +35,20 @@ _POSTED = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
 LIST = "list"
 #: How long a notice is edited while it is not fixed.
 NOTICES_EDITED = timedelta(days=7)
+#: Which digests and notices are recent enough to be edited.
+_YOUNG = (
+    digests.c.day >= bindparam("day"),
+    notices.c.thread.is_(None) & (notices.c.kind != "") & (notices.c.at >= bindparam("old")),
+)
+_FIXED_LATELY = notices.c.fixed.is_(False) | (notices.c.at >= bindparam("recent"))
+_IS_TOLD = notices.c.ts.is_not(None) & (notices.c.kind != LIST) & _FIXED_LATELY
+#: Built once, since each scan asks.
+_EDITED = (
+    select(digests)
+    .where(_YOUNG[0], digests.c.ts.is_not(None), digests.c.sent > 0)
+    .order_by(digests.c.day),
+    select(notices).where(_YOUNG[1], _IS_TOLD).order_by(notices.c.at),
+)
 #: In milliseconds.
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 
@@ -220,16 +235,8 @@ class DigestStore:
         That is today's and yesterday's digests, and the notices of the last day; those that are not
         fixed, for NOTICES_EDITED.
         """
-        posted = digests.c.ts.is_not(None) & (digests.c.sent > 0) & _edited(digests, now)
-        recent = notices.c.fixed.is_(False) | (notices.c.at >= now - timedelta(days=1))
-        told = notices.c.ts.is_not(None) & (notices.c.kind != LIST)
-        told &= _edited(notices, now) & recent
-        queries = (
-            select(digests).where(posted).order_by(digests.c.day),
-            select(notices).where(told).order_by(notices.c.at),
-        )
         async with self._database.quick_read() as connection:
-            found = [(await connection.execute(query)).all() for query in queries]
+            found = [(await connection.execute(query, _ages(now))).all() for query in _EDITED]
         return list(
             {(row.channel, row.ts): board_of(row) for rows in found for row in rows}.values()
         )
@@ -326,12 +333,12 @@ class DigestStore:
         """
         boards: list[StoredBoard] = []
         async with self._database.quick_read() as connection:
-            for table in _BOARDS:
+            for table, young in zip(_BOARDS, _YOUNG, strict=True):
                 left = table.c.drawn_at < self._database.milliseconds - 2 * MINUTE
                 never = table.c.drawn_at.is_(None) & table.c.ts.is_not(None)
-                behind = (table.c.drawn != table.c.version) & _edited(table, now)
+                behind = (table.c.drawn != table.c.version) & young
                 query = select(table).where(behind, left | never)
-                boards += map(board_of, (await connection.execute(query)).all())
+                boards += map(board_of, (await connection.execute(query, _ages(now))).all())
         return boards
 
     async def may_repeat(self, day: date, channel: str) -> bool:
@@ -413,23 +420,19 @@ def _here(table: Table, channel: str, ts: str) -> ColumnElement[bool]:
     return here & (digests.c.day == select(func.max(other.c.day)).where(same).scalar_subquery())
 
 
-def _edited(table: Table, now: datetime) -> ColumnElement[bool]:
-    """Whether a message is recent enough to be edited."""
-    yesterday = (now - timedelta(days=1)).date().isoformat()
-    young = notices.c.at >= now - NOTICES_EDITED
-    of_kind = notices.c.thread.is_(None) & (notices.c.kind != "")
-    return digests.c.day >= yesterday if table is digests else of_kind & young
+def _ages(now: datetime) -> dict[str, Any]:
+    """The parameters of `_YOUNG` and `_EDITED`."""
+    yesterday = now - timedelta(days=1)
+    return {"day": yesterday.date().isoformat(), "recent": yesterday, "old": now - NOTICES_EDITED}
 
 
 def board_of(row: Row[Any]) -> StoredBoard:
     """The board of a digest's or notice's row; as it was posted, if nothing has changed."""
     is_digest = "day" in row._mapping  # noqa: SLF001 - the public way to ask for its columns
-    if row.board:
-        board = msgspec.json.decode(row.board, type=Board)
-    else:
+    if not (stored := row.board):
         messages = row.messages if is_digest else f"[{row.message}]"
-        first = msgspec.json.decode(messages, type=list[Message])[0]
-        board = Board(first.text, list(first.blocks))
+        stored = msgspec.json.decode(messages, type=list[msgspec.Raw])[0]  # the others are long
+    board = msgspec.json.decode(stored, type=Board)
     day = date.fromisoformat(row.day) if is_digest else (row.at + NOTICES_EDITED).date()
     return StoredBoard(day, row.channel, row.ts, row.version, board, "" if is_digest else row.kind)
 
