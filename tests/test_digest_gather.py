@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
 from bot.cards import digest as digest_cards
+from bot.cards.table import expiries
 from bot.digest import gather
 from bot.errors import APIUnreachable
 from bot.severity import ACT_NOW, USUAL, Rank, Thresholds, state_of
@@ -77,6 +78,22 @@ async def test_certificates_on_schedule_are_folded_into_one_line() -> None:
     assert "14 certificates expire within 30 days and are not due for renewal yet" in str(
         message.blocks
     )
+
+
+def test_a_certificate_of_several_monitors_counts_once() -> None:
+    one = [
+        row(id=n, fingerprint="ab" * 32, not_before=NOW - 20 * DAY, not_after=NOW + 25 * DAY)
+        for n in range(1, 15)
+    ]
+    [message] = digest_cards.digest(
+        digest_cards.content(one, [], one, NOW, USUAL), NOW, day=NOW.date()
+    )
+    assert "1 certificate of 14 monitors expires within 30 days" in str(message.blocks)
+    others = [row(id=n, not_after=NOW + 12 * DAY) for n in range(20, 24)]
+    chart = expiries([*others, *one], NOW, USUAL)
+    assert chart is not None
+    assert chart.blocks[0]["text"]["text"].split("\n")[2] == "From 30 Nov: 4 due"
+    assert chart.blocks[0]["text"]["text"].endswith("1 on schedule")
 
 
 async def test_both_answers_are_merged_worst_first_and_none_comes_twice() -> None:

@@ -307,11 +307,15 @@ def _nothing_due(found: DigestContent, now: datetime) -> str:
 
 def _scheduled_text(found: DigestContent) -> str:
     """One line about certificates that expire soon, but are not due for renewal yet."""
-    number, days = len(found.scheduled), found.rules.net_days
+    number, days, of = len(table_cards.certificates(found.scheduled)), found.rules.net_days, ""
+    if number < len(found.scheduled):
+        of = f" of {len(found.scheduled):,} monitors"
     if number == 1:
-        said = f"1 certificate expires within {days} days and is not due for renewal yet"
+        said = f"1 certificate{of} expires within {days} days and is not due for renewal yet"
     else:
-        said = f"{number:,} certificates expire within {days} days and are not due for renewal yet"
+        said = (
+            f"{number:,} certificates{of} expire within {days} days and are not due for renewal yet"
+        )
     return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names(found.scheduled)}."
 
 

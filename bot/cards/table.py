@@ -179,7 +179,7 @@ def as_calendar(
     calendar.add("prodid", "-//SSLmonitor bot//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Certificates to renew")
-    for group in _certificates(rows).values():
+    for group in certificates(rows).values():
         end, event = group[0].not_after, Event()
         if end is None:
             continue
@@ -208,7 +208,7 @@ def _event(
     }
 
 
-def _certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSummary]]:
+def certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSummary]]:
     """Monitors by certificate; each is on its own if the API gives no fingerprint."""
     groups: dict[object, list[MonitorSummary]] = {}
     for row in rows:
@@ -229,12 +229,13 @@ def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -
     words next to it.
     """
     counts: Counter[tuple[int, Rank]] = Counter()
-    for row in rows:
-        if row.not_after is None or row.not_after <= now:
-            continue
-        rank, week = state_of(row, now, rules).rank, int((row.not_after - now) // (7 * DAY))
-        if rank in NAMES and week < WEEKS:
-            counts[week, rank] += 1
+    for group in certificates(rows).values():
+        found = {
+            (int((row.not_after - now) // (7 * DAY)), state_of(row, now, rules).rank)
+            for row in group
+            if row.not_after is not None and row.not_after > now
+        }
+        counts.update((week, rank) for week, rank in found if week < WEEKS and rank in NAMES)
     if counts.total() < LEAST_DATES:
         return None
     weeks = range(max(week for week, _ in counts) + 1)
