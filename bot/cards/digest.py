@@ -307,15 +307,12 @@ def _nothing_due(found: DigestContent, now: datetime) -> str:
 
 def _scheduled_text(found: DigestContent) -> str:
     """One line about certificates that expire soon, but are not due for renewal yet."""
-    number, days, of = len(table_cards.certificates(found.scheduled)), found.rules.net_days, ""
-    if number < len(found.scheduled):
-        of = f" of {len(found.scheduled):,} monitors"
-    if number == 1:
-        said = f"1 certificate{of} expires within {days} days and is not due for renewal yet"
-    else:
-        said = (
-            f"{number:,} certificates{of} expire within {days} days and are not due for renewal yet"
-        )
+    number, days = len(table_cards.certificates(found.scheduled)), found.rules.net_days
+    same = number == len(found.scheduled)
+    which = counted(number, "certificate")
+    which += "" if same else f" of {counted(len(found.scheduled), 'monitor')}"
+    expire, are = ("expires", "is") if number == 1 else ("expire", "are")
+    said = f"{which} {expire} within {days} days and {are} not due for renewal yet"
     return f"{ON_SCHEDULE.symbol} *{ON_SCHEDULE.word}* · {said}: {names(found.scheduled)}."
 
 

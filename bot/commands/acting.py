@@ -101,7 +101,7 @@ def _quoted(words: Sequence[str]) -> list[str]:
     if rest[0].lower() in AND or HOST.match(rest[0]):  # it would be lost in the reason
         raise UsageError("“mute” takes one at a time.", "which")
     if text.lower() in _ENDS:
-        raise UsageError(f"“{text}” is no reason. `/ssl unmute {host}` ends a mute.", "reason")
+        raise UsageError(f"“{text}” isn't a reason. `/ssl unmute {host}` ends a mute.", "reason")
     try:
         length, reason = length_and_reason(text)
     except ValueError as fault:
