@@ -64,7 +64,7 @@ class UsageError(BotError):
 
 
 class APIRefused(BotError):
-    """The SSLmonitor API refused the request.
+    """The SSLmonitor API refused the request, or reports that it failed (500 and above).
 
     `code` is the API's own number; if it sent none, the HTTP status, or 0 if that means success.
     `req_id` is what its support asks for; empty if it sent none. `retry_after` is in seconds.

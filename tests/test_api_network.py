@@ -223,10 +223,11 @@ async def test_a_failed_change_is_not_repeated(
     call: Call, failure: bytes, session: aiohttp.ClientSession
 ) -> None:
     async with Wire([failure] * 3).serving() as wire:
-        with pytest.raises((APIRefused, APIUnreachable)):
+        with pytest.raises((APIRefused, APIUnreachable)) as error:
             await call(door(session, wire.url))
 
     assert len(wire.arrivals) == 1
+    assert error.value.maybe_done == (b" 429 " not in failure)
 
 
 @each_call

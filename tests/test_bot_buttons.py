@@ -123,11 +123,13 @@ async def test_a_failed_rescan_or_a_restart_leaves_a_private_row(world: World) -
     world.api.add("b.demo.test", days=6.5)
     shown = await world.ask("/ssl list", "2 monitors")
     before = row_of(shown, number)
-    world.api.refuse("monitor/scan", 500, "no worker is free")
+    world.api.refuse("monitor/scan", 422, "no worker is free")
+    world.api.refuse("monitor/scan", 500, "disk full")
     world.api.drop("monitor/scan")
     world.api.refuse("monitor/scan", 404, "monitor not found")
     for said, told in (
         ("not scanned", "no worker is free"),
+        ("result unknown", "disk full. It may have gone through"),
         ("no answer", "It may have gone through"),
         ("not monitored", "NOT FOUND"),
     ):

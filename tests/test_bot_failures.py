@@ -22,11 +22,23 @@ async def test_an_unreachable_api_is_reported(world: World) -> None:
     await world.ask("/ssl status api.demo.test", "could not be reached", "/ssl ping")
 
 
-async def test_a_connection_that_breaks_during_an_add_may_have_done_it(world: World) -> None:
+async def test_an_api_that_breaks_during_a_change_may_have_made_it(world: World) -> None:
+    first, second = (world.api.add(f"h{n}.demo.test") for n in range(2))
     world.api.drop("monitor/add")
-
     await world.ask("/ssl add api.demo.test", "It may have gone through", "/ssl list")
-    assert len(world.api.asked("monitor/add")) == 1
+
+    world.api.refuse("monitor/add", 500, "disk full")
+    told = ("SSLMONITOR FAILED", "disk full. It may have gone through", "/ssl list", "`req-0815`")
+    card = await world.ask("/ssl add new.demo.test", *told)
+    assert "refused" not in words(card)
+    assert len(world.api.asked("monitor/add")) == 2
+
+    card = await world.ask("/ssl delete h*.demo.test", "Delete these 2 monitors?")
+    world.api.refuse("monitor/delete", 502, "bad gateway")
+    await world.press("Delete 2", on=card)
+    card = await world.card("Deleted 1 monitor", "1 may or may not have been deleted")
+    assert len({first, second} & {*world.api.rows}) == 1
+    await world.ask("/ssl audit", "may have gone through", "unconfirmed: 502 bad gateway")
 
 
 async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World) -> None:

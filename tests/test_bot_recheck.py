@@ -286,7 +286,7 @@ async def test_a_scan_that_the_api_refuses_is_shown_and_retried(world: World) ->
     world.api.refuse("monitor/scan", 500, "out of order")
     await pass_time(world, seconds=60)
 
-    broken = await world.card("REFUSED", "out of order", "Watching until")
+    broken = await world.card("SSLMONITOR FAILED", "out of order", "Watching until")
     assert (broken.ts, labels(broken)) == (card.ts, ["Stop"])
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)

@@ -305,6 +305,9 @@ class SSLMonitor:
             except APIUnreachable as error:
                 error.maybe_done = bool(sent) and not isinstance(error, Misdirected)
                 raise
+            except APIRefused as error:
+                error.maybe_done = error.code >= 500  # it may have failed after the change
+                raise
 
     async def _request(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Fields:
         reply = await self._send(session, ask, deadline)

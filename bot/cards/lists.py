@@ -366,7 +366,7 @@ def counted_faults(faults: Sequence[tuple[Target, BotError]], what: str) -> str:
     unsure = sum(fault.maybe_done for _, fault in faults)
     failed = len(faults) - unsure
     said = f" {failed} could not be {what}." if failed else ""
-    return f"{said} {unsure} may have been {what}: no answer came." if unsure else said
+    return f"{said} {unsure} may or may not have been {what}." if unsure else said
 
 
 def missing(gone: int) -> str:

@@ -143,13 +143,8 @@ def failure(error: BotError, *, host: str = "") -> Message:
     """What happened, and what to do next; `host` is the one in question, if known."""
     match error:
         case NotFound():
-            return _refused(
-                "NOT FOUND",
-                "SSLmonitor has no such monitor; it may have been deleted. "
-                "`/ssl list` shows all monitors.",
-                error,
-                host,
-            )
+            said = "SSLmonitor has no such monitor; it may have been deleted."
+            return _refused("NOT FOUND", f"{said} `/ssl list` shows all monitors.", error, host)
         case BadKey():
             return _refused(
                 "KEY REFUSED",
@@ -161,17 +156,21 @@ def failure(error: BotError, *, host: str = "") -> Message:
             wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
             return _refused("TOO MANY REQUESTS", f"Try again in {wait}.", error, host)
         case APIRefused():
-            said = safe(error.message, 300).rstrip(".")
-            answer = (
-                f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
-            )
-            if error.code == 503:
-                answer += " Try again in a minute."
-            return _refused("REFUSED", answer, error, host)
+            return _other_refusal(error, host)
         case APIUnreachable():
-            return reply("⚠️", "SSLMONITOR IS NOT ANSWERING", _unreachable(error), host=host)
+            return reply("⚠️", "SSLMONITOR IS NOT ANSWERING", _unconfirmed(error), host=host)
         case _:
             return _other_failure(error, host)
+
+
+def _other_refusal(error: APIRefused, host: str) -> Message:
+    if error.maybe_done:
+        return _refused("SSLMONITOR FAILED", _unconfirmed(error), error, host)
+    said = safe(error.message, 300).rstrip(".")
+    answer = f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
+    if error.code == 503:
+        answer += " Try again in a minute."
+    return _refused("REFUSED", answer, error, host)
 
 
 def _other_failure(error: BotError, host: str) -> Message:
@@ -233,7 +232,7 @@ def _stated(text: str, limit: int) -> str:
     return f"{safe(text, limit).rstrip('.')}."
 
 
-def _unreachable(error: APIUnreachable) -> str:
+def _unconfirmed(error: APIRefused | APIUnreachable) -> str:
     if error.maybe_done:
         advice = "It may have gone through; check `/ssl list` before you retry."
     else:
@@ -244,7 +243,7 @@ def _unreachable(error: APIUnreachable) -> str:
 def _refused(word: str, sentence: str, error: APIRefused, host: str = "") -> Message:
     reference = f" · support reference {code(error.req_id, 80)}" if error.req_id else ""
     small = context(f"SSLmonitor error {error.code or 'without a code'}{reference}")
-    return reply("⛔", word, sentence, small, host=host)
+    return reply("⚠️" if error.maybe_done else "⛔", word, sentence, small, host=host)
 
 
 def quota_used_up(account: Account) -> Message:

@@ -24,7 +24,7 @@ from bot.commands import after_scan
 from bot.commands.lookup import One, find, router, row_of, several
 from bot.commands.router import Call
 from bot.dates import ALL, DIGEST
-from bot.errors import BotError, NotFound
+from bot.errors import APIRefused, BotError, NotFound
 from bot.severity import is_fine, is_stale
 from bot.target import Target
 
@@ -79,7 +79,10 @@ def _failed(faults: Collection[BotError]) -> str:
     """What the row says if no monitor is known to have been scanned."""
     if all(isinstance(fault, NotFound) for fault in faults):
         return "not monitored"
-    return "no answer" if any(fault.maybe_done for fault in faults) else "not scanned"
+    unsure = [fault for fault in faults if fault.maybe_done]
+    if any(isinstance(fault, APIRefused) for fault in unsure):
+        return "result unknown"
+    return "no answer" if unsure else "not scanned"
 
 
 @router.command("delete", example="delete example.com", changes=True, recorded=False)
