@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from bot.app import Bot, make_notices, notice_interval
 from bot.cards.changes import compare
 from bot.config import Settings
-from bot.dates import NOTICES
+from bot.dates import DIGEST, NOTICES, Subscription
 from bot.playground.faults import dropped_connection, rate_limit, refusal
 from bot.playground.objects import BEN, GENERAL
 from bot.severity import Rank
@@ -306,3 +307,26 @@ async def test_a_comparison_of_ten_thousand_unchanged_monitors_posts_nothing(wor
     for each in (store, other):
         assert (await each.standings("here")).seen == rows
     assert not (await store.standings("elsewhere")).known
+
+
+async def test_a_day_begins_at_midnight_in_the_time_zone_of_each_channel(world: World) -> None:
+    number = world.api.add(HOST, days=80)
+    notices = watcher(world)
+    known = world.bot.records.subscriptions
+    await known.put(Subscription(DIGEST, GENERAL, zone="Asia/Kathmandu"))  # UTC+05:45
+    await known.put(Subscription(NOTICES, GENERAL))
+    await notices.tick()
+    world.later(hours=10, minutes=30)  # 18:00 UTC, 23:45 in Kathmandu
+    for valid in (False, True, False):
+        world.api.rows[number]["ssl_valid"] = valid
+        await notices.tick()
+        world.later(minutes=10)  # the second breakage is at 18:20 UTC, 00:05 in Kathmandu
+    here, there = ([m.text for m in world.seen(by=BEN, to=to)] for to in ("C0CERTS", GENERAL))
+    broken = [sum("Newly broken" in text for text in texts) for texts in (here, there)]
+    assert broken == [1, 2]
+
+    zones = [("C0NEW", "Europe/Berlin"), (GENERAL, "Asia/Kathmandu")]
+    own = Settings(notice_channel="C0CERTS", digest_timezone=ZoneInfo("Europe/Berlin"))
+    known = Subscriptions(world.bot.database, own.subscriptions)
+    await known.refresh()
+    assert [known.zone_of(channel).key for channel, _ in zones] == [zone for _, zone in zones]

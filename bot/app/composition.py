@@ -112,7 +112,7 @@ def make_notices(
         return None
     return Notices(
         api, NoticeStore(database), web, records, boards,
-        timezone=settings.digest_timezone, interval=settings.notice_interval, clock=now,
+        interval=settings.notice_interval, clock=now,
     )  # fmt: skip
 
 

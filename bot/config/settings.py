@@ -126,7 +126,8 @@ class Settings:
         "DIGEST_TIMEZONE",
         readers.timezone,
         "UTC",
-        meaning="The time zone of `DIGEST_TIME`, such as `Europe/Berlin`.",
+        meaning="The time zone of `DIGEST_TIME`, such as `Europe/Berlin`, and of the days of "
+        "notices in channels without a digest.",
     )
     digest_expire_days: int = setting(
         "DIGEST_EXPIRE_DAYS",
@@ -296,7 +297,7 @@ class Settings:
         if channel := self.digest_channel:
             found.append(Subscription(DIGEST, channel, at=self.digest_time, zone=zone))
         if channel := self.notice_channel or self.digest_channel:
-            found.append(Subscription(NOTICES, channel, mention=self.notice_mention))
+            found.append(Subscription(NOTICES, channel, zone=zone, mention=self.notice_mention))
         return found
 
 

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta
 from http.client import GONE
 from typing import TYPE_CHECKING
 
@@ -177,7 +177,6 @@ class Notices:
         records: Records,
         boards: Boards,
         *,
-        timezone: tzinfo,
         interval: timedelta = timedelta(),
         clock: Callable[[], datetime],
     ) -> None:
@@ -185,7 +184,6 @@ class Notices:
         self._not_before = clock()
         self._api, self._store, self._web, self._records = api, store, web, records
         self._boards = boards
-        self._timezone = timezone
         self._clock = clock
         self._lacks_until = clock()
         self._one_at_a_time, self._drawing = asyncio.Lock(), asyncio.Lock()
@@ -290,11 +288,14 @@ class Notices:
         self._since, self.fault = self._since or now, card.text
         log.warning("%s", card.text)
         if now - self._since >= TOLD_AFTER:
-            day = now.astimezone(self._timezone).date()
-            await self._store.tell(f"{day} paused", self._channels(now), card, now)
+            for channel in self._channels(now):
+                await self._store.tell(f"{self._day(channel, now)} paused", channel, card, now)
 
     def _channels(self, now: datetime) -> list[str]:
         return [each.channel for each in self._records.subscriptions.notices() if each.runs(now)]
+
+    def _day(self, channel: str, now: datetime) -> date:
+        return now.astimezone(self._records.subscriptions.zone_of(channel)).date()
 
     async def _begin_changes(self, cursor: str) -> Changes | None:
         """What changed since the cursor; if that is unknown, where to start."""
@@ -325,14 +326,13 @@ class Notices:
         if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
             await self._refresh(rows, complete=complete)
             return
-        # the IDs may belong to another account
-        day = f"{now.astimezone(self._timezone).date()} {was.basis.source[:8]}"
+        source = was.basis.source[:8]  # the IDs may belong to another account
         small = [
-            SmallChange(f"{day} {each.id} {each.kind}", each.kind, str(each.target))
+            SmallChange(f"{now.date()} {source} {each.id} {each.kind}", each.kind, str(each.target))
             for each in told
             if each.kind in SMALL
         ]
-        news = await self._news(told, day, now) if told else []
+        news = await self._news(told, source, now) if told else []
         if await self._store.compared(
             was, changed, gone, news, small=small, cursor=cursor, now=now
         ):
@@ -354,12 +354,13 @@ class Notices:
                 undrawn, self._undrawn = self._undrawn, []
                 await self._boards.draw_all(undrawn)
 
-    async def _news(self, told: Sequence[News], day: str, now: datetime) -> list[Notice]:
-        topics, known = await self._store.topics(day), await self._store.channels()
-        notices = []
+    async def _news(self, told: Sequence[News], source: str, now: datetime) -> list[Notice]:
+        known, notices = await self._store.channels(), []
         for to in self._records.subscriptions.notices():
             if not to.runs(now):
                 continue
+            day = f"{self._day(to.channel, now)} {source}"
+            topics = await self._store.topics(day, to.channel)
             plan = Plan(to, topics, day, now, self._records.rules)
             for topic, card in plan.of(told):
                 if not to.mention and to.channel not in known and topic.thread is None:

@@ -162,13 +162,12 @@ class NoticeStore:
         self._last = Standings(basis, stored, was.seen, known=True)
         return True
 
-    async def tell(self, what: str, to: Collection[str], card: Message, now: datetime) -> None:
-        """Store a notice for each channel, once each, that doesn't come from a comparison."""
+    async def tell(self, what: str, channel: str, card: Message, now: datetime) -> None:
+        """Store a notice for a channel, once, that doesn't come from a comparison."""
         nobody: frozenset[Any] = frozenset()
+        topic = Topic(f"{what} {channel}", channel, "", nobody, nobody, None, now)
         async with self._database.quick_write() as connection:
-            for channel in to:
-                topic = Topic(f"{what} {channel}", channel, "", nobody, nobody, None, now)
-                await self._insert(connection, Notice.of(topic, card))
+            await self._insert(connection, Notice.of(topic, card))
 
     async def _insert(self, connection: AsyncConnection, notice: Notice) -> None:
         row = self._database.insert(notices).values(_row(notice))
@@ -231,9 +230,10 @@ class NoticeStore:
             await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 
-    async def topics(self, day: str) -> list[Topic]:
-        """The topics that channels were told of on this day."""
-        query = select(notices).where(notices.c.key.startswith(f"{day} "), notices.c.kind != "")
+    async def topics(self, day: str, channel: str) -> list[Topic]:
+        """The topics that a channel was told of on this day."""
+        here = (notices.c.channel == channel) & (notices.c.kind != "")
+        query = select(notices).where(notices.c.key.startswith(f"{day} "), here)
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [_topic(row) for row in rows]

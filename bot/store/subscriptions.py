@@ -51,9 +51,9 @@ class Subscriptions:
         return [each for each in self._known.values() if each.kind == NOTICES and not each.off]
 
     def zone_of(self, channel: str) -> ZoneInfo:
-        """The time zone of a channel's digest; UTC if it has none."""
+        """The time zone of a channel's digest, or else the environment's."""
         digest = self.get(DIGEST, channel)
-        return digest.timezone if digest else ZoneInfo("UTC")
+        return digest.timezone if digest else self.first_zone()
 
     def mention_of(self, channel: str) -> str:
         """The user or group ID that a channel's notices mention, or an empty string."""
@@ -61,8 +61,10 @@ class Subscriptions:
         return each.mention if each and not each.off else ""
 
     def first_zone(self) -> ZoneInfo:
-        """The time zone of the first digest; UTC if there is none."""
-        return next((each.timezone for each in self.digests()), ZoneInfo("UTC"))
+        """The environment's time zone, or else that of the first digest; UTC if there is none."""
+        known = self._known.items()
+        zones = (s.timezone for key, s in known if key in self._environment or s.kind == DIGEST)
+        return next(zones, ZoneInfo("UTC"))
 
     def get(self, kind: str, channel: str) -> Subscription | None:
         """A channel's subscription, even if it is turned off."""
