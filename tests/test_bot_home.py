@@ -138,6 +138,22 @@ async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: Wo
     await world.home("2 monitors", "Nothing needs to be done")
 
 
+async def test_home_takes_the_next_press_while_the_last_one_still_updates_it(world: World) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    home = await world.open_home("`a.demo.test`")
+    host, everything = (world.api.hold("monitor/list") for _ in range(2))
+    await world.press("Rescan", on=home)
+    await host.reached.wait()
+    host.release()
+    await everything.reached.wait()
+    await world.home("no change · Ann")
+    world.api.renew(number, days=80)
+    await world.press("Rescan", on=home)
+    await world.home("~`a.demo.test`~")
+    everything.release()
+    await world.settled()
+
+
 async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world: World) -> None:
     for n in range(3):
         world.api.add(f"h{n}.demo.test", days=n + 0.5)

@@ -294,6 +294,24 @@ async def test_a_press_while_a_scan_of_the_row_runs_joins_it(world: World) -> No
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 
+async def test_a_press_after_the_outcome_scans_again_before_the_reply_is_posted(
+    world: World,
+) -> None:
+    number = world.api.add("a.demo.test", valid=False)
+    shown, faults = await digest(world), world.slack.faults
+    reply = faults.hold("chat.postMessage", after=False)
+    await world.press("Rescan", on=shown, by=BEN)
+    await reply.reached.wait()
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))
+    world.api.renew(number, days=80)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "~`a.demo.test`~" in row_of(shown, number))
+    reply.release()
+    await world.settled()
+    assert len(world.api.asked("monitor/scan")) == 2
+    assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
 def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """An event that says that somebody waits for a scan that another process runs."""
     joined, wait = asyncio.Event(), RunningScans._ended_well

@@ -311,6 +311,7 @@ class SlackBot:
         """Home has no place for an answer, so a modal opens for it; then Home is updated."""
         if modal := await self.views.over_home(request):
             await self._run(modal, request, command, _binding(command, request))
+            self._presses.discard(request.press or ())
             await self.views.publish_home(request, request.view.page if request.view else 0)
 
     async def _run(self, surface: Surface, request: Request, command: Command, bind: Bind) -> None:
@@ -339,6 +340,8 @@ class SlackBot:
         call = self._call(surface, request, command, progress)
         async with progress.of_slow_work():
             message = progress.answer = await self._router.dispatch(call, command, bind)
+        if isinstance(surface, RowButton):  # its row may show this before Slack has the reply
+            self._presses.discard(request.press or ())
         await self._deliver(progress.deliver, request, message)
         return message.outcome
 
