@@ -393,7 +393,7 @@ class Digest:
 
         A note records the attempt, so that the next process looks for the file first.
         """
-        channel, thread, same = stored.channel, str(stored.ts), self._content is not None
+        channel, thread, found = stored.channel, str(stored.ts), self._content
         name = f"certificates-{stored.day.isoformat()}.csv"
         try:
             new = await self._state.claim_note(f"file {stored.day} {channel} {thread}", name)
@@ -404,7 +404,7 @@ class Digest:
         except BotError as fault:
             log.warning("Could not attach the CSV file of the digest in %s: %s", channel, fault)
             return with_csv(message, no_csv(fault))
-        return with_csv(message, same=same and new)
+        return with_csv(message, lost=found.unreadable if found and new else None)
 
     async def _has_file(self, channel: str, thread: str, name: str) -> bool:
         """Whether the file is in the thread. Raises SlackUnreachable if that can't be seen."""
@@ -418,8 +418,7 @@ class Digest:
         now, rules = self._clock(), self._records.rules
         found = self._content or await gather(self._api, now, rules, self.plan.which)
         self._content = None
-        rows = (*found.rows, *found.scheduled)
-        return await asyncio.to_thread(as_csv, rows, now, rules)
+        return await asyncio.to_thread(as_csv, found.named, now, rules)
 
     async def _still_ours(self, stored: StoredDigest) -> bool:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """A digest of more monitors than one message takes: a table, a chart and a file in its thread."""
 
 import asyncio
+import csv
 import re
 from typing import Any
 
@@ -22,24 +23,32 @@ def world(digest_world: World) -> World:
 async def test_five_hundred_monitors_are_three_messages_and_a_file(world: World) -> None:
     for number in range(500):
         world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
+    await world.ask("/ssl mute 107 for=7d", "Muted by")
+    world.api.add("old.demo.test", days=80, scan_date="2026-11-20 07:00")
+    odd = world.api.add("odd.demo.test")
+    world.api.rows[odd]["port"] = None
     nine_o_clock(world)
 
     await world.digest.tick()
 
-    first, file, table, chart = posted(world)
-    assert labels(first) == ["Rescan"] * 20
+    first, file, table, chart = posted(world)[-4:]
+    assert labels(first) == [*["Rescan"] * 20, "Rescan 1 old one"]
     assert {file.thread_ts, table.thread_ts, chart.thread_ts} == {first.ts}
-    assert "480 more monitors" in words(first)
+    assert "479 more monitors" in words(first)
     assert "Expiring by week" in words(chart)
     shown = set(re.findall(r"(h\d+)\.", words(table)))
     assert len(shown) == 200
-    assert "280 more in the CSV file." in words(table)
-    assert "All monitors of this digest are in the CSV file above." in words(table)
+    assert "279 more in the CSV file." in words(table)
+    said = "All monitors of this digest are in the CSV file above, except 1 that could not be read."
+    assert said in words(table)
     assert labels(table) == []
     [shared] = world.slack.files.values()
     assert shared["title"] == "certificates-2026-11-23.csv"
     assert file.files[0]["id"] == shared["id"]
-    assert len(set(re.findall(r"\bh\d+\.", shared["content"].decode()))) == 500
+    rows = list(csv.DictReader(shared["content"].decode("utf-8-sig").splitlines()))
+    assert len({row["host"] for row in rows}) == len(rows) == 501
+    assert [row["id"] for row in rows if row["muted_until"]] == ["107"]
+    assert rows[-1]["host"] == "old.demo.test"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +84,7 @@ async def test_the_csv_file_is_about_the_hosts_of_the_digest(world: World) -> No
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
     world.api.add("elsewhere.test", days=3)
+    await world.ask("/ssl mute 107 for=7d", "Muted by")
     await world.ask("/ssl digest here at 09:00 *.demo.test", "set up a digest", seen_by=BEN)
     nine_o_clock(world)
     world.slack.faults.add("files.completeUploadExternal", refusal("not_in_channel"))
@@ -85,12 +95,13 @@ async def test_the_csv_file_is_about_the_hosts_of_the_digest(world: World) -> No
     await world.settled()
     for each in world.slack.files.values():
         assert "elsewhere" not in each["content"].decode()
+        assert "107,h6.demo.test" in each["content"].decode()
 
 
 @pytest.mark.parametrize(
     ("history", "said"),
     [
-        ([], "All of them are in the CSV file above, which may be some minutes newer than this."),
+        ([], "The CSV file above may be some minutes newer than this."),
         ([refusal("missing_scope")] * 4, "did not confirm the CSV file. If it isn't above"),
     ],
     ids=["readable", "not readable"],

@@ -397,6 +397,11 @@ def test_no_cell_of_a_csv_is_ever_a_formula(text: str) -> None:
     assert "\n" not in table_cards.harmless(text)
 
 
+def test_no_part_of_a_cell_is_a_formula_where_semicolons_separate_cells() -> None:
+    told = {"a;=1+1;b": "a;'=1+1;b", "; -1": ";' -1", "\uff1d1": "'\uff1d1", "a-b; c": "a-b; c"}
+    assert {text: table_cards.harmless(text) for text in told} == told
+
+
 def test_a_long_host_stays_whole_in_code() -> None:
     host = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
     assert f"`{host}`" in readable(monitor_cards.monitor(row(target=Target(host)), NOW, RULES))

@@ -89,6 +89,12 @@ class DigestContent:
     noticed: bool = False
 
     @property
+    def named(self) -> list[MonitorSummary]:
+        """All monitors that have a row in it or are named in one of its lines."""
+        parts = (*self.rows, *self.muted, *self.soon, *self.scheduled, *self.stale)
+        return list({row.id: row for row in parts}.values())
+
+    @property
     def all_clear(self) -> bool:
         """Whether everything is known, and nothing needs attention."""
         unsure = self.unreadable or self.stale or self.muted or self.soon

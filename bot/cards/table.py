@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from bot.blocks import (
 from bot.cards.row import text_row
 from bot.dates import DAY
 from bot.errors import BotError, SlackRefused, SlackUnreachable
-from bot.severity import Rank, Thresholds, days_left, limits_of, state_of
+from bot.severity import Rank, Thresholds, days_left, limits_of, mute_of, state_of
 
 #: Slack's data_table takes 200 rows besides its header, and 20,000 characters in all its cells.
 TABLE_ROWS = 200
@@ -36,14 +37,15 @@ NO_DAYS = -99_999
 HEADER = ("Host", "State", "Days left", "Expires (UTC)", "Issuer", "ID")
 CSV_HEADER = (
     *("id", "host", "port", "state", "days_left", "not_before", "not_after", "issuer"),
-    *("message", "http_code", "scanned_at"),
+    *("message", "http_code", "scanned_at", "muted_until"),
 )
 #: Three full sections stay below Slack's limit for one message (see `blocks.MAX_CHARACTERS`).
 SECTIONS_A_MESSAGE = 3
 #: The block that the note about the CSV file replaces.
 CSV = "csv"
-#: Spreadsheets take text that begins like this for a formula (OWASP, CSV injection).
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Where spreadsheets find a formula in a text (OWASP, CSV injection); in some countries, semicolons
+#: separate their cells.
+_FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 
 #: The most weeks shown; the team's own thresholds may reach further.
 WEEKS = 8
@@ -95,15 +97,16 @@ def rest(more: Sequence[MonitorSummary], now: datetime, rules: Thresholds) -> Me
     return Message(text, (section(text), grid, *below), fallback=(section(text), *classic, file))
 
 
-def with_csv(message: Message, problem: str = "", *, same: bool = True) -> Message:
-    """A message whose CSV file of all monitors is in the thread.
+def with_csv(message: Message, problem: str = "", *, lost: int | None = 0) -> Message:
+    """A message whose CSV file of all monitors is in the thread, except `lost` unreadable ones.
 
-    The file may not have the `same` data, if a digest was continued after a restart. Without the
-    file, the `problem` (mrkdwn) is shown above the button that sends it.
+    If a digest was continued after a restart, `lost` is None: the file may have newer data. Without
+    the file, the `problem` (mrkdwn) is shown above the button that sends it.
     """
-    said = "All monitors of this digest are in the CSV file above."
-    if not same:
-        said = "All of them are in the CSV file above, which may be some minutes newer than this."
+    but = f", except {lost:,} that could not be read" if lost else ""
+    said = f"All monitors of this digest are in the CSV file above{but}."
+    if lost is None:
+        said = "The CSV file above may be some minutes newer than this."
     told = context(problem or said)
 
     def changed(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
@@ -157,13 +160,15 @@ def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) ->
     writer.writerow(CSV_HEADER)
     for row in order:
         left = days_left(row.not_after, now) if row.not_after else ""
-        dates = [at.isoformat() if at else "" for at in (row.not_before, row.not_after)]
+        mute = mute_of(row, now, rules)
+        dates = (row.not_before, row.not_after, row.scanned_at, mute.until if mute else None)
+        start, end, scanned, until = (at.isoformat() if at else "" for at in dates)
         writer.writerow(
             (
                 *(row.id, harmless(row.target.host), row.target.port),
-                *(state_of(row, now, rules).word, left, *dates),
+                *(state_of(row, now, rules).word, left, start, end),
                 *(harmless(row.issuer), harmless(row.message), row.http_code or ""),
-                row.scanned_at.isoformat() if row.scanned_at else "",
+                *(scanned, until),
             )
         )
     return written.getvalue().encode("utf-8-sig")
@@ -218,8 +223,7 @@ def certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSum
 
 def harmless(text: str) -> str:
     """Third-party text for a cell: one line, and never a formula."""
-    line = plain(text, 1000)
-    return f"'{line}" if line.startswith(FORMULA) else line
+    return _FORMULA.sub(r"\1'", plain(text, 1000))
 
 
 def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> Message | None:

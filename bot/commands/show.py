@@ -117,7 +117,7 @@ async def csv_due(call: Call) -> Message:
     """Send all monitors that this channel's digest would list now as a CSV file, directly."""
     here = call.records.subscriptions.get(DIGEST, call.channel)
     found = await digest.gather(call.api, call.now(), call.rules, here.which if here else ALL)
-    return await _send_csv(call, [*found.rows, *found.scheduled], found.unreadable)
+    return await _send_csv(call, found.named, found.unreadable)
 
 
 async def _send_csv(call: Call, rows: Sequence[MonitorSummary], lost: int) -> Message:
