@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from typing import Any
 
 import aiohttp
 import icalendar
@@ -21,11 +22,15 @@ def subscribed(card: PostedMessage) -> str:
 async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_read(
     world: World, session: aiohttp.ClientSession
 ) -> None:
-    world.api.add("a.demo.test", days=70, ssl_fingerprint="ab" * 32)
+    same: dict[str, Any] = {"days": 70, "ssl_fingerprint": "ab" * 32}
+    world.api.add("undated.demo.test", **same, ssl_expire_date_end=None)
+    world.api.add("a.demo.test", **same)
     window = {"status": "known", "start": "2026-12-20 12:00", "end": "2026-12-25 12:00"}
-    world.api.add("b.demo.test", days=70, ssl_fingerprint="ab" * 32, renewal=window)
+    world.api.add("b.demo.test", **same, renewal=window)
     world.api.add("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
     world.api.add("none.demo.test", ssl_expire_date_end=None)
+    odd = world.api.add("odd.demo.test")
+    world.api.rows[odd]["port"] = None
     await world.say("/ssl calendar")
     base = f"http://127.0.0.1:{world.bot.port}"
     path = subscribed(await world.card("Subscribe to this address", "PUBLIC_URL is not set"))
@@ -35,13 +40,14 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     events = icalendar.Calendar.from_ical(file).walk("VEVENT")
     seen = [(str(event["summary"]), event.decoded("dtstart")) for event in events]
     assert seen == [
-        ("Renew a.demo.test and 1 more", date(2026, 12, 20)),  # when the CA asks for it
+        ("⚠️ 1 monitor could not be read", date(2026, 11, 23)),
+        ("Renew a.demo.test and 2 more", date(2026, 12, 20)),  # when the CA asks for it
         ("Renew c.demo.test", date(2026, 10, 21)),  # 30 days before it expires
     ]
     others = vobject.readOne(file).vevent_list
     assert [(str(e.summary.value), e.dtstart.value) for e in others] == seen
-    assert "a.demo.test" in str(others[0].description.value)
-    assert str(others[1].description.value).count("\n") == 2  # hostile text stays on its line
+    assert "undated.demo.test" in str(others[1].description.value)
+    assert str(others[2].description.value).count("\n") == 2  # hostile text stays on its line
 
 
 async def test_a_new_address_replaces_the_old_one_and_a_wrong_one_opens_nothing(

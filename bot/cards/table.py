@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
 
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorList, MonitorSummary
 from bot.blocks import (
     Block,
     Message,
@@ -174,42 +175,54 @@ def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) ->
     return written.getvalue().encode("utf-8-sig")
 
 
-def as_calendar(
-    rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds, zone: tzinfo
-) -> bytes:
-    """An iCalendar file (RFC 5545): one all-day event for each certificate, when renewal is due."""
+def as_calendar(rows: MonitorList, now: datetime, rules: Thresholds, zone: tzinfo) -> bytes:
+    """An iCalendar file (RFC 5545): one all-day event for each certificate, when renewal is due.
+
+    If monitors could not be read, an event today says so.
+    """
     from icalendar import Calendar, Event  # noqa: PLC0415 - its import takes 0.1 s, for few requests
 
     calendar = Calendar()
     calendar.add("prodid", "-//SSLmonitor bot//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Certificates to renew")
+    events = [_unreadable(rows.unreadable, now.astimezone(zone).date())] if rows.unreadable else []
     for group in certificates(rows).values():
-        end, event = group[0].not_after, Event()
-        if end is None:
-            continue
-        due = end - max(limits_of(each, rules).due for each in group)
-        for name, value in _event(group, end, due.astimezone(zone).date(), now).items():
+        dated = [(row, row.not_after) for row in group if row.not_after]
+        if dated:
+            due = dated[0][1] - max(limits_of(row, rules).due for row, _ in dated)
+            events.append(_event(group, *dated[0], due.astimezone(zone).date()))
+    for each in events:
+        event, day = Event(), each["dtstart"]
+        always = {"dtstamp": now, "dtend": day + timedelta(days=1), "transp": "TRANSPARENT"}
+        for name, value in (each | always).items():
             event.add(name, value)
         calendar.add_component(event)
     return bytes(calendar.to_ical())
 
 
 def _event(
-    group: Sequence[MonitorSummary], end: datetime, due: date, now: datetime
-) -> dict[str, str | date]:
-    """The event of one certificate: iCalendar's properties and their values."""
-    first, names = group[0], [plain(row.target.short, 120) for row in group]
-    more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+    group: Sequence[MonitorSummary], first: MonitorSummary, end: datetime, due: date
+) -> dict[str, Any]:
+    """The event of one certificate, named after its `first` monitor with an expiry date."""
+    order = [first, *(row for row in group if row is not first)]
+    names = [plain(row.target.short, 120) for row in order]
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     lines = [f"Expires {utc(end)}", f"Issuer: {plain(first.issuer, 100) or '–'}"]
     return {
         "uid": f"{first.fingerprint or first.id}@sslmonitor-bot",
-        "dtstamp": now,
         "dtstart": due,
-        "dtend": due + timedelta(days=1),
         "summary": f"Renew {names[0]}{more}",
         "description": "\n".join([*lines, *names[:CALENDAR_NAMES]]),
-        "transp": "TRANSPARENT",
+    }
+
+
+def _unreadable(number: int, today: date) -> dict[str, Any]:
+    return {
+        "uid": "unreadable@sslmonitor-bot",
+        "dtstart": today,
+        "summary": f"⚠️ {counted(number, 'monitor')} could not be read",
+        "description": "Their renewals may be missing from this calendar.",
     }
 
 
