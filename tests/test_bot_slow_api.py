@@ -58,6 +58,24 @@ async def test_whoever_waits_for_a_slow_api_is_told_what_for(
         assert ("SSLmonitor is slow; the card follows." in slow, "OK" in card) == (True, True)
 
 
+async def test_a_read_that_began_before_a_change_is_not_taken_for_the_state_after_it(
+    world: World,
+) -> None:
+    number = world.api.add("api.demo.test", days=-1, valid=False)
+    slow = [world.api.hold("monitor/list") for _ in range(2)]
+    await world.say("/ssl status api.demo.test", by=BEN)
+    await slow[0].reached.wait()
+    await world.say("/ssl list", by=BEN)
+    await slow[1].reached.wait()
+    world.api.renew(number, days=80)
+    async with asyncio.timeout(9):  # the slow reads end after ten
+        await world.ask(f"/ssl scan #{number}", "*OK* · `api.demo.test`")
+        await world.ask("/ssl list", "1 monitor: 1 OK.")
+    for held in slow:
+        held.release()
+    await world.settled()
+
+
 @pytest.mark.slow
 async def test_with_an_api_of_eight_seconds_a_scan_ends_within_20_by_button_or_id_and_28_by_name(
     world: World, monkeypatch: pytest.MonkeyPatch

@@ -126,6 +126,7 @@ class SSLMonitor:
         self._timing = timing
         self._in_flight = 0
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
+        self._changes = 0
         self.extras = Extras(self, clock)
         self.turn: Turn = lambda _: nullcontext(False)
         """Waits for the scan of the same monitor that another process runs, if there is one."""
@@ -226,6 +227,7 @@ class SSLMonitor:
             query = {"id": str(monitor_id)}
             async with nullcontext(False) if alone else self.turn(monitor_id) as joined:
                 if joined:
+                    self._changes += 1
                     return await self.get(monitor_id)
                 fields = await self._write("monitor/scan", query, self._scan_deadline)
                 found = self._monitor(fields, written=True)
@@ -241,7 +243,7 @@ class SSLMonitor:
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
         """Send a request that changes nothing; retry if that may help.
 
-        Identical concurrent requests are sent once.
+        Identical concurrent requests are sent once, unless something was changed since.
         """
         given = query or {}
 
@@ -250,7 +252,8 @@ class SSLMonitor:
                 lambda: self._request(self._session, Ask(path, given), self._deadline)
             )
 
-        return await self._share((path, *(f"{k}={v}" for k, v in sorted(given.items()))), asked)
+        words = (f"{k}={v}" for k, v in sorted(given.items()))
+        return await self._share((path, str(self._changes), *words), asked)
 
     async def _share(self, key: tuple[str, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of `ask`, or of the same request if that is in progress.
@@ -308,6 +311,8 @@ class SSLMonitor:
             except APIRefused as error:
                 error.maybe_done = error.code >= 500  # it may have failed after the change
                 raise
+            finally:
+                self._changes += 1
 
     async def _request(self, session: aiohttp.ClientSession, ask: Ask, deadline: float) -> Fields:
         reply = await self._send(session, ask, deadline)
