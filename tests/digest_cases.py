@@ -79,7 +79,8 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     }
     for name, fault in faults.items():
         yield f"digest: no file, {name}", table_cards.with_csv(table, table_cards.no_csv(fault))
-    yield "digest: notices paused", digest_cards.paused(2)
+    yield "digest: notices paused", digest_cards.paused(2, all_wait=True)
+    yield "digest: notices missing", digest_cards.paused(2, all_wait=False)
     yield "digest: blind", digest_cards.blind(NOW - HOUR, APIUnreachable(texts.fault))
     yield "digest: sees again", digest_cards.sees_again(NOW - HOUR, NOW)
     yield "digest: missed", digest_cards.missed(day, texts.fault)

@@ -160,30 +160,47 @@ async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
-    odd = world.api.rows[number] | {"id": None}
-    rows = [world.api.rows[number], odd]
-    world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
-    await notices.tick()
+    row = world.api.rows[number]
+    for rows in ([row], [row, row], [row, row | {"ssl_valid": True}]):
+        world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
+        await notices.tick()
     assert told(world) == []
+    for _ in range(2):
+        world.api.reply("monitor/list", {"success": 1, "count": 2, "list": [row]})
+        await notices.tick()
+        world.later(hours=2)
+    assert told(world) == ["Certificate notices are on hold: 1 monitor could not be read."]
     await notices.tick()
     await world.card("Newly broken", by=BEN)
 
 
-async def test_an_unreadable_row_pauses_the_notices_and_is_told_daily(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    odd = world.api.add("odd.demo.test", days=80)
-    world.api.rows[odd]["port"] = None
+async def test_an_unreadable_row_is_told_daily_and_keeps_no_other_notice_back(world: World) -> None:
+    number, odd = world.api.add(HOST, days=80), world.api.add("odd.demo.test", valid=False)
+    new = world.api.add("new.demo.test", valid=False)
+    world.api.rows[new]["id"] = None  # nobody knows that it isn't new once it can be read
+    notices = watcher(world)
+    here = Subscription(NOTICES, "C0CERTS", everything=True)
+    await world.bot.records.subscriptions.put(here)
+    await notices.tick()
+    world.api.rows[odd]["ssl_valid"] = True
+    await notices.tick()
+    world.api.rows[odd]["ssl_valid"] = False
+    await notices.tick()
+    world.api.rows[odd] |= {"port": None, "ssl_valid": True}
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    assert [text.partition(":")[0] for text in told(world)] == ["✅ Fixed"] + ["Newly broken"] * 2
     for _ in range(26):
         await notices.tick()
         world.later(hours=1)
-    said = "Certificate notices are on hold: 1 monitor could not be read."
+    said = "2 monitors could not be read. Notices about them may be missing."
     world.bot.scheduler.notices = notices
-    assert (told(world), (await world.get("/healthz"))[1]["notices"]) == ([said] * 2, said)
-    world.api.rows[odd]["port"] = 443
-    world.api.rows[number]["ssl_valid"] = False
+    assert (told(world)[3:], (await world.get("/healthz"))[1]["notices"]) == ([said] * 2, said)
+    assert not any("~" in words(card) for card in world.seen(by=BEN)[1:])
+    world.api.rows[odd]["port"], world.api.rows[new]["id"] = 443, new
     await notices.tick()
-    await world.card("Newly broken", by=BEN)
+    assert ["odd.demo.test" in text for text in told(world)[5:]] == [True]
+    await world.card("✅ Fixed", "odd.demo.test", by=BEN)
     assert (await world.get("/healthz"))[1]["notices"] == "ok"
 
 

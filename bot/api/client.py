@@ -404,7 +404,7 @@ class SSLMonitor:
         rows = raw_rows(fields, count)
         read = MonitorList()
         first: dict[int, MonitorSummary] = {}
-        lost, which = 0, ""
+        lost, twice, which = 0, 0, ""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
@@ -418,8 +418,9 @@ class SSLMonitor:
                 if known is summary:
                     read.append(summary)
                 elif known != summary:
-                    lost += 1
-        read.unreadable = max(lost, (count or 0) - len(read))
+                    twice += 1
+        read.unreadable = max(lost + twice, (count or 0) - len(read))
+        read.incomplete = read.unreadable > lost
         if read.unreadable:
             why = which or "they are counted, but not listed"
             log.warning("Could not read %d monitors in monitor/list: %s", read.unreadable, why)

@@ -137,12 +137,13 @@ class MonitorList(list[MonitorSummary]):
 
     `unreadable` counts the monitors that the API has but that could not be read: malformed rows,
     and rows that are counted but missing. As long as there are any, nobody may conclude that all is
-    well.
+    well. It is `incomplete` if rows are missing, or two rows have one ID.
     """
 
     def __init__(self, rows: Iterable[MonitorSummary] = (), unreadable: int = 0) -> None:
         super().__init__(rows)
         self.unreadable = unreadable
+        self.incomplete = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,13 +350,17 @@ def blind(since: datetime, fault: BotError) -> Message:
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 
-def paused(number: int) -> Message:
-    """Some monitors can't be read, so notices are on hold."""
-    text = f"Certificate notices are on hold: {unreadable(number)}."
+def paused(number: int, *, all_wait: bool) -> Message:
+    """Some monitors can't be read, so notices about them may be missing, or `all_wait`."""
+    them = "it" if number == 1 else "them"
+    text = f"{unreadable(number)}. Notices about {them} may be missing."
     why = (
-        "They resume once all monitors can be read. The bot's log says why they can't: "
-        "correct or delete them in SSLmonitor. `/ssl digest` shows the others."
+        "The bot's log says why: correct or delete them in SSLmonitor. "
+        "`/ssl digest` shows the others."
     )
+    if all_wait:
+        text = f"Certificate notices are on hold: {unreadable(number)}."
+        why = f"They resume once the list of monitors is complete. {why}"
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
 
 

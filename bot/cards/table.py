@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
@@ -186,19 +186,24 @@ def as_calendar(rows: MonitorList, now: datetime, rules: Thresholds, zone: tzinf
     calendar.add("prodid", "-//SSLmonitor bot//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", "Certificates to renew")
-    events = [_unreadable(rows.unreadable, now.astimezone(zone).date())] if rows.unreadable else []
-    for group in certificates(rows).values():
-        dated = [(row, row.not_after) for row in group if row.not_after]
-        if dated:
-            due = dated[0][1] - max(limits_of(row, rules).due for row, _ in dated)
-            events.append(_event(group, *dated[0], due.astimezone(zone).date()))
-    for each in events:
+    unread = [_unreadable(rows.unreadable, now.astimezone(zone).date())] if rows.unreadable else []
+    for each in (*unread, *_events(rows, rules, zone)):
         event, day = Event(), each["dtstart"]
         always = {"dtstamp": now, "dtend": day + timedelta(days=1), "transp": "TRANSPARENT"}
         for name, value in (each | always).items():
             event.add(name, value)
         calendar.add_component(event)
     return bytes(calendar.to_ical())
+
+
+def _events(
+    rows: Iterable[MonitorSummary], rules: Thresholds, zone: tzinfo
+) -> Iterator[dict[str, Any]]:
+    for group in certificates(rows).values():
+        dated = [(row, row.not_after) for row in group if row.not_after]
+        if dated:
+            due = dated[0][1] - max(limits_of(row, rules).due for row, _ in dated)
+            yield _event(group, *dated[0], due.astimezone(zone).date())
 
 
 def _event(

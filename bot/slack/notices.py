@@ -6,7 +6,6 @@ A silent channel looks as if all were well.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,7 +36,7 @@ from bot.store.monitors import Records
 from bot.store.notices import Notice, NoticeStore, SmallChange, Standings
 
 if TYPE_CHECKING:  # only for type checking
-    from bot.api.models import MonitorSummary
+    from bot.api.models import MonitorList, MonitorSummary
     from bot.digest import Digest
     from bot.slack.digests import Digests
 
@@ -241,7 +240,7 @@ class Notices:
             await self._compare()
             return
         if changes and changes.next != was.basis.cursor:
-            await self._keep(was, changes.rows, changes, complete=False)
+            await self._keep(was, changes.rows, changes)
 
     async def _changes(self, cursor: str) -> Changes | None:
         """What changed since the cursor; without one, only where to start.
@@ -276,15 +275,16 @@ class Notices:
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:
-            if not was.basis.cursor:  # what monitor/changes covers is not announced in two ways
-                await self._tell_paused(rows.unreadable)
-            return
-        self._since, self.fault = None, "ok"
-        await self._keep(was, rows, changes, complete=True)
+            await self._tell_unreadable(rows, has_changes=bool(was.basis.cursor))
+        else:
+            self._since, self.fault = None, "ok"
+        if not rows.incomplete:
+            await self._keep(was, rows, changes, rows.unreadable)
 
-    async def _tell_paused(self, unreadable: int) -> None:
-        """Say that comparisons are on hold, in each channel once a day, if that lasts."""
-        now, card = self._clock(), cards.paused(unreadable)
+    async def _tell_unreadable(self, rows: MonitorList, *, has_changes: bool) -> None:
+        """Say which notices may be missing, in each channel once a day, if that lasts."""
+        all_wait = rows.incomplete and not has_changes
+        now, card = self._clock(), cards.paused(rows.unreadable, all_wait=all_wait)
         self._since, self.fault = self._since or now, card.text
         log.warning("%s", card.text)
         if now - self._since >= TOLD_AFTER:
@@ -312,18 +312,19 @@ class Notices:
         was: Standings,
         rows: Sequence[MonitorSummary],
         changes: Changes | None,
-        *,
-        complete: bool,
+        unreadable: int | None = None,
     ) -> None:
-        """Compare, and store the result together with its notices."""
-        now, rules = self._clock(), self._records.rules
-        seen = was.seen if was.known else None
+        """Compare, and store the result and its notices; `unreadable` is None for mere changes."""
+        now, rules, complete = self._clock(), self._records.rules, unreadable == 0
+        seen, names = was.seen if was.known else None, changes.names if changes else {}
         # in a thread: judging tens of thousands of rows would block the event loop for too long
-        names = changes.names if changes else {}
-        compared = functools.partial(compare, complete=complete, renamed=names)
-        told, changed, gone = await asyncio.to_thread(compared, seen, rows, now, rules)
-        cursor = changes.next if changes else was.basis.cursor
-        if not (changed or gone or told) and was.known and cursor == was.basis.cursor:
+        told, changed, gone = await asyncio.to_thread(
+            compare, seen, rows, now, rules, complete=complete, renamed=names
+        )
+        if was.basis.unreadable:  # what can be read again looks as if it were new
+            told = [each for each in told if each.kind != "added"]
+        basis = was.basis.then(changes.next if changes else None, unreadable)
+        if not (changed or gone or told) and was.known and basis == was.basis.then():
             await self._refresh(rows, complete=complete)
             return
         source = was.basis.source[:8]  # the IDs may belong to another account
@@ -333,9 +334,7 @@ class Notices:
             if each.kind in SMALL
         ]
         news = await self._news(told, source, now) if told else []
-        if await self._store.compared(
-            was, changed, gone, news, small=small, cursor=cursor, now=now
-        ):
+        if await self._store.compared(was, changed, gone, news, small=small, now=now, basis=basis):
             await self._post_all()  # new notices before updates
             await self._refresh(rows, complete=complete)
         else:
@@ -343,8 +342,8 @@ class Notices:
 
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
         """Change the messages whose rows are outdated; they are drawn later."""
-        found = {row.id: row for row in rows}
-        self._undrawn += await self._boards.refresh(found, self._records.rules, complete=complete)
+        found, rules = {row.id: row for row in rows}, self._records.rules
+        self._undrawn += await self._boards.refresh(found, rules, complete=complete)
         await self._records.end_claims(rows, self._clock())
 
     async def _draw(self) -> None:

@@ -87,12 +87,20 @@ class Notice:
 class Basis(msgspec.Struct, frozen=True):
     """The API and account that the standings belong to, and up to where its changes were read.
 
-    `version` counts the stored comparisons. It is stored as JSON.
+    `version` counts the stored comparisons. The last list had so many monitors that were
+    `unreadable`. It is stored as JSON.
     """
 
     source: str
     version: int = 0
     cursor: str = ""
+    unreadable: int = 0
+
+    def then(self, cursor: str | None = None, unreadable: int | None = None) -> Self:
+        """The basis of the next comparison; what is None stays as it is."""
+        read = self.cursor if cursor is None else cursor
+        lost = self.unreadable if unreadable is None else unreadable
+        return type(self)(self.source, self.version + 1, read, lost)
 
 
 @dataclass(slots=True)
@@ -138,14 +146,14 @@ class NoticeStore:
         news: Sequence[Notice],
         *,
         small: Sequence[SmallChange],
-        cursor: str = "",
         now: datetime,
+        basis: Basis | None = None,
     ) -> bool:
         """Store what changed since `was`, and the notices about it, in one transaction.
 
         Returns False if another process has stored a comparison since.
         """
-        basis = Basis(was.basis.source, was.basis.version + 1, cursor)
+        basis = basis or was.basis.then()
         stored = msgspec.json.encode(basis).decode()
         async with self._database.quick_write(PATIENT_SECONDS) as connection:
             if not await self._replace_basis(connection, was.stored, stored):
