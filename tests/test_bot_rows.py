@@ -1,6 +1,8 @@
 """The rows of a digest: what others did, several at once, and one row for each certificate."""
 
 import asyncio
+import copy
+import functools
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +15,7 @@ from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.scans import RunningScans
+from tests.test_bot_channels import watcher
 from tests.world import World, labels, words
 
 #: The fingerprint of a certificate that several monitors have.
@@ -310,6 +313,30 @@ async def test_a_press_after_the_outcome_scans_again_before_the_reply_is_posted(
     await world.settled()
     assert len(world.api.asked("monitor/scan")) == 2
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
+
+
+@pytest.mark.parametrize("look", ["row", "notice"])
+async def test_an_answer_that_is_older_than_a_row_does_not_change_it(
+    look: str, world: World
+) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    looking = watcher(world).tick if look == "notice" else functools.partial(refresh, world)
+    await looking()
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    slow = asyncio.create_task(looking())
+    await held.reached.wait()
+    world.api.renew(number, days=80)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "~`a.demo.test`~" in row_of(shown, number))
+    held.release()
+    await slow
+    await world.settled()
+    assert "~`a.demo.test`~" in row_of(shown, number)
+    world.api.rows[number]["ssl_valid"] = False
+    await looking()
+    await world.until(lambda: "NOT TRUSTED" in row_of(shown, number))
 
 
 def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

@@ -29,7 +29,7 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from bot.slack.rows import Boards, Drawing
+from bot.slack.rows import Boards, Drawing, Shown
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
@@ -62,12 +62,10 @@ class Blindness:
         clock: Callable[[], datetime],
     ) -> None:
         self._api, self._digests, self._store, self._web = api, digests, store, web
-        self._clock = clock
+        self._clock, self._told, self._checked = clock, False, dict[str, date]()
         self._asked_at: datetime | None = None
         self._fault: BotError | None = None
         self._since: datetime | None = None
-        self._told = False
-        self._checked: dict[str, date] = {}
 
     async def tick(self) -> None:
         """Ask the API if needed, and tell the channels what they must know."""
@@ -119,11 +117,8 @@ class Blindness:
             return
         missed = await digest.missed()
         key = f"missed {missed[0].isoformat()} {channel}" if missed else ""
-        if (
-            missed
-            and await self._store.claim_note(key, "1")
-            and not await self._post(channel, cards.missed(*missed))
-        ):
+        claimed = missed and await self._store.claim_note(key, "1")
+        if missed and claimed and not await self._post(channel, cards.missed(*missed)):
             await self._store.take_note(key)
             return
         self._checked[channel] = today
@@ -179,16 +174,13 @@ class Notices:
         interval: timedelta = timedelta(),
         clock: Callable[[], datetime],
     ) -> None:
-        self._interval = interval
-        self._not_before = clock()
+        self._interval, self._clock = interval, clock
         self._api, self._store, self._web, self._records = api, store, web, records
-        self._boards = boards
-        self._clock = clock
-        self._lacks_until = clock()
+        self._boards, self._before = boards, Shown()
+        self._not_before = self._lacks_until = clock()
         self._one_at_a_time, self._drawing = asyncio.Lock(), asyncio.Lock()
         self._undrawn: list[Drawing] = []
-        self._refused: set[str] = set()
-        self._limited: dict[str, datetime] = {}
+        self._refused, self._limited = set[str](), dict[str, datetime]()
         self._since: datetime | None = None
         self.fault = "ok"
 
@@ -228,9 +220,14 @@ class Notices:
             log.info("Could not read openapi.json: %s", fault)
             return False
 
+    async def _begin(self) -> Standings:
+        """What was compared last; what is shown by now is newer than what the API said before."""
+        self._before = await self._boards.shown()
+        return await self._store.standings(self._api.source)
+
     async def _compare_changes(self) -> None:
         """Compare what changed since the last comparison, of whichever kind that was."""
-        was = await self._store.standings(self._api.source)
+        was = await self._begin()
         if not was.known or not was.basis.cursor:
             return  # the next whole list is the new start
         try:
@@ -268,7 +265,7 @@ class Notices:
             await self._store.forget_source()  # so that a later subscriber isn't told old news
             self._since, self.fault = None, "off"
             return
-        was = await self._store.standings(self._api.source)
+        was = await self._begin()
         # before the list, so that no change is missed in between
         changes = await self._begin_changes(was.basis.cursor)
         rows = await self._api.list()
@@ -335,6 +332,8 @@ class Notices:
         ]
         news = await self._news(told, source, now) if told else []
         if await self._store.compared(was, changed, gone, news, small=small, now=now, basis=basis):
+            if any(each.join for each in news):
+                self._before = await self._boards.shown()  # it has changed some itself
             await self._post_all()  # new notices before updates
             await self._refresh(rows, complete=complete)
         else:
@@ -342,8 +341,8 @@ class Notices:
 
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
         """Change the messages whose rows are outdated; they are drawn later."""
-        found, rules = {row.id: row for row in rows}, self._records.rules
-        self._undrawn += await self._boards.refresh(found, rules, complete=complete)
+        found, rules, before = {row.id: row for row in rows}, self._records.rules, self._before
+        self._undrawn += await self._boards.refresh(found, rules, complete=complete, before=before)
         await self._records.end_claims(rows, self._clock())
 
     async def _draw(self) -> None:

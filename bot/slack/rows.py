@@ -153,8 +153,9 @@ class RowList:
         self.blocks = [block for block in self.blocks if name_of(block) not in folded]
 
 
-#: The channel and ts of a message to draw, and its newest state.
+#: The channel and ts of a message to draw, and its newest state; blocks, by channel and ts.
 Drawing = tuple[str, str, RowList]
+Shown = dict[tuple[str, str], Sequence[Block]]
 
 
 class Boards:
@@ -319,28 +320,40 @@ class Boards:
         stored = await self._store.boards(self.now())
         return [each for each in stored if not self.is_over(each.channel, each.day)]
 
+    async def shown(self) -> Shown:
+        """What the messages of `today` say."""
+        return {(each.channel, each.ts): each.board.blocks for each in await self.today()}
+
     async def refresh(
-        self, found: Mapping[int, MonitorSummary], rules: Thresholds, *, complete: bool = True
+        self,
+        found: Mapping[int, MonitorSummary],
+        rules: Thresholds,
+        *,
+        complete: bool = True,
+        before: Shown | None = None,
     ) -> list[Drawing]:
         """Update digests and notices with what was fixed, broken or taken elsewhere; returns those.
 
-        If `found` isn't `complete`, a monitor that is missing from it may still exist.
+        If `found` isn't `complete`, a monitor that is missing from it may still exist. What has
+        changed since `before`, when the API was asked, is newer than its answer, and stays.
         """
         now, changed = self.now(), list[Drawing]()
         look = functools.partial(refreshed, now=now, rules=rules, complete=complete)
         for stored in await self.today():
             text, blocks = stored.board.text, stored.board.blocks
+            old = before.get((stored.channel, stored.ts), ()) if before is not None else blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
-            if not (settled or any(look(each, found) for each in blocks)):
+            if not (settled or any(look(each, found) for each in old)):
                 continue
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
             seen = found if complete else _idle(rows, found)
-            if not (settled or any(look(each, seen) for each in blocks)):
+            if not (settled or any(look(each, seen) for each in old)):
                 continue
             change = functools.partial(
-                refresh_rows, found=seen, now=now, rules=rules, complete=complete, settled=settled
-            )
+                refresh_rows, found=seen, now=now, rules=rules, complete=complete, settled=settled,
+                before=old,
+            )  # fmt: skip
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
@@ -401,18 +414,19 @@ def refresh_rows(
     *,
     complete: bool,
     settled: bool = False,
+    before: Sequence[Block] | None = None,
 ) -> None:
     """Replace the outdated rows; those with extra buttons keep them.
 
-    Once it is `settled` whom to mention, the message no longer offers it.
+    A row that isn't as `before` is newer than what was found, and stays. Once it is `settled` whom
+    to mention, the message no longer offers it.
     """
     if settled:
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
-    for block in list(rows.blocks):
+    for block in [each for each in rows.blocks if before is None or each in before]:
         if fresh := refreshed(block, found, now, rules, complete):
-            row, more = fresh
-            expanded = any(name_of(each) == _more_of(row) for each in rows.blocks)
-            rows.replace(row, more if expanded else None)
+            expanded = any(name_of(each) == _more_of(fresh[0]) for each in rows.blocks)
+            rows.replace(fresh[0], fresh[1] if expanded else None)
 
 
 def _is_busy(block: Block) -> bool:

@@ -133,13 +133,16 @@ class Scheduler:
         try:
             if timedelta() < self._look_again - now <= LONG_LIST:
                 return
-            if not (records.rules.marks.claims or await self._boards.today()):
+            before = await self._boards.shown()
+            if not (records.rules.marks.claims or before):
                 return
             listed = await self._api.list()
             if len(listed) > MANY:
                 self._look_again = now + LONG_LIST
             found, complete = {row.id: row for row in listed}, not listed.unreadable
-            changed = await self._boards.refresh(found, records.rules, complete=complete)
+            changed = await self._boards.refresh(
+                found, records.rules, complete=complete, before=before
+            )
             await records.end_claims(listed, now)
             await self._boards.draw_all(changed)
         except BotError as fault:
