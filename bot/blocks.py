@@ -29,7 +29,6 @@ MAX_BLOCK_ID = 255
 #: Where the reply to a button goes: in place of the button's message, or below it.
 Place = Literal["here", "below"]
 
-_SPACES = re.compile(r"\s+")
 # `:word:` is an emoji in mrkdwn: a certificate could show its own green check mark.
 _EMOJI = re.compile(r":(?=[^\s:]+:)")
 _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
@@ -47,8 +46,10 @@ _BREAK = re.compile(r"\s")
 
 def plain(text: str, limit: int) -> str:
     """Third-party text on one line, without control and format characters, clipped."""
-    visible = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text[: 4 * limit])
-    line = _SPACES.sub(" ", visible).strip()
+    shown = text[: 4 * limit]
+    if not shown.isprintable():
+        shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in shown)
+    line = " ".join(shown.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
