@@ -166,6 +166,8 @@ class Thresholds:
             for name, rule in sorted(read.items(), key=lambda each: (-len(each[0]), each[0]))
             if "*" in name
         ]
+        self.plenty = timedelta.max if read else max(MOST_DUE, net_days * DAY)
+        """A valid certificate is OK with this much time left, unless its CA asks for renewal."""
 
     def __bool__(self) -> bool:
         return bool(self._exact or self._patterns)
@@ -178,7 +180,7 @@ class Thresholds:
 
     def for_(self, target: Target) -> Threshold | None:
         """The team's own threshold for a target, if there is one."""
-        if not self:
+        if not (self._exact or self._patterns):
             return None
         if rule := self._exact.get(str(target)) or self._exact.get(target.host):
             return rule
@@ -287,8 +289,10 @@ def _broken(row: MonitorSummary, now: datetime) -> State:
 
 def _timed(row: MonitorSummary, end: datetime, now: datetime, rules: Thresholds) -> State:
     begun = row.renewal is not None and row.renewal.start < now  # else it has no effect
-    limit = limits_of(row, rules) if begun else limits(_lifetime(row), rules.for_(row.target))
     left = end - now
+    if left >= rules.plenty and not begun:
+        return OK
+    limit = limits_of(row, rules) if begun else limits(_lifetime(row), rules.for_(row.target))
     if left < limit.act_now:
         return ACT_NOW
     if limit.overdue is not None and left < limit.overdue:
@@ -344,7 +348,7 @@ def is_ahead(row: MonitorSummary, now: datetime) -> bool:
 
 def is_stale(row: MonitorSummary, now: datetime) -> bool:
     """Whether the last scan is too old to trust, or nobody knows when it ran."""
-    return row.scanned_at is None or now - row.scanned_at > STALE_AFTER or is_ahead(row, now)
+    return row.scanned_at is None or not -AHEAD <= now - row.scanned_at <= STALE_AFTER
 
 
 def is_late(row: MonitorSummary) -> bool:

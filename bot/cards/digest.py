@@ -39,14 +39,13 @@ from bot.cards.lists import (
 )
 from bot.cards.monitor import headline
 from bot.cards.row import MOST_RESCANNED, group_row, grouped
-from bot.dates import ALL, Selection
+from bot.dates import ALL, DAY, Selection
 from bot.errors import APIRefused, BotError
 from bot.severity import (
     MOST_ACT,
     ON_SCHEDULE,
     Rank,
     Thresholds,
-    days_left,
     is_fine,
     is_stale,
     mute_of,
@@ -121,8 +120,8 @@ def content(
             [row for row in each if which.takes(row.target)] for each in (due, invalid, everything)
         )
     caught = {row.id: row for row in (*due, *invalid)}
-    others = [row for row in everything if row.id not in caught]
-    early = [row for row in others if _may_be_due(row, now, rules) and _due(row, now, rules)]
+    others = [row for row in _maybe_due(everything, now, rules) if row.id not in caught]
+    early = [row for row in others if state_of(row, now, rules).rank <= Rank.DUE]
     undated = (row for row in everything if row.valid is None or row.not_after is None)
     unknown = [row for row in undated if not is_stale(row, now)]
     net = ranked([*caught.values(), *early, *unknown], now, rules)
@@ -158,14 +157,18 @@ def urgent_by(
     return tuple(sorted(found, key=lambda row: worst_first(row, until, rules)))
 
 
-def _may_be_due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
-    asked = row.renewal is not None and row.renewal.start <= now
-    near = row.not_after is not None and days_left(row.not_after, now) < rules.net_days
-    return asked or near or row.valid is False or rules.for_(row.target) is not None
-
-
-def _due(row: MonitorSummary, now: datetime, rules: Thresholds) -> bool:
-    return state_of(row, now, rules).rank <= Rank.DUE
+def _maybe_due(
+    rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds
+) -> Iterable[MonitorSummary]:
+    net, has_rules = now + rules.net_days * DAY, bool(rules)
+    return (
+        row
+        for row in rows
+        if (row.not_after is not None and row.not_after < net)
+        or row.valid is False
+        or (row.renewal is not None and row.renewal.start <= now)
+        or (has_rules and rules.for_(row.target) is not None)
+    )
 
 
 def digest(
