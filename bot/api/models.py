@@ -208,7 +208,7 @@ class WireRenewed(msgspec.Struct):
     date_end: str | None = None
 
 
-class WireSummary(msgspec.Struct, omit_defaults=True):
+class WireSummary(msgspec.Struct, omit_defaults=True, gc=False):
     """The fields of a row of monitor/list that the bot reads."""
 
     id: int
@@ -242,7 +242,7 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
     try:  # nearly all dates have no zone, and a list of 100,000 monitors has 300,000 of them
         date = datetime.fromisoformat(f"{text}+00:00")
         if date.tzinfo:  # `2026-01-05+00:00` has both a date and a zone
-            return date - offset
+            return date - offset if offset else date
     except (ValueError, OverflowError):
         pass
     return _other_date(text or "", offset)
@@ -279,12 +279,12 @@ def read_target(host: str, port: Any) -> Target:
 
     Raises ValueError for an empty host or an impossible port.
     """
-    if not host.strip():
-        raise ValueError("`host` is empty")
     try:
         host = normal_host(host)
     except ValueError:
         host = host.strip()
+        if not host:
+            raise ValueError("`host` is empty") from None
     number = port if type(port) is int else msgspec.convert(port, int, strict=False)
     if not 1 <= number <= MAX_PORT:
         raise ValueError("`port` is not between 1 and 65535")

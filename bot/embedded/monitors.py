@@ -11,7 +11,6 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Row,
     RowMapping,
     bindparam,
     delete,
@@ -40,7 +39,7 @@ from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, rec
 from bot.embedded.job import Job
 from bot.embedded.query import Slice
 from bot.embedded.scan.result import Scan
-from bot.embedded.scan.verdict import Verdict, color, expired_sentence
+from bot.embedded.scan.verdict import VALID, Verdict, color, expired_sentence
 from bot.embedded.schedule import is_failure, next_scan
 from bot.embedded.wire import ListRow
 from bot.store.database import Database
@@ -389,22 +388,21 @@ def _awaiting(outcome: Outcome, told: Announcement, now: datetime) -> dict[str, 
     }
 
 
-def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
+def _list_row(row: Sequence[Any], now: int) -> ListRow:
     """Convert a row of _LIST_ROW. A valid certificate that has expired since is expired."""
-    values = tuple(row)
-    id_, host, port, value, message, match, issuer, code, scanned_at, start, end = values[:11]
-    sha, refuses, since, until, renewal, *newer = values[11:]
+    (id_, host, port, value, message, match, issuer, code, scanned_at, start, end,
+     sha, refuses, since, until, renewal, *newer) = row  # fmt: skip
     days = None if end is None else (end - now) // _DAY
     verdict = None if value is None else _VERDICTS[value]
     if verdict is None:
         message = "Not scanned yet"
-    elif verdict is Verdict.VALID and end < now:
+    elif verdict is VALID and end < now:
         verdict, message = Verdict.EXPIRED, expired_sentence(datetime.fromtimestamp(end, UTC))
     return ListRow(
         id_,
         host,
         port,
-        verdict is Verdict.VALID,
+        verdict is VALID,
         message,
         "grey" if verdict is None else color(verdict, days),
         days,
@@ -417,7 +415,7 @@ def _list_row(row: Row[Any] | Sequence[Any], now: int) -> ListRow:
         sha,
         bool(refuses),
         UNSET if since is None else _expected_date(since, until, now),
-        renewal_of(renewal),
+        renewal_of(renewal) if renewal else UNSET,
         _renewed(*newer) if newer and newer[0] else UNSET,
     )
 
@@ -436,8 +434,7 @@ def _minute(seconds: int | None) -> str | None:
     """A time in seconds since 1970, in the API's format."""
     if seconds is None:
         return None
-    day, rest = divmod(seconds, _DAY)
-    return _day(day) + _TIMES[rest // 60]
+    return _day(seconds // _DAY) + _TIMES[seconds % _DAY // 60]
 
 
 @lru_cache(10_000)

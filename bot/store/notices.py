@@ -352,9 +352,9 @@ async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
     seen: dict[int, LastSeen] = {}
     result = await connection.stream(query)
     async for rows in result.partitions(_ROWS_AT_ONCE):
-        for number, rank, issuer, end, *others in rows:
+        for number, rank, issuer, end, target, missing, late in rows:
             not_after = None if end is None else datetime.fromtimestamp(end, UTC)
-            seen[number] = LastSeen(rank, issuer, not_after, *others)
+            seen[number] = LastSeen(rank, issuer, not_after, target, missing, late)
     return seen
 
 
