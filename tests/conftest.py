@@ -75,10 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_fuzz = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_fuzz or "postgresql" in item.name:
             item.add_marker("slow")
-    if "matrix" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("matrix")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("matrix")]
+    unasked = [] if "matrix" in config.option.markexpr else ["matrix"]
+    if config.option.markexpr == "not slow":  # Hypothesis reads all code if it finds its own tests
+        unasked.append("slow")
+    left_out = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not any(map(item.get_closest_marker, unasked))]
     # Each worker begins with what is slow in its share: short tests are shared best at the end.
     share = len(items) // getattr(config, "workerinput", {}).get("workercount", 1) + 1
     places = {item: (number // share, not item.get_closest_marker("slow"))

@@ -9,6 +9,7 @@ import gc
 import os
 import shutil
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -27,6 +28,11 @@ from aiohttp import web_app
 from aioresponses import aioresponses
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
+from sqlalchemy.dialects.sqlite.aiosqlite import (
+    AsyncAdapt_aiosqlite_connection,
+    AsyncAdapt_aiosqlite_cursor,
+)
+from sqlalchemy.util import await_only
 
 from bot.store.database import Database
 from tests import world as world_module
@@ -115,6 +121,38 @@ class _Turns:
                 tell(aiosqlite.core.set_exception, future, error)
 
 
+class _Cursor(AsyncAdapt_aiosqlite_cursor):
+    """Runs a statement in the test's own thread, once other tasks have had a turn."""
+
+    __slots__ = ()
+    _awaitable_cursor_close = False
+
+    def _make_new_cursor(self, connection: Any) -> Any:
+        return connection._conn.cursor()
+
+    def _aenter_cursor(self, cursor: Any) -> Any:
+        return cursor
+
+    def execute(self, operation: Any, parameters: Any = ()) -> None:
+        await_only(asyncio.sleep(0))
+        cursor: Any = self._cursor
+        if cursor.execute(operation, parameters or ()).description:
+            self._rows = deque(cursor.fetchall())
+
+    def executemany(self, operation: Any, seq_of_parameters: Any) -> None:
+        await_only(asyncio.sleep(0))
+        cursor: Any = self._cursor
+        cursor.executemany(operation, seq_of_parameters)
+
+
+def _end_at_once(name: str) -> Callable[[AsyncAdapt_aiosqlite_connection], None]:
+    def end(connection: Any) -> None:
+        if driver := connection._connection._connection:
+            getattr(driver, name)()
+
+    return end
+
+
 class _Response(aiohttp.ClientResponse):
     """aioresponses 0.7.9 leaves out the `stream_writer` that aiohttp 3.14 asks for."""
 
@@ -189,6 +227,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
     monkeypatch.setattr("bot.store.monitors.forget_old", keep_all)
     monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
+    monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", _Cursor)
+    for name in ("commit", "rollback"):
+        monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, name, _end_at_once(name))
     monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))
     monkeypatch.setattr("bot.slack.calls.sleep", wait)
     monkeypatch.setattr("bot.slack.surfaces.SLOW_SECONDS", 20.0)  # whose API is slow says so
