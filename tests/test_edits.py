@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import delete, select
 
 from bot.blocks import Message, section
+from bot.errors import DatabaseUnavailable
 from bot.playground.faults import InjectedFault, rate_limit, refusal
 from bot.playground.objects import ANN, BEN, Json, PostedMessage
 from bot.slack.transport import EVENTS_PATH
@@ -159,6 +161,31 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
         world.bot.slack._boards._limited_until = 0.0
     await world.bot.slack._boards.catch_up()
     assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
+
+
+async def test_what_was_drawn_without_the_database_is_drawn_again_from_it(
+    digest_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = digest_world
+    world.api.add_many(2, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, row="h0.demo.test", by=BEN)
+    await world.settled()
+    boards = world.bot.slack._boards
+    async with world.running_bot() as other:
+        await world.press("Rescan", on=shown, row="h1.demo.test", by=ANN)
+        await world.settled()
+        while await boards._store.undrawn(world.clock()):
+            await other.slack._boards.catch_up()
+    world.playground.events_url = f"http://127.0.0.1:{world.bot.port}{EVENTS_PATH}"
+    with monkeypatch.context() as patch:
+        for door in ("turn", "redraw"):
+            patch.setattr(DigestStore, door, AsyncMock(side_effect=DatabaseUnavailable("slow")))
+        await world.press("Rescan", on=shown, row="h0.demo.test", by=BEN)
+        await world.settled()
+    assert "Ann" not in row_of(world, "h1.demo.test")
+    await boards.catch_up()
+    assert "no change · Ann" in row_of(world, "h1.demo.test")
 
 
 async def test_a_scan_does_not_wait_for_the_edit_that_shows_it(

@@ -116,8 +116,7 @@ class RowList:
         `more` are the buttons below it, in a list whose rows have buttons. Only the last EXPANDED
         rows keep theirs.
         """
-        old = self.row(row)
-        if old and _is_busy(row) and not _is_busy(old):
+        if (old := self.row(row)) and _is_busy(row) and not _is_busy(old):
             self._idle[name_of(row)] = old
         kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
         suffix = str(old["block_id"]).partition("@")[2] if old else ""
@@ -132,8 +131,9 @@ class RowList:
         self.blocks = blocks
         self._fold(_more_of(row) if more and name_of(row) != OLD_ROW else "")
 
-    def adopt(self, board: Board) -> None:
+    def adopt(self, board: Board, day: date | None) -> None:
         """Take over a newer state, except for rows that this process is scanning."""
+        self.day = day
         busy = [block for block in self.blocks if _is_busy(block)]
         self.text, self.blocks = board.text, list(board.blocks)
         self.stories, self.expanded = dict(board.stories), list(board.expanded)
@@ -204,8 +204,7 @@ class Boards:
             log.warning("Could not read or store the state of a list: %s", fault)
             return
         if stored:
-            rows.day = stored.day
-            rows.adopt(stored.board)
+            rows.adopt(stored.board, stored.day)
 
     def is_over(self, channel: str, day: date) -> bool:
         """Whether the local day of a channel's digest has ended."""
@@ -222,7 +221,7 @@ class Boards:
             log.warning("Could not store the state of a digest: %s", fault)
         else:
             if stored:
-                rows.adopt(stored.board)
+                rows.adopt(stored.board, stored.day)
         finally:  # a concurrent draw may lack the change
             rows.changes += 1
 
@@ -238,7 +237,7 @@ class Boards:
                 stored = await self.pace(channel, ts, hurry=hurry)
                 before, rows.drawn = rows.drawn, rows.changes
                 if stored:
-                    rows.adopt(stored.board)
+                    rows.adopt(stored.board, stored.day)
                 try:
                     await self._web.update(channel, ts, rows.message, within=None)
                 except BaseException as fault:
@@ -246,6 +245,8 @@ class Boards:
                     await self._failed((channel, ts), rows, stored, fault)
                     raise
                 self._owed.pop((channel, ts), None)
+                if stored is None and rows.day:  # another process may have stored a newer state
+                    self._owed[channel, ts] = rows
                 if stored and not await self._is_newest(stored, rows):
                     rows.changes = wanted = rows.changes + 1
 
@@ -377,7 +378,7 @@ class Boards:
 
 def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     rows = RowList(board.text, list(board.blocks))
-    rows.adopt(board)
+    rows.adopt(board, None)
     change(rows)
     return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
 
